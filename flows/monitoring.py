@@ -1,0 +1,33 @@
+"""Look at each new window once, judge it again when its labels come, decide, and act."""
+
+from __future__ import annotations
+
+from prefect import flow
+from prefect.states import Completed, State
+
+from tasks.monitoring import act, find_work, look_at_window, record
+from tasks.promotion import align_service
+from tasks.reporting import report_windows
+from tasks.spec.requests import MonitoringRequest
+
+
+@flow(name="monitor", flow_run_name="{request.model} because of {request.reason}", log_prints=True)
+def monitor(request: MonitoringRequest) -> State:
+    """Watch one model: drift, estimated and realized performance, fairness; then decide and act.
+
+    Args:
+        request: which model, whether to act, and who asked.
+    """
+    model = request.model.value
+    align_service(model)
+    unseen, labelled = find_work(request)
+    reports = [look_at_window(model, w.number, w.version, w.first_seq, w.last_seq) for w in unseen]
+    reports += [look_at_window(model, r.window, r.version, r.first_seq, r.last_seq) for r in labelled]
+    for report in reports:
+        record(report, request)
+        started = act(report) if request.act else None
+        print(f"window {report.window}: {report.decision.action}; {report.decision.reason}" + (f" ({started})" if started else ""))
+    if not reports:
+        return Completed(message=f"No new window of {model} is complete, and no new labels came.", name="Nothing new")
+    report_windows(model, reports)
+    return Completed(message=f"{len(reports)} windows; newest decision: {reports[-1].decision.action}.")

@@ -1,0 +1,54 @@
+"""From a request to a verdict, and to a new champion where the verdict allows it."""
+
+from __future__ import annotations
+
+from prefect import flow
+from prefect.states import Completed, Failed, State
+
+from tasks.data import check_data, collect_rows, prepare_data
+from tasks.evaluation import lay_out_evidence
+from tasks.promotion import promote, reject
+from tasks.reporting import evidence_of, report_data, report_verdict
+from tasks.spec.errors import PromotionConflict
+from tasks.spec.requests import TrainingRequest
+from tasks.training import checkout, commit_candidate, commit_data, train_and_evaluate
+from tasks.validation import examine
+
+EXAMINATIONS = 3
+
+
+@flow(name="train", flow_run_name="{request.model} because of {request.reason}", log_prints=True)
+def train(request: TrainingRequest) -> State:
+    """Train one commit in a clean checkout, examine it against the champion, and promote it if it is fit.
+
+    Args:
+        request: which model, which commit, why, and who asked.
+    """
+    model = request.model.value
+    with checkout(request) as worktree:
+        if request.collect:
+            rows = collect_rows(worktree, model)
+            commit_data(worktree, request, rows)
+        prepare_data(worktree, model)
+        data, checks = check_data(worktree, model)
+        report_data(model, checks)
+        if data.state != "pass":
+            return Failed(message=f"Not trained: {data.reason}", name="Rejected")
+        train_and_evaluate(worktree, model)
+        candidate = commit_candidate(worktree, request)
+        for _ in range(EXAMINATIONS):
+            evidence, champion = lay_out_evidence(candidate)
+            verdict = examine(candidate, evidence, champion, data)
+            report_verdict(candidate, verdict)
+            if not verdict.passed:
+                reject(candidate, verdict, request, evidence_of(candidate, verdict))
+                return Failed(message="Not promoted: " + "; ".join(g.reason for g in verdict.failed), name="Rejected")
+            if not request.promote:
+                return Completed(message="Fit to serve; not promoted, as asked.", name="Examined")
+            try:
+                version = promote(candidate, verdict, request, evidence_of(candidate, verdict))
+            except PromotionConflict as conflict:
+                print(f"{conflict} Examining again.")
+                continue
+            return Completed(message=f"{model} {version} is champion.", name="Promoted")
+    return Failed(message=f"Not promoted: the champion changed {EXAMINATIONS} times during the examination.", name="Overtaken")

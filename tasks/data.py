@@ -1,0 +1,167 @@
+"""Tasks around data: take in labelled rows, let DVC prepare them, check them against expectations."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from tasks.records import dvc
+from tasks.records.predictions import PredictionLog
+from tasks.science.tables import LABEL
+from tasks.spec.base import Spec, load_yaml
+from tasks.spec.errors import ConfigError
+from tasks.spec.evidence import GateResult, Measurement
+from tasks.spec.model import load_model, model_folder
+from tasks.spec.settings import Settings
+from tasks.stages.common import Place
+
+
+class Expectations(Spec):
+    """``expectations.yaml``: Great Expectations by their own names, for two tables."""
+
+    ingested: tuple[dict[str, Any], ...] = ()
+    prepared: tuple[dict[str, Any], ...] = ()
+
+
+@task(cache_policy=NO_CACHE, task_run_name="collect labelled rows")
+def collect_rows(worktree: Path, model: str) -> int:
+    """Write the labelled rows of the prediction log that no data version holds yet as a new DVC-tracked file.
+
+    Returns:
+        How many rows were taken in.
+
+    Raises:
+        ConfigError: there is no new labelled row.
+    """
+    place = Place(worktree, model)
+    config = place.config()
+    known = {path.name.removesuffix(".parquet.dvc") for path in place.collected.glob("*.parquet.dvc")}
+    after = max((int(name.split("-")[-1]) for name in known), default=0)
+    log = PredictionLog(Settings().log_database)
+    try:
+        rows = log.labelled(model, after)
+    finally:
+        log.close()
+    if rows.empty:
+        raise ConfigError(f"no labelled row of {model} came after row {after} of the log; send outcomes to /models/{model}/outcomes first.")
+    inputs = [c.name for c in config.inputs]
+    last = int(rows["_seq"].max())
+    table = rows.reindex(columns=inputs).assign(**{LABEL: rows["_label"].astype(bool), "_id": rows["_id"].astype(str)})
+    for column in config.inputs:
+        table[column.name] = table[column.name].astype("str" if column.type == "category" else "float64")
+    path = place.collected / f"rows-{after + 1:09d}-{last:09d}.parquet"
+    table.to_parquet(path, index=False)
+    dvc.add(worktree, path)
+    return len(table)
+
+
+@task(cache_policy=NO_CACHE, task_run_name="dvc repro prepare@{model}")
+def prepare_data(worktree: Path, model: str) -> None:
+    """Let DVC ingest and prepare; pointers of collected data are checked out first."""
+    pointers = sorted(Place(worktree, model).collected.glob("*.dvc"))
+    if pointers:
+        dvc.checkout(worktree, *[str(p.relative_to(worktree)) for p in pointers])
+    dvc.reproduce(worktree, f"prepare@{model}")
+
+
+@task(cache_policy=NO_CACHE, task_run_name="check data expectations")
+def check_data(worktree: Path, model: str) -> tuple[GateResult, list[dict[str, Any]]]:
+    """Run both suites of the model's folder; a validator reports, it does not repair."""
+    place = Place(worktree, model)
+    suites = load_yaml(model_folder(worktree, model) / "expectations.yaml", Expectations)
+    prepared = pd.concat([pd.read_parquet(place.prepared / f"{side}.parquet") for side in ("train", "holdout")])
+    checks = run_suite("ingested", pd.read_parquet(place.ingested), suites.ingested)
+    checks += run_suite("prepared", prepared, suites.prepared)
+    return data_verdict(checks), checks
+
+
+def data_verdict(checks: list[dict[str, Any]]) -> GateResult:
+    """The data gate's result from the single checks; without any check it fails."""
+    broken = [c for c in checks if not c["success"]]
+    measurements = tuple(
+        Measurement(
+            label=f"{c['table']}: {c['sentence']}",
+            value=float(c["unexpected"]),
+            limit=0.0,
+            rows=c["rows"],
+            state="pass" if c["success"] else "fail",
+        )
+        for c in checks
+    )
+    if not checks:
+        reason = "expectations.yaml holds no expectation, so nothing is known about the data"
+    elif broken:
+        reason = f"{len(broken)} of {len(checks)} expectations are broken: " + "; ".join(c["sentence"] for c in broken)
+    else:
+        reason = f"all {len(checks)} expectations hold"
+    return GateResult(
+        gate="data-expectations",
+        kind="data",
+        mandatory=True,
+        state="pass" if checks and not broken else "fail",
+        reason=reason,
+        measurements=measurements,
+        estimator="Great Expectations, full tables",
+    )
+
+
+def run_suite(table: str, frame: pd.DataFrame, suite: tuple[dict[str, Any], ...]) -> list[dict[str, Any]]:
+    """Check one table.
+
+    Returns:
+        One dict an expectation: table, expectation, column, success, observed, expected, rows, unexpected, sentence.
+
+    Raises:
+        ConfigError: an expectation is not known to Great Expectations, or its arguments are wrong.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logging.getLogger("great_expectations").setLevel(logging.ERROR)
+        import great_expectations as gx
+
+        context = gx.get_context(mode="ephemeral")
+        context.variables.progress_bars = {"globally": False}
+        asset = context.data_sources.add_pandas(table).add_dataframe_asset(table)
+        batch = asset.add_batch_definition_whole_dataframe(table).get_batch({"dataframe": frame})
+        return [_check(batch, gx, table, dict(item), len(frame)) for item in suite]
+
+
+def _check(batch: Any, gx: Any, table: str, item: dict[str, Any], rows: int) -> dict[str, Any]:
+    kind = item.pop("type", None)
+    name = "".join(part.title() for part in str(kind).split("_"))
+    known = getattr(gx.expectations, name, None)
+    if known is None:
+        raise ConfigError(f"expectations.yaml, {table}: {kind!r} is no expectation of Great Expectations. Use a name such as expect_column_values_to_be_between.")
+    try:
+        expectation = known(**item)
+    except ValueError as error:
+        first = str(error).splitlines()
+        raise ConfigError(f"expectations.yaml, {table}, {kind}: {'; '.join(first[1:3]) or first[0]}.") from None
+    result = batch.validate(expectation)
+    if result.exception_info.get("raised_exception") or any(
+        isinstance(v, dict) and v.get("raised_exception") for v in result.exception_info.values()
+    ):
+        raise ConfigError(f"expectations.yaml, {table}, {kind} on {item.get('column', 'the table')!r} cannot be computed; is the column in the table?")
+    observed = result.result.get("observed_value")
+    unexpected = result.result.get("unexpected_count", 0 if result.success else 1)
+    expected = ", ".join(f"{k} {v}" for k, v in item.items() if k != "column")
+    subject = item.get("column", "table")
+    seen = f"observed {observed:.4g}" if isinstance(observed, int | float) else f"{unexpected} rows against it"
+    tail = "" if result.success else f" ({seen})"
+    return {
+        "table": table,
+        "expectation": str(kind),
+        "column": item.get("column"),
+        "success": bool(result.success),
+        "observed": float(observed) if isinstance(observed, int | float) else None if observed is None else str(observed),
+        "expected": expected,
+        "rows": rows,
+        "unexpected": int(unexpected or 0),
+        "sentence": f"{subject} {str(kind).removeprefix('expect_column_').removeprefix('expect_table_').replace('_', ' ')} {expected}{tail}",
+    }

@@ -1,0 +1,126 @@
+"""Tasks around evaluation: what a version left behind, and champion and challenger on the same rows."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from tasks.records import dvc, workspace
+from tasks.records.registry import Registry, Version
+from tasks.science.examination import Examination
+from tasks.science.slices import protected_groups
+from tasks.science.tables import BENCHMARK, LABEL, SCORE
+from tasks.serving.release import load_release
+from tasks.spec.base import load_yaml
+from tasks.spec.evidence import GateResult
+from tasks.spec.gates import ExpertRules
+from tasks.spec.model import ModelConfig, model_folder
+from tasks.spec.settings import Settings
+from tasks.stages.common import Place
+from tasks.training import Candidate
+
+CHAMPION = "_champion_score"
+
+
+@dataclass(frozen=True)
+class VersionFiles:
+    """The files of a registered version, taken out of DVC once and kept beside the release store."""
+
+    version: str
+    folder: Path
+
+    @property
+    def config(self) -> ModelConfig:
+        return load_yaml(self.folder / "model.yaml", ModelConfig)
+
+    @property
+    def model(self) -> Path:
+        return self.folder / "model"
+
+    @property
+    def evaluation(self) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads((self.folder / "evaluation/evaluation.json").read_text())
+        return document
+
+    def reference(self) -> pd.DataFrame:
+        """The reference window: scored holdout rows of the newest benchmark that this version has answered.
+
+        Collected rows are in the order in which they were served, so their end is what the world looked like last.
+        """
+        rows = pd.read_parquet(self.folder / "evaluation/holdout_scored.parquet")
+        newest = newest_benchmark(rows)
+        rows = rows[rows[BENCHMARK] == newest]
+        if newest == "recent":
+            rows = rows.tail(self.config.monitoring.reference_rows)
+        return rows.assign(**{LABEL: rows[LABEL].astype(float)}).reset_index(drop=True)
+
+
+def newest_benchmark(rows: pd.DataFrame) -> str:
+    return "recent" if (rows[BENCHMARK] == "recent").any() else "holdout"
+
+
+def version_files(settings: Settings, model: str, version: Version) -> VersionFiles:
+    """Restore one version's model and evaluation from its commit and the DVC cache, digest-checked by DVC."""
+    folder = settings.home / "versions" / model / version.tag
+    if not folder.exists():
+        with workspace.worktree(settings, version.commit) as tree:
+            dvc.checkout(tree, f"train@{model}", f"evaluate@{model}")
+            draft = folder.with_name(f".{version.tag}-{tree.name}")
+            place = Place(tree, model)
+            shutil.copytree(place.model, draft / "model")
+            shutil.copytree(place.evaluation, draft / "evaluation")
+            shutil.copy(model_folder(tree, model) / "model.yaml", draft / "model.yaml")
+            try:
+                draft.rename(folder)
+            except OSError:  # another run restored the same version first; both hold the same bytes
+                shutil.rmtree(draft)
+    return VersionFiles(version.tag, folder)
+
+
+@task(cache_policy=NO_CACHE, task_run_name="score champion and challenger on the same rows")
+def lay_out_evidence(candidate: Candidate) -> tuple[Path, str | None]:
+    """Write the candidate's holdout with both scores.
+
+    Returns:
+        The file, and the champion's version (None before the first).
+    """
+    settings = Settings()
+    rows = pd.read_parquet(candidate.place.evaluation / "holdout_scored.parquet")
+    champion = Registry(settings).champion(candidate.model)
+    if champion is not None:
+        files = version_files(settings, candidate.model, champion)
+        rows[CHAMPION] = load_release(files.model).score(rows)
+    path = settings.home / "evidence" / candidate.model / f"{candidate.commit}.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows.to_parquet(path, index=False)
+    return path, champion.tag if champion else None
+
+
+def examination(candidate: Candidate, evidence: Path, data: GateResult) -> Examination:
+    """Everything the gates look at, read from files."""
+    place = candidate.place
+    config = place.config()
+    rows = pd.read_parquet(evidence)
+    rules = model_folder(candidate.worktree, candidate.model) / "rules.yaml"
+    return Examination(
+        rows=rows[[c.name for c in config.inputs]],
+        label=rows[LABEL].to_numpy(bool),
+        score=rows[SCORE].to_numpy(float),
+        champion_score=rows[CHAMPION].to_numpy(float) if CHAMPION in rows else None,
+        benchmark=rows[BENCHMARK].to_numpy(str),
+        groups=protected_groups(config, rows),
+        attributions=pd.read_parquet(place.evaluation / "attributions.parquet"),
+        predict=load_release(place.model).score,
+        features=config.features,
+        decision_threshold=config.decision_threshold,
+        seed=config.seed,
+        rules=load_yaml(rules, ExpertRules) if rules.exists() else None,
+        data_check=data,
+    )

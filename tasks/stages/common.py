@@ -1,0 +1,67 @@
+"""What every stage entry point shares: its argument, its paths, its errors."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tasks.spec.errors import AssayError
+from tasks.spec.model import ModelConfig, load_model
+
+
+@dataclass(frozen=True)
+class Place:
+    """One model's files below the checkout that the stage runs in."""
+
+    root: Path
+    name: str
+
+    @property
+    def data(self) -> Path:
+        return self.root / "data" / self.name
+
+    @property
+    def ingested(self) -> Path:
+        return self.data / "ingested.parquet"
+
+    @property
+    def prepared(self) -> Path:
+        return self.data / "prepared"
+
+    @property
+    def collected(self) -> Path:
+        return self.data / "collected"
+
+    @property
+    def model(self) -> Path:
+        return self.data / "model"
+
+    @property
+    def evaluation(self) -> Path:
+        return self.data / "evaluation"
+
+    @property
+    def metrics(self) -> Path:
+        return self.data / "metrics.json"
+
+    @property
+    def plots(self) -> Path:
+        return self.data / "plots"
+
+    def config(self) -> ModelConfig:
+        return load_model(self.root, self.name)
+
+
+def run(stage: Callable[[Place, ModelConfig], None]) -> None:
+    """Run one stage for ``--model NAME`` in the current folder; a person's mistake becomes one line and a code."""
+    parser = argparse.ArgumentParser(description=stage.__doc__)
+    parser.add_argument("--model", required=True)
+    place = Place(Path.cwd(), parser.parse_args().model)
+    try:
+        stage(place, place.config())
+    except AssayError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

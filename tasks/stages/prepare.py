@@ -1,0 +1,40 @@
+"""DVC stage: label, filter and split the rows; take in what was collected in production."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from tasks.science.tables import content_digest, split_base, split_collected
+from tasks.spec.errors import ConfigError, CorruptionError
+from tasks.spec.model import ModelConfig
+from tasks.stages.common import Place, run
+
+
+def prepare(place: Place, config: ModelConfig) -> None:
+    """Write ``prepared/{train,holdout,replay}.parquet``."""
+    parts = split_base(config, pd.read_parquet(place.ingested))
+    for side in ("train", "holdout"):
+        if parts[side].empty:
+            raise ConfigError(f"the {side} side of {config.name} has no row; look at data.rows, data.base and data.split.")
+    _check_pin(config, parts["holdout"])
+    collected = sorted(place.collected.glob("*.parquet"))
+    for path in collected:
+        benchmark = "recent" if path == collected[-1] else "earlier"
+        for side, rows in split_collected(config, pd.read_parquet(path), benchmark).items():
+            parts[side] = pd.concat([parts[side], rows], ignore_index=True)
+    place.prepared.mkdir(parents=True, exist_ok=True)
+    for side, rows in parts.items():
+        rows.to_parquet(place.prepared / f"{side}.parquet", index=False)
+
+
+def _check_pin(config: ModelConfig, holdout: pd.DataFrame) -> None:
+    found, pinned = content_digest(holdout), config.data.holdout_sha256
+    if pinned is not None and found != pinned:
+        raise CorruptionError(
+            f"the holdout of {config.name} has digest {found}, and data.holdout_sha256 pins {pinned}. A benchmark that "
+            "changes compares nothing: restore the data or the split, or pin the new digest on purpose."
+        )
+
+
+if __name__ == "__main__":
+    run(prepare)

@@ -1,0 +1,89 @@
+"""Tasks around training: the clean checkout of one commit, the DVC run in it, the commit that comes of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from tasks.records import dvc, ledger, workspace
+from tasks.records.git import Git
+from tasks.spec.evidence import Manifest
+from tasks.spec.requests import TrainingRequest
+from tasks.spec.settings import Settings
+from tasks.stages.common import Place
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One trained and measured model, as a commit of the origin and as files of a checkout."""
+
+    model: str
+    commit: str
+    branch: str
+    worktree: Path
+    model_digest: str
+
+    @property
+    def place(self) -> Place:
+        return Place(self.worktree, self.model)
+
+
+@contextmanager
+def checkout(request: TrainingRequest) -> Iterator[Path]:
+    """A clean checkout of the requested commit, apart from anybody's working tree; gone at the end."""
+    with workspace.worktree(Settings(), request.revision) as path:
+        Place(path, request.model.value).config()  # a wrong config ends here, before any work
+        yield path
+
+
+@task(cache_policy=NO_CACHE, task_run_name="commit the new data version")
+def commit_data(worktree: Path, request: TrainingRequest, rows: int) -> str:
+    """Record the collected rows as a commit on the main branch; a model's fate does not change what the data are."""
+    message = (
+        f"data: {rows} labelled rows of {request.model.value} collected in production\n\n"
+        f"Assay-Run-Reason: {request.reason}\nAssay-Actor: {request.actor}\n"
+    )
+    return workspace.push_data(Settings(), worktree, message)
+
+
+@task(cache_policy=NO_CACHE, task_run_name="dvc repro evaluate@{model}")
+def train_and_evaluate(worktree: Path, model: str) -> None:
+    """Let DVC train and evaluate whatever changed."""
+    dvc.reproduce(worktree, f"evaluate@{model}")
+
+
+@task(cache_policy=NO_CACHE, task_run_name="commit the candidate")
+def commit_candidate(worktree: Path, request: TrainingRequest) -> Candidate:
+    """Leave one commit that holds code, parameters, ``dvc.lock`` and metrics, on a branch of its own in the origin."""
+    name, settings = request.model.value, Settings()
+    base = Git(worktree).rev_parse("HEAD")
+    place = Place(worktree, name)
+    metrics = json.loads(place.metrics.read_text())
+    manifest = Manifest.model_validate_json((place.model / "manifest.json").read_text())
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+    branch = f"assay/candidates/{name}/{stamp}-{base[:8]}"
+    message = (
+        f"candidate: {name} trained from {base[:12]}\n\n{json.dumps(metrics, indent=1, sort_keys=True)}\n\n"
+        f"Assay-Run-Reason: {request.reason}\nAssay-Actor: {request.actor}\nAssay-Model-Digest: {manifest.model_digest}\n"
+    )
+    commit = workspace.commit_run(settings, worktree, message, branch)
+    ledger.append(
+        settings,
+        kind="trained",
+        model=name,
+        version=None,
+        commit=commit,
+        actor=request.actor,
+        reason=request.reason,
+        sentence=f"a candidate was trained on {manifest.trained_rows} rows",
+        evidence={"metrics": metrics, "manifest": manifest.model_dump(mode="json")},
+        details={"base": base, "branch": branch},
+    )
+    return Candidate(name, commit, branch, worktree, manifest.model_digest)
