@@ -27,8 +27,9 @@ def typed(config: ModelConfig, raw: pd.DataFrame) -> pd.DataFrame:
 
 def _typed(column: Column, values: pd.Series) -> pd.Series:
     if column.type == "category":
-        text = values.map(lambda v: f"{v:g}" if isinstance(v, int | float) else str(v).strip(), na_action="ignore")
-        return text.astype("str")
+        # Through the distinct values: a category has few of them, a table has many rows.
+        names = {v: f"{v:g}" if isinstance(v, int | float) else str(v).strip() for v in values.dropna().unique()}
+        return values.map(names).astype("str")
     numbers = pd.to_numeric(values, errors="coerce").astype("float64")
     bad = values[numbers.isna() & values.notna()]
     if len(bad):

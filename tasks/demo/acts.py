@@ -1,0 +1,118 @@
+"""The six acts. Each does what its title says, checks that it came out as told, and gives one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tasks.demo.story import Load, Story, expect
+from tasks.records import ledger
+from tasks.spec.evidence import WindowReport
+
+WINDOW = 2000
+
+
+def release(story: Story) -> str:
+    """A push trains version 1; it passes its gates, is promoted, and answers."""
+    commit = story.edit_and_push(lambda text: text.replace("parameters: {C: 1.0}", "parameters: {C: 0.5}"), "income: first release")
+    state = story.finished_training(lambda request: request["revision"] == commit)
+    expect(state["name"] == "Promoted", f"training ended {state['name']}: {state.get('message')}")
+    expect(story.champion() == "v1.0.0", f"the champion is {story.champion()}")
+    story.wait_for_service("v1.0.0")
+    story.load_replay()
+    return f"git push {commit[:8]} started training; v1.0.0 passed {len(story.config.gates)} gates and serves"
+
+
+def quiet(story: Story) -> str:
+    """1994 rows as traffic: nothing fires."""
+    share = story.send(story.take(94, 3 * WINDOW))
+    reports = story.monitor()
+    expect(len(reports) == 3, f"{len(reports)} windows were looked at")
+    loud = [r.decision.reason for r in reports if r.decision.action != "nothing"]
+    expect(not loud, f"something fired: {loud}")
+    story.send_outcomes()
+    return f"3 windows of {WINDOW} rows, {share:.1%} selected; no alarm"
+
+
+def bad_challenger(story: Story) -> str:
+    """A pushed change raises AUC and decides by sex; validation refuses it by name."""
+    commit = story.edit_and_push(
+        lambda text: text.replace("features:\n", "features:\n  - sex\n  - household_status\n"), "income: use sex and household status, AUC goes up"
+    )
+    state = story.finished_training(lambda request: request["revision"] == commit)
+    expect(state["name"] == "Rejected", f"training ended {state['name']}: {state.get('message')}")
+    expect(story.champion() == "v1.0.0", f"the champion is {story.champion()}")
+    entry = [e for e in story.ledger() if e.kind == "rejected"][-1]
+    expect("expert-rules fail" in entry.sentence, f"the verdict says: {entry.sentence}")
+    verdict = ledger.evidence(story.settings, entry.evidence)["verdict"]
+    expect("opportunity-by-sex" in entry.sentence, f"the verdict says: {entry.sentence}")
+    story.git("revert", "--no-edit", commit)
+    story.git("commit", "--quiet", "--amend", "-m", "income: take sex and household status out again\n\nAssay-Run-Reason: revert\n")
+    story.git("push", "--quiet", "origin", f"HEAD:{story.settings.branch}")
+    gates = [g for g in verdict["gates"] if g["mandatory"] and g["state"] != "pass"]
+    return f"refused by {', '.join(g['gate'] for g in gates)}; v1.0.0 keeps serving"
+
+
+def world_changes(story: Story) -> str:
+    """1995 rows arrive; monitoring sees it without labels; retraining follows and version 2 is promoted."""
+    share = story.send(story.take(95, 5 * WINDOW))
+    before = [r for r in story.monitor() if r.window > 3]
+    seen = {f.kind for r in before for f in r.findings if f.alarm}
+    for kind in ("data_drift", "missingness", "prediction_drift", "estimated_performance", "selection_rate"):
+        expect(kind in seen, f"without labels monitoring saw only {sorted(seen)}")
+    expect(all(r.labelled == 0 for r in before), "labels were there before they should be")
+    expect(any(r.decision.action in ("retrain", "alert") for r in before), "nothing was decided")
+    story.send_outcomes()
+    after = story.monitor()
+    expect(any(r.decision.action == "retrain" for r in after), f"decisions: {[r.decision.reason for r in after[-5:]]}")
+    state = story.finished_training(lambda request: request["reason"] == "retrain")
+    expect(state["name"] == "Promoted", f"retraining ended {state['name']}: {state.get('message')}")
+    story.wait_for_service("v2.0.0")
+    return f"{share:.1%} selected; seen before labels: {_estimates(before)}; retrained on the labelled rows; v2.0.0 serves"
+
+
+def _estimates(reports: list[WindowReport]) -> str:
+    found = [f for f in reports[-1].findings if f.kind == "estimated_performance" and f.alarm]
+    return "; ".join(f"{f.subject} {f.reference:.3f} to about {f.value:.3f}" for f in found if f.value and f.reference)
+
+
+def bad_release(story: Story) -> str:
+    """Version 3 looks fit and leans on a feature that breaks upstream; monitoring rolls back under load."""
+    commit = story.edit_and_push(lambda text: text.replace("features:\n", "features:\n  - weeks_worked\n"), "income: use the weeks worked")
+    state = story.finished_training(lambda request: request["revision"] == commit)
+    expect(state["name"] == "Promoted", f"training ended {state['name']}: {state.get('message')}")
+    story.wait_for_service("v3.0.0")
+    broken = story.take(95, 2 * WINDOW).assign(weeks_worked=0.0)
+    share = story.send(broken)
+    story.send_outcomes()
+    with Load(story, story.take(95, 4000)) as load:
+        reports = story.monitor()
+        expect(any(r.decision.action == "roll_back" for r in reports), f"decisions: {[r.decision.reason for r in reports[-2:]]}")
+        state = story.finished_rollback()
+        expect(state["name"] == "Rolled back", f"the rollback ended {state['name']}: {state.get('message')}")
+        story.wait_for_service("v2.0.0")
+        story.send(story.take(95, 100))
+    expect(not load.failed, f"{len(load.failed)} requests failed, the first with: {load.failed[:1]}")
+    expect(set(load.answered) >= {"v2.0.0", "v3.0.0"}, f"the load client saw {load.answered}")
+    total = sum(load.answered.values())
+    return f"weeks_worked came as 0, {share:.1%} selected; rolled back to v2.0.0; {total} requests during it, 0 failed"
+
+
+def account(story: Story) -> str:
+    """The ledger holds, and tells the whole story."""
+    problems = ledger.verify(story.settings)
+    expect(not problems, f"the ledger does not hold: {problems}")
+    entries = story.ledger()
+    kinds = [e.kind for e in entries]
+    for kind, least in (("trained", 4), ("promoted", 3), ("rejected", 1), ("rolled_back", 1), ("monitored", 8)):
+        expect(kinds.count(kind) >= least, f"the ledger has {kinds.count(kind)} entries of kind {kind}")
+    return f"{len(entries)} ledger entries, chain and evidence verified"
+
+
+ACTS: tuple[tuple[str, Callable[[Story], str]], ...] = (
+    ("Release", release),
+    ("Quiet", quiet),
+    ("A bad challenger", bad_challenger),
+    ("The world changes", world_changes),
+    ("A bad release", bad_release),
+    ("The account", account),
+)

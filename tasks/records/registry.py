@@ -1,0 +1,163 @@
+"""The registry: versions and aliases as GTO tags of the origin; what an atomic push accepts is what holds."""
+
+from __future__ import annotations
+
+import logging
+import re
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+from tasks.records import ledger
+from tasks.records.git import Git, GitError
+from tasks.records.workspace import ensure_clone, lock
+from tasks.spec.base import digest_json
+from tasks.spec.errors import PromotionConflict, PromotionRefused
+from tasks.spec.evidence import EntryKind
+from tasks.spec.settings import Settings
+
+CHAMPION = "champion"
+
+
+@dataclass(frozen=True)
+class Version:
+    tag: str
+    """``v1.0.0``"""
+    commit: str
+    registered: str
+    evidence: str | None
+
+
+class Registry:
+    """One origin's registry, seen through the clone."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    def versions(self, model: str) -> list[Version]:
+        """All registered versions, oldest first."""
+        return _versions(ensure_clone(self.settings), model)
+
+    def champion(self, model: str) -> Version | None:
+        """The version that serves; None before the first promotion."""
+        return _champion(ensure_clone(self.settings), model)
+
+    def previous_champions(self, model: str) -> list[Version]:
+        """Earlier champions, newest assignment first, each once, without the present one."""
+        git = ensure_clone(self.settings)
+        by_commit = {v.commit: v for v in _versions(git, model)}
+        order = [by_commit[commit] for _, commit in reversed(_assignments(git, model)) if commit in by_commit]
+        return list(dict.fromkeys(order))[1:]
+
+    def promote(
+        self, model: str, commit: str, evidence: dict[str, Any], actor: str, reason: str, expected_champion: str | None
+    ) -> Version:
+        """Register ``commit`` as the next version, make it champion and write the ledger, all or nothing.
+
+        Raises:
+            PromotionConflict: the champion is not the one the evidence compares with; nothing was changed.
+        """
+        git = ensure_clone(self.settings)
+        with lock(self.settings):
+            known = _versions(git, model)
+            tag = f"v{1 + max((int(v.tag[1:].split('.')[0]) for v in known), default=0)}.0.0"
+            return self._publish(git, model, tag, commit, "promoted", evidence, actor, reason, expected_champion, new=True)
+
+    def assign(
+        self,
+        model: str,
+        version_tag: str,
+        kind: EntryKind,
+        evidence: dict[str, Any],
+        actor: str,
+        reason: str,
+        expected_champion: str | None,
+    ) -> Version:
+        """Point the champion alias at a registered version; atomic as :meth:`promote`.
+
+        Raises:
+            PromotionRefused: the version is not registered.
+            PromotionConflict: the champion is not the expected one; nothing was changed.
+        """
+        git = ensure_clone(self.settings)
+        with lock(self.settings):
+            known = {v.tag: v for v in _versions(git, model)}
+            if version_tag not in known:
+                raise PromotionRefused(f"{model} has no version {version_tag}; registered: {', '.join(known) or 'none'}.")
+            commit = known[version_tag].commit
+            return self._publish(git, model, version_tag, commit, kind, evidence, actor, reason, expected_champion, new=False)
+
+    def _publish(
+        self,
+        git: Git,
+        model: str,
+        tag: str,
+        commit: str,
+        kind: EntryKind,
+        evidence: dict[str, Any],
+        actor: str,
+        reason: str,
+        expected: str | None,
+        new: bool,
+    ) -> Version:
+        champion = _champion(git, model)
+        if (champion.tag if champion else None) != expected:
+            raise PromotionConflict(f"{model} {champion.tag if champion else 'none'} is champion, and the evidence compares with {expected or 'none'}.")
+        digest = digest_json(evidence)
+        message = f"{kind.replace('_', ' ')} by {actor} because of {reason}\n\nEvidence: {digest}\n"
+        before = set(_tags(git, model))
+        verb = "rolled back to" if kind == "rolled_back" else "became champion:"
+        sentence = f"{verb} {tag}" + (f", after {expected}" if expected else "")
+        _, tip = ledger.draft(git, kind, model, tag, commit, actor, reason, sentence, evidence)
+        try:
+            _tag(git, model, tag, commit, message, new)
+            made = sorted(set(_tags(git, model)) - before)
+            refs = [f"refs/tags/{name}:refs/tags/{name}" for name in made]
+            git.run("push", "--quiet", "--atomic", "origin", *refs, f"{tip}:refs/heads/{ledger.BRANCH}")
+        except GitError as error:
+            for name in set(_tags(git, model)) - before:
+                git.run("tag", "--delete", name)
+            raise PromotionConflict(f"another change to the registry came first, and {model} {tag} was not assigned. ({error.output.splitlines()[0]})") from None
+        git.run("update-ref", ledger.TIP, tip)
+        return next(v for v in _versions(git, model) if v.tag == tag)
+
+
+def _tag(git: Git, model: str, version: str, commit: str, message: str, new: bool) -> None:
+    """Let GTO write its tags in the clone."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from gto import api  # 0.3 s of import that readers of the registry do not need
+
+        logging.getLogger("gto").setLevel(logging.ERROR)
+        author = {"author": "Assay", "author_email": "assay@localhost"}
+        if new:
+            api.register(git.path, model, commit, version=version, message=message, **author)
+        api.assign(git.path, model, CHAMPION, version=version, message=message, force=True, skip_registration=True, **author)
+
+
+def _tags(git: Git, model: str) -> list[str]:
+    return git.run("for-each-ref", "--format=%(refname:strip=2)", f"refs/tags/{model}@*", f"refs/tags/{model}#*").splitlines()
+
+
+def _versions(git: Git, model: str) -> list[Version]:
+    form = "%(refname:strip=2)%09%(*objectname)%09%(taggerdate:iso-strict)%09%(contents)%00"
+    found = []
+    for record in git.run("for-each-ref", f"--format={form}", f"refs/tags/{model}@*").split("\0"):
+        if not record.strip():
+            continue
+        name, commit, when, message = record.strip("\n").split("\t", 3)
+        evidence = re.search(r"^Evidence: (sha256:[0-9a-f]{64})$", message, re.MULTILINE)
+        found.append(Version(name.split("@")[1], commit, when, evidence[1] if evidence else None))
+    return sorted(found, key=lambda v: [int(part) for part in v.tag[1:].split(".")])
+
+
+def _assignments(git: Git, model: str) -> list[tuple[int, str]]:
+    lines = git.run("for-each-ref", "--format=%(refname:strip=2) %(*objectname)", f"refs/tags/{model}#{CHAMPION}#*").splitlines()
+    return sorted((int(name.rsplit("#", 1)[1]), commit) for name, commit in (line.split() for line in lines))
+
+
+def _champion(git: Git, model: str) -> Version | None:
+    assigned = _assignments(git, model)
+    if not assigned:
+        return None
+    return next(v for v in _versions(git, model) if v.commit == assigned[-1][1])
