@@ -1,0 +1,79 @@
+"""Start flows through Prefect's REST API; its own command costs seconds a call."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+
+from tasks.spec.errors import AssayError, UnreachableError
+
+FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+
+
+class PrefectApi:
+    """A client of one server."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+
+    def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        """One request.
+
+        Raises:
+            UnreachableError: the server does not answer.
+            AssayError: it refuses.
+        """
+        try:
+            answer = httpx.request(method, self.url + path, json=body, timeout=30, trust_env=False)
+        except httpx.HTTPError as error:
+            raise UnreachableError(f"the Prefect server at {self.url} does not answer ({type(error).__name__}). Start it with: make up") from None
+        if answer.status_code == 404:
+            raise AssayError(f"the Prefect server at {self.url} does not know {path}. Deploy with: make up")
+        if answer.is_error:
+            raise AssayError(f"the Prefect server refused {path}: {answer.text[:500]}")
+        return answer.json() if answer.content else None
+
+    def start(self, deployment: str, request: dict[str, Any], idempotency_key: str | None = None) -> str:
+        """Start a run of ``flow/deployment``; gives its id."""
+        found = self.call("GET", f"/deployments/name/{deployment}")
+        body: dict[str, Any] = {"parameters": {"request": request}, "state": {"type": "SCHEDULED"}}
+        if idempotency_key:
+            body["idempotency_key"] = idempotency_key
+        run = self.call("POST", f"/deployments/{found['id']}/create_flow_run", body)
+        return str(run["id"])
+
+    def state(self, run_id: str) -> dict[str, Any]:
+        run: dict[str, Any] = self.call("GET", f"/flow_runs/{run_id}")
+        state: dict[str, Any] = run["state"]
+        return state
+
+    def wait(self, run_id: str, seconds: float = 3600, on_progress: Callable[[str], None] | None = None) -> dict[str, Any]:
+        """The final state of a run: type, name, message.
+
+        Raises:
+            AssayError: it was not final in time.
+        """
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            state = self.state(run_id)
+            if state["type"] in FINAL:
+                return state
+            if on_progress:
+                on_progress(str(state["name"]))
+            time.sleep(0.5)
+        raise AssayError(f"flow run {run_id} is not finished after {seconds:.0f} s; look at it in the Prefect UI.")
+
+    def runs(self, deployment: str) -> list[dict[str, Any]]:
+        """Runs of one deployment, newest first."""
+        flow, name = deployment.split("/")
+        body = {
+            "flows": {"name": {"any_": [flow]}},
+            "deployments": {"name": {"any_": [name]}},
+            "sort": "EXPECTED_START_TIME_DESC",
+            "limit": 50,
+        }
+        runs: list[dict[str, Any]] = self.call("POST", "/flow_runs/filter", body)
+        return runs

@@ -1,0 +1,42 @@
+"""``python -m tasks.cli.service``: the prediction service as a process."""
+
+from __future__ import annotations
+
+import os
+
+# OpenMP threads make small requests slower under load; it must be said before numpy is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import argparse
+import sys
+
+import uvicorn
+
+from tasks.records.predictions import Prediction, PredictionLog
+from tasks.serving.app import create_app
+from tasks.spec.errors import AssayError
+from tasks.spec.settings import Settings
+
+
+def main() -> int:
+    settings = Settings()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8090)
+    arguments = parser.parse_args()
+    settings.home.mkdir(parents=True, exist_ok=True)
+    try:
+        log = PredictionLog(settings.log_database)
+    except AssayError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    app = create_app(settings.releases, log, Prediction)
+    try:
+        uvicorn.run(app, host=arguments.host, port=arguments.port, access_log=False, log_level="warning")
+    finally:
+        log.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,57 @@
+"""The service's input schema, made from the model's manifest."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+from tasks.spec.evidence import Manifest
+
+
+def row_model(manifest: Manifest) -> type[BaseModel]:
+    """A closed pydantic model of one input row; optional columns may be null or left out."""
+    fields: dict[str, Any] = {}
+    for column in manifest.inputs:
+        kind: Any = {"number": float, "integer": int, "category": str}[column["type"]]
+        if column["categories"]:
+            kind = Literal[tuple(column["categories"])]
+        bounds = {k: v for k, v in (("ge", column["minimum"]), ("le", column["maximum"])) if v is not None}
+        if kind is float:
+            bounds["allow_inf_nan"] = False
+        unit = f" ({column['unit']})" if column["unit"] else ""
+        annotated = Annotated[kind, Field(description=column["description"] + unit, **bounds)]
+        fields[column["name"]] = (annotated | None, None) if column["nullable"] else (annotated, ...)
+    name = "".join(part.title() for part in manifest.model.split("_")) + "Row"
+    return create_model(name, __config__=ConfigDict(extra="forbid", strict=True), **fields)
+
+
+def problems(rows: list[dict[str, Any]], model: type[BaseModel]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Validate rows.
+
+    Returns:
+        The validated rows, and one dict a problem: row, field, value, message.
+    """
+    good: list[dict[str, Any]] = []
+    bad: list[dict[str, Any]] = []
+    for index, row in enumerate(rows):
+        try:
+            good.append(model.model_validate(row).model_dump())
+        except ValidationError as error:
+            bad += [_problem(index, item, model) for item in error.errors()]
+    return good, bad
+
+
+def _problem(index: int, item: Any, model: type[BaseModel]) -> dict[str, Any]:
+    name = str(item["loc"][0]) if item["loc"] else "row"
+    known = list(model.model_fields)
+    if item["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(name, known, n=1)
+        message = f"unknown field{f'; did you mean {near[0]!r}?' if near else ''} Allowed: {', '.join(known)}"
+    elif item["type"] == "missing":
+        message = "required field is missing"
+    else:
+        message = item["msg"]
+    value = None if item["type"] == "missing" else item.get("input")
+    return {"row": index, "field": name, "value": value if isinstance(value, str | int | float | bool | None) else str(value)[:80], "message": message}
