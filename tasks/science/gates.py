@@ -1,0 +1,164 @@
+"""The gates: each kind is one function from its config entry and the evidence to a result. All fail closed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tasks.science.comparison import metric_interval, paired_difference
+from tasks.science.examination import Examination
+from tasks.science.expert_rules import check_rule
+from tasks.science.fairness import disparity, disparity_interval, group_rates
+from tasks.science.metrics import METRICS
+from tasks.spec.evidence import GateResult, Measurement, State
+from tasks.spec.gates import ComparisonGate, DataGate, FairnessGate, FloorGate, GateConfig, RulesGate
+
+MINIMUM = 30
+"""Rows (positives for true-positive rates) below which nothing is concluded."""
+
+
+def run_gate(config: GateConfig, examination: Examination) -> GateResult:
+    """Run one gate.
+
+    Pass: the confidence bound is on the right side of the limit. Fail: the estimate itself is on the wrong side, or
+    what is needed is missing. Insufficient evidence: everything between.
+    """
+    return GATES[config.kind](config, examination)
+
+
+def _result(config: Any, state: State, reason: str, measured: tuple[Measurement, ...] = (), estimator: str = "") -> GateResult:
+    return GateResult(
+        gate=config.name, kind=config.kind, mandatory=config.mandatory, state=state, reason=reason, measurements=measured, estimator=estimator
+    )
+
+
+def _judge(value: float, pessimistic: float, limit: float, greater_is_better: bool) -> State:
+    sign = 1 if greater_is_better else -1
+    if sign * value < sign * limit:
+        return "fail"
+    return "pass" if sign * pessimistic >= sign * limit else "insufficient_evidence"
+
+
+def _unusable(config: FloorGate | ComparisonGate, examination: Examination, mask: np.ndarray) -> GateResult | None:
+    """Why the benchmark's rows cannot be judged, where they cannot."""
+    rows, label = int(mask.sum()), examination.label[mask]
+    if rows == 0:
+        known = ", ".join(sorted(set(examination.benchmark)))
+        return _result(config, "fail", f"benchmark {config.benchmark!r} has no rows; there are: {known}")
+    scores = [examination.score[mask]] + ([examination.champion_score[mask]] if examination.champion_score is not None else [])
+    if not all(np.isfinite(s).all() for s in scores):
+        return _result(config, "fail", "some scores are not finite numbers")
+    few = min(int(label.sum()), int((~label).sum()))
+    if few < MINIMUM:
+        reason = f"the smaller class of {config.benchmark} has {few} of {rows} rows; at least {MINIMUM} are needed to tell"
+        return _result(config, "insufficient_evidence", reason)
+    return None
+
+
+def _mask(benchmark: str, examination: Examination) -> np.ndarray:
+    return np.ones(len(examination.label), bool) if benchmark == "all" else examination.benchmark == benchmark
+
+
+def data(config: DataGate, examination: Examination) -> GateResult:
+    """The expectations that were checked on the data."""
+    checked = examination.data_check
+    if checked is None:
+        return _result(config, "fail", "the data were not checked, and this gate is there to see that they are")
+    return checked.model_copy(update={"gate": config.name, "mandatory": config.mandatory})
+
+
+def floor(config: FloorGate, examination: Examination) -> GateResult:
+    """The metric against an absolute limit."""
+    mask = _mask(config.benchmark, examination)
+    unusable = _unusable(config, examination, mask)
+    if unusable is not None:
+        return unusable
+    better = METRICS[config.metric].greater_is_better
+    label, score = examination.label[mask], examination.score[mask]
+    found = metric_interval(config.metric, label, score, examination.decision_threshold, config.confidence, examination.seed)
+    state = _judge(found.value, found.low if better else found.high, config.limit, better)
+    measured = Measurement(
+        label=f"{config.metric} on {config.benchmark}", value=found.value, low=found.low, high=found.high, limit=config.limit, rows=len(label), state=state
+    )
+    side = "at least" if better else "at most"
+    reason = f"{config.metric} is {found.value:.4f} ({found.low:.4f} to {found.high:.4f}) on {len(label):,} rows; {side} {config.limit:g} is asked"
+    return _result(config, state, reason, (measured,), found.method)
+
+
+def comparison(config: ComparisonGate, examination: Examination) -> GateResult:
+    """Non-inferiority to the champion on the same rows."""
+    mask = _mask(config.benchmark, examination)
+    unusable = _unusable(config, examination, mask)
+    if unusable is not None:
+        return unusable
+    if examination.champion_score is None:
+        return _result(config, "pass", "there is no champion to compare with yet; the floors carry this release")
+    better = METRICS[config.metric].greater_is_better
+    label, score, champion = examination.label[mask], examination.score[mask], examination.champion_score[mask]
+    found = paired_difference(config.metric, label, score, champion, examination.decision_threshold, config.confidence, examination.seed)
+    limit = -config.margin if better else config.margin
+    state = _judge(found.value, found.low if better else found.high, limit, better)
+    measured = Measurement(
+        label=f"{config.metric}, challenger minus champion, on {config.benchmark}",
+        value=found.value,
+        low=found.low,
+        high=found.high,
+        limit=limit,
+        rows=len(label),
+        state=state,
+    )
+    reason = f"{config.metric} moves by {found.value:+.4f} ({found.low:+.4f} to {found.high:+.4f}) on {len(label):,} rows; worse by {config.margin:g} is tolerated"
+    return _result(config, state, reason, (measured,), found.method)
+
+
+def fairness(config: FairnessGate, examination: Examination) -> GateResult:
+    """Disparity between the groups of one protected attribute, on all rows."""
+    if not np.isfinite(examination.score).all():
+        return _result(config, "fail", "some scores are not finite numbers")
+    decision = examination.score >= examination.decision_threshold
+    rates = group_rates(config.measure, examination.label, decision, examination.groups[config.attribute])
+    shown = tuple(Measurement(label=f"{config.measure} of {r.group}", value=r.rate if r.rows else None, rows=r.rows, state="pass" if r.rows >= MINIMUM else "insufficient_evidence") for r in rates)
+    what = "positives" if config.measure == "true_positive_rate" else "rows"
+    small = [f"{r.group} ({r.rows})" for r in rates if r.rows < MINIMUM]
+    if len(rates) < 2:
+        return _result(config, "fail", f"{config.attribute} has {len(rates)} group in the holdout; a comparison needs two", shown)
+    if small:
+        reason = f"too few {what} to judge {', '.join(small)}; at least {MINIMUM} each are needed, or put groups together in the config"
+        return _result(config, "insufficient_evidence", reason, shown)
+    value = disparity(rates, config.statistic)
+    low, high = disparity_interval(rates, config.statistic, config.confidence, examination.seed)
+    better = config.statistic == "ratio"
+    state = _judge(value, low if better else high, config.limit, better)
+    total = sum(r.rows for r in rates)
+    name = f"{config.measure.replace('_', ' ')} {config.statistic} by {config.attribute}"
+    measured = Measurement(label=name, value=value, low=low, high=high, limit=config.limit, rows=total, state=state)
+    groups = ", ".join(f"{r.group} {r.rate:.3f} of {r.rows:,}" for r in rates)
+    reason = f"{name} is {value:.3f} ({low:.3f} to {high:.3f}); {'at least' if better else 'at most'} {config.limit:g} is asked ({groups})"
+    return _result(config, state, reason, (measured, *shown), "binomial bootstrap of group counts, percentile bounds")
+
+
+def rules(config: RulesGate, examination: Examination) -> GateResult:
+    """Every expert rule."""
+    if examination.rules is None or not examination.rules.rules:
+        return _result(config, "fail", "rules.yaml is missing or empty, and this gate asks for expert rules")
+    measured = tuple(check_rule(rule, examination, config.confidence) for rule in examination.rules.rules)
+    broken = [m for m in measured if m.state == "fail"]
+    unclear = [m for m in measured if m.state == "insufficient_evidence"]
+    if broken:
+        told = "; ".join(m.label + (f" (it is {m.value:.3f})" if m.value is not None else "") for m in broken)
+        return _result(config, "fail", f"{len(broken)} of {len(measured)} rules are broken: {told}", measured, RULES_METHOD)
+    if unclear:
+        return _result(config, "insufficient_evidence", "too close to tell: " + "; ".join(m.label for m in unclear), measured, RULES_METHOD)
+    return _result(config, "pass", f"all {len(measured)} rules hold", measured, RULES_METHOD)
+
+
+RULES_METHOD = "attribution shares with bootstrap bounds; directions with Clopper-Pearson bounds"
+GATES: dict[str, Callable[[Any, Examination], GateResult]] = {
+    "data": data,
+    "floor": floor,
+    "comparison": comparison,
+    "fairness": fairness,
+    "rules": rules,
+}
