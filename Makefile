@@ -1,0 +1,46 @@
+# `make help` lists everything. The two that matter: make demo, make test.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin
+STAMP := $(VENV)/.assay-set-up
+# Without bytecode every process compiles its modules anew, and start-up times triple.
+unexport PYTHONDONTWRITEBYTECODE
+export DO_NOT_TRACK := 1
+export DVC_NO_ANALYTICS := true
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint up down lock
+
+help:  ## This list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+
+setup: $(STAMP)  ## Make .venv from the hash-pinned lock file
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Assay needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version). Name another: make setup PYTHON=python3.12"; exit 2; }
+	@test -x .assay/tools/bin/uv || { $(PYTHON) -m venv .assay/tools && .assay/tools/bin/pip install --quiet --disable-pip-version-check uv; }
+	@test -x $(RUN)/python || .assay/tools/bin/uv venv --quiet --python $(PYTHON) $(VENV)
+	@.assay/tools/bin/uv pip install --quiet --python $(RUN)/python --require-hashes --compile-bytecode -r requirements.lock
+	@.assay/tools/bin/uv pip install --quiet --python $(RUN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: setup  ## Six acts on real data: release, watch, refuse, retrain, roll back, account
+	@$(RUN)/python -m tasks.demo
+
+test: setup lint  ## Format, lint, types, floors, and all tests
+	@$(RUN)/python -m pytest -q
+
+lint: setup  ## Lint, types and floors alone
+	@$(RUN)/ruff check .
+	@$(RUN)/mypy
+	@$(RUN)/lint-imports --no-cache
+
+up: setup  ## Keep the local system running: Prefect with its UI, a worker, the prediction service
+	@$(RUN)/assay up
+
+down: setup  ## Stop just what `make up` started
+	@$(RUN)/assay down
+
+lock: setup  ## Compile requirements.lock anew, with hashes and without addresses
+	@.assay/tools/bin/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet --output-file requirements.lock

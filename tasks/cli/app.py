@@ -1,0 +1,213 @@
+"""The command line: it starts the flows that the Prefect UI starts, and has no logic of its own."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tasks.spec.errors import AssayError, CheckoutError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Examine models before they serve, watch them while they serve.")
+Model = Annotated[str, typer.Argument(help="A model of deployments/models.yaml.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+Because = Annotated[str, typer.Option(help="Why; it goes into the ledger.")]
+BATCH = 500
+GOOD = {"Completed", "Promoted", "Examined", "Rolled back", "Nothing new"}
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def _settings() -> Any:
+    from tasks.spec.settings import Settings
+
+    return Settings()
+
+
+def _say(value: dict[str, Any] | Sequence[dict[str, Any]], as_json: bool, text: str) -> None:
+    print(json.dumps(value, default=str) if as_json else text)
+
+
+def _api() -> Any:
+    import os
+
+    from tasks.cli.prefect_api import PrefectApi
+    from tasks.cli.system import state
+
+    system = state(_settings())
+    url = os.environ.get("PREFECT_API_URL") or (system.api_url if system else "http://127.0.0.1:4200/api")
+    return PrefectApi(url)
+
+
+def _run(deployment: str, request: dict[str, Any], as_json: bool, wait: bool = True) -> None:
+    """Start a run; where asked, wait for it and exit 1 if it did not do what it was for."""
+    from rich.console import Console
+
+    from tasks.spec.model import load_model
+
+    load_model(ROOT, request["model"])  # a wrong name or file is told here, before anything starts
+    api = _api()
+    run = api.start(deployment, {"actor": _actor(), **request})
+    if not wait:
+        _say({"flow_run": run}, as_json, f"started flow run {run}")
+        return
+    with Console(stderr=True).status(f"{deployment} of {request['model']}") as status:
+        state = api.wait(run, on_progress=lambda name: status.update(f"{deployment} of {request['model']}: {name}"))
+    _say({"flow_run": run, "state": state["name"], "message": state.get("message")}, as_json, f"{state['name']}: {state.get('message') or 'done'}")
+    if state["name"] not in GOOD:
+        raise typer.Exit(1)
+
+
+def _actor() -> str:
+    from tasks.records.git import Git, GitError
+
+    try:
+        return Git(ROOT).run("config", "user.email") or "command-line"
+    except GitError:
+        return "command-line"
+
+
+@app.command()
+def train(
+    model: Model,
+    revision: Annotated[str | None, typer.Option(help="Commit, tag or branch that the origin knows.")] = None,
+    collect: Annotated[bool, typer.Option(help="First take the labelled rows of the log into a new data version.")] = False,
+    promote: Annotated[bool, typer.Option(help="Promote the candidate where it is fit.")] = True,
+    wait: Annotated[bool, typer.Option(help="Wait for the end.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Train one commit, examine it, and promote it if it is fit."""
+    if revision is None:
+        from tasks.records.git import Git
+
+        changed = Git(ROOT).changed_files()
+        if changed:
+            named = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
+            raise CheckoutError(f"the checkout has uncommitted changes ({named}), and Assay trains only what is committed. Commit and push them, or name a commit: assay train {model} --revision main")
+        revision = _settings().branch
+    request = {"model": model, "reason": "person", "revision": revision, "collect": collect, "promote": promote}
+    _run("train/training", request, as_json, wait)
+
+
+@app.command()
+def versions(model: Model, as_json: Json = False) -> None:
+    """List the registered versions of a model."""
+    from tasks.records.registry import Registry
+    from tasks.spec.model import load_model
+
+    load_model(ROOT, model)
+    registry = Registry(_settings())
+    champion = registry.champion(model)
+    found = [
+        {"version": v.tag, "champion": champion is not None and v.tag == champion.tag, "commit": v.commit, "registered": v.registered, "evidence": v.evidence}
+        for v in registry.versions(model)
+    ]
+    lines = [f"{'*' if v['champion'] else ' '} {v['version']:<8} {str(v['commit'])[:12]}  {v['registered']}  {v['evidence']}" for v in found]
+    _say(found, as_json, "\n".join(lines) or f"{model} has no registered version yet")
+
+
+@app.command()
+def promote(model: Model, version: str, because: Because, as_json: Json = False) -> None:
+    """Make a registered version champion."""
+    _run("promote/promotion", {"model": model, "reason": "person", "version": version, "because": because}, as_json)
+
+
+@app.command()
+def rollback(
+    model: Model,
+    because: Because,
+    to: Annotated[str | None, typer.Option(help="Version to return to; without it the champion before.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Return to an earlier version."""
+    _run("roll-back/rollback", {"model": model, "reason": "person", "version": to, "because": because}, as_json)
+
+
+@app.command()
+def monitor(model: Model, act: Annotated[bool, typer.Option(help="Act on the decision.")] = True, as_json: Json = False) -> None:
+    """Look at every new window of predictions; decide and act."""
+    _run("monitor/monitoring", {"model": model, "reason": "person", "act": act}, as_json)
+
+
+@app.command()
+def predict(model: Model, file: Annotated[Path, typer.Argument(help="CSV, Parquet or JSON lines of input rows.")], as_json: Json = False) -> None:
+    """Score the rows of a file through the service; every answer is logged."""
+    import httpx
+    import pandas as pd
+
+    from tasks.cli.system import state
+    from tasks.spec.errors import ConfigError, UnreachableError
+
+    readers: dict[str, Callable[..., Any]] = {".csv": pd.read_csv, ".parquet": pd.read_parquet, ".jsonl": lambda p: pd.read_json(p, lines=True)}
+    if not file.exists() or file.suffix not in readers:
+        raise ConfigError(f"{file} {'is of an unknown kind' if file.exists() else 'does not exist'}; give a file that ends in {', '.join(readers)}.")
+    rows = json.loads(readers[file.suffix](file).to_json(orient="records"))
+    system = state(_settings())
+    url = system.service_url if system else _settings().service_url
+    found: list[dict[str, Any]] = []
+    with typer.progressbar(range(0, len(rows), BATCH), file=sys.stderr, label="scoring") as batches:
+        for start in batches:
+            try:
+                answer = httpx.post(f"{url}/models/{model}/predict", json={"rows": rows[start : start + BATCH]}, timeout=60, trust_env=False)
+            except httpx.HTTPError as error:
+                raise UnreachableError(f"the prediction service at {url} does not answer ({type(error).__name__}). Start it with: make up") from None
+            if answer.is_error:
+                raise AssayError(f"the service refused rows {start} to {start + BATCH}: {json.dumps(answer.json()['detail'])[:1000]}")
+            found += answer.json()["predictions"]
+    _say(found, as_json, "\n".join(f"{p['id']}\t{p['score']:.6f}\t{str(p['decision']).lower()}" for p in found))
+
+
+@app.command()
+def ledger(verify: Annotated[bool, typer.Option(help="Check the chain and every evidence document.")] = False, as_json: Json = False) -> None:
+    """Print the ledger, or check that nobody rewrote it."""
+    from rich.console import Console
+
+    from tasks.records import ledger as records
+    from tasks.records.pages import account_table
+
+    if verify:
+        problems = records.verify(_settings())
+        _say({"problems": problems}, as_json, "\n".join(problems) or "the ledger holds: chain and evidence are as written")
+        raise typer.Exit(3 if problems else 0)
+    found = records.entries(_settings())
+    if as_json:
+        print(json.dumps([e.model_dump(mode="json") for e in found]))
+    else:
+        Console().print(account_table(found))
+
+
+@app.command()
+def up(as_json: Json = False) -> None:
+    """Start the local system, and say where each part is."""
+    from rich.console import Console
+
+    from tasks.cli import system
+
+    settings = _settings()
+    running = system.state(settings)
+    with Console(stderr=True).status("starting Prefect, a worker and the prediction service"):
+        there = running or system.up(settings)
+    word = "runs already" if running else "runs"
+    text = f"Assay {word}.\n  Prefect UI  {there.api_url.removesuffix('/api')}\n  service     {there.service_url}\n  push to     {there.origin}   (git remote add assay {there.origin}; git push assay main)"
+    _say(there.__dict__, as_json, text)
+
+
+@app.command()
+def down(as_json: Json = False) -> None:
+    """Stop what `assay up` started."""
+    from tasks.cli import system
+
+    stopped = system.down(_settings())
+    _say({"stopped": stopped}, as_json, f"stopped: {', '.join(stopped)}" if stopped else "nothing was running")
+
+
+def main() -> None:
+    """Entry point: a person's mistake is one sentence and a code, never a traceback."""
+    try:
+        app()
+    except AssayError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

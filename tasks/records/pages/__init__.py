@@ -1,0 +1,108 @@
+"""What people read: self-contained pages, and the same in markdown for Prefect's artifacts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from rich.table import Table
+
+from tasks.records.pages import plots
+from tasks.spec.evidence import Entry, Verdict, WindowReport
+
+WORDS = {"pass": "✓ pass", "fail": "✕ fail", "insufficient_evidence": "? insufficient evidence"}
+CSS = {"pass": "pass", "fail": "fail", "insufficient_evidence": "open"}
+ACTIONS = {"nothing": "✓ Nothing to do.", "alert": "▲ Alert.", "retrain": "▲ Retrain.", "roll_back": "▲ Roll back."}
+
+
+def number(value: Any) -> str:
+    """A number with the precision that a reader can use."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    return f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) and abs(value) >= 10 else f"{value:.4g}"
+
+
+_PAGES = Environment(loader=PackageLoader("tasks.records.pages"), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+_PAGES.globals.update(num=number, word=WORDS.__getitem__, css=CSS.__getitem__, bar=plots.interval_bar, actions=ACTIONS)
+
+
+def verdict_sentence(verdict: Verdict) -> str:
+    mandatory = [g for g in verdict.gates if g.mandatory]
+    if verdict.passed:
+        return f"All {len(mandatory)} mandatory gates of {verdict.model} passed."
+    return f"{len(verdict.failed)} of {len(mandatory)} mandatory gates did not pass: {', '.join(g.gate for g in verdict.failed)}."
+
+
+def verdict_page(verdict: Verdict, title: str, evaluation: dict[str, Any]) -> str:
+    """The verdict with every number behind it."""
+    drawn = plots.evaluation_plots(evaluation)
+    return _PAGES.get_template("verdict.html").render(
+        heading=f"{title}: verdict", verdict=verdict, sentence=verdict_sentence(verdict), plots=drawn
+    )
+
+
+def verdict_markdown(verdict: Verdict) -> str:
+    """The verdict as Prefect shows it."""
+    head = f"**{'Fit to serve.' if verdict.passed else 'Not fit to serve.'}** {verdict_sentence(verdict)}\n\n"
+    lines = ["| Gate | State | Why |", "|---|---|---|"]
+    lines += [f"| {g.gate} | {WORDS[g.state]} | {_cell(g.reason)} |" for g in verdict.gates]
+    return head + "\n".join(lines) + f"\n\nCommit `{verdict.commit[:12]}`, compared with {verdict.champion or 'no champion yet'}."
+
+
+def data_page(model: str, checks: list[dict[str, Any]]) -> str:
+    """The expectations on the data."""
+    broken = sum(not c["success"] for c in checks)
+    return _PAGES.get_template("data.html").render(heading=f"{model}: data expectations", checks=checks, broken=broken)
+
+
+def window_page(report: WindowReport, history: Sequence[WindowReport], title: str) -> str:
+    """One analysis window: the decision, its findings, and the windows before."""
+    return _PAGES.get_template("window.html").render(
+        heading=f"{title}: window {report.window}",
+        report=report,
+        findings=sorted(report.findings, key=lambda f: (not f.alarm, f.value is None)),
+        timeline=plots.timeline([*history, report]),
+    )
+
+
+def window_markdown(report: WindowReport) -> str:
+    """One window as Prefect shows it."""
+    alarms = [f for f in report.findings if f.alarm]
+    lines = ["| Kind | Subject | Finding |", "|---|---|---|"]
+    lines += [f"| {f.kind.replace('_', ' ')} | {_cell(f.subject)} | {_cell(f.sentence)} |" for f in alarms]
+    table = "\n".join(lines) if alarms else "No alarm."
+    return f"**{ACTIONS[report.decision.action]}** {report.decision.reason}\n\n{report.rows:,} predictions of {report.version}, {report.labelled:,} labelled.\n\n{table}"
+
+
+def account_page(entries: Sequence[Entry], reports: Sequence[WindowReport], title: str, acts: Sequence[dict[str, Any]]) -> str:
+    """What happened, when, why and on what evidence."""
+    windows = {r.window for r in reports}
+    links = {e.sequence: _link(e, windows) for e in entries}
+    return _PAGES.get_template("account.html").render(
+        heading=title, entries=entries, reports=reports, acts=acts, links=links, timeline=plots.timeline(list(reports))
+    )
+
+
+def _link(entry: Entry, windows: set[int]) -> str:
+    if entry.kind in ("promoted", "rejected", "trained") and entry.commit:
+        return f"{entry.model}/verdict-{entry.commit[:12]}.html"
+    if entry.kind == "monitored":
+        window = int(entry.sentence.split(":")[0].removeprefix("window "))
+        return f"{entry.model}/window-{window:05d}.html" if window in windows else ""
+    return ""
+
+
+def account_table(entries: Sequence[Entry]) -> Table:
+    """The ledger for a terminal."""
+    table = Table(title="The ledger", title_justify="left")
+    for name in ("#", "time", "what", "version", "who", "why"):
+        table.add_column(name, no_wrap=name != "why")
+    for e in entries:
+        sentence = e.sentence if len(e.sentence) <= 150 else e.sentence[:147] + "..."
+        table.add_row(str(e.sequence), e.time[11:19], e.kind.replace("_", " "), e.version or "", e.actor, sentence)
+    return table
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")

@@ -1,0 +1,114 @@
+"""Small inline SVG: no script, no outside request, readable without colour."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from markupsafe import Markup, escape
+
+from tasks.spec.evidence import GateResult, WindowReport
+
+INK, SOFT, GOOD, BAD, ACCENT = "#1b1f24", "#9aa3ad", "#00735c", "#b3400a", "#0b5a94"
+
+
+def _svg(width: int, height: int, body: str, label: str) -> Markup:
+    return Markup(
+        f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" aria-label="{escape(label)}" '
+        f'font-family="system-ui,sans-serif" font-size="11" fill="{INK}">{body}</svg>'
+    )
+
+
+def interval_bar(gate: GateResult) -> Markup:
+    """The first measurement as estimate, interval and limit on one line."""
+    m = next((m for m in gate.measurements if m.value is not None and m.low is not None and m.limit is not None), None)
+    if m is None or m.value is None or m.low is None or m.high is None or m.limit is None:
+        return Markup("")
+    least, most = min(m.low, m.limit, m.value), max(m.high, m.limit, m.value)
+    span = (most - least) or 1.0
+
+    def x(value: float) -> float:
+        return 12 + 196 * (value - least) / span
+
+    colour = {"pass": GOOD, "fail": BAD}.get(gate.state, INK)
+    body = (
+        f'<line x1="{x(m.low):.1f}" x2="{x(m.high):.1f}" y1="14" y2="14" stroke="{colour}" stroke-width="3"/>'
+        f'<circle cx="{x(m.value):.1f}" cy="14" r="5" fill="{colour}"/>'
+        f'<line x1="{x(m.limit):.1f}" x2="{x(m.limit):.1f}" y1="3" y2="25" stroke="{INK}" stroke-dasharray="3 2"/>'
+        f'<text x="{min(max(x(m.limit), 30), 190):.1f}" y="37" text-anchor="middle">limit {m.limit:g}</text>'
+    )
+    return _svg(220, 42, body, f"{m.value:.4g}, {m.low:.4g} to {m.high:.4g}, limit {m.limit:g}")
+
+
+def evaluation_plots(evaluation: dict[str, Any]) -> list[Markup]:
+    """ROC, reliability and importance, where the evaluation holds them."""
+    curves, drawn = evaluation.get("curves", {}), []
+    if curves.get("roc"):
+        drawn.append(_unit_square("ROC", "false-positive rate", "true-positive rate", [p[:2] for p in curves["roc"]], dots=False))
+    if curves.get("calibration"):
+        drawn.append(_unit_square("Reliability", "mean score", "observed rate", [p[:2] for p in curves["calibration"]], dots=True))
+    if evaluation.get("importance"):
+        drawn.append(_importance(evaluation["importance"]))
+    return drawn
+
+
+def _unit_square(title: str, across: str, up: str, points: Sequence[Sequence[float]], dots: bool) -> Markup:
+    def at(p: Sequence[float]) -> tuple[float, float]:
+        return 40 + 220 * p[0], 250 - 220 * p[1]
+
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in map(at, points))
+    marks = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{ACCENT}"/>' for x, y in map(at, points)) if dots else ""
+    ticks = "".join(
+        f'<text x="{40 + 220 * t:.0f}" y="264" text-anchor="middle">{t:g}</text><text x="34" y="{254 - 220 * t:.0f}" text-anchor="end">{t:g}</text>'
+        for t in (0, 0.5, 1)
+    )
+    body = (
+        f'<text x="40" y="18" font-size="13" font-weight="600">{title}</text>'
+        f'<rect x="40" y="30" width="220" height="220" fill="none" stroke="{SOFT}"/>'
+        f'<line x1="40" y1="250" x2="260" y2="30" stroke="{SOFT}" stroke-dasharray="4 3"/>'
+        f'<polyline points="{path}" fill="none" stroke="{ACCENT}" stroke-width="2"/>{marks}{ticks}'
+        f'<text x="150" y="280" text-anchor="middle">{across}</text><text x="12" y="140" text-anchor="middle" transform="rotate(-90 12 140)">{up}</text>'
+    )
+    return _svg(300, 288, body, title)
+
+
+def _importance(shares: dict[str, float]) -> Markup:
+    top = sorted(shares.items(), key=lambda item: -item[1])[:12]
+    most = max((share for _, share in top), default=1.0) or 1.0
+    rows = "".join(
+        f'<text x="150" y="{46 + 19 * i}" text-anchor="end">{escape(name)}</text>'
+        f'<rect x="156" y="{35 + 19 * i}" width="{170 * share / most:.1f}" height="13" fill="{ACCENT}"/>'
+        f'<text x="{160 + 170 * share / most:.1f}" y="{46 + 19 * i}">{share:.1%}</text>'
+        for i, (name, share) in enumerate(top)
+    )
+    title = '<text x="10" y="18" font-size="13" font-weight="600">Share of the attribution</text>'
+    return _svg(380, 48 + 19 * len(top), title + rows, "Share of the attribution by feature")
+
+
+def timeline(reports: Sequence[WindowReport]) -> Markup:
+    """Estimated and realized metric over windows, with the decisions below."""
+    if not reports:
+        return Markup('<p class="soft">No analysis window has been looked at yet.</p>')
+    series = {kind: [(i, f.value) for i, r in enumerate(reports) for f in r.findings if f.kind == kind and f.value is not None][:400] for kind in ("estimated_performance", "realized_performance")}
+    values = [v for points in series.values() for _, v in points]
+    least, most = (min(values), max(values)) if values else (0.0, 1.0)
+    span = (most - least) or 1.0
+    step = min(60.0, 640 / max(len(reports), 1))
+
+    def at(i: int, v: float) -> tuple[float, float]:
+        return 70 + step * i, 130 - 95 * (v - least) / span
+
+    body = f'<text x="4" y="16" font-size="13" font-weight="600">Performance by window</text><text x="60" y="40" text-anchor="end">{most:.3g}</text><text x="60" y="134" text-anchor="end">{least:.3g}</text>'
+    for kind, points in series.items():
+        estimated = kind == "estimated_performance"
+        line = " ".join(f"{x:.1f},{y:.1f}" for x, y in (at(i, v) for i, v in points if v is not None))
+        dash = ' stroke-dasharray="5 4"' if estimated else ""
+        body += f'<polyline points="{line}" fill="none" stroke="{ACCENT if estimated else INK}" stroke-width="2"{dash}/>'
+        body += "".join(f'<circle cx="{at(i, v)[0]:.1f}" cy="{at(i, v)[1]:.1f}" r="3" fill="{ACCENT if estimated else INK}"/>' for i, v in points if v is not None)
+    marks = {"nothing": "·", "alert": "▲", "retrain": "R", "roll_back": "B"}
+    for i, r in enumerate(reports):
+        colour = GOOD if r.decision.action == "nothing" else BAD
+        body += f'<text x="{70 + step * i:.1f}" y="156" text-anchor="middle" font-weight="600" fill="{colour}">{marks[r.decision.action]}</text>'
+        body += f'<text x="{70 + step * i:.1f}" y="172" text-anchor="middle" font-size="9">{escape(r.version.removesuffix(".0.0"))}</text>'
+    key = '<text x="4" y="192">dashed: estimated without labels · solid: realized · ▲ alert · R retrain · B roll back</text>'
+    return _svg(760, 200, body + key, "Performance and decisions by window")

@@ -1,0 +1,97 @@
+"""From findings to a decision, by a policy whose lines have names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tasks.science.comparison import paired_difference, row_losses
+from tasks.spec.evidence import Alternative, Decision, Finding, WindowReport
+from tasks.spec.model import ModelConfig
+
+PERFORMANCE = ("realized_performance", "estimated_performance")
+BEHAVIOUR = ("prediction_drift", "selection_rate")
+UNIMPORTANT = 0.01
+TOLD = 4
+
+
+def decide(
+    config: ModelConfig,
+    findings: Sequence[Finding],
+    history: Sequence[WindowReport],
+    alternatives: Sequence[Alternative],
+    labelled_rows: int,
+) -> Decision:
+    """One decision for one window.
+
+    Args:
+        config: the model's config; its ``monitoring`` holds the limits.
+        findings: of this window.
+        history: earlier reports of the model, newest last.
+        alternatives: earlier versions scored on this window.
+        labelled_rows: labelled rows, since the trouble began, that no data version holds yet.
+    """
+    alarms = [f for f in findings if f.alarm]
+    serious = [f for f in alarms if f.kind in PERFORMANCE + BEHAVIOUR]
+    reason = _reason(alarms)
+    better = sorted((a for a in alternatives if a.better), key=lambda a: a.difference_high)
+    if serious and better:
+        a = better[0]
+        text = f"{a.version} would do better on these {a.rows:,} rows ({a.metric} {a.earlier:.3f} against {a.current:.3f}, {a.basis}); {reason}"
+        return Decision(action="roll_back", reason=text, policy="roll back where an earlier version does better on the same window", target=a.version)
+    if serious:
+        return _retrain_or_wait(config, history, labelled_rows, reason)
+    drift = [f for f in alarms if (f.importance or 0.0) >= UNIMPORTANT]
+    if drift:
+        return Decision(action="alert", reason=reason, policy="alert on drift of a feature that matters")
+    if alarms:
+        text = f"only columns that carry under {UNIMPORTANT:.0%} of the attribution moved; {reason}"
+        return Decision(action="nothing", reason=text, policy="drift that does not touch the predictions is quiet")
+    return Decision(action="nothing", reason="no alarm", policy="nothing to do")
+
+
+def _retrain_or_wait(config: ModelConfig, history: Sequence[WindowReport], labelled: int, reason: str) -> Decision:
+    limits = config.monitoring
+    recent = history[-limits.cooldown_windows :] if limits.cooldown_windows else []
+    if any(r.decision.action == "retrain" for r in recent):
+        return Decision(action="alert", reason=f"a retraining was asked for already; {reason}", policy="one retraining per cause and cool-down")
+    if labelled < limits.retrain_rows:
+        text = f"retraining is due and waits for {limits.retrain_rows - labelled:,} more labelled rows; {reason}"
+        return Decision(action="alert", reason=text, policy="retraining needs enough labelled rows")
+    text = f"{labelled:,} labelled rows are there to learn from; {reason}"
+    return Decision(action="retrain", reason=text, policy="retrain where performance or behaviour has moved")
+
+
+def _reason(alarms: Sequence[Finding]) -> str:
+    order = {kind: i for i, kind in enumerate((*PERFORMANCE, *BEHAVIOUR, "missingness", "data_drift"))}
+    told = sorted(alarms, key=lambda f: (order[f.kind], -(f.importance or 0.0)))
+    more = f"; and {len(told) - TOLD} more" if len(told) > TOLD else ""
+    return "; ".join(f.sentence for f in told[:TOLD]) + more
+
+
+def compare_versions(
+    label: np.ndarray | None, current: np.ndarray, earlier: np.ndarray, version: str, threshold: float, seed: int
+) -> Alternative:
+    """Would an earlier version do better on these rows?
+
+    With labels: paired difference of log-loss (earlier minus current), better where its upper 97.5 % bound is below 0.
+    Without: each version's expected log-loss under the other's probabilities; every proper score prefers its own
+    probabilities, so neither can win under both, and the answer without labels is never "better".
+
+    Args:
+        label: (n,) bool or None; current, earlier: (n,) scores of the same rows.
+    """
+    if label is not None:
+        found = paired_difference("log_loss", label, earlier, current, threshold, 0.975, seed)
+        losses = [row_losses("log_loss", label, s, threshold) for s in (current, earlier)]
+        means = [float(np.mean(part)) for part in losses if part is not None]
+        return Alternative(
+            version=version, metric="log_loss", current=means[0], earlier=means[1], difference_low=found.low, difference_high=found.high, rows=len(current), better=found.high < 0, basis="realized"
+        )
+    from tasks.science.estimation import estimate
+
+    own, other = estimate("log_loss", earlier, current, threshold), estimate("log_loss", current, earlier, threshold)
+    return Alternative(
+        version=version, metric="log_loss", current=own, earlier=other, difference_low=min(other - own, 0.0), difference_high=max(other - own, 0.0), rows=len(current), better=False, basis="estimated"
+    )
