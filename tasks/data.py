@@ -17,7 +17,7 @@ from tasks.science.tables import LABEL
 from tasks.spec.base import Spec, load_yaml
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import GateResult, Measurement
-from tasks.spec.model import load_model, model_folder
+from tasks.spec.model import model_folder
 from tasks.spec.settings import Settings
 from tasks.stages.common import Place
 

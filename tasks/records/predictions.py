@@ -234,7 +234,7 @@ class PredictionLog:
         with self.engine.connect() as connection:
             rows = connection.execute(query).all()
         inputs = pd.DataFrame([json.loads(r.inputs) for r in rows])
-        for name in inputs.columns[[t == object for t in inputs.dtypes]]:
+        for name in inputs.columns[[t.kind == "O" for t in inputs.dtypes]]:
             inputs[name] = inputs[name].astype("float64" if inputs[name].isna().all() else "str")
         meta_columns = {f"_{name}": [getattr(r, name) for r in rows] for name in ("seq", "id", "time", "version", "score", "decision")}
         label = np.array([np.nan if r.label is None else float(r.label) for r in rows])

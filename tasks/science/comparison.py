@@ -49,11 +49,11 @@ def row_losses(metric: str, label: np.ndarray, score: np.ndarray, threshold: flo
     """(n,) terms whose mean is the metric, or None for a metric that is no mean over rows."""
     if metric == "log_loss":
         safe = np.clip(score, np.finfo(float).eps, 1 - np.finfo(float).eps)
-        return -np.where(label, np.log(safe), np.log1p(-safe))
+        return np.asarray(-np.where(label, np.log(safe), np.log1p(-safe)))
     if metric == "brier":
-        return (label - score) ** 2
+        return np.asarray((label - score) ** 2)
     if metric == "accuracy":
-        return ((score >= threshold) == label).astype(float)
+        return np.asarray((score >= threshold) == label, dtype=float)
     return None
 
 

@@ -33,7 +33,7 @@ def shift(reference: pd.Series, window: pd.Series, name: str) -> Shift:
     together (Pearson 1900). The distance is taken over reference deciles or categories, missing values as one more;
     its expectation under no change is about ``sqrt((k - 1) / (8 ln 2) (1/n + 1/m))`` and is taken off in ``excess``.
     """
-    missing = [float(s.isna().mean()) for s in (reference, window)]
+    missing = float(reference.isna().mean()), float(window.isna().mean())
     counts = [[int(s.isna().sum()), int(s.notna().sum())] for s in (reference, window)]
     missing_p = float(fisher_exact(counts).pvalue) if counts[0][0] + counts[1][0] else 1.0
     number = pd.api.types.is_numeric_dtype(reference) and pd.api.types.is_numeric_dtype(window)

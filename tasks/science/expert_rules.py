@@ -7,7 +7,7 @@ import pandas as pd
 from scipy.stats import beta
 
 from tasks.science.examination import Examination
-from tasks.spec.evidence import Measurement
+from tasks.spec.evidence import Measurement, State
 from tasks.spec.gates import Direction, ForbiddenDriver
 
 SAMPLE = 500
@@ -39,7 +39,7 @@ def _forbidden(rule: ForbiddenDriver, examination: Examination, confidence: floa
     whole = float(size.to_numpy().sum())
     value = float(size[rule.column].sum()) / whole if whole > 0 else 0.0
     low, high = np.quantile(shares, [1 - confidence, confidence])
-    state = "fail" if value > rule.share else "pass" if high <= rule.share else "insufficient_evidence"
+    state: State = "fail" if value > rule.share else "pass" if high <= rule.share else "insufficient_evidence"
     return Measurement(label=label, value=value, low=float(low), high=float(high), limit=rule.share, rows=rows, state=state)
 
 
@@ -57,7 +57,7 @@ def _direction(rule: Direction, examination: Examination, confidence: float) -> 
     low = float(beta.ppf(1 - confidence, wrong, n - wrong + 1)) if wrong else 0.0
     high = float(beta.ppf(confidence, wrong + 1, n - wrong)) if wrong < n else 1.0
     value = wrong / n
-    state = "fail" if value > rule.tolerance else "pass" if high <= rule.tolerance else "insufficient_evidence"
+    state: State = "fail" if value > rule.tolerance else "pass" if high <= rule.tolerance else "insufficient_evidence"
     return Measurement(label=label, value=value, low=low, high=high, limit=rule.tolerance, rows=n, state=state)
 
 

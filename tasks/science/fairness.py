@@ -40,7 +40,7 @@ def group_rates(measure: str, label: np.ndarray, decision: np.ndarray, groups: p
 def disparity(rates: list[GroupRate], statistic: str) -> float:
     """Largest minus smallest rate, or smallest over largest (demographic parity, equal opportunity)."""
     values = np.array([r.rate for r in rates])
-    return _spread(values[None, :], statistic)[0]
+    return float(_spread(values[None, :], statistic)[0])
 
 
 def disparity_interval(rates: list[GroupRate], statistic: str, confidence: float, seed: int) -> tuple[float, float]:
@@ -63,4 +63,4 @@ def _spread(rates: np.ndarray, statistic: str) -> np.ndarray:
     high, low = rates.max(axis=1), rates.min(axis=1)
     if statistic == "difference":
         return np.asarray(high - low)
-    return np.divide(low, high, out=np.ones_like(low), where=high > 0)
+    return np.asarray(np.divide(low, high, out=np.ones_like(low), where=high > 0))

@@ -27,5 +27,5 @@ def _group(spec: Protected, values: pd.Series) -> pd.Series:
     assert spec.groups is not None
     owner = {str(value): name for name, members in spec.groups.items() for value in members}
     # A number 1.0 and a configured 1 are the same group.
-    names = {v: owner.get(f"{v:g}" if isinstance(v, int | float) else str(v)) for v in values.dropna().unique()}
-    return values.map(names).astype(object)
+    owners = {v: owner.get(f"{v:g}" if isinstance(v, int | float) else str(v)) for v in values.dropna().unique()}
+    return values.map(pd.Series(owners, dtype=object)).astype(object)

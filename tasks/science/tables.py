@@ -87,7 +87,8 @@ def split_collected(config: ModelConfig, rows: pd.DataFrame, benchmark: str) -> 
     cut = config.data.split
     place = _place(rows["_id"], config.seed)
     train = place < cut.train / (cut.train + cut.holdout)
-    rows = rows.assign(**{LABEL: rows[LABEL].astype(bool), ROW: -1, BENCHMARK: benchmark}).drop(columns="_id")
+    rows = rows.drop(columns="_id")
+    rows[LABEL], rows[ROW], rows[BENCHMARK] = rows[LABEL].astype(bool), -1, benchmark
     return {"train": rows[train].assign(**{BENCHMARK: "train"}), "holdout": rows[~train]}
 
 
