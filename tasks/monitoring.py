@@ -77,10 +77,10 @@ def look_at_window(model: str, number: int, version: str, first_seq: int, last_s
     config = files.config
     with open_log() as log:
         rows = log.frame(model, first_seq, last_seq)
-        history = [r for r in log.reports(model) if r.window != number]
+        history = [r for r in log.reports(model) if r.window != number and r.version == version]
         findings = examine_window(config, files.reference(), rows, files.evaluation["importance"], config.seed)
         alternatives = _alternatives(registry, files, rows, findings, model)
-        since = max(_collected_until(registry, model), _trouble_began(history, version, first_seq) - 1)
+        since = max(_collected_until(registry, model), _trouble_began(history, first_seq) - 1)
         labelled = log.count_labelled(model, since)
         report = WindowReport(
             model=model,
@@ -127,11 +127,11 @@ def _alternatives(
     return alternatives
 
 
-def _trouble_began(history: Sequence[WindowReport], version: str, first_seq: int) -> int:
+def _trouble_began(history: Sequence[WindowReport], first_seq: int) -> int:
     """The first row of the unbroken run of windows with alarms that ends here; older labels do not teach the cause."""
     began = first_seq
     for report in sorted((r for r in history if r.first_seq < first_seq), key=lambda r: -r.window):
-        if report.version != version or not any(f.alarm and f.kind in PERFORMANCE for f in report.findings):
+        if not any(f.alarm and f.kind in PERFORMANCE for f in report.findings):
             break
         began = report.first_seq
     return began

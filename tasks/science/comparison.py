@@ -95,7 +95,7 @@ def paired_difference(
 
 
 def _normal(value: float, error: float, z: float, method: str) -> Interval:
-    return Interval(value, value - z * error, value + z * error, method)
+    return Interval(float(value), float(value - z * error), float(value + z * error), method)
 
 
 def _resamples(n: int, seed: int) -> np.ndarray:

@@ -28,7 +28,7 @@ def decide(
     Args:
         config: the model's config; its ``monitoring`` holds the limits.
         findings: of this window.
-        history: earlier reports of the model, newest last.
+        history: other reports on the same version.
         alternatives: earlier versions scored on this window.
         labelled_rows: labelled rows, since the trouble began, that no data version holds yet.
     """
@@ -53,8 +53,9 @@ def decide(
 
 def _retrain_or_wait(config: ModelConfig, history: Sequence[WindowReport], labelled: int, reason: str) -> Decision:
     limits = config.monitoring
-    recent = history[-limits.cooldown_windows :] if limits.cooldown_windows else []
-    if any(r.decision.action == "retrain" for r in recent):
+    asked = max((r.created for r in history if r.decision.action == "retrain"), default=None)
+    # Windows of predictions made since: a window judged again when its labels come is the same trouble, not a new one.
+    if asked is not None and sum(r.first > asked for r in history) < limits.cooldown_windows:
         return Decision(action="alert", reason=f"a retraining was asked for already; {reason}", policy="one retraining per cause and cool-down")
     if labelled < limits.retrain_rows:
         text = f"retraining is due and waits for {limits.retrain_rows - labelled:,} more labelled rows; {reason}"

@@ -1,0 +1,167 @@
+"""The gates against independent implementations, by simulation, and on bad input."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from fairlearn import metrics as fairlearn
+from sklearn.metrics import roc_auc_score
+from statsmodels.stats.proportion import proportion_confint
+
+from tasks.science.comparison import delong, metric_interval, paired_difference
+from tasks.science.examination import Examination
+from tasks.science.fairness import disparity, disparity_interval, group_rates
+from tasks.science.gates import run_gate
+from tasks.spec.gates import ComparisonGate, DataGate, Direction, ExpertRules, FairnessGate, FloorGate, ForbiddenDriver, RulesGate
+
+RNG = np.random.default_rng(7)
+
+
+def world(n: int, seed: int = 0, sharpness: float = 1.5) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    label = rng.random(n) < 0.3
+    odds = sharpness * (label - 0.5) + rng.normal(size=n)
+    return label, 1 / (1 + np.exp(-odds))
+
+
+def examination(n: int = 2000, **changes: Any) -> Examination:
+    label, score = world(n)
+    rows = pd.DataFrame({"income": RNG.normal(size=n), "sex": np.where(np.arange(n) % 2, "f", "m")})
+    values: dict[str, Any] = {
+        "rows": rows,
+        "label": label,
+        "score": score,
+        "champion_score": None,
+        "benchmark": np.full(n, "holdout"),
+        "groups": pd.DataFrame({"sex": rows["sex"]}),
+        "attributions": pd.DataFrame({"income": RNG.normal(size=200)}),
+        "predict": lambda frame: 1 / (1 + np.exp(-frame["income"].to_numpy())),
+        "features": ("income",),
+        "decision_threshold": 0.5,
+        "seed": 1,
+        "rules": None,
+        "data_check": None,
+    }
+    return Examination(**(values | changes))
+
+
+FLOOR = FloorGate(name="floor", kind="floor", metric="roc_auc", limit=0.7)
+COMPARE = ComparisonGate(name="compare", kind="comparison", metric="roc_auc", margin=0.01)
+FAIR = FairnessGate(name="fair", kind="fairness", attribute="sex", measure="true_positive_rate", statistic="difference", limit=0.2)
+RULES = RulesGate(name="rules", kind="rules")
+
+
+def test_disparities_agree_with_fairlearn_to_the_last_digit() -> None:
+    label, score = world(5000)
+    decision, groups = score >= 0.5, pd.Series(RNG.choice(["a", "b", "c"], 5000))
+    selection = group_rates("selection_rate", label, decision, groups)
+    opportunity = group_rates("true_positive_rate", label, decision, groups)
+    common = {"y_true": label, "y_pred": decision, "sensitive_features": groups}
+    assert disparity(selection, "difference") == fairlearn.demographic_parity_difference(**common)
+    assert disparity(selection, "ratio") == fairlearn.demographic_parity_ratio(**common)
+    assert disparity(opportunity, "difference") == fairlearn.equal_opportunity_difference(**common)
+
+
+def test_delong_gives_sklearns_auc_and_the_variance_of_resampling() -> None:
+    label, score = world(800)
+    auc, covariance = delong(label, score[None, :])
+    assert auc[0] == pytest.approx(roc_auc_score(label, score), abs=1e-12)
+    draws = RNG.integers(800, size=(800, 800))
+    assert np.sqrt(covariance[0, 0]) == pytest.approx(np.std([roc_auc_score(label[i], score[i]) for i in draws]), rel=0.12)
+
+
+def test_the_accuracy_interval_is_the_normal_one_of_statsmodels() -> None:
+    label, score = world(1000)
+    found = metric_interval("accuracy", label, score, 0.5, 0.975, 0)
+    low, high = proportion_confint(int(((score >= 0.5) == label).sum()), 1000, alpha=0.05)
+    assert (found.low, found.high) == pytest.approx((low, high), abs=1e-4)
+
+
+@pytest.mark.parametrize("metric", ["roc_auc", "log_loss"])
+def test_non_inferiority_at_the_margin_passes_about_as_often_as_stated(metric: str) -> None:
+    """The challenger is worse by just the margin; at 95 % confidence about 5 % of examinations may pass it."""
+    rng = np.random.default_rng(3)
+
+    def draw(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        label = rng.random(n) < 0.4
+        shared = rng.normal(size=n)
+        champion = 1.5 * (label - 0.5) + shared
+        challenger = 1.2 * (label - 0.5) + 0.6 * shared + 0.8 * rng.normal(size=n)
+        return label, 1 / (1 + np.exp(-challenger)), 1 / (1 + np.exp(-champion))
+
+    truth = paired_difference(metric, *draw(1_000_000), 0.5, 0.95, 0).value
+    passed = 0
+    for _ in range(600):
+        found = paired_difference(metric, *draw(400), 0.5, 0.95, 0)
+        passed += found.low > truth if metric == "roc_auc" else found.high < truth
+    assert passed / 600 <= 0.05 + 2.6 * np.sqrt(0.05 * 0.95 / 600)
+
+
+def test_fairness_bounds_hold_at_least_as_often_as_stated() -> None:
+    rng, held = np.random.default_rng(5), 0
+    for seed in range(400):
+        label = np.ones(600, bool)
+        groups = pd.Series(np.repeat(["a", "b"], 300))
+        decision = rng.random(600) < np.repeat([0.8, 0.65], 300)
+        _, high = disparity_interval(group_rates("true_positive_rate", label, decision, groups), "difference", 0.95, seed)
+        held += high >= 0.15
+    assert held / 400 >= 0.95 - 2.6 * np.sqrt(0.05 * 0.95 / 400)
+
+
+def test_a_floor_passes_fails_or_is_undecided_by_its_interval() -> None:
+    states = [run_gate(FLOOR.model_copy(update={"limit": limit}), examination()).state for limit in (0.7, 0.99)]
+    assert states == ["pass", "fail"]
+    auc = roc_auc_score(*world(2000))
+    assert run_gate(FLOOR.model_copy(update={"limit": auc - 0.001}), examination()).state == "insufficient_evidence"
+
+
+def test_rows_in_another_order_give_the_same_answer() -> None:
+    label, score = world(2000)
+    order = np.random.default_rng(0).permutation(2000)
+    one = run_gate(FLOOR, examination()).measurements[0]
+    two = run_gate(FLOOR, examination(label=label[order], score=score[order])).measurements[0]
+    assert (one.value, one.low) == pytest.approx((two.value, two.low), abs=1e-12)
+
+
+def test_the_challenger_is_compared_on_the_same_rows() -> None:
+    _, worse = world(2000, seed=9)
+    label, score = world(2000)
+    assert run_gate(COMPARE, examination()).reason.startswith("there is no champion")
+    assert run_gate(COMPARE, examination(champion_score=score)).state == "pass"
+    assert run_gate(COMPARE, examination(score=worse, champion_score=score)).state == "fail"
+
+
+@pytest.mark.parametrize(
+    ("gate", "changes", "state", "says"),
+    [
+        (FLOOR, {"benchmark": np.full(2000, "other")}, "fail", "benchmark 'holdout' has no rows; there are: other"),
+        (FLOOR, {"score": np.full(2000, np.nan)}, "fail", "not finite"),
+        (FLOOR, {"score": np.full(2000, 0.5)}, "fail", "roc_auc is 0.5000"),
+        (FLOOR, {"label": np.ones(2000, bool)}, "insufficient_evidence", "smaller class of holdout has 0"),
+        (FAIR, {"groups": pd.DataFrame({"sex": ["one"] + ["m"] * 1999})}, "insufficient_evidence", "too few positives"),
+        (FAIR, {"groups": pd.DataFrame({"sex": [None] * 2000})}, "fail", "0 group"),
+        (RULES, {}, "fail", "rules.yaml is missing"),
+        (DataGate(name="data", kind="data"), {}, "fail", "were not checked"),
+    ],
+)
+def test_bad_evidence_is_never_a_pass(gate: Any, changes: dict[str, Any], state: str, says: str) -> None:
+    result = run_gate(gate, examination(**changes))
+    assert result.state == state
+    assert says in result.reason
+
+
+def test_expert_rules_see_a_forbidden_driver_a_wrong_sign_and_an_unknown_column() -> None:
+    def judge(*rules: Any, **changes: Any) -> Any:
+        return run_gate(RULES, examination(rules=ExpertRules(rules=rules), **changes))
+
+    rises = Direction(rule="direction", column="income", sign="rises", because="known")
+    falls = rises.model_copy(update={"sign": "falls"})
+    sex = ForbiddenDriver(rule="forbidden_driver", column="sex", share=0.05, because="law")
+    driven = pd.DataFrame({"income": RNG.normal(size=200), "sex": RNG.normal(size=200)})
+    assert judge(rises, sex).state == "pass"
+    assert judge(falls).state == "fail"
+    assert judge(sex, attributions=driven).state == "fail"
+    assert "no input column (allowed: income, sex)" in judge(rises.model_copy(update={"column": "wage"})).reason
