@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import re
@@ -16,6 +15,7 @@ import pandas as pd
 from pydantic import ValidationError
 
 from tasks.serving.trusted import TRUSTED
+from tasks.spec.base import digest_file
 from tasks.spec.errors import CorruptionError
 from tasks.spec.evidence import Manifest
 
@@ -66,40 +66,24 @@ def load_release(folder: Path) -> Release:
     """Load ``model.skops`` and ``manifest.json``: the digest first, then types from the repository's allow-list.
 
     Raises:
-        CorruptionError: a file is missing, was changed, holds a type that is not on the list, or does not open.
+        CorruptionError: a file is missing, was changed, or holds a type that is not on the list.
     """
     path, described = folder / "model.skops", folder / "manifest.json"
     try:
-        manifest = Manifest.model_validate_json(described.read_bytes())
-    except (OSError, ValidationError) as error:
+        manifest = Manifest.model_validate_json(described.read_text())
+    except (OSError, ValidationError, UnicodeDecodeError) as error:
         raise CorruptionError(f"{described} cannot be read as a manifest ({type(error).__name__}). Publish the version again.") from None
-    try:
-        content = path.read_bytes()  # read once: the bytes that were checked are the bytes that are opened
-    except OSError as error:
-        raise CorruptionError(f"{path} cannot be read ({error.strerror}). Publish the version again.") from None
-    found = "sha256:" + hashlib.sha256(content).hexdigest()
+    if not path.exists():
+        raise CorruptionError(f"{path} is missing. Publish the version again.")
+    found = digest_file(path)
     if found != manifest.model_digest:
-        raise CorruptionError(
-            f"{path} has digest {found}, and its manifest says {manifest.model_digest}. It was not opened; publish the version again."
-        )
-    return Release(manifest, _open(content, path))
-
-
-def _open(content: bytes, path: Path) -> Any:
+        raise CorruptionError(f"{path} has digest {found}, and its manifest says {manifest.model_digest}. It was not opened; publish the version again.")
     from skops import io as skops
 
-    try:
-        strange = sorted(set(skops.get_untrusted_types(data=content)) - set(TRUSTED))
-        if not strange:
-            return skops.loads(content, trusted=list(TRUSTED))
-    except Exception as error:  # skops answers a file that is not its own with whatever its parts raise
-        raise CorruptionError(
-            f"{path} does not open as a model ({type(error).__name__}: {error}). Train it again with the libraries its manifest names."
-        ) from None
-    raise CorruptionError(
-        f"{path} holds types that are not on the allow-list: {', '.join(strange)}. "
-        "Add them to tasks/serving/trusted.py on purpose, or train without them."
-    )
+    strange = sorted(set(skops.get_untrusted_types(file=path)) - set(TRUSTED))
+    if strange:
+        raise CorruptionError(f"{path} holds types that are not on the allow-list: {', '.join(strange)}. Add them to tasks/serving/trusted.py on purpose, or train without them.")
+    return Release(manifest, skops.load(path, trusted=list(TRUSTED)))
 
 
 def read_pointer(folder: Path) -> dict[str, Any] | None:

@@ -1,8 +1,4 @@
-"""The types a model file may hold beyond what skops trusts by itself (scikit-learn's public estimators, numpy's arrays).
-
-The list lives here, in the repository; what an artefact says of itself is not read. It is what logistic regression,
-histogram gradient boosting and forests need behind the preparation of ``tasks.science.estimators``, and nothing more.
-"""
+"""The types a model file may hold. The list lives here, in the repository; what an artefact says of itself is not read."""
 
 from __future__ import annotations
 
@@ -10,4 +6,10 @@ TRUSTED = (
     "numpy.dtype",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.tree._tree.Tree",
+    "sklearn._loss.link.Interval",
+    "sklearn._loss.link.LogitLink",
+    "sklearn._loss.loss.HalfBinomialLoss",
+    "sklearn._loss._loss.CyHalfBinomialLoss",
+    "sklearn.ensemble._hist_gradient_boosting.binning._BinMapper",
+    "sklearn.compose._column_transformer._RemainderColsList",
 )
