@@ -1,0 +1,61 @@
+"""Wrong configurations, each with the sentence a person gets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tasks.spec.base import load_yaml, validate
+from tasks.spec.errors import ConfigError
+from tasks.spec.model import ModelConfig, load_model
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def wrong(path: str, value: Any) -> dict[str, Any]:
+    raw: dict[str, Any] = yaml.safe_load((ROOT / "deployments/models/income/model.yaml").read_text())
+    *parents, last = path.split(".")
+    here: Any = raw
+    for part in parents:
+        here = here[int(part) if part.isdigit() else part]
+    here[last] = value
+    return raw
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "says"),
+    [
+        ("featurs", [], "featurs is not a known key; did you mean 'features'?"),
+        ("materiality", "huge", "materiality is 'huge': input should be 'low', 'medium' or 'high'"),
+        ("features", ["age", "agee"], "features names 'agee', which is no input column; allowed: age, class_of_worker"),
+        ("features", ["income"], "features names 'income', which is no input column"),
+        ("data.split.train", 0.9, "the shares must sum to 1"),
+        ("decision_threshold", 1.5, "decision_threshold is 1.5: input should be less than 1"),
+        ("protected.sex.edges", [1, 2, 3], "give either groups (name: values) or edges"),
+        ("gates.1.metrik", "roc_auc", "did you mean 'metric'?"),
+        ("gates.5.attribute", "height", "names 'height'; allowed: sex, race, age_band"),
+        ("estimator.kind", "magic", "estimator.kind"),
+        ("data.source.sha256", None, "pin sha256 of the archive"),
+    ],
+)
+def test_a_wrong_config_is_one_sentence_with_the_fix(path: str, value: Any, says: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        validate(wrong(path, value), ModelConfig, "model.yaml")
+    assert says in str(caught.value)
+
+
+def test_an_unknown_model_names_the_known() -> None:
+    with pytest.raises(ConfigError, match="'incme' is not listed in deployments/models.yaml; allowed: income, care"):
+        load_model(ROOT, "incme")
+
+
+@pytest.mark.parametrize(("content", "says"), [("a: [", "is not valid YAML"), ("- 1", "must hold a mapping"), (None, "does not exist. Create it")])
+def test_a_broken_file_is_named(tmp_path: Path, content: str | None, says: str) -> None:
+    path = tmp_path / "model.yaml"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ConfigError, match=says):
+        load_yaml(path, ModelConfig)

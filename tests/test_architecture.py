@@ -1,0 +1,70 @@
+"""The house in shape: what a reviewer would otherwise have to remember."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tasks.spec.base import load_yaml
+from tasks.spec.gates import ExpertRules
+from tasks.spec.model import load_model, model_names
+from tasks.spec.requests import ModelName
+
+ROOT = Path(__file__).resolve().parents[1]
+FILES = [ROOT / name for name in subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()]
+SOURCE = [f for f in FILES if f.suffix == ".py" and f.exists()]
+DEPLOYMENTS = yaml.safe_load((ROOT / "deployments/prefect.yaml").read_text())["deployments"]
+
+
+def test_modules_and_functions_stay_readable() -> None:
+    long = [f"{f.relative_to(ROOT)}: {n}" for f in SOURCE if (n := len(f.read_text().splitlines())) > 400]
+    for f in SOURCE:
+        for node in ast.walk(ast.parse(f.read_text())):
+            if isinstance(node, ast.FunctionDef) and (node.end_lineno or 0) - node.lineno > 100:
+                long.append(f"{f.relative_to(ROOT)}: {node.name}")
+    assert long == []
+
+
+def test_one_module_imports_great_expectations() -> None:
+    using = [f.relative_to(ROOT).as_posix() for f in SOURCE if re.search(r"^\s*(import|from) great_expectations", f.read_text(), re.MULTILINE)]
+    assert using == ["tasks/data.py"]
+    assert (ROOT / "tasks/__init__.py").read_text() == ""
+
+
+def test_no_tracked_file_names_a_registry_or_a_home() -> None:
+    hosts = re.compile(r"https?://(?!127\.0\.0\.1|localhost)[\w.-]*(pypi|pythonhosted|jfrog|nexus|artifactory)[\w./-]*")
+    found = [f.name for f in FILES if f.suffix in {".py", ".lock", ".toml", ".yaml", ".yml", ".md", ""} and f.is_file() and f.name != "test_architecture.py" and hosts.search(f.read_text(errors="ignore"))]
+    assert found == []
+
+
+@pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda d: d["name"])
+def test_every_deployment_has_an_entrypoint_a_description_and_one_parameter_model(deployment: dict[str, str]) -> None:
+    module, name = deployment["entrypoint"].rsplit(".", 1)
+    flow = getattr(importlib.import_module(module), name)
+    assert list(flow.parameters.properties) == ["request"]
+    assert deployment["description"] and deployment["tags"]
+
+
+def test_every_model_is_listed_scheduled_and_parses() -> None:
+    names = model_names(ROOT)
+    assert tuple(m.value for m in ModelName) == names
+    monitoring = next(d for d in DEPLOYMENTS if d["name"] == "monitoring")
+    assert {s["slug"]: s["interval"] for s in monitoring["schedules"]} == {n: load_model(ROOT, n).monitoring.every_seconds for n in names}
+    for name in names:
+        folder = ROOT / "deployments/models" / name
+        assert load_yaml(folder / "rules.yaml", ExpertRules).rules
+        assert (ROOT / "data" / name / "collected").is_dir()
+
+
+def test_stage_dependencies_name_the_science_they_import() -> None:
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    for name, stage in stages.items():
+        text = (ROOT / f"tasks/stages/{name}.py").read_text()
+        used = {m.replace(".", "/") + ".py" for m in re.findall(r"^from (tasks\.(?:science|serving|stages)\.\w+)", text, re.MULTILINE)}
+        assert used <= set(stage["deps"]), name
