@@ -171,22 +171,25 @@ def record(report: WindowReport, request: MonitoringRequest) -> None:
 
 @task(cache_policy=NO_CACHE, task_run_name="act on window {report.window}: {report.decision.action}")
 def act(report: WindowReport) -> str | None:
-    """Start the retraining or the rollback that was decided; once per window and version.
+    """Start the retraining or the rollback that was decided; a rollback once in a tenure.
 
     Returns:
         The id of the flow run that was started, if any.
     """
-    champion = Registry(Settings()).champion(report.model)
+    registry = Registry(Settings())
+    champion = registry.champion(report.model)
     if champion is None or champion.tag != report.version:
         return None  # the version that misbehaved does not serve any more
     asked = {"model": report.model, "reason": "monitor", "actor": "monitoring"}
     if report.decision.action == "retrain":
         name, parameters = "train/training", asked | {"reason": "retrain", "collect": True, "revision": Settings().branch}
+        key = f"retrain-{report.model}-{report.version}-{report.window}"
     elif report.decision.action == "roll_back":
         name = "roll-back/rollback"
         parameters = asked | {"version": report.decision.target, "because": report.decision.reason[:500]}
+        # Several windows may call for it; a version leaves once in a tenure.
+        key = f"roll_back-{report.model}-{report.version}-{registry.assignments(report.model)}"
     else:
         return None
-    key = f"{report.decision.action}-{report.model}-{report.version}-{report.window}"
     run = run_deployment(name, parameters={"request": parameters}, timeout=0, idempotency_key=key, as_subflow=False)
     return str(run.id)

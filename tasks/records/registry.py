@@ -49,6 +49,10 @@ class Registry:
         order = [by_commit[commit] for _, commit in reversed(_assignments(git, model)) if commit in by_commit]
         return list(dict.fromkeys(order))[1:]
 
+    def assignments(self, model: str) -> int:
+        """How often the alias has been pointed, so that one tenure of a version can be told from the next."""
+        return len(_assignments(ensure_clone(self.settings), model))
+
     def promote(
         self, model: str, commit: str, evidence: dict[str, Any], actor: str, reason: str, expected_champion: str | None
     ) -> Version:
