@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from rich.markup import escape
 from rich.table import Table
 
 from tasks.records.pages import plots
@@ -100,7 +101,7 @@ def account_table(entries: Sequence[Entry]) -> Table:
         table.add_column(name, no_wrap=name != "why")
     for e in entries:
         sentence = e.sentence if len(e.sentence) <= 150 else e.sentence[:147] + "..."
-        table.add_row(str(e.sequence), e.time[11:19], e.kind.replace("_", " "), e.version or "", e.actor, sentence)
+        table.add_row(str(e.sequence), e.time[11:19], e.kind.replace("_", " "), e.version or "", escape(e.actor), escape(sentence))
     return table
 
 
