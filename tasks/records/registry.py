@@ -43,11 +43,17 @@ class Registry:
         return _champion(ensure_clone(self.settings), model)
 
     def previous_champions(self, model: str) -> list[Version]:
-        """Earlier champions, newest assignment first, each once, without the present one."""
+        """Earlier champions one may return to: newest assignment first, each once, without the present one.
+
+        A version that was rolled back from is left out until somebody promotes it again: the default way back must
+        never lead to what was just withdrawn.
+        """
         git = ensure_clone(self.settings)
         by_commit = {v.commit: v for v in _versions(git, model)}
-        order = [by_commit[commit] for _, commit in reversed(_assignments(git, model)) if commit in by_commit]
-        return list(dict.fromkeys(order))[1:]
+        assigned = [commit for _, commit in _assignments(git, model)]
+        out = _withdrawn(git, model)
+        order = [by_commit[c] for c in reversed(assigned) if c in by_commit and c not in out and c != assigned[-1]]
+        return list(dict.fromkeys(order))
 
     def assignments(self, model: str) -> int:
         """How often the alias has been pointed, so that one tenure of a version can be told from the next."""
@@ -158,6 +164,20 @@ def _versions(git: Git, model: str) -> list[Version]:
 def _assignments(git: Git, model: str) -> list[tuple[int, str]]:
     lines = git.run("for-each-ref", "--format=%(refname:strip=2) %(*objectname)", f"refs/tags/{model}#{CHAMPION}#*").splitlines()
     return sorted((int(name.rsplit("#", 1)[1]), commit) for name, commit in (line.split() for line in lines))
+
+
+def _withdrawn(git: Git, model: str) -> set[str]:
+    """Commits that a rollback left, as the assignments tell it from first to last."""
+    form = "%(refname:strip=2) %(contents:subject)"
+    subjects = dict(line.split(" ", 1) for line in git.run("for-each-ref", f"--format={form}", f"refs/tags/{model}#{CHAMPION}#*").splitlines())
+    withdrawn: set[str] = set()
+    before: str | None = None
+    for number, commit in _assignments(git, model):
+        if before is not None and subjects[f"{model}#{CHAMPION}#{number}"].startswith("rolled back"):
+            withdrawn.add(before)
+        withdrawn.discard(commit)
+        before = commit
+    return withdrawn
 
 
 def _champion(git: Git, model: str) -> Version | None:

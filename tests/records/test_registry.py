@@ -67,6 +67,18 @@ def test_a_stale_comparison_is_refused(settings: Settings) -> None:
         promote(settings, candidate(settings, "two"), None)
 
 
+def test_the_way_back_never_leads_to_what_was_withdrawn(settings: Settings) -> None:
+    registry = Registry(settings)
+    for text, expected in (("one", None), ("two", "v1.0.0"), ("three", "v2.0.0")):
+        promote(settings, candidate(settings, text), expected)
+    registry.assign("income", "v2.0.0", "rolled_back", {"step": 1}, "test", "monitor", "v3.0.0")
+    assert [v.tag for v in registry.previous_champions("income")] == ["v1.0.0"]
+    registry.assign("income", "v1.0.0", "rolled_back", {"step": 2}, "test", "person", "v2.0.0")
+    assert registry.previous_champions("income") == []
+    registry.assign("income", "v3.0.0", "promoted", {"step": 3}, "test", "person", "v1.0.0")
+    assert [v.tag for v in registry.previous_champions("income")] == ["v1.0.0"]
+
+
 def test_an_unknown_version_is_named(settings: Settings) -> None:
     promote(settings, candidate(settings, "one"), None)
     with pytest.raises(PromotionRefused, match=r"no version v9\.0\.0; registered: v1\.0\.0"):
