@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -38,8 +38,15 @@ def _api() -> Any:
     from tasks.cli.system import state
 
     system = state(_settings())
-    url = os.environ.get("PREFECT_API_URL") or (system.api_url if system else "http://127.0.0.1:4200/api")
-    return PrefectApi(url)
+    url = os.environ.get("PREFECT_API_URL") or (system.api_url if system else "")
+    return PrefectApi(url or _nothing_runs("PREFECT_API_URL"))
+
+
+def _nothing_runs(variable: str) -> NoReturn:
+    """Never reach for the usual ports: another home's system may well listen there."""
+    from tasks.spec.errors import UnreachableError
+
+    raise UnreachableError(f"no system runs from {_settings().home}. Start it with: make up; or name another one in {variable}.")
 
 
 def _run(deployment: str, request: dict[str, Any], as_json: bool, wait: bool = True) -> None:
@@ -132,21 +139,40 @@ def monitor(model: Model, act: Annotated[bool, typer.Option(help="Act on the dec
     _run("monitor/monitoring", {"model": model, "reason": "person", "act": act}, as_json)
 
 
+def _rows(file: Path, config: Any) -> list[dict[str, Any]]:
+    """The rows of a file as JSON; declared types keep codes such as 01 and words such as NA what they are."""
+    import pandas as pd
+
+    from tasks.spec.errors import ConfigError
+
+    kinds = {c.name: {"category": "str", "integer": "Int64", "number": "Float64"}[c.type] for c in config.data.columns}
+    if not file.exists() or file.suffix not in (".csv", ".parquet", ".jsonl"):
+        raise ConfigError(f"{file} {'is of an unknown kind' if file.exists() else 'does not exist'}; give a file that ends in .csv, .parquet, .jsonl.")
+    try:
+        if file.suffix == ".csv":
+            table = pd.read_csv(file, dtype=str, keep_default_na=False, na_values=[""])
+        else:
+            table = pd.read_parquet(file) if file.suffix == ".parquet" else pd.read_json(file, lines=True, dtype=False)
+        for name in table.columns.intersection(list(kinds)):
+            table[name] = pd.to_numeric(table[name]).astype(kinds[name]) if kinds[name] != "str" else table[name].astype("str")
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"{file} cannot be read as rows of {config.name}: {str(error).splitlines()[0]}.") from None
+    rows: list[dict[str, Any]] = json.loads(table.to_json(orient="records"))
+    return rows
+
+
 @app.command()
 def predict(model: Model, file: Annotated[Path, typer.Argument(help="CSV, Parquet or JSON lines of input rows.")], as_json: Json = False) -> None:
     """Score the rows of a file through the service; every answer is logged."""
     import httpx
-    import pandas as pd
 
     from tasks.cli.system import state
-    from tasks.spec.errors import ConfigError, UnreachableError
+    from tasks.spec.errors import UnreachableError
+    from tasks.spec.model import load_model
 
-    readers: dict[str, Callable[..., Any]] = {".csv": pd.read_csv, ".parquet": pd.read_parquet, ".jsonl": lambda p: pd.read_json(p, lines=True)}
-    if not file.exists() or file.suffix not in readers:
-        raise ConfigError(f"{file} {'is of an unknown kind' if file.exists() else 'does not exist'}; give a file that ends in {', '.join(readers)}.")
-    rows = json.loads(readers[file.suffix](file).to_json(orient="records"))
+    rows = _rows(file, load_model(ROOT, model))
     system = state(_settings())
-    url = system.service_url if system else _settings().service_url
+    url = _settings().service_url or (system.service_url if system else _nothing_runs("ASSAY_SERVICE_URL"))
     found: list[dict[str, Any]] = []
     with typer.progressbar(range(0, len(rows), BATCH), file=sys.stderr, label="scoring") as batches:
         for start in batches:

@@ -87,7 +87,7 @@ def up(settings: Settings, server_port: int = 4200, service_port: int = 8090) ->
         _start(settings, "worker", worker, environment)
         _deploy(settings, environment)
         _wait(settings, "service", f"{system.service_url}/health")
-    except BaseException:
+    except BaseException:  # Ctrl-C too: what was started must not outlive a start that failed
         down(settings)
         raise
     (settings.home / "run/system.json").write_text(json.dumps(system.__dict__))

@@ -61,4 +61,6 @@ class Git:
 
     def changed_files(self) -> list[str]:
         """Paths with uncommitted changes, untracked ones included."""
-        return [line[3:] for line in self.run("status", "--porcelain").splitlines()]
+        records = self.run("status", "--porcelain", "--no-renames", "-z").split("\0")
+        # run() strips its output, and with it a leading blank of the first record's two status letters
+        return [record.lstrip().split(" ", 1)[1].lstrip() for record in records if record]

@@ -5,8 +5,6 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-import numpy as np
-import pandas as pd
 from sklearn.base import ClassifierMixin
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
@@ -35,11 +33,6 @@ def build(config: ModelConfig) -> Pipeline:
         ConfigError: a parameter is unknown to the estimator, or a custom factory cannot be called.
     """
     return Pipeline([("prepare", _prepare(config)), ("estimator", _estimator(config))])
-
-
-def predict_score(pipeline: Pipeline, rows: pd.DataFrame, features: list[str]) -> np.ndarray:
-    """Score (n,) of the positive class for raw rows."""
-    return np.asarray(pipeline.predict_proba(rows[features])[:, 1], dtype=float)
 
 
 def _prepare(config: ModelConfig) -> ColumnTransformer:

@@ -31,6 +31,9 @@ def _forbidden(rule: ForbiddenDriver, examination: Examination, confidence: floa
     label = f"{rule.column} may drive at most {rule.share:.0%} of the prediction: {rule.because}"
     size = examination.attributions.abs()
     rows = len(size)
+    missing = set(examination.features) - set(size.columns)
+    if rows == 0 or missing or not np.isfinite(size.to_numpy()).all():
+        return Measurement(label=f"{label} (the attributions are incomplete)", value=None, limit=rule.share, rows=rows, state="insufficient_evidence")
     if rule.column not in size:  # the model does not see the column, so nothing is attributed to it
         return Measurement(label=label, value=0.0, low=0.0, high=0.0, limit=rule.share, rows=rows, state="pass")
     draws = np.random.default_rng(examination.seed).multinomial(rows, np.full(rows, 1 / rows), size=REPLICATES) @ size.to_numpy()
@@ -52,6 +55,8 @@ def _direction(rule: Direction, examination: Examination, confidence: float) -> 
         return Measurement(label=label, value=None, limit=rule.tolerance, rows=len(sample), state="insufficient_evidence")
     raised = sample.assign(**{rule.column: sample[rule.column] + _step(values.dropna())})
     moved = examination.predict(raised) - examination.predict(sample)
+    if not np.isfinite(moved).all():
+        return Measurement(label=f"{label} (the model gives scores that are no numbers)", value=None, limit=rule.tolerance, rows=len(sample), state="fail")
     wrong = int((moved < -INDIFFERENT if rule.sign == "rises" else moved > INDIFFERENT).sum())
     n = len(sample)
     low = float(beta.ppf(1 - confidence, wrong, n - wrong + 1)) if wrong else 0.0

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tasks.science.comparison import metric_interval, paired_difference
+from tasks.science.comparison import Interval, metric_interval, paired_difference
 from tasks.science.examination import Examination
 from tasks.science.expert_rules import check_rule
 from tasks.science.fairness import disparity, disparity_interval, group_rates
@@ -41,15 +41,32 @@ def _judge(value: float, pessimistic: float, limit: float, greater_is_better: bo
     return "pass" if sign * pessimistic >= sign * limit else "insufficient_evidence"
 
 
+def _scores(values: np.ndarray) -> bool:
+    """Whether these are probabilities; a NaN is not."""
+    return bool(((values >= 0) & (values <= 1)).all())
+
+
+NO_SCORES = "some scores are no numbers between 0 and 1"
+
+
+def _settle(config: Any, found: Interval, state: State, reason: str, measured: Measurement) -> GateResult:
+    """A pass needs an interval: where every row agrees it has no width, and says nothing about the next row."""
+    if state == "pass" and not found.low < found.high:
+        state, reason = "insufficient_evidence", f"{reason}; all {measured.rows:,} rows agree, so there is no interval to judge by"
+    return _result(config, state, reason, (measured.model_copy(update={"state": state}),), found.method)
+
+
 def _unusable(config: FloorGate | ComparisonGate, examination: Examination, mask: np.ndarray) -> GateResult | None:
     """Why the benchmark's rows cannot be judged, where they cannot."""
     rows, label = int(mask.sum()), examination.label[mask]
     if rows == 0:
         known = ", ".join(sorted(set(examination.benchmark)))
         return _result(config, "fail", f"benchmark {config.benchmark!r} has no rows; there are: {known}")
-    scores = [examination.score[mask]] + ([examination.champion_score[mask]] if examination.champion_score is not None else [])
-    if not all(np.isfinite(s).all() for s in scores):
-        return _result(config, "fail", "some scores are not finite numbers")
+    scores = [examination.score[mask]]
+    if isinstance(config, ComparisonGate) and examination.champion_score is not None:
+        scores.append(examination.champion_score[mask])
+    if not all(_scores(s) for s in scores):
+        return _result(config, "fail", NO_SCORES)
     few = min(int(label.sum()), int((~label).sum()))
     if few < MINIMUM:
         reason = f"the smaller class of {config.benchmark} has {few} of {rows} rows; at least {MINIMUM} are needed to tell"
@@ -84,7 +101,7 @@ def floor(config: FloorGate, examination: Examination) -> GateResult:
     )
     side = "at least" if better else "at most"
     reason = f"{config.metric} is {found.value:.4f} ({found.low:.4f} to {found.high:.4f}) on {len(label):,} rows; {side} {config.limit:g} is asked"
-    return _result(config, state, reason, (measured,), found.method)
+    return _settle(config, found, state, reason, measured)
 
 
 def comparison(config: ComparisonGate, examination: Examination) -> GateResult:
@@ -110,13 +127,15 @@ def comparison(config: ComparisonGate, examination: Examination) -> GateResult:
         state=state,
     )
     reason = f"{config.metric} moves by {found.value:+.4f} ({found.low:+.4f} to {found.high:+.4f}) on {len(label):,} rows; worse by {config.margin:g} is tolerated"
-    return _result(config, state, reason, (measured,), found.method)
+    if np.array_equal(score, champion):  # the same answers: equal by identity, with nothing to estimate
+        return _result(config, state, reason, (measured,), found.method)
+    return _settle(config, found, state, reason, measured)
 
 
 def fairness(config: FairnessGate, examination: Examination) -> GateResult:
     """Disparity between the groups of one protected attribute, on all rows."""
-    if not np.isfinite(examination.score).all():
-        return _result(config, "fail", "some scores are not finite numbers")
+    if not _scores(examination.score):
+        return _result(config, "fail", NO_SCORES)
     decision = examination.score >= examination.decision_threshold
     rates = group_rates(config.measure, examination.label, decision, examination.groups[config.attribute])
     shown = tuple(Measurement(label=f"{config.measure} of {r.group}", value=r.rate if r.rows else None, rows=r.rows, state="pass" if r.rows >= MINIMUM else "insufficient_evidence") for r in rates)

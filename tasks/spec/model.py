@@ -197,6 +197,8 @@ class ModelConfig(Spec):
             attribute = getattr(gate, "attribute", None)
             if attribute is not None and attribute not in self.protected:
                 raise ValueError(f"gate {gate.name} names {attribute!r}; allowed: {', '.join(self.protected)}")
+        if not any(g.kind == "floor" and g.mandatory for g in self.gates):
+            raise ValueError("gates has no mandatory floor, and a first release has no champion to be compared with; add one of kind floor")
         titles = [g.name for g in self.gates]
         if len(set(titles)) < len(titles):
             raise ValueError(f"two gates share a name; give each its own: {', '.join(titles)}")

@@ -17,7 +17,8 @@ class Settings(BaseSettings):
     branch: str = "main"
     log_url: str = ""
     """SQLAlchemy URL of the prediction log; empty: SQLite in ``<home>/predictions.db``."""
-    service_url: str = "http://127.0.0.1:8090"
+    service_url: str = ""
+    """Where another installation's service is; empty: the one that runs from ``home``."""
     actor: str = "assay"
 
     @property

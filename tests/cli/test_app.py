@@ -30,6 +30,16 @@ def test_an_unknown_model_is_refused_before_anything_starts(tmp_path: Path) -> N
     assert (done.returncode, "allowed: income, care" in done.stderr) == (2, True)
 
 
+def test_no_command_reaches_for_a_system_that_is_not_this_homes(tmp_path: Path) -> None:
+    """Another system may well be listening on the usual ports."""
+    environment = {k: v for k, v in os.environ.items() if k not in ("PREFECT_API_URL", "ASSAY_SERVICE_URL")} | {"ASSAY_HOME": str(tmp_path)}
+    (tmp_path / "rows.csv").write_text("age\n3\n")
+    for arguments in (["monitor", "income"], ["predict", "income", str(tmp_path / "rows.csv")]):
+        command = [sys.executable, "-c", "from tasks.cli.app import main; main()", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, check=False)
+        assert (done.returncode, "no system runs from" in done.stderr) == (7, True), done.stderr
+
+
 def test_a_missing_file_and_a_wrong_kind_are_named(tmp_path: Path) -> None:
     assert "does not exist; give a file that ends in .csv" in assay(tmp_path, "predict", "income", "nothing.csv").stderr
     (tmp_path / "rows.xls").write_text("")
@@ -63,3 +73,12 @@ def test_a_taken_port_gives_way_to_a_free_one() -> None:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
         assert system.free_port(port) not in (0, port)
+
+
+def test_a_file_keeps_codes_words_and_whole_numbers_what_they_are(tmp_path: Path) -> None:
+    from tasks.cli.app import _rows
+    from tasks.spec.model import load_model
+
+    path = tmp_path / "rows.csv"
+    path.write_text("industry_code,education,age,dividends,previous_state\n01,NA,30,1.5,\n")
+    assert _rows(path, load_model(ROOT, "income")) == [{"industry_code": "01", "education": "NA", "age": 30, "dividends": 1.5, "previous_state": None}]

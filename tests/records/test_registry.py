@@ -111,6 +111,11 @@ def test_the_developers_tree_index_and_branch_are_never_touched(settings: Settin
     assert list(settings.worktrees.iterdir()) == []
 
 
+def test_changed_files_are_named_in_full(developer: Path) -> None:
+    (developer / "model.txt").write_text("changed\n")
+    assert Git(developer).changed_files() == ["model.txt"]
+
+
 def test_an_unknown_revision_says_what_to_do(settings: Settings) -> None:
     with pytest.raises(CheckoutError, match="'nonsense' is not a commit that the origin knows. Push it first"), workspace.worktree(settings, "nonsense"):
         pass

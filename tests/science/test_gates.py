@@ -138,7 +138,7 @@ def test_the_challenger_is_compared_on_the_same_rows() -> None:
     ("gate", "changes", "state", "says"),
     [
         (FLOOR, {"benchmark": np.full(2000, "other")}, "fail", "benchmark 'holdout' has no rows; there are: other"),
-        (FLOOR, {"score": np.full(2000, np.nan)}, "fail", "not finite"),
+        (FLOOR, {"score": np.full(2000, np.nan)}, "fail", "between 0 and 1"),
         (FLOOR, {"score": np.full(2000, 0.5)}, "fail", "roc_auc is 0.5000"),
         (FLOOR, {"label": np.ones(2000, bool)}, "insufficient_evidence", "smaller class of holdout has 0"),
         (FAIR, {"groups": pd.DataFrame({"sex": ["one"] + ["m"] * 1999})}, "insufficient_evidence", "too few positives"),
@@ -165,3 +165,41 @@ def test_expert_rules_see_a_forbidden_driver_a_wrong_sign_and_an_unknown_column(
     assert judge(falls).state == "fail"
     assert judge(sex, attributions=driven).state == "fail"
     assert "no input column (allowed: income, sex)" in judge(rises.model_copy(update={"column": "wage"})).reason
+
+
+def rules_state(*rules: Any, **changes: Any) -> str:
+    return run_gate(RULES, examination(rules=ExpertRules(rules=rules), **changes)).state
+
+
+RISES = Direction(rule="direction", column="income", sign="rises", because="known")
+DRIVER = ForbiddenDriver(rule="forbidden_driver", column="income", share=1.0, because="law")
+
+
+def test_a_model_that_answers_with_no_number_breaks_a_direction_rule() -> None:
+    assert rules_state(RISES, predict=lambda frame: np.full(len(frame), np.nan)) == "fail"
+
+
+@pytest.mark.parametrize("attributions", [{"income": [np.nan] * 200}, {"other": [1.0] * 200}, {"income": []}], ids=["not numbers", "feature missing", "empty"])
+def test_attributions_that_cannot_be_used_are_never_a_pass(attributions: dict[str, Any]) -> None:
+    assert rules_state(DRIVER, attributions=pd.DataFrame(attributions, dtype=float)) == "insufficient_evidence"
+
+
+@pytest.mark.parametrize("metric", ["roc_auc", "accuracy"])
+def test_a_perfect_result_has_no_interval_and_is_no_pass(metric: str) -> None:
+    label = np.arange(60) % 2 == 0
+    gate = FLOOR.model_copy(update={"metric": metric})
+    result = run_gate(gate, examination(n=60, label=label, score=label.astype(float)))
+    assert (result.state, "no interval" in result.reason) == ("insufficient_evidence", True)
+
+
+def test_models_that_never_disagree_are_equal_only_if_their_scores_are() -> None:
+    gate = COMPARE.model_copy(update={"metric": "accuracy"})
+    _, score = world(2000)
+    assert run_gate(gate, examination(champion_score=np.where(score >= 0.5, 0.9, 0.1))).state == "insufficient_evidence"
+    assert run_gate(gate, examination(champion_score=score)).state == "pass"
+
+
+@pytest.mark.parametrize("gate", [FLOOR, FAIR], ids=["floor", "fairness"])
+def test_scores_outside_zero_to_one_are_refused(gate: Any) -> None:
+    result = run_gate(gate, examination(score=world(2000)[1] * 3))
+    assert (result.state, "between 0 and 1" in result.reason) == ("fail", True)

@@ -37,6 +37,7 @@ def wrong(path: str, value: Any) -> dict[str, Any]:
         ("protected.sex.edges", [1, 2, 3], "give either groups (name: values) or edges"),
         ("gates.1.metrik", "roc_auc", "did you mean 'metric'?"),
         ("gates.5.attribute", "height", "names 'height'; allowed: sex, race, age_band"),
+        ("gates", [{"name": "compare", "kind": "comparison", "metric": "roc_auc", "margin": 0.01}], "no mandatory floor"),
         ("estimator.kind", "magic", "estimator.kind"),
         ("data.source.sha256", None, "pin sha256 of the archive"),
     ],
