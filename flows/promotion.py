@@ -1,15 +1,18 @@
-"""Make a registered version champion by hand."""
+"""Make a version champion by a person's hand: one that is registered, or one that waited for a signature."""
 
 from __future__ import annotations
 
 from prefect import flow
 from prefect.states import Completed, State
 
+from tasks.approval import promote_signed
 from tasks.promotion import align_service, assign_version
-from tasks.spec.requests import PromotionRequest
+from tasks.reporting import told_plainly
+from tasks.spec.requests import ApprovalRequest, PromotionRequest
 
 
 @flow(name="promote", flow_run_name="{request.model} {request.version}", log_prints=True)
+@told_plainly
 def promote_version(request: PromotionRequest) -> State:
     """Point the alias at a registered version; only versions whose verdict passed are ever registered.
 
@@ -19,3 +22,16 @@ def promote_version(request: PromotionRequest) -> State:
     version = assign_version(request, "promoted")
     align_service(request.model.value)
     return Completed(message=f"{request.model.value} {version} is champion.", name="Promoted")
+
+
+@flow(name="approve", flow_run_name="{request.model} signed by {request.signer}", log_prints=True)
+@told_plainly
+def approve(request: ApprovalRequest) -> State:
+    """Promote a fit candidate of high materiality on the signature of a second person.
+
+    Args:
+        request: which candidate, who signs, the signature, and why.
+    """
+    version = promote_signed(request)
+    align_service(request.model.value)
+    return Completed(message=f"{request.model.value} {version} is champion, signed by {request.signer}.", name="Promoted")

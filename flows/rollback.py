@@ -6,10 +6,12 @@ from prefect import flow
 from prefect.states import Completed, State
 
 from tasks.promotion import align_service, assign_version
+from tasks.reporting import told_plainly
 from tasks.spec.requests import RollbackRequest
 
 
 @flow(name="roll-back", flow_run_name="{request.model} because of {request.reason}", log_prints=True)
+@told_plainly
 def roll_back(request: RollbackRequest) -> State:
     """Return to an earlier version of a model.
 

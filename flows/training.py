@@ -5,10 +5,11 @@ from __future__ import annotations
 from prefect import flow
 from prefect.states import Completed, Failed, State
 
+from tasks.approval import ask_for_signature, needs_signature
 from tasks.data import check_data, collect_rows, prepare_data
 from tasks.evaluation import lay_out_evidence
-from tasks.promotion import promote, reject
-from tasks.reporting import evidence_of, report_data, report_verdict
+from tasks.promotion import promote, reject, reject_data
+from tasks.reporting import evidence_of, report_data, report_verdict, told_plainly
 from tasks.spec.errors import PromotionConflict
 from tasks.spec.requests import TrainingRequest
 from tasks.training import checkout, commit_candidate, commit_data, train_and_evaluate
@@ -18,6 +19,7 @@ EXAMINATIONS = 3
 
 
 @flow(name="train", flow_run_name="{request.model} because of {request.reason}", log_prints=True)
+@told_plainly
 def train(request: TrainingRequest) -> State:
     """Train one commit in a clean checkout, examine it against the champion, and promote it if it is fit.
 
@@ -33,6 +35,7 @@ def train(request: TrainingRequest) -> State:
         data, checks = check_data(worktree, model)
         report_data(model, checks)
         if data.state != "pass":
+            reject_data(worktree, data, request)
             return Failed(message=f"Not trained: {data.reason}", name="Rejected")
         train_and_evaluate(worktree, model)
         candidate = commit_candidate(worktree, request)
@@ -45,6 +48,9 @@ def train(request: TrainingRequest) -> State:
                 return Failed(message="Not promoted: " + "; ".join(g.reason for g in verdict.failed), name="Rejected")
             if not request.promote:
                 return Completed(message="Fit to serve; not promoted, as asked.", name="Examined")
+            if needs_signature(candidate):
+                ask_for_signature(candidate, verdict, request, evidence_of(candidate, verdict))
+                return Completed(message=f"Fit to serve. A second person signs with: assay approve {model} {candidate.commit[:12]}", name="Awaiting signature")
             try:
                 version = promote(candidate, verdict, request, evidence_of(candidate, verdict))
             except PromotionConflict as conflict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from prefect import task
@@ -9,9 +10,10 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks.evaluation import version_files
 from tasks.records import ledger, releases
+from tasks.records.git import Git
 from tasks.records.registry import Registry, Version
 from tasks.spec.errors import PromotionRefused
-from tasks.spec.evidence import Verdict
+from tasks.spec.evidence import NOT_TRAINED, GateResult, Verdict
 from tasks.spec.requests import PromotionRequest, RollbackRequest, TrainingRequest
 from tasks.spec.settings import Settings
 from tasks.training import Candidate
@@ -27,16 +29,15 @@ def promote(candidate: Candidate, verdict: Verdict, request: TrainingRequest, ev
     """
     if not verdict.passed or verdict.commit != candidate.commit:
         raise PromotionRefused(f"{candidate.model} at {candidate.commit[:12]} has no verdict that passed; nothing was promoted.")
-    settings = Settings()
-    version = Registry(settings).promote(
-        model=candidate.model,
-        commit=candidate.commit,
-        evidence=evidence,
-        actor=request.actor,
-        reason=request.reason,
-        expected_champion=verdict.champion,
+    return register(verdict, evidence, request.actor, request.reason)
+
+
+def register(verdict: Verdict, evidence: dict[str, Any], actor: str, reason: str) -> str:
+    """Make the version that a passed verdict speaks of champion, and serve it; gives its tag."""
+    version = Registry(Settings()).promote(
+        model=verdict.model, commit=verdict.commit, evidence=evidence, actor=actor, reason=reason, expected_champion=verdict.champion
     )
-    serve_champion(candidate.model)
+    serve_champion(verdict.model)
     return version.tag
 
 
@@ -53,6 +54,22 @@ def reject(candidate: Candidate, verdict: Verdict, request: TrainingRequest, evi
         reason=request.reason,
         sentence="not fit to serve: " + "; ".join(f"{g.gate} {g.state.replace('_', ' ')}" for g in verdict.failed),
         evidence=evidence,
+    )
+
+
+@task(cache_policy=NO_CACHE, task_run_name="record the broken data")
+def reject_data(worktree: Path, data: GateResult, request: TrainingRequest) -> None:
+    """Write down that nothing was trained, because the data break their expectations."""
+    ledger.append(
+        Settings(),
+        kind="rejected",
+        model=request.model.value,
+        version=None,
+        commit=Git(worktree).rev_parse("HEAD"),
+        actor=request.actor,
+        reason=request.reason,
+        sentence=f"{NOT_TRAINED}: {data.reason}",
+        evidence={"data": data.model_dump(mode="json")},
     )
 
 

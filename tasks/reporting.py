@@ -2,21 +2,47 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.states import Failed, State
 
 from tasks.evaluation import version_files
 from tasks.records import pages
 from tasks.records.predictions import PredictionLog
 from tasks.records.registry import Registry
+from tasks.spec.errors import AssayError
 from tasks.spec.evidence import Verdict, WindowReport
 from tasks.spec.settings import Settings
 from tasks.training import Candidate
+
+
+def told_plainly(story: Callable[[Any], State]) -> Callable[[Any], State]:
+    """Let a flow end with the sentence of an :class:`AssayError`, in its state and in its log, without a traceback."""
+    for name in ("prefect.flow_runs", "prefect.task_runs"):
+        logging.getLogger(name).addFilter(_without_traceback)  # adding it again changes nothing
+
+    @functools.wraps(story)
+    def told(request: Any) -> State:
+        try:
+            return story(request)
+        except AssayError as error:
+            return Failed(message=str(error))
+
+    return told
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    if record.exc_info and isinstance(record.exc_info[1], AssayError):
+        record.exc_info = None
+    return True
 
 
 def write_page(relative: str, html: str) -> Path:

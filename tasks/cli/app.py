@@ -17,7 +17,7 @@ Model = Annotated[str, typer.Argument(help="A model of deployments/models.yaml."
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Because = Annotated[str, typer.Option(help="Why; it goes into the ledger.")]
 BATCH = 500
-GOOD = {"Completed", "Promoted", "Examined", "Rolled back", "Nothing new"}
+GOOD = {"Completed", "Promoted", "Examined", "Awaiting signature", "Rolled back", "Nothing new"}
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -62,10 +62,30 @@ def _run(deployment: str, request: dict[str, Any], as_json: bool, wait: bool = T
         _say({"flow_run": run}, as_json, f"started flow run {run}")
         return
     with Console(stderr=True).status(f"{deployment} of {request['model']}") as status:
-        state = api.wait(run, on_progress=lambda name: status.update(f"{deployment} of {request['model']}: {name}"))
+        state = api.wait(run, on_progress=_Progress(api, run, status))
     _say({"flow_run": run, "state": state["name"], "message": state.get("message")}, as_json, f"{state['name']}: {state.get('message') or 'done'}")
     if state["name"] not in GOOD:
         raise typer.Exit(1)
+
+
+class _Progress:
+    """A line for every task that ends, so that a person sees where a run is; on stderr, so that stdout is the result."""
+
+    def __init__(self, api: Any, run: str, status: Any) -> None:
+        self.api, self.run, self.status = api, run, status
+        self.told: set[str] = set()
+
+    def __call__(self, state: str) -> None:
+        at_work = []
+        for task in self.api.tasks(self.run):
+            if task["state_type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"):
+                if task["id"] not in self.told:
+                    self.told.add(task["id"])
+                    mark = "✓" if task["state_type"] == "COMPLETED" else "✕"
+                    self.status.console.print(f"  {mark} {task['name']}  ({task['total_run_time']:.1f} s)", markup=False, highlight=False)
+            else:
+                at_work.append(task["name"])
+        self.status.update(", ".join(at_work[:2]) or state.lower())
 
 
 def _actor() -> str:
@@ -77,24 +97,29 @@ def _actor() -> str:
         return "command-line"
 
 
+def _committed(model: str) -> str:
+    """The commit of this checkout, where it is all that there is to train."""
+    from tasks.records.git import Git
+
+    git = Git(ROOT)
+    changed = git.changed_files()
+    if changed:
+        named = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
+        raise CheckoutError(f"the checkout has uncommitted changes ({named}), and Assay trains only what is committed. Commit and push them, or name a commit: assay train {model} --revision main")
+    return git.rev_parse("HEAD")
+
+
 @app.command()
 def train(
     model: Model,
-    revision: Annotated[str | None, typer.Option(help="Commit, tag or branch that the origin knows.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Commit, tag or branch that the origin knows; without it the commit of this checkout.")] = None,
     collect: Annotated[bool, typer.Option(help="First take the labelled rows of the log into a new data version.")] = False,
     promote: Annotated[bool, typer.Option(help="Promote the candidate where it is fit.")] = True,
     wait: Annotated[bool, typer.Option(help="Wait for the end.")] = True,
     as_json: Json = False,
 ) -> None:
     """Train one commit, examine it, and promote it if it is fit."""
-    if revision is None:
-        from tasks.records.git import Git
-
-        changed = Git(ROOT).changed_files()
-        if changed:
-            named = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
-            raise CheckoutError(f"the checkout has uncommitted changes ({named}), and Assay trains only what is committed. Commit and push them, or name a commit: assay train {model} --revision main")
-        revision = _settings().branch
+    revision = revision or _committed(model)
     request = {"model": model, "reason": "person", "revision": revision, "collect": collect, "promote": promote}
     _run("train/training", request, as_json, wait)
 
@@ -120,6 +145,34 @@ def versions(model: Model, as_json: Json = False) -> None:
 def promote(model: Model, version: str, because: Because, as_json: Json = False) -> None:
     """Make a registered version champion."""
     _run("promote/promotion", {"model": model, "reason": "person", "version": version, "because": because}, as_json)
+
+
+@app.command()
+def approve(
+    model: Model,
+    commit: Annotated[str, typer.Argument(help="The candidate that waits, as 'assay status' and the verdict page name it.")],
+    signer: Annotated[str, typer.Option("--as", help="Who signs, as in deployments/signers.")],
+    key: Annotated[Path, typer.Option(help="OpenSSH private key; it stays on this machine.")],
+    because: Because,
+    as_json: Json = False,
+) -> None:
+    """Sign a fit candidate that somebody else asked for, and promote it."""
+    from tasks.approval import statement, waiting
+    from tasks.records import signatures
+
+    entry = waiting(_settings(), model, commit)
+    signature = signatures.sign(statement(entry, signer, because), key)
+    request = {"model": model, "reason": "person", "commit": entry.commit, "signer": signer, "signature": signature, "because": because}
+    _run("approve/approval", request, as_json)
+
+
+@app.command()
+def status(as_json: Json = False) -> None:
+    """Say what runs, what serves, what was decided last, and what waits for a signature."""
+    from tasks.cli.overview import overview, overview_text
+
+    found = overview(_settings())
+    _say(found, as_json, overview_text(found))
 
 
 @app.command()

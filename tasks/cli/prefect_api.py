@@ -50,6 +50,12 @@ class PrefectApi:
         state: dict[str, Any] = run["state"]
         return state
 
+    def tasks(self, run_id: str) -> list[dict[str, Any]]:
+        """Task runs of one flow run in the order of their start: name, state_name, total_run_time (s)."""
+        body = {"flow_runs": {"id": {"any_": [run_id]}}, "sort": "EXPECTED_START_TIME_ASC", "limit": 200}
+        runs: list[dict[str, Any]] = self.call("POST", "/task_runs/filter", body)
+        return sorted((r for r in runs if r["start_time"]), key=lambda r: r["start_time"])
+
     def wait(self, run_id: str, seconds: float = 3600, on_progress: Callable[[str], None] | None = None) -> dict[str, Any]:
         """The final state of a run: type, name, message.
 
@@ -59,10 +65,10 @@ class PrefectApi:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             state = self.state(run_id)
-            if state["type"] in FINAL:
-                return state
             if on_progress:
                 on_progress(str(state["name"]))
+            if state["type"] in FINAL:
+                return state
             time.sleep(0.5)
         raise AssayError(f"flow run {run_id} is not finished after {seconds:.0f} s; look at it in the Prefect UI.")
 

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from tasks.spec.settings import Settings
 
 PARTS = ("service", "worker", "server")
 PATIENCE = 120.0
+MARK = "ASSAY_SYSTEM"
 QUIET = {
     "DO_NOT_TRACK": "1",
     "DVC_NO_ANALYTICS": "true",
@@ -41,16 +43,14 @@ class System:
 
 
 def free_port(wanted: int) -> int:
-    """``wanted``, or another one where it is taken."""
+    """``wanted``, or another one where it is taken; connections of the past that linger do not take it."""
     with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", wanted))
         except OSError:
-            probe.close()
-            with socket.socket() as other:
-                other.bind(("127.0.0.1", 0))
-                return int(other.getsockname()[1])
-    return wanted
+            return free_port(0)
+        return int(probe.getsockname()[1])
 
 
 def state(settings: Settings) -> System | None:
@@ -75,6 +75,7 @@ def up(settings: Settings, server_port: int = 4200, service_port: int = 8090) ->
     (settings.home / "logs").mkdir(exist_ok=True)
     api_port, port = free_port(server_port), free_port(service_port)
     system = System(f"http://127.0.0.1:{api_port}/api", f"http://127.0.0.1:{port}", settings.origin_url)
+    (settings.home / "run/mark").write_text(uuid.uuid4().hex)
     environment = _environment(settings, system)
     try:
         server = ["-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(api_port)]
@@ -103,6 +104,7 @@ def down(settings: Settings) -> list[str]:
             _stop(process)
             stopped.append(part)
         (settings.home / f"run/{part}.json").unlink(missing_ok=True)
+    _stop_orphans(settings)
     (settings.home / "run/system.json").unlink(missing_ok=True)
     return stopped
 
@@ -126,6 +128,7 @@ def _environment(settings: Settings, system: System) -> dict[str, str]:
         "PREFECT_API_URL": system.api_url,
         "PREFECT_WORKER_QUERY_SECONDS": "2",
         "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "true",
+        MARK: _mark(settings),
         "ASSAY_HOME": str(settings.home),
         "ASSAY_ORIGIN": settings.origin_url,
         "ASSAY_BRANCH": settings.branch,
@@ -170,6 +173,28 @@ def _stop(process: psutil.Process) -> None:
     psutil.wait_procs(left, timeout=5)
 
 
+def _mark(settings: Settings) -> str:
+    path = settings.home / "run/mark"
+    return path.read_text() if path.exists() else ""
+
+
+def _stop_orphans(settings: Settings) -> None:
+    """Flow runs outlive a worker that was killed; they are known by the mark that :func:`up` put into their environment."""
+    mark = _mark(settings)
+    left = []
+    for process in psutil.process_iter():
+        try:
+            if mark and process.environ().get(MARK) == mark and process.pid != os.getpid():
+                process.terminate()
+                left.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    _, left = psutil.wait_procs(left, timeout=5)
+    for process in left:
+        process.kill()
+    (settings.home / "run/mark").unlink(missing_ok=True)
+
+
 def _wait(settings: Settings, part: str, url: str) -> None:
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
@@ -192,13 +217,16 @@ def _origin(settings: Settings, system: System) -> None:
     if settings.origin:
         return
     origin = Path(settings.origin_url)
+    git = Git(origin)
     if not origin.exists():
         Git(settings.home).run("init", "--quiet", "--bare", "--initial-branch", settings.branch, str(origin))
+        git.run("config", "receive.shallowUpdate", "true")  # CI's checkouts often hold one commit
         Git(ROOT).run("push", "--quiet", str(origin), f"HEAD:refs/heads/{settings.branch}")
     hook = origin / "hooks/post-receive"
     shutil.copy(ROOT / "deployments/hooks/post-receive", hook)
     hook.chmod(0o755)
-    (origin / "assay-api").write_text(system.api_url)
+    git.run("config", "assay.api", system.api_url)
+    git.run("config", "assay.branch", settings.branch)
 
 
 def _deploy(settings: Settings, environment: dict[str, str]) -> None:

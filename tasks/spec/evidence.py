@@ -8,9 +8,10 @@ from tasks.spec.base import Spec
 
 State = Literal["pass", "fail", "insufficient_evidence"]
 Action = Literal["nothing", "alert", "retrain", "roll_back"]
-EntryKind = Literal[
-    "trained", "rejected", "promoted", "rolled_back", "monitored", "retraining_requested", "rollback_requested"
-]
+EntryKind = Literal["trained", "rejected", "awaiting_signature", "promoted", "rolled_back", "monitored"]
+
+NOT_TRAINED = "not trained"
+"""How the sentence of a rejection begins that came before any training."""
 
 
 class Measurement(Spec):

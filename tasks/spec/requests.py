@@ -48,3 +48,12 @@ class RollbackRequest(Request):
 class PromotionRequest(Request):
     version: str = Field(pattern=r"^v\d+\.\d+\.\d+$", description="A registered version whose verdict passed.")
     because: str = Field("asked by hand", min_length=3, max_length=500, description="Why; it goes into the ledger.")
+
+
+class ApprovalRequest(Request):
+    commit: str = Field(pattern=r"^[0-9a-f]{40}$", description="The candidate that waits for a signature; the ledger and the verdict page name it.")
+    signer: str = Field(min_length=3, max_length=100, description="Who signs, as in deployments/signers.")
+    signature: str = Field(
+        min_length=1, max_length=10_000, description="OpenSSH signature over the statement; 'assay approve' makes it and starts this flow."
+    )
+    because: str = Field(min_length=3, max_length=500, description="Why; it is part of what is signed, and goes into the ledger.")

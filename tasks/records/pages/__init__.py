@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tasks.records.pages import plots
-from tasks.spec.evidence import Entry, Verdict, WindowReport
+from tasks.spec.evidence import NOT_TRAINED, Entry, Verdict, WindowReport
 
 WORDS = {"pass": "✓ pass", "fail": "✕ fail", "insufficient_evidence": "? insufficient evidence"}
 CSS = {"pass": "pass", "fail": "fail", "insufficient_evidence": "open"}
@@ -86,7 +86,9 @@ def account_page(entries: Sequence[Entry], reports: Sequence[WindowReport], titl
 
 
 def _link(entry: Entry, windows: set[int]) -> str:
-    if entry.kind in ("promoted", "rejected", "trained") and entry.commit:
+    if entry.sentence.startswith(NOT_TRAINED):
+        return f"{entry.model}/data.html"
+    if entry.kind in ("promoted", "rejected", "trained", "awaiting_signature") and entry.commit:
         return f"{entry.model}/verdict-{entry.commit[:12]}.html"
     if entry.kind == "monitored":
         window = int(entry.sentence.split(":")[0].removeprefix("window "))

@@ -1,0 +1,70 @@
+"""What ``assay status`` tells, gathered from the registry, the ledger, the prediction log and the service."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+
+from tasks.cli import system
+from tasks.records import ledger
+from tasks.records.predictions import PredictionLog
+from tasks.records.registry import Registry
+from tasks.spec.model import model_names
+from tasks.spec.requests import ROOT
+from tasks.spec.settings import Settings
+
+
+def overview(settings: Settings) -> dict[str, Any]:
+    """One document: the running system or None, and for every model champion, serving version, newest decision, waiting commits."""
+    running = system.state(settings)
+    serving, problems = _service(running.service_url) if running else ({}, {})
+    known = settings.origin or (settings.home / "origin.git").exists()
+    entries = ledger.entries(settings) if known else []
+    registry = Registry(settings)
+    log = PredictionLog(settings.log_database) if (settings.home / "predictions.db").exists() or settings.log_url else None
+    models = {}
+    try:
+        for name in model_names(ROOT):
+            champion = registry.champion(name) if known else None
+            versions = {v.commit for v in registry.versions(name)} if known else set()
+            reports = log.reports(name) if log else []
+            models[name] = {
+                "champion": champion.tag if champion else None,
+                "serving": serving.get(name),
+                "problem": problems.get(name),
+                "decision": reports[-1].decision.action if reports else None,
+                "window": reports[-1].window if reports else None,
+                "because": reports[-1].decision.reason if reports else None,
+                "awaiting_signature": [str(e.commit)[:12] for e in entries if e.kind == "awaiting_signature" and e.model == name and e.commit not in versions],
+            }
+    finally:
+        if log:
+            log.close()
+    return {"system": running.__dict__ if running else None, "ledger_entries": len(entries), "models": models}
+
+
+def overview_text(found: dict[str, Any]) -> str:
+    """The same for a person."""
+    running = found["system"]
+    lines = [f"Prefect UI {running['api_url'].removesuffix('/api')}   service {running['service_url']}" if running else "no system runs here; start it with: make up"]
+    for name, model in found["models"].items():
+        if model["champion"] is None:
+            lines.append(f"{name}: no champion yet; train it with: assay train {name}")
+        else:
+            serves = "and serves" if model["serving"] == model["champion"] else f"and the service answers with {model['serving']}" if model["serving"] else "and no service answers"
+            lines.append(f"{name}: {model['champion']} is champion {serves}")
+        if model["problem"]:
+            lines.append(f"  problem: {model['problem']}")
+        if model["decision"]:
+            lines.append(f"  window {model['window']}: {model['decision'].replace('_', ' ')}; {model['because']}")
+        lines += [f"  {commit} waits for a signature: assay approve {name} {commit} --as YOU --key FILE --because WHY" for commit in model["awaiting_signature"]]
+    return "\n".join([*lines, f"{found['ledger_entries']} ledger entries"])
+
+
+def _service(url: str) -> tuple[dict[str, str], dict[str, str]]:
+    try:
+        health = httpx.get(f"{url}/health", timeout=5, trust_env=False).json()
+    except httpx.HTTPError:
+        return {}, {}
+    return health["models"], health["problems"]

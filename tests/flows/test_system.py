@@ -1,0 +1,222 @@
+"""The story in a real system: pushes, forms, schedules, verdicts, signatures, rollback; and nothing leaves the machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pandas as pd
+import pytest
+
+from tasks.cli import system as local
+from tasks.records.predictions import PredictionLog
+from tests.flows.conftest import ROOT, Running, as_json, set_value
+
+SNAPSHOT = Path(__file__).parent / "deployed.json"
+
+
+def test_a_second_up_gives_what_runs(running: Running) -> None:
+    again = running.assay("up", "--json")
+    assert (again.returncode, json.loads(again.stdout)) == (0, running.system.__dict__)
+    assert "Assay runs already." in running.assay("up").stdout
+
+
+def test_what_is_deployed_is_what_was_reviewed(running: Running) -> None:
+    """Names, schedules and every field of every form; UPDATE_SNAPSHOT=1 takes a meant change over."""
+    found = {}
+    for deployment in running.call("/deployments/filter", {}):
+        definitions = deployment["parameter_openapi_schema"]["definitions"]
+        request = next(v for k, v in definitions.items() if k.endswith("Request"))
+        kept = ("type", "enum", "description", "default", "minimum", "maximum", "minLength", "maxLength", "pattern", "anyOf", "$ref")
+        found[deployment["name"]] = {
+            "tags": deployment["tags"],
+            "description": deployment["description"],
+            "entrypoint": deployment["entrypoint"],
+            "required": request.get("required", []),
+            "fields": {name: {k: v for k, v in field.items() if k in kept} for name, field in request["properties"].items()},
+            "models": definitions["ModelName"]["enum"],
+            "schedules": [{"interval": s["schedule"]["interval"], "active": s["active"], "parameters": s["parameters"]} for s in deployment["schedules"]],
+        }
+    if os.environ.get("UPDATE_SNAPSHOT"):
+        SNAPSHOT.write_text(as_json(found))
+    assert as_json(found) == SNAPSHOT.read_text()
+
+
+def test_the_scheduler_makes_runs(running: Running) -> None:
+    """With a wrong version of one library it does not, and says so only in the server's log."""
+
+    def scheduled() -> set[str]:
+        body = {"deployments": {"name": {"any_": ["monitoring"]}}, "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}, "limit": 50}
+        return {r["parameters"]["request"]["model"] for r in running.call("/flow_runs/filter", body) if r["auto_scheduled"]}
+
+    running.until(lambda: scheduled() == {"income", "care"}, "runs of both schedules")
+
+
+def test_watching_what_was_never_released_ends_with_a_sentence(running: Running) -> None:
+    done = running.assay("monitor", "income", "--json")
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["state"]) == (1, "Failed")
+    assert told["message"] == "income has no champion yet, so there is nothing to watch. Train it first: assay train income"
+    assert "Traceback" not in running.logs(told["flow_run"])
+
+
+def test_a_push_trains_examines_promotes_and_serves(running: Running, released: dict[str, Any]) -> None:
+    assert f"assay: training of care at {released['pushed'][:8]} started" in released["said"]
+    assert (released["name"], released["message"]) == ("Promoted", "care v1.0.0 is champion.")
+    assert [(e.kind, e.actor) for e in running.ledger() if e.model == "care"][:2] == [("trained", "dana@example.org"), ("promoted", "dana@example.org")]
+    running.until(lambda: running.serves("care") == "v1.0.0", "v1.0.0 in the service")
+    artifacts = {a["key"]: a for a in running.call("/artifacts/filter", {})}
+    assert artifacts["verdict-care"]["data"].startswith("**Fit to serve.**")
+    assert len(json.loads(artifacts["data-care"]["data"])) > 3
+    page = next((running.settings.reports / "care").glob("verdict-*.html")).read_text()
+    assert "auc-floor" in page and "<script" not in page
+    assert "care: v1.0.0 is champion and serves" in running.assay("status").stdout
+
+
+def test_rows_scored_from_a_file_are_logged_and_watched(running: Running, released: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    replay(running).to_parquet(path)
+    done = running.assay("predict", "care", str(path), "--json")
+    assert done.returncode == 0, done.stderr
+    answers = json.loads(done.stdout)
+    log = PredictionLog(running.settings.log_database)
+    assert log.frame("care", 0, 2**62)["_id"].tolist() == [a["id"] for a in answers]
+    log.close()
+    watched = running.assay("monitor", "care")
+    assert watched.returncode == 0, watched.stdout + watched.stderr
+    assert "✓ window 1 to" in watched.stderr
+    assert [e.kind for e in running.ledger()][-1] == "monitored"
+    assert (running.settings.reports / "care/window-00001.html").exists()
+
+
+def test_a_pushed_typo_is_told_and_nothing_changes(running: Running, released: dict[str, Any]) -> None:
+    commit = running.push("care: typo", model=lambda text: text.replace("decision_threshold:", "decision_treshold:"))
+    state = running.finished("train/training", commit)
+    assert state["type"] == "FAILED"
+    assert "decision_treshold is not a known key; did you mean 'decision_threshold'?" in state["message"]
+    assert "Traceback" not in state["message"]
+    running.push("care: mended\n\nAssay-Run-Reason: mended", model=lambda text: text.replace("decision_treshold:", "decision_threshold:"))
+    assert running.champion() == "v1.0.0"
+
+
+def test_broken_data_are_on_record_and_train_nothing(running: Running, released: dict[str, Any]) -> None:
+    before = running.expectations()
+    commit = running.push("care: impossible expectation", expectations=set_value("max_value", "1"))
+    state = running.finished("train/training", commit)
+    assert state["name"] == "Rejected" and state["message"].startswith("Not trained: 1 of")
+    newest = running.ledger()[-1]
+    assert (newest.kind, newest.commit) == ("rejected", commit) and newest.sentence.startswith("not trained")
+    running.push("care: expectation as before\n\nAssay-Run-Reason: mended", expectations=lambda _: before)
+
+
+def test_high_materiality_waits_for_a_second_person(running: Running, released: dict[str, Any], tmp_path: Path) -> None:
+    keys = {name: key(tmp_path, name) for name in ("dana", "jo", "mallory")}
+    listed = "".join(f'{name}@example.org namespaces="assay" {keys[name].with_suffix(".pub").read_text()}' for name in ("dana", "jo"))
+    commit = running.push("care: high materiality", model=set_value("materiality", "high"), signers=lambda text: text + listed)
+    state = running.finished("train/training", commit)
+    assert state["name"] == "Awaiting signature" and running.champion() == "v1.0.0"
+    entry = running.ledger()[-1]
+    assert entry.kind == "awaiting_signature"
+    candidate = str(entry.commit)
+    assert f"{candidate[:12]} waits for a signature" in running.assay("status").stdout
+
+    def approve(signer: str, signing: str) -> tuple[int, str]:
+        done = running.assay("approve", "care", candidate[:12], "--as", f"{signer}@example.org", "--key", str(keys[signing]), "--because", "I read the verdict")
+        return done.returncode, done.stdout + done.stderr
+
+    assert (code := approve("dana", "dana"))[0] == 1 and "nobody signs for themselves" in code[1]
+    assert (code := approve("jo", "mallory"))[0] == 1 and "Allowed signers: dana@example.org, jo@example.org" in code[1]
+    assert (code := approve("mallory", "mallory"))[0] == 1 and "is not mallory@example.org's" in code[1]
+    assert running.champion() == "v1.0.0"
+    assert (code := approve("jo", "jo"))[0] == 0 and "care v2.0.0 is champion, signed by jo@example.org" in code[1]
+    assert running.champion() == "v2.0.0"
+    assert running.ledger()[-1].actor == "dana@example.org, signed by jo@example.org"
+    assert (code := approve("jo", "jo"))[0] == 6 and "promoted already" in code[1]
+
+
+def test_a_rollback_by_hand_is_served_within_seconds(running: Running, released: dict[str, Any]) -> None:
+    running.until(lambda: running.serves("care") == running.champion(), "the champion in the service")
+    now = running.champion()
+    if now == "v1.0.0":
+        pytest.skip("there is one version only, since the test before did not promote another")
+    done = running.assay("rollback", "care", "--because", "a test of the way back")
+    assert (done.returncode, done.stdout.strip()) == (0, "Rolled back: care v1.0.0 serves again.")
+    running.until(lambda: running.serves("care") == "v1.0.0", "v1.0.0 in the service", seconds=5)
+    refused = running.assay("rollback", "care", "--because", "once more")
+    assert refused.returncode == 1 and "no earlier champion to go back to" in refused.stdout
+    assert running.assay("ledger", "--verify").returncode == 0
+
+
+def test_nothing_left_this_machine_but_the_fetch_of_pinned_data(running: Running, released: dict[str, Any]) -> None:
+    """Every Python process of the system was audited from its start: server, worker, service, flows, stages, commands."""
+    calls = [line.split("\t") for line in running.outbound.read_text().splitlines()]
+    assert [c for c in calls if "tasks.stages.ingest" not in c[1]] == []
+    assert any("tasks.stages.ingest" in c[1] for c in calls), "the audit did not even see the fetch, so it sees nothing"
+
+
+@pytest.mark.parametrize("code", ["socket.create_connection(('192.0.2.1', 80), 0.2)", "socket.getaddrinfo('example.org', 80)", "socket.socket(type=socket.SOCK_DGRAM).sendto(b'', ('192.0.2.1', 53))"])
+def test_the_audit_sees_what_leaves(running: Running, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OUTBOUND_LOG", str(tmp_path / "log"))
+    subprocess.run([sys.executable, "-c", f"import socket; {code}"], capture_output=True, check=False)
+    assert "192.0.2.1" in (seen := (tmp_path / "log").read_text()) or "example.org" in seen
+
+
+def test_down_stops_what_up_started_even_what_lost_its_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process with the mark of this home's system is stopped; one with another mark is not."""
+    from tasks.spec.settings import Settings
+
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/mark").write_text("this-one")
+    sleep = [sys.executable, "-c", "import time; time.sleep(60)"]
+    mine, other = (subprocess.Popen(sleep, env=os.environ | {local.MARK: mark}) for mark in ("this-one", "another"))
+    try:
+        local.down(Settings(home=tmp_path))
+        assert mine.wait(timeout=10) != 0 and other.poll() is None
+    finally:
+        for process in (mine, other):
+            process.kill()
+            process.wait()
+
+
+def test_a_port_is_free_again_at_once_after_its_connections_closed() -> None:
+    port = local.free_port(0)
+    with socket.socket() as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.bind(("127.0.0.1", port))
+        server.listen()
+        client = socket.create_connection(("127.0.0.1", port))
+        accepted, _ = server.accept()
+        accepted.close()  # the side that closes first lingers
+        client.close()
+    assert local.free_port(port) == port
+
+
+def key(folder: Path, name: str) -> Path:
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(folder / name)], check=True)
+    return folder / name
+
+
+def replay(running: Running) -> pd.DataFrame:
+    """Rows of ``care`` that were neither trained nor examined on, as the service takes them."""
+    from tasks.records import dvc, workspace
+    from tasks.records.registry import Registry
+    from tasks.spec.model import load_model
+
+    champion = Registry(running.settings).champion("care")
+    assert champion is not None
+    with workspace.worktree(running.settings, champion.commit) as tree:
+        dvc.checkout(tree, "prepare@care")
+        rows = pd.read_parquet(tree / "data/care/prepared/replay.parquet")
+    config = load_model(ROOT, "care")
+    return rows[[c.name for c in config.inputs]].head(config.monitoring.window_rows)
+
+
+def test_the_service_says_what_it_serves(running: Running, released: dict[str, Any]) -> None:
+    health = httpx.get(f"{running.system.service_url}/health").json()
+    assert health["status"] == "ok" and set(health["models"]) == {"care"}
