@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import json
 import logging
 from collections.abc import Callable
@@ -36,6 +37,8 @@ def told_plainly(story: Callable[[Any], State]) -> Callable[[Any], State]:
         except AssayError as error:
             return Failed(message=str(error))
 
+    # Prefect makes its form from the signature, and looks names up where the wrapper was written
+    told.__signature__ = inspect.signature(story, eval_str=True)  # type: ignore[attr-defined]
     return told
 
 

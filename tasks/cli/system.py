@@ -27,6 +27,8 @@ from tasks.spec.settings import Settings
 PARTS = ("service", "worker", "server")
 PATIENCE = 120.0
 MARK = "ASSAY_SYSTEM"
+_STARTED: dict[int, subprocess.Popen[bytes]] = {}
+"""What this very process started: a parent has to reap its children."""
 QUIET = {
     "DO_NOT_TRACK": "1",
     "DVC_NO_ANALYTICS": "true",
@@ -149,6 +151,7 @@ def _start(settings: Settings, part: str, command: list[str], environment: dict[
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    _STARTED[process.pid] = process
     known = {"pid": process.pid, "created": psutil.Process(process.pid).create_time()}
     (settings.home / f"run/{part}.json").write_text(json.dumps(known))
 
@@ -171,6 +174,8 @@ def _stop(process: psutil.Process) -> None:
     for one in left:
         one.kill()
     psutil.wait_procs(left, timeout=5)
+    if process.pid in _STARTED:
+        _STARTED.pop(process.pid).wait()
 
 
 def _mark(settings: Settings) -> str:
