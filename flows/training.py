@@ -8,7 +8,7 @@ from prefect.states import Completed, Failed, State
 from tasks.approval import ask_for_signature, needs_signature
 from tasks.data import check_data, collect_rows, prepare_data
 from tasks.evaluation import lay_out_evidence
-from tasks.promotion import promote, reject, reject_data
+from tasks.promotion import promote, reject, reject_data, same_as_champion
 from tasks.reporting import evidence_of, report_data, report_verdict, told_plainly
 from tasks.spec.errors import PromotionConflict
 from tasks.spec.requests import TrainingRequest
@@ -39,6 +39,8 @@ def train(request: TrainingRequest) -> State:
             return Failed(message=f"Not trained: {data.reason}", name="Rejected")
         train_and_evaluate(worktree, model)
         candidate = commit_candidate(worktree, request)
+        if same := same_as_champion(candidate):
+            return Completed(message=f"Nothing to promote: code, config and data are those of {model} {same}, the champion.", name="Unchanged")
         for _ in range(EXAMINATIONS):
             evidence, champion = lay_out_evidence(candidate)
             verdict = examine(candidate, evidence, champion, data)

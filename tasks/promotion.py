@@ -41,6 +41,17 @@ def register(verdict: Verdict, evidence: dict[str, Any], actor: str, reason: str
     return version.tag
 
 
+def same_as_champion(candidate: Candidate) -> str | None:
+    """The champion's tag where the candidate differs from it in nothing that makes or judges a model."""
+    settings = Settings()
+    champion = Registry(settings).champion(candidate.model)
+    if champion is None:
+        return None
+    makes = ("tasks", "dvc.yaml", "requirements.lock", f"deployments/models/{candidate.model}", f"data/{candidate.model}")
+    changed = Git(settings.clone).run("diff", "--name-only", champion.commit, candidate.commit, "--", *makes)
+    return None if changed else champion.tag
+
+
 @task(cache_policy=NO_CACHE, task_run_name="record the rejection")
 def reject(candidate: Candidate, verdict: Verdict, request: TrainingRequest, evidence: dict[str, Any]) -> None:
     """Write down what was refused and why; the champion keeps serving."""

@@ -81,7 +81,7 @@ def report_verdict(candidate: Candidate, verdict: Verdict) -> str:
     name = f"{candidate.model}/verdict-{candidate.commit[:12]}.html"
     write_page(name, pages.verdict_page(verdict, candidate.place.config().title, _evaluation(candidate)))
     create_markdown_artifact(
-        key=f"verdict-{candidate.model.replace('_', '-')}", markdown=pages.verdict_markdown(verdict), description=f"Verdict on {candidate.commit[:12]}"
+        key=f"verdict-{candidate.model.replace('_', '-')}", markdown=pages.verdict_markdown(verdict, _evaluation(candidate)), description=f"Verdict on {candidate.commit[:12]}"
     )
     return name
 
@@ -100,6 +100,7 @@ def report_windows(model: str, reports: list[WindowReport]) -> None:
     for report in reports:
         earlier = [r for r in history if r.window < report.window]
         write_page(f"{model}/window-{report.window:05d}.html", pages.window_page(report, earlier, title))
+    before = [r for r in history if r.window < reports[-1].window]
     create_markdown_artifact(
-        key=f"monitoring-{model.replace('_', '-')}", markdown=pages.window_markdown(reports[-1]), description=f"Window {reports[-1].window} of {model}"
+        key=f"monitoring-{model.replace('_', '-')}", markdown=pages.window_markdown(reports[-1], before), description=f"Window {reports[-1].window} of {model}"
     )

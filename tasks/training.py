@@ -47,7 +47,7 @@ def checkout(request: TrainingRequest) -> Iterator[Path]:
 def commit_data(worktree: Path, request: TrainingRequest, rows: int) -> str:
     """Record the collected rows as a commit on the main branch; a model's fate does not change what the data are."""
     message = (
-        f"data: {rows} labelled rows of {request.model.value} collected in production\n\n"
+        f"data: {rows:,} labelled rows of {request.model.value} collected in production\n\n"
         f"Assay-Run-Reason: {request.reason}\nAssay-Actor: {request.actor}\n"
     )
     return workspace.push_data(Settings(), worktree, message)
@@ -82,7 +82,7 @@ def commit_candidate(worktree: Path, request: TrainingRequest) -> Candidate:
         commit=commit,
         actor=request.actor,
         reason=request.reason,
-        sentence=f"a candidate was trained on {manifest.trained_rows} rows",
+        sentence=f"a candidate was trained on {manifest.trained_rows:,} rows",
         evidence={"metrics": metrics, "manifest": manifest.model_dump(mode="json")},
         details={"base": base, "branch": branch},
     )

@@ -17,7 +17,7 @@ Model = Annotated[str, typer.Argument(help="A model of deployments/models.yaml."
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Because = Annotated[str, typer.Option(help="Why; it goes into the ledger.")]
 BATCH = 500
-GOOD = {"Completed", "Promoted", "Examined", "Awaiting signature", "Rolled back", "Nothing new"}
+GOOD = {"Completed", "Promoted", "Examined", "Awaiting signature", "Unchanged", "Rolled back", "Nothing new"}
 ROOT = Path(__file__).resolve().parents[2]
 
 

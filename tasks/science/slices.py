@@ -22,8 +22,8 @@ def protected_groups(config: ModelConfig, rows: pd.DataFrame) -> pd.DataFrame:
 
 def _group(spec: Protected, values: pd.Series) -> pd.Series:
     if spec.edges is not None:
-        names = [f"{low:g} to {high:g}" for low, high in zip(spec.edges[:-1], spec.edges[1:], strict=True)]
-        return pd.cut(pd.to_numeric(values), list(spec.edges), right=False, labels=names).astype(object)
+        names = spec.names or [f"{low:g} to {high:g}" for low, high in zip(spec.edges[:-1], spec.edges[1:], strict=True)]
+        return pd.cut(pd.to_numeric(values), list(spec.edges), right=False, labels=list(names)).astype(object)
     assert spec.groups is not None
     owner = {str(value): name for name, members in spec.groups.items() for value in members}
     # A number 1.0 and a configured 1 are the same group.

@@ -119,6 +119,8 @@ class Protected(Spec):
     groups: dict[str, tuple[str | int, ...]] | None = None
     edges: tuple[float, ...] | None = None
     """Ascending edges of half-open bands [a, b)."""
+    names: tuple[str, ...] | None = None
+    """Names of the bands; without them a band is called by its edges."""
 
     @model_validator(mode="after")
     def _one(self) -> Protected:
@@ -126,6 +128,8 @@ class Protected(Spec):
             raise ValueError("give either groups (name: values) or edges (ascending numbers)")
         if self.edges is not None and (len(self.edges) < 3 or list(self.edges) != sorted(set(self.edges))):
             raise ValueError("edges must be three or more ascending numbers")
+        if self.names is not None and (self.edges is None or len(set(self.names)) != len(self.edges) - 1):
+            raise ValueError("names go with edges, each other than the rest, and are one fewer than they")
         return self
 
 

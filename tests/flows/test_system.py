@@ -16,6 +16,7 @@ import pytest
 
 from tasks.cli import system as local
 from tasks.records.predictions import PredictionLog
+from tests.browser import document
 from tests.flows.conftest import ROOT, Running, as_json, set_value
 
 SNAPSHOT = Path(__file__).parent / "deployed.json"
@@ -48,6 +49,14 @@ def test_what_is_deployed_is_what_was_reviewed(running: Running) -> None:
     assert as_json(found) == SNAPSHOT.read_text()
 
 
+def test_the_form_in_a_browser(running: Running, tmp_path: Path) -> None:
+    """What a person sees who starts a training by hand: every field with its description."""
+    training = running.api.call("GET", "/deployments/name/train/training")["id"]
+    dom = document(f"{running.system.api_url.removesuffix('/api')}/deployments/deployment/{training}/run", tmp_path, 1400)
+    for text in ("The model, as listed in deployments/models.yaml.", "Commit, tag or branch of the origin to train", "Promote the candidate where every mandatory gate passes."):
+        assert text in dom
+
+
 def test_the_scheduler_makes_runs(running: Running) -> None:
     """With a wrong version of one library it does not, and says so only in the server's log."""
 
@@ -77,6 +86,11 @@ def test_a_push_trains_examines_promotes_and_serves(running: Running, released: 
     page = next((running.settings.reports / "care").glob("verdict-*.html")).read_text()
     assert "auc-floor" in page and "<script" not in page
     assert "care: v1.0.0 is champion and serves" in running.assay("status").stdout
+
+
+def test_what_is_the_champion_already_is_not_promoted_again(running: Running, released: dict[str, Any]) -> None:
+    done = running.assay("train", "care", "--revision", released["pushed"])
+    assert (done.returncode, done.stdout.strip()) == (0, "Unchanged: Nothing to promote: code, config and data are those of care v1.0.0, the champion.")
 
 
 def test_rows_scored_from_a_file_are_logged_and_watched(running: Running, released: dict[str, Any], tmp_path: Path) -> None:

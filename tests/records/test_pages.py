@@ -27,7 +27,7 @@ ENTRY = Entry(sequence=1, time="2026-01-01T00:00:00", kind="rejected", model="ca
     ("page", "holds"),
     [
         (pages.verdict_page(VERDICT, "Care", {"curves": {"roc": [[0, 0], [1, 1]], "calibration": [[0.1, 0.2, 10]]}, "importance": {"x": 1.0}}), ["0.9123", "4,321", "insufficient evidence", "rules"]),
-        (pages.window_page(REPORT, [], "Care"), ["Alert.", "because", "0.25", "2,000"]),
+        (pages.window_page(REPORT, [], "Care"), ["Alert.", "Because.", "0.25", "2,000"]),
         (pages.account_page([ENTRY], [REPORT], "Care", [{"act": 1, "title": "T", "outcome": "O", "seconds": 1.0, "ok": True}]), ["refused", "as told"]),
         (pages.data_page("care", []), ["nothing is known about the data"]),
     ],
@@ -41,6 +41,7 @@ def test_a_page_is_complete_safe_and_alone(page: str, holds: list[str]) -> None:
 
 
 def test_markdown_says_the_same() -> None:
-    text = pages.verdict_markdown(VERDICT)
+    text = pages.verdict_markdown(VERDICT, {"importance": {"x": 1.0}})
+    assert text.count("](data:image/svg+xml;base64,") == 1
     assert "Not fit to serve" in text and "few \\| rows" in text and "<script" not in text
-    assert "estimated performance" in pages.window_markdown(REPORT)
+    assert "estimated performance" in pages.window_markdown(REPORT, [])

@@ -35,6 +35,7 @@ def wrong(path: str, value: Any) -> dict[str, Any]:
         ("data.split.train", 0.9, "the shares must sum to 1"),
         ("decision_threshold", 1.5, "decision_threshold is 1.5: input should be less than 1"),
         ("protected.sex.edges", [1, 2, 3], "give either groups (name: values) or edges"),
+        ("protected.age_band.names", ["young", "old"], "one fewer than they"),
         ("gates.1.metrik", "roc_auc", "did you mean 'metric'?"),
         ("gates.5.attribute", "height", "names 'height'; allowed: sex, race, age_band"),
         ("gates", [{"name": "compare", "kind": "comparison", "metric": "roc_auc", "margin": 0.01}], "no mandatory floor"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -10,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tasks.records.pages import plots
-from tasks.spec.evidence import NOT_TRAINED, Entry, Verdict, WindowReport
+from tasks.spec.evidence import NOT_TRAINED, Entry, GateResult, Verdict, WindowReport
 
 WORDS = {"pass": "✓ pass", "fail": "✕ fail", "insufficient_evidence": "? insufficient evidence"}
 CSS = {"pass": "pass", "fail": "fail", "insufficient_evidence": "open"}
@@ -25,7 +26,22 @@ def number(value: Any) -> str:
 
 
 _PAGES = Environment(loader=PackageLoader("tasks.records.pages"), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-_PAGES.globals.update(num=number, word=WORDS.__getitem__, css=CSS.__getitem__, bar=plots.interval_bar, actions=ACTIONS)
+
+
+def when(moment: str) -> str:
+    """An ISO 8601 time in UTC as a person reads it: ``2026-11-25 02:17:59``; what is no such time stays as it is."""
+    try:
+        return datetime.fromisoformat(moment).strftime("%Y-%m-%d %H:%M:%S")
+    except ValueError:
+        return moment
+
+
+def sentence(text: str) -> str:
+    """A reason with a capital letter and a full stop."""
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+
+
+_PAGES.globals.update(num=number, word=WORDS.__getitem__, css=CSS.__getitem__, bar=plots.interval_bar, actions=ACTIONS, when=when, told=sentence)
 
 
 def verdict_sentence(verdict: Verdict) -> str:
@@ -43,12 +59,22 @@ def verdict_page(verdict: Verdict, title: str, evaluation: dict[str, Any]) -> st
     )
 
 
-def verdict_markdown(verdict: Verdict) -> str:
-    """The verdict as Prefect shows it."""
+def verdict_markdown(verdict: Verdict, evaluation: dict[str, Any]) -> str:
+    """The verdict as Prefect shows it: the gates as a table, the plots as pictures."""
     head = f"**{'Fit to serve.' if verdict.passed else 'Not fit to serve.'}** {verdict_sentence(verdict)}\n\n"
-    lines = ["| Gate | State | Why |", "|---|---|---|"]
-    lines += [f"| {g.gate} | {WORDS[g.state]} | {_cell(g.reason)} |" for g in verdict.gates]
-    return head + "\n".join(lines) + f"\n\nCommit `{verdict.commit[:12]}`, compared with {verdict.champion or 'no champion yet'}."
+    lines = ["| Gate | State | Estimate | Interval | Limit | Rows |", "|---|---|---|---|---|---|"]
+    lines += [f"| {g.gate} | {WORDS[g.state]} | {_first(g)} |" for g in verdict.gates]
+    lines += ["", *(f"- **{g.gate}**: {_cell(g.reason)}" for g in verdict.gates)]
+    pictures = "\n\n".join(plots.picture(plot) for plot in plots.evaluation_plots(evaluation))
+    return head + "\n".join(lines) + f"\n\n{pictures}\n\nCommit `{verdict.commit[:12]}`, compared with {verdict.champion or 'no champion yet'}."
+
+
+def _first(gate: GateResult) -> str:
+    if not gate.measurements:
+        return "| | |"
+    m = next((m for m in gate.measurements if m.state == gate.state), gate.measurements[0])
+    interval = f"{number(m.low)} to {number(m.high)}" if m.low is not None else ""
+    return f"{number(m.value)} | {interval} | {number(m.limit)} | {m.rows:,}"
 
 
 def data_page(model: str, checks: list[dict[str, Any]]) -> str:
@@ -67,13 +93,13 @@ def window_page(report: WindowReport, history: Sequence[WindowReport], title: st
     )
 
 
-def window_markdown(report: WindowReport) -> str:
-    """One window as Prefect shows it."""
+def window_markdown(report: WindowReport, history: Sequence[WindowReport]) -> str:
+    """One window as Prefect shows it, with the windows before as a picture."""
     alarms = [f for f in report.findings if f.alarm]
     lines = ["| Kind | Subject | Finding |", "|---|---|---|"]
     lines += [f"| {f.kind.replace('_', ' ')} | {_cell(f.subject)} | {_cell(f.sentence)} |" for f in alarms]
     table = "\n".join(lines) if alarms else "No alarm."
-    return f"**{ACTIONS[report.decision.action]}** {report.decision.reason}\n\n{report.rows:,} predictions of {report.version}, {report.labelled:,} labelled.\n\n{table}"
+    return f"**{ACTIONS[report.decision.action]}** {sentence(report.decision.reason)}\n\n{report.rows:,} predictions of {report.version}, {report.labelled:,} labelled.\n\n{table}\n\n{plots.picture(plots.timeline([*history, report]))}"
 
 
 def account_page(entries: Sequence[Entry], reports: Sequence[WindowReport], title: str, acts: Sequence[dict[str, Any]]) -> str:

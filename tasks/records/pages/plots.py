@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,9 @@ from markupsafe import Markup, escape
 from tasks.spec.evidence import GateResult, WindowReport
 
 INK, SOFT, GOOD, BAD, ACCENT = "#1b1f24", "#9aa3ad", "#00735c", "#b3400a", "#0b5a94"
+PERFORMANCE = ("estimated_performance", "realized_performance")
+SHOWN = 100
+"""Windows that a timeline shows at most: the newest."""
 
 
 def _svg(width: int, height: int, body: str, label: str) -> Markup:
@@ -17,6 +21,12 @@ def _svg(width: int, height: int, body: str, label: str) -> Markup:
         f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" aria-label="{escape(label)}" '
         f'font-family="system-ui,sans-serif" font-size="11" fill="{INK}">{body}</svg>'
     )
+
+
+def picture(drawn: Markup) -> str:
+    """A plot as a markdown image on white, for a page that somebody else draws."""
+    svg = str(drawn).replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" style="background:#fff" ', 1)
+    return f"![plot](data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()})"
 
 
 def interval_bar(gate: GateResult) -> Markup:
@@ -86,10 +96,12 @@ def _importance(shares: dict[str, float]) -> Markup:
 
 
 def timeline(reports: Sequence[WindowReport]) -> Markup:
-    """Estimated and realized metric over windows, with the decisions below."""
+    """The first metric, estimated and realized, over the newest windows, with the decisions below."""
+    reports = reports[-SHOWN:]
     if not reports:
         return Markup('<p class="soft">No analysis window has been looked at yet.</p>')
-    series = {kind: [(i, f.value) for i, r in enumerate(reports) for f in r.findings if f.kind == kind and f.value is not None][:400] for kind in ("estimated_performance", "realized_performance")}
+    metric = next((f.subject for r in reports for f in r.findings if f.kind in PERFORMANCE), "")
+    series = {kind: [(i, f.value) for i, r in enumerate(reports) for f in r.findings if (f.kind, f.subject) == (kind, metric) and f.value is not None] for kind in PERFORMANCE}
     values = [v for points in series.values() for _, v in points]
     least, most = (min(values), max(values)) if values else (0.0, 1.0)
     span = (most - least) or 1.0
@@ -98,7 +110,7 @@ def timeline(reports: Sequence[WindowReport]) -> Markup:
     def at(i: int, v: float) -> tuple[float, float]:
         return 70 + step * i, 130 - 95 * (v - least) / span
 
-    body = f'<text x="4" y="16" font-size="13" font-weight="600">Performance by window</text><text x="60" y="40" text-anchor="end">{most:.3g}</text><text x="60" y="134" text-anchor="end">{least:.3g}</text>'
+    body = f'<text x="4" y="16" font-size="13" font-weight="600">{escape(metric) or "Performance"} by window</text><text x="60" y="40" text-anchor="end">{most:.3g}</text><text x="60" y="134" text-anchor="end">{least:.3g}</text>'
     for kind, points in series.items():
         estimated = kind == "estimated_performance"
         line = " ".join(f"{x:.1f},{y:.1f}" for x, y in (at(i, v) for i, v in points if v is not None))
@@ -111,4 +123,4 @@ def timeline(reports: Sequence[WindowReport]) -> Markup:
         body += f'<text x="{70 + step * i:.1f}" y="156" text-anchor="middle" font-weight="600" fill="{colour}">{marks[r.decision.action]}</text>'
         body += f'<text x="{70 + step * i:.1f}" y="172" text-anchor="middle" font-size="9">{escape(r.version.removesuffix(".0.0"))}</text>'
     key = '<text x="4" y="192">dashed: estimated without labels · solid: realized · ▲ alert · R retrain · B roll back</text>'
-    return _svg(760, 200, body + key, "Performance and decisions by window")
+    return _svg(max(470, int(100 + step * len(reports))), 200, body + key, "Performance and decisions by window")
