@@ -10,6 +10,7 @@ import pandas as pd
 
 from tasks.spec.evidence import GateResult
 from tasks.spec.gates import ExpertRules
+from tasks.spec.model import ModelConfig
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,11 @@ class Examination:
     ``rows`` (n, inputs) raw; ``label`` (n,) bool; ``score`` and ``champion_score`` (n,) in [0, 1]; ``benchmark`` (n,)
     names; ``groups`` (n, attributes) names or missing; ``attributions`` (m, features) of a sample; ``predict`` scores
     raw rows.
+
+    The rest is None where a caller has no use for it, and a gate that needs it then fails: ``config`` of the model;
+    ``train`` (k, inputs) raw training rows with ``train_label`` (k,) bool; ``entity`` (n,) and ``train_entity`` (k,) say
+    whose row it is, where the model's data have entities; ``served`` (w, inputs) the newest logged rows; ``explain``
+    attributes raw rows under a seed, (r, features).
     """
 
     rows: pd.DataFrame
@@ -34,3 +40,10 @@ class Examination:
     seed: int
     rules: ExpertRules | None
     data_check: GateResult | None
+    config: ModelConfig | None = None
+    train: pd.DataFrame | None = None
+    train_label: np.ndarray | None = None
+    entity: np.ndarray | None = None
+    train_entity: np.ndarray | None = None
+    served: pd.DataFrame | None = None
+    explain: Callable[[pd.DataFrame, int], pd.DataFrame] | None = None
