@@ -8,7 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tasks.cli import system
+from tasks.spec.errors import CheckoutError
+from tests.conftest import git
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -82,3 +86,37 @@ def test_a_file_keeps_codes_words_and_whole_numbers_what_they_are(tmp_path: Path
     path = tmp_path / "rows.csv"
     path.write_text("industry_code,education,age,dividends,previous_state\n01,NA,30,1.5,\n")
     assert _rows(path, load_model(ROOT, "income")) == [{"industry_code": "01", "education": "NA", "age": 30, "dividends": 1.5, "previous_state": None}]
+
+
+def test_a_dirty_checkout_is_told_what_is_not_committed(developer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tasks.cli import app
+
+    monkeypatch.setattr(app, "ROOT", developer)
+    head = app._committed("care")
+    assert len(head) == 40
+    for name in ("a.txt", "b.txt", "c.txt", "d.txt"):
+        (developer / name).write_text("work\n")
+    with pytest.raises(CheckoutError, match=r"uncommitted changes \(a.txt, b.txt, c.txt and 1 more\).*Commit and push them, or name a commit: assay train care --revision main"):
+        app._committed("care")
+
+
+@pytest.mark.parametrize(("content", "says"), [("nothing: here", "does not list any model"), ("models: [care]", "the Prefect server at http://127.0.0.1:9/api did not take the run")])
+def test_the_hook_never_refuses_a_push_and_says_what_is_wrong(tmp_path: Path, developer: Path, content: str, says: str) -> None:
+    origin = tmp_path / "origin.git"
+    hook = origin / "hooks/post-receive"
+    hook.write_text((ROOT / "deployments/hooks/post-receive").read_text())
+    hook.chmod(0o755)
+    for key, value in (("assay.api", "http://127.0.0.1:9/api"), ("assay.branch", "trunk")):
+        git(origin, "config", key, value)
+    for name in ("deployments/models.yaml", "deployments/models/care/model.yaml"):
+        (developer / name).parent.mkdir(parents=True, exist_ok=True)
+        (developer / name).write_text(content)
+    git(developer, "add", ".")
+    git(developer, "commit", "--quiet", "-m", "change")
+    assert "assay" not in push(developer, "main")
+    said = push(developer, "trunk")
+    assert says in said and "Traceback" not in said
+
+
+def push(clone: Path, branch: str) -> str:
+    return subprocess.run(["git", "push", "origin", f"HEAD:{branch}"], cwd=clone, check=True, capture_output=True, text=True).stderr
