@@ -129,9 +129,9 @@ def test_predictions_are_answered_logged_and_joined_with_outcomes(service: Servi
     assert answer["version"] == "v1.0.0" and len(answer["predictions"]) == 3
     first = answer["predictions"][0]
     outcomes = {"outcomes": [{"id": first["id"], "label": True}, {"id": "nobody", "label": False}]}
-    assert httpx.post(f"{service.url}/models/care/outcomes", json=outcomes).json() == {"accepted": 1, "repeated": 0, "unknown": 1}
+    assert httpx.post(f"{service.url}/models/care/outcomes", json=outcomes).json() == {"accepted": 1, "repeated": 0, "changed": 0, "unknown": 1}
     outcomes["outcomes"] = [{"id": first["id"], "label": False}]
-    assert httpx.post(f"{service.url}/models/care/outcomes", json=outcomes).json()["repeated"] == 1
+    assert httpx.post(f"{service.url}/models/care/outcomes", json=outcomes).json() == {"accepted": 0, "repeated": 0, "changed": 1, "unknown": 0}
     logged = service.log()
     assert logged["_id"].tolist() == [p["id"] for p in answer["predictions"]]
     assert logged["_label"].tolist()[0] == 0.0 and logged["_label"].isna().sum() == 2
