@@ -115,8 +115,8 @@ def _alternatives(
         if earlier.tag == files.version:
             continue
         release = load_release(version_files(settings, model, earlier).model)
-        if not set(release.manifest.features) <= set(rows.columns):
-            continue  # it asks for a column that is not logged any more, so it could not answer for these rows
+        if not release.fits(rows):
+            continue  # it cannot answer for rows of another schema
         scores = release.score(rows)
         current = rows[SCORE].to_numpy(float)
         if judged is None:

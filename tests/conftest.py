@@ -67,7 +67,7 @@ def _postgres_programs() -> Path | None:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
-    """The URL of a PostgreSQL server of our own on a free port; it runs as nobody's root and is gone at the end."""
+    """The URL of a PostgreSQL server of our own on a free port, never run as root, and gone at the end."""
     programs = _postgres_programs()
     if programs is None:
         pytest.skip("no PostgreSQL server is installed here (initdb and pg_ctl); apt-get install postgresql")

@@ -82,9 +82,19 @@ class Database:
             options = {"connect_timeout": 5, "options": "-c synchronous_commit=on -c lock_timeout=20000"}
             self.engine = sa.create_engine(address.set(drivername="postgresql+psycopg"), pool_pre_ping=True, connect_args=options)
         self._opened: tuple[int, int] | None = None
-        with self.writing() as connection:
-            _replace_old_windows(connection)
-            meta.create_all(connection)
+        if not self._is_laid():
+            with self.writing() as connection:  # of processes that start together, one lays the tables
+                _replace_old_windows(connection)
+                meta.create_all(connection)
+
+    def _is_laid(self) -> bool:
+        """Whether all tables are there as they should be; it takes no lock, so a reader never waits for the writers."""
+        try:
+            with self.engine.connect() as connection:
+                self._opened = connection.info["files"][0] if self.file else None
+                return set(meta.tables) <= set(sa.inspect(connection).get_table_names()) and not _has_old_windows(connection)
+        except (sa.exc.SQLAlchemyError, OSError) as error:
+            raise LogUnavailable(self.sentence(error)) from None
 
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
@@ -133,12 +143,8 @@ class Database:
         if self.file is None:
             return
         found = _identity(self.file)
-        if connection is not None:
-            self._opened = self._opened or connection.info["files"][0]
-            same = connection.info["files"] == (found, _identity(f"{self.file}-wal"))
-        else:
-            same = True
-        if not same or (self._opened is not None and found != self._opened):
+        same = found == self._opened and (connection is None or connection.info["files"] == (found, _identity(f"{self.file}-wal")))
+        if not same:
             state = "was replaced or has lost its -wal file" if found else "was deleted"
             raise LogUnavailable(
                 f"the prediction log {self.file} {state} while the service had it open, so nothing is answered. "
@@ -154,10 +160,14 @@ def _identity(path: str) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
+def _has_old_windows(connection: sa.Connection) -> bool:
+    inspector = sa.inspect(connection)
+    return inspector.has_table("windows") and "first_seq" not in {c["name"] for c in inspector.get_columns("windows")}
+
+
 def _replace_old_windows(connection: sa.Connection) -> None:
     """Logs of before windows were kept whole: their table is made again from the reports."""
-    inspector = sa.inspect(connection)
-    if not inspector.has_table("windows") or "first_seq" in {c["name"] for c in inspector.get_columns("windows")}:
+    if not _has_old_windows(connection):
         return
     reports = [WindowReport.model_validate_json(text) for (text,) in connection.execute(sa.select(REPORTS.c.report))]
     connection.execute(sa.text("DROP TABLE windows"))

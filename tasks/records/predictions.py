@@ -224,7 +224,8 @@ class PredictionLog:
         Returns:
             Raw input columns and ``_seq``, ``_id``, ``_time``, ``_version``, ``_score``, ``_decision``, ``_label``
             (1.0, 0.0, or missing). Where versions with different inputs answered, the union of their columns in order
-            of appearance, with missing values where a version had no such column.
+            of appearance, with missing values where a version had no such column; a column that was a number in one
+            version and text in another is text.
         """
         return self._frame(model, first_seq, last_seq, labelled=False)
 

@@ -26,6 +26,10 @@ class Release:
     manifest: Manifest
     pipeline: Any
 
+    def fits(self, rows: pd.DataFrame) -> bool:
+        """Whether the rows have every column that the model asks for; a version may ask for one that is not logged any more."""
+        return set(self.manifest.features) <= set(rows.columns)
+
     def score(self, rows: pd.DataFrame) -> np.ndarray:
         """Score (n,) of the positive class; columns beyond the features are ignored."""
         return np.asarray(self.pipeline.predict_proba(rows[list(self.manifest.features)])[:, 1], dtype=float)

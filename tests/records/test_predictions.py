@@ -75,6 +75,14 @@ def test_numbers_go_beyond_32_bits(log: PredictionLog) -> None:
     assert log.frame("care", 2**32, ALL)["_seq"].tolist() == [2**33]
 
 
+def test_a_reader_opens_the_log_while_somebody_writes(log: PredictionLog, log_url: str) -> None:
+    log.append(rows(2))
+    with log.database.writing():
+        other = PredictionLog(log_url)
+        assert len(other.frame("care", 0, ALL)) == 2
+        other.close()
+
+
 def test_append_after_close_is_refused_and_does_not_hang(log_url: str) -> None:
     log = PredictionLog(log_url)
     log.append(rows(1))

@@ -18,7 +18,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tasks.records.predictions import PredictionLog
+from tasks.records.predictions import Prediction, PredictionLog
 from tasks.serving.release import load_release, read_pointer
 from tasks.spec.base import digest_file
 from tasks.spec.errors import CorruptionError
@@ -297,6 +297,18 @@ def test_the_service_starts_without_the_orchestrator() -> None:
     code = "import sys, tasks.cli.service; print([m for m in ('prefect', 'dvc', 'great_expectations', 'gto') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "[]"
+
+
+def test_rows_of_a_version_with_other_columns_are_no_question_for_this_one(tmp_path: Path, config: ModelConfig) -> None:
+    log = PredictionLog(f"sqlite:///{tmp_path}/predictions.db")
+    log.append([Prediction("a", "care", "v2.0.0", "", {"new": 1.0}, 0.5, True)])
+    other = log.frame("care", 0, 2**62)
+    log.append([Prediction("b", "care", "v1.0.0", "", {c.name: "0" if c.type == "category" else 1.0 for c in config.inputs}, 0.5, True)])
+    both = log.frame("care", 0, 2**62)
+    log.close()
+    loaded = load_release(release(tmp_path, config, "v1.0.0", 1))
+    assert (loaded.fits(other), loaded.fits(both)) == (False, True)
+    assert len(loaded.score(both[both["_version"] == "v1.0.0"])) == 1
 
 
 def test_equal_models_have_equal_files(tmp_path: Path, config: ModelConfig) -> None:
