@@ -98,7 +98,6 @@ def look_at_window(model: str, number: int, version: str, first_seq: int, last_s
             decision=decide(config, findings, history, alternatives, labelled),
         )
         log.save_report(report)
-        log.mark_seen(model, Window(number, version, first_seq, last_seq))
     return report
 
 
@@ -115,7 +114,10 @@ def _alternatives(
     for earlier in registry.previous_champions(model)[:EARLIER_VERSIONS]:
         if earlier.tag == files.version:
             continue
-        scores = load_release(version_files(settings, model, earlier).model).score(rows)
+        release = load_release(version_files(settings, model, earlier).model)
+        if not release.fits(rows):
+            continue  # it cannot answer for rows of another schema
+        scores = release.score(rows)
         current = rows[SCORE].to_numpy(float)
         if judged is None:
             alternatives.append(compare_versions(None, current, scores, earlier.tag, config.decision_threshold, config.seed))

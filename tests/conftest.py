@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import pwd
+import shutil
+import socket
 import subprocess
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from tasks.spec.settings import Settings
 
@@ -46,3 +54,67 @@ def developer(tmp_path: Path) -> Path:
 @pytest.fixture
 def settings(tmp_path: Path, developer: Path) -> Settings:
     return Settings(home=tmp_path / "home", origin=str(tmp_path / "origin.git"))
+
+
+def _postgres_programs() -> Path | None:
+    """The folder of initdb and pg_ctl; Debian keeps them off the PATH."""
+    found = shutil.which("pg_config")
+    told = [Path(subprocess.run([found, "--bindir"], capture_output=True, text=True, check=True).stdout.strip())] if found else []
+    on_path = [Path(program).resolve().parent for program in [shutil.which("initdb")] if program]
+    folders = [*told, *on_path, *sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)]
+    return next((folder for folder in folders if (folder / "initdb").exists() and (folder / "pg_ctl").exists()), None)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The URL of a PostgreSQL server of our own on a free port, never run as root, and gone at the end."""
+    programs = _postgres_programs()
+    if programs is None:
+        pytest.skip("no PostgreSQL server is installed here (initdb and pg_ctl); apt-get install postgresql")
+    as_other: list[str] = []
+    folder = Path(tempfile.mkdtemp(prefix="assay-postgres-"))  # pytest's own folders cannot be entered by another user
+    if os.geteuid() == 0:  # the server refuses to run as root
+        try:
+            owner = pwd.getpwnam("postgres")
+        except KeyError:
+            pytest.skip("PostgreSQL does not run as root, and there is no system user named postgres")
+        os.chown(folder, owner.pw_uid, owner.pw_gid)
+        as_other = ["setpriv", f"--reuid={owner.pw_uid}", f"--regid={owner.pw_gid}", "--clear-groups"]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+
+    def run(*arguments: str) -> None:
+        subprocess.run([*as_other, *arguments], check=True, cwd=folder, stdout=subprocess.DEVNULL)
+
+    run(str(programs / "initdb"), "-D", str(folder / "data"), "-A", "trust", "-U", "assay", "-E", "UTF8", "--no-sync")
+    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder}"
+    try:
+        run(str(programs / "pg_ctl"), "-D", str(folder / "data"), "-l", str(folder / "log"), "-o", options, "-w", "start")
+        yield f"postgresql://assay@127.0.0.1:{port}/postgres"
+    finally:
+        subprocess.run([*as_other, str(programs / "pg_ctl"), "-D", str(folder / "data"), "-m", "immediate", "-w", "stop"], check=False, cwd=folder, stdout=subprocess.DEVNULL)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def log_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty log, once in each kind of database."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/predictions.db"
+    return request.getfixturevalue("new_postgres")()
+
+
+@pytest.fixture
+def new_postgres(postgres: str) -> Callable[[], str]:
+    """Makes an empty database and gives its URL."""
+
+    def make() -> str:
+        name = f"log_{uuid.uuid4().hex[:8]}"
+        engine = sa.create_engine(postgres.replace("postgresql:", "postgresql+psycopg:"), isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.execute(sa.text(f"CREATE DATABASE {name}"))
+        engine.dispose()
+        return postgres.removesuffix("postgres") + name
+
+    return make

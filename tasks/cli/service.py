@@ -17,6 +17,9 @@ from tasks.serving.app import create_app
 from tasks.spec.errors import AssayError
 from tasks.spec.settings import Settings
 
+DRAIN_SECONDS = 25
+"""How long requests in flight may take after a signal: more than a write waits for the log's lock."""
+
 
 def main() -> int:
     settings = Settings()
@@ -30,11 +33,9 @@ def main() -> int:
     except AssayError as error:
         print(error, file=sys.stderr)
         return error.exit_code
-    app = create_app(settings.releases, log, Prediction)
-    try:
-        uvicorn.run(app, host=arguments.host, port=arguments.port, access_log=False, log_level="warning")
-    finally:
-        log.close()
+    app = create_app(settings.releases, log, Prediction, settings.most_body_bytes)
+    # The app closes the log: after a signal uvicorn drains, lets the app end, and then raises the signal again, which ends this process.
+    uvicorn.run(app, host=arguments.host, port=arguments.port, access_log=False, log_level="warning", timeout_graceful_shutdown=DRAIN_SECONDS)
     return 0
 
 

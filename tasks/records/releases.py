@@ -8,55 +8,107 @@ import shutil
 import uuid
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+
+from pydantic import ValidationError
 
 from tasks.spec.base import digest_file
 from tasks.spec.errors import CorruptionError
+from tasks.spec.evidence import Pointer
 from tasks.spec.settings import Settings
 
 FILES = ("model.skops", "manifest.json")
 
 
 def publish(settings: Settings, model: str, version: str, files: Path) -> None:
-    """Copy one version's files into the store, whole or not at all.
+    """Copy one version's files into the store, whole or not at all; a folder that holds the same bytes is kept.
 
     Raises:
-        CorruptionError: the model file does not have the digest that its manifest names.
+        CorruptionError: a file is missing, or the model file does not have the digest that its manifest names. What
+            was in the store before is untouched.
     """
     folder = settings.releases / model / "versions" / version
-    if folder.exists():
-        shutil.rmtree(folder)
     draft = folder.with_name(f".{version}-{uuid.uuid4().hex[:8]}")
     draft.mkdir(parents=True)
-    for name in FILES:
-        shutil.copy(files / name, draft / name)
-    _check(draft)
-    draft.rename(folder)
+    try:
+        _write(files, draft)
+        _check(draft)
+        if not folder.exists():
+            try:
+                draft.rename(folder)
+            except OSError:  # another publisher came first
+                _mend(draft, folder)
+        else:
+            _mend(draft, folder)
+        _sync(folder.parent)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def point(settings: Settings, model: str, version: str) -> None:
-    """Replace the champion pointer in one step; the service follows."""
+    """Replace the champion pointer in one step; the service follows. A pointer that says so already is kept.
+
+    Raises:
+        CorruptionError: the files of the version do not fit each other.
+    """
     folder = settings.releases / model
-    digest = _check(folder / "versions" / version)
-    pointer = {"version": version, "digest": digest, "assigned": datetime.now(UTC).isoformat(timespec="seconds")}
+    digests = _check(folder / "versions" / version)
+    now = current(settings, model)
+    if now is not None and (now.version, now.model_digest, now.manifest_digest) == (version, *digests):
+        return
+    pointer = Pointer(version=version, model_digest=digests[0], manifest_digest=digests[1], assigned=datetime.now(UTC).isoformat(timespec="seconds"))
     draft = folder / f".champion-{uuid.uuid4().hex[:8]}"
-    with draft.open("w") as stream:
-        json.dump(pointer, stream)
-        stream.flush()
-        os.fsync(stream.fileno())
+    draft.write_text(pointer.model_dump_json())
+    _sync(draft)
     draft.replace(folder / "champion.json")
+    _sync(folder)
 
 
-def current(settings: Settings, model: str) -> dict[str, Any] | None:
-    """The pointer as the service sees it."""
-    path = settings.releases / model / "champion.json"
-    pointer: dict[str, Any] | None = json.loads(path.read_text()) if path.exists() else None
-    return pointer
+def current(settings: Settings, model: str) -> Pointer | None:
+    """The pointer as the service sees it; None where there is none, or none that can be read."""
+    try:
+        return Pointer.model_validate_json((settings.releases / model / "champion.json").read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return None
 
 
-def _check(folder: Path) -> str:
-    named = json.loads((folder / "manifest.json").read_text())["model_digest"]
-    found = digest_file(folder / "model.skops")
+def _write(files: Path, draft: Path) -> None:
+    for name in FILES:
+        try:
+            shutil.copyfile(files / name, draft / name)
+        except FileNotFoundError:
+            raise CorruptionError(f"{files / name} is missing, so the version is not released. Restore it from the registry.") from None
+        _sync(draft / name)
+    _sync(draft)
+
+
+def _mend(draft: Path, folder: Path) -> None:
+    """Bring an existing folder in line, file by file: a directory cannot be replaced in one step everywhere.
+
+    The folder is never missing. A reader between two files sees digests that do not fit, loads nothing, and looks again.
+    """
+    for name in FILES:
+        if not (folder / name).exists() or digest_file(folder / name) != digest_file(draft / name):
+            (draft / name).replace(folder / name)
+    _sync(folder)
+
+
+def _check(folder: Path) -> tuple[str, str]:
+    """Digests of the model file and the manifest."""
+    described = folder / "manifest.json"
+    try:
+        named = json.loads(described.read_text())["model_digest"]
+        found = digest_file(folder / "model.skops")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CorruptionError(f"{folder} does not hold a model and its manifest ({type(error).__name__}: {error}). It is not released; restore it from the registry.") from None
     if found != named:
         raise CorruptionError(f"{folder / 'model.skops'} has digest {found}, and its manifest says {named}. It is not released; restore it from the registry.")
-    return found
+    return found, digest_file(described)
+
+
+def _sync(path: Path) -> None:
+    """To the disk: a file's bytes, or a directory's names."""
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)

@@ -9,23 +9,38 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
+from pydantic import BaseModel
 
 from tasks.serving.release import Release, load_release, read_pointer
+from tasks.serving.schema import row_model
 from tasks.spec.errors import AssayError
+from tasks.spec.evidence import Pointer
 
 EVERY_SECONDS = 0.5
+STORE = "release store"
+"""The name under which a problem with the store itself is told; no model can have it."""
 log = logging.getLogger("assay.serving")
 
 
 @dataclass(frozen=True)
 class Serving:
-    version: str
+    """What answers for one model: its pointer, its release, and the schema of its rows."""
+
+    pointer: Pointer
     release: Release
+    row: type[BaseModel]
+
+    @property
+    def version(self) -> str:
+        return self.pointer.version
 
 
 @dataclass
 class Follower:
-    """``serving`` maps a model to what answers for it now; ``problems`` says what could not be loaded."""
+    """``serving`` maps a model to what answers for it now; ``problems`` says what could not be loaded.
+
+    Both are replaced, never changed, so a request may go through them while the follower works.
+    """
 
     releases: Path
     serving: dict[str, Serving] = field(default_factory=dict)
@@ -48,25 +63,43 @@ class Follower:
             self.look()
 
     def look(self) -> None:
-        """Bring every model in line with its pointer; a version that cannot be loaded leaves the old one serving."""
-        for folder in sorted(self.releases.glob("[a-z]*")) if self.releases.exists() else []:
+        """Bring every model in line with its pointer; a version that cannot be loaded leaves the old one serving.
+
+        Whatever a broken release raises, of whatever class, is told in ``problems`` and logged once: an exception
+        here would end the thread, and the service would follow nothing any more without a word.
+        """
+        found: dict[str, str] = {}
+        try:
+            folders = sorted(f for f in self.releases.glob("[a-z]*") if f.is_dir()) if self.releases.exists() else []
+        except Exception as error:
+            folders, found[STORE] = [], _told(error)
+        for folder in folders:
             try:
                 self._follow_one(folder)
-                self.problems.pop(folder.name, None)
-            except (AssayError, OSError, ValueError, KeyError) as error:
-                if self.problems.get(folder.name) != str(error):
-                    log.error("%s: %s", folder.name, error)
-                self.problems[folder.name] = str(error)
+            except Exception as error:
+                found[folder.name] = _told(error)
+        for name, sentence in found.items():
+            if self.problems.get(name) != sentence:
+                log.error("%s: %s", name, sentence)
+        self.problems = found
 
     def _follow_one(self, folder: Path) -> None:
         pointer = read_pointer(folder)
         now = self.serving.get(folder.name)
-        if pointer is None or (now is not None and now.version == pointer["version"]):
+        if pointer is None or (now is not None and _same(now.pointer, pointer)):
             return
-        release = load_release(folder / "versions" / pointer["version"])
+        release = load_release(folder / "versions" / pointer.version, pointer)
         release.score(_blank(release))  # the first call of a pipeline is slow; nobody should wait for it
-        self.serving[folder.name] = Serving(pointer["version"], release)
-        log.info("%s", json.dumps({"model": folder.name, "version": pointer["version"]}))
+        self.serving = self.serving | {folder.name: Serving(pointer, release, row_model(release.manifest))}
+        log.info("%s", json.dumps({"model": folder.name, "version": pointer.version}))
+
+
+def _same(one: Pointer, other: Pointer) -> bool:
+    return (one.version, one.model_digest, one.manifest_digest) == (other.version, other.model_digest, other.manifest_digest)
+
+
+def _told(error: Exception) -> str:
+    return str(error) if isinstance(error, AssayError) else f"it could not be loaded ({type(error).__name__}: {error}). Publish the version again."
 
 
 def _blank(release: Release) -> pd.DataFrame:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
-import json
 import re
 import zipfile
 from dataclasses import dataclass
@@ -15,9 +15,8 @@ import pandas as pd
 from pydantic import ValidationError
 
 from tasks.serving.trusted import TRUSTED
-from tasks.spec.base import digest_file
 from tasks.spec.errors import CorruptionError
-from tasks.spec.evidence import Manifest
+from tasks.spec.evidence import Manifest, Pointer
 
 EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -26,6 +25,10 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 class Release:
     manifest: Manifest
     pipeline: Any
+
+    def fits(self, rows: pd.DataFrame) -> bool:
+        """Whether the rows have every column that the model asks for; a version may ask for one that is not logged any more."""
+        return set(self.manifest.features) <= set(rows.columns)
 
     def score(self, rows: pd.DataFrame) -> np.ndarray:
         """Score (n,) of the positive class; columns beyond the features are ignored."""
@@ -62,34 +65,63 @@ def _write(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
     archive.writestr(member, content)
 
 
-def load_release(folder: Path) -> Release:
-    """Load ``model.skops`` and ``manifest.json``: the digest first, then types from the repository's allow-list.
+def load_release(folder: Path, pointer: Pointer | None = None) -> Release:
+    """Load ``model.skops`` and ``manifest.json``: the digests first, then types from the repository's allow-list.
+
+    Each file is read once; what was checked is what is loaded, whatever happens to the file meanwhile.
+
+    Args:
+        folder: where the two files are.
+        pointer: the digests that the registry's side asked for; None where DVC vouches for the files.
 
     Raises:
         CorruptionError: a file is missing, was changed, or holds a type that is not on the list.
     """
     path, described = folder / "model.skops", folder / "manifest.json"
+    text = _read(described)
+    if pointer is not None and _digest(text) != pointer.manifest_digest:
+        raise CorruptionError(f"{described} has digest {_digest(text)}, and champion.json says {pointer.manifest_digest}. It was not opened; publish the version again.")
     try:
-        manifest = Manifest.model_validate_json(described.read_text())
-    except (OSError, ValidationError, UnicodeDecodeError) as error:
+        manifest = Manifest.model_validate_json(text)
+    except ValidationError as error:
         raise CorruptionError(f"{described} cannot be read as a manifest ({type(error).__name__}). Publish the version again.") from None
-    if not path.exists():
-        raise CorruptionError(f"{path} is missing. Publish the version again.")
-    found = digest_file(path)
+    content = _read(path)
+    found = _digest(content)
     if found != manifest.model_digest:
         raise CorruptionError(f"{path} has digest {found}, and its manifest says {manifest.model_digest}. It was not opened; publish the version again.")
+    if pointer is not None and found != pointer.model_digest:
+        raise CorruptionError(f"{path} has digest {found}, and champion.json says {pointer.model_digest}. It was not opened; publish the version again.")
     from skops import io as skops
 
-    strange = sorted(set(skops.get_untrusted_types(file=path)) - set(TRUSTED))
+    strange = sorted(set(skops.get_untrusted_types(data=content)) - set(TRUSTED))
     if strange:
         raise CorruptionError(f"{path} holds types that are not on the allow-list: {', '.join(strange)}. Add them to tasks/serving/trusted.py on purpose, or train without them.")
-    return Release(manifest, skops.load(path, trusted=list(TRUSTED)))
+    return Release(manifest, skops.loads(content, trusted=list(TRUSTED)))
 
 
-def read_pointer(folder: Path) -> dict[str, Any] | None:
-    """``champion.json`` of one model's folder in the release store; None where there is none."""
+def read_pointer(folder: Path) -> Pointer | None:
+    """``champion.json`` of one model's folder in the release store; None where there is none.
+
+    Raises:
+        CorruptionError: it is not a pointer.
+    """
+    path = folder / "champion.json"
     try:
-        pointer: dict[str, Any] = json.loads((folder / "champion.json").read_text())
+        return Pointer.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         return None
-    return pointer
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise CorruptionError(f"{path} is not a champion pointer ({where}: {first['msg']}). The next monitoring run, promotion or rollback writes it anew.") from None
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CorruptionError(f"{path} cannot be read ({error.strerror}). Publish the version again.") from None
+
+
+def _digest(content: bytes) -> str:
+    return "sha256:" + hashlib.sha256(content).hexdigest()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from pydantic import Field
+
 from tasks.spec.base import Spec
 
 State = Literal["pass", "fail", "insufficient_evidence"]
@@ -131,6 +133,17 @@ class Manifest(Spec):
     seed: int
     trained_rows: int
     libraries: dict[str, str]
+
+
+class Pointer(Spec):
+    """``champion.json``: which version serves, and the digests of the files that were meant."""
+
+    version: str = Field(pattern=r"^v[0-9][0-9A-Za-z.+-]*$")
+    model_digest: str
+    """sha256 of model.skops."""
+    manifest_digest: str
+    """sha256 of manifest.json, which holds the decision threshold."""
+    assigned: str
 
 
 class Entry(Spec):

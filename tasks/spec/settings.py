@@ -19,6 +19,8 @@ class Settings(BaseSettings):
     """SQLAlchemy URL of the prediction log; empty: SQLite in ``<home>/predictions.db``."""
     service_url: str = ""
     """Where another installation's service is; empty: the one that runs from ``home``."""
+    most_body_bytes: int = 8 * 1024 * 1024
+    """The largest request body that the prediction service reads."""
     actor: str = "assay"
 
     @property

@@ -3,110 +3,27 @@
 from __future__ import annotations
 
 import json
-import os
 import resource
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
-import numpy as np
-import pandas as pd
 import pytest
 
-from tasks.records.predictions import PredictionLog
-from tasks.science.estimators import build
-from tasks.serving.release import load_release, save_model
+from tasks.records.predictions import Prediction, PredictionLog
+from tasks.serving.release import load_release, read_pointer
 from tasks.spec.base import digest_file
 from tasks.spec.errors import CorruptionError
-from tasks.spec.evidence import Manifest
 from tasks.spec.model import ModelConfig, load_model
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-@dataclass
-class Service:
-    home: Path
-    url: str
-    process: subprocess.Popen[bytes]
-    config: ModelConfig
-
-    def predict(self, **body: Any) -> httpx.Response:
-        return httpx.post(f"{self.url}/models/care/predict", json=body, timeout=30)
-
-    def rows(self, n: int, seed: int = 0) -> list[dict[str, Any]]:
-        rng = np.random.default_rng(seed)
-        kinds = {"category": lambda: str(rng.integers(0, 2)), "integer": lambda: int(rng.integers(1, 9)), "number": lambda: float(rng.random())}
-        return [{c.name: kinds[c.type]() for c in self.config.inputs} for _ in range(n)]
-
-    def log(self) -> pd.DataFrame:
-        log = PredictionLog(f"sqlite:///{self.home}/predictions.db")
-        try:
-            return log.frame("care", 0, 2**62)
-        finally:
-            log.close()
-
-
-def release(home: Path, config: ModelConfig, version: str, seed: int) -> Path:
-    """Train a small real model and put it into the store."""
-    rng = np.random.default_rng(seed)
-    frame = pd.DataFrame({c.name: rng.choice(["0", "1"], 400) if c.type == "category" else rng.random(400) for c in config.inputs})
-    frame = frame.astype({c.name: "str" for c in config.inputs if c.type == "category"})
-    folder = home / "releases/care/versions" / version
-    folder.mkdir(parents=True)
-    save_model(build(config).fit(frame[list(config.features)], rng.random(400) < frame["income"]), folder / "model.skops")
-    manifest = Manifest(
-        model="care",
-        title=config.title,
-        model_digest=digest_file(folder / "model.skops"),
-        features=config.features,
-        inputs=tuple(c.model_dump(mode="json") for c in config.inputs),
-        decision_threshold=0.5,
-        positive="visit",
-        negative="none",
-        seed=seed,
-        trained_rows=400,
-        libraries={},
-    )
-    (folder / "manifest.json").write_text(manifest.model_dump_json())
-    return folder
-
-
-def point(home: Path, version: str) -> None:
-    draft = home / "releases/care/.draft"
-    draft.write_text(json.dumps({"version": version, "digest": "", "assigned": ""}))
-    draft.replace(home / "releases/care/champion.json")
-
-
-def start(home: Path, config: ModelConfig, **popen: Any) -> Service:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    process = subprocess.Popen([sys.executable, "-m", "tasks.cli.service", "--port", str(port)], cwd=ROOT, env=os.environ | {"ASSAY_HOME": str(home)}, **popen)
-    service = Service(home, f"http://127.0.0.1:{port}", process, config)
-    until(lambda: httpx.get(f"{service.url}/health").status_code == 200)
-    return service
-
-
-def until(check: Any, seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while True:
-        try:
-            if check():
-                return
-        except httpx.HTTPError:
-            pass
-        assert time.monotonic() < end, "it did not come to be in time"
-        time.sleep(0.1)
+from tests.serving.running import ROOT, Service, point, release, start, until
 
 
 @pytest.fixture(scope="module")
@@ -129,9 +46,9 @@ def test_predictions_are_answered_logged_and_joined_with_outcomes(service: Servi
     assert answer["version"] == "v1.0.0" and len(answer["predictions"]) == 3
     first = answer["predictions"][0]
     outcomes = {"outcomes": [{"id": first["id"], "label": True}, {"id": "nobody", "label": False}]}
-    assert httpx.post(f"{service.url}/models/care/outcomes", json=outcomes).json() == {"accepted": 1, "repeated": 0, "unknown": 1}
+    assert httpx.post(f"{service.url}/models/care/outcomes", json=outcomes).json() == {"accepted": 1, "repeated": 0, "changed": 0, "unknown": 1}
     outcomes["outcomes"] = [{"id": first["id"], "label": False}]
-    assert httpx.post(f"{service.url}/models/care/outcomes", json=outcomes).json()["repeated"] == 1
+    assert httpx.post(f"{service.url}/models/care/outcomes", json=outcomes).json() == {"accepted": 0, "repeated": 0, "changed": 1, "unknown": 0}
     logged = service.log()
     assert logged["_id"].tolist() == [p["id"] for p in answer["predictions"]]
     assert logged["_label"].tolist()[0] == 0.0 and logged["_label"].isna().sum() == 2
@@ -186,15 +103,89 @@ def test_a_swap_under_load_fails_no_request(service: Service) -> None:
 
 def test_a_model_file_with_a_changed_byte_is_refused_and_the_old_one_serves_on(service: Service) -> None:
     path = release(service.home, service.config, "v2.0.0", 2) / "model.skops"
-    content = bytearray(path.read_bytes())
+    good, content = path.read_bytes(), bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     with pytest.raises(CorruptionError, match="was not opened"):
         load_release(path.parent)
-    point(service.home, "v2.0.0")
-    until(lambda: httpx.get(f"{service.url}/health").json()["status"] == "degraded")
-    assert "its manifest says" in httpx.get(f"{service.url}/health").json()["problems"]["care"]
+    with pytest.raises(CorruptionError, match="is not released"):
+        point(service.home, "v2.0.0")
+    path.write_bytes(good)
+    spoiled_after_pointing(service, path, bytes(content))
+    assert "its manifest says" in problem(service)
     assert service.predict(rows=service.rows(1)).json()["version"] == "v1.0.0"
+
+
+def problem(service: Service) -> str:
+    until(lambda: httpx.get(f"{service.url}/health").json()["status"] == "degraded")
+    return str(httpx.get(f"{service.url}/health").json()["problems"]["care"])
+
+
+def spoiled_after_pointing(service: Service, path: Path, content: bytes) -> None:
+    """Point at v2.0.0 as the registry's side would, with the digests of good files, and spoil one before the service looks."""
+    service.process.send_signal(signal.SIGSTOP)
+    point(service.home, "v2.0.0")
+    path.write_bytes(content)
+    service.process.send_signal(signal.SIGCONT)
+
+
+def test_a_manifest_with_a_changed_byte_is_refused_and_the_old_one_serves_on(service: Service) -> None:
+    path = release(service.home, service.config, "v2.0.0", 2) / "manifest.json"
+    good = path.read_bytes()
+    spoiled_after_pointing(service, path, good.replace(b'"decision_threshold":0.5', b'"decision_threshold":0.1'))
+    assert path.read_bytes() != good
+    told = problem(service)
+    assert "manifest.json has digest sha256:" in told and "champion.json says sha256:" in told and "publish the version again" in told
+    assert service.predict(rows=service.rows(1)).json()["version"] == "v1.0.0"
+    path.write_bytes(good)
+    until(lambda: service.predict(rows=service.rows(1)).json()["version"] == "v2.0.0")
+    assert httpx.get(f"{service.url}/health").json()["problems"] == {}
+
+
+def test_a_model_file_is_read_once_so_what_was_checked_is_what_is_loaded(tmp_path: Path, config: ModelConfig) -> None:
+    folder = release(tmp_path, config, "v1.0.0", 1)
+    opened: list[str] = []
+    sys.addaudithook(lambda event, arguments: opened.append(str(arguments[0])) if event == "open" and str(arguments[0]).startswith(str(tmp_path)) else None)
+    load_release(folder)
+    assert sorted(opened) == [str(folder / "manifest.json"), str(folder / "model.skops")]
+
+
+def test_a_pointer_that_names_another_model_file_is_refused(tmp_path: Path, config: ModelConfig) -> None:
+    folder = release(tmp_path, config, "v1.0.0", 1)
+    point(tmp_path, "v1.0.0")
+    pointer = read_pointer(tmp_path / "releases/care")
+    assert pointer is not None and load_release(folder, pointer).manifest.seed == 1
+    with pytest.raises(CorruptionError, match="champion.json says sha256:0"):
+        load_release(folder, pointer.model_copy(update={"model_digest": "sha256:0"}))
+    with pytest.raises(CorruptionError, match="manifest.json has digest"):
+        load_release(folder, pointer.model_copy(update={"manifest_digest": "sha256:0"}))
+
+
+def test_the_follower_outlives_whatever_a_release_raises(tmp_path: Path, config: ModelConfig) -> None:
+    """A pointer that is a list, and a model file that is no archive though its digest is right."""
+    release(tmp_path, config, "v1.0.0", 1)
+    point(tmp_path, "v1.0.0")
+    with (tmp_path / "stderr").open("wb") as stderr:
+        service = start(tmp_path, config, stderr=stderr)
+    try:
+        (tmp_path / "releases/care/champion.json").write_text("[1]")
+        assert "is not a champion pointer" in problem(service)
+        folder = release(tmp_path, config, "v2.0.0", 2)
+        old = digest_file(folder / "model.skops")
+        (folder / "model.skops").write_bytes(b"no archive")
+        manifest = folder / "manifest.json"
+        manifest.write_text(manifest.read_text().replace(old, digest_file(folder / "model.skops")))
+        point(tmp_path, "v2.0.0")
+        until(lambda: "BadZipFile" in problem(service))
+        assert service.predict(rows=service.rows(1)).json()["version"] == "v1.0.0"
+        time.sleep(1.5)  # three more looks
+        release(tmp_path, config, "v3.0.0", 3)
+        point(tmp_path, "v3.0.0")
+        until(lambda: service.predict(rows=service.rows(1)).json()["version"] == "v3.0.0")
+    finally:
+        service.process.kill()
+        service.process.wait()
+    assert (tmp_path / "stderr").read_text().count("BadZipFile") == 1
 
 
 def test_what_was_acknowledged_survives_a_kill(service: Service) -> None:
@@ -230,10 +221,94 @@ def test_a_full_disk_answers_nobody_and_loses_nothing(tmp_path: Path, config: Mo
     assert acknowledged and logged[: len(acknowledged)] == acknowledged
 
 
+def test_a_deleted_log_answers_nobody(service: Service) -> None:
+    assert service.predict(rows=service.rows(1)).status_code == 200
+    for path in service.home.glob("predictions.db*"):
+        path.unlink()
+    answer = service.predict(rows=service.rows(1))
+    assert answer.status_code == 503 and "was deleted while the service had it open" in answer.json()["detail"]
+
+
+def test_a_request_in_flight_at_sigterm_is_answered_and_the_log_is_closed(service: Service) -> None:
+    """The test holds the log's lock, so the request is in flight for as long as it wishes."""
+    service.predict(rows=service.rows(1))
+    holder = sqlite3.connect(service.home / "predictions.db", isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    answers: list[httpx.Response] = []
+    thread = threading.Thread(target=lambda: answers.append(service.predict(rows=service.rows(5))))
+    thread.start()
+    time.sleep(1)
+    service.process.send_signal(signal.SIGTERM)
+    time.sleep(1)
+    assert service.process.poll() is None and not answers
+    holder.execute("ROLLBACK")
+    holder.close()
+    thread.join()
+    service.process.wait(timeout=20)
+    assert answers[0].status_code == 200
+    # SQLite removes its -wal file when the last connection is closed, so the log was closed and not torn off.
+    assert not (service.home / "predictions.db-wal").exists()
+    assert service.log()["_id"].tolist()[1:] == [p["id"] for p in answers[0].json()["predictions"]]
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_that_is_too_large_is_refused(service: Service, chunked: bool) -> None:
+    body = json.dumps({"rows": [{"x": "y" * 1000}] * 9000}).encode()
+    content = (body[n : n + 65536] for n in range(0, len(body), 65536)) if chunked else body
+    answer = httpx.post(f"{service.url}/models/care/predict", content=content, headers={"content-type": "application/json"}, timeout=30)
+    assert answer.status_code == 413
+    assert "allowed: 8,388,608" in answer.json()["detail"] and "Send fewer rows" in answer.json()["detail"]
+    assert service.predict(rows=service.rows(1)).status_code == 200
+
+
+def test_a_declared_size_is_refused_before_the_body_comes(service: Service) -> None:
+    host, port = service.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as client:
+        client.sendall(b"POST /models/care/predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 99999999999\r\n\r\n{")
+        assert client.recv(4096).startswith(b"HTTP/1.1 413 ")
+
+
+def test_the_service_keeps_its_log_in_postgresql(tmp_path: Path, config: ModelConfig, new_postgres: Callable[[], str]) -> None:
+    release(tmp_path, config, "v1.0.0", 1)
+    point(tmp_path, "v1.0.0")
+    url = new_postgres()
+    services = [start(tmp_path, config, {"ASSAY_LOG_URL": url}) for _ in range(2)]
+    try:
+        ids = [p["id"] for seed in range(4) for s in services for p in s.predict(rows=s.rows(25, seed)).json()["predictions"]]
+        outcome = {"outcomes": [{"id": ids[0], "label": True}, {"id": "nobody", "label": True}]}
+        answer = httpx.post(f"{services[1].url}/models/care/outcomes", json=outcome)
+        assert answer.json() == {"accepted": 1, "repeated": 0, "changed": 0, "unknown": 1}
+        outcome["outcomes"][0]["id"] = "a\x00b"
+        assert httpx.post(f"{services[1].url}/models/care/outcomes", json=outcome).status_code == 422
+        services[0].process.send_signal(signal.SIGTERM)
+        services[0].process.wait(timeout=20)
+    finally:
+        for service in services:
+            service.process.kill()
+            service.process.wait()
+    log = PredictionLog(url)
+    assert log.frame("care", 0, 2**62)["_id"].tolist() == ids
+    assert [w.rows for w in log.next_windows("care", 50, 10, 10)] == [50] * 4
+    log.close()
+    assert not (tmp_path / "predictions.db").exists()
+
+
 def test_the_service_starts_without_the_orchestrator() -> None:
     code = "import sys, tasks.cli.service; print([m for m in ('prefect', 'dvc', 'great_expectations', 'gto') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "[]"
+
+
+def test_rows_of_a_version_with_other_columns_are_no_question_for_this_one(tmp_path: Path, config: ModelConfig) -> None:
+    log = PredictionLog(f"sqlite:///{tmp_path}/predictions.db")
+    log.append([Prediction("a", "care", "v2.0.0", "", {"new": 1.0}, 0.5, True)])
+    other = log.frame("care", 0, 2**62)
+    log.append([Prediction("b", "care", "v1.0.0", "", {c.name: "0" if c.type == "category" else 1.0 for c in config.inputs}, 0.5, True)])
+    both = log.frame("care", 0, 2**62)
+    log.close()
+    loaded = load_release(release(tmp_path, config, "v1.0.0", 1))
+    assert (loaded.fits(other), loaded.fits(both)) == (False, True)
+    assert len(loaded.score(both[both["_version"] == "v1.0.0"])) == 1
 
 
 def test_equal_models_have_equal_files(tmp_path: Path, config: ModelConfig) -> None:

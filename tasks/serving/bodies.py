@@ -1,0 +1,48 @@
+"""What clients send and what they get."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MOST_ROWS = 1000
+
+
+class Closed(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class PredictBody(Closed):
+    row: dict[str, Any] | None = Field(None, description="One input row.")
+    rows: list[dict[str, Any]] | None = Field(None, min_length=1, max_length=MOST_ROWS, description="Up to 1,000 input rows.")
+
+
+class Answer(Closed):
+    id: str = Field(description="Name this prediction by it when its outcome is known.")
+    score: float = Field(description="Probability of the positive class.")
+    decision: bool
+
+
+class PredictAnswer(Closed):
+    model: str
+    version: str
+    predictions: list[Answer]
+
+
+class Outcome(Closed):
+    id: str = Field(min_length=1, max_length=64, pattern="^[\\x20-\\x7e]+$", description="The id that the prediction was answered with.")
+    label: bool
+
+
+class OutcomesBody(Closed):
+    outcomes: list[Outcome] = Field(min_length=1, max_length=MOST_ROWS)
+
+
+class OutcomesAnswer(Closed):
+    """Each outcome is counted once; the counts add up to what was sent."""
+
+    accepted: int = Field(description="The first outcome of its prediction.")
+    repeated: int = Field(description="Says what is known already.")
+    changed: int = Field(description="Contradicts the outcome before it and counts from now on; the earlier one is kept.")
+    unknown: int = Field(description="This model made no prediction of that id; not stored.")

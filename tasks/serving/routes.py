@@ -1,0 +1,116 @@
+"""The routes of the prediction service."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import pandas as pd
+from fastapi import APIRouter, HTTPException, Response
+from fastapi.responses import HTMLResponse, JSONResponse
+
+from tasks.serving.bodies import Answer, OutcomesAnswer, OutcomesBody, PredictAnswer, PredictBody
+from tasks.serving.follower import Follower, Serving
+from tasks.serving.metrics import Metrics
+from tasks.serving.schema import problems
+
+
+class Log(Protocol):
+    """Where predictions and outcomes are kept; each call returns once they are on disk."""
+
+    def append(self, rows: Sequence[Any]) -> None: ...
+
+    def outcomes(self, model: str, labels: Sequence[tuple[str, bool]]) -> dict[str, int]: ...
+
+    def close(self) -> None: ...
+
+
+class Routes:
+    """What the service answers from: the follower's releases, one log, and ``make_row`` that builds a row of it."""
+
+    def __init__(self, follower: Follower, log: Log, make_row: Callable[..., Any], metrics: Metrics) -> None:
+        self.follower, self.log, self.make_row, self.metrics = follower, log, make_row, metrics
+
+    def router(self) -> APIRouter:
+        router = APIRouter()
+        router.post("/models/{name}/predict", summary="Score one row or many")(self.predict)
+        router.post("/models/{name}/outcomes", summary="Report what became of predictions")(self.outcomes)
+        router.get("/models", summary="What serves")(self.models)
+        router.get("/models/{name}", summary="One model: version, manifest and input schema")(self.model)
+        router.get("/health", summary="Whether every model serves what the registry asks for")(self.health)
+        router.get("/metrics", summary="For Prometheus")(self.prometheus)
+        router.get("/", response_class=HTMLResponse, include_in_schema=False)(self.home)
+        return router
+
+    def predict(self, name: str, body: PredictBody) -> PredictAnswer:
+        begun, now = time.perf_counter(), self._serving(name)
+        if (body.row is None) == (body.rows is None):
+            raise HTTPException(422, "give either row (one) or rows (up to 1,000)")
+        rows, bad = problems(body.rows if body.rows is not None else [body.row or {}], now.row)
+        if bad:
+            self.metrics.refused.labels(name, "input").inc()
+            raise HTTPException(422, bad)
+        manifest = now.release.manifest
+        scores = now.release.score(_table(rows, manifest.inputs))
+        answers = [Answer(id=uuid.uuid4().hex, score=float(s), decision=bool(s >= manifest.decision_threshold)) for s in scores]
+        self._keep(name, now.version, answers, rows)
+        for answer in answers:
+            self.metrics.rows.labels(name, now.version, str(answer.decision).lower()).inc()
+        self.metrics.seconds.labels(name).observe(time.perf_counter() - begun)
+        return PredictAnswer(model=name, version=now.version, predictions=answers)
+
+    def outcomes(self, name: str, body: OutcomesBody) -> OutcomesAnswer:
+        self._serving(name)
+        counts = self.log.outcomes(name, [(o.id, o.label) for o in body.outcomes])
+        for kind, count in counts.items():
+            self.metrics.outcomes.labels(name, kind).inc(count)
+        return OutcomesAnswer(**counts)
+
+    def models(self) -> dict[str, str]:
+        return {name: now.version for name, now in self.follower.serving.items()}
+
+    def model(self, name: str) -> dict[str, Any]:
+        now = self._serving(name)
+        return {"version": now.version, "manifest": now.release.manifest.model_dump(mode="json"), "row": now.row.model_json_schema()}
+
+    def health(self) -> JSONResponse:
+        found = self.follower.problems
+        return JSONResponse({"status": "degraded" if found else "ok", "models": self.models(), "problems": found})
+
+    def prometheus(self) -> Response:
+        return Response(self.metrics.render(self.follower), media_type="text/plain; version=0.0.4")
+
+    def home(self) -> str:
+        rows = "".join(f"<li><a href='/models/{n}'>{n}</a> {s.version}</li>" for n, s in self.follower.serving.items())
+        return (
+            "<!doctype html><meta charset=utf-8><title>Assay prediction service</title>"
+            "<body style='font:16px system-ui;max-width:40rem;margin:3rem auto;padding:0 1rem'><h1>Assay prediction service</h1>"
+            f"<ul>{rows or '<li>no model serves yet</li>'}</ul><p><a href='/openapi.json'>OpenAPI</a> · "
+            "<a href='/health'>health</a> · <a href='/metrics'>metrics</a></p>"
+        )
+
+    def _serving(self, name: str) -> Serving:
+        serving, found = self.follower.serving, self.follower.problems
+        if name in serving:
+            return serving[name]
+        self.metrics.refused.labels(name if name in found else "unknown", "no champion").inc()
+        if name in found:
+            raise HTTPException(503, f"{name} cannot be served: {found[name]}")
+        raise HTTPException(404, f"no model {name!r} serves here; serving: {', '.join(serving) or 'none yet'}")
+
+    def _keep(self, name: str, version: str, answers: Sequence[Answer], rows: Sequence[dict[str, Any]]) -> None:
+        moment = datetime.now(UTC).isoformat(timespec="milliseconds")
+        self.log.append(
+            [
+                self.make_row(id=a.id, model=name, version=version, time=moment, inputs=row, score=a.score, decision=a.decision)
+                for a, row in zip(answers, rows, strict=True)
+            ]
+        )
+
+
+def _table(rows: list[dict[str, Any]], inputs: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    table = pd.DataFrame(rows, columns=[c["name"] for c in inputs])
+    return table.astype({c["name"]: "str" if c["type"] == "category" else "float64" for c in inputs})
