@@ -67,7 +67,11 @@ def newest_benchmark(rows: pd.DataFrame) -> str:
 
 
 def version_files(settings: Settings, model: str, version: Version) -> VersionFiles:
-    """Restore one version's model and evaluation from its commit and the DVC cache, digest-checked by DVC."""
+    """Restore one version's model and evaluation from its commit and the DVC cache, compared with the digests in its ``dvc.lock``.
+
+    Raises:
+        CorruptionError: the cache does not hold what was recorded.
+    """
     folder = settings.home / "versions" / model / version.tag
     if not folder.exists():
         with workspace.worktree(settings, version.commit) as tree:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tasks.records import ledger
-from tasks.records.git import Git, GitError
+from tasks.records.git import UNSIGNED, Git, GitError
 from tasks.records.workspace import ensure_clone, lock
 from tasks.spec.base import digest_json
 from tasks.spec.errors import PromotionConflict, PromotionRefused
@@ -134,6 +134,8 @@ class Registry:
 
 def _tag(git: Git, model: str, version: str, commit: str, message: str, new: bool) -> None:
     """Let GTO write its tags in the clone."""
+    for setting in UNSIGNED:  # GTO asks the clone's config
+        git.run("config", *setting.split("="))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from gto import api  # 0.3 s of import that readers of the registry do not need

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from tasks.records.git import Git, GitError
+from tasks.records.git import Declined, Git, Overtaken
 from tasks.spec.errors import CheckoutError
 from tasks.spec.settings import Settings
 
@@ -22,11 +22,15 @@ def lock(settings: Settings) -> FileLock:
 
 
 def ensure_clone(settings: Settings) -> Git:
-    """Clone the origin once, then bring branches and tags up to what the origin has."""
+    """Clone the origin once, then bring branches and tags up to what the origin has.
+
+    Raises:
+        UnreachableError: the origin does not answer.
+    """
     with lock(settings):
         if not (settings.clone / ".git").exists():
             draft = settings.home / f"clone-{uuid.uuid4().hex[:8]}"
-            Git(settings.home).run("clone", "--quiet", "--no-checkout", settings.origin_url, str(draft))
+            Git(settings.home, settings.origin_url).run("clone", "--quiet", "--no-checkout", settings.origin_url, str(draft))
             draft.rename(settings.clone)
         git = Git(settings.clone)
         git.run("fetch", "--quiet", "--prune", "--prune-tags", "--force", "origin", "+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*")
@@ -65,9 +69,7 @@ def worktree(settings: Settings, revision: str) -> Iterator[Path]:
 
 def commit_run(settings: Settings, tree: Path, message: str, branch: str) -> str:
     """Commit everything in a worktree and push it to the origin as a branch of its own; gives the commit."""
-    git = Git(tree)
-    git.run("add", "--all")
-    git.run("commit", "--quiet", "--no-verify", "--allow-empty", "--message", message)
+    git = _commit(tree, message, "--allow-empty")
     with lock(settings):
         git.run("push", "--quiet", "origin", f"HEAD:refs/heads/{branch}")
     return git.rev_parse("HEAD")
@@ -77,14 +79,23 @@ def push_data(settings: Settings, tree: Path, message: str) -> str:
     """Commit in a worktree and move the origin's main branch forward to it; gives the commit.
 
     Raises:
-        CheckoutError: the branch has moved since the worktree was made; nothing was pushed.
+        CheckoutError: the branch has moved since the worktree was made, or a hook refused; nothing was pushed.
     """
-    git = Git(tree)
-    git.run("add", "--all")
-    git.run("commit", "--quiet", "--no-verify", "--message", message)
+    git = _commit(tree, message)
     try:
         with lock(settings):
             git.run("push", "--quiet", "origin", f"HEAD:refs/heads/{settings.branch}")
-    except GitError as error:
+    except Overtaken as error:
         raise CheckoutError(f"branch {settings.branch} of the origin moved while data were collected, and nothing was pushed. Start the run again. ({error.output.splitlines()[-1]})") from None
+    except Declined as error:
+        raise CheckoutError(f"a hook of the origin refused the new data on branch {settings.branch}, and nothing was pushed. It says: {error.words}.") from None
     return git.rev_parse("HEAD")
+
+
+def _commit(tree: Path, message: str, *options: str) -> Git:
+    git = Git(tree)
+    git.run("add", "--all")
+    # worktree() wrote our own cache folder there: it goes into no commit, whether the repository ignores, tracks or forgot the file
+    git.run("reset", "--quiet", "HEAD", "--", ".dvc/config.local")
+    git.run("commit", "--quiet", "--no-verify", *options, "--message", message)
+    return git
