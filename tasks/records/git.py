@@ -83,10 +83,12 @@ class Git:
         message = f"git {' '.join(arguments[:2])} failed in {self.path}: {said}"
         if DECLINED.search(said):
             raise Declined(message, said)
+        if arguments[0] == "push" and OVERTAKEN.search(said):  # the origin hangs up on such a push, too
+            raise Overtaken(message, said)
         if UNREACHABLE.search(said):
             first = next(line for line in said.splitlines() if UNREACHABLE.search(line))
             raise self._unreachable(first.removeprefix("fatal: ").removesuffix("."))
-        raise (Overtaken if arguments[0] == "push" and OVERTAKEN.search(said) else GitError)(message, said)
+        raise GitError(message, said)
 
     def _unreachable(self, why: str) -> UnreachableError:
         url = self.origin or self.run("config", "--default", "origin", "--get", "remote.origin.url")

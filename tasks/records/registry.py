@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-import re
+import time
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from tasks.records import ledger
-from tasks.records.git import UNSIGNED, Git, GitError
+from tasks.records.git import UNSIGNED, Declined, Git, Overtaken
 from tasks.records.workspace import ensure_clone, lock
-from tasks.spec.base import digest_json
 from tasks.spec.errors import PromotionConflict, PromotionRefused
 from tasks.spec.evidence import EntryKind
 from tasks.spec.settings import Settings
@@ -65,13 +66,19 @@ class Registry:
         """Register ``commit`` as the next version, make it champion and write the ledger, all or nothing.
 
         Raises:
+            PromotionRefused: the commit has a version already, or a hook of the origin refused.
             PromotionConflict: the champion is not the one the evidence compares with; nothing was changed.
+            UnreachableError: the origin does not answer.
         """
-        git = ensure_clone(self.settings)
-        with lock(self.settings):
+
+        def target(git: Git) -> tuple[str, str]:
             known = _versions(git, model)
-            tag = f"v{1 + max((int(v.tag[1:].split('.')[0]) for v in known), default=0)}.0.0"
-            return self._publish(git, model, tag, commit, "promoted", evidence, actor, reason, expected_champion, new=True)
+            same = [v.tag for v in known if v.commit == commit]
+            if same:
+                raise PromotionRefused(f"{model} at {commit[:12]} is registered already, as {same[0]}. Make that version champion: assay promote {model} {same[0]}")
+            return f"v{1 + max((int(v.tag[1:].split('.')[0]) for v in known), default=0)}.0.0", commit
+
+        return self._publish(model, target, "promoted", evidence, actor, reason, expected_champion, new=True)
 
     def assign(
         self,
@@ -86,23 +93,23 @@ class Registry:
         """Point the champion alias at a registered version; atomic as :meth:`promote`.
 
         Raises:
-            PromotionRefused: the version is not registered.
+            PromotionRefused: the version is not registered, or a hook of the origin refused.
             PromotionConflict: the champion is not the expected one; nothing was changed.
+            UnreachableError: the origin does not answer.
         """
-        git = ensure_clone(self.settings)
-        with lock(self.settings):
+
+        def target(git: Git) -> tuple[str, str]:
             known = {v.tag: v for v in _versions(git, model)}
             if version_tag not in known:
                 raise PromotionRefused(f"{model} has no version {version_tag}; registered: {', '.join(known) or 'none'}.")
-            commit = known[version_tag].commit
-            return self._publish(git, model, version_tag, commit, kind, evidence, actor, reason, expected_champion, new=False)
+            return version_tag, known[version_tag].commit
+
+        return self._publish(model, target, kind, evidence, actor, reason, expected_champion, new=False)
 
     def _publish(
         self,
-        git: Git,
         model: str,
-        tag: str,
-        commit: str,
+        target: Callable[[Git], tuple[str, str]],
         kind: EntryKind,
         evidence: dict[str, Any],
         actor: str,
@@ -110,26 +117,48 @@ class Registry:
         expected: str | None,
         new: bool,
     ) -> Version:
-        champion = _champion(git, model)
-        if (champion.tag if champion else None) != expected:
-            raise PromotionConflict(f"{model} {champion.tag if champion else 'none'} is champion, and the evidence compares with {expected or 'none'}.")
-        digest = digest_json(evidence)
-        message = f"{kind.replace('_', ' ')} by {actor} because of {reason}\n\nEvidence: {digest}\n"
-        before = set(_tags(git, model))
-        verb = "rolled back to" if kind == "rolled_back" else "became champion:"
-        sentence = f"{verb} {tag}" + (f", after {expected}" if expected else "")
-        _, tip = ledger.draft(git, kind, model, tag, commit, actor, reason, sentence, evidence)
-        try:
-            _tag(git, model, tag, commit, message, new)
-            made = sorted(set(_tags(git, model)) - before)
-            refs = [f"refs/tags/{name}:refs/tags/{name}" for name in made]
-            git.run("push", "--quiet", "--atomic", "origin", *refs, f"{tip}:refs/heads/{ledger.BRANCH}")
-        except GitError as error:
-            for name in set(_tags(git, model)) - before:
-                git.run("tag", "--delete", name)
-            raise PromotionConflict(f"another change to the registry came first, and {model} {tag} was not assigned. ({error.output.splitlines()[0]})") from None
-        git.run("update-ref", ledger.TIP, tip)
-        return next(v for v in _versions(git, model) if v.tag == tag)
+        """Push tags and ledger entry at once; where only somebody else's entry came between, on the new state again."""
+        for attempt in range(ledger.ATTEMPTS):
+            git = ensure_clone(self.settings)
+            with lock(self.settings):
+                tag, commit = target(git)
+                champion = _champion(git, model)
+                if (champion.tag if champion else None) != expected:
+                    raise PromotionConflict(f"{model} {champion.tag if champion else 'none'} is champion, and the evidence compares with {expected or 'none'}.")
+                verb = "rolled back to" if kind == "rolled_back" else "became champion:"
+                sentence = f"{verb} {tag}" + (f", after {expected}" if expected else "")
+                entry, tip = ledger.draft(git, kind, model, tag, commit, actor, reason, sentence, evidence)
+                message = f"{kind.replace('_', ' ')} by {actor} because of {reason}\n\nEvidence: {entry.evidence}\nEntry: {entry.digest()}\n"
+                try:
+                    with _made_tags(git, model) as made:
+                        _tag(git, model, tag, commit, message, new)
+                        refs = [f"refs/tags/{name}:refs/tags/{name}" for name in made()]
+                        git.run("push", "--quiet", "--atomic", "origin", *refs, f"{tip}:refs/heads/{ledger.BRANCH}")
+                except Declined as error:
+                    raise PromotionRefused(f"a hook of the origin refused {model} {tag}, and nothing was changed. It says: {error.words}.") from None
+                except Overtaken:
+                    pass
+                else:
+                    ledger.follow(git, tip)
+                    return next(v for v in _versions(git, model) if v.tag == tag)
+            time.sleep(0.1 * (attempt + 1))
+        raise PromotionConflict(f"{model} {tag} was not assigned: in {ledger.ATTEMPTS} attempts others wrote to the registry each time. Start the run again.")
+
+
+@contextmanager
+def _made_tags(git: Git, model: str) -> Iterator[Callable[[], list[str]]]:
+    """Tags made inside stay only where all goes well: the clone must hold none that the origin has not."""
+    before = set(_tags(git, model))
+
+    def made() -> list[str]:
+        return sorted(set(_tags(git, model)) - before)
+
+    try:
+        yield made
+    except BaseException:  # a cancelled run too; whatever the origin did accept comes back with the next fetch
+        if made():
+            git.run("tag", "--delete", *made())
+        raise
 
 
 def _tag(git: Git, model: str, version: str, commit: str, message: str, new: bool) -> None:
@@ -139,12 +168,18 @@ def _tag(git: Git, model: str, version: str, commit: str, message: str, new: boo
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from gto import api  # 0.3 s of import that readers of the registry do not need
+        from gto.exceptions import GTOException
+        from scmrepo.exceptions import SCMError
 
         logging.getLogger("gto").setLevel(logging.ERROR)
         author = {"author": "Assay", "author_email": "assay@localhost"}
-        if new:
-            api.register(git.path, model, commit, version=version, message=message, **author)
-        api.assign(git.path, model, CHAMPION, version=version, message=message, force=True, skip_registration=True, **author)
+        try:
+            if new:
+                api.register(git.path, model, commit, version=version, message=message, **author)
+            api.assign(git.path, model, CHAMPION, version=version, message=message, force=True, skip_registration=True, **author)
+        except (GTOException, SCMError) as error:
+            said = " ".join(str(error).split()).rstrip(".")
+            raise PromotionRefused(f"{model} {version} at {commit[:12]} cannot be written to the registry: {said}. Nothing was changed; compare with: assay versions {model}") from None
 
 
 def _tags(git: Git, model: str) -> list[str]:
@@ -158,8 +193,7 @@ def _versions(git: Git, model: str) -> list[Version]:
         if not record.strip():
             continue
         name, commit, when, message = record.strip("\n").split("\t", 3)
-        evidence = re.search(r"^Evidence: (sha256:[0-9a-f]{64})$", message, re.MULTILINE)
-        found.append(Version(name.split("@")[1], commit, when, evidence[1] if evidence else None))
+        found.append(Version(name.split("@")[1], commit, when, ledger.named(message, "Evidence")))
     return sorted(found, key=lambda v: [int(part) for part in v.tag[1:].split(".")])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from tasks.records import ledger, workspace
 from tasks.records.git import Git
 from tasks.records.registry import Registry
-from tasks.spec.errors import CheckoutError, PromotionConflict, PromotionRefused
+from tasks.spec.errors import CheckoutError, PromotionConflict, PromotionRefused, UnreachableError
 from tasks.spec.settings import Settings
 
 
@@ -85,18 +86,64 @@ def test_an_unknown_version_is_named(settings: Settings) -> None:
         Registry(settings).assign("income", "v9.0.0", "rolled_back", {}, "test", "person", "v1.0.0")
 
 
-def test_a_rewritten_ledger_is_noticed(settings: Settings) -> None:
-    for text in ("one", "two", "three"):
-        ledger.append(settings, "trained", "income", None, None, "test", "person", text, {"text": text})
+def hook(repository: Path, name: str, script: str) -> None:
+    path = repository / "hooks" / name
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+
+
+def tags(path: Path) -> list[str]:
+    return Git(path).run("tag").splitlines()
+
+
+def test_a_promotion_goes_on_when_only_the_ledger_moved(settings: Settings, tmp_path: Path) -> None:
+    commit = candidate(settings, "one")
+    root, other = Path(__file__).parents[2], Settings(home=tmp_path / "other", origin=settings.origin)
+    code = "import sys; from tests.records.test_registry import other_entry; other_entry(*sys.argv[1:])"
+    # git runs this after it has asked the origin for its refs and before it sends ours: nothing can come later than that
+    hook(settings.clone / ".git", "pre-push", f"[ -e {tmp_path}/once ] && exit 0\ntouch {tmp_path}/once\ncd {root} && {sys.executable} -c '{code}' {other.home} {other.origin}")
+    assert promote(settings, commit, None) == "v1.0.0"
+    assert [(e.kind, e.model) for e in ledger.entries(settings)] == [("trained", "care"), ("promoted", "income")]
     assert ledger.verify(settings) == []
-    git = workspace.ensure_clone(settings)
-    with workspace.worktree(settings, ledger.BRANCH) as tree:
-        path = tree / "entries/000002.json"
-        path.write_text(path.read_text().replace('"two"', '"TWO"'))
-        Git(tree).run("commit", "--quiet", "-am", "2: nothing to see here")
-        Git(tree).run("push", "--quiet", "--force", "origin", f"HEAD:refs/heads/{ledger.BRANCH}")
-    assert git.path == settings.clone
-    assert ledger.verify(settings) == ["entry 3 does not follow from the one before: it was changed or put in later"]
+    assert tags(Path(settings.origin)) == tags(settings.clone) == ["income#champion#1", "income@v1.0.0"]
+
+
+def other_entry(home: str, origin: str) -> None:
+    ledger.append(Settings(home=Path(home), origin=origin), "trained", "care", None, None, "test", "person", "unrelated", None)
+
+
+@pytest.mark.parametrize("name", ["pre-receive", "update"])
+def test_a_refusal_by_a_hook_is_quoted(settings: Settings, name: str) -> None:
+    commit = candidate(settings, "one")
+    hook(Path(settings.origin), name, "echo 'no release on a Friday' >&2; exit 1")
+    with pytest.raises(PromotionRefused, match=r"a hook of the origin refused income v1\.0\.0, and nothing was changed\. It says: no release on a Friday"):
+        promote(settings, commit, None)
+    assert tags(settings.clone) == tags(Path(settings.origin)) == []
+    with pytest.raises(CheckoutError, match="no release on a Friday"):
+        other_entry(str(settings.home), settings.origin)
+
+
+@pytest.mark.parametrize(("script", "error"), [("kill -9 $PPID", UnreachableError), (f"kill -INT {os.getpid()}; sleep 20", KeyboardInterrupt)])
+def test_a_push_that_breaks_off_leaves_no_tag_that_the_origin_has_not(settings: Settings, script: str, error: type[BaseException]) -> None:
+    commit = candidate(settings, "one")
+    hook(Path(settings.origin), "pre-receive", script)
+    with pytest.raises(error):
+        promote(settings, commit, None)
+    assert tags(settings.clone) == tags(Path(settings.origin)) == []
+    (Path(settings.origin) / "hooks/pre-receive").unlink()
+    assert promote(settings, commit, None) == "v1.0.0"
+
+
+def test_what_gto_refuses_is_one_sentence(settings: Settings) -> None:
+    commit = candidate(settings, "one")
+    with pytest.raises(PromotionRefused, match=r"^Not a name v1\.0\.0 at [0-9a-f]{12} cannot be written to the registry: Invalid value 'Not a name'"):
+        Registry(settings).promote("Not a name", commit, {}, "test", "person", None)
+    with pytest.raises(PromotionRefused, match="cannot be written to the registry: unknown Git revision"):
+        promote(settings, "0" * 40, None)
+    promote(settings, commit, None)
+    with pytest.raises(PromotionRefused, match=r"is registered already, as v1\.0\.0\. Make that version champion: assay promote income v1\.0\.0"):
+        promote(settings, commit, "v1.0.0")
+    assert tags(settings.clone) == tags(Path(settings.origin))
 
 
 def test_the_developers_tree_index_and_branch_are_never_touched(settings: Settings, developer: Path) -> None:
