@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ from tasks.stages.common import Place
 from tasks.training import Candidate
 
 CHAMPION = "_champion_score"
+KEPT_VERSIONS = 5
+"""How many versions of a model keep their files at hand beside the champion."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,8 @@ def newest_benchmark(rows: pd.DataFrame) -> str:
 def version_files(settings: Settings, model: str, version: Version) -> VersionFiles:
     """Restore one version's model and evaluation from its commit and the DVC cache, compared with the digests in its ``dvc.lock``.
 
+    The files stay for the next caller; of each model the champion and the versions used last are kept.
+
     Raises:
         CorruptionError: the cache does not hold what was recorded.
     """
@@ -78,14 +83,30 @@ def version_files(settings: Settings, model: str, version: Version) -> VersionFi
             dvc.checkout(tree, f"train@{model}", f"evaluate@{model}")
             draft = folder.with_name(f".{version.tag}-{tree.name}")
             place = Place(tree, model)
-            shutil.copytree(place.model, draft / "model")
-            shutil.copytree(place.evaluation, draft / "evaluation")
-            shutil.copy(model_folder(tree, model) / "model.yaml", draft / "model.yaml")
             try:
+                shutil.copytree(place.model, draft / "model")
+                shutil.copytree(place.evaluation, draft / "evaluation")
+                shutil.copy(model_folder(tree, model) / "model.yaml", draft / "model.yaml")
                 draft.rename(folder)
-            except OSError:  # another run restored the same version first; both hold the same bytes
-                shutil.rmtree(draft)
+            except OSError:
+                if not folder.exists():  # else another run restored the same version first; both hold the same bytes
+                    raise
+            finally:
+                shutil.rmtree(draft, ignore_errors=True)
+        _prune(settings, model)
+    os.utime(folder)  # the time of the last use decides what is kept
     return VersionFiles(version.tag, folder)
+
+
+def _prune(settings: Settings, model: str) -> None:
+    """Remove what was not used for longest; everything here can be restored."""
+    champion = Registry(settings).champion(model)
+    with workspace.lock(settings):  # of two runs that tidy up at once, the second sees what the first left
+        folders = [f for f in (settings.home / "versions" / model).glob("v*") if champion is None or f.name != champion.tag]
+        for folder in sorted(folders, key=lambda f: f.stat().st_mtime, reverse=True)[KEPT_VERSIONS:]:
+            gone = folder.with_name(f".{folder.name}-gone")
+            folder.rename(gone)  # in one step: a reader finds a version whole or not at all
+            shutil.rmtree(gone, ignore_errors=True)
 
 
 @task(cache_policy=NO_CACHE, task_run_name="score champion and challenger on the same rows")
