@@ -24,17 +24,15 @@ STAGES = {
 
 
 @pytest.fixture
-def pipeline(developer: Path, settings: Settings) -> Settings:
+def pipeline(dvc_developer: Path, settings: Settings) -> Settings:
     """An origin with two stages and one collected file, reproduced once, so that the cache holds everything."""
-    for args in (("init", "--quiet", "--force"), ("config", "core.analytics", "false")):
-        assert dvc._dvc(developer, *args, timeout=60)[0] == 0
-    (developer / "dvc.yaml").write_text(yaml.safe_dump({"stages": STAGES}))
-    (developer / "knob.txt").write_text("1\n")
-    (developer / "collected").mkdir()
-    (developer / "collected/.gitignore").write_text("")
-    git(developer, "add", ".")
-    git(developer, "commit", "--quiet", "-m", "stages")
-    git(developer, "push", "--quiet", "origin", "main")
+    (dvc_developer / "dvc.yaml").write_text(yaml.safe_dump({"stages": STAGES}))
+    (dvc_developer / "knob.txt").write_text("1\n")
+    (dvc_developer / "collected").mkdir()
+    (dvc_developer / "collected/.gitignore").write_text("")
+    git(dvc_developer, "add", ".")
+    git(dvc_developer, "commit", "--quiet", "-m", "stages")
+    git(dvc_developer, "push", "--quiet", "origin", "main")
     with workspace.worktree(settings, "main") as tree:
         (tree / "collected/rows.txt").write_text("12345")
         dvc.add(tree, tree / "collected/rows.txt")

@@ -28,20 +28,15 @@ def stage(out: str) -> dict[str, Any]:
     return {"matrix": {"model": ["income"]}, "cmd": f'python -c "{WRITE}" {out}', "outs": [f"data/income/{out}"]}
 
 
-def init_dvc(folder: Path) -> None:
-    subprocess.run([sys.executable, "-m", "dvc", "init", "--quiet", "--force"], cwd=folder, check=True)
-
-
 @pytest.fixture
-def commit(developer: Path, settings: Settings) -> str:
+def commit(dvc_developer: Path, settings: Settings) -> str:
     """One commit whose model and evaluation are in the cache."""
-    init_dvc(developer)
-    (developer / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"train": stage("model"), "evaluate": stage("evaluation")}}))
-    (developer / "deployments/models/income").mkdir(parents=True)
-    (developer / "deployments/models/income/model.yaml").write_text("name: income\n")
-    git(developer, "add", ".")
-    git(developer, "commit", "--quiet", "-m", "stages")
-    git(developer, "push", "--quiet", "origin", "main")
+    (dvc_developer / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"train": stage("model"), "evaluate": stage("evaluation")}}))
+    (dvc_developer / "deployments/models/income").mkdir(parents=True)
+    (dvc_developer / "deployments/models/income/model.yaml").write_text("name: income\n")
+    git(dvc_developer, "add", ".")
+    git(dvc_developer, "commit", "--quiet", "-m", "stages")
+    git(dvc_developer, "push", "--quiet", "origin", "main")
     with workspace.worktree(settings, "main") as tree:
         dvc.reproduce(tree, "train@income", "evaluate@income")
         return workspace.commit_run(settings, tree, "candidate", "assay/candidates/income/one")
