@@ -8,7 +8,7 @@ from prefect.states import Completed, Failed, State
 from tasks.approval import ask_for_signature, needs_signature
 from tasks.data import check_data, collect_rows, prepare_data
 from tasks.evaluation import lay_out_evidence
-from tasks.promotion import promote, reject, reject_data, same_as_champion
+from tasks.promotion import promote, record_examined, reject, reject_data, same_as_champion
 from tasks.reporting import evidence_of, report_data, report_verdict, told_plainly
 from tasks.spec.errors import PromotionConflict
 from tasks.spec.requests import TrainingRequest
@@ -39,16 +39,18 @@ def train(request: TrainingRequest) -> State:
             return Failed(message=f"Not trained: {data.reason}", name="Rejected")
         train_and_evaluate(worktree, model)
         candidate = commit_candidate(worktree, request)
-        if same := same_as_champion(candidate):
+        if request.promote and (same := same_as_champion(candidate)):
             return Completed(message=f"Nothing to promote: code, config and data are those of {model} {same}, the champion.", name="Unchanged")
         for _ in range(EXAMINATIONS):
             evidence, champion = lay_out_evidence(candidate)
-            verdict = examine(candidate, evidence, champion, data)
+            verdict = examine(candidate, evidence, champion, data, candidate.requesters(request.actor))
             report_verdict(candidate, verdict)
             if not verdict.passed:
                 reject(candidate, verdict, request, evidence_of(candidate, verdict))
-                return Failed(message="Not promoted: " + "; ".join(g.reason for g in verdict.failed), name="Rejected")
+                name = "Rejected" if any(g.state == "fail" for g in verdict.failed) else "Insufficient evidence"
+                return Failed(message="Not promoted: " + "; ".join(g.reason for g in verdict.failed), name=name)
             if not request.promote:
+                record_examined(candidate, request, evidence_of(candidate, verdict))
                 return Completed(message="Fit to serve; not promoted, as asked.", name="Examined")
             if needs_signature(candidate):
                 ask_for_signature(candidate, verdict, request, evidence_of(candidate, verdict))

@@ -52,6 +52,22 @@ def same_as_champion(candidate: Candidate) -> str | None:
     return None if changed else champion.tag
 
 
+@task(cache_policy=NO_CACHE, task_run_name="record the examination")
+def record_examined(candidate: Candidate, request: TrainingRequest, evidence: dict[str, Any]) -> None:
+    """Write down that a candidate is fit and was not to be promoted."""
+    ledger.append(
+        Settings(),
+        kind="examined",
+        model=candidate.model,
+        version=None,
+        commit=candidate.commit,
+        actor=request.actor,
+        reason=request.reason,
+        sentence="fit to serve; not promoted, as asked",
+        evidence=evidence,
+    )
+
+
 @task(cache_policy=NO_CACHE, task_run_name="record the rejection")
 def reject(candidate: Candidate, verdict: Verdict, request: TrainingRequest, evidence: dict[str, Any]) -> None:
     """Write down what was refused and why; the champion keeps serving."""

@@ -34,6 +34,10 @@ class Candidate:
     def place(self) -> Place:
         return Place(self.worktree, self.model)
 
+    def requesters(self, actor: str) -> tuple[str, str]:
+        """Who may not sign for this candidate: who asked for it, and the author of the commit it was trained from."""
+        return actor, Git(self.worktree).run("log", "-1", "--format=%ae", f"{self.commit}^")
+
 
 @contextmanager
 def checkout(request: TrainingRequest) -> Iterator[Path]:

@@ -1,4 +1,4 @@
-"""Tasks of validation: every gate side by side, and the verdict."""
+"""Tasks of validation: every gate side by side, the waivers that hold, and the verdict."""
 
 from __future__ import annotations
 
@@ -10,9 +10,17 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks.evaluation import examination, newest_benchmark
+from tasks.records import signatures
+from tasks.records.registry import Registry
+from tasks.records.workspace import ensure_clone
 from tasks.science.gates import run_gate
+from tasks.spec.base import load_yaml
+from tasks.spec.errors import PromotionRefused
 from tasks.spec.evidence import GateResult, Verdict
 from tasks.spec.gates import GateConfig
+from tasks.spec.model import model_folder
+from tasks.spec.settings import Settings
+from tasks.spec.waivers import Waiver, Waivers
 from tasks.training import Candidate
 
 
@@ -25,8 +33,12 @@ def check_gate(gate: GateConfig, candidate: Candidate, evidence: Path, data: Gat
     return run_gate(gate, examination(candidate, evidence, data))
 
 
-def examine(candidate: Candidate, evidence: Path, champion: str | None, data: GateResult) -> Verdict:
-    """Run all gates of the model's config as tasks; one that crashes fails alone and by name."""
+def examine(candidate: Candidate, evidence: Path, champion: str | None, data: GateResult, requesters: tuple[str, ...]) -> Verdict:
+    """Run all gates of the model's config as tasks; one that crashes fails alone and by name.
+
+    Args:
+        requesters: who asked for the candidate or wrote it; a waiver that one of them signed does not hold.
+    """
     gates = candidate.place.config().gates
     runs = [check_gate.submit(gate, candidate, evidence, data) for gate in gates]
     results = []
@@ -37,17 +49,65 @@ def examine(candidate: Candidate, evidence: Path, champion: str | None, data: Ga
             reason = f"the gate itself crashed: {type(outcome).__name__}: {outcome}"
             outcome = GateResult(gate=gate.name, kind=gate.kind, mandatory=gate.mandatory, state="fail", reason=reason)
         results.append(outcome)
-    return verdict_of(candidate, champion, tuple(results))
+    waived, refused = apply_waivers(tuple(results), _signed_waivers(candidate, requesters))
+    return verdict_of(candidate, champion, waived, refused)
 
 
-def verdict_of(candidate: Candidate, champion: str | None, results: tuple[GateResult, ...]) -> Verdict:
-    """Put the results together; whatever is mandatory and not a pass refuses the candidate."""
+def _signed_waivers(candidate: Candidate, requesters: tuple[str, ...]) -> list[tuple[Waiver, str]]:
+    """Every waiver of the candidate's folder, with what is wrong with it or an empty string."""
+    path = model_folder(candidate.worktree, candidate.model) / "waivers.yaml"
+    if not path.exists():
+        return []
+    settings = Settings()
+    allowed = signatures.allowed_signers(ensure_clone(settings), settings.branch)
+    version = Registry(settings).next_version(candidate.model)
+    found = load_yaml(path, Waivers).waivers
+    return [(w, waiver_problem(w, candidate.model, version, requesters, allowed)) for w in found]
+
+
+def waiver_problem(waiver: Waiver, model: str, version: str, requesters: tuple[str, ...], allowed: str) -> str:
+    """Why a waiver does not hold, in a sentence; empty where it does.
+
+    Args:
+        version: what the candidate would become.
+        requesters: who asked for the candidate or wrote it.
+        allowed: the allowed signers file of the main branch.
+    """
+    named = f"the waiver of {waiver.gate} for {waiver.version} by {waiver.who}"
+    if waiver.version != version:
+        return f"{named} does not hold for this candidate, which would be {version}"
+    if waiver.expired(datetime.now(UTC).date()):
+        return f"{named} expired on {waiver.expires}"
+    if not waiver.signature.strip():
+        return f"{named} is not signed; sign it with: assay waive {model} {waiver.gate}"
+    if waiver.who.casefold() in {r.casefold() for r in requesters}:
+        return f"{named} is signed by the one who asked for the promotion or wrote the change"
+    try:
+        signatures.check(waiver.statement(model), waiver.signature, waiver.who, allowed)
+    except PromotionRefused as error:
+        return f"{named} does not hold: {str(error).rstrip('.')}"
+    return ""
+
+
+def apply_waivers(results: tuple[GateResult, ...], waivers: list[tuple[Waiver, str]]) -> tuple[tuple[GateResult, ...], tuple[str, ...]]:
+    """Put each waiver that holds beside the gate that it names, where that gate did not pass; give the problems of the rest."""
+    refused = [problem for _, problem in waivers if problem]
+    holding = {w.gate: w for w, problem in waivers if not problem}
+    unknown = sorted(set(holding) - {r.gate for r in results})
+    refused += [f"a waiver names gate {name!r}, which this model does not have; allowed: {', '.join(r.gate for r in results)}" for name in unknown]
+    done = [r.model_copy(update={"waiver": holding[r.gate]}) if r.gate in holding and r.state != "pass" else r for r in results]
+    return tuple(done), tuple(refused)
+
+
+def verdict_of(candidate: Candidate, champion: str | None, results: tuple[GateResult, ...], refused_waivers: tuple[str, ...] = ()) -> Verdict:
+    """Put the results together; whatever is mandatory, not a pass and not waived refuses the candidate."""
     return Verdict(
         model=candidate.model,
         commit=candidate.commit,
         champion=champion,
         model_digest=candidate.model_digest,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        passed=bool(results) and all(r.state == "pass" for r in results if r.mandatory),
+        passed=bool(results) and all(r.state == "pass" or r.waiver is not None for r in results if r.mandatory),
         gates=results,
+        refused_waivers=refused_waivers,
     )

@@ -6,11 +6,11 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 
-from tasks.spec.errors import AssayError, CheckoutError
+from tasks.spec.errors import AssayError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Examine models before they serve, watch them while they serve.")
 Model = Annotated[str, typer.Argument(help="A model of deployments/models.yaml.")]
@@ -27,86 +27,22 @@ def _settings() -> Any:
     return Settings()
 
 
-def _say(value: dict[str, Any] | Sequence[dict[str, Any]], as_json: bool, text: str) -> None:
-    print(json.dumps(value, default=str) if as_json else text)
-
-
-def _api() -> Any:
-    import os
-
-    from tasks.cli.prefect_api import PrefectApi
-    from tasks.cli.system import state
-
-    system = state(_settings())
-    url = os.environ.get("PREFECT_API_URL") or (system.api_url if system else "")
-    return PrefectApi(url or _nothing_runs("PREFECT_API_URL"))
-
-
-def _nothing_runs(variable: str) -> NoReturn:
-    """Never reach for the usual ports: another home's system may well listen there."""
-    from tasks.spec.errors import UnreachableError
-
-    raise UnreachableError(f"no system runs from {_settings().home}. Start it with: make up; or name another one in {variable}.")
-
-
 def _run(deployment: str, request: dict[str, Any], as_json: bool, wait: bool = True) -> None:
     """Start a run; where asked, wait for it and exit 1 if it did not do what it was for."""
-    from rich.console import Console
+    from tasks.cli import runs
 
-    from tasks.spec.model import load_model
-
-    load_model(ROOT, request["model"])  # a wrong name or file is told here, before anything starts
-    api = _api()
-    run = api.start(deployment, {"actor": _actor(), **request})
+    run = runs.start(ROOT, deployment, request)
     if not wait:
         _say({"flow_run": run}, as_json, f"started flow run {run}")
         return
-    with Console(stderr=True).status(f"{deployment} of {request['model']}") as status:
-        state = api.wait(run, on_progress=_Progress(api, run, status))
-    _say({"flow_run": run, "state": state["name"], "message": state.get("message")}, as_json, f"{state['name']}: {state.get('message') or 'done'}")
+    state = runs.watch(run, f"{deployment} of {request['model']}")
+    runs.tell(run, state, as_json)
     if state["name"] not in GOOD:
         raise typer.Exit(1)
 
 
-class _Progress:
-    """A line for every task that ends, so that a person sees where a run is; on stderr, so that stdout is the result."""
-
-    def __init__(self, api: Any, run: str, status: Any) -> None:
-        self.api, self.run, self.status = api, run, status
-        self.told: set[str] = set()
-
-    def __call__(self, state: str) -> None:
-        at_work = []
-        for task in self.api.tasks(self.run):
-            if task["state_type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"):
-                if task["id"] not in self.told:
-                    self.told.add(task["id"])
-                    mark = "✓" if task["state_type"] == "COMPLETED" else "✕"
-                    self.status.console.print(f"  {mark} {task['name']}  ({task['total_run_time']:.1f} s)", markup=False, highlight=False)
-            else:
-                at_work.append(task["name"])
-        self.status.update(", ".join(at_work[:2]) or state.lower())
-
-
-def _actor() -> str:
-    from tasks.records.git import Git, GitError
-
-    try:
-        return Git(ROOT).run("config", "user.email") or "command-line"
-    except GitError:
-        return "command-line"
-
-
-def _committed(model: str) -> str:
-    """The commit of this checkout, where it is all that there is to train."""
-    from tasks.records.git import Git
-
-    git = Git(ROOT)
-    changed = git.changed_files()
-    if changed:
-        named = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
-        raise CheckoutError(f"the checkout has uncommitted changes ({named}), and Assay trains only what is committed. Commit and push them, or name a commit: assay train {model} --revision main")
-    return git.rev_parse("HEAD")
+def _say(value: dict[str, Any] | Sequence[dict[str, Any]], as_json: bool, text: str) -> None:
+    print(json.dumps(value, default=str) if as_json else text)
 
 
 @app.command()
@@ -119,9 +55,49 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train one commit, examine it, and promote it if it is fit."""
-    revision = revision or _committed(model)
+    from tasks.cli import runs
+
+    revision = revision or runs.committed(ROOT, model)
     request = {"model": model, "reason": "person", "revision": revision, "collect": collect, "promote": promote}
     _run("train/training", request, as_json, wait)
+
+
+@app.command()
+def examine(
+    model: Model,
+    revision: Annotated[str | None, typer.Option(help="Commit, tag or branch that the origin knows; without it the commit of this checkout.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write the verdict as markdown into this file, e.g. for a comment.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Train one commit and run every gate; promote nothing. Exit 0: pass, 1: fail, 2: insufficient evidence."""
+    from tasks.cli import runs
+
+    request = {"model": model, "reason": "person", "revision": revision or runs.committed(ROOT, model), "promote": False}
+    run = runs.start(ROOT, "train/training", request)
+    state = runs.watch(run, f"examining {model}")
+    verdict = runs.api().artifact(run, f"verdict-{model.replace('_', '-')}")
+    if report is not None:
+        report.write_text(verdict or f"**Not examined.** {state.get('message') or state['name']}\n")
+    runs.tell(run, state, as_json)
+    raise typer.Exit({"Examined": 0, "Insufficient evidence": 2}.get(state["name"], 1))
+
+
+@app.command()
+def waive(
+    model: Model,
+    gate: Annotated[str, typer.Argument(help="The one gate that is let go.")],
+    version: Annotated[str, typer.Option(help="The one version that it holds for: what the candidate would become.")],
+    reason: Annotated[str, typer.Option(help="Why; it is part of what is signed, and stands in red on the verdict.")],
+    who: Annotated[str, typer.Option("--as", help="Who signs, as in deployments/signers.")],
+    expires: Annotated[str, typer.Option(help="Last day on which it holds, YYYY-MM-DD.")],
+    key: Annotated[Path, typer.Option(help="OpenSSH private key; it stays on this machine.")],
+    as_json: Json = False,
+) -> None:
+    """Sign a waiver into the model's waivers.yaml; it has an effect once it is committed and pushed."""
+    from tasks.cli.waivers import add_waiver
+
+    path = add_waiver(ROOT, model, {"gate": gate, "version": version, "reason": reason, "who": who, "expires": expires}, key)
+    _say({"file": str(path)}, as_json, f"signed into {path}; commit and push it")
 
 
 @app.command()
@@ -219,13 +195,14 @@ def predict(model: Model, file: Annotated[Path, typer.Argument(help="CSV, Parque
     """Score the rows of a file through the service; every answer is logged."""
     import httpx
 
+    from tasks.cli import runs
     from tasks.cli.system import state
     from tasks.spec.errors import UnreachableError
     from tasks.spec.model import load_model
 
     rows = _rows(file, load_model(ROOT, model))
     system = state(_settings())
-    url = _settings().service_url or (system.service_url if system else _nothing_runs("ASSAY_SERVICE_URL"))
+    url = _settings().service_url or (system.service_url if system else runs.nothing_runs("ASSAY_SERVICE_URL"))
     found: list[dict[str, Any]] = []
     with typer.progressbar(range(0, len(rows), BATCH), file=sys.stderr, label="scoring") as batches:
         for start in batches:

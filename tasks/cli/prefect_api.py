@@ -50,6 +50,12 @@ class PrefectApi:
         state: dict[str, Any] = run["state"]
         return state
 
+    def artifact(self, run_id: str, key: str) -> str | None:
+        """The newest markdown artifact of a flow run under a key."""
+        body = {"artifacts": {"flow_run_id": {"any_": [run_id]}, "key": {"any_": [key]}}, "sort": "CREATED_DESC", "limit": 1}
+        found: list[dict[str, Any]] = self.call("POST", "/artifacts/filter", body)
+        return str(found[0]["data"]) if found else None
+
     def tasks(self, run_id: str) -> list[dict[str, Any]]:
         """Task runs of one flow run in the order of their start: name, state_name, total_run_time (s)."""
         body = {"flow_runs": {"id": {"any_": [run_id]}}, "sort": "EXPECTED_START_TIME_ASC", "limit": 200}

@@ -43,6 +43,10 @@ class Registry:
         """The version that serves; None before the first promotion."""
         return _champion(ensure_clone(self.settings), model)
 
+    def next_version(self, model: str) -> str:
+        """The tag that the next promoted candidate gets."""
+        return _next(self.versions(model))
+
     def previous_champions(self, model: str) -> list[Version]:
         """Earlier champions one may return to: newest assignment first, each once, without the present one.
 
@@ -76,7 +80,7 @@ class Registry:
             same = [v.tag for v in known if v.commit == commit]
             if same:
                 raise PromotionRefused(f"{model} at {commit[:12]} is registered already, as {same[0]}. Make that version champion: assay promote {model} {same[0]}")
-            return f"v{1 + max((int(v.tag[1:].split('.')[0]) for v in known), default=0)}.0.0", commit
+            return _next(known), commit
 
         return self._publish(model, target, "promoted", evidence, actor, reason, expected_champion, new=True)
 
@@ -184,6 +188,10 @@ def _tag(git: Git, model: str, version: str, commit: str, message: str, new: boo
 
 def _tags(git: Git, model: str) -> list[str]:
     return git.run("for-each-ref", "--format=%(refname:strip=2)", f"refs/tags/{model}@*", f"refs/tags/{model}#*").splitlines()
+
+
+def _next(known: list[Version]) -> str:
+    return f"v{1 + max((int(v.tag[1:].split('.')[0]) for v in known), default=0)}.0.0"
 
 
 def _versions(git: Git, model: str) -> list[Version]:

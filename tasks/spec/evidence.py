@@ -7,10 +7,11 @@ from typing import Any, Literal
 from pydantic import Field
 
 from tasks.spec.base import Spec
+from tasks.spec.waivers import Waiver
 
 State = Literal["pass", "fail", "insufficient_evidence"]
 Action = Literal["nothing", "alert", "retrain", "roll_back"]
-EntryKind = Literal["trained", "rejected", "awaiting_signature", "promoted", "rolled_back", "monitored"]
+EntryKind = Literal["trained", "examined", "rejected", "awaiting_signature", "promoted", "rolled_back", "monitored"]
 
 NOT_TRAINED = "not trained"
 """How the sentence of a rejection begins that came before any training."""
@@ -37,6 +38,8 @@ class GateResult(Spec):
     measurements: tuple[Measurement, ...] = ()
     estimator: str = ""
     """The statistical method and its source, in one line."""
+    waiver: Waiver | None = None
+    """The waiver that lets the candidate through although this gate did not pass."""
 
 
 class Verdict(Spec):
@@ -51,11 +54,17 @@ class Verdict(Spec):
     """UTC, ISO 8601."""
     passed: bool
     gates: tuple[GateResult, ...]
+    refused_waivers: tuple[str, ...] = ()
+    """Waivers that do not hold, each with the reason in a sentence."""
 
     @property
     def failed(self) -> tuple[GateResult, ...]:
-        """Mandatory gates that did not pass."""
-        return tuple(g for g in self.gates if g.mandatory and g.state != "pass")
+        """Mandatory gates that did not pass and are not waived."""
+        return tuple(g for g in self.gates if g.mandatory and g.state != "pass" and g.waiver is None)
+
+    @property
+    def waived(self) -> tuple[GateResult, ...]:
+        return tuple(g for g in self.gates if g.waiver is not None)
 
 
 class Finding(Spec):

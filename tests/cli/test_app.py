@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.cli import system
+from tasks.cli import runs, system
 from tasks.spec.errors import CheckoutError
 from tests.conftest import git
 
@@ -88,16 +88,12 @@ def test_a_file_keeps_codes_words_and_whole_numbers_what_they_are(tmp_path: Path
     assert _rows(path, load_model(ROOT, "income")) == [{"industry_code": "01", "education": "NA", "age": 30, "dividends": 1.5, "previous_state": None}]
 
 
-def test_a_dirty_checkout_is_told_what_is_not_committed(developer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tasks.cli import app
-
-    monkeypatch.setattr(app, "ROOT", developer)
-    head = app._committed("care")
-    assert len(head) == 40
+def test_a_dirty_checkout_is_told_what_is_not_committed(developer: Path) -> None:
+    assert len(runs.committed(developer, "care")) == 40
     for name in ("a.txt", "b.txt", "c.txt", "d.txt"):
         (developer / name).write_text("work\n")
     with pytest.raises(CheckoutError, match=r"uncommitted changes \(a.txt, b.txt, c.txt and 1 more\).*Commit and push them, or name a commit: assay train care --revision main"):
-        app._committed("care")
+        runs.committed(developer, "care")
 
 
 @pytest.mark.parametrize(("content", "says"), [("nothing: here", "does not list any model"), ("models: [care]", "the Prefect server at http://127.0.0.1:9/api did not take the run")])

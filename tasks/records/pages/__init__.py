@@ -12,6 +12,7 @@ from rich.table import Table
 
 from tasks.records.pages import plots
 from tasks.spec.evidence import NOT_TRAINED, Entry, GateResult, Verdict, WindowReport
+from tasks.spec.waivers import Waiver
 
 WORDS = {"pass": "✓ pass", "fail": "✕ fail", "insufficient_evidence": "? insufficient evidence"}
 CSS = {"pass": "pass", "fail": "fail", "insufficient_evidence": "open"}
@@ -46,6 +47,8 @@ _PAGES.globals.update(num=number, word=WORDS.__getitem__, css=CSS.__getitem__, b
 
 def verdict_sentence(verdict: Verdict) -> str:
     mandatory = [g for g in verdict.gates if g.mandatory]
+    if verdict.passed and verdict.waived:
+        return f"{len(mandatory) - len(verdict.waived)} of {len(mandatory)} mandatory gates of {verdict.model} passed; waived: {', '.join(g.gate for g in verdict.waived)}."
     if verdict.passed:
         return f"All {len(mandatory)} mandatory gates of {verdict.model} passed."
     return f"{len(verdict.failed)} of {len(mandatory)} mandatory gates did not pass: {', '.join(g.gate for g in verdict.failed)}."
@@ -55,7 +58,7 @@ def verdict_page(verdict: Verdict, title: str, evaluation: dict[str, Any]) -> st
     """The verdict with every number behind it."""
     drawn = plots.evaluation_plots(evaluation)
     return _PAGES.get_template("verdict.html").render(
-        heading=f"{title}: verdict", verdict=verdict, sentence=verdict_sentence(verdict), plots=drawn
+        heading=f"{title}: verdict", verdict=verdict, sentence=verdict_sentence(verdict), plots=drawn, waived=waiver_sentence
     )
 
 
@@ -65,8 +68,15 @@ def verdict_markdown(verdict: Verdict, evaluation: dict[str, Any]) -> str:
     lines = ["| Gate | State | Estimate | Interval | Limit | Rows |", "|---|---|---|---|---|---|"]
     lines += [f"| {g.gate} | {WORDS[g.state]} | {_first(g)} |" for g in verdict.gates]
     lines += ["", *(f"- **{g.gate}**: {_cell(g.reason)}" for g in verdict.gates)]
+    lines += [f"- **WAIVED: {g.gate}** {_cell(waiver_sentence(g.waiver))}" for g in verdict.waived if g.waiver]
+    lines += [f"- {_cell(sentence(problem))}" for problem in verdict.refused_waivers]
     pictures = "\n\n".join(plots.picture(plot) for plot in plots.evaluation_plots(evaluation))
     return head + "\n".join(lines) + f"\n\n{pictures}\n\nCommit `{verdict.commit[:12]}`, compared with {verdict.champion or 'no champion yet'}."
+
+
+def waiver_sentence(waiver: Waiver) -> str:
+    """Who let a gate go, until when and why."""
+    return f"by {waiver.who} until {waiver.expires}: {sentence(waiver.reason)}"
 
 
 def _first(gate: GateResult) -> str:
@@ -114,7 +124,7 @@ def account_page(entries: Sequence[Entry], reports: Sequence[WindowReport], titl
 def _link(entry: Entry, windows: set[int]) -> str:
     if entry.sentence.startswith(NOT_TRAINED):
         return f"{entry.model}/data.html"
-    if entry.kind in ("promoted", "rejected", "trained", "awaiting_signature") and entry.commit:
+    if entry.kind in ("promoted", "rejected", "trained", "examined", "awaiting_signature") and entry.commit:
         return f"{entry.model}/verdict-{entry.commit[:12]}.html"
     if entry.kind == "monitored":
         window = int(entry.sentence.split(":")[0].removeprefix("window "))

@@ -1,0 +1,92 @@
+"""Start flow runs, follow them, and tell their end; what every command that starts a flow shares."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, NoReturn
+
+from tasks.cli import system
+from tasks.cli.prefect_api import PrefectApi
+from tasks.records.git import Git, GitError
+from tasks.spec.errors import CheckoutError, UnreachableError
+from tasks.spec.model import load_model
+from tasks.spec.settings import Settings
+
+ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+
+
+def api() -> PrefectApi:
+    """The Prefect server of this home, or the one that PREFECT_API_URL names.
+
+    Raises:
+        UnreachableError: neither is there.
+    """
+    running = system.state(Settings())
+    return PrefectApi(os.environ.get("PREFECT_API_URL") or (running.api_url if running else nothing_runs("PREFECT_API_URL")))
+
+
+def nothing_runs(variable: str) -> NoReturn:
+    """Never reach for the usual ports: another home's system may well listen there."""
+    raise UnreachableError(f"no system runs from {Settings().home}. Start it with: make up; or name another one in {variable}.")
+
+
+def start(root: Path, deployment: str, request: dict[str, Any]) -> str:
+    """Start a run; gives its id. A wrong name or file is told before anything starts."""
+    load_model(root, request["model"])
+    return api().start(deployment, {"actor": _actor(root), **request})
+
+
+def watch(run: str, what: str) -> dict[str, Any]:
+    """Wait for the end of a run, with a line on stderr for every task that ends; gives the final state."""
+    from rich.console import Console
+
+    with Console(stderr=True).status(what) as status:
+        return api().wait(run, on_progress=_Progress(api(), run, status))
+
+
+def tell(run: str, state: dict[str, Any], as_json: bool) -> None:
+    """Print how a run ended."""
+    value = {"flow_run": run, "state": state["name"], "message": state.get("message")}
+    print(json.dumps(value) if as_json else f"{state['name']}: {state.get('message') or 'done'}")
+
+
+def committed(root: Path, model: str) -> str:
+    """The commit of a checkout, where it is all that there is to train.
+
+    Raises:
+        CheckoutError: the checkout has uncommitted changes.
+    """
+    git = Git(root)
+    changed = git.changed_files()
+    if changed:
+        named = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
+        raise CheckoutError(f"the checkout has uncommitted changes ({named}), and Assay trains only what is committed. Commit and push them, or name a commit: assay train {model} --revision main")
+    return git.rev_parse("HEAD")
+
+
+def _actor(root: Path) -> str:
+    try:
+        return Git(root).run("config", "user.email") or "command-line"
+    except GitError:
+        return "command-line"
+
+
+class _Progress:
+    """A line for every task that ends, on stderr, so that stdout is the result."""
+
+    def __init__(self, server: PrefectApi, run: str, status: Any) -> None:
+        self.server, self.run, self.status = server, run, status
+        self.told: set[str] = set()
+
+    def __call__(self, state: str) -> None:
+        at_work = []
+        for task in self.server.tasks(self.run):
+            if task["state_type"] not in ENDED:
+                at_work.append(task["name"])
+            elif task["id"] not in self.told:
+                self.told.add(task["id"])
+                mark = "✓" if task["state_type"] == "COMPLETED" else "✕"
+                self.status.console.print(f"  {mark} {task['name']}  ({task['total_run_time']:.1f} s)", markup=False, highlight=False)
+        self.status.update(", ".join(at_work[:2]) or state.lower())
