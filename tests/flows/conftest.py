@@ -54,11 +54,12 @@ class Running:
 
     def push(self, message: str, **files: Callable[[str], str]) -> str:
         """Edit files (named by keyword in :data:`EDITS`), commit and push to main; gives the commit."""
-        self.git("pull", "--quiet", "--rebase", "origin", "main")
+        self.git("pull", "--quiet", "--rebase", "--autostash", "origin", "main")
         for name, edit in files.items():
             path = self.clone / EDITS[name]
             path.write_text(edit(path.read_text()))
-        self.git("commit", "--quiet", "-am", message)
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "-m", message)
         self.said = self.git("push", "origin", "HEAD:main")
         return self.git("rev-parse", "HEAD")
 

@@ -15,9 +15,12 @@ import pandas as pd
 import pytest
 
 from tasks.cli import system as local
+from tasks.cli.waivers import add_waiver
 from tasks.records.predictions import PredictionLog
+from tasks.records.registry import Registry
 from tests.browser import document
 from tests.flows.conftest import ROOT, Running, as_json, set_value
+from tests.keys import key
 
 SNAPSHOT = Path(__file__).parent / "deployed.json"
 
@@ -154,6 +157,26 @@ def test_high_materiality_waits_for_a_second_person(running: Running, released: 
     assert (code := approve("jo", "jo"))[0] == 6 and "promoted already" in code[1]
 
 
+def test_a_gate_is_let_go_only_by_a_second_persons_waiver(running: Running, released: dict[str, Any], tmp_path: Path) -> None:
+    """The next version fails a floor; with a waiver that Jo signed it passes, and the verdict says so in red."""
+    path = key(tmp_path, "kim")
+    version = Registry(running.settings).next_version("care")
+    listed = f'kim@example.org namespaces="assay" {path.with_suffix(".pub").read_text()}'
+    commit = running.push("care: a floor that is too high", model=lambda text: text.replace("metric: roc_auc, limit: 0.62", "metric: roc_auc, limit: 0.9"), signers=lambda text: text + listed)
+    examined = running.assay("examine", "care", "--revision", commit, "--report", str(tmp_path / "verdict.md"), "--json")
+    assert (examined.returncode, json.loads(examined.stdout)["state"]) == (1, "Rejected")
+    assert "| auc-floor | ✕ fail |" in (tmp_path / "verdict.md").read_text()
+    running.git("pull", "--quiet", "--rebase", "origin", "main")
+    terms = {"gate": "auc-floor", "version": version, "reason": "the floor was mistyped", "who": "kim@example.org", "expires": "2099-12-31"}
+    add_waiver(running.clone, "care", terms, path)
+    running.git("add", ".")
+    commit = running.push("care: waive the floor")
+    state = running.finished("train/training", commit)
+    assert state["name"] in ("Promoted", "Awaiting signature"), state["message"]
+    verdict = next(p for p in (running.settings.reports / "care").glob("verdict-*.html") if "Waived: auc-floor" in p.read_text())
+    assert "kim@example.org until 2099-12-31: The floor was mistyped." in verdict.read_text()
+
+
 def test_a_rollback_by_hand_is_served_within_seconds(running: Running, released: dict[str, Any]) -> None:
     running.until(lambda: running.serves("care") == running.champion(), "the champion in the service")
     now = running.champion()
@@ -211,15 +234,9 @@ def test_a_port_is_free_again_at_once_after_its_connections_closed() -> None:
     assert local.free_port(port) == port
 
 
-def key(folder: Path, name: str) -> Path:
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(folder / name)], check=True)
-    return folder / name
-
-
 def replay(running: Running) -> pd.DataFrame:
     """Rows of ``care`` that were neither trained nor examined on, as the service takes them."""
     from tasks.records import dvc, workspace
-    from tasks.records.registry import Registry
     from tasks.spec.model import load_model
 
     champion = Registry(running.settings).champion("care")
