@@ -70,19 +70,22 @@ def newest_benchmark(rows: pd.DataFrame) -> str:
 
 
 def version_files(settings: Settings, model: str, version: Version) -> VersionFiles:
-    """Restore one version's model and evaluation from its commit and the DVC cache, compared with the digests in its ``dvc.lock``.
+    """Restore one version's model and evaluation from its commit, compared with the digests in its ``dvc.lock``.
+
+    What the DVC cache has lost is fetched, or made anew from the commit's code, parameters and data.
 
     The files stay for the next caller; of each model the champion and the versions used last are kept.
 
     Raises:
-        CorruptionError: the cache does not hold what was recorded.
+        CorruptionError: the cache holds other bytes than were recorded, or what was made anew differs.
     """
     folder = settings.home / "versions" / model / version.tag
     if not folder.exists():
         with workspace.worktree(settings, version.commit) as tree:
-            dvc.checkout(tree, f"train@{model}", f"evaluate@{model}")
-            draft = folder.with_name(f".{version.tag}-{tree.name}")
             place = Place(tree, model)
+            pointers = [str(p.relative_to(tree)) for p in sorted(place.collected.glob("*.dvc"))]
+            dvc.restore(tree, f"train@{model}", f"evaluate@{model}", pointers=pointers)
+            draft = folder.with_name(f".{version.tag}-{tree.name}")
             try:
                 shutil.copytree(place.model, draft / "model")
                 shutil.copytree(place.evaluation, draft / "evaluation")

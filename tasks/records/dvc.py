@@ -67,6 +67,37 @@ def checkout(worktree: Path, *targets: str) -> None:
         _verify(worktree, _pointer(worktree, worktree / target) if target.endswith(".dvc") else _outs(stages[target]))
 
 
+def restore(worktree: Path, *stages: str, pointers: Iterable[str] = ()) -> None:
+    """Lay out what stages made; where the cache has lost it, fetch it, or else make it anew from code, parameters and data.
+
+    What is made anew counts only where it comes out with the digests on record.
+
+    Args:
+        worktree: a clean checkout of the commit that recorded them.
+        pointers: ``.dvc`` files that the stages read; no stage can make them anew.
+
+    Raises:
+        CorruptionError: the cache holds other bytes than were recorded, or what was made anew differs.
+        StageError: a stage failed while it was made anew.
+    """
+    try:
+        checkout(worktree, *stages)
+    except StageError:  # not in the cache
+        if _dvc(worktree, "pull", *stages, timeout=3600)[0] == 0:
+            checkout(worktree, *stages)
+            return
+        if pointers := list(pointers):
+            checkout(worktree, *pointers)
+        recorded = {name: _stages(worktree)[name]["outs"] for name in stages}
+        reproduce(worktree, *stages)
+        other = [name for name in stages if _stages(worktree)[name]["outs"] != recorded[name]]
+        if other:
+            raise CorruptionError(
+                f"{', '.join(other)} was not in the DVC cache, and made anew it differs from what dvc.lock records. Fetch the recorded files with dvc pull, "
+                "or install the libraries that the version's requirements.lock names and try again."
+            ) from None
+
+
 def add(worktree: Path, path: Path) -> None:
     """Track one file.
 

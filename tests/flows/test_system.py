@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -16,8 +17,10 @@ import pytest
 
 from tasks.cli import system as local
 from tasks.cli.waivers import add_waiver
+from tasks.evaluation import version_files
 from tasks.records.predictions import PredictionLog
 from tasks.records.registry import Registry
+from tasks.spec.base import digest_file
 from tests.browser import document
 from tests.flows.conftest import ROOT, Running, as_json, set_value
 from tests.keys import key
@@ -188,6 +191,16 @@ def test_a_rollback_by_hand_is_served_within_seconds(running: Running, released:
     refused = running.assay("rollback", "care", "--because", "once more")
     assert refused.returncode == 1 and "no earlier champion to go back to" in refused.stdout
     assert running.assay("ledger", "--verify").returncode == 0
+
+
+def test_a_version_is_rebuilt_from_its_commit_when_all_its_files_are_lost(running: Running, released: dict[str, Any]) -> None:
+    """Code, parameters and the pinned source are enough: the model file comes out with the same digest."""
+    first = Registry(running.settings).versions("care")[0]
+    before = version_files(running.settings, "care", first).model / "model.skops"
+    digest = digest_file(before)
+    shutil.rmtree(running.settings.home / "versions/care")
+    shutil.rmtree(running.settings.cache)
+    assert digest_file(version_files(running.settings, "care", first).model / "model.skops") == digest
 
 
 def test_nothing_left_this_machine_but_the_fetch_of_pinned_data(running: Running, released: dict[str, Any]) -> None:

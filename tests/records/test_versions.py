@@ -65,6 +65,29 @@ def test_a_version_whose_files_were_damaged_is_not_restored(settings: Settings, 
     assert not (settings.home / "versions").exists()
 
 
+def test_a_version_whose_cache_was_lost_is_made_anew_from_its_commit(settings: Settings, commit: str) -> None:
+    shutil.rmtree(settings.cache)
+    assert (version_files(settings, "income", Version("v1.0.0", commit, "", None)).model / "file.txt").read_text() == "made by model"
+
+
+def test_what_comes_out_otherwise_than_recorded_is_no_rebuild(settings: Settings, dvc_developer: Path) -> None:
+    """A stage that depends on the moment cannot be made anew, and that is said."""
+    write = "import pathlib as p, time; d = p.Path('data/income/model'); d.mkdir(parents=True); (d / 'file.txt').write_text(str(time.time_ns()))"
+    (dvc_developer / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"train": {**stage("model"), "cmd": f'python -c "{write}"'}, "evaluate": stage("evaluation")}}))
+    (dvc_developer / "deployments/models/income").mkdir(parents=True)
+    (dvc_developer / "deployments/models/income/model.yaml").write_text("name: income\n")
+    git(dvc_developer, "add", ".")
+    git(dvc_developer, "commit", "--quiet", "-m", "stages")
+    git(dvc_developer, "push", "--quiet", "origin", "main")
+    with workspace.worktree(settings, "main") as tree:
+        dvc.reproduce(tree, "train@income", "evaluate@income")
+        commit = workspace.commit_run(settings, tree, "candidate", "assay/candidates/income/one")
+    shutil.rmtree(settings.cache)
+    with pytest.raises(CorruptionError, match="train@income was not in the DVC cache, and made anew it differs from what dvc.lock records. Fetch"):
+        version_files(settings, "income", Version("v1.0.0", commit, "", None))
+    assert not (settings.home / "versions").exists()
+
+
 def test_dvc_compares_the_revisions_that_assay_leaves(tmp_path: Path) -> None:
     """The care model on its real rows: two candidates, then DVC's own commands in a clone that has no cache."""
     source = tmp_path / "source"
