@@ -10,11 +10,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from tasks.records.pages import plots
-from tasks.spec.evidence import Entry, Verdict, WindowReport
+from tasks.spec.evidence import Decision, Entry, Verdict, WindowReport
 
 WORDS = {"pass": "✓ pass", "fail": "✕ fail", "insufficient_evidence": "? insufficient evidence"}
 CSS = {"pass": "pass", "fail": "fail", "insufficient_evidence": "open"}
 ACTIONS = {"nothing": "✓ Nothing to do.", "alert": "▲ Alert.", "retrain": "▲ Retrain.", "roll_back": "▲ Roll back."}
+
+
+def action(decision: Decision) -> str:
+    """What was decided, in words."""
+    return "▲ Retrain, once labels are there." if decision.waits_for else ACTIONS[decision.action]
 
 
 def number(value: Any) -> str:
@@ -25,7 +30,7 @@ def number(value: Any) -> str:
 
 
 _PAGES = Environment(loader=PackageLoader("tasks.records.pages"), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-_PAGES.globals.update(num=number, word=WORDS.__getitem__, css=CSS.__getitem__, bar=plots.interval_bar, actions=ACTIONS)
+_PAGES.globals.update(num=number, word=WORDS.__getitem__, css=CSS.__getitem__, bar=plots.interval_bar, action=action)
 
 
 def verdict_sentence(verdict: Verdict) -> str:
@@ -73,7 +78,7 @@ def window_markdown(report: WindowReport) -> str:
     lines = ["| Kind | Subject | Finding |", "|---|---|---|"]
     lines += [f"| {f.kind.replace('_', ' ')} | {_cell(f.subject)} | {_cell(f.sentence)} |" for f in alarms]
     table = "\n".join(lines) if alarms else "No alarm."
-    return f"**{ACTIONS[report.decision.action]}** {report.decision.reason}\n\n{report.rows:,} predictions of {report.version}, {report.labelled:,} labelled.\n\n{table}"
+    return f"**{action(report.decision)}** {report.decision.reason}\n\n{report.rows:,} predictions of {report.version}, {report.labelled:,} labelled.\n\n{table}"
 
 
 def account_page(entries: Sequence[Entry], reports: Sequence[WindowReport], title: str, acts: Sequence[dict[str, Any]]) -> str:
