@@ -11,7 +11,7 @@ export DVC_NO_ANALYTICS := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint up down lock
+.PHONY: help setup demo test lint simulate up down lock
 
 help:  ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -35,6 +35,9 @@ lint: setup  ## Lint, types and floors alone
 	@$(RUN)/ruff check .
 	@$(RUN)/mypy
 	@$(RUN)/lint-imports --no-cache
+
+simulate: setup  ## Measure the error rates of all statistics and write docs/evidence.md, in some minutes
+	@$(RUN)/python -m tests.statistics
 
 up: setup  ## Keep the local system running: Prefect with its UI, a worker, the prediction service
 	@$(RUN)/assay up

@@ -9,7 +9,7 @@ from scipy.special import expit
 from scipy.stats import norm, rankdata
 from sklearn.linear_model import LogisticRegression
 
-REPLICATES = 1000
+REPLICATES = 500
 CHUNK = 50
 """Replicates held in memory at a time."""
 TINY = 1e-6
