@@ -11,7 +11,7 @@ export DVC_NO_ANALYTICS := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench up down lock
+.PHONY: help setup demo test lint bench simulate up down lock
 
 help:  ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -38,6 +38,9 @@ lint: setup  ## Lint, types and floors alone
 
 bench: setup  ## Measure ours and the peers in one run, as ratios
 	@for script in tests/benchmarks/*.py; do echo "== $$script"; $(RUN)/python -m "tests.benchmarks.$$(basename "$$script" .py)" || exit 1; done
+
+simulate: setup  ## Measure the error rates of all statistics and write docs/evidence.md, in some minutes
+	@$(RUN)/python -m tests.statistics
 
 up: setup  ## Keep the local system running: Prefect with its UI, a worker, the prediction service
 	@$(RUN)/assay up

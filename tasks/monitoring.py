@@ -18,7 +18,7 @@ from tasks.records import ledger
 from tasks.records.git import Git
 from tasks.records.predictions import PredictionLog, Window
 from tasks.records.registry import Registry
-from tasks.science.decisions import compare_versions, decide
+from tasks.science.decisions import asks_for_retraining, compare_versions, decide
 from tasks.science.monitoring import examine_window
 from tasks.science.tables import LABEL, SCORE
 from tasks.serving.release import load_release
@@ -77,11 +77,17 @@ def look_at_window(model: str, number: int, version: str, first_seq: int, last_s
     config = files.config
     with open_log() as log:
         rows = log.frame(model, first_seq, last_seq)
-        history = [r for r in log.reports(model) if r.window != number and r.version == version]
+        reports = [r for r in log.reports(model) if r.version == version]
+        history = [r for r in reports if r.window != number]
+        before = next((r for r in reports if r.window == number), None)
         findings = examine_window(config, files.reference(), rows, files.evaluation["importance"], config.seed)
         alternatives = _alternatives(registry, files, rows, findings, model)
         since = max(_collected_until(registry, model), _trouble_began(history, first_seq) - 1)
         labelled = log.count_labelled(model, since)
+        decision, created = decide(config, findings, history, alternatives, labelled), datetime.now(UTC).isoformat(timespec="seconds")
+        if before is not None and asks_for_retraining(before) and decision.action != "roll_back":
+            # What was asked for stands, with its time: else a second look would forget that the retraining was started.
+            decision, created = before.decision, before.created
         report = WindowReport(
             model=model,
             version=version,
@@ -92,10 +98,10 @@ def look_at_window(model: str, number: int, version: str, first_seq: int, last_s
             last_seq=last_seq,
             rows=len(rows),
             labelled=int(rows[LABEL].notna().sum()),
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            created=created,
             findings=tuple(findings),
             alternatives=tuple(alternatives),
-            decision=decide(config, findings, history, alternatives, labelled),
+            decision=decision,
         )
         log.save_report(report)
     return report
@@ -175,6 +181,8 @@ def record(report: WindowReport, request: MonitoringRequest) -> None:
 def act(report: WindowReport) -> str | None:
     """Start the retraining or the rollback that was decided; a rollback once in a tenure.
 
+    A retraining that waits for labels is not started: the window that is judged once they are there starts it.
+
     Returns:
         The id of the flow run that was started, if any.
     """
@@ -183,7 +191,7 @@ def act(report: WindowReport) -> str | None:
     if champion is None or champion.tag != report.version:
         return None  # the version that misbehaved does not serve any more
     asked = {"model": report.model, "reason": "monitor", "actor": "monitoring"}
-    if report.decision.action == "retrain":
+    if asks_for_retraining(report):
         name, parameters = "train/training", asked | {"reason": "retrain", "collect": True, "revision": Settings().branch}
         key = f"retrain-{report.model}-{report.version}-{report.window}"
     elif report.decision.action == "roll_back":

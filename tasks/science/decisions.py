@@ -12,6 +12,7 @@ from tasks.spec.model import ModelConfig
 
 PERFORMANCE = ("realized_performance", "estimated_performance")
 BEHAVIOUR = ("prediction_drift", "selection_rate")
+"""Scores that moved may be the right answer to other people: each of these alone is told, both together are acted on."""
 UNIMPORTANT = 0.01
 TOLD = 4
 
@@ -31,37 +32,48 @@ def decide(
         history: other reports on the same version.
         alternatives: earlier versions scored on this window.
         labelled_rows: labelled rows, since the trouble began, that no data version holds yet.
+
+    Returns:
+        The decision; a retraining that must wait for labels is decided at once and says how many rows it waits for.
     """
     alarms = [f for f in findings if f.alarm]
-    serious = [f for f in alarms if f.kind in PERFORMANCE + BEHAVIOUR]
+    kinds = {f.kind for f in alarms}
+    at_stake = bool(kinds & set(PERFORMANCE))
     reason = _reason(alarms)
     better = sorted((a for a in alternatives if a.better), key=lambda a: a.difference_high)
-    if serious and better:
+    if at_stake and better:
         a = better[0]
         text = f"{a.version} would do better on these {a.rows:,} rows ({a.metric} {a.earlier:.3f} against {a.current:.3f}, {a.basis}); {reason}"
-        return Decision(action="roll_back", reason=text, policy="roll back where an earlier version does better on the same window", target=a.version)
-    if serious:
-        return _retrain_or_wait(config, history, labelled_rows, reason)
+        return Decision(action="roll_back", reason=text, policy="roll back where performance is at stake and an earlier version does better on the same labelled rows", target=a.version)
+    if at_stake or kinds >= set(BEHAVIOUR):
+        return _retrain(config, history, labelled_rows, reason)
+    if kinds & set(BEHAVIOUR):
+        return Decision(action="alert", reason=reason, policy="alert on scores or selection that moved without the other")
     drift = [f for f in alarms if (f.importance or 0.0) >= UNIMPORTANT]
     if drift:
         return Decision(action="alert", reason=reason, policy="alert on drift of a feature that matters")
     if alarms:
         text = f"only columns that carry under {UNIMPORTANT:.0%} of the attribution moved; {reason}"
         return Decision(action="nothing", reason=text, policy="drift that does not touch the predictions is quiet")
-    return Decision(action="nothing", reason="no alarm", policy="nothing to do")
+    silent = findings and all(f.value is None for f in findings)
+    return Decision(action="nothing", reason=findings[0].sentence if silent else "no alarm", policy="nothing to do")
 
 
-def _retrain_or_wait(config: ModelConfig, history: Sequence[WindowReport], labelled: int, reason: str) -> Decision:
+def asks_for_retraining(report: WindowReport) -> bool:
+    """Whether the report's decision starts a retraining now, and not only once labels are there."""
+    return report.decision.action == "retrain" and report.decision.waits_for == 0
+
+
+def _retrain(config: ModelConfig, history: Sequence[WindowReport], labelled: int, reason: str) -> Decision:
     limits = config.monitoring
-    asked = max((r.created for r in history if r.decision.action == "retrain"), default=None)
+    asked = max((r.created for r in history if asks_for_retraining(r)), default=None)
     # Windows of predictions made since: a window judged again when its labels come is the same trouble, not a new one.
     if asked is not None and sum(r.first > asked for r in history) < limits.cooldown_windows:
         return Decision(action="alert", reason=f"a retraining was asked for already; {reason}", policy="one retraining per cause and cool-down")
-    if labelled < limits.retrain_rows:
-        text = f"retraining is due and waits for {limits.retrain_rows - labelled:,} more labelled rows; {reason}"
-        return Decision(action="alert", reason=text, policy="retraining needs enough labelled rows")
-    text = f"{labelled:,} labelled rows are there to learn from; {reason}"
-    return Decision(action="retrain", reason=text, policy="retrain where performance or behaviour has moved")
+    missing = max(limits.retrain_rows - labelled, 0)
+    text = f"it starts as soon as {missing:,} more labelled rows are there; {reason}" if missing else f"{labelled:,} labelled rows are there to learn from; {reason}"
+    policy = "retrain where performance or behaviour has moved, once enough labelled rows are there"
+    return Decision(action="retrain", reason=text, policy=policy, waits_for=missing)
 
 
 def _reason(alarms: Sequence[Finding]) -> str:

@@ -49,6 +49,9 @@ def _forbidden(rule: ForbiddenDriver, examination: Examination, confidence: floa
 def _direction(rule: Direction, examination: Examination, confidence: float) -> Measurement:
     """Share of sampled rows whose score moves the wrong way when the column alone is raised; Clopper-Pearson bounds."""
     label = f"the score {rule.sign} with {rule.column}: {rule.because}"
+    if rule.column not in examination.features:  # nothing would move, and nothing would be shown by that
+        text = f"the model does not use {rule.column}, so the rule has nothing to check ({label})"
+        return Measurement(label=text, value=None, limit=rule.tolerance, rows=0, state="insufficient_evidence")
     values = pd.to_numeric(examination.rows[rule.column], errors="coerce")
     sample = examination.rows[values.notna()].sample(min(SAMPLE, int(values.notna().sum())), random_state=examination.seed)
     if len(sample) < 30:

@@ -38,9 +38,11 @@ def group_rates(measure: str, label: np.ndarray, decision: np.ndarray, groups: p
 
 
 def disparity(rates: list[GroupRate], statistic: str) -> float:
-    """Largest minus smallest rate, or smallest over largest (demographic parity, equal opportunity)."""
-    values = np.array([r.rate for r in rates])
-    return float(_spread(values[None, :], statistic)[0])
+    """Largest minus smallest rate, or smallest over largest (demographic parity, equal opportunity).
+
+    NaN where a group has no rows, and for the ratio where nobody is selected in any group.
+    """
+    return float(_spread(np.array([[r.rate for r in rates]]), statistic)[0])
 
 
 def disparity_interval(rates: list[GroupRate], statistic: str, confidence: float, seed: int) -> tuple[float, float]:
@@ -49,13 +51,14 @@ def disparity_interval(rates: list[GroupRate], statistic: str, confidence: float
     Parametric bootstrap of the group counts: given the group sizes, the counts are independent binomials, so drawing
     them anew is the row bootstrap within groups, at the cost of a few numbers. The extreme of several noisy groups is
     biased away from parity, and so is its bootstrap; the percentile bounds therefore err to the strict side (Efron &
-    Tibshirani 1993, chapter 13). Rates are drawn from the Jeffreys posterior mean so that a rate of 0 or 1 still varies.
+    Tibshirani 1993, chapter 13), as simulated in docs/evidence.md. A draw in which nobody is selected counts as a ratio
+    of 0. Rates are drawn from the Jeffreys posterior mean so that a rate of 0 or 1 still varies.
     """
     rng = np.random.default_rng(seed)
     sizes = np.array([r.rows for r in rates])
     centre = np.array([(r.selected + 0.5) / (r.rows + 1) for r in rates])
     draws = rng.binomial(sizes, centre, size=(REPLICATES, len(rates))) / sizes
-    low, high = np.quantile(_spread(draws, statistic), [1 - confidence, confidence])
+    low, high = np.quantile(np.nan_to_num(_spread(draws, statistic), nan=0.0), [1 - confidence, confidence])
     return float(low), float(high)
 
 
@@ -63,4 +66,4 @@ def _spread(rates: np.ndarray, statistic: str) -> np.ndarray:
     high, low = rates.max(axis=1), rates.min(axis=1)
     if statistic == "difference":
         return np.asarray(high - low)
-    return np.asarray(np.divide(low, high, out=np.ones_like(low), where=high > 0))
+    return np.asarray(np.divide(low, high, out=np.full_like(low, np.nan), where=high > 0))

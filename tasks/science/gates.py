@@ -12,6 +12,7 @@ from tasks.science.examination import Examination
 from tasks.science.expert_rules import check_rule
 from tasks.science.fairness import disparity, disparity_interval, group_rates
 from tasks.science.metrics import METRICS
+from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import GateResult, Measurement, State
 from tasks.spec.gates import ComparisonGate, DataGate, FairnessGate, FloorGate, GateConfig, RulesGate
 
@@ -136,6 +137,9 @@ def fairness(config: FairnessGate, examination: Examination) -> GateResult:
     """Disparity between the groups of one protected attribute, on all rows."""
     if not _scores(examination.score):
         return _result(config, "fail", NO_SCORES)
+    if config.attribute not in examination.groups:
+        known = ", ".join(map(str, examination.groups.columns)) or "none"
+        raise ConfigError(f"gate {config.name} names the protected attribute {config.attribute!r}, which has no groups; allowed: {known}.")
     decision = examination.score >= examination.decision_threshold
     rates = group_rates(config.measure, examination.label, decision, examination.groups[config.attribute])
     shown = tuple(Measurement(label=f"{config.measure} of {r.group}", value=r.rate if r.rows else None, rows=r.rows, state="pass" if r.rows >= MINIMUM else "insufficient_evidence") for r in rates)
@@ -147,6 +151,8 @@ def fairness(config: FairnessGate, examination: Examination) -> GateResult:
         reason = f"too few {what} to judge {', '.join(small)}; at least {MINIMUM} each are needed, or put groups together in the config"
         return _result(config, "insufficient_evidence", reason, shown)
     value = disparity(rates, config.statistic)
+    if not np.isfinite(value):
+        return _result(config, "insufficient_evidence", f"nobody is selected in any group of {config.attribute}, so there is no ratio", shown)
     low, high = disparity_interval(rates, config.statistic, config.confidence, examination.seed)
     better = config.statistic == "ratio"
     state = _judge(value, low if better else high, config.limit, better)
@@ -166,10 +172,10 @@ def rules(config: RulesGate, examination: Examination) -> GateResult:
     broken = [m for m in measured if m.state == "fail"]
     unclear = [m for m in measured if m.state == "insufficient_evidence"]
     if broken:
-        told = "; ".join(m.label + (f" (it is {m.value:.3f})" if m.value is not None else "") for m in broken)
+        told = "; ".join(m.label.rstrip(".") + (f" (it is {m.value:.3f})" if m.value is not None else "") for m in broken)
         return _result(config, "fail", f"{len(broken)} of {len(measured)} rules are broken: {told}", measured, RULES_METHOD)
     if unclear:
-        return _result(config, "insufficient_evidence", "too close to tell: " + "; ".join(m.label for m in unclear), measured, RULES_METHOD)
+        return _result(config, "insufficient_evidence", "cannot be told: " + "; ".join(m.label for m in unclear), measured, RULES_METHOD)
     return _result(config, "pass", f"all {len(measured)} rules hold", measured, RULES_METHOD)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from tasks.spec.errors import ConfigError
 from tasks.spec.model import ModelConfig, Protected
 
 
@@ -16,7 +17,13 @@ def protected_groups(config: ModelConfig, rows: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         (n, attributes) strings on the index of ``rows``; missing where a row falls into no declared group.
+
+    Raises:
+        ConfigError: the rows lack the column of a protected attribute.
     """
+    absent = [f"{name} (column {spec.column})" for name, spec in config.protected.items() if spec.column not in rows]
+    if absent:
+        raise ConfigError(f"the rows do not hold what protected names: {', '.join(absent)}; columns there: {', '.join(map(str, rows.columns))}.")
     return pd.DataFrame({name: _group(spec, rows[spec.column]) for name, spec in config.protected.items()}, index=rows.index)
 
 

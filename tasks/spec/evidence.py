@@ -108,6 +108,8 @@ class Decision(Spec):
     """The line of the policy that decided."""
     target: str | None = None
     """For roll_back: the version to go to."""
+    waits_for: int = 0
+    """For retrain: labelled rows still missing; nothing is started while there are any."""
 
 
 class WindowReport(Spec):

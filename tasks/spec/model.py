@@ -153,6 +153,7 @@ class Monitoring(Spec):
     minimum_rows: int = Field(200, ge=20)
     every_seconds: int = Field(300, ge=30)
     alpha: float = Field(0.01, gt=0, lt=0.5)
+    """How often a window in which nothing changed may raise any alarm at all; shared among everything that is tested."""
     drift_distance: float = Field(0.1, gt=0, lt=1)
     """Jensen-Shannon distance (base 2) below which a significant shift is not called drift."""
     selection_change: float = Field(0.5, gt=0)

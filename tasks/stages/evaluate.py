@@ -37,19 +37,22 @@ def evaluate(place: Place, config: ModelConfig) -> None:
     holdout.to_parquet(place.evaluation / "holdout_scored.parquet", index=False)
     explained.to_parquet(place.evaluation / "attributions.parquet")
     document = {"metrics": metrics, "curves": curves, "importance": importance(explained)}
-    (place.evaluation / "evaluation.json").write_text(json.dumps(document, indent=1))
-    place.metrics.write_text(json.dumps(metrics, indent=2, sort_keys=True) + "\n")
+    (place.evaluation / "evaluation.json").write_text(json.dumps(document, indent=1, allow_nan=False))
+    place.metrics.write_text(json.dumps(metrics, indent=2, sort_keys=True, allow_nan=False) + "\n")
     pd.DataFrame(curves["roc"], columns=["false_positive_rate", "true_positive_rate"]).to_csv(place.plots / "roc.csv", index=False)
     pd.DataFrame(curves["calibration"], columns=["mean_score", "observed_rate", "rows"]).to_csv(place.plots / "calibration.csv", index=False)
 
 
-def _metrics(part: pd.DataFrame, config: ModelConfig) -> dict[str, float]:
+def _metrics(part: pd.DataFrame, config: ModelConfig) -> dict[str, float | None]:
+    """Row count and metrics; None, null in JSON, for a metric that the rows do not give, as AUC of one class."""
     label, score = part[LABEL].to_numpy(bool), part[SCORE].to_numpy()
     values = {name: float(m.compute(label, score, config.decision_threshold)) for name, m in METRICS.items()}
-    return {"rows": len(part), **{name: round(value, 12) for name, value in values.items()}}
+    return {"rows": len(part), **{name: round(value, 12) if np.isfinite(value) else None for name, value in values.items()}}
 
 
 def _roc(rows: pd.DataFrame) -> list[list[float]]:
+    if rows[LABEL].nunique() < 2:
+        return []  # one class has no curve
     false, true, _ = roc_curve(rows[LABEL], rows[SCORE])
     picked = np.unique(np.linspace(0, len(false) - 1, CURVE_POINTS).round().astype(int))
     return [[round(float(false[i]), 6), round(float(true[i]), 6)] for i in picked]

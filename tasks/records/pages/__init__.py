@@ -11,12 +11,17 @@ from rich.markup import escape
 from rich.table import Table
 
 from tasks.records.pages import plots
-from tasks.spec.evidence import NOT_TRAINED, Entry, GateResult, Verdict, WindowReport
+from tasks.spec.evidence import NOT_TRAINED, Decision, Entry, GateResult, Verdict, WindowReport
 from tasks.spec.waivers import Waiver
 
 WORDS = {"pass": "✓ pass", "fail": "✕ fail", "insufficient_evidence": "? insufficient evidence"}
 CSS = {"pass": "pass", "fail": "fail", "insufficient_evidence": "open"}
 ACTIONS = {"nothing": "✓ Nothing to do.", "alert": "▲ Alert.", "retrain": "▲ Retrain.", "roll_back": "▲ Roll back."}
+
+
+def action(decision: Decision) -> str:
+    """What was decided, in words."""
+    return "▲ Retrain, once labels are there." if decision.waits_for else ACTIONS[decision.action]
 
 
 def number(value: Any) -> str:
@@ -42,7 +47,7 @@ def sentence(text: str) -> str:
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
 
 
-_PAGES.globals.update(num=number, word=WORDS.__getitem__, css=CSS.__getitem__, bar=plots.interval_bar, actions=ACTIONS, when=when, told=sentence)
+_PAGES.globals.update(num=number, word=WORDS.__getitem__, css=CSS.__getitem__, bar=plots.interval_bar, action=action, when=when, told=sentence)
 
 
 def verdict_sentence(verdict: Verdict) -> str:
@@ -109,7 +114,7 @@ def window_markdown(report: WindowReport, history: Sequence[WindowReport]) -> st
     lines = ["| Kind | Subject | Finding |", "|---|---|---|"]
     lines += [f"| {f.kind.replace('_', ' ')} | {_cell(f.subject)} | {_cell(f.sentence)} |" for f in alarms]
     table = "\n".join(lines) if alarms else "No alarm."
-    return f"**{ACTIONS[report.decision.action]}** {sentence(report.decision.reason)}\n\n{report.rows:,} predictions of {report.version}, {report.labelled:,} labelled.\n\n{table}\n\n{plots.picture(plots.timeline([*history, report]))}"
+    return f"**{action(report.decision)}** {sentence(report.decision.reason)}\n\n{report.rows:,} predictions of {report.version}, {report.labelled:,} labelled.\n\n{table}\n\n{plots.picture(plots.timeline([*history, report]))}"
 
 
 def account_page(entries: Sequence[Entry], reports: Sequence[WindowReport], title: str, acts: Sequence[dict[str, Any]]) -> str:
