@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import threading
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,15 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks.records import dvc, workspace
+from tasks.records.predictions import PredictionLog
 from tasks.records.registry import Registry, Version
 from tasks.science.examination import Examination
+from tasks.science.explanations import attributions
 from tasks.science.slices import protected_groups
-from tasks.science.tables import BENCHMARK, LABEL, SCORE
+from tasks.science.tables import BENCHMARK, ENTITY, LABEL, SCORE
 from tasks.serving.release import load_release
 from tasks.spec.base import load_yaml
+from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import GateResult
 from tasks.spec.gates import ExpertRules
 from tasks.spec.model import ModelConfig, model_folder
@@ -28,6 +33,8 @@ from tasks.stages.common import Place
 from tasks.training import Candidate
 
 CHAMPION = "_champion_score"
+EXPLAINED_ROWS = 1000
+_READING = threading.Lock()
 KEPT_VERSIONS = 5
 """How many versions of a model keep their files at hand beside the champion."""
 
@@ -118,37 +125,68 @@ def lay_out_evidence(candidate: Candidate) -> tuple[Path, str | None]:
 
     Returns:
         The file, and the champion's version (None before the first).
+
+    Raises:
+        ConfigError: the champion cannot answer these rows.
     """
     settings = Settings()
     rows = pd.read_parquet(candidate.place.evaluation / "holdout_scored.parquet")
     champion = Registry(settings).champion(candidate.model)
     if champion is not None:
-        files = version_files(settings, candidate.model, champion)
-        rows[CHAMPION] = load_release(files.model).score(rows)
+        release = load_release(version_files(settings, candidate.model, champion).model)
+        if not release.fits(rows):
+            raise ConfigError(f"{candidate.model} {champion.tag} asks for columns that these data do not have, so nothing can be compared with it. Keep its columns until it is replaced.")
+        rows[CHAMPION] = release.score(rows)
     path = settings.home / "evidence" / candidate.model / f"{candidate.commit}.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
     rows.to_parquet(path, index=False)
     return path, champion.tag if champion else None
 
 
-def examination(candidate: Candidate, evidence: Path, data: GateResult) -> Examination:
-    """Everything the gates look at, read from files."""
+@lru_cache(maxsize=1)
+def _evidence(candidate: Candidate, evidence: Path) -> dict[str, Any]:
+    """What all gates of one examination share, read once."""
     place = candidate.place
     config = place.config()
-    rows = pd.read_parquet(evidence)
+    rows, train = pd.read_parquet(evidence), pd.read_parquet(place.prepared / "train.parquet")
+    inputs, features = [c.name for c in config.inputs], list(config.features)
+    release = load_release(place.model)
+    background = train[features].sample(min(EXPLAINED_ROWS, len(train)), random_state=config.seed)
     rules = model_folder(candidate.worktree, candidate.model) / "rules.yaml"
-    return Examination(
-        rows=rows[[c.name for c in config.inputs]],
-        label=rows[LABEL].to_numpy(bool),
-        score=rows[SCORE].to_numpy(float),
-        champion_score=rows[CHAMPION].to_numpy(float) if CHAMPION in rows else None,
-        benchmark=rows[BENCHMARK].to_numpy(str),
-        groups=protected_groups(config, rows),
-        attributions=pd.read_parquet(place.evaluation / "attributions.parquet"),
-        predict=load_release(place.model).score,
-        features=config.features,
-        decision_threshold=config.decision_threshold,
-        seed=config.seed,
-        rules=load_yaml(rules, ExpertRules) if rules.exists() else None,
-        data_check=data,
-    )
+    return {
+        "rows": rows[inputs],
+        "label": rows[LABEL].to_numpy(bool),
+        "score": rows[SCORE].to_numpy(float),
+        "champion_score": rows[CHAMPION].to_numpy(float) if CHAMPION in rows else None,
+        "benchmark": rows[BENCHMARK].to_numpy(str),
+        "groups": protected_groups(config, rows),
+        "attributions": pd.read_parquet(place.evaluation / "attributions.parquet"),
+        "predict": release.score,
+        "features": config.features,
+        "decision_threshold": config.decision_threshold,
+        "seed": config.seed,
+        "rules": load_yaml(rules, ExpertRules) if rules.exists() else None,
+        "config": config,
+        "train": train[inputs],
+        "train_label": train[LABEL].to_numpy(bool),
+        "entity": rows[ENTITY].to_numpy(object) if ENTITY in rows else None,
+        "train_entity": train[ENTITY].to_numpy(object) if ENTITY in train else None,
+        "served": _served(candidate.model, config),
+        "explain": lambda part, seed: attributions(release.pipeline, part[features], background, seed),
+    }
+
+
+def _served(model: str, config: ModelConfig) -> pd.DataFrame | None:
+    """The newest logged rows as the model's inputs; None where too few were ever served to say anything."""
+    log = PredictionLog(Settings().log_database)
+    try:
+        rows = log.newest(model, config.monitoring.window_rows)
+    finally:
+        log.close()
+    return rows.reindex(columns=[c.name for c in config.inputs]) if len(rows) >= config.monitoring.minimum_rows else None
+
+
+def examination(candidate: Candidate, evidence: Path, data: GateResult) -> Examination:
+    """Everything the gates look at."""
+    with _READING:  # gates run side by side, and one of them reads for all
+        return Examination(**_evidence(candidate, evidence), data_check=data)

@@ -229,6 +229,13 @@ class PredictionLog:
         """
         return self._frame(model, first_seq, last_seq, labelled=False)
 
+    def newest(self, model: str, count: int) -> pd.DataFrame:
+        """The newest predictions, oldest first; as :meth:`frame`."""
+        first = sa.select(PREDICTIONS.c.seq).where(PREDICTIONS.c.model == model).order_by(PREDICTIONS.c.seq.desc()).limit(count).subquery()
+        with self.database.engine.connect() as connection:
+            begin = connection.execute(sa.select(sa.func.min(first.c.seq))).scalar()
+        return self.frame(model, begin or 0, 2**62)
+
     def labelled(self, model: str, after_seq: int) -> pd.DataFrame:
         """Predictions after a position whose outcome is known; as :meth:`frame`."""
         return self._frame(model, after_seq + 1, 2**62, labelled=True)

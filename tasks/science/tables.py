@@ -10,7 +10,7 @@ import pandas as pd
 from tasks.spec.errors import ConfigError
 from tasks.spec.model import Column, ModelConfig
 
-LABEL, BENCHMARK, ROW, SCORE = "_label", "_benchmark", "_row", "_score"
+LABEL, BENCHMARK, ROW, SCORE, ENTITY = "_label", "_benchmark", "_row", "_score", "_entity"
 
 
 def typed(config: ModelConfig, raw: pd.DataFrame) -> pd.DataFrame:
@@ -59,7 +59,8 @@ def split_base(config: ModelConfig, table: pd.DataFrame) -> dict[str, pd.DataFra
     rows are added, and rows of one entity share a side.
 
     Returns:
-        ``train``, ``holdout``, ``replay``: frames with the input columns, ``_label``, ``_benchmark``, ``_row`` and the period.
+        ``train``, ``holdout``, ``replay``: frames with the input columns, ``_label``, ``_benchmark``, ``_row``, the
+        period, and ``_entity`` where the data have entities.
     """
     data = config.data
     table = table.assign(**{ROW: np.arange(len(table))})
@@ -69,6 +70,9 @@ def split_base(config: ModelConfig, table: pd.DataFrame) -> dict[str, pd.DataFra
     inside = evaluate(table, data.base, "data.base") if data.base else pd.Series(True, index=table.index)
     place = _place(table[data.entity] if data.entity else table[ROW], config.seed)
     keep = [c.name for c in config.inputs] + [LABEL, ROW] + ([data.period] if data.period else [])
+    if data.entity:
+        table[ENTITY] = table[data.entity].astype("str")
+        keep.append(ENTITY)
     cut = data.split
     sides = {
         "train": inside & (place < cut.train),

@@ -123,10 +123,10 @@ def test_a_refusal_by_a_hook_is_quoted(settings: Settings, name: str) -> None:
         other_entry(str(settings.home), settings.origin)
 
 
-@pytest.mark.parametrize(("script", "error"), [("kill -9 $PPID", UnreachableError), (f"kill -INT {os.getpid()}; sleep 20", KeyboardInterrupt)])
+@pytest.mark.parametrize(("script", "error"), [("kill -9 $PPID", UnreachableError), ("kill -INT {us}; sleep 20", KeyboardInterrupt)])
 def test_a_push_that_breaks_off_leaves_no_tag_that_the_origin_has_not(settings: Settings, script: str, error: type[BaseException]) -> None:
     commit = candidate(settings, "one")
-    hook(Path(settings.origin), "pre-receive", script)
+    hook(Path(settings.origin), "pre-receive", script.format(us=os.getpid()))
     with pytest.raises(error):
         promote(settings, commit, None)
     assert tags(settings.clone) == tags(Path(settings.origin)) == []
