@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
+import tempfile
 import threading
 from dataclasses import dataclass
 from functools import lru_cache
@@ -28,12 +31,14 @@ from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import GateResult
 from tasks.spec.gates import ExpertRules
 from tasks.spec.model import ModelConfig, model_folder
+from tasks.spec.requests import ROOT
 from tasks.spec.settings import Settings
 from tasks.stages.common import Place
 from tasks.training import Candidate
 
 CHAMPION = "_champion_score"
 EXPLAINED_ROWS = 1000
+READY_SECONDS = 300
 _READING = threading.Lock()
 KEPT_VERSIONS = 5
 """How many versions of a model keep their files at hand beside the champion."""
@@ -172,8 +177,24 @@ def _evidence(candidate: Candidate, evidence: Path) -> dict[str, Any]:
         "entity": rows[ENTITY].to_numpy(object) if ENTITY in rows else None,
         "train_entity": train[ENTITY].to_numpy(object) if ENTITY in train else None,
         "served": _served(candidate.model, config),
+        "readiness": _readiness(candidate),
         "explain": lambda part, seed: attributions(release.pipeline, part[features], background, seed),
     }
+
+
+def _readiness(candidate: Candidate) -> dict[str, Any] | None:
+    """What a fresh process without network finds when it loads and asks the candidate; only where a gate wants to know."""
+    if not any(g.kind == "readiness" for g in candidate.place.config().gates):
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "readiness.json"
+        command = [sys.executable, "-m", "tasks.serving.readiness", "--model", str(candidate.place.model), "--out", str(out)]
+        try:
+            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=READY_SECONDS)
+        except subprocess.TimeoutExpired:
+            return {"error": f"it was not loaded and did not answer within {READY_SECONDS} s"}
+        found: dict[str, Any] = json.loads(out.read_text()) if out.exists() else {"error": (done.stderr.strip().splitlines() or ["the process ended without an answer"])[-1]}
+    return found
 
 
 def _served(model: str, config: ModelConfig) -> pd.DataFrame | None:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import numpy as np
 import pandas as pd
 
 from tasks.cli.prefect_api import PrefectApi
@@ -19,7 +18,7 @@ from tasks.cli.system import System
 from tasks.records import dvc, ledger, workspace
 from tasks.records.predictions import PredictionLog
 from tasks.records.registry import Registry
-from tasks.science.tables import LABEL
+from tasks.science.tables import LABEL, as_requests
 from tasks.spec.evidence import WindowReport
 from tasks.spec.model import ModelConfig, load_model
 from tasks.spec.settings import Settings
@@ -150,13 +149,11 @@ class Story:
 
     def send(self, rows: pd.DataFrame) -> float:
         """Ask the service about rows; remember their labels for later. Gives the share selected."""
-        inputs = [c.name for c in self.config.inputs]
-        integers = {c.name for c in self.config.inputs if c.type == "integer"}
         selected = 0
         with httpx.Client(base_url=self.system.service_url, timeout=30) as client:
             for start in range(0, len(rows), BATCH):
                 part = rows.iloc[start : start + BATCH]
-                answer = client.post(f"/models/{self.model}/predict", json={"rows": as_json(part[inputs], integers)})
+                answer = client.post(f"/models/{self.model}/predict", json={"rows": as_requests(self.config, part)})
                 expect(answer.status_code == 200, f"the service answered {answer.status_code}: {answer.text[:300]}")
                 predictions = answer.json()["predictions"]
                 selected += sum(bool(p["decision"]) for p in predictions)
@@ -180,8 +177,7 @@ class Load:
     """A client that asks one row after the other, and counts what went wrong and who answered."""
 
     def __init__(self, story: Story, rows: pd.DataFrame) -> None:
-        inputs = story.config.inputs
-        self._bodies = as_json(rows[[c.name for c in inputs]], {c.name for c in inputs if c.type == "integer"})
+        self._bodies = as_requests(story.config, rows)
         self._url = f"{story.system.service_url}/models/{story.model}/predict"
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -209,14 +205,3 @@ class Load:
                 except httpx.HTTPError as error:
                     self.failed.append(str(error))
                 self._stop.wait(0.05)
-
-
-def as_json(rows: pd.DataFrame, integers: set[str]) -> list[dict[str, Any]]:
-    """Rows as a client would send them: whole numbers as integers, what is missing as null."""
-
-    def value(name: str, cell: Any) -> Any:
-        if cell is None or (isinstance(cell, float) and np.isnan(cell)):
-            return None
-        return int(cell) if name in integers else cell
-
-    return [{name: value(name, cell) for name, cell in row.items()} for row in rows.to_dict("records")]

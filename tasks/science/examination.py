@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,7 +25,7 @@ class Examination:
     The rest is None where a caller has no use for it, and a gate that needs it then fails: ``config`` of the model;
     ``train`` (k, inputs) raw training rows with ``train_label`` (k,) bool; ``entity`` (n,) and ``train_entity`` (k,) say
     whose row it is, where the model's data have entities; ``served`` (w, inputs) the newest logged rows; ``explain``
-    attributes raw rows under a seed, (r, features).
+    attributes raw rows under a seed, (r, features); ``readiness`` is what ``tasks.serving.readiness`` measured.
     """
 
     rows: pd.DataFrame
@@ -47,3 +48,4 @@ class Examination:
     train_entity: np.ndarray | None = None
     served: pd.DataFrame | None = None
     explain: Callable[[pd.DataFrame, int], pd.DataFrame] | None = None
+    readiness: dict[str, Any] | None = None

@@ -11,6 +11,7 @@ from tasks.science.comparison import Interval, metric_interval, paired_differenc
 from tasks.science.examination import Examination
 from tasks.science.expert_rules import check_rule
 from tasks.science.fairness import disparity, disparity_interval, group_rates
+from tasks.science.gate_readiness import readiness
 from tasks.science.metrics import METRICS
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import GateResult, Measurement, State
@@ -186,4 +187,5 @@ GATES: dict[str, Callable[[Any, Examination], GateResult]] = {
     "comparison": comparison,
     "fairness": fairness,
     "rules": rules,
+    "readiness": readiness,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -106,3 +107,16 @@ def content_digest(rows: pd.DataFrame) -> str:
     columns = sorted(c for c in rows.columns)
     hashes = np.sort(pd.util.hash_pandas_object(rows[columns], index=False).to_numpy())
     return "sha256:" + hashlib.sha256(",".join(columns).encode() + hashes.tobytes()).hexdigest()
+
+
+def as_requests(config: ModelConfig, rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as a client would send them: the inputs alone, whole numbers as integers, what is missing as None."""
+    integers = {c.name for c in config.inputs if c.type == "integer"}
+
+    def value(name: str, cell: Any) -> Any:
+        if cell is None or (isinstance(cell, float) and np.isnan(cell)):
+            return None
+        return int(cell) if name in integers else cell
+
+    records = rows[[c.name for c in config.inputs]].to_dict("records")
+    return [{str(name): value(str(name), cell) for name, cell in row.items()} for row in records]

@@ -8,14 +8,13 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-import pandas as pd
 from fastapi import APIRouter, HTTPException, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 
 from tasks.serving.bodies import Answer, OutcomesAnswer, OutcomesBody, PredictAnswer, PredictBody
 from tasks.serving.follower import Follower, Serving
 from tasks.serving.metrics import Metrics
-from tasks.serving.schema import problems
+from tasks.serving.schema import problems, table
 
 
 class Log(Protocol):
@@ -54,7 +53,7 @@ class Routes:
             self.metrics.refused.labels(name, "input").inc()
             raise HTTPException(422, bad)
         manifest = now.release.manifest
-        scores = now.release.score(_table(rows, manifest.inputs))
+        scores = now.release.score(table(rows, manifest))
         answers = [Answer(id=uuid.uuid4().hex, score=float(s), decision=bool(s >= manifest.decision_threshold)) for s in scores]
         self._keep(name, now.version, answers, rows)
         for answer in answers:
@@ -109,8 +108,3 @@ class Routes:
                 for a, row in zip(answers, rows, strict=True)
             ]
         )
-
-
-def _table(rows: list[dict[str, Any]], inputs: Sequence[dict[str, Any]]) -> pd.DataFrame:
-    table = pd.DataFrame(rows, columns=[c["name"] for c in inputs])
-    return table.astype({c["name"]: "str" if c["type"] == "category" else "float64" for c in inputs})

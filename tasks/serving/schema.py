@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from typing import Annotated, Any, Literal
 
+import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from tasks.spec.evidence import Manifest
@@ -41,6 +42,12 @@ def problems(rows: list[dict[str, Any]], model: type[BaseModel]) -> tuple[list[d
         except ValidationError as error:
             bad += [_problem(index, item, model) for item in error.errors()]
     return good, bad
+
+
+def table(rows: list[dict[str, Any]], manifest: Manifest) -> pd.DataFrame:
+    """Validated rows as the table that a model scores."""
+    frame = pd.DataFrame(rows, columns=[c["name"] for c in manifest.inputs])
+    return frame.astype({c["name"]: "str" if c["type"] == "category" else "float64" for c in manifest.inputs})
 
 
 def _problem(index: int, item: Any, model: type[BaseModel]) -> dict[str, Any]:

@@ -57,7 +57,16 @@ class RulesGate(Gate):
     kind: Literal["rules"]
 
 
-GateConfig = Annotated[DataGate | FloorGate | ComparisonGate | FairnessGate | RulesGate, Field(discriminator="kind")]
+class ReadinessGate(Gate):
+    """The candidate answers recorded requests from its file, in a process without network, bit-equal and in time."""
+
+    kind: Literal["readiness"]
+    latency_ms: float = Field(250, gt=0)
+    """What one row may take at the 99th percentile, validation of the row included."""
+    memory_mb: float = Field(1024, gt=0)
+
+
+GateConfig = Annotated[DataGate | FloorGate | ComparisonGate | FairnessGate | RulesGate | ReadinessGate, Field(discriminator="kind")]
 
 
 class ForbiddenDriver(Spec):

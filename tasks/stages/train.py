@@ -9,7 +9,7 @@ from importlib.metadata import version
 import pandas as pd
 
 from tasks.science.estimators import build
-from tasks.science.tables import LABEL
+from tasks.science.tables import LABEL, as_requests
 from tasks.serving.release import save_model
 from tasks.spec.base import digest_file
 from tasks.spec.errors import ConfigError
@@ -17,11 +17,13 @@ from tasks.spec.evidence import Manifest
 from tasks.spec.model import ModelConfig
 from tasks.stages.common import Place, run
 
+REQUESTS = 400
+"""Training rows that are kept as a client would send them, with the scores of the pipeline in memory: the service must give the same."""
 LIBRARIES = ("scikit-learn", "numpy", "pandas", "scipy", "skops")
 
 
 def train(place: Place, config: ModelConfig) -> None:
-    """Write ``model/{model.skops,manifest.json}``."""
+    """Write ``model/{model.skops,manifest.json,requests.json}``."""
     rows = pd.read_parquet(place.prepared / "train.parquet")
     if rows[LABEL].nunique() < 2:
         raise ConfigError(f"the {len(rows)} training rows of {config.name} hold one class only; look at data.target.expression.")
@@ -42,6 +44,10 @@ def train(place: Place, config: ModelConfig) -> None:
         libraries={"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
     )
     (place.model / "manifest.json").write_text(json.dumps(manifest.model_dump(mode="json"), indent=2) + "\n")
+    asked = rows.sample(min(REQUESTS, len(rows)), random_state=config.seed)
+    scores = pipeline.predict_proba(asked[list(config.features)])[:, 1]
+    document = {"rows": as_requests(config, asked), "scores": [float(s) for s in scores]}
+    (place.model / "requests.json").write_text(json.dumps(document, allow_nan=False) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,79 @@
+"""``python -m tasks.serving.readiness``: a candidate loaded and asked as the service does it, in a process without network."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # as the service runs; it must be said before numpy is imported
+
+import argparse
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+WARM_UP = 5
+
+
+def deny_network(event: str, arguments: tuple[Any, ...]) -> None:
+    """An audit hook: whoever looks up a name or connects is stopped, and the answer is not ready."""
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.sendto", "socket.bind"):
+        raise PermissionError(f"the model reached for the network ({event})")
+
+
+def measure(folder: Path) -> dict[str, Any]:
+    """Load a release and answer its recorded requests.
+
+    Args:
+        folder: with ``model.skops``, ``manifest.json`` and ``requests.json``.
+
+    Returns:
+        rows, refused (what the input schema says against recorded rows), differing (scores that are not bit-equal to
+        those of the training process), load_seconds, seconds (a list, one request of one row each), memory_mb (peak
+        resident size of this process).
+
+    Raises:
+        CorruptionError: the files are not what the manifest says.
+        PermissionError: the model reached for the network.
+    """
+    from tasks.serving.release import load_release
+    from tasks.serving.schema import problems, row_model, table
+
+    begun = time.perf_counter()
+    release = load_release(folder)
+    schema = row_model(release.manifest)
+    loaded = time.perf_counter() - begun
+    recorded = json.loads((folder / "requests.json").read_text())
+    rows, bad = problems(recorded["rows"], schema)
+    if bad:
+        return {"rows": len(recorded["rows"]), "refused": [f"{p['field']}: {p['message']}" for p in bad[:3]], "differing": None, "load_seconds": loaded, "seconds": [], "memory_mb": None}
+    scores = release.score(table(rows, release.manifest))
+    differing = sum(float(ours) != theirs for ours, theirs in zip(scores, recorded["scores"], strict=True))
+    seconds = []
+    for row in (recorded["rows"][:WARM_UP] + recorded["rows"]):
+        begun = time.perf_counter()
+        good, _ = problems([row], schema)
+        release.score(table(good, release.manifest))
+        seconds.append(time.perf_counter() - begun)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"rows": len(rows), "refused": [], "differing": differing, "load_seconds": loaded, "seconds": seconds[WARM_UP:], "memory_mb": memory}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    sys.addaudithook(deny_network)
+    try:
+        found: dict[str, Any] = measure(arguments.model)
+    except Exception as error:  # whatever stops a model here would stop the service
+        found = {"error": f"{type(error).__name__}: {error}"}
+    arguments.out.write_text(json.dumps(found))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
