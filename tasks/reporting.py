@@ -49,11 +49,20 @@ def _without_traceback(record: logging.LogRecord) -> bool:
 
 
 def write_page(relative: str, html: str) -> Path:
-    """Write one page below the report folder."""
+    """Write one page below the report folder, and the list of all pages."""
     path = Settings().reports / relative
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(html, encoding="utf-8")
+    found = [p for p in Settings().reports.rglob("*.html") if p.name != "index.html"]
+    newest = [str(p.relative_to(Settings().reports)) for p in sorted(found, key=lambda p: -p.stat().st_mtime)]
+    (Settings().reports / "index.html").write_text(pages.index_page(newest), encoding="utf-8")
     return path
+
+
+def address_of(relative: str) -> str:
+    """Where the running service shows a page; empty where no service is known."""
+    url = Settings().service_url
+    return f"{url}/reports/{relative}" if url else ""
 
 
 def evidence_of(candidate: Candidate, verdict: Verdict) -> dict[str, Any]:
@@ -81,7 +90,7 @@ def report_verdict(candidate: Candidate, verdict: Verdict) -> str:
     name = f"{candidate.model}/verdict-{candidate.commit[:12]}.html"
     write_page(name, pages.verdict_page(verdict, candidate.place.config().title, _evaluation(candidate)))
     create_markdown_artifact(
-        key=f"verdict-{candidate.model.replace('_', '-')}", markdown=pages.verdict_markdown(verdict, _evaluation(candidate)), description=f"Verdict on {candidate.commit[:12]}"
+        key=f"verdict-{candidate.model.replace('_', '-')}", markdown=pages.verdict_markdown(verdict, _evaluation(candidate), address_of(name)), description=f"Verdict on {candidate.commit[:12]}"
     )
     return name
 
@@ -102,5 +111,5 @@ def report_windows(model: str, reports: list[WindowReport]) -> None:
         write_page(f"{model}/window-{report.window:05d}.html", pages.window_page(report, earlier, title))
     before = [r for r in history if r.window < reports[-1].window]
     create_markdown_artifact(
-        key=f"monitoring-{model.replace('_', '-')}", markdown=pages.window_markdown(reports[-1], before), description=f"Window {reports[-1].window} of {model}"
+        key=f"monitoring-{model.replace('_', '-')}", markdown=pages.window_markdown(reports[-1], before, address_of(f"{model}/window-{reports[-1].window:05d}.html")), description=f"Window {reports[-1].window} of {model}"
     )

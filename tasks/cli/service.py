@@ -11,6 +11,7 @@ import argparse
 import sys
 
 import uvicorn
+from fastapi.staticfiles import StaticFiles
 
 from tasks.records.predictions import Prediction, PredictionLog
 from tasks.serving.app import create_app
@@ -34,6 +35,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return error.exit_code
     app = create_app(settings.releases, log, Prediction, settings.most_body_bytes)
+    app.mount("/reports", StaticFiles(directory=settings.reports, html=True, check_dir=False), name="reports")
     # The app closes the log: after a signal uvicorn drains, lets the app end, and then raises the signal again, which ends this process.
     uvicorn.run(app, host=arguments.host, port=arguments.port, access_log=False, log_level="warning", timeout_graceful_shutdown=DRAIN_SECONDS)
     return 0

@@ -12,6 +12,7 @@ from tasks.science.examination import Examination
 from tasks.science.expert_rules import check_rule
 from tasks.science.fairness import disparity, disparity_interval, group_rates
 from tasks.science.gate_readiness import readiness
+from tasks.science.judging import remedy
 from tasks.science.metrics import METRICS
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import GateResult, Measurement, State
@@ -27,7 +28,8 @@ def run_gate(config: GateConfig, examination: Examination) -> GateResult:
     Pass: the confidence bound is on the right side of the limit. Fail: the estimate itself is on the wrong side, or
     what is needed is missing. Insufficient evidence: everything between.
     """
-    return GATES[config.kind](config, examination)
+    found = GATES[config.kind](config, examination)
+    return found if found.remedy else found.model_copy(update={"remedy": remedy(found)})
 
 
 def _result(config: Any, state: State, reason: str, measured: tuple[Measurement, ...] = (), estimator: str = "") -> GateResult:

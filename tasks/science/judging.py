@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from tasks.spec.evidence import GateResult, Measurement, State
@@ -31,3 +32,30 @@ def worst(states: list[State]) -> State:
         if state in states:
             return state
     return "pass" if states else "insufficient_evidence"
+
+
+def remedy(found: GateResult) -> str:
+    """What would make a gate pass that did not, from its measurements; empty where they do not tell.
+
+    For insufficient evidence: the rows at which an interval that narrows with the square root of their number would
+    leave the limit outside, were the estimate to stay where it is.
+    """
+    open_ones = [m for m in found.measurements if m.state == found.state and m.value is not None and m.limit is not None]
+    if found.state == "pass" or not open_ones:
+        return ""
+    if found.state == "fail":
+        m = open_ones[0]
+        return f"to pass, {m.label} has to move from {m.value:.4g} to beyond {m.limit:.4g}"
+    needed = [rows for m in open_ones if (rows := rows_needed(m)) is not None]
+    if not needed:
+        return ""
+    return f"about {max(needed):,} rows instead of {open_ones[0].rows:,} would tell, were the estimate to stay where it is"
+
+
+def rows_needed(m: Measurement) -> int | None:
+    """Rows at which the bound would reach the limit; None where the estimate lies on it, or there is no bound."""
+    if m.value is None or m.limit is None or m.low is None or m.high is None:
+        return None
+    gap = abs(m.value - m.limit)
+    width = m.value - m.low if m.limit <= m.value else m.high - m.value
+    return math.ceil(m.rows * (width / gap) ** 2 / 10) * 10 if gap > 0 and width > gap else None

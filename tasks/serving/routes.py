@@ -87,7 +87,7 @@ class Routes:
         return (
             "<!doctype html><meta charset=utf-8><title>Assay prediction service</title>"
             "<body style='font:16px system-ui;max-width:40rem;margin:3rem auto;padding:0 1rem'><h1>Assay prediction service</h1>"
-            f"<ul>{rows or '<li>no model serves yet</li>'}</ul><p><a href='/openapi.json'>OpenAPI</a> · "
+            f"<ul>{rows or '<li>no model serves yet</li>'}</ul><p><a href='/reports/'>reports</a> · <a href='/openapi.json'>OpenAPI</a> · "
             "<a href='/health'>health</a> · <a href='/metrics'>metrics</a></p>"
         )
 

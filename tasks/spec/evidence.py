@@ -38,6 +38,8 @@ class GateResult(Spec):
     measurements: tuple[Measurement, ...] = ()
     estimator: str = ""
     """The statistical method and its source, in one line."""
+    remedy: str = ""
+    """What would make it pass, in a sentence; empty where it passes or nobody can say."""
     waiver: Waiver | None = None
     """The waiver that lets the candidate through although this gate did not pass."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -89,7 +90,9 @@ def test_a_push_trains_examines_promotes_and_serves(running: Running, released: 
     artifacts = {a["key"]: a for a in running.call("/artifacts/filter", {})}
     assert artifacts["verdict-care"]["data"].startswith("**Fit to serve.**")
     assert len(json.loads(artifacts["data-care"]["data"])) > 3
-    page = next((running.settings.reports / "care").glob("verdict-*.html")).read_text()
+    link = re.search(r"\[The whole page\]\((\S+)\)", artifacts["verdict-care"]["data"])
+    assert link is not None
+    page = httpx.get(link[1]).text
     assert "auc-floor" in page and "<script" not in page
     assert "care: v1.0.0 is champion and serves" in running.assay("status").stdout
 

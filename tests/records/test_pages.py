@@ -45,3 +45,9 @@ def test_markdown_says_the_same() -> None:
     assert text.count("](data:image/svg+xml;base64,") == 1
     assert "Not fit to serve" in text and "few \\| rows" in text and "<script" not in text
     assert "estimated performance" in pages.window_markdown(REPORT, [])
+
+
+def test_the_index_links_every_page() -> None:
+    page = pages.index_page(["care/window-00002.html", "care/verdict-abc.html", "account.html"])
+    for link in ("care/window-00002.html", "care/verdict-abc.html", "account.html"):
+        assert f'href="{link}"' in page

@@ -21,12 +21,13 @@ PAGES = {
     "verdict": pages.verdict_page(VERDICT, "Care", EVALUATION),
     "window": pages.window_page(REPORT, REPORTS, "Care"),
     "account": pages.account_page([ENTRY] * 20, REPORTS, "Care", [ACT] * 6),
+    "index": pages.index_page([f"care/window-{i:05d}.html" for i in range(9)] + ["account.html"]),
     "data": pages.data_page("care", [CHECK] * 5),
 }
 HARNESS = """<!doctype html><iframe srcdoc="{page}" style="width:{width}px;height:1200px;border:0"></iframe><script>
 onload = () => {{
   const page = document.querySelector("iframe").contentDocument, width = page.defaultView.innerWidth;
-  const shown = [...page.querySelectorAll("h1, h2, p, td, th, svg")].map(e => [e, e.getBoundingClientRect()]).filter(([e, r]) => r.width);
+  const shown = [...page.querySelectorAll("h1, h2, p, li, td, th, svg")].map(e => [e, e.getBoundingClientRect()]).filter(([e, r]) => r.width);
   const over = shown.filter(([e, r]) => r.right > width + 1 || r.left < -1).map(([e, r]) => e.tagName + ": " + e.textContent.slice(0, 40));
   document.title = JSON.stringify({{width, scroll: page.documentElement.scrollWidth, shown: shown.length, over}});
 }};

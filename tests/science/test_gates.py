@@ -16,8 +16,10 @@ from tasks.science.comparison import delong, metric_interval, paired_difference
 from tasks.science.examination import Examination
 from tasks.science.fairness import disparity, disparity_interval, group_rates
 from tasks.science.gates import run_gate
+from tasks.science.judging import rows_needed
 from tasks.science.slices import protected_groups
 from tasks.spec.errors import ConfigError
+from tasks.spec.evidence import GateResult
 from tasks.spec.gates import ComparisonGate, DataGate, Direction, ExpertRules, FairnessGate, FloorGate, ForbiddenDriver, RulesGate
 from tasks.spec.model import load_model
 
@@ -230,3 +232,28 @@ def test_an_unknown_protected_attribute_is_named() -> None:
 def test_scores_outside_zero_to_one_are_refused(gate: Any) -> None:
     result = run_gate(gate, examination(score=world(2000)[1] * 3))
     assert (result.state, "between 0 and 1" in result.reason) == ("fail", True)
+
+
+def test_a_gate_that_lacks_evidence_says_how_many_rows_would_tell() -> None:
+    """The rows it asks for are enough, and half of them are not."""
+    label, score = world(200_000, sharpness=1.5)
+    limit = float(roc_auc_score(label, score)) - 0.01
+
+    def at(n: int) -> GateResult:
+        few = examination(n, label=label[:n], score=score[:n])
+        return run_gate(FloorGate(name="floor", kind="floor", metric="roc_auc", limit=limit), few)
+
+    first = next(found for n in range(300, 900, 50) if (found := at(n)).state == "insufficient_evidence")
+    m = first.measurements[0]
+    needed = rows_needed(m)
+    assert needed is not None and f"about {needed:,} rows instead of {m.rows:,} would tell" in first.remedy
+    assert m.value is not None and m.low is not None
+    at_needed = m.value - (m.value - m.low) * np.sqrt(m.rows / needed)
+    assert at_needed == pytest.approx(limit, abs=0.002)
+
+
+def test_a_gate_that_fails_says_what_has_to_move() -> None:
+    label, score = world(2000)
+    found = run_gate(FloorGate(name="floor", kind="floor", metric="roc_auc", limit=0.99), examination(2000, label=label, score=score))
+    assert found.state == "fail" and found.remedy.startswith("to pass, roc_auc on holdout has to move from 0.") and found.remedy.endswith("to beyond 0.99")
+    assert run_gate(FLOOR, examination(2000, label=label, score=score)).remedy == ""

@@ -43,8 +43,9 @@ def when(moment: str) -> str:
 
 
 def sentence(text: str) -> str:
-    """A reason with a capital letter and a full stop."""
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+    """A reason with a capital letter, unless it begins with the name of a column or metric, and a full stop."""
+    begin = text[:1] if "_" in text.split(" ")[0] else text[:1].upper()
+    return begin + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
 
 
 _PAGES.globals.update(num=number, word=WORDS.__getitem__, css=CSS.__getitem__, bar=plots.interval_bar, action=action, when=when, told=sentence)
@@ -67,16 +68,16 @@ def verdict_page(verdict: Verdict, title: str, evaluation: dict[str, Any]) -> st
     )
 
 
-def verdict_markdown(verdict: Verdict, evaluation: dict[str, Any]) -> str:
+def verdict_markdown(verdict: Verdict, evaluation: dict[str, Any], address: str = "") -> str:
     """The verdict as Prefect shows it: the gates as a table, the plots as pictures."""
     head = f"**{'Fit to serve.' if verdict.passed else 'Not fit to serve.'}** {verdict_sentence(verdict)}\n\n"
     lines = ["| Gate | State | Estimate | Interval | Limit | Rows |", "|---|---|---|---|---|---|"]
     lines += [f"| {g.gate} | {WORDS[g.state]} | {_first(g)} |" for g in verdict.gates]
-    lines += ["", *(f"- **{g.gate}**: {_cell(g.reason)}" for g in verdict.gates)]
+    lines += ["", *(f"- **{g.gate}**: {_cell(sentence(g.reason))} {_cell(sentence(g.remedy)) if g.remedy else ''}" for g in verdict.gates)]
     lines += [f"- **WAIVED: {g.gate}** {_cell(waiver_sentence(g.waiver))}" for g in verdict.waived if g.waiver]
     lines += [f"- {_cell(sentence(problem))}" for problem in verdict.refused_waivers]
     pictures = "\n\n".join(plots.picture(plot) for plot in plots.evaluation_plots(evaluation))
-    return head + "\n".join(lines) + f"\n\n{pictures}\n\nCommit `{verdict.commit[:12]}`, compared with {verdict.champion or 'no champion yet'}."
+    return head + "\n".join(lines) + f"\n\n{pictures}\n\nCommit `{verdict.commit[:12]}`, compared with {verdict.champion or 'no champion yet'}.{_page(address)}"
 
 
 def waiver_sentence(waiver: Waiver) -> str:
@@ -108,13 +109,26 @@ def window_page(report: WindowReport, history: Sequence[WindowReport], title: st
     )
 
 
-def window_markdown(report: WindowReport, history: Sequence[WindowReport]) -> str:
+def window_markdown(report: WindowReport, history: Sequence[WindowReport], address: str = "") -> str:
     """One window as Prefect shows it, with the windows before as a picture."""
     alarms = [f for f in report.findings if f.alarm]
     lines = ["| Kind | Subject | Finding |", "|---|---|---|"]
     lines += [f"| {f.kind.replace('_', ' ')} | {_cell(f.subject)} | {_cell(f.sentence)} |" for f in alarms]
     table = "\n".join(lines) if alarms else "No alarm."
-    return f"**{action(report.decision)}** {sentence(report.decision.reason)}\n\n{report.rows:,} predictions of {report.version}, {report.labelled:,} labelled.\n\n{table}\n\n{plots.picture(plots.timeline([*history, report]))}"
+    return f"**{action(report.decision)}** {sentence(report.decision.reason)}\n\n{report.rows:,} predictions of {report.version}, {report.labelled:,} labelled.\n\n{table}\n\n{plots.picture(plots.timeline([*history, report]))}{_page(address)}"
+
+
+def _page(address: str) -> str:
+    return f"\n\n[The whole page]({address})" if address else ""
+
+
+def index_page(paths: Sequence[str]) -> str:
+    """All pages, newest first; paths are relative to the report folder, ``model/name.html``."""
+    by_model: dict[str, list[str]] = {}
+    for path in paths:
+        model, _, name = path.rpartition("/")
+        by_model.setdefault(model or "all models", []).append(name.removesuffix(".html"))
+    return _PAGES.get_template("index.html").render(heading="Reports", models=by_model)
 
 
 def account_page(entries: Sequence[Entry], reports: Sequence[WindowReport], title: str, acts: Sequence[dict[str, Any]]) -> str:
