@@ -13,6 +13,7 @@ from typing import Any
 from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.exceptions import FailedRun
 from prefect.states import Failed, State
 
 from tasks.evaluation import version_files
@@ -27,7 +28,7 @@ from tasks.training import Candidate
 
 def told_plainly(story: Callable[[Any], State]) -> Callable[[Any], State]:
     """Let a flow end with the sentence of an :class:`AssayError`, in its state and in its log, without a traceback."""
-    for name in ("prefect.flow_runs", "prefect.task_runs"):
+    for name in ("prefect.flow_runs", "prefect.task_runs", "prefect.engine"):
         logging.getLogger(name).addFilter(_without_traceback)  # adding it again changes nothing
 
     @functools.wraps(story)
@@ -43,9 +44,11 @@ def told_plainly(story: Callable[[Any], State]) -> Callable[[Any], State]:
 
 
 def _without_traceback(record: logging.LogRecord) -> bool:
-    if record.exc_info and isinstance(record.exc_info[1], AssayError):
+    cause = record.exc_info[1] if record.exc_info else None
+    if isinstance(cause, AssayError):
         record.exc_info = None
-    return True
+    # A flow that ends in a state of ours has told why; its engine calls the same an unexpected exception.
+    return not isinstance(cause, FailedRun)
 
 
 def write_page(relative: str, html: str) -> Path:

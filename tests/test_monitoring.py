@@ -48,4 +48,4 @@ def test_an_alert_starts_nothing_and_a_rollback_does(started: list[str]) -> None
 
 def test_a_reader_sees_that_a_retraining_waits() -> None:
     for decision, words in (({"action": "retrain", "waits_for": 9}, "Retrain, once labels are there."), ({"action": "retrain"}, "Retrain."), ({"action": "alert"}, "Alert.")):
-        assert words in window_markdown(report(**decision)) and words in window_page(report(**decision), [], "Income")
+        assert words in window_markdown(report(**decision), []) and words in window_page(report(**decision), [], "Income")

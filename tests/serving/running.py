@@ -86,11 +86,16 @@ def start(home: Path, config: ModelConfig, environment: dict[str, str] | None = 
     known = os.environ | {"ASSAY_HOME": str(home)} | (environment or {})
     process = subprocess.Popen([sys.executable, "-m", "tasks.cli.service", "--port", str(port)], cwd=ROOT, env=known, **popen)
     service = Service(home, f"http://127.0.0.1:{port}", process, config)
-    until(lambda: httpx.get(f"{service.url}/health").status_code == 200)
+    try:
+        until(lambda: httpx.get(f"{service.url}/health").status_code == 200, seconds=120)
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
     return service
 
 
-def until(check: Any, seconds: float = 30) -> None:
+def until(check: Any, seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while True:
         try:
