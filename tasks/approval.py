@@ -8,7 +8,6 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 
-from tasks.evaluation import version_files
 from tasks.promotion import register
 from tasks.records import ledger, signatures
 from tasks.records.registry import Registry
@@ -18,16 +17,12 @@ from tasks.spec.evidence import Entry, Verdict
 from tasks.spec.requests import ApprovalRequest, TrainingRequest
 from tasks.spec.settings import Settings
 from tasks.training import Candidate
+from tasks.validation import materiality
 
 
 def needs_signature(candidate: Candidate) -> bool:
-    """Whether somebody has to sign: a candidate cannot talk itself out of it by lowering its own materiality."""
-    settings = Settings()
-    champion = Registry(settings).champion(candidate.model)
-    asked = {candidate.place.config().materiality}
-    if champion is not None:
-        asked.add(version_files(settings, candidate.model, champion).config.materiality)
-    return "high" in asked
+    """Whether somebody has to sign."""
+    return materiality(candidate) == "high"
 
 
 def statement(entry: Entry, signer: str, because: str) -> dict[str, Any]:

