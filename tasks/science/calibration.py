@@ -31,7 +31,8 @@ class Bin:
 def slope(label: np.ndarray, score: np.ndarray, confidence: float) -> Interval:
     """Cox's (1958) calibration slope: of the log-odds of ``score`` in a logistic regression on them; 1 is right.
 
-    Below 1 the scores are too extreme, above 1 too timid. One-sided Wald bounds; NaN where the fit does not exist.
+    Below 1 the scores are too extreme, above 1 too timid. One-sided Wald bounds by the robust variance
+    (White 1982); NaN where the fit does not exist.
 
     Args:
         label: (n,) bool.
@@ -45,7 +46,7 @@ def slope(label: np.ndarray, score: np.ndarray, confidence: float) -> Interval:
 def intercept(label: np.ndarray, score: np.ndarray, confidence: float) -> Interval:
     """Calibration in the large (Cox 1958): the shift in log-odds at slope 1 that makes the mean score the observed rate; 0 is right.
 
-    Above 0 the scores are too low. One-sided Wald bounds; arguments as of :func:`slope`.
+    Above 0 the scores are too low. Bounds and arguments as of :func:`slope`.
     """
     odds = _odds(score)
     return _wald(np.ones((len(odds), 1)), odds, label, 0, confidence)
@@ -57,7 +58,7 @@ def _odds(score: np.ndarray) -> np.ndarray:
 
 def _wald(design: np.ndarray, offset: np.ndarray, label: np.ndarray, which: int, confidence: float) -> Interval:
     """One coefficient of a logistic regression by Newton's method, halving steps that lower the likelihood."""
-    method = "logistic recalibration (Cox 1958), Wald bounds"
+    method = "logistic recalibration (Cox 1958), robust Wald bounds"
     beta = np.zeros(design.shape[1])
     beta[1:] = 1.0
     likelihood = _likelihood(design @ beta + offset, label)
@@ -73,7 +74,9 @@ def _wald(design: np.ndarray, offset: np.ndarray, label: np.ndarray, which: int,
             following = _likelihood(design @ (beta + step) + offset, label)
         beta, likelihood = beta + step, following
         if np.abs(step).max() < 1e-9:
-            error, z = float(np.sqrt(np.linalg.inv(information)[which, which])), float(norm.ppf(confidence))
+            # Huber's and White's variance: a model that needs recalibrating in slope is not the one the plain variance assumes.
+            bread, filling = np.linalg.inv(information), design * (label - rate)[:, None]
+            error, z = float(np.sqrt((bread @ filling.T @ filling @ bread)[which, which])), float(norm.ppf(confidence))
             return Interval(float(beta[which]), float(beta[which]) - z * error, float(beta[which]) + z * error, method)
     return Interval(float("nan"), float("nan"), float("nan"), method)  # separated classes or constant scores
 

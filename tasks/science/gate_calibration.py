@@ -11,7 +11,7 @@ from tasks.science.judging import MINIMUM, judge, result, worst
 from tasks.spec.evidence import GateResult, Measurement, State
 from tasks.spec.gates import CalibrationGate
 
-METHOD = "Cox 1958 with Wald bounds; debiased error by bins (Bröcker 2011; Kumar et al. 2019) with bootstrap; Wilson bounds of rates"
+METHOD = "Cox 1958 with robust Wald bounds; debiased error by bins (Bröcker 2011; Kumar et al. 2019) with bootstrap; Wilson bounds of rates"
 
 
 def calibration(config: CalibrationGate, examination: Examination) -> GateResult:
