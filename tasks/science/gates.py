@@ -176,7 +176,7 @@ def rules(config: RulesGate, examination: Examination) -> GateResult:
     return _result(config, "pass", f"all {len(measured)} rules hold", measured, RULES_METHOD)
 
 
-RULES_METHOD = "attribution shares with bootstrap bounds; directions with Clopper-Pearson bounds"
+RULES_METHOD = "attribution shares with bootstrap bounds; shares of rows with Clopper-Pearson bounds; cases exactly"
 GATES: dict[str, Callable[[Any, Examination], GateResult]] = {
     "data": data,
     "floor": floor,
