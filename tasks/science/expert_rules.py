@@ -1,78 +1,63 @@
-"""What an expert knows, held against what the model does."""
+"""What an expert knows, held against what the model does: before promotion, and on any later window, by this same code.
+
+A window needs ``rows``, ``score``, ``predict`` and ``features`` of an Examination for the rules on scores, and
+``attributions`` for the rules on drivers; its labels are not looked at.
+"""
 
 from __future__ import annotations
 
-import numpy as np
-import pandas as pd
-from scipy.stats import beta
+from collections.abc import Callable
+from typing import Any
 
 from tasks.science.examination import Examination
-from tasks.spec.evidence import Measurement, State
-from tasks.spec.gates import Direction, ForbiddenDriver
+from tasks.science.rule_paths import direction, invariance, monotone, score_range, vignette
+from tasks.science.rule_shares import forbidden, proxy, required
+from tasks.science.rule_tools import RuleFault
+from tasks.spec.evidence import Measurement
+from tasks.spec.rules import Rule
 
-SAMPLE = 500
-REPLICATES = 500
-INDIFFERENT = 1e-9
+CHECKS: dict[str, Callable[[Any, str, Examination, float], Measurement]] = {
+    "forbidden_driver": forbidden,
+    "required_driver": required,
+    "proxy": proxy,
+    "direction": direction,
+    "monotone": monotone,
+    "score_range": score_range,
+    "vignette": vignette,
+    "invariance": invariance,
+}
 
 
-def check_rule(rule: ForbiddenDriver | Direction, examination: Examination, confidence: float) -> Measurement:
-    """One rule; a column that the model does not have as input fails by name."""
-    known = list(examination.rows.columns)
-    if rule.column not in known:
-        label = f"{rule.rule} names {rule.column!r}, which is no input column (allowed: {', '.join(known)})"
+def check_rule(rule: Rule, examination: Examination, confidence: float) -> Measurement:
+    """One rule: fail where the estimate breaks it or it cannot be asked, pass where its one-sided bound keeps it."""
+    known = [str(c) for c in examination.rows.columns]
+    column = getattr(rule, "column", None)
+    if column is not None and column not in known:
+        label = f"{rule.rule} names {column!r}, which is no input column (allowed: {', '.join(known)})"
         return Measurement(label=label, value=None, rows=0, state="fail")
-    if isinstance(rule, ForbiddenDriver):
-        return _forbidden(rule, examination, confidence)
-    return _direction(rule, examination, confidence)
+    label = sentence(rule)
+    try:
+        return CHECKS[rule.rule](rule, label, examination, confidence)
+    except RuleFault as fault:
+        return Measurement(label=f"{label} ({fault})", value=None, rows=0, state="fail")
 
 
-def _forbidden(rule: ForbiddenDriver, examination: Examination, confidence: float) -> Measurement:
-    """Share of the mean absolute attribution, with bounds from a row bootstrap of the explained sample."""
-    label = f"{rule.column} may drive at most {rule.share:.0%} of the prediction: {rule.because}"
-    size = examination.attributions.abs()
-    rows = len(size)
-    missing = set(examination.features) - set(size.columns)
-    if rows == 0 or missing or not np.isfinite(size.to_numpy()).all():
-        return Measurement(label=f"{label} (the attributions are incomplete)", value=None, limit=rule.share, rows=rows, state="insufficient_evidence")
-    if rule.column not in size:  # the model does not see the column, so nothing is attributed to it
-        return Measurement(label=label, value=0.0, low=0.0, high=0.0, limit=rule.share, rows=rows, state="pass")
-    draws = np.random.default_rng(examination.seed).multinomial(rows, np.full(rows, 1 / rows), size=REPLICATES) @ size.to_numpy()
-    total = draws.sum(axis=1)
-    shares = np.divide(draws[:, size.columns.get_loc(rule.column)], total, out=np.zeros_like(total), where=total > 0)
-    whole = float(size.to_numpy().sum())
-    value = float(size[rule.column].sum()) / whole if whole > 0 else 0.0
-    low, high = np.quantile(shares, [1 - confidence, confidence])
-    state: State = "fail" if value > rule.share else "pass" if high <= rule.share else "insufficient_evidence"
-    return Measurement(label=label, value=value, low=float(low), high=float(high), limit=rule.share, rows=rows, state=state)
+def sentence(rule: Rule) -> str:
+    """The rule as a person would say it, with its reason."""
+    some = getattr(rule, "rows", "all")
+    where = "" if some == "all" else f" where {some}"
+    told = {
+        "forbidden_driver": lambda r: f"{r.column} may drive at most {r.share:.0%} of the prediction",
+        "required_driver": lambda r: f"{r.column} must drive at least {r.share:.0%} of the prediction",
+        "proxy": lambda r: f"features that give {r.column} away may drive at most {r.share:.0%} of the prediction",
+        "direction": lambda r: f"the score {r.sign} with {r.column}{where}",
+        "monotone": lambda r: f"the score {r.sign} with {r.column} without turning back{where}",
+        "score_range": lambda r: f"scores lie between {r.low:g} and {r.high:g}{where}",
+        "vignette": lambda r: f"{_case(r.case)} scores " + (f"above {_case(r.above)}" if r.above else f"between {r.between[0]:g} and {r.between[1]:g}"),
+        "invariance": lambda r: f"a change of {r.column} alone moves the score by at most {r.at_most:g}{where}",
+    }
+    return f"{told[rule.rule](rule)}: {rule.because}"
 
 
-def _direction(rule: Direction, examination: Examination, confidence: float) -> Measurement:
-    """Share of sampled rows whose score moves the wrong way when the column alone is raised; Clopper-Pearson bounds."""
-    label = f"the score {rule.sign} with {rule.column}: {rule.because}"
-    if rule.column not in examination.features:  # nothing would move, and nothing would be shown by that
-        text = f"the model does not use {rule.column}, so the rule has nothing to check ({label})"
-        return Measurement(label=text, value=None, limit=rule.tolerance, rows=0, state="insufficient_evidence")
-    values = pd.to_numeric(examination.rows[rule.column], errors="coerce")
-    sample = examination.rows[values.notna()].sample(min(SAMPLE, int(values.notna().sum())), random_state=examination.seed)
-    if len(sample) < 30:
-        return Measurement(label=label, value=None, limit=rule.tolerance, rows=len(sample), state="insufficient_evidence")
-    raised = sample.assign(**{rule.column: sample[rule.column] + _step(values.dropna())})
-    moved = examination.predict(raised) - examination.predict(sample)
-    if not np.isfinite(moved).all():
-        return Measurement(label=f"{label} (the model gives scores that are no numbers)", value=None, limit=rule.tolerance, rows=len(sample), state="fail")
-    wrong = int((moved < -INDIFFERENT if rule.sign == "rises" else moved > INDIFFERENT).sum())
-    n = len(sample)
-    low = float(beta.ppf(1 - confidence, wrong, n - wrong + 1)) if wrong else 0.0
-    high = float(beta.ppf(confidence, wrong + 1, n - wrong)) if wrong < n else 1.0
-    value = wrong / n
-    state: State = "fail" if value > rule.tolerance else "pass" if high <= rule.tolerance else "insufficient_evidence"
-    return Measurement(label=label, value=value, low=low, high=high, limit=rule.tolerance, rows=n, state=state)
-
-
-def _step(values: pd.Series) -> float:
-    """A quarter of the interquartile range; of the non-zero values where most are zero."""
-    for part in (values, values[values != 0]):
-        width = float(part.quantile(0.75) - part.quantile(0.25)) if len(part) else 0.0
-        if width > 0:
-            return width / 4
-    return 1.0
+def _case(case: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {'missing' if value is None else value}" for name, value in case.items())

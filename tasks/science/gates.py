@@ -11,7 +11,10 @@ from tasks.science.comparison import Interval, metric_interval, paired_differenc
 from tasks.science.examination import Examination
 from tasks.science.expert_rules import check_rule
 from tasks.science.fairness import disparity, disparity_interval, group_rates
+from tasks.science.gate_attributions import faithfulness, stability
+from tasks.science.gate_calibration import calibration
 from tasks.science.gate_readiness import readiness
+from tasks.science.gate_robustness import robustness
 from tasks.science.judging import remedy
 from tasks.science.metrics import METRICS
 from tasks.spec.errors import ConfigError
@@ -182,7 +185,7 @@ def rules(config: RulesGate, examination: Examination) -> GateResult:
     return _result(config, "pass", f"all {len(measured)} rules hold", measured, RULES_METHOD)
 
 
-RULES_METHOD = "attribution shares with bootstrap bounds; directions with Clopper-Pearson bounds"
+RULES_METHOD = "attribution shares with bootstrap bounds; shares of rows with Clopper-Pearson bounds; cases exactly"
 GATES: dict[str, Callable[[Any, Examination], GateResult]] = {
     "data": data,
     "floor": floor,
@@ -190,4 +193,8 @@ GATES: dict[str, Callable[[Any, Examination], GateResult]] = {
     "fairness": fairness,
     "rules": rules,
     "readiness": readiness,
+    "stability": stability,
+    "faithfulness": faithfulness,
+    "robustness": robustness,
+    "calibration": calibration,
 }

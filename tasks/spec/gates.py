@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tasks.spec.base import Spec
+from tasks.spec.rules import Direction as Direction
+from tasks.spec.rules import ExpertRules as ExpertRules
+from tasks.spec.rules import ForbiddenDriver as ForbiddenDriver
 
 MetricName = Literal["roc_auc", "average_precision", "log_loss", "brier", "accuracy", "balanced_accuracy"]
 
@@ -66,30 +69,93 @@ class ReadinessGate(Gate):
     memory_mb: float = Field(1024, gt=0)
 
 
-GateConfig = Annotated[DataGate | FloorGate | ComparisonGate | FairnessGate | RulesGate | ReadinessGate, Field(discriminator="kind")]
+class StabilityGate(Gate):
+    """Explanations agree between samples of rows and seeds."""
+
+    kind: Literal["stability"]
+    resamples: int = Field(10, ge=10, le=100)
+    rows: int = Field(250, ge=50)
+    """Rows explained in each sample."""
+    top: int = Field(5, ge=1)
+    rank_correlation: float = Field(0.8, gt=0, le=1)
+    overlap: float = Field(0.6, gt=0, le=1)
+    """Share of the first ``top`` drivers that two samples both name."""
 
 
-class ForbiddenDriver(Spec):
-    """A column whose share of the attribution must stay under ``limit``."""
+class FaithfulnessGate(Gate):
+    """Features with large attributions move the score more than random ones when they are replaced."""
 
-    rule: Literal["forbidden_driver"]
-    column: str
-    share: float = Field(ge=0, le=1)
-    because: str
-
-
-class Direction(Spec):
-    """The score rises, or falls, with a numeric column, all else equal."""
-
-    rule: Literal["direction"]
-    column: str
-    sign: Literal["rises", "falls"]
-    tolerance: float = Field(0.05, ge=0, lt=0.5)
-    """Share of rows that may go the other way."""
-    because: str
+    kind: Literal["faithfulness"]
+    rows: int = Field(200, ge=50)
+    limit: float = Field(0.0, ge=0, lt=1)
+    """Score by which the mean move must be larger."""
 
 
-class ExpertRules(Spec):
-    """``rules.yaml``: what an expert knows about the predictions."""
+class Perturbation(Spec):
+    """One kind of damage to the rows, within what the model's columns declare.
 
-    rules: tuple[Annotated[ForbiddenDriver | Direction, Field(discriminator="rule")], ...]
+    ``noise``: normal, ``strength`` interquartile ranges wide. The others hit a ``strength`` share of the cells:
+    ``missing`` nullable columns, ``unseen`` categories of open category columns, ``out_of_range`` numbers far outside
+    their range, ``unit`` numbers times 100 or divided by 1000. Numbers stay within their declared bounds.
+    """
+
+    kind: Literal["noise", "missing", "unseen", "out_of_range", "unit"]
+    strength: float = Field(gt=0, le=1)
+    limit: float | None = Field(None, gt=0)
+    """Tolerated worsening, where it is another than the gate's."""
+
+
+DAMAGES = (
+    Perturbation(kind="noise", strength=0.1),
+    Perturbation(kind="missing", strength=0.05),
+    Perturbation(kind="unseen", strength=0.05),
+    Perturbation(kind="out_of_range", strength=0.01),
+    Perturbation(kind="unit", strength=0.01),
+)
+
+
+class RobustnessGate(Gate):
+    """Under each perturbation the metric worsens by no more than ``limit``, and every score stays a number."""
+
+    kind: Literal["robustness"]
+    metric: MetricName
+    limit: float = Field(gt=0)
+    perturbations: Annotated[tuple[Perturbation, ...], Field(min_length=1)] = DAMAGES
+    rows: int = Field(5000, ge=100)
+    """Rows of the holdout that are perturbed, drawn at random where there are more."""
+
+
+class CalibrationGate(Gate):
+    """Scores are rates: limits of the calibration error, slope and intercept, of all rows or of each group ``by``."""
+
+    kind: Literal["calibration"]
+    error: float = Field(0.05, gt=0, lt=1)
+    """Largest debiased calibration error (root mean square over bins)."""
+    slope: tuple[float, float] = (0.8, 1.25)
+    intercept: float = Field(0.2, gt=0)
+    """Largest shift in log-odds, either way, that would make the mean score right."""
+    bins: int = Field(10, ge=2, le=50)
+    by: str | None = None
+    """A protected attribute: each of its groups is held to the limits instead of all rows."""
+    benchmark: str = "all"
+
+    @model_validator(mode="after")
+    def _ordered(self) -> CalibrationGate:
+        if not 0 < self.slope[0] < 1 < self.slope[1]:
+            raise ValueError(f"slope is {self.slope[0]:g} to {self.slope[1]:g}; it must lie around 1, with a positive low bound")
+        return self
+
+
+GateConfig = Annotated[
+    DataGate
+    | FloorGate
+    | ComparisonGate
+    | FairnessGate
+    | RulesGate
+    | ReadinessGate
+    | StabilityGate
+    | FaithfulnessGate
+    | RobustnessGate
+    | CalibrationGate,
+    Field(discriminator="kind"),
+]

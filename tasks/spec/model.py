@@ -206,7 +206,7 @@ class ModelConfig(Spec):
             if key is not None and key not in names:
                 raise ValueError(f"data names {key!r}, which is no column; allowed: {', '.join(names)}")
         for gate in self.gates:
-            attribute = getattr(gate, "attribute", None)
+            attribute = getattr(gate, "attribute", None) or getattr(gate, "by", None)
             if attribute is not None and attribute not in self.protected:
                 raise ValueError(f"gate {gate.name} names {attribute!r}; allowed: {', '.join(self.protected)}")
         if not any(g.kind == "floor" and g.mandatory for g in self.gates):

@@ -1,0 +1,161 @@
+"""Expert rules on what the scores are and how they move: the model is asked about changed rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tasks.science.examination import Examination
+from tasks.science.judging import MINIMUM
+from tasks.science.rule_tools import INDIFFERENT, RuleFault, fitting, rows_where, scores, share, unused, with_number
+from tasks.spec.evidence import Measurement, State
+from tasks.spec.rules import Case, Direction, Invariance, Monotone, ScoreRange, Vignette
+
+PATHS, STEPS = 300, 16
+CHANGED_ROWS, VALUES = 1000, 20
+
+
+def direction(rule: Direction, label: str, examination: Examination, confidence: float) -> Measurement:
+    """Share of sampled rows whose score moves the wrong way when the column alone is raised; Clopper-Pearson bounds."""
+    if rule.column not in examination.features:
+        raise unused(rule.column)
+    sample, values = with_number(rule.column, rule.rows, examination)
+    if len(sample) < MINIMUM:
+        return _few(label, rule.tolerance, len(sample))
+    raised = sample.assign(**{rule.column: sample[rule.column] + _step(values)})
+    moved = scores(examination, raised) - scores(examination, sample)
+    if not (np.abs(moved) > INDIFFERENT).any():
+        raise unused(rule.column)
+    wrong = int((moved < -INDIFFERENT if rule.sign == "rises" else moved > INDIFFERENT).sum())
+    return share(label, wrong, len(sample), rule.tolerance, confidence)
+
+
+def monotone(rule: Monotone, label: str, examination: Examination, confidence: float) -> Measurement:
+    """Share of sampled rows whose individual conditional expectation (Goldstein et al. 2015) turns back; Clopper-Pearson bounds.
+
+    The path runs over 16 even steps and the deciles between the bounds; it turns back where the score lies more than
+    ``turn`` on the wrong side of what it had reached before.
+    """
+    if rule.column not in examination.features:
+        raise unused(rule.column)
+    sample, values = with_number(rule.column, rule.rows, examination, PATHS)
+    if len(sample) < MINIMUM:
+        return _few(label, rule.tolerance, len(sample))
+    grid = _grid(values, rule.low, rule.high)
+    if len(grid) < 3:
+        raise RuleFault(f"{rule.column} has fewer than three values between the bounds of the path; widen low and high")
+    paths = scores(examination, _repeat(sample, rule.column, list(grid))).reshape(len(sample), len(grid))
+    if np.ptp(paths, axis=1).max() <= INDIFFERENT:
+        raise unused(rule.column)
+    if rule.sign == "falls":
+        paths = -paths
+    back = (np.maximum.accumulate(paths, axis=1) - paths).max(axis=1)
+    return share(label, int((back > rule.turn).sum()), len(sample), rule.tolerance, confidence)
+
+
+def score_range(rule: ScoreRange, label: str, examination: Examination, confidence: float) -> Measurement:
+    """Share of rows whose score lies outside the plausible range; Clopper-Pearson bounds."""
+    found = examination.score[rows_where(rule.rows, examination)]
+    if len(found) < MINIMUM:
+        return _few(label, rule.tolerance, len(found))
+    inside = (found >= rule.low) & (found <= rule.high)  # a NaN is not inside
+    return share(label, int((~inside).sum()), len(found), rule.tolerance, confidence)
+
+
+def vignette(rule: Vignette, label: str, examination: Examination, confidence: float) -> Measurement:
+    """Two cases, or one and a range, exactly: nothing is estimated, so there is no interval.
+
+    The base is the typical row of the training rows (of the rows, where there are none): median number, most frequent category.
+    """
+    typical = _typical(examination.rows if examination.train is None else examination.train[list(examination.rows.columns)])
+    case = _laid_over(typical, rule.case, examination)
+    if rule.between is not None:
+        value, (low, high) = float(scores(examination, case)[0]), rule.between
+        limit = low if value < low else high
+        return Measurement(label=label, value=value, limit=limit, rows=1, state="pass" if low <= value <= high else "fail")
+    assert rule.above is not None
+    other = _laid_over(typical, rule.above, examination)
+    value = float(scores(examination, case)[0] - scores(examination, other)[0])
+    differing = sorted({*rule.case, *rule.above})
+    if abs(value) <= INDIFFERENT and not set(differing) & set(examination.features):
+        raise unused(" and ".join(differing))
+    state: State = "pass" if value > INDIFFERENT and value >= rule.margin else "fail"
+    return Measurement(label=label, value=value, limit=rule.margin, rows=1, state=state)
+
+
+def invariance(rule: Invariance, label: str, examination: Examination, confidence: float) -> Measurement:
+    """Share of sampled rows whose score moves by more than allowed when the column alone takes another value; Clopper-Pearson bounds.
+
+    A row moves by the range of its scores over the values. A model that does not use the column keeps the rule.
+    """
+    part = examination.rows[rows_where(rule.rows, examination)]
+    sample = part.sample(min(CHANGED_ROWS, len(part)), random_state=examination.seed)
+    values = [fitting(rule.column, v, examination) for v in rule.values] if rule.values else _seen(part[rule.column])
+    if len(sample) < MINIMUM:
+        return _few(label, rule.tolerance, len(sample))
+    if len(values) < 2:
+        raise RuleFault(f"{rule.column} has fewer than two values in the rows; name two under values")
+    found = scores(examination, _repeat(sample, rule.column, values)).reshape(len(sample), len(values))
+    moved = np.ptp(np.column_stack([found, scores(examination, sample)]), axis=1)
+    return share(label, int((moved > rule.at_most).sum()), len(sample), rule.tolerance, confidence)
+
+
+def _few(label: str, limit: float, rows: int) -> Measurement:
+    return Measurement(label=f"{label} ({rows} rows; at least {MINIMUM} are needed)", value=None, limit=limit, rows=rows, state="insufficient_evidence")
+
+
+def _step(values: pd.Series) -> float:
+    """A quarter of the interquartile range; of the non-zero values where most are zero."""
+    for part in (values, values[values != 0]):
+        width = float(part.quantile(0.75) - part.quantile(0.25)) if len(part) else 0.0
+        if width > 0:
+            return width / 4
+    return 1.0
+
+
+def _grid(values: pd.Series, low: float | None, high: float | None) -> np.ndarray:
+    start = float(values.quantile(0.01)) if low is None else low
+    end = float(values.quantile(0.99)) if high is None else high
+    inner = values[(values >= start) & (values <= end)]
+    grid = np.concatenate([np.linspace(start, end, STEPS), np.quantile(inner, np.arange(0.1, 1, 0.1)) if len(inner) else []])
+    if (values == values.round()).all():
+        grid = grid.round()
+    return np.unique(grid[(grid >= start) & (grid <= end)])
+
+
+def _repeat(sample: pd.DataFrame, column: str, values: list[object]) -> pd.DataFrame:
+    """Every row once for each value, row by row."""
+    repeated = sample.loc[sample.index.repeat(len(values))].reset_index(drop=True)
+    return repeated.assign(**{column: pd.Series(values * len(sample), dtype=_wide(sample[column]))})
+
+
+def _seen(values: pd.Series) -> list[object]:
+    if pd.api.types.is_numeric_dtype(values) and values.nunique() > 5:
+        return list(values.quantile([0.05, 0.25, 0.5, 0.75, 0.95], interpolation="nearest").unique())
+    return list(values.value_counts().index[:VALUES])
+
+
+def _typical(rows: pd.DataFrame) -> pd.DataFrame:
+    """One row: median of numbers (a value that occurs), most frequent category, missing where most are."""
+    one = rows.iloc[[0]].reset_index(drop=True)
+    for name, values in rows.items():
+        if values.isna().mean() > 0.5:
+            middle: object = np.nan
+        elif pd.api.types.is_numeric_dtype(values):
+            middle = values.quantile(0.5, interpolation="nearest")
+        else:
+            middle = values.mode().iloc[0]
+        one[name] = pd.Series([middle], dtype=values.dtype)
+    return one
+
+
+def _laid_over(typical: pd.DataFrame, case: Case, examination: Examination) -> pd.DataFrame:
+    changed = {name: fitting(name, value, examination) for name, value in case.items()}
+    return typical.assign(**{name: pd.Series([value], dtype=_wide(typical[name])) for name, value in changed.items()})
+
+
+def _wide(column: pd.Series) -> Any:
+    """The column's type, with room for a fraction or a missing value."""
+    return float if pd.api.types.is_numeric_dtype(column) else column.dtype
