@@ -13,6 +13,8 @@ STEPS = 12
 """Halvings in the search for a bound: finer than the noise of the replicates."""
 NEAR = 1.4
 """Standard errors; see :func:`_gather`."""
+LEAST = 1e-6
+"""The ratio that stands for 0 where a logarithm is asked."""
 
 
 @dataclass(frozen=True)
@@ -77,17 +79,30 @@ def disparity_interval(sample: Sample, statistic: str, confidence: float, seed: 
     rng = np.random.default_rng(seed)
     deviations = sample.deviations(replicates, rng)
 
+    observed = _comparable(sample, sample.values, statistic)
+
     def holds(t: float) -> bool:
         truth = _nearest(sample, statistic, t)
-        drawn = truth + deviations * sample.error(truth)
-        if sample.spread is None:
-            drawn = np.clip(drawn, 0, 1)
-        found = np.nan_to_num(disparity(drawn, statistic), nan=1.0)
-        return bool(np.mean(np.abs(found - t) >= abs(estimate - t) - 1e-12) > 1 - confidence)
+        centre = t if statistic == "difference" else np.log(max(t, LEAST))
+        drawn = _comparable(sample, truth + deviations * sample.error(truth), statistic)
+        return bool(np.mean(np.abs(drawn - centre) >= np.abs(observed - centre) - 1e-12) > 1 - confidence)
 
     reach = 8 * float(sample.error(sample.centre).max()) if statistic == "difference" else 1.0
     highest = np.inf if sample.spread is not None else 1.0
     return _bound(holds, estimate, max(estimate - reach, 0.0)), _bound(holds, estimate, min(estimate + reach, highest))
+
+
+def _comparable(sample: Sample, values: np.ndarray, statistic: str) -> np.ndarray:
+    """The disparity on the scale on which distances are taken: plain for differences, logarithmic for ratios.
+
+    A plain ratio ends at 1, where a chance equality of a few rows would look like proof of parity. Half a row is added
+    to both sides of every rate, so that a count of 0 has a logarithm.
+    """
+    if sample.spread is None:
+        values = np.clip(values, 0, 1)
+    if statistic == "difference":
+        return disparity(values, statistic)
+    return np.asarray(np.log(disparity((values * sample.rows + 0.5) / (sample.rows + 1), statistic)))
 
 
 def _bound(holds: Callable[[float], bool], inside: float, outside: float) -> float:
@@ -109,7 +124,7 @@ def _nearest(sample: Sample, statistic: str, t: float) -> np.ndarray:
     if statistic == "difference":
         span, place, bottom, top = t, centre, 0.0 if rate else -np.inf, 1.0 if rate else np.inf
     else:
-        span, place, variance, bottom, top = -np.log(max(t, 1e-6)), np.log(centre), variance / pooled**2, -np.inf, 0.0
+        span, place, variance, bottom, top = -np.log(max(t, LEAST)), np.log(centre), variance / pooled**2, -np.inf, 0.0
     ranges = np.ptp(place, axis=1)
     if ranges.max() >= span:
         near = np.array([_squeeze(p, v, span) if r > span else p for p, v, r in zip(place, variance, ranges, strict=True)])
