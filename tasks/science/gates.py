@@ -10,16 +10,15 @@ import numpy as np
 from tasks.science.comparison import Interval, metric_interval, paired_difference
 from tasks.science.examination import Examination
 from tasks.science.expert_rules import check_rule
-from tasks.science.fairness import disparity, disparity_interval, group_rates
 from tasks.science.gate_attributions import faithfulness, stability
 from tasks.science.gate_calibration import calibration
+from tasks.science.gate_fairness import fairness
 from tasks.science.gate_readiness import readiness
 from tasks.science.gate_robustness import robustness
 from tasks.science.judging import remedy
 from tasks.science.metrics import METRICS
-from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import GateResult, Measurement, State
-from tasks.spec.gates import ComparisonGate, DataGate, FairnessGate, FloorGate, GateConfig, RulesGate
+from tasks.spec.gates import ComparisonGate, DataGate, FloorGate, GateConfig, RulesGate
 
 MINIMUM = 30
 """Rows (positives for true-positive rates) below which nothing is concluded."""
@@ -137,37 +136,6 @@ def comparison(config: ComparisonGate, examination: Examination) -> GateResult:
     if np.array_equal(score, champion):  # the same answers: equal by identity, with nothing to estimate
         return _result(config, state, reason, (measured,), found.method)
     return _settle(config, found, state, reason, measured)
-
-
-def fairness(config: FairnessGate, examination: Examination) -> GateResult:
-    """Disparity between the groups of one protected attribute, on all rows."""
-    if not _scores(examination.score):
-        return _result(config, "fail", NO_SCORES)
-    if config.attribute not in examination.groups:
-        known = ", ".join(map(str, examination.groups.columns)) or "none"
-        raise ConfigError(f"gate {config.name} names the protected attribute {config.attribute!r}, which has no groups; allowed: {known}.")
-    decision = examination.score >= examination.decision_threshold
-    rates = group_rates(config.measure, examination.label, decision, examination.groups[config.attribute])
-    shown = tuple(Measurement(label=f"{config.measure} of {r.group}", value=r.rate if r.rows else None, rows=r.rows, state="pass" if r.rows >= MINIMUM else "insufficient_evidence") for r in rates)
-    what = "positives" if config.measure == "true_positive_rate" else "rows"
-    small = [f"{r.group} ({r.rows})" for r in rates if r.rows < MINIMUM]
-    if len(rates) < 2:
-        return _result(config, "fail", f"{config.attribute} has {len(rates)} group in the holdout; a comparison needs two", shown)
-    if small:
-        reason = f"too few {what} to judge {', '.join(small)}; at least {MINIMUM} each are needed, or put groups together in the config"
-        return _result(config, "insufficient_evidence", reason, shown)
-    value = disparity(rates, config.statistic)
-    if not np.isfinite(value):
-        return _result(config, "insufficient_evidence", f"nobody is selected in any group of {config.attribute}, so there is no ratio", shown)
-    low, high = disparity_interval(rates, config.statistic, config.confidence, examination.seed)
-    better = config.statistic == "ratio"
-    state = _judge(value, low if better else high, config.limit, better)
-    total = sum(r.rows for r in rates)
-    name = f"{config.measure.replace('_', ' ')} {config.statistic} by {config.attribute}"
-    measured = Measurement(label=name, value=value, low=low, high=high, limit=config.limit, rows=total, state=state)
-    groups = ", ".join(f"{r.group} {r.rate:.3f} of {r.rows:,}" for r in rates)
-    reason = f"{name} is {value:.3f} ({low:.3f} to {high:.3f}); {'at least' if better else 'at most'} {config.limit:g} is asked ({groups})"
-    return _result(config, state, reason, (measured, *shown), "binomial bootstrap of group counts, percentile bounds")
 
 
 def rules(config: RulesGate, examination: Examination) -> GateResult:

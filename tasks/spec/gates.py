@@ -45,13 +45,39 @@ class ComparisonGate(Gate):
 
 
 class FairnessGate(Gate):
-    """Largest difference, or smallest ratio, between groups of one protected attribute."""
+    """Largest difference, or smallest ratio, between groups of one protected attribute or intersections of several.
+
+    ``confidence`` is that of a two-sided interval, simultaneous over all groups and measures of the gate.
+    """
 
     kind: Literal["fairness"]
-    attribute: str
-    measure: Literal["selection_rate", "true_positive_rate"]
+    attribute: str | None = None
+    attributes: tuple[str, ...] = ()
+    """Two or more: their intersections are compared."""
+    measure: Literal["selection_rate", "true_positive_rate", "false_positive_rate", "precision", "accuracy", "equalized_odds", "calibration"]
     statistic: Literal["difference", "ratio"]
     limit: float = Field(ge=0, le=1)
+    minimum_rows: int = Field(30, ge=10)
+    """Rows (positives for true-positive rates, and so on) below which a group is not judged."""
+    unjudged_share: float = Field(0.05, ge=0, lt=1)
+    """Share of rows that intersections under ``minimum_rows`` may hold; a group of a single attribute may never be under it."""
+    missing_share: float = Field(0.05, ge=0, lt=1)
+    """Share of rows that may lack an attribute."""
+
+    @model_validator(mode="after")
+    def _one(self) -> FairnessGate:
+        if (self.attribute is None) == (not self.attributes):
+            raise ValueError("give either attribute, or attributes for intersections")
+        if self.attributes and (len(self.attributes) < 2 or len(set(self.attributes)) < len(self.attributes)):
+            raise ValueError("attributes are two or more, each other than the rest; for one write attribute")
+        if self.measure == "calibration" and self.statistic == "ratio":
+            raise ValueError("calibration is a gap around 0, and a ratio of gaps means nothing; ask for statistic: difference")
+        return self
+
+    @property
+    def among(self) -> tuple[str, ...]:
+        """The attributes whose groups, or intersections, are compared."""
+        return self.attributes or (str(self.attribute),)
 
 
 class RulesGate(Gate):

@@ -206,9 +206,9 @@ class ModelConfig(Spec):
             if key is not None and key not in names:
                 raise ValueError(f"data names {key!r}, which is no column; allowed: {', '.join(names)}")
         for gate in self.gates:
-            attribute = getattr(gate, "attribute", None) or getattr(gate, "by", None)
-            if attribute is not None and attribute not in self.protected:
-                raise ValueError(f"gate {gate.name} names {attribute!r}; allowed: {', '.join(self.protected)}")
+            for attribute in (getattr(gate, "attribute", None), getattr(gate, "by", None), *getattr(gate, "attributes", ())):
+                if attribute is not None and attribute not in self.protected:
+                    raise ValueError(f"gate {gate.name} names {attribute!r}; allowed: {', '.join(self.protected)}")
         if not any(g.kind == "floor" and g.mandatory for g in self.gates):
             raise ValueError("gates has no mandatory floor, and a first release has no champion to be compared with; add one of kind floor")
         titles = [g.name for g in self.gates]

@@ -77,7 +77,7 @@ SECTIONS = (
     ),
     Section(
         "Fairness bounds",
-        "The one-sided 95 % bound that a gate asks for. The extreme of several noisy groups is biased away from parity, so the bound errs to the strict side.",
+        "The end of the two-sided 95 % interval that a gate asks for. The extreme of several noisy groups is biased away from parity, so this end errs to the strict side.",
         "at least",
         [(s.fairness, (statistic, case, 600)) for statistic in ("difference", "ratio") for case in s.FAIRNESS],
     ),

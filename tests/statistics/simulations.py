@@ -13,9 +13,9 @@ from scipy.special import expit, logit
 
 from tasks.science.comparison import paired_difference
 from tasks.science.decisions import decide
+from tasks.science.disparity import Sample, disparity_interval
 from tasks.science.drift import shift
 from tasks.science.estimation import estimate_with_interval
-from tasks.science.fairness import GroupRate, disparity_interval
 from tasks.science.metrics import METRICS
 from tasks.science.monitoring import examine_window
 from tasks.spec.model import ModelConfig, load_model
@@ -176,7 +176,7 @@ def fairness(statistic: str, case: str, runs: int, seed: int) -> list[Count]:
     rng, held = np.random.default_rng(seed), 0
     truth = max(rates) - min(rates) if statistic == "difference" else min(rates) / max(rates)
     for _ in range(runs):
-        drawn = [GroupRate(str(i), int(rng.binomial(n, p)), n) for i, (p, n) in enumerate(zip(rates, sizes, strict=True))]
+        drawn = Sample(np.array([rng.binomial(sizes, rates) / sizes]), np.array([sizes]))
         low, high = disparity_interval(drawn, statistic, 0.95, int(rng.integers(2**31)))
         held += high >= truth if statistic == "difference" else low <= truth
     return [Count(f"{statistic}, {case}", sum(sizes), held, runs, 0.95)]
