@@ -11,6 +11,7 @@ from tasks.science.comparison import Interval, metric_interval, paired_differenc
 from tasks.science.examination import Examination
 from tasks.science.expert_rules import check_rule
 from tasks.science.fairness import disparity, disparity_interval, group_rates
+from tasks.science.gate_leakage import leakage
 from tasks.science.metrics import METRICS
 from tasks.spec.evidence import GateResult, Measurement, State
 from tasks.spec.gates import ComparisonGate, DataGate, FairnessGate, FloorGate, GateConfig, RulesGate
@@ -180,4 +181,5 @@ GATES: dict[str, Callable[[Any, Examination], GateResult]] = {
     "comparison": comparison,
     "fairness": fairness,
     "rules": rules,
+    "leakage": leakage,
 }
