@@ -12,6 +12,7 @@ from tasks.science.examination import Examination
 from tasks.science.expert_rules import check_rule
 from tasks.science.fairness import disparity, disparity_interval, group_rates
 from tasks.science.gate_leakage import leakage
+from tasks.science.gate_slices import slices
 from tasks.science.metrics import METRICS
 from tasks.spec.evidence import GateResult, Measurement, State
 from tasks.spec.gates import ComparisonGate, DataGate, FairnessGate, FloorGate, GateConfig, RulesGate
@@ -182,4 +183,5 @@ GATES: dict[str, Callable[[Any, Examination], GateResult]] = {
     "fairness": fairness,
     "rules": rules,
     "leakage": leakage,
+    "slices": slices,
 }

@@ -83,9 +83,34 @@ class LeakageGate(Gate):
     excused: dict[str, str] = {}
 
 
+class NamedSlice(Spec):
+    """The raw rows for which the pandas expression ``rows`` is true."""
+
+    name: str = Field(min_length=1, max_length=60)
+    rows: str
+
+
+class SlicesGate(Gate):
+    """No slice in which the model loses what a correction of its own scores would win back.
+
+    ``limit``: tolerated avoidable loss in a slice, as a share of the mean loss of all rows. ``search``: look for weak
+    slices of up to three conditions too, in the model's ``features`` or in all ``inputs``; by a column that the model
+    may not use, loss can be found that it could not have avoided. ``minimum_rows``: rows of a slice below which nothing is concluded.
+    """
+
+    kind: Literal["slices"]
+    metric: Literal["log_loss", "brier", "error"] = "log_loss"
+    slices: tuple[NamedSlice, ...] = ()
+    limit: float = Field(0.1, gt=0, le=10)
+    search: bool = True
+    columns: Literal["features", "inputs"] = "features"
+    minimum_rows: int = Field(200, ge=40)
+
+
 GateConfig = Annotated[
     DataGate | FloorGate | ComparisonGate | FairnessGate | RulesGate
-    | LeakageGate,
+    | LeakageGate
+    | SlicesGate,
     Field(discriminator="kind"),
 ]
 
