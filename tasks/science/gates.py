@@ -13,8 +13,10 @@ from tasks.science.expert_rules import check_rule
 from tasks.science.gate_attributions import faithfulness, stability
 from tasks.science.gate_calibration import calibration
 from tasks.science.gate_fairness import fairness
+from tasks.science.gate_leakage import leakage
 from tasks.science.gate_readiness import readiness
 from tasks.science.gate_robustness import robustness
+from tasks.science.gate_slices import slices
 from tasks.science.judging import remedy
 from tasks.science.metrics import METRICS
 from tasks.spec.evidence import GateResult, Measurement, State
@@ -165,4 +167,6 @@ GATES: dict[str, Callable[[Any, Examination], GateResult]] = {
     "faithfulness": faithfulness,
     "robustness": robustness,
     "calibration": calibration,
+    "leakage": leakage,
+    "slices": slices,
 }

@@ -106,7 +106,7 @@ def _known_keys(schema: Any, location: tuple[Any, ...]) -> list[str]:
         if following:
             current = following
         else:
-            chosen = [m for m in current if part in {getattr(f, "default", None) for f in m.model_fields.values()}]
+            chosen = [m for m in current if part in [getattr(f, "default", None) for f in m.model_fields.values()]]
             chosen = chosen or [m for m in current if any(str(part) in str(f.annotation) for f in m.model_fields.values())]
             current = chosen or current
     return sorted({name for model in current for name in model.model_fields})

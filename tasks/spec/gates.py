@@ -95,6 +95,56 @@ class ReadinessGate(Gate):
     memory_mb: float = Field(1024, gt=0)
 
 
+class LeakageGate(Gate):
+    """What the training data know and the world will not tell: leaks between the sides, in the columns, and in time.
+
+    ``single_column_auc``: one column alone reaches it on the holdout. ``dominant_auc``: a column above it that also gives
+    ``dominant_share`` of what the whole model has over 0.5 is a leak too. ``missingness_auc``: the same for the mere fact
+    that a value is missing; 0.7 is a difference of 40 points between the classes' missing shares. ``duplicates``: row
+    patterns on both sides beyond what a random split gives, as a share of the holdout's rows. ``label_jump``: Cohen's h
+    between neighbouring stretches of the table, what the scores explain taken off; 0.2 is 30 % against 40 %, or 1 %
+    against none. ``skew``: Jensen-Shannon distance between training and served rows above which they hardly share a value,
+    as with another unit or code; a change of the world can reach 0.8, so smaller distances are told and never fail. ``minimum_rows``: training rows that each class
+    and each protected group needs. ``excused``: columns that are known to predict this well, each with the reason why it
+    is no leak.
+    """
+
+    kind: Literal["leakage"]
+    single_column_auc: float = Field(0.95, gt=0.5, le=1)
+    dominant_auc: float = Field(0.85, gt=0.5, le=1)
+    dominant_share: float = Field(0.9, gt=0, le=1)
+    missingness_auc: float = Field(0.7, gt=0.5, le=1)
+    duplicates: float = Field(0.02, gt=0, lt=1)
+    label_jump: float = Field(0.2, gt=0, le=3)
+    skew: float = Field(0.85, gt=0, le=1)
+    minimum_rows: int = Field(50, ge=10)
+    excused: dict[str, str] = {}
+
+
+class NamedSlice(Spec):
+    """The raw rows for which the pandas expression ``rows`` is true."""
+
+    name: str = Field(min_length=1, max_length=60)
+    rows: str
+
+
+class SlicesGate(Gate):
+    """No slice in which the model loses what a correction of its own scores would win back.
+
+    ``limit``: tolerated avoidable loss in a slice, as a share of the mean loss of all rows. ``search``: look for weak
+    slices of up to three conditions too, in the model's ``features`` or in all ``inputs``; by a column that the model
+    may not use, loss can be found that it could not have avoided. ``minimum_rows``: rows of a slice below which nothing is concluded.
+    """
+
+    kind: Literal["slices"]
+    metric: Literal["log_loss", "brier", "error"] = "log_loss"
+    slices: tuple[NamedSlice, ...] = ()
+    limit: float = Field(0.1, gt=0, le=10)
+    search: bool = True
+    columns: Literal["features", "inputs"] = "features"
+    minimum_rows: int = Field(200, ge=40)
+
+
 class StabilityGate(Gate):
     """Explanations agree between samples of rows and seeds."""
 
@@ -182,6 +232,8 @@ GateConfig = Annotated[
     | StabilityGate
     | FaithfulnessGate
     | RobustnessGate
-    | CalibrationGate,
+    | CalibrationGate
+    | LeakageGate
+    | SlicesGate,
     Field(discriminator="kind"),
 ]

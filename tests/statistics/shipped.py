@@ -1,0 +1,62 @@
+"""The shipped models, laid out for the gates from a folder in which ingest, prepare, train and evaluate have run.
+
+Measure by hand, in such a folder: ``python -m tests.statistics.shipped income``.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from tasks.science.examination import Examination
+from tasks.science.gates import run_gate
+from tasks.science.slices import protected_groups
+from tasks.science.tables import BENCHMARK, LABEL, ROW, SCORE
+from tasks.serving.release import load_release
+from tasks.spec.gates import LeakageGate
+from tasks.stages.common import Place
+
+
+def examination(place: Place) -> Examination:
+    """The evaluated candidate below ``place``; the replay rows of the first period stand for what was served."""
+    config = place.config()
+    rows = pd.read_parquet(place.evaluation / "holdout_scored.parquet")
+    train, replay = (pd.read_parquet(place.prepared / f"{side}.parquet") for side in ("train", "replay"))
+    inputs = [c.name for c in config.inputs]
+    keys: list[np.ndarray | None] = [None, None]
+    if config.data.entity is not None:
+        owners = pd.read_parquet(place.ingested, columns=[config.data.entity])[config.data.entity]
+        keys = [owners.reindex(side[ROW].to_numpy()).to_numpy() for side in (rows, train)]
+    return Examination(
+        rows=rows[inputs],
+        label=rows[LABEL].to_numpy(bool),
+        score=rows[SCORE].to_numpy(float),
+        champion_score=None,
+        benchmark=rows[BENCHMARK].to_numpy(str),
+        groups=protected_groups(config, rows),
+        attributions=pd.DataFrame(),
+        predict=load_release(place.model).score,
+        features=config.features,
+        decision_threshold=config.decision_threshold,
+        seed=config.seed,
+        rules=None,
+        data_check=None,
+        config=config,
+        train=train[inputs],
+        train_label=train[LABEL].to_numpy(bool),
+        entity=keys[0],
+        train_entity=keys[1],
+        served=replay[inputs].head(config.monitoring.window_rows),
+    )
+
+
+if __name__ == "__main__":
+    evidence = examination(Place(Path.cwd(), sys.argv[1]))
+    for gate in (LeakageGate(name="leakage", kind="leakage"),):
+        answer = run_gate(gate, evidence)
+        print(answer.state, answer.reason)
+        for m in answer.measurements:
+            print("   ", m.state, m.label, m.value, m.low, m.high, m.limit, m.rows)
