@@ -5,157 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
-from tasks.science.comparison import Interval, metric_interval, paired_difference
 from tasks.science.examination import Examination
-from tasks.science.expert_rules import check_rule
 from tasks.science.gate_attributions import faithfulness, stability
+from tasks.science.gate_benchmarks import comparison, data, floor
 from tasks.science.gate_calibration import calibration
 from tasks.science.gate_fairness import fairness
 from tasks.science.gate_leakage import leakage
 from tasks.science.gate_readiness import readiness
 from tasks.science.gate_robustness import robustness
+from tasks.science.gate_rules import rules
 from tasks.science.gate_slices import slices
 from tasks.science.judging import remedy
-from tasks.science.metrics import METRICS
-from tasks.spec.evidence import GateResult, Measurement, State
-from tasks.spec.gates import ComparisonGate, DataGate, FloorGate, GateConfig, RulesGate
+from tasks.spec.evidence import GateResult
+from tasks.spec.gates import GateConfig
 
-MINIMUM = 30
-"""Rows (positives for true-positive rates) below which nothing is concluded."""
-
-
-def run_gate(config: GateConfig, examination: Examination) -> GateResult:
-    """Run one gate.
-
-    Pass: the confidence bound is on the right side of the limit. Fail: the estimate itself is on the wrong side, or
-    what is needed is missing. Insufficient evidence: everything between.
-    """
-    found = GATES[config.kind](config, examination)
-    return found if found.remedy else found.model_copy(update={"remedy": remedy(found)})
-
-
-def _result(config: Any, state: State, reason: str, measured: tuple[Measurement, ...] = (), estimator: str = "") -> GateResult:
-    return GateResult(
-        gate=config.name, kind=config.kind, mandatory=config.mandatory, state=state, reason=reason, measurements=measured, estimator=estimator
-    )
-
-
-def _judge(value: float, pessimistic: float, limit: float, greater_is_better: bool) -> State:
-    sign = 1 if greater_is_better else -1
-    if sign * value < sign * limit:
-        return "fail"
-    return "pass" if sign * pessimistic >= sign * limit else "insufficient_evidence"
-
-
-def _scores(values: np.ndarray) -> bool:
-    """Whether these are probabilities; a NaN is not."""
-    return bool(((values >= 0) & (values <= 1)).all())
-
-
-NO_SCORES = "some scores are no numbers between 0 and 1"
-
-
-def _settle(config: Any, found: Interval, state: State, reason: str, measured: Measurement) -> GateResult:
-    """A pass needs an interval: where every row agrees it has no width, and says nothing about the next row."""
-    if state == "pass" and not found.low < found.high:
-        state, reason = "insufficient_evidence", f"{reason}; all {measured.rows:,} rows agree, so there is no interval to judge by"
-    return _result(config, state, reason, (measured.model_copy(update={"state": state}),), found.method)
-
-
-def _unusable(config: FloorGate | ComparisonGate, examination: Examination, mask: np.ndarray) -> GateResult | None:
-    """Why the benchmark's rows cannot be judged, where they cannot."""
-    rows, label = int(mask.sum()), examination.label[mask]
-    if rows == 0:
-        known = ", ".join(sorted(set(examination.benchmark)))
-        return _result(config, "fail", f"benchmark {config.benchmark!r} has no rows; there are: {known}")
-    scores = [examination.score[mask]]
-    if isinstance(config, ComparisonGate) and examination.champion_score is not None:
-        scores.append(examination.champion_score[mask])
-    if not all(_scores(s) for s in scores):
-        return _result(config, "fail", NO_SCORES)
-    few = min(int(label.sum()), int((~label).sum()))
-    if few < MINIMUM:
-        reason = f"the smaller class of {config.benchmark} has {few} of {rows} rows; at least {MINIMUM} are needed to tell"
-        return _result(config, "insufficient_evidence", reason)
-    return None
-
-
-def _mask(benchmark: str, examination: Examination) -> np.ndarray:
-    return np.ones(len(examination.label), bool) if benchmark == "all" else examination.benchmark == benchmark
-
-
-def data(config: DataGate, examination: Examination) -> GateResult:
-    """The expectations that were checked on the data."""
-    checked = examination.data_check
-    if checked is None:
-        return _result(config, "fail", "the data were not checked, and this gate is there to see that they are")
-    return checked.model_copy(update={"gate": config.name, "mandatory": config.mandatory})
-
-
-def floor(config: FloorGate, examination: Examination) -> GateResult:
-    """The metric against an absolute limit."""
-    mask = _mask(config.benchmark, examination)
-    unusable = _unusable(config, examination, mask)
-    if unusable is not None:
-        return unusable
-    better = METRICS[config.metric].greater_is_better
-    label, score = examination.label[mask], examination.score[mask]
-    found = metric_interval(config.metric, label, score, examination.decision_threshold, config.confidence, examination.seed)
-    state = _judge(found.value, found.low if better else found.high, config.limit, better)
-    measured = Measurement(
-        label=f"{config.metric} on {config.benchmark}", value=found.value, low=found.low, high=found.high, limit=config.limit, rows=len(label), state=state
-    )
-    side = "at least" if better else "at most"
-    reason = f"{config.metric} is {found.value:.4f} ({found.low:.4f} to {found.high:.4f}) on {len(label):,} rows; {side} {config.limit:g} is asked"
-    return _settle(config, found, state, reason, measured)
-
-
-def comparison(config: ComparisonGate, examination: Examination) -> GateResult:
-    """Non-inferiority to the champion on the same rows."""
-    mask = _mask(config.benchmark, examination)
-    unusable = _unusable(config, examination, mask)
-    if unusable is not None:
-        return unusable
-    if examination.champion_score is None:
-        return _result(config, "pass", "there is no champion to compare with yet; the floors carry this release")
-    better = METRICS[config.metric].greater_is_better
-    label, score, champion = examination.label[mask], examination.score[mask], examination.champion_score[mask]
-    found = paired_difference(config.metric, label, score, champion, examination.decision_threshold, config.confidence, examination.seed)
-    limit = -config.margin if better else config.margin
-    state = _judge(found.value, found.low if better else found.high, limit, better)
-    measured = Measurement(
-        label=f"{config.metric}, challenger minus champion, on {config.benchmark}",
-        value=found.value,
-        low=found.low,
-        high=found.high,
-        limit=limit,
-        rows=len(label),
-        state=state,
-    )
-    reason = f"{config.metric} moves by {found.value:+.4f} ({found.low:+.4f} to {found.high:+.4f}) on {len(label):,} rows; worse by {config.margin:g} is tolerated"
-    if np.array_equal(score, champion):  # the same answers: equal by identity, with nothing to estimate
-        return _result(config, state, reason, (measured,), found.method)
-    return _settle(config, found, state, reason, measured)
-
-
-def rules(config: RulesGate, examination: Examination) -> GateResult:
-    """Every expert rule."""
-    if examination.rules is None or not examination.rules.rules:
-        return _result(config, "fail", "rules.yaml is missing or empty, and this gate asks for expert rules")
-    measured = tuple(check_rule(rule, examination, config.confidence) for rule in examination.rules.rules)
-    broken = [m for m in measured if m.state == "fail"]
-    unclear = [m for m in measured if m.state == "insufficient_evidence"]
-    if broken:
-        told = "; ".join(m.label.rstrip(".") + (f" (it is {m.value:.3f})" if m.value is not None else "") for m in broken)
-        return _result(config, "fail", f"{len(broken)} of {len(measured)} rules are broken: {told}", measured, RULES_METHOD)
-    if unclear:
-        return _result(config, "insufficient_evidence", "cannot be told: " + "; ".join(m.label for m in unclear), measured, RULES_METHOD)
-    return _result(config, "pass", f"all {len(measured)} rules hold", measured, RULES_METHOD)
-
-
-RULES_METHOD = "attribution shares with bootstrap bounds; shares of rows with Clopper-Pearson bounds; cases exactly"
 GATES: dict[str, Callable[[Any, Examination], GateResult]] = {
     "data": data,
     "floor": floor,
@@ -170,3 +33,13 @@ GATES: dict[str, Callable[[Any, Examination], GateResult]] = {
     "leakage": leakage,
     "slices": slices,
 }
+
+
+def run_gate(config: GateConfig, examination: Examination) -> GateResult:
+    """Run one gate.
+
+    Pass: the confidence bound is on the right side of the limit. Fail: the estimate itself is on the wrong side, or
+    what is needed is missing. Insufficient evidence: everything between.
+    """
+    found = GATES[config.kind](config, examination)
+    return found if found.remedy else found.model_copy(update={"remedy": remedy(found)})
