@@ -41,11 +41,12 @@ def remedy(found: GateResult) -> str:
     leave the limit outside, were the estimate to stay where it is.
     """
     open_ones = [m for m in found.measurements if m.state == found.state and m.value is not None and m.limit is not None]
-    if found.state == "pass" or not open_ones:
+    if found.state == "pass" or not open_ones or "would tell" in found.reason:
         return ""
     if found.state == "fail":
         m = open_ones[0]
-        return f"to pass, {m.label} has to move from {m.value:.4g} to beyond {m.limit:.4g}"
+        way = "rise" if (m.value or 0.0) < (m.limit or 0.0) else "come down"
+        return f"to pass, {m.value:.4g} has to {way} to {m.limit:.4g} with its interval" + (f", and {len(open_ones) - 1} more likewise" if len(open_ones) > 1 else "")
     needed = [rows for m in open_ones if (rows := rows_needed(m)) is not None]
     if not needed:
         return ""

@@ -119,6 +119,8 @@ def test_rows_scored_from_a_file_are_logged_and_watched(running: Running, releas
     assert "✓ window 1 to" in watched.stderr
     assert [e.kind for e in running.ledger()][-1] == "monitored"
     assert (running.settings.reports / "care/window-00001.html").exists()
+    since = {"occurred": {"since": "2026-01-01T00:00:00Z"}, "event": {"prefix": ["assay."]}}
+    running.until(lambda: any(e["event"].startswith("assay.decision.") for e in running.call("/events/filter", {"filter": since})["events"]), "an event of the decision")
 
 
 def test_a_pushed_typo_is_told_and_nothing_changes(running: Running, released: dict[str, Any]) -> None:

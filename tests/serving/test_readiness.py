@@ -86,6 +86,12 @@ def test_the_process_has_no_network(reach: str) -> None:
     assert "PermissionError: the model reached for the network" in done.stderr
 
 
+def test_the_memory_of_the_starting_process_is_not_counted() -> None:
+    code = "x = bytearray(900_000_000)\nimport subprocess, sys\nsubprocess.run([sys.executable, '-c', 'from tasks.serving.readiness import peak_memory; print(peak_memory())'], check=True)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert 1 < float(done.stdout) < 400
+
+
 def test_the_bound_of_a_quantile_covers_it() -> None:
     """Simulated: the true 99th percentile lies below the bound in at least 95 % of 600 samples, less sampling error."""
     rng = np.random.default_rng(5)
