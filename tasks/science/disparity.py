@@ -78,7 +78,6 @@ def disparity_interval(sample: Sample, statistic: str, confidence: float, seed: 
     estimate = float(disparity(sample.values, statistic))
     rng = np.random.default_rng(seed)
     deviations = sample.deviations(replicates, rng)
-
     observed = _comparable(sample, sample.values, statistic)
 
     def holds(t: float) -> bool:

@@ -20,9 +20,9 @@ TOO_MANY = 100
 def fairness(config: FairnessGate, examination: Examination) -> GateResult:
     """Disparity between protected groups, on all rows.
 
-    Fail: the estimate is on the wrong side of the limit and the interval excludes parity, so that unbiased data fail no
-    more often than the confidence allows however many groups there are. Pass: the interval's pessimistic end is on the
-    right side. Insufficient evidence: everything between, small or undefined groups, and missing attributes.
+    Fail: the estimate is on the wrong side of the limit and parity is refuted, so that unbiased data fail no more often
+    than the confidence allows however many groups there are. Pass: the interval's pessimistic end is on the right side.
+    Insufficient evidence: everything between, small or undefined groups, and missing attributes.
     """
     score, label = examination.score, np.asarray(examination.label, bool)
     if not bool(((score >= 0) & (score <= 1)).all()):  # a NaN is neither
@@ -59,17 +59,22 @@ def _settle(config: FairnessGate, judged: Groups, shown: tuple[Measurement, ...]
         return result(config, "insufficient_evidence", f"{name} cannot be told: the measure {why}{aside}", shown)
     low, high = disparity_interval(sample, config.statistic, config.confidence, seed)
     state = judge(value, low if better else high, config.limit, better)
-    parity = high >= 1 if better else low <= 0
-    advice = ""
-    if state == "fail" and parity:
+    advice, chance = "", (1 - config.confidence) / 2
+    if state == "fail" and _parity(sample, config.statistic, 1 - chance, seed):
         state = "insufficient_evidence"
-        advice = f"; equal groups could look like this, and {_more(config, judged, abs(value - (1 if better else 0)), high - low)} would tell"
+        advice = f"; equal groups look like this in more than {chance:.1%} of samples, and {_more(config, judged, abs(value - (1 if better else 0)), high - low)} would tell"
     elif state == "insufficient_evidence":
         advice = f"; {_more(config, judged, abs(config.limit - value), 2 * abs(value - (low if better else high)))} would tell"
     measured = Measurement(label=name, value=value, low=low, high=high, limit=config.limit, rows=int(judged.rows.sum()), state=state)
     side = "at least" if better else "at most"
     reason = f"{name} is {value:.3f} ({low:.3f} to {high:.3f}); {side} {config.limit:g} is asked; furthest apart are {_pair(config, judged)}{advice}{aside}"
     return result(config, state, reason, (measured, *shown), ESTIMATOR)
+
+
+def _parity(sample: Sample, statistic: str, confidence: float, seed: int) -> bool:
+    """Whether equal groups are still possible: a one-sided question, so the chance of an error is that of one end."""
+    low, high = disparity_interval(sample, statistic, confidence, seed)
+    return high >= 1 if statistic == "ratio" else low <= 0
 
 
 def _among(config: FairnessGate) -> str:

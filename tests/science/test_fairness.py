@@ -106,6 +106,19 @@ def test_intervals_hold_the_truth_about_as_often_as_stated(case: simulated.Case)
     assert row["was"] >= 0.95 - NOISE * np.sqrt(0.95 * 0.05 / row["runs"]), row
 
 
+@pytest.mark.parametrize("shift", [0.0, 0.1])
+def test_the_interval_for_calibration_holds_about_as_often_as_stated(shift: float) -> None:
+    rng, held, runs = np.random.default_rng(12), 0, 150
+    groups = pd.DataFrame({"g": np.repeat(["a", "b", "c"], [300, 150, 80])})
+    for seed in range(runs):
+        score = rng.uniform(0.1, 0.8, len(groups))
+        label = rng.random(len(groups)) < score + shift * (groups["g"] == "c")
+        sample = fairness.count_groups(label, score >= 0.5, groups, score).groups("g").sample("calibration")
+        low, high = disparity_interval(sample, "difference", 0.95, seed, 400)
+        held += low <= shift + 1e-12 and high >= shift
+    assert abs(held / runs - 0.95) <= NOISE * np.sqrt(0.95 * 0.05 / runs)
+
+
 def test_a_planted_intersection_is_found_and_equal_ones_do_not_fail() -> None:
     found, open_ = simulated.planted("selection_rate", 0.25, 100, 40, seed=1)
     assert found["was"] >= 0.9 and open_["was"] == 1
