@@ -8,7 +8,7 @@ from scipy.stats import norm
 from tasks.science.examination import Examination
 from tasks.science.judging import MINIMUM, judge, result, worst
 from tasks.science.tables import evaluate
-from tasks.science.weak_slices import Gain, Weakness, avoidable, correction, halves, judged, logit, losses, weak_slices
+from tasks.science.weak_slices import Gain, Weakness, avoidable, correction, halves, judged, logit, losses, standard_error, weak_slices
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import GateResult, Measurement
 from tasks.spec.gates import NamedSlice, SlicesGate
@@ -58,7 +58,8 @@ def _named(config: SlicesGate, spec: NamedSlice, examination: Examination, row: 
     if n < config.minimum_rows:
         told = f"{spec.name} has {n} rows; at least {config.minimum_rows} are needed"
         return [Measurement(label=told, value=None, limit=config.limit, rows=n, state="insufficient_evidence")]
-    mean, error = float(row[inside].mean()), float(row[inside].std(ddof=1) / np.sqrt(n))
+    owners = None if examination.entity is None else examination.entity[inside]
+    mean, error = float(row[inside].mean()), standard_error(row[inside], owners)
     plain = Measurement(label=f"{config.metric} of {spec.name} (all rows {row.mean():.4f})", value=mean, low=mean - z * error, high=mean + z * error, rows=n, state="pass")
     label, raw, entity = examination.label.astype(bool), logit(examination.score), examination.entity
     a, b = correction(label, raw)

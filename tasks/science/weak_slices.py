@@ -187,9 +187,15 @@ def judged(gain: Gain, whole: float, entity: np.ndarray | None) -> Loss:
         return Loss(float("nan"), float("nan"), n, 1.0)
     code = np.arange(n) if entity is None else _groups(entity)
     mean, push = float(gain.loss.mean()), float(gain.push.sum())
-    error = float(np.sqrt((np.bincount(code, weights=gain.loss - mean) ** 2).sum()) / n)
+    error = standard_error(gain.loss, entity)
     spread = float(np.sqrt(max(gain.variance.sum(), (np.bincount(code, weights=gain.push - push / n) ** 2).sum())))
     return Loss(mean / whole, error / whole, n, float(norm.sf(push / spread)) if spread > 0 else 1.0)
+
+
+def standard_error(values: np.ndarray, entity: np.ndarray | None) -> float:
+    """Of the mean of (n,) values, n > 0, from their sums by entity."""
+    code = np.arange(len(values)) if entity is None else _groups(entity)
+    return float(np.sqrt((np.bincount(code, weights=values - values.mean()) ** 2).sum()) / len(values))
 
 
 def _groups(entity: np.ndarray) -> np.ndarray:

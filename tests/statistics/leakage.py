@@ -157,7 +157,7 @@ PLANTED: dict[Callable[..., None], str] = {
     copied_rows: "both training and holdout",
     entities: "is in training too",
     label_jump: "label rate along",
-    never_served: "visits is known in training and missing",
+    never_served: "share of served rows without visits",
     other_unit: "distance of age",
     small_group: "group '0 to 40' of age_band",
 }

@@ -16,7 +16,7 @@ from tasks.science.gates import run_gate
 from tasks.science.slices import protected_groups
 from tasks.science.tables import BENCHMARK, LABEL, ROW, SCORE
 from tasks.serving.release import load_release
-from tasks.spec.gates import LeakageGate
+from tasks.spec.gates import LeakageGate, SlicesGate
 from tasks.stages.common import Place
 
 
@@ -55,7 +55,7 @@ def examination(place: Place) -> Examination:
 
 if __name__ == "__main__":
     evidence = examination(Place(Path.cwd(), sys.argv[1]))
-    for gate in (LeakageGate(name="leakage", kind="leakage"),):
+    for gate in (LeakageGate(name="leakage", kind="leakage"), SlicesGate(name="slices", kind="slices")):
         answer = run_gate(gate, evidence)
         print(answer.state, answer.reason)
         for m in answer.measurements:
