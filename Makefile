@@ -29,7 +29,7 @@ demo: setup  ## Six acts on real data: release, watch, refuse, retrain, roll bac
 	@$(RUN)/python -m tasks.demo
 
 test: setup lint  ## Format, lint, types, floors, and all tests
-	@$(RUN)/python -m pytest -q
+	@$(RUN)/python -m pytest -q -n 2 --dist loadfile
 
 lint: setup  ## Lint, types and floors alone
 	@$(RUN)/ruff check .

@@ -20,6 +20,11 @@ from tasks.spec.settings import Settings
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
+    """A dict is told by the argument's name, not by its content: addresses in it differ from process to process."""
+    return argname if isinstance(val, dict) else None
+
+
 @pytest.fixture(autouse=True)
 def isolated(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     home = tmp_path_factory.mktemp("home")
