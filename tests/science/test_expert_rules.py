@@ -98,7 +98,6 @@ def test_a_model_that_keeps_the_rule_passes(rule: dict[str, Any]) -> None:
         (PROXY, BOTH),
         (REQUIRED, BOTH),
     ],
-    ids=str,
 )
 def test_a_model_that_breaks_the_rule_fails_with_its_number(rule: dict[str, Any], model: dict[str, Any]) -> None:
     found = judge(rule, **model)
@@ -136,7 +135,6 @@ def test_a_proxy_is_named_and_may_be_allowed() -> None:
         (PROXY, {"attributions": pd.DataFrame({"other": [1.0] * 50})}, "insufficient_evidence", "incomplete"),
         (RANGE | {"tolerance": 0.001, "high": 0.999}, {}, "insufficient_evidence", "scores lie"),
     ],
-    ids=str,
 )
 def test_a_rule_that_cannot_be_asked_is_never_a_pass(rule: dict[str, Any], model: dict[str, Any], state: str, says: str) -> None:
     found = judge(rule, **model)
@@ -152,7 +150,6 @@ def test_a_rule_that_cannot_be_asked_is_never_a_pass(rule: dict[str, Any], model
         (RANGE | {"tolerance": 0}, "greater than 0"),
         (MONOTONE | {"signs": "rises"}, "did you mean 'sign'?"),
     ],
-    ids=str,
 )
 def test_a_wrong_rule_is_one_sentence_with_the_fix(rule: dict[str, Any], says: str) -> None:
     with pytest.raises(ConfigError) as caught:
