@@ -8,7 +8,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 
-from tasks.promotion import register
+from tasks.promotion import note, register
 from tasks.records import ledger, signatures
 from tasks.records.registry import Registry
 from tasks.records.workspace import ensure_clone
@@ -33,17 +33,8 @@ def statement(entry: Entry, signer: str, because: str) -> dict[str, Any]:
 @task(cache_policy=NO_CACHE, task_run_name="ask for a signature")
 def ask_for_signature(candidate: Candidate, verdict: Verdict, request: TrainingRequest, evidence: dict[str, Any]) -> None:
     """Write down that a fit candidate waits for a person; the champion keeps serving."""
-    entry = ledger.append(
-        Settings(),
-        kind="awaiting_signature",
-        model=candidate.model,
-        version=None,
-        commit=candidate.commit,
-        actor=request.actor,
-        reason=request.reason,
-        sentence="fit to serve, and waits for the signature of a second person, since its materiality is high",
-        evidence=evidence,
-    )
+    sentence = "fit to serve, and waits for the signature of a second person, since its materiality is high"
+    entry = note("awaiting_signature", candidate, request, sentence, evidence)
     resource = {"prefect.resource.id": f"assay.model.{candidate.model}", "prefect.resource.name": candidate.model}
     emit_event(event="assay.awaiting_signature", resource=resource, payload={"commit": candidate.commit, "evidence": str(entry.evidence), "verdict": verdict.created})
 

@@ -13,7 +13,7 @@ from tasks.records import ledger, releases
 from tasks.records.git import Git
 from tasks.records.registry import Registry, Version
 from tasks.spec.errors import PromotionRefused
-from tasks.spec.evidence import NOT_TRAINED, GateResult, Verdict
+from tasks.spec.evidence import NOT_TRAINED, Entry, EntryKind, GateResult, Verdict
 from tasks.spec.requests import PromotionRequest, RollbackRequest, TrainingRequest
 from tasks.spec.settings import Settings
 from tasks.training import Candidate
@@ -52,36 +52,21 @@ def same_as_champion(candidate: Candidate) -> str | None:
     return None if changed else champion.tag
 
 
+def note(kind: EntryKind, candidate: Candidate, request: TrainingRequest, sentence: str, evidence: dict[str, Any]) -> Entry:
+    """Write into the ledger what became of a candidate that is no version yet."""
+    return ledger.append(Settings(), kind, candidate.model, None, candidate.commit, request.actor, request.reason, sentence, evidence)
+
+
 @task(cache_policy=NO_CACHE, task_run_name="record the examination")
 def record_examined(candidate: Candidate, request: TrainingRequest, evidence: dict[str, Any]) -> None:
     """Write down that a candidate is fit and was not to be promoted."""
-    ledger.append(
-        Settings(),
-        kind="examined",
-        model=candidate.model,
-        version=None,
-        commit=candidate.commit,
-        actor=request.actor,
-        reason=request.reason,
-        sentence="fit to serve; not promoted, as asked",
-        evidence=evidence,
-    )
+    note("examined", candidate, request, "fit to serve; not promoted, as asked", evidence)
 
 
 @task(cache_policy=NO_CACHE, task_run_name="record the rejection")
 def reject(candidate: Candidate, verdict: Verdict, request: TrainingRequest, evidence: dict[str, Any]) -> None:
     """Write down what was refused and why; the champion keeps serving."""
-    ledger.append(
-        Settings(),
-        kind="rejected",
-        model=candidate.model,
-        version=None,
-        commit=candidate.commit,
-        actor=request.actor,
-        reason=request.reason,
-        sentence="not fit to serve: " + "; ".join(f"{g.gate} {g.state.replace('_', ' ')}" for g in verdict.failed),
-        evidence=evidence,
-    )
+    note("rejected", candidate, request, "not fit to serve: " + "; ".join(f"{g.gate} {g.state.replace('_', ' ')}" for g in verdict.failed), evidence)
 
 
 @task(cache_policy=NO_CACHE, task_run_name="record the broken data")
