@@ -17,7 +17,7 @@ from tasks.spec.evidence import GateResult
 from tasks.spec.gates import FairnessGate
 
 SEED = 20261125
-RUNS = 1000
+RUNS = 400
 PROCESSES = 2
 
 
