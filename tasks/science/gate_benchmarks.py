@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tasks.science.benchmarks import BenchmarkFault, benchmark_rows
 from tasks.science.comparison import Interval, metric_interval, paired_difference
 from tasks.science.examination import Examination
 from tasks.science.judging import MINIMUM, judge, result
@@ -36,9 +37,6 @@ def _settle(config: Any, found: Interval, state: State, reason: str, measured: M
 def _unusable(config: FloorGate | ComparisonGate, examination: Examination, mask: np.ndarray) -> GateResult | None:
     """Why the benchmark's rows cannot be judged, where they cannot."""
     rows, label = int(mask.sum()), examination.label[mask]
-    if rows == 0:
-        known = ", ".join(sorted(set(examination.benchmark)))
-        return result(config, "fail", f"benchmark {config.benchmark!r} has no rows; there are: {known}")
     scores = [examination.score[mask]]
     if isinstance(config, ComparisonGate) and examination.champion_score is not None:
         scores.append(examination.champion_score[mask])
@@ -51,10 +49,6 @@ def _unusable(config: FloorGate | ComparisonGate, examination: Examination, mask
     return None
 
 
-def _mask(benchmark: str, examination: Examination) -> np.ndarray:
-    return np.ones(len(examination.label), bool) if benchmark == "all" else examination.benchmark == benchmark
-
-
 def data(config: DataGate, examination: Examination) -> GateResult:
     """The expectations that were checked on the data."""
     checked = examination.data_check
@@ -65,7 +59,10 @@ def data(config: DataGate, examination: Examination) -> GateResult:
 
 def floor(config: FloorGate, examination: Examination) -> GateResult:
     """The metric against an absolute limit."""
-    mask = _mask(config.benchmark, examination)
+    try:
+        mask = benchmark_rows(config.benchmark, examination)
+    except BenchmarkFault as fault:
+        return result(config, "fail", str(fault))
     unusable = _unusable(config, examination, mask)
     if unusable is not None:
         return unusable
@@ -83,7 +80,10 @@ def floor(config: FloorGate, examination: Examination) -> GateResult:
 
 def comparison(config: ComparisonGate, examination: Examination) -> GateResult:
     """Non-inferiority to the champion on the same rows."""
-    mask = _mask(config.benchmark, examination)
+    try:
+        mask = benchmark_rows(config.benchmark, examination)
+    except BenchmarkFault as fault:
+        return result(config, "fail", str(fault))
     unusable = _unusable(config, examination, mask)
     if unusable is not None:
         return unusable

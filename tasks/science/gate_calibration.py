@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tasks.science.benchmarks import BenchmarkFault, benchmark_rows
 from tasks.science.calibration import calibration_error, intercept, reliability, slope
 from tasks.science.comparison import Interval, metric_interval
 from tasks.science.examination import Examination
@@ -16,10 +17,10 @@ METHOD = "Cox 1958 with robust Wald bounds; debiased error by bins (Bröcker 201
 
 def calibration(config: CalibrationGate, examination: Examination) -> GateResult:
     """Calibration error, slope and intercept against their limits, interval included; rates by bin are shown beside."""
-    known = ("all", *sorted(set(examination.benchmark.astype(str))))
-    if config.benchmark not in known:
-        return result(config, "fail", f"benchmark {config.benchmark!r} has no rows; there are: {', '.join(known)}")
-    inside = np.ones(len(examination.label), bool) if config.benchmark == "all" else examination.benchmark == config.benchmark
+    try:
+        inside = benchmark_rows(config.benchmark, examination)
+    except BenchmarkFault as fault:
+        return result(config, "fail", str(fault))
     if not ((examination.score[inside] >= 0) & (examination.score[inside] <= 1)).all():
         return result(config, "fail", "some scores are no numbers between 0 and 1")
     parts = {"all rows": inside}

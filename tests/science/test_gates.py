@@ -11,6 +11,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 from statsmodels.stats.proportion import proportion_confint
 
+from tasks.science.benchmarks import benchmark_rows
 from tasks.science.comparison import delong, metric_interval, paired_difference
 from tasks.science.examination import Examination
 from tasks.science.gates import run_gate
@@ -19,8 +20,9 @@ from tasks.science.slices import protected_groups
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import GateResult
 from tasks.spec.gates import ComparisonGate, DataGate, Direction, ExpertRules, FairnessGate, FloorGate, ForbiddenDriver, RulesGate
-from tasks.spec.model import load_model
+from tasks.spec.model import Benchmark, load_model
 
+ROOT = Path(__file__).resolve().parents[2]
 RNG = np.random.default_rng(7)
 
 
@@ -119,7 +121,7 @@ def test_the_challenger_is_compared_on_the_same_rows() -> None:
 @pytest.mark.parametrize(
     ("gate", "changes", "state", "says"),
     [
-        (FLOOR, {"benchmark": np.full(2000, "other")}, "fail", "benchmark 'holdout' has no rows; there are: other"),
+        (FLOOR, {"benchmark": np.full(2000, "other")}, "fail", "benchmark 'holdout' has no rows; there are: all, other"),
         (FLOOR, {"score": np.full(2000, np.nan)}, "fail", "between 0 and 1"),
         (FLOOR, {"score": np.full(2000, 0.5)}, "fail", "roc_auc is 0.5000"),
         (FLOOR, {"label": np.ones(2000, bool)}, "insufficient_evidence", "smaller class of holdout has 0"),
@@ -227,3 +229,28 @@ def test_a_gate_that_fails_says_what_has_to_move() -> None:
     found = run_gate(FloorGate(name="floor", kind="floor", metric="roc_auc", limit=0.99), examination(2000, label=label, score=score))
     assert found.state == "fail" and found.remedy.startswith("to pass, 0.8") and found.remedy.endswith("has to rise to 0.99 with its interval")
     assert run_gate(FLOOR, examination(2000, label=label, score=score)).remedy == ""
+
+
+def test_a_named_benchmark_is_its_rows_and_fails_when_they_change() -> None:
+    """The same rows in another order are the same benchmark; one label that changes is another."""
+    config = load_model(ROOT, "care")
+
+    def named(where: str, sha256: str | None, **changes: Any) -> Examination:
+        return examination(2000, config=config.model_copy(update={"benchmarks": {"rich": Benchmark(rows=where, sha256=sha256)}}), **changes)
+
+    gate = FLOOR.model_copy(update={"benchmark": "rich"})
+    label, score = world(2000)
+    rows = pd.DataFrame({"income": np.arange(2000.0), "sex": np.where(np.arange(2000) % 2, "f", "m")})
+    x = named("income >= 1000", None, rows=rows, label=label, score=score)
+    assert benchmark_rows("rich", x).sum() == 1000 and run_gate(gate, x).measurements[0].rows == 1000
+    told = run_gate(gate, named("income >= 1000", "sha256:" + "0" * 64, rows=rows, label=label, score=score))
+    assert told.state == "fail" and "and model.yaml pins sha256:000" in told.reason
+    pinned = told.reason.split("has digest ")[1].split(",")[0]
+    order = np.random.default_rng(1).permutation(2000)
+    again = named("income >= 1000", pinned, rows=rows.iloc[order].reset_index(drop=True), label=label[order], score=score[order])
+    assert run_gate(gate, again).state == "pass"
+    flipped = label.copy()
+    flipped[1500] = not flipped[1500]
+    assert "a benchmark that changes compares nothing" in run_gate(gate, named("income >= 1000", pinned, rows=rows, label=flipped, score=score)).reason
+    assert "no row of the base holdout fits" in run_gate(gate, named("income > 5000", None, rows=rows, label=label, score=score)).reason
+    assert "benchmarks.rich.rows is 'wage > 1'" in run_gate(gate, named("wage > 1", None, rows=rows, label=label, score=score)).reason

@@ -36,6 +36,7 @@ def wrong(path: str, value: Any) -> dict[str, Any]:
         ("decision_threshold", 1.5, "decision_threshold is 1.5: input should be less than 1"),
         ("protected.sex.edges", [1, 2, 3], "give either groups (name: values) or edges"),
         ("protected.age_band.names", ["young", "old"], "one fewer than they"),
+        ("gates.1.benchmark", "rich", "gate auc-floor names the benchmark 'rich'; allowed: holdout, newest, all"),
         ("gates.1.metrik", "roc_auc", "did you mean 'metric'?"),
         ("gates.5.attribute", "height", "names 'height'; allowed: sex, race, age_band"),
         ("gates", [{"name": "calibration", "kind": "calibration", "by": "height"}], "gate calibration names 'height'; allowed: sex, race, age_band"),
