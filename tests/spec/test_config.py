@@ -38,7 +38,7 @@ def wrong(path: str, value: Any) -> dict[str, Any]:
         ("protected.age_band.names", ["young", "old"], "one fewer than they"),
         ("gates.1.benchmark", "rich", "gate auc-floor names the benchmark 'rich'; allowed: holdout, newest, all"),
         ("gates.1.metrik", "roc_auc", "did you mean 'metric'?"),
-        ("gates.5.attribute", "height", "names 'height'; allowed: sex, race, age_band"),
+        ("gates.7.attribute", "height", "names 'height'; allowed: sex, race, age_band"),
         ("gates", [{"name": "calibration", "kind": "calibration", "by": "height"}], "gate calibration names 'height'; allowed: sex, race, age_band"),
         ("gates", [{"name": "calibration", "kind": "calibration", "slope": [1.1, 1.2]}], "it must lie around 1"),
         ("gates", [{"name": "compare", "kind": "comparison", "metric": "roc_auc", "margin": 0.01}], "no mandatory floor"),

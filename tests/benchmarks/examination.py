@@ -1,0 +1,76 @@
+"""The whole examination of ``income`` against the training of the same model: ``python -m tests.benchmarks.examination``.
+
+Ingest, prepare, train and evaluate run in a temporary clone of this repository's commit; then the estimator is fitted
+again and every gate of the model's config is run, in one process, and both are timed. There is no peer that does the
+same; the training is the yardstick.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from tasks.data import check_data
+from tasks.science.estimators import build
+from tasks.science.explanations import attributions
+from tasks.science.gates import run_gate
+from tasks.science.tables import LABEL
+from tasks.serving.readiness import measure
+from tasks.serving.release import load_release
+from tasks.spec.base import load_yaml
+from tasks.spec.model import model_folder
+from tasks.spec.rules import ExpertRules
+from tasks.stages.common import Place
+from tests.statistics.shipped import examination
+
+MODEL = "income"
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def main() -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(["git", "clone", "--quiet", str(ROOT), folder], check=True)
+        for stage in ("ingest", "prepare", "train", "evaluate"):
+            subprocess.run([sys.executable, "-m", f"tasks.stages.{stage}", "--model", MODEL], cwd=folder, check=True)
+        return compare(Place(Path(folder), MODEL))
+
+
+def compare(place: Place) -> int:
+    config, features = place.config(), list(place.config().features)
+    rows = pd.read_parquet(place.prepared / "train.parquet")
+    begun = time.perf_counter()
+    build(config).fit(rows[features], rows[LABEL].to_numpy())
+    training = time.perf_counter() - begun
+    release = load_release(place.model)
+    background = rows[features].sample(1000, random_state=config.seed)
+    data, _ = check_data.fn(place.root, MODEL)
+    evidence = replace(
+        examination(place),
+        attributions=pd.read_parquet(place.evaluation / "attributions.parquet"),
+        rules=load_yaml(model_folder(place.root, MODEL) / "rules.yaml", ExpertRules),
+        data_check=data,
+        explain=lambda part, seed: attributions(release.pipeline, part[features], background, seed),
+        readiness=measure(place.model),
+    )
+    # The champion's part: the same model again, so that the paired comparisons have something to compare.
+    evidence = replace(evidence, champion_score=evidence.score)
+    whole = 0.0
+    print(f"{'gate':32} {'state':24} seconds")
+    for gate in config.gates:
+        begun = time.perf_counter()
+        found = run_gate(gate, evidence)
+        seconds = time.perf_counter() - begun
+        whole += seconds
+        print(f"{gate.name:32} {found.state:24} {seconds:7.2f}")
+    print(f"\nall {len(config.gates)} gates on {len(evidence.label):,} rows: {whole:.1f} s; training on {len(rows):,} rows: {training:.1f} s; ratio {whole / training:.2f} (at most 3 is asked)")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
