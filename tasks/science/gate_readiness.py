@@ -10,8 +10,9 @@ from tasks.science.judging import judge, result, worst
 from tasks.spec.evidence import GateResult, Measurement
 from tasks.spec.gates import ReadinessGate
 
-QUANTILE = 0.99
-METHOD = "99th percentile with its distribution-free upper bound from order statistics (Conover 1999, section 3.2); scores compared bit by bit"
+QUANTILE = 0.95
+"""Of a later percentile, 400 requests bound nothing but their slowest, and that is the machine's, not the model's."""
+METHOD = "95th percentile with its distribution-free upper bound from order statistics (Conover 1999, section 3.2); scores compared bit by bit"
 
 
 def readiness(config: ReadinessGate, examination: Examination) -> GateResult:
@@ -29,13 +30,13 @@ def readiness(config: ReadinessGate, examination: Examination) -> GateResult:
     value, bound = quantile_bound(milliseconds, QUANTILE, config.confidence)
     state = "insufficient_evidence" if np.isnan(bound) and value <= config.latency_ms else judge(value, bound, config.latency_ms, greater_is_better=False)
     latency = Measurement(
-        label="milliseconds for one row, 99th percentile", value=value, low=None if np.isnan(bound) else float(np.median(milliseconds)), high=None if np.isnan(bound) else bound,
+        label="milliseconds for one row, 95th percentile", value=value, low=None if np.isnan(bound) else float(np.median(milliseconds)), high=None if np.isnan(bound) else bound,
         limit=config.latency_ms, rows=rows, state=state,
     )
     memory_state = judge(found["memory_mb"], found["memory_mb"], config.memory_mb, greater_is_better=False)
     memory = Measurement(label="peak memory of the process in MB", value=float(found["memory_mb"]), limit=config.memory_mb, rows=rows, state=memory_state)
     measured = (same, latency, memory)
-    told = f"{found['differing']} of {rows} recorded requests get another score than in training; one row takes {np.median(milliseconds):.1f} ms at the median, {value:.1f} ms at the 99th percentile"
+    told = f"{found['differing']} of {rows} recorded requests get another score than in training; one row takes {np.median(milliseconds):.1f} ms at the median, {value:.1f} ms at the 95th percentile"
     reason = f"{told}, {config.latency_ms:g} ms are allowed; {found['memory_mb']:.0f} MB of {config.memory_mb:g} MB"
     return result(config, worst([m.state for m in measured]), reason, measured, METHOD)
 

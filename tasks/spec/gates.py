@@ -91,7 +91,7 @@ class ReadinessGate(Gate):
 
     kind: Literal["readiness"]
     latency_ms: float = Field(250, gt=0)
-    """What one row may take at the 99th percentile, validation of the row included."""
+    """What one row may take at the 95th percentile, validation of the row included."""
     memory_mb: float = Field(1024, gt=0)
 
 
