@@ -11,7 +11,7 @@ from tasks.spec.evidence import GateResult, Measurement
 from tasks.spec.gates import ReadinessGate
 
 QUANTILE = 0.95
-"""Of a later percentile, 400 requests bound nothing but their slowest, and that is the machine's, not the model's."""
+"""Of a later percentile, some hundred requests bound nothing but their slowest, and that is the machine's, not the model's."""
 METHOD = "95th percentile with its distribution-free upper bound from order statistics (Conover 1999, section 3.2); scores compared bit by bit"
 
 

@@ -17,7 +17,7 @@ from tasks.spec.evidence import Manifest
 from tasks.spec.model import ModelConfig
 from tasks.stages.common import Place, run
 
-REQUESTS = 400
+REQUESTS = 200
 """Training rows that are kept as a client would send them, with the scores of the pipeline in memory: the service must give the same."""
 LIBRARIES = ("scikit-learn", "numpy", "pandas", "scipy", "skops")
 
