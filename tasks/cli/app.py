@@ -247,7 +247,9 @@ def up(as_json: Json = False) -> None:
     with Console(stderr=True).status("starting Prefect, a worker and the prediction service"):
         there = running or system.up(settings)
     word = "runs already" if running else "runs"
-    text = f"Assay {word}.\n  Prefect UI  {there.api_url.removesuffix('/api')}\n  service     {there.service_url}\n  push to     {there.origin}   (git remote add assay {there.origin}; git push assay main)"
+    taken = [str(port) for port, url in ((system.SERVER_PORT, there.api_url), (system.SERVICE_PORT, there.service_url)) if f":{port}" not in url]
+    said = f" Port {' and '.join(taken)} {'was' if len(taken) == 1 else 'were'} taken, so another was chosen." if taken else ""
+    text = f"Assay {word}.{said}\n  Prefect UI  {there.api_url.removesuffix('/api')}\n  service     {there.service_url}\n  push to     {there.origin}   (git remote add assay {there.origin}; git push assay main)"
     _say(there.__dict__, as_json, text)
 
 

@@ -26,6 +26,7 @@ from tasks.spec.settings import Settings
 
 PARTS = ("service", "worker", "server")
 PATIENCE = 120.0
+SERVER_PORT, SERVICE_PORT = 4200, 8090
 MARK = "ASSAY_SYSTEM"
 _STARTED: dict[int, subprocess.Popen[bytes]] = {}
 """What this very process started: a parent has to reap its children."""
@@ -63,7 +64,7 @@ def state(settings: Settings) -> System | None:
     return System(**json.loads(path.read_text()))
 
 
-def up(settings: Settings, server_port: int = 4200, service_port: int = 8090) -> System:
+def up(settings: Settings, server_port: int = SERVER_PORT, service_port: int = SERVICE_PORT) -> System:
     """Start everything, wait until it answers, and deploy; whoever starts it twice gets what runs.
 
     Raises:
@@ -112,7 +113,7 @@ def down(settings: Settings) -> list[str]:
 
 
 @contextmanager
-def running(settings: Settings, server_port: int = 4200, service_port: int = 8090) -> Iterator[System]:
+def running(settings: Settings, server_port: int = SERVER_PORT, service_port: int = SERVICE_PORT) -> Iterator[System]:
     """The system for the length of a ``with`` block."""
     try:
         yield up(settings, server_port, service_port)

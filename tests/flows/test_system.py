@@ -33,7 +33,8 @@ SNAPSHOT = Path(__file__).parent / "deployed.json"
 def test_a_second_up_gives_what_runs(running: Running) -> None:
     again = running.assay("up", "--json")
     assert (again.returncode, json.loads(again.stdout)) == (0, running.system.__dict__)
-    assert "Assay runs already." in running.assay("up").stdout
+    told = running.assay("up").stdout
+    assert "Assay runs already. Port 4200 and 8090 were taken, so another was chosen." in told and running.system.service_url in told
 
 
 def test_what_is_deployed_is_what_was_reviewed(running: Running) -> None:
