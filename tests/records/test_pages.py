@@ -43,7 +43,7 @@ def test_a_page_is_complete_safe_and_alone(page: str, holds: list[str]) -> None:
 def test_markdown_says_the_same() -> None:
     text = pages.verdict_markdown(VERDICT, {"importance": {"x": 1.0}})
     assert text.count("](data:image/svg+xml;base64,") == 1
-    assert "Not fit to serve" in text and "few \\| rows" in text and "<script" not in text
+    assert "Not fit to serve" in text and "Few \\| rows" in text and "<script" not in text
     assert "estimated performance" in pages.window_markdown(REPORT, [])
 
 
