@@ -12,6 +12,8 @@ from tasks.spec.evidence import Plot, Point, Series
 PITCH = 22
 NAMES = 146
 """Where the names of an intervals plot end."""
+HALO = ' paint-order="stroke" stroke="#fff" stroke-width="3"'
+"""Keeps words legible on lines."""
 
 
 def draw(plot: Plot) -> Markup:
@@ -117,7 +119,9 @@ def _regions(plot: Plot, x: Place, y: Place) -> str:
     for r in plot.regions:
         edges = [r.low] if r.high is None else [r.low, r.high]
         if r.axis == "y":
-            body += "".join(line(LEFT, y(e), RIGHT, y(e), INK, 1.3, "5 3") for e in edges) + text(RIGHT - 4, y(edges[0]) - 4, r.label, "end")
+            crossed = any(o.axis == "x" and x(o.low) > RIGHT - 150 for o in plot.regions)
+            place, anchor = (LEFT + 4, "start") if crossed else (RIGHT - 4, "end")
+            body += "".join(line(LEFT, y(e), RIGHT, y(e), INK, 1.3, "5 3") for e in edges) + text(place, y(edges[0]) - 4, r.label, anchor, HALO)
             continue
         body += "".join(line(x(e), TOP, x(e), BOTTOM, INK, 1.3, "5 3") for e in edges)
         if len(edges) == 2:
@@ -134,19 +138,27 @@ def _scatter(plot: Plot) -> Markup:
     lines = {axis: [v for r in plot.regions if r.axis == axis for v in (r.low, r.high) if v is not None] for axis in ("x", "y")}
     body, x, y = frame(ends([*(_x(p) for p in points), *lines["x"]]), ends([0.0, *(p.y for p in points), *lines["y"]]), plot.across, plot.up)
     body += _regions(plot, x, y)
-    taken: list[tuple[float, float, float]] = []
     gate = lines["x"][0] if lines["x"] else float("-inf")
-    # What the rule counts is named first; a name that would lie on another is left to the dot's tooltip.
-    for p in sorted(points, key=lambda p: (_x(p) < gate, -p.y)):
+    for p in points:
         counted = _x(p) >= gate
         body += dot(x(_x(p)), y(p.y), BAD if counted else ACCENT, hollow=not counted, title=f"{p.label}: {_x(p):.3f}, {p.y:.1%}")
-        name = short(p.label, 20)
-        width, left = 6.2 * len(name), x(_x(p)) > (LEFT + RIGHT) / 2
-        start, height = (x(_x(p)) - 8 - width, y(p.y) + 4) if left else (x(_x(p)) + 8, y(p.y) + 4)
-        if all(abs(height - h) > 12 or start > b or start + width < a for a, b, h in taken):
-            taken.append((start, start + width, height))
-            body += text(start + width if left else start, height, name, "end" if left else "start")
-    return svg(WIDTH, BOTTOM + 42, body, _spoken(plot))
+    # What the rule counts is named first.
+    return svg(WIDTH, BOTTOM + 42, body + _names(sorted(points, key=lambda p: (_x(p) < gate, -p.y)), x, y), _spoken(plot))
+
+
+def _names(points: list[Point], x: Place, y: Place) -> str:
+    """Names beside their dots; one that would lie on a dot or on another name is left to its tooltip and the numbers."""
+    taken = [(x(_x(p)) - 4, x(_x(p)) + 4, y(p.y)) for p in points]
+    body = ""
+    for p in points:
+        name, at, height = short(p.label, 20), x(_x(p)), y(p.y)
+        for start in (at + 8, at - 8 - 6.6 * len(name)):
+            end = start + 6.6 * len(name)
+            if start >= LEFT and end <= RIGHT and all(abs(height - h) > 11 or start > b or end < a for a, b, h in taken):
+                taken.append((start, end, height))
+                body += text(at + 8 if start > at else at - 8, height + 4, name, "start" if start > at else "end", HALO)
+                break
+    return body
 
 
 def _intervals(plot: Plot) -> Markup:

@@ -12,7 +12,7 @@ from tasks.spec.evidence import GateResult, Measurement, State
 
 WIDTH = 250
 FOLDED, MANY = 12, 40
-"""Measurements above which those without a limit, which nobody judges, are folded away: beside plots that show them, and at all."""
+"""Measurements above which those that can wait are folded away: beside plots, and at all."""
 FIRST: dict[State, int] = {"fail": 0, "insufficient_evidence": 1, "pass": 2}
 Row = tuple[Measurement, Markup]
 
@@ -23,19 +23,24 @@ def ordered(gates: Sequence[GateResult]) -> list[GateResult]:
 
 
 def forest(gate: GateResult) -> tuple[list[Row], list[Row]]:
-    """Rows to show and rows to fold away, each with its picture; empty where no measurement of the gate has an interval."""
+    """Rows to show and rows to fold away, each with its picture; the pictures are empty where no measurement has an interval."""
     groups: dict[object, list[Measurement]] = {}
     for m in gate.measurements:
         groups.setdefault(_scale_of(gate, m), []).append(m)
     interval = any(m.low is not None for m in gate.measurements)
-    fold = len(gate.measurements) > (FOLDED if gate.plots else MANY) and any(m.limit is not None or m.state == "fail" for m in gate.measurements)
+    fold = len(gate.measurements) > (FOLDED if gate.plots else MANY)
     shown: list[Row] = []
     folded: list[Row] = []
     for group in sorted(groups.values(), key=lambda g: min(FIRST[m.state] for m in g)):
-        hidden = fold and all(m.limit is None and m.state != "fail" for m in group)
+        hidden = fold and all(_waits(gate, m) for m in group)
         rows = group if all(m.limit is None for m in group) else sorted(group, key=lambda m: FIRST[m.state])
         (folded if hidden else shown).extend(zip(rows, _pictures(rows) if interval else [Markup("")] * len(rows), strict=True))
-    return shown, folded
+    return (shown, folded) if shown else (folded, [])
+
+
+def _waits(gate: GateResult, m: Measurement) -> bool:
+    """Whether a number can wait: nobody judges it, or it holds where others of the gate do not."""
+    return (m.limit is None and m.state != "fail" and m.value is not None) or (gate.state != "pass" and m.state == "pass")
 
 
 def _scale_of(gate: GateResult, m: Measurement) -> object:
