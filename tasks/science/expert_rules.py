@@ -12,7 +12,7 @@ from typing import Any
 from tasks.science.examination import Examination
 from tasks.science.rule_paths import direction, invariance, monotone, score_range, vignette
 from tasks.science.rule_shares import forbidden, proxy, required
-from tasks.science.rule_tools import RuleFault
+from tasks.science.rule_tools import RuleFault, case_words
 from tasks.spec.evidence import Measurement
 from tasks.spec.rules import Rule
 
@@ -44,6 +44,11 @@ def check_rule(rule: Rule, examination: Examination, confidence: float) -> Measu
 
 def sentence(rule: Rule) -> str:
     """The rule as a person would say it, with its reason."""
+    return f"{claim(rule)}: {rule.because}"
+
+
+def claim(rule: Rule) -> str:
+    """What the rule asks, without its reason."""
     some = getattr(rule, "rows", "all")
     where = "" if some == "all" else f" where {some}"
     told = {
@@ -53,11 +58,7 @@ def sentence(rule: Rule) -> str:
         "direction": lambda r: f"the score {r.sign} with {r.column}{where}",
         "monotone": lambda r: f"the score {r.sign} with {r.column} without turning back{where}",
         "score_range": lambda r: f"scores lie between {r.low:g} and {r.high:g}{where}",
-        "vignette": lambda r: f"{_case(r.case)} scores " + (f"above {_case(r.above)}" if r.above else f"between {r.between[0]:g} and {r.between[1]:g}"),
+        "vignette": lambda r: f"{case_words(r.case)} scores " + (f"above {case_words(r.above)}" if r.above else f"between {r.between[0]:g} and {r.between[1]:g}"),
         "invariance": lambda r: f"a change of {r.column} alone moves the score by at most {r.at_most:g}{where}",
     }
-    return f"{told[rule.rule](rule)}: {rule.because}"
-
-
-def _case(case: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {'missing' if value is None else value}" for name, value in case.items())
+    return told[rule.rule](rule)

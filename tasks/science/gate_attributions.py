@@ -9,6 +9,7 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 from tasks.science.examination import Examination
+from tasks.science.gate_plots import deletion_plot, importance_plot
 from tasks.science.judging import MINIMUM, judge, result, worst
 from tasks.spec.evidence import GateResult, Measurement
 from tasks.spec.gates import FaithfulnessGate, StabilityGate
@@ -52,7 +53,8 @@ def stability(config: StabilityGate, examination: Examination) -> GateResult:
         measured.append(Measurement(label=label, value=value, low=low, high=float(np.max(values)), limit=limit, rows=rows, state=state))
     told = "; ".join(f"{m.label} {m.value:.2f} (at least {m.low:.2f}; {m.limit:g} is asked)" for m in measured)
     reason = f"over {config.resamples} pairs of {rows} rows and seeds: {told}"
-    return result(config, worst([m.state for m in measured]), reason, tuple(measured), "median and minimum of independent pairs; Wilks 1941")
+    method = "median and minimum of independent pairs; Wilks 1941"
+    return result(config, worst([m.state for m in measured]), reason, tuple(measured), method, (importance_plot(np.array(found), features, rows),))
 
 
 def _importance(explain: Explain, rows: pd.DataFrame, features: list[str], seed: int) -> np.ndarray | str:
@@ -100,16 +102,16 @@ def faithfulness(config: FaithfulnessGate, examination: Examination) -> GateResu
         return result(config, "fail", attributed)
     pool = examination.rows if examination.train is None else examination.train
     before = np.asarray(examination.predict(rows), dtype=float)
-    gaps, areas = np.zeros(len(rows)), np.zeros(len(rows))
+    by_step = np.zeros((2, len(features) - 1, len(rows)))
     for _ in range(RANDOM_ORDERS):
         background = pool.iloc[rng.integers(len(pool), size=len(rows))].reset_index(drop=True)
         # Ties, such as features without attribution, are broken at random, not by the order of the columns.
         shuffled = np.argsort(rng.random(attributed.shape), axis=1)
         ordered = np.take_along_axis(shuffled, np.argsort(-np.abs(np.take_along_axis(attributed, shuffled, axis=1)), axis=1, kind="stable"), axis=1)
         chance = np.argsort(rng.random(attributed.shape), axis=1)
-        first, second = (_area(examination, rows, background, order, features, before) for order in (ordered, chance))
-        gaps += (first - second) / RANDOM_ORDERS
-        areas += second / RANDOM_ORDERS
+        by_step += np.stack([_moves(examination, rows, background, order, features, before) for order in (ordered, chance)]) / RANDOM_ORDERS
+    areas = by_step.mean(axis=1)
+    gaps = areas[0] - areas[1]
     if not np.isfinite(gaps).all():
         return result(config, "fail", "the model gives scores that are no numbers when features take the values of other rows")
     draws = np.random.default_rng(examination.seed).multinomial(len(rows), np.full(len(rows), 1 / len(rows)), size=REPLICATES) @ gaps / len(rows)
@@ -121,16 +123,17 @@ def faithfulness(config: FaithfulnessGate, examination: Examination) -> GateResu
     measured = Measurement(label="area of deletion, by attribution minus at random", value=value, low=low, high=high, limit=config.limit, rows=len(rows), state=state)
     reason = (
         f"replacing features in the order of attribution moves the score {value:+.4f} ({low:+.4f} to {high:+.4f}) more than in random order "
-        f"({areas.mean():.4f}) on {len(rows)} rows; more than {config.limit:g} is asked"
+        f"({areas[1].mean():.4f}) on {len(rows)} rows; more than {config.limit:g} is asked"
     )
-    return result(config, state, reason, (measured,), "deletion areas (Samek et al. 2017), paired, percentile bootstrap of rows")
+    plot = deletion_plot(by_step[0].mean(axis=1), by_step[1].mean(axis=1), len(rows))
+    return result(config, state, reason, (measured,), "deletion areas (Samek et al. 2017), paired, percentile bootstrap of rows", (plot,))
 
 
-def _area(examination: Examination, rows: pd.DataFrame, background: pd.DataFrame, order: np.ndarray, features: list[str], before: np.ndarray) -> np.ndarray:
-    """(m,) mean absolute move of the score while the features are replaced in ``order`` (m, features), all steps but the last."""
+def _moves(examination: Examination, rows: pd.DataFrame, background: pd.DataFrame, order: np.ndarray, features: list[str], before: np.ndarray) -> np.ndarray:
+    """(steps, m) absolute move of the score while the features are replaced in ``order`` (m, features), all steps but the last."""
     rank = np.argsort(order, axis=1)  # the step at which each feature goes
     steps = []
     for step in range(len(features) - 1):
         steps.append(rows.assign(**{f: rows[f].where(rank[:, i] > step, background[f]) for i, f in enumerate(features)}))
     after = np.asarray(examination.predict(pd.concat(steps, ignore_index=True)), dtype=float).reshape(len(steps), len(rows))
-    return np.asarray(np.abs(after - before).mean(axis=0))
+    return np.asarray(np.abs(after - before))

@@ -8,6 +8,7 @@ from tasks.science.benchmarks import BenchmarkFault, benchmark_rows
 from tasks.science.calibration import calibration_error, intercept, reliability, slope
 from tasks.science.comparison import Interval, metric_interval
 from tasks.science.examination import Examination
+from tasks.science.gate_plots import reliability_plots
 from tasks.science.judging import MINIMUM, judge, result, worst
 from tasks.spec.evidence import GateResult, Measurement, State
 from tasks.spec.gates import CalibrationGate
@@ -31,11 +32,14 @@ def calibration(config: CalibrationGate, examination: Examination) -> GateResult
         parts = {name: inside & (groups == name) for name in sorted({str(g) for g in groups[inside] if isinstance(g, str)})}
         if len(parts) < 2:
             return result(config, "fail", f"{config.by} has {len(parts)} group in the holdout; a comparison needs two")
-    judged = [m for name, mask in parts.items() for m in _judged(config, name, mask, examination)]
+    by_part = {name: _judged(config, name, mask, examination) for name, mask in parts.items()}
+    judged = [m for found in by_part.values() for m in found]
     state = worst([m.state for m in judged])
     told = "; ".join(_told(m) for m in judged if state == "pass" or m.state != "pass")
     shown = tuple(m for name, mask in parts.items() for m in _shown(config, name, mask, examination))
-    return result(config, state, told, (*judged, *shown), METHOD)
+    states = {name: worst([m.state for m in found]) for name, found in by_part.items()}
+    plots = reliability_plots(parts, examination.label, examination.score, config.bins, config.confidence, states)
+    return result(config, state, told, (*judged, *shown), METHOD, plots)
 
 
 def _judged(config: CalibrationGate, name: str, mask: np.ndarray, examination: Examination) -> list[Measurement]:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from tasks.spec.evidence import GateResult, Measurement, State
+from tasks.spec.evidence import GateResult, Measurement, Plot, State
 
 MINIMUM = 30
 """Rows (positives for true-positive rates) below which nothing is concluded."""
 
 
-def result(config: Any, state: State, reason: str, measured: tuple[Measurement, ...] = (), estimator: str = "") -> GateResult:
+def result(config: Any, state: State, reason: str, measured: tuple[Measurement, ...] = (), estimator: str = "", plots: tuple[Plot, ...] = ()) -> GateResult:
     """The result of the gate that ``config`` describes."""
     return GateResult(
-        gate=config.name, kind=config.kind, mandatory=config.mandatory, state=state, reason=reason, measurements=measured, estimator=estimator
+        gate=config.name, kind=config.kind, mandatory=config.mandatory, state=state, reason=reason, measurements=measured, estimator=estimator, plots=plots
     )
 
 

@@ -43,10 +43,10 @@ def monotone(rule: Monotone, label: str, examination: Examination, confidence: f
     sample, values = with_number(rule.column, rule.rows, examination, PATHS)
     if len(sample) < MINIMUM:
         return _few(label, rule.tolerance, len(sample))
-    grid = _grid(values, rule.low, rule.high)
-    if len(grid) < 3:
+    steps = grid(values, rule.low, rule.high)
+    if len(steps) < 3:
         raise RuleFault(f"{rule.column} has fewer than three values between the bounds of the path; widen low and high")
-    paths = scores(examination, _repeat(sample, rule.column, list(grid))).reshape(len(sample), len(grid))
+    paths = scores(examination, repeat(sample, rule.column, list(steps))).reshape(len(sample), len(steps))
     if np.ptp(paths, axis=1).max() <= INDIFFERENT:
         raise unused(rule.column)
     if rule.sign == "falls":
@@ -69,20 +69,25 @@ def vignette(rule: Vignette, label: str, examination: Examination, confidence: f
 
     The base is the typical row of the training rows (of the rows, where there are none): median number, most frequent category.
     """
-    typical = _typical(examination.rows if examination.train is None else examination.train[list(examination.rows.columns)])
-    case = _laid_over(typical, rule.case, examination)
+    found = case_scores(rule, examination)
     if rule.between is not None:
-        value, (low, high) = float(scores(examination, case)[0]), rule.between
+        value, (low, high) = found[0], rule.between
         limit = low if value < low else high
         return Measurement(label=label, value=value, limit=limit, rows=1, state="pass" if low <= value <= high else "fail")
     assert rule.above is not None
-    other = _laid_over(typical, rule.above, examination)
-    value = float(scores(examination, case)[0] - scores(examination, other)[0])
+    value = found[0] - found[1]
     differing = sorted({*rule.case, *rule.above})
     if abs(value) <= INDIFFERENT and not set(differing) & set(examination.features):
         raise unused(" and ".join(differing))
     state: State = "pass" if value > INDIFFERENT and value >= rule.margin else "fail"
     return Measurement(label=label, value=value, limit=rule.margin, rows=1, state=state)
+
+
+def case_scores(rule: Vignette, examination: Examination) -> tuple[float, ...]:
+    """The score of the case and, where there is one, of the case that it is held against."""
+    typical = _typical(examination.rows if examination.train is None else examination.train[list(examination.rows.columns)])
+    cases = [case for case in (rule.case, rule.above) if case is not None]
+    return tuple(float(scores(examination, _laid_over(typical, case, examination))[0]) for case in cases)
 
 
 def invariance(rule: Invariance, label: str, examination: Examination, confidence: float) -> Measurement:
@@ -97,7 +102,7 @@ def invariance(rule: Invariance, label: str, examination: Examination, confidenc
         return _few(label, rule.tolerance, len(sample))
     if len(values) < 2:
         raise RuleFault(f"{rule.column} has fewer than two values in the rows; name two under values")
-    found = scores(examination, _repeat(sample, rule.column, values)).reshape(len(sample), len(values))
+    found = scores(examination, repeat(sample, rule.column, values)).reshape(len(sample), len(values))
     moved = np.ptp(np.column_stack([found, scores(examination, sample)]), axis=1)
     return share(label, int((moved > rule.at_most).sum()), len(sample), rule.tolerance, confidence)
 
@@ -115,17 +120,18 @@ def _step(values: pd.Series) -> float:
     return 1.0
 
 
-def _grid(values: pd.Series, low: float | None, high: float | None) -> np.ndarray:
+def grid(values: pd.Series, low: float | None = None, high: float | None = None) -> np.ndarray:
+    """(k,) 16 even steps and the deciles between the bounds, or the 1st and 99th percentile; whole numbers for a whole column."""
     start = float(values.quantile(0.01)) if low is None else low
     end = float(values.quantile(0.99)) if high is None else high
     inner = values[(values >= start) & (values <= end)]
-    grid = np.concatenate([np.linspace(start, end, STEPS), np.quantile(inner, np.arange(0.1, 1, 0.1)) if len(inner) else []])
+    found = np.concatenate([np.linspace(start, end, STEPS), np.quantile(inner, np.arange(0.1, 1, 0.1)) if len(inner) else []])
     if (values == values.round()).all():
-        grid = grid.round()
-    return np.unique(grid[(grid >= start) & (grid <= end)])
+        found = found.round()
+    return np.unique(found[(found >= start) & (found <= end)])
 
 
-def _repeat(sample: pd.DataFrame, column: str, values: list[object]) -> pd.DataFrame:
+def repeat(sample: pd.DataFrame, column: str, values: list[object]) -> pd.DataFrame:
     """Every row once for each value, row by row."""
     repeated = sample.loc[sample.index.repeat(len(values))].reset_index(drop=True)
     return repeated.assign(**{column: pd.Series(values * len(sample), dtype=_wide(sample[column]))})

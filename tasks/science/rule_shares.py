@@ -33,7 +33,7 @@ def required(rule: RequiredDriver, label: str, examination: Examination, confide
     unclear = _unclear(label, rule.share, examination)
     if unclear is not None:
         return unclear
-    value, low, high, rows = _share([rule.column], examination, confidence)
+    value, low, high, rows = driver_share([rule.column], examination, confidence)
     if value == 0:
         raise unused(rule.column)
     state: State = "fail" if value < rule.share else "pass" if low >= rule.share else "insufficient_evidence"
@@ -131,13 +131,13 @@ def _unclear(label: str, limit: float, examination: Examination) -> Measurement 
 
 
 def _at_most(label: str, sure: list[str], perhaps: list[str], limit: float, examination: Examination, confidence: float) -> Measurement:
-    value, low, _, rows = _share(sure, examination, confidence)
-    _, _, high, _ = _share(perhaps, examination, confidence)
+    value, low, _, rows = driver_share(sure, examination, confidence)
+    _, _, high, _ = driver_share(perhaps, examination, confidence)
     state: State = "fail" if value > limit else "pass" if high <= limit else "insufficient_evidence"
     return Measurement(label=label, value=value, low=low, high=high, limit=limit, rows=rows, state=state)
 
 
-def _share(columns: list[str], examination: Examination, confidence: float) -> tuple[float, float, float, int]:
+def driver_share(columns: list[str], examination: Examination, confidence: float) -> tuple[float, float, float, int]:
     """Share of the mean absolute attribution that some columns carry, its percentile bootstrap bounds over rows, and the rows.
 
     Columns that the model does not see carry nothing.

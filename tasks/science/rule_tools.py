@@ -11,7 +11,7 @@ from tasks.science.judging import judge
 from tasks.science.tables import evaluate
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import Measurement
-from tasks.spec.rules import Value
+from tasks.spec.rules import Case, Value
 
 SAMPLE = 500
 INDIFFERENT = 1e-9
@@ -97,3 +97,8 @@ def _number(column: str, value: int | float | str, minimum: float | None, maximu
     if (minimum is not None and value < minimum) or (maximum is not None and value > maximum):
         raise RuleFault(f"{column} is {value:g}; allowed: {'any' if minimum is None else f'{minimum:g}'} to {'any' if maximum is None else f'{maximum:g}'}")
     return float(value)
+
+
+def case_words(case: Case) -> str:
+    """A case as a person would say it."""
+    return ", ".join(f"{name} {'missing' if value is None else value}" for name, value in case.items())

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tasks.spec.base import Spec
 from tasks.spec.waivers import Waiver
@@ -29,6 +29,77 @@ class Measurement(Spec):
     state: State
 
 
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Text = Annotated[str, Field(max_length=300)]
+PlotKind = Literal["curve", "reliability", "histogram", "scatter", "intervals", "cases"]
+
+
+class Point(Spec):
+    """One place of a series, or one named row of it; an aggregate or an invented case, never a person's row."""
+
+    y: Finite
+    x: Finite | None = None
+    low: Finite | None = None
+    high: Finite | None = None
+    """Interval or band of ``y``."""
+    limit: Finite | None = None
+    label: Text = ""
+    rows: int | None = None
+
+    @model_validator(mode="after")
+    def _both_ends(self) -> Point:
+        if (self.low is None) != (self.high is None):
+            raise ValueError("an interval has two ends; give both low and high, or neither")
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise ValueError(f"low is {self.low:g} and high is {self.high:g}; low must not be the larger")
+        return self
+
+
+class Series(Spec):
+    name: Text
+    points: tuple[Point, ...] = Field(min_length=1, max_length=60)
+
+
+class Region(Spec):
+    """A limit line (``low`` alone) or a band of allowed values on one axis."""
+
+    axis: Literal["x", "y"]
+    low: Finite
+    high: Finite | None = None
+    label: Text
+
+
+class Plot(Spec):
+    """A picture behind a gate's answer, as numbers; the page draws it.
+
+    curve: lines over x, with bands where points have intervals. reliability: rates over scores, against the diagonal.
+    histogram: y is the share in the bin around x. scatter: named dots. intervals: named rows, y from left to right.
+    cases: invented cases by label, and their scores.
+    """
+
+    title: Text
+    kind: PlotKind
+    across: Text
+    """What the horizontal axis shows, with its unit."""
+    up: Text = ""
+    series: tuple[Series, ...] = Field(min_length=1, max_length=4)
+    regions: tuple[Region, ...] = Field((), max_length=4)
+    sign: Literal["rises", "falls"] | None = None
+    """For a curve: the way that a rule says it goes."""
+    state: State | None = None
+    """The answer of the rule or measurement that the plot belongs to, where it belongs to one."""
+    note: str = Field("", max_length=1000)
+
+    @model_validator(mode="after")
+    def _placed(self) -> Plot:
+        named = self.kind in ("scatter", "intervals", "cases")
+        placed = self.kind not in ("intervals", "cases")
+        for point in (p for s in self.series for p in s.points):
+            if (placed and point.x is None) or (named and not point.label):
+                raise ValueError(f"a point of kind {self.kind} lacks its {'x' if placed and point.x is None else 'label'}")
+        return self
+
+
 class GateResult(Spec):
     gate: str
     kind: str
@@ -36,6 +107,7 @@ class GateResult(Spec):
     state: State
     reason: str
     measurements: tuple[Measurement, ...] = ()
+    plots: tuple[Plot, ...] = Field((), max_length=60)
     estimator: str = ""
     """The statistical method and its source, in one line."""
     remedy: str = ""

@@ -11,11 +11,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from tasks.records.pages import plots
-from tasks.spec.evidence import NOT_TRAINED, Decision, Entry, GateResult, Verdict, WindowReport
+from tasks.records.pages.drawings import draw
+from tasks.records.pages.forest import FIRST, forest, ordered
+from tasks.spec.evidence import NOT_TRAINED, Decision, Entry, GateResult, Plot, Verdict, WindowReport
 from tasks.spec.waivers import Waiver
 
 WORDS = {"pass": "✓ pass", "fail": "✕ fail", "insufficient_evidence": "? insufficient evidence"}
 CSS = {"pass": "pass", "fail": "fail", "insufficient_evidence": "open"}
+SHOWN = 3
+"""Plots of what holds that are shown beside those of what does not."""
 ACTIONS = {"nothing": "✓ Nothing to do.", "alert": "▲ Alert.", "retrain": "▲ Retrain.", "roll_back": "▲ Roll back."}
 
 
@@ -62,10 +66,26 @@ def verdict_sentence(verdict: Verdict) -> str:
 
 def verdict_page(verdict: Verdict, title: str, evaluation: dict[str, Any]) -> str:
     """The verdict with every number behind it."""
-    drawn = plots.evaluation_plots(evaluation)
     return _PAGES.get_template("verdict.html").render(
-        heading=f"{title}: verdict", verdict=verdict, sentence=verdict_sentence(verdict), plots=drawn, waived=waiver_sentence
+        heading=f"{title}: verdict",
+        verdict=verdict,
+        gates=list(enumerate(ordered(verdict.gates), 1)),
+        sentence=verdict_sentence(verdict),
+        plots=plots.evaluation_plots(evaluation),
+        waived=waiver_sentence,
+        draw=draw,
+        forest=forest,
+        gate_plots=_gate_plots,
     )
+
+
+def _gate_plots(gate: GateResult) -> tuple[list[Plot], list[Plot]]:
+    """Plots to show and plots to fold away: where a rule broke, the many that hold wait for the reader."""
+    drawn = sorted(gate.plots, key=lambda p: 0 if p.state is None else 1 + FIRST[p.state])
+    hold = [p for p in drawn if p.state == "pass"]
+    if gate.state == "pass" or len(hold) <= SHOWN:
+        return drawn, []
+    return [p for p in drawn if p.state != "pass"], hold
 
 
 def verdict_markdown(verdict: Verdict, evaluation: dict[str, Any], address: str = "") -> str:

@@ -8,30 +8,24 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from tasks.records.pages.canvas import ACCENT, BAD, GOOD, INK, SOFT, short, svg
 from tasks.spec.evidence import GateResult, WindowReport
 
-INK, SOFT, GOOD, BAD, ACCENT = "#1b1f24", "#9aa3ad", "#00735c", "#b3400a", "#0b5a94"
 PERFORMANCE = ("estimated_performance", "realized_performance")
 SHOWN = 100
 """Windows that a timeline shows at most: the newest."""
 
 
-def _svg(width: int, height: int, body: str, label: str) -> Markup:
-    return Markup(
-        f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" aria-label="{escape(label)}" '
-        f'font-family="system-ui,sans-serif" font-size="11" fill="{INK}">{body}</svg>'
-    )
-
-
 def picture(drawn: Markup) -> str:
     """A plot as a markdown image on white, for a page that somebody else draws."""
-    svg = str(drawn).replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" style="background:#fff" ', 1)
-    return f"![plot](data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()})"
+    whole = str(drawn).replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" style="background:#fff" ', 1)
+    return f"![plot](data:image/svg+xml;base64,{base64.b64encode(whole.encode()).decode()})"
 
 
 def interval_bar(gate: GateResult) -> Markup:
-    """The first measurement as estimate, interval and limit on one line."""
-    m = next((m for m in gate.measurements if m.value is not None and m.low is not None and m.limit is not None), None)
+    """The first measurement that has the gate's answer as estimate, interval and limit on one line."""
+    whole = [m for m in gate.measurements if m.value is not None and m.low is not None and m.limit is not None]
+    m = next((m for m in whole if m.state == gate.state), whole[0] if whole else None)
     if m is None or m.value is None or m.low is None or m.high is None or m.limit is None:
         return Markup("")
     least, most = min(m.low, m.limit, m.value), max(m.high, m.limit, m.value)
@@ -40,14 +34,14 @@ def interval_bar(gate: GateResult) -> Markup:
     def x(value: float) -> float:
         return 12 + 196 * (value - least) / span
 
-    colour = {"pass": GOOD, "fail": BAD}.get(gate.state, INK)
+    colour = {"pass": GOOD, "fail": BAD}.get(m.state, INK)
     body = (
         f'<line x1="{x(m.low):.1f}" x2="{x(m.high):.1f}" y1="14" y2="14" stroke="{colour}" stroke-width="3"/>'
         f'<circle cx="{x(m.value):.1f}" cy="14" r="5" fill="{colour}"/>'
         f'<line x1="{x(m.limit):.1f}" x2="{x(m.limit):.1f}" y1="3" y2="25" stroke="{INK}" stroke-dasharray="3 2"/>'
         f'<text x="{min(max(x(m.limit), 30), 190):.1f}" y="37" text-anchor="middle">limit {m.limit:g}</text>'
     )
-    return _svg(220, 42, body, f"{m.value:.4g}, {m.low:.4g} to {m.high:.4g}, limit {m.limit:g}")
+    return svg(220, 42, body, f"{m.value:.4g}, {m.low:.4g} to {m.high:.4g}, limit {m.limit:g}")
 
 
 def evaluation_plots(evaluation: dict[str, Any]) -> list[Markup]:
@@ -79,20 +73,20 @@ def _unit_square(title: str, across: str, up: str, points: Sequence[Sequence[flo
         f'<polyline points="{path}" fill="none" stroke="{ACCENT}" stroke-width="2"/>{marks}{ticks}'
         f'<text x="150" y="280" text-anchor="middle">{across}</text><text x="12" y="140" text-anchor="middle" transform="rotate(-90 12 140)">{up}</text>'
     )
-    return _svg(300, 288, body, title)
+    return svg(300, 288, body, title)
 
 
 def _importance(shares: dict[str, float]) -> Markup:
     top = sorted(shares.items(), key=lambda item: -item[1])[:12]
     most = max((share for _, share in top), default=1.0) or 1.0
     rows = "".join(
-        f'<text x="150" y="{46 + 19 * i}" text-anchor="end">{escape(name)}</text>'
+        f'<text x="150" y="{46 + 19 * i}" text-anchor="end">{escape(short(name, 21))}</text>'
         f'<rect x="156" y="{35 + 19 * i}" width="{170 * share / most:.1f}" height="13" fill="{ACCENT}"/>'
         f'<text x="{160 + 170 * share / most:.1f}" y="{46 + 19 * i}">{share:.1%}</text>'
         for i, (name, share) in enumerate(top)
     )
     title = '<text x="10" y="18" font-size="13" font-weight="600">Share of the attribution</text>'
-    return _svg(380, 48 + 19 * len(top), title + rows, "Share of the attribution by feature")
+    return svg(380, 48 + 19 * len(top), title + rows, "Share of the attribution by feature")
 
 
 def timeline(reports: Sequence[WindowReport]) -> Markup:
@@ -123,4 +117,4 @@ def timeline(reports: Sequence[WindowReport]) -> Markup:
         body += f'<text x="{70 + step * i:.1f}" y="156" text-anchor="middle" font-weight="600" fill="{colour}">{marks[r.decision.action]}</text>'
         body += f'<text x="{70 + step * i:.1f}" y="172" text-anchor="middle" font-size="9">{escape(r.version.removesuffix(".0.0"))}</text>'
     key = '<text x="4" y="192">dashed: estimated without labels · solid: realized · ▲ alert · R retrain · B roll back</text>'
-    return _svg(max(470, int(100 + step * len(reports))), 200, body + key, "Performance and decisions by window")
+    return svg(max(470, int(100 + step * len(reports))), 200, body + key, "Performance and decisions by window")
