@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import pandas as pd
 from scipy.stats import norm
@@ -137,6 +139,12 @@ def _at_most(label: str, sure: list[str], perhaps: list[str], limit: float, exam
     return Measurement(label=label, value=value, low=low, high=high, limit=limit, rows=rows, state=state)
 
 
+@lru_cache(maxsize=4)
+def _draws(seed: int, rows: int) -> np.ndarray:
+    """(replicates, rows) how often each row is in each bootstrap sample; every rule looks at the same samples."""
+    return np.random.default_rng(seed).multinomial(rows, np.full(rows, 1 / rows), size=REPLICATES)
+
+
 def driver_share(columns: list[str], examination: Examination, confidence: float) -> tuple[float, float, float, int]:
     """Share of the mean absolute attribution that some columns carry, its percentile bootstrap bounds over rows, and the rows.
 
@@ -145,7 +153,7 @@ def driver_share(columns: list[str], examination: Examination, confidence: float
     size = examination.attributions.abs()
     rows, owned = len(size), size.columns.isin(columns)
     both = np.column_stack([size.to_numpy()[:, owned].sum(axis=1), size.to_numpy().sum(axis=1)])
-    draws = np.random.default_rng(examination.seed).multinomial(rows, np.full(rows, 1 / rows), size=REPLICATES) @ both
+    draws = _draws(examination.seed, rows) @ both
     shares = np.divide(draws[:, 0], draws[:, 1], out=np.zeros(REPLICATES), where=draws[:, 1] > 0)
     part, whole = both.sum(axis=0)
     low, high = np.quantile(shares, [1 - confidence, confidence])
