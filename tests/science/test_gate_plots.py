@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from tasks.science.gates import run_gate
 from tasks.spec.base import validate
 from tasks.spec.evidence import GateResult, Plot, Point, Region, Series
 from tasks.spec.gates import CalibrationGate, FaithfulnessGate, RulesGate, StabilityGate
+from tasks.spec.model import load_model
 from tasks.spec.rules import ExpertRules
 
 N = 800
@@ -93,6 +95,12 @@ def test_a_dependence_curve_is_the_mean_over_rows_with_the_rules_sign(kind: str,
         whole = score(people().assign(**{column: p.x}))  # the plot asks about a sample of 300 of these 800
         assert p.y == pytest.approx(whole.mean(), abs=0.03)
         assert (p.low, p.high) == pytest.approx(tuple(np.quantile(whole, [0.1, 0.9])), abs=0.06)
+
+
+def test_the_axis_carries_the_unit_of_the_config() -> None:
+    config = load_model(Path(__file__).resolve().parents[2], "care")
+    _, plot = rule_plots({"rule": "direction", "column": "income", "sign": "rises"}, config=config)
+    assert plot.across == "income (dollars)"
 
 
 def test_a_curve_says_where_rows_turn_back() -> None:
