@@ -109,7 +109,7 @@ def test_a_curve_says_where_rows_turn_back() -> None:
 
     _, plot = rule_plots({"rule": "monotone", "column": "income", "sign": "rises", "low": -2, "high": 2}, predict=kinked)
     assert "100.0% of 300 rows turn back by more than 0.01; at most 5.0% may" in plot.note
-    assert 1.0 < float(plot.note.split("lie behind at ")[1].split(". ")[0]) < 1.5
+    assert 1.0 < float(plot.note.split("farthest behind at ")[1].split(". ")[0]) < 1.5
 
 
 def test_a_score_range_is_drawn_over_the_histogram_of_all_scores() -> None:
