@@ -63,10 +63,11 @@ def dependence(rule: Direction | Monotone, title: str, found: Measurement, exami
 
 
 def _turning(rule: Monotone, steps: np.ndarray, paths: np.ndarray) -> str:
-    """Where most of the rows that turn back are farthest behind what they had reached."""
+    """Where the rows that turn back are, on average, farthest behind what they had reached."""
     way = paths if rule.sign == "rises" else -paths
-    behind = np.maximum.accumulate(way, axis=1) - way > rule.turn
-    return f" Most of them lie behind at {steps[int(behind.sum(axis=0).argmax())]:g}." if behind.any() else ""
+    behind = np.maximum.accumulate(way, axis=1) - way
+    turned = behind.max(axis=1) > rule.turn
+    return f" They are farthest behind at {steps[int(behind[turned].mean(axis=0).argmax())]:.4g}." if turned.any() else ""
 
 
 def spread(rule: ScoreRange, title: str, found: Measurement, examination: Examination, confidence: float) -> Plot | None:

@@ -11,7 +11,7 @@ import pytest
 
 from tasks.records import pages
 from tests.browser import document
-from tests.records.test_pages import ENTRY, REPORT, VERDICT
+from tests.records.test_pages import ENTRY, REPORT, RICH, VERDICT
 
 EVALUATION = {"curves": {"roc": [[0, 0], [0.2, 0.7], [1, 1]], "calibration": [[0.1, 0.2, 10], [0.8, 0.7, 10]]}, "importance": {f"a_long_feature_name_{i}": i / 55 for i in range(1, 11)}}
 CHECK = {"table": "ingested", "sentence": "age values to be between min_value 0, max_value 120", "success": True, "observed": None, "rows": 299285}
@@ -19,6 +19,8 @@ ACT = {"act": 1, "title": "Release", "outcome": "a long outcome " * 12, "seconds
 REPORTS = [REPORT.model_copy(update={"window": i}) for i in range(1, 31)]
 PAGES = {
     "verdict": pages.verdict_page(VERDICT, "Care", EVALUATION),
+    "rich verdict": pages.verdict_page(RICH, "Care", EVALUATION),
+    "rich verdict, all open": pages.verdict_page(RICH, "Care", EVALUATION).replace("<details>", "<details open>"),
     "window": pages.window_page(REPORT, REPORTS, "Care"),
     "account": pages.account_page([ENTRY] * 20, REPORTS, "Care", [ACT] * 6),
     "index": pages.index_page([f"care/window-{i:05d}.html" for i in range(9)] + ["account.html"]),
@@ -27,9 +29,11 @@ PAGES = {
 HARNESS = """<!doctype html><iframe srcdoc="{page}" style="width:{width}px;height:1200px;border:0"></iframe><script>
 onload = () => {{
   const page = document.querySelector("iframe").contentDocument, width = page.defaultView.innerWidth;
-  const shown = [...page.querySelectorAll("h1, h2, p, li, td, th, svg")].map(e => [e, e.getBoundingClientRect()]).filter(([e, r]) => r.width);
+  const shown = [...page.querySelectorAll("h1, h2, p, li, td, th, svg, summary, figure, figcaption")].map(e => [e, e.getBoundingClientRect()]).filter(([e, r]) => r.width);
   const over = shown.filter(([e, r]) => r.right > width + 1 || r.left < -1).map(([e, r]) => e.tagName + ": " + e.textContent.slice(0, 40));
-  document.title = JSON.stringify({{width, scroll: page.documentElement.scrollWidth, shown: shown.length, over}});
+  const cut = [...page.querySelectorAll("svg")].filter(s => s.getBoundingClientRect().width).flatMap(s => [...s.querySelectorAll("text")].filter(t => !t.getAttribute("transform")).map(t => [t, t.getBBox(), s.viewBox.baseVal]))
+    .filter(([t, b, v]) => b.x < -1 || b.x + b.width > v.width + 1 || b.y < -2 || b.y + b.height > v.height + 2).map(([t]) => t.textContent);
+  document.title = JSON.stringify({{width, scroll: page.documentElement.scrollWidth, shown: shown.length, over, cut}});
 }};
 </script>"""
 
@@ -45,4 +49,4 @@ def test_a_page_fits_its_window(name: str, width: int, tmp_path: Path) -> None:
     assert found is not None, dom[-500:]
     measured = json.loads(html.unescape(found[1]))
     assert measured["width"] == width and measured["shown"] > 5
-    assert measured["scroll"] <= width and measured["over"] == []
+    assert measured["scroll"] <= width and measured["over"] == [] and measured["cut"] == []
