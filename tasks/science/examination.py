@@ -49,3 +49,10 @@ class Examination:
     served: pd.DataFrame | None = None
     explain: Callable[[pd.DataFrame, int], pd.DataFrame] | None = None
     readiness: dict[str, Any] | None = None
+
+    def once(self, name: Any, compute: Callable[[], Any]) -> Any:
+        """What ``compute`` gives, computed at the first call under this name: several rules ask the same of the same rows."""
+        known = self.__dict__.setdefault("_known", {})  # no field: a changed copy knows nothing yet
+        if name not in known:
+            known[name] = compute()
+        return known[name]

@@ -85,7 +85,7 @@ def vignette(rule: Vignette, label: str, examination: Examination, confidence: f
 
 def case_scores(rule: Vignette, examination: Examination) -> tuple[float, ...]:
     """The score of the case and, where there is one, of the case that it is held against."""
-    typical = _typical(examination.rows if examination.train is None else examination.train[list(examination.rows.columns)])
+    typical = examination.once("typical row", lambda: _typical(examination.rows if examination.train is None else examination.train[list(examination.rows.columns)]))
     cases = [case for case in (rule.case, rule.above) if case is not None]
     return tuple(float(scores(examination, _laid_over(typical, case, examination))[0]) for case in cases)
 

@@ -68,6 +68,13 @@ def proxy(rule: Proxy, label: str, examination: Examination, confidence: float) 
 
 
 def association(column: str, features: list[str], examination: Examination, confidence: float) -> dict[str, tuple[float, float]] | None:
+    """:func:`_association`, computed once for an examination: the rule and its picture ask the same."""
+    name = ("association", column, tuple(features), confidence)
+    found: dict[str, tuple[float, float]] | None = examination.once(name, lambda: _association(column, features, examination, confidence))
+    return found
+
+
+def _association(column: str, features: list[str], examination: Examination, confidence: float) -> dict[str, tuple[float, float]] | None:
     """How well each feature alone tells a group of ``column`` from the rest: the largest AUC over groups, and its bound.
 
     The feature's values (numbers: 20 quantile bins) are scored by the group's rate in the other folds of five

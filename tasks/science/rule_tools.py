@@ -82,9 +82,9 @@ def fitting(column: str, value: Value, examination: Examination) -> object:
     if spec is not None and spec.categories is not None:
         allowed = set(spec.categories)
     else:
-        allowed = set(rows[column].dropna().astype(str))
+        allowed = set(rows[column].dropna().unique().astype(str))
         if examination.train is not None:
-            allowed |= set(examination.train[column].dropna().astype(str))
+            allowed |= set(examination.train[column].dropna().unique().astype(str))
     if text not in allowed:
         names = sorted(allowed)
         raise RuleFault(f"{column} has no value {text!r}; allowed: {', '.join(names[:SHOWN])}{', ...' if len(names) > SHOWN else ''}")
