@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ import httpx
 
 from tasks.spec.errors import AssayError, UnreachableError
 
+ATTEMPTS = 6
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 
@@ -26,10 +28,14 @@ class PrefectApi:
             UnreachableError: the server does not answer.
             AssayError: it refuses.
         """
-        try:
-            answer = httpx.request(method, self.url + path, json=body, timeout=30, trust_env=False)
-        except httpx.HTTPError as error:
-            raise UnreachableError(f"the Prefect server at {self.url} does not answer ({type(error).__name__}). Start it with: make up") from None
+        for attempt in range(ATTEMPTS):
+            try:
+                answer = httpx.request(method, self.url + path, json=body, timeout=30, trust_env=False)
+            except httpx.HTTPError as error:
+                raise UnreachableError(f"the Prefect server at {self.url} does not answer ({type(error).__name__}). Start it with: make up") from None
+            if answer.status_code < 500:
+                break
+            time.sleep(0.3 * (attempt + 1))  # its SQLite database is locked for a moment when several write
         if answer.status_code == 404:
             raise AssayError(f"the Prefect server at {self.url} does not know {path}. Deploy with: make up")
         if answer.is_error:
@@ -39,9 +45,8 @@ class PrefectApi:
     def start(self, deployment: str, request: dict[str, Any], idempotency_key: str | None = None) -> str:
         """Start a run of ``flow/deployment``; gives its id."""
         found = self.call("GET", f"/deployments/name/{deployment}")
-        body: dict[str, Any] = {"parameters": {"request": request}, "state": {"type": "SCHEDULED"}}
-        if idempotency_key:
-            body["idempotency_key"] = idempotency_key
+        key = idempotency_key or uuid.uuid4().hex  # a request that is sent again must not start a second run
+        body: dict[str, Any] = {"parameters": {"request": request}, "state": {"type": "SCHEDULED"}, "idempotency_key": key}
         run = self.call("POST", f"/deployments/{found['id']}/create_flow_run", body)
         return str(run["id"])
 

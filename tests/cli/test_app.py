@@ -6,11 +6,14 @@ import json
 import os
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
 from tasks.cli import runs, system
+from tasks.cli.prefect_api import PrefectApi
 from tasks.spec.errors import CheckoutError
 from tests.conftest import git
 
@@ -116,3 +119,33 @@ def test_the_hook_never_refuses_a_push_and_says_what_is_wrong(tmp_path: Path, de
 
 def push(clone: Path, branch: str) -> str:
     return subprocess.run(["git", "push", "origin", f"HEAD:{branch}"], cwd=clone, check=True, capture_output=True, text=True).stderr
+
+
+def test_a_server_that_is_locked_for_a_moment_is_asked_again_and_starts_one_run() -> None:
+    """Twice 503, then the answer; every attempt carries the same idempotency key."""
+    asked: list[dict[str, object]] = []
+
+    class Locked(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(503 if len(asked) < 3 else 201)
+            self.end_headers()
+            self.wfile.write(b'{"id": "run"}')
+
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'{"id": "deployment"}')
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Locked) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            assert PrefectApi(f"http://127.0.0.1:{server.server_port}").start("train/training", {"model": "care"}) == "run"
+        finally:
+            server.shutdown()
+            thread.join()
+    assert len(asked) == 3 and len({str(body["idempotency_key"]) for body in asked}) == 1
