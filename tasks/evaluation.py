@@ -24,7 +24,7 @@ from tasks.records.registry import Registry, Version
 from tasks.science.examination import Examination
 from tasks.science.explanations import attributions
 from tasks.science.slices import protected_groups
-from tasks.science.tables import BENCHMARK, ENTITY, LABEL, SCORE
+from tasks.science.tables import BENCHMARK, ENTITY, LABEL, ROW, SCORE
 from tasks.serving.release import load_release
 from tasks.spec.base import load_yaml
 from tasks.spec.errors import ConfigError
@@ -174,6 +174,7 @@ def _evidence(candidate: Candidate, evidence: Path) -> dict[str, Any]:
         "config": config,
         "train": train[inputs],
         "train_label": train[LABEL].to_numpy(bool),
+        "train_collected": train[ROW].to_numpy() < 0,
         "entity": rows[ENTITY].to_numpy(object) if ENTITY in rows else None,
         "train_entity": train[ENTITY].to_numpy(object) if ENTITY in train else None,
         "served": _served(candidate.model, config),
@@ -197,14 +198,14 @@ def _readiness(candidate: Candidate) -> dict[str, Any] | None:
     return found
 
 
-def _served(model: str, config: ModelConfig) -> pd.DataFrame | None:
-    """The newest logged rows as the model's inputs; None where too few were ever served to say anything."""
+def _served(model: str, config: ModelConfig) -> pd.DataFrame:
+    """The newest logged rows as the model's inputs; none where nothing was served yet."""
     log = PredictionLog(Settings().log_database)
     try:
         rows = log.newest(model, config.monitoring.window_rows)
     finally:
         log.close()
-    return rows.reindex(columns=[c.name for c in config.inputs]) if len(rows) >= config.monitoring.minimum_rows else None
+    return rows.reindex(columns=[c.name for c in config.inputs])
 
 
 def examination(candidate: Candidate, evidence: Path, data: GateResult) -> Examination:

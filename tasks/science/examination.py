@@ -23,7 +23,8 @@ class Examination:
     raw rows.
 
     The rest is None where a caller has no use for it, and a gate that needs it then fails: ``config`` of the model;
-    ``train`` (k, inputs) raw training rows with ``train_label`` (k,) bool; ``entity`` (n,) and ``train_entity`` (k,) say
+    ``train`` (k, inputs) raw training rows with ``train_label`` and ``train_collected`` (k,) bool, the latter for
+    rows collected in production; ``entity`` (n,) and ``train_entity`` (k,) say
     whose row it is, where the model's data have entities; ``served`` (w, inputs) the newest logged rows; ``explain``
     attributes raw rows under a seed, (r, features); ``readiness`` is what ``tasks.serving.readiness`` measured.
     """
@@ -44,6 +45,7 @@ class Examination:
     config: ModelConfig | None = None
     train: pd.DataFrame | None = None
     train_label: np.ndarray | None = None
+    train_collected: np.ndarray | None = None
     entity: np.ndarray | None = None
     train_entity: np.ndarray | None = None
     served: pd.DataFrame | None = None

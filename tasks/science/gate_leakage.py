@@ -205,22 +205,26 @@ def _jump(config: LeakageGate, side: str, jump: Jump | None, rows: int) -> Measu
 
 
 def _served(config: LeakageGate, sides: Sides) -> list[Measurement]:
-    """Training rows against the newest served rows: what never arrives, and what arrives in another shape."""
-    served = sides.examination.served
+    """Training rows against the newest served rows: what never arrives, and what arrives in another shape.
+
+    Where training holds rows that were collected in production, those: a world that changed, and was learned, is no skew.
+    """
+    served, collected = sides.examination.served, sides.examination.train_collected
     if served is None or len(served) < config.minimum_rows:
         return []
+    train = sides.train if collected is None or collected.sum() < config.minimum_rows else sides.train[collected]
     n = len(served)
     absent = {f: int(served[f].isna().sum()) if f in served else n for f in sides.features}
     bounds = {f: float(beta.ppf(1 - config.confidence, gone, n - gone + 1)) if gone else 0.0 for f, gone in absent.items()}
     arriving = [f for f in sides.features if bounds[f] <= NEVER_SERVED]
     told, shifts = [], []
     for f in sides.features:
-        unknown = bounds[f] > NEVER_SERVED and sides.train[f].isna().mean() < TRAINED
-        if unknown and missing_by_kind(sides.train, served, f, arriving) < TRAINED:
+        unknown = bounds[f] > NEVER_SERVED and train[f].isna().mean() < TRAINED
+        if unknown and missing_by_kind(train, served, f, arriving) < TRAINED:
             label = f"share of served rows without {f}, which is known in training and so not at prediction time,"
             told.append(Measurement(label=label, value=absent[f] / n, low=bounds[f], high=1.0, limit=NEVER_SERVED, rows=n, state="fail"))
         elif not unknown and f in served:
-            shifts.append(shift(sides.train[f], served[f], f))
+            shifts.append(shift(train[f], served[f], f))
     for s in sorted(shifts, key=lambda s: -s.excess):
         sure = s.p_value < _error(config) / max(len(shifts), 1)
         state: State = "fail" if sure and s.excess > config.skew else "pass"

@@ -82,6 +82,23 @@ def test_a_served_kind_that_lacks_a_column_in_training_too_is_no_leak() -> None:
     assert run_gate(GATE, examined(world)).state == "pass"
 
 
+def test_a_world_that_changed_and_was_learned_is_no_skew() -> None:
+    """Served rows are held against what was collected in production, where training has that; another unit there is still found."""
+    rng = np.random.default_rng(9)
+    world = lay_out(rng)
+    later = world["served"].assign(age=world["served"]["age"] * 365)
+    world["served"] = later.iloc[60:]
+    for key, more in (("train", later.iloc[:60]), ("train_label", rng.random(60) < 0.3), ("train_entity", np.arange(100_000, 100_60))):
+        world[key] = pd.concat([world[key], more], ignore_index=True) if isinstance(more, pd.DataFrame) else np.concatenate([world[key], more])
+    collected = np.arange(len(world["train"])) >= len(world["train"]) - 60
+    skew = [m.label for m in run_gate(GATE, examined(world)).measurements if m.state == "fail"]
+    assert any("distance of age" in label for label in skew)
+    told = run_gate(GATE, replace(examined(world), train_collected=collected))
+    assert not [m.label for m in told.measurements if "distance of" in m.label and m.state == "fail"]
+    strange = replace(examined(world), train_collected=collected, served=world["served"].assign(age=world["served"]["age"] / 365))
+    assert any("distance of age" in m.label and m.state == "fail" for m in run_gate(GATE, strange).measurements)
+
+
 def test_a_column_is_excused_by_name_and_reason() -> None:
     rng = np.random.default_rng(5)
     world = lay_out(rng)
