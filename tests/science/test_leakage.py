@@ -88,7 +88,7 @@ def test_a_world_that_changed_and_was_learned_is_no_skew() -> None:
     world = lay_out(rng)
     later = world["served"].assign(age=world["served"]["age"] * 365)
     world["served"] = later.iloc[60:]
-    for key, more in (("train", later.iloc[:60]), ("train_label", rng.random(60) < 0.3), ("train_entity", np.arange(100_000, 100_60))):
+    for key, more in (("train", later.iloc[:60]), ("train_label", rng.random(60) < 0.3), ("train_entity", np.arange(100_000, 100_060))):
         world[key] = pd.concat([world[key], more], ignore_index=True) if isinstance(more, pd.DataFrame) else np.concatenate([world[key], more])
     collected = np.arange(len(world["train"])) >= len(world["train"]) - 60
     skew = [m.label for m in run_gate(GATE, examined(world)).measurements if m.state == "fail"]
