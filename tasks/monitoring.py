@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import Any
 
 import pandas as pd
 from prefect import task
@@ -84,7 +85,7 @@ def look_at_window(model: str, number: int, version: str, first_seq: int, last_s
         alternatives = _alternatives(registry, files, rows, findings, model)
         since = max(_collected_until(registry, model), _trouble_began(history, first_seq) - 1)
         labelled = log.count_labelled(model, since)
-        decision, created = decide(config, findings, history, alternatives, labelled), datetime.now(UTC).isoformat(timespec="seconds")
+        decision, created = decide(config, findings, history, alternatives, labelled, _leaving(history, number)), datetime.now(UTC).isoformat(timespec="seconds")
         if before is not None and asks_for_retraining(before) and decision.action != "roll_back":
             # What was asked for stands, with its time: else a second look would forget that the retraining was started.
             decision, created = before.decision, before.created
@@ -145,6 +146,15 @@ def _trouble_began(history: Sequence[WindowReport], first_seq: int) -> int:
     return began
 
 
+def _leaving(history: Sequence[WindowReport], number: int) -> bool:
+    """Whether the unbroken run of this version's windows before this one called for a rollback."""
+    by_number = {r.window: r for r in history}
+    while (number := number - 1) in by_number:
+        if by_number[number].decision.action == "roll_back":
+            return True
+    return False
+
+
 def _collected_until(registry: Registry, model: str) -> int:
     """The last row of the log that the champion's data version already holds."""
     champion = registry.champion(model)
@@ -188,18 +198,29 @@ def act(report: WindowReport) -> str | None:
     """
     registry = Registry(Settings())
     champion = registry.champion(report.model)
-    if champion is None or champion.tag != report.version:
-        return None  # the version that misbehaved does not serve any more
-    asked = {"model": report.model, "reason": "monitor", "actor": "monitoring"}
-    if asks_for_retraining(report):
-        name, parameters = "train/training", asked | {"reason": "retrain", "collect": True, "revision": Settings().branch}
-        key = f"retrain-{report.model}-{report.version}-{report.window}"
-    elif report.decision.action == "roll_back":
-        name = "roll-back/rollback"
-        parameters = asked | {"version": report.decision.target, "because": report.decision.reason[:500]}
-        # Several windows may call for it; a version leaves once in a tenure.
-        key = f"roll_back-{report.model}-{report.version}-{registry.assignments(report.model)}"
-    else:
+    asked = what_to_start(report, champion.tag if champion else None, registry.assignments(report.model), Settings().branch)
+    if asked is None:
         return None
-    run = run_deployment(name, parameters={"request": parameters}, timeout=0, idempotency_key=key, as_subflow=False)
+    name, request, key = asked
+    run = run_deployment(name, parameters={"request": request}, timeout=0, idempotency_key=key, as_subflow=False)
     return str(run.id)
+
+
+def what_to_start(report: WindowReport, champion: str | None, tenures: int, branch: str) -> tuple[str, dict[str, Any], str] | None:
+    """The deployment that a decision asks for, its request, and the key under which it starts once; None for nothing.
+
+    Args:
+        champion: the version that serves now; a decision on another is out of date.
+        tenures: how often the alias was pointed.
+        branch: what a retraining trains.
+    """
+    if champion != report.version:
+        return None  # the version that misbehaved does not serve any more
+    request: dict[str, Any] = {"model": report.model, "reason": "monitor", "actor": "monitoring"}
+    if asks_for_retraining(report):
+        return "train/training", request | {"reason": "retrain", "collect": True, "revision": branch}, f"retrain-{report.model}-{report.version}-{report.window}"
+    if report.decision.action == "roll_back":
+        # Several windows may call for it; a version leaves once in a tenure.
+        key = f"roll_back-{report.model}-{report.version}-{tenures}"
+        return "roll-back/rollback", request | {"version": report.decision.target, "because": report.decision.reason[:500]}, key
+    return None

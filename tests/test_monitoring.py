@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,31 +18,30 @@ def report(**decision: Any) -> WindowReport:
     )
 
 
-@pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    runs: list[str] = []
-    champion = SimpleNamespace(tag="v1.0.0")
-    monkeypatch.setattr(monitoring, "Registry", lambda settings: SimpleNamespace(champion=lambda model: champion, assignments=lambda model: 1))
-
-    def run_deployment(name: str, **options: Any) -> SimpleNamespace:
-        runs.append(f"{name} {options['idempotency_key']}")
-        return SimpleNamespace(id="run")
-
-    monkeypatch.setattr(monitoring, "run_deployment", run_deployment)
-    return runs
+def started(report: WindowReport, champion: str | None = "v1.0.0") -> str | None:
+    asked = monitoring.what_to_start(report, champion, 1, "main")
+    return f"{asked[0]} {asked[2]}" if asked else None
 
 
-def test_a_retraining_starts_only_once_its_labels_are_there(started: list[str]) -> None:
-    assert monitoring.act.fn(report(action="retrain", waits_for=4000)) is None
-    assert started == []
-    assert monitoring.act.fn(report(action="retrain")) == "run"
-    assert started == ["train/training retrain-income-v1.0.0-4"]
+def test_a_retraining_starts_only_once_its_labels_are_there() -> None:
+    assert started(report(action="retrain", waits_for=4000)) is None
+    assert started(report(action="retrain")) == "train/training retrain-income-v1.0.0-4"
 
 
-def test_an_alert_starts_nothing_and_a_rollback_does(started: list[str]) -> None:
-    assert monitoring.act.fn(report(action="alert")) is None
-    assert monitoring.act.fn(report(action="roll_back", target="v0.9.0")) == "run"
-    assert started == ["roll-back/rollback roll_back-income-v1.0.0-1"]
+def test_an_alert_starts_nothing_and_a_rollback_does() -> None:
+    assert started(report(action="alert")) is None
+    assert started(report(action="roll_back", target="v0.9.0")) == "roll-back/rollback roll_back-income-v1.0.0-1"
+
+
+@pytest.mark.parametrize("champion", [None, "v2.0.0"])
+def test_a_decision_on_a_version_that_serves_no_more_starts_nothing(champion: str | None) -> None:
+    assert started(report(action="roll_back", target="v0.9.0"), champion) is None
+
+
+def test_the_windows_after_a_rollback_was_decided_belong_to_a_version_that_leaves() -> None:
+    decided = [report(action="roll_back").model_copy(update={"window": 4}), report(action="alert").model_copy(update={"window": 5})]
+    assert monitoring._leaving(decided, 6) and monitoring._leaving(decided, 5)
+    assert not monitoring._leaving(decided, 8) and not monitoring._leaving(decided, 4)
 
 
 def test_a_reader_sees_that_a_retraining_waits() -> None:

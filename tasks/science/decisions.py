@@ -23,6 +23,7 @@ def decide(
     history: Sequence[WindowReport],
     alternatives: Sequence[Alternative],
     labelled_rows: int,
+    leaving: bool = False,
 ) -> Decision:
     """One decision for one window.
 
@@ -32,6 +33,7 @@ def decide(
         history: other reports on the same version.
         alternatives: earlier versions scored on this window.
         labelled_rows: labelled rows, since the trouble began, that no data version holds yet.
+        leaving: a window just before this one called for a rollback; what its version did is no reason to retrain the next.
 
     Returns:
         The decision; a retraining that must wait for labels is decided at once and says how many rows it waits for.
@@ -45,6 +47,8 @@ def decide(
         a = better[0]
         text = f"{a.version} would do better on these {a.rows:,} rows ({a.metric} {a.earlier:.3f} against {a.current:.3f}, {a.basis}); {reason}"
         return Decision(action="roll_back", reason=text, policy="roll back where performance is at stake and an earlier version does better on the same labelled rows", target=a.version)
+    if leaving and (at_stake or kinds >= set(BEHAVIOUR)):
+        return Decision(action="alert", reason=f"a rollback was decided already; {reason}", policy="a version that is leaving causes no retraining")
     if at_stake or kinds >= set(BEHAVIOUR):
         return _retrain(config, history, labelled_rows, reason)
     if kinds & set(BEHAVIOUR):

@@ -89,6 +89,14 @@ def test_one_retraining_per_cause_counts_from_the_one_that_was_started(config: M
     assert decide(config, moved, [started, *later], [], 9999).action == "retrain"
 
 
+def test_a_version_that_is_leaving_causes_no_retraining(config: ModelConfig) -> None:
+    found = [finding("realized_performance")]
+    assert decide(config, found, [], [], 10_000).action == "retrain"
+    told = decide(config, found, [], [], 10_000, leaving=True)
+    assert told.action == "alert" and told.reason.startswith("a rollback was decided already")
+    assert decide(config, found, [], [alternative("v1.0.0", -0.1)], 10_000, leaving=True).action == "roll_back"
+
+
 def test_a_window_that_was_not_judged_is_not_called_quiet(config: ModelConfig) -> None:
     assert decide(config, [finding("data_drift", value=None, alarm=False)], [], [], 0).reason == "data_drift speaks"
     assert decide(config, [finding("data_drift", alarm=False)], [], [], 0).reason == "no alarm"
