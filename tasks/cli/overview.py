@@ -18,7 +18,8 @@ from tasks.spec.settings import Settings
 def overview(settings: Settings) -> dict[str, Any]:
     """One document: the running system or None, and for every model champion, serving version, newest decision, waiting commits."""
     running = system.state(settings)
-    serving, problems = _service(running.service_url) if running else ({}, {})
+    health = _service(running.service_url) if running else None
+    serving, problems = (health["models"], health["problems"]) if health else ({}, {})
     known = settings.origin or (settings.home / "origin.git").exists()
     entries = ledger.entries(settings) if known else []
     registry = Registry(settings)
@@ -41,7 +42,7 @@ def overview(settings: Settings) -> dict[str, Any]:
     finally:
         if log:
             log.close()
-    return {"system": running.__dict__ if running else None, "ledger_entries": len(entries), "models": models}
+    return {"system": running.__dict__ if running else None, "service_answers": health is not None, "ledger_entries": len(entries), "models": models}
 
 
 def overview_text(found: dict[str, Any]) -> str:
@@ -52,8 +53,7 @@ def overview_text(found: dict[str, Any]) -> str:
         if model["champion"] is None:
             lines.append(f"{name}: no champion yet; train it with: assay train {name}")
         else:
-            serves = "and serves" if model["serving"] == model["champion"] else f"and the service answers with {model['serving']}" if model["serving"] else "and no service answers"
-            lines.append(f"{name}: {model['champion']} is champion {serves}")
+            lines.append(f"{name}: {model['champion']} is champion {_serves(model, found['service_answers'])}")
         if model["problem"]:
             lines.append(f"  problem: {model['problem']}")
         if model["decision"]:
@@ -62,9 +62,17 @@ def overview_text(found: dict[str, Any]) -> str:
     return "\n".join([*lines, f"{found['ledger_entries']} ledger entries"])
 
 
-def _service(url: str) -> tuple[dict[str, str], dict[str, str]]:
+def _serves(model: dict[str, Any], answers: bool) -> str:
+    if not answers:
+        return "and no service answers"
+    if model["serving"] == model["champion"]:
+        return "and serves"
+    return f"and the service still answers with {model['serving']}" if model["serving"] else "and the service has not taken it yet"
+
+
+def _service(url: str) -> dict[str, Any] | None:
     try:
-        health = httpx.get(f"{url}/health", timeout=5, trust_env=False).json()
+        health: dict[str, Any] = httpx.get(f"{url}/health", timeout=5, trust_env=False).json()
     except httpx.HTTPError:
-        return {}, {}
-    return health["models"], health["problems"]
+        return None
+    return health

@@ -87,7 +87,8 @@ def case_scores(rule: Vignette, examination: Examination) -> tuple[float, ...]:
     """The score of the case and, where there is one, of the case that it is held against."""
     typical = examination.once("typical row", lambda: _typical(examination.rows if examination.train is None else examination.train[list(examination.rows.columns)]))
     cases = [case for case in (rule.case, rule.above) if case is not None]
-    return tuple(float(scores(examination, _laid_over(typical, case, examination))[0]) for case in cases)
+    laid = pd.concat([_laid_over(typical, case, examination) for case in cases], ignore_index=True)
+    return tuple(float(s) for s in scores(examination, laid))
 
 
 def invariance(rule: Invariance, label: str, examination: Examination, confidence: float) -> Measurement:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tasks.cli import runs, system
+from tasks.cli.overview import overview_text
 from tasks.cli.prefect_api import PrefectApi
 from tasks.spec.errors import CheckoutError
 from tests.conftest import git
@@ -149,3 +150,12 @@ def test_a_server_that_is_locked_for_a_moment_is_asked_again_and_starts_one_run(
             server.shutdown()
             thread.join()
     assert len(asked) == 3 and len({str(body["idempotency_key"]) for body in asked}) == 1
+
+
+@pytest.mark.parametrize(
+    ("serving", "answers", "says"),
+    [("v2.0.0", True, "and serves"), ("v1.0.0", True, "still answers with v1.0.0"), (None, True, "has not taken it yet"), (None, False, "no service answers")],
+)
+def test_the_status_says_how_far_the_service_is(serving: str | None, answers: bool, says: str) -> None:
+    model = {"champion": "v2.0.0", "serving": serving, "problem": None, "decision": None, "awaiting_signature": []}
+    assert says in overview_text({"system": None, "service_answers": answers, "ledger_entries": 0, "models": {"care": model}})
