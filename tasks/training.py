@@ -63,6 +63,11 @@ def train_and_evaluate(worktree: Path, model: str) -> None:
     dvc.reproduce(worktree, f"evaluate@{model}")
 
 
+def candidate_branch(model: str, base: str, worktree: Path) -> str:
+    """A branch of its own for every candidate: runs of one commit may end in the same second, each in its own worktree."""
+    return f"assay/candidates/{model}/{datetime.now(UTC):%Y%m%dT%H%M%S}-{base[:8]}-{worktree.name[:6]}"
+
+
 @task(cache_policy=NO_CACHE, task_run_name="commit the candidate")
 def commit_candidate(worktree: Path, request: TrainingRequest) -> Candidate:
     """Leave one commit that holds code, parameters, ``dvc.lock`` and metrics, on a branch of its own in the origin."""
@@ -71,8 +76,7 @@ def commit_candidate(worktree: Path, request: TrainingRequest) -> Candidate:
     place = Place(worktree, name)
     metrics = json.loads(place.metrics.read_text())
     manifest = Manifest.model_validate_json((place.model / "manifest.json").read_text())
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-    branch = f"assay/candidates/{name}/{stamp}-{base[:8]}"
+    branch = candidate_branch(name, base, worktree)
     message = (
         f"candidate: {name} trained from {base[:12]}\n\n{json.dumps(metrics, indent=1, sort_keys=True)}\n\n"
         f"Assay-Run-Reason: {request.reason}\nAssay-Actor: {request.actor}\nAssay-Model-Digest: {manifest.model_digest}\n"
