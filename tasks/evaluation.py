@@ -124,6 +124,11 @@ def _prune(settings: Settings, model: str) -> None:
             shutil.rmtree(gone, ignore_errors=True)
 
 
+def evidence_path(settings: Settings, candidate: Candidate, champion: str | None) -> Path:
+    """One file for a candidate and the champion it is held against: after a lost race another champion is another evidence."""
+    return settings.home / "evidence" / candidate.model / f"{candidate.commit}-{champion or 'first'}.parquet"
+
+
 @task(cache_policy=NO_CACHE, task_run_name="score champion and challenger on the same rows")
 def lay_out_evidence(candidate: Candidate) -> tuple[Path, str | None]:
     """Write the candidate's holdout with both scores.
@@ -142,7 +147,7 @@ def lay_out_evidence(candidate: Candidate) -> tuple[Path, str | None]:
         if not release.fits(rows):
             raise ConfigError(f"{candidate.model} {champion.tag} asks for columns that these data do not have, so nothing can be compared with it. Keep its columns until it is replaced.")
         rows[CHAMPION] = release.score(rows)
-    path = settings.home / "evidence" / candidate.model / f"{candidate.commit}.parquet"
+    path = evidence_path(settings, candidate, champion.tag if champion else None)
     path.parent.mkdir(parents=True, exist_ok=True)
     rows.to_parquet(path, index=False)
     return path, champion.tag if champion else None

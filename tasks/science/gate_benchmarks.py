@@ -34,8 +34,12 @@ def _settle(config: Any, found: Interval, state: State, reason: str, measured: M
     return result(config, state, reason, (measured.model_copy(update={"state": state}),), found.method)
 
 
-def _unusable(config: FloorGate | ComparisonGate, examination: Examination, mask: np.ndarray) -> GateResult | None:
-    """Why the benchmark's rows cannot be judged, where they cannot."""
+def _judged_rows(config: FloorGate | ComparisonGate, examination: Examination) -> np.ndarray | GateResult:
+    """(n,) bool: the benchmark's rows, or why they cannot be judged."""
+    try:
+        mask = benchmark_rows(config.benchmark, examination)
+    except BenchmarkFault as fault:
+        return result(config, "fail", str(fault))
     rows, label = int(mask.sum()), examination.label[mask]
     scores = [examination.score[mask]]
     if isinstance(config, ComparisonGate) and examination.champion_score is not None:
@@ -46,7 +50,7 @@ def _unusable(config: FloorGate | ComparisonGate, examination: Examination, mask
     if few < MINIMUM:
         reason = f"the smaller class of {config.benchmark} has {few} of {rows} rows; at least {MINIMUM} are needed to tell"
         return result(config, "insufficient_evidence", reason)
-    return None
+    return mask
 
 
 def data(config: DataGate, examination: Examination) -> GateResult:
@@ -59,13 +63,9 @@ def data(config: DataGate, examination: Examination) -> GateResult:
 
 def floor(config: FloorGate, examination: Examination) -> GateResult:
     """The metric against an absolute limit."""
-    try:
-        mask = benchmark_rows(config.benchmark, examination)
-    except BenchmarkFault as fault:
-        return result(config, "fail", str(fault))
-    unusable = _unusable(config, examination, mask)
-    if unusable is not None:
-        return unusable
+    mask = _judged_rows(config, examination)
+    if isinstance(mask, GateResult):
+        return mask
     better = METRICS[config.metric].greater_is_better
     label, score = examination.label[mask], examination.score[mask]
     found = metric_interval(config.metric, label, score, examination.decision_threshold, config.confidence, examination.seed)
@@ -80,13 +80,9 @@ def floor(config: FloorGate, examination: Examination) -> GateResult:
 
 def comparison(config: ComparisonGate, examination: Examination) -> GateResult:
     """Non-inferiority to the champion on the same rows."""
-    try:
-        mask = benchmark_rows(config.benchmark, examination)
-    except BenchmarkFault as fault:
-        return result(config, "fail", str(fault))
-    unusable = _unusable(config, examination, mask)
-    if unusable is not None:
-        return unusable
+    mask = _judged_rows(config, examination)
+    if isinstance(mask, GateResult):
+        return mask
     if examination.champion_score is None:
         return result(config, "pass", "there is no champion to compare with yet; the floors carry this release")
     better = METRICS[config.metric].greater_is_better

@@ -28,18 +28,22 @@ def stage(out: str) -> dict[str, Any]:
     return {"matrix": {"model": ["income"]}, "cmd": f'python -c "{WRITE}" {out}', "outs": [f"data/income/{out}"]}
 
 
-@pytest.fixture
-def commit(dvc_developer: Path, settings: Settings) -> str:
+def candidate(developer: Path, settings: Settings, train: dict[str, Any]) -> str:
     """One commit whose model and evaluation are in the cache."""
-    (dvc_developer / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"train": stage("model"), "evaluate": stage("evaluation")}}))
-    (dvc_developer / "deployments/models/income").mkdir(parents=True)
-    (dvc_developer / "deployments/models/income/model.yaml").write_text("name: income\n")
-    git(dvc_developer, "add", ".")
-    git(dvc_developer, "commit", "--quiet", "-m", "stages")
-    git(dvc_developer, "push", "--quiet", "origin", "main")
+    (developer / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"train": train, "evaluate": stage("evaluation")}}))
+    (developer / "deployments/models/income").mkdir(parents=True)
+    (developer / "deployments/models/income/model.yaml").write_text("name: income\n")
+    git(developer, "add", ".")
+    git(developer, "commit", "--quiet", "-m", "stages")
+    git(developer, "push", "--quiet", "origin", "main")
     with workspace.worktree(settings, "main") as tree:
         dvc.reproduce(tree, "train@income", "evaluate@income")
         return workspace.commit_run(settings, tree, "candidate", "assay/candidates/income/one")
+
+
+@pytest.fixture
+def commit(dvc_developer: Path, settings: Settings) -> str:
+    return candidate(dvc_developer, settings, stage("model"))
 
 
 def test_the_champion_and_the_versions_used_last_keep_their_files(settings: Settings, commit: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,15 +77,7 @@ def test_a_version_whose_cache_was_lost_is_made_anew_from_its_commit(settings: S
 def test_what_comes_out_otherwise_than_recorded_is_no_rebuild(settings: Settings, dvc_developer: Path) -> None:
     """A stage that depends on the moment cannot be made anew, and that is said."""
     write = "import pathlib as p, time; d = p.Path('data/income/model'); d.mkdir(parents=True); (d / 'file.txt').write_text(str(time.time_ns()))"
-    (dvc_developer / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"train": {**stage("model"), "cmd": f'python -c "{write}"'}, "evaluate": stage("evaluation")}}))
-    (dvc_developer / "deployments/models/income").mkdir(parents=True)
-    (dvc_developer / "deployments/models/income/model.yaml").write_text("name: income\n")
-    git(dvc_developer, "add", ".")
-    git(dvc_developer, "commit", "--quiet", "-m", "stages")
-    git(dvc_developer, "push", "--quiet", "origin", "main")
-    with workspace.worktree(settings, "main") as tree:
-        dvc.reproduce(tree, "train@income", "evaluate@income")
-        commit = workspace.commit_run(settings, tree, "candidate", "assay/candidates/income/one")
+    commit = candidate(dvc_developer, settings, {**stage("model"), "cmd": f'python -c "{write}"'})
     shutil.rmtree(settings.cache)
     with pytest.raises(CorruptionError, match="train@income was not in the DVC cache, and made anew it differs from what dvc.lock records. Fetch"):
         version_files(settings, "income", Version("v1.0.0", commit, "", None))
