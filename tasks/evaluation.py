@@ -29,9 +29,9 @@ from tasks.serving.release import load_release
 from tasks.spec.base import load_yaml
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import GateResult
-from tasks.spec.gates import ExpertRules
 from tasks.spec.model import ModelConfig, model_folder
 from tasks.spec.requests import ROOT
+from tasks.spec.rules import ExpertRules
 from tasks.spec.settings import Settings
 from tasks.stages.common import Place
 from tasks.training import Candidate

@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from tasks.spec.base import load_yaml
-from tasks.spec.gates import ExpertRules
 from tasks.spec.model import load_model, model_names
 from tasks.spec.requests import ModelName
+from tasks.spec.rules import ExpertRules
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = [ROOT / name for name in subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()]

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from tasks.spec.evidence import GateResult
-from tasks.spec.gates import ExpertRules
 from tasks.spec.model import ModelConfig
+from tasks.spec.rules import ExpertRules
 
 
 @dataclass(frozen=True)

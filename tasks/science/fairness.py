@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from tasks.science.disparity import Sample, disparity
+from tasks.science.disparity import Sample
 
 RATES: dict[str, tuple[np.ndarray, np.ndarray]] = {
     name: (np.array(counted, float), np.array(among, float))
@@ -144,33 +144,3 @@ def _encode(values: pd.Series) -> tuple[np.ndarray, Sequence[object]]:
         return values.cat.codes.to_numpy(), list(values.cat.categories)
     codes, found = pd.factorize(values, sort=True)
     return codes, list(found)
-
-
-def demographic_parity_difference(groups: Groups) -> float:
-    """Largest minus smallest selection rate."""
-    return float(disparity(groups.sample("selection_rate").values, "difference"))
-
-
-def demographic_parity_ratio(groups: Groups) -> float:
-    """Smallest over largest selection rate; the four-fifths rule asks that it be at least 0.8."""
-    return float(disparity(groups.sample("selection_rate").values, "ratio"))
-
-
-def equal_opportunity_difference(groups: Groups) -> float:
-    """Largest minus smallest true-positive rate."""
-    return float(disparity(groups.sample("true_positive_rate").values, "difference"))
-
-
-def equal_opportunity_ratio(groups: Groups) -> float:
-    """Smallest over largest true-positive rate."""
-    return float(disparity(groups.sample("true_positive_rate").values, "ratio"))
-
-
-def equalized_odds_difference(groups: Groups) -> float:
-    """The larger of the differences in true- and false-positive rate."""
-    return float(disparity(groups.sample("equalized_odds").values, "difference"))
-
-
-def equalized_odds_ratio(groups: Groups) -> float:
-    """The smaller of the ratios of true- and false-positive rates."""
-    return float(disparity(groups.sample("equalized_odds").values, "ratio"))

@@ -7,9 +7,6 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from tasks.spec.base import Spec
-from tasks.spec.rules import Direction as Direction
-from tasks.spec.rules import ExpertRules as ExpertRules
-from tasks.spec.rules import ForbiddenDriver as ForbiddenDriver
 
 MetricName = Literal["roc_auc", "average_precision", "log_loss", "brier", "accuracy", "balanced_accuracy"]
 

@@ -19,8 +19,9 @@ from tasks.science.judging import rows_needed
 from tasks.science.slices import protected_groups
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import GateResult
-from tasks.spec.gates import ComparisonGate, DataGate, Direction, ExpertRules, FairnessGate, FloorGate, ForbiddenDriver, RulesGate
+from tasks.spec.gates import ComparisonGate, DataGate, FairnessGate, FloorGate, RulesGate
 from tasks.spec.model import Benchmark, load_model
+from tasks.spec.rules import Direction, ExpertRules, ForbiddenDriver
 
 ROOT = Path(__file__).resolve().parents[2]
 RNG = np.random.default_rng(7)

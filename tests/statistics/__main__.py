@@ -87,7 +87,7 @@ SECTIONS = (
 
 @dataclass(frozen=True)
 class Study:
-    """A module whose ``rows()`` measures one gate; ``summary`` boils them down where they are many."""
+    """What one table shows, and the function that measures its rows."""
 
     title: str
     says: str

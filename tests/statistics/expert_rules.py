@@ -25,7 +25,8 @@ from tasks.science.examination import Examination
 from tasks.science.explanations import _sampled
 from tasks.science.gates import run_gate
 from tasks.spec.base import validate
-from tasks.spec.gates import ExpertRules, RulesGate
+from tasks.spec.gates import RulesGate
+from tasks.spec.rules import ExpertRules
 
 GATE = RulesGate(name="expert-rules", kind="rules")
 NUMBERS, CATEGORIES = ["age", "income", "debt", "utilisation", "tenure"], ["region"]
