@@ -173,7 +173,7 @@ def _evidence(candidate: Candidate, evidence: Path) -> dict[str, Any]:
         "attributions": pd.read_parquet(place.evaluation / "attributions.parquet"),
         "predict": release.score,
         "features": config.features,
-        "decision_threshold": config.decision_threshold,
+        "decision_threshold": config.threshold,
         "seed": config.seed,
         "rules": load_yaml(rules, ExpertRules) if rules.exists() else None,
         "config": config,

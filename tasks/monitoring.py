@@ -127,11 +127,11 @@ def _alternatives(
         scores = release.score(rows)
         current = rows[SCORE].to_numpy(float)
         if judged is None:
-            alternatives.append(compare_versions(None, current, scores, earlier.tag, config.decision_threshold, config.seed))
+            alternatives.append(compare_versions(None, current, scores, earlier.tag, config.threshold, config.seed))
         else:
             truth = label[judged].astype(bool)
             alternatives.append(
-                compare_versions(truth, current[judged], scores[judged], earlier.tag, config.decision_threshold, config.seed)
+                compare_versions(truth, current[judged], scores[judged], earlier.tag, config.threshold, config.seed)
             )
     return alternatives
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from tasks.spec.evidence import GateResult
+from tasks.spec.gates import Kind
 from tasks.spec.model import ModelConfig
 from tasks.spec.rules import ExpertRules
 
@@ -18,7 +19,9 @@ from tasks.spec.rules import ExpertRules
 class Examination:
     """One candidate on its holdout of n rows, with the champion's answers to the same rows.
 
-    ``rows`` (n, inputs) raw; ``label`` (n,) bool; ``score`` and ``champion_score`` (n,) in [0, 1]; ``benchmark`` (n,)
+    ``rows`` (n, inputs) raw; by ``kind``: binary: ``label`` (n,) bool, ``score`` and ``champion_score`` (n,) in [0, 1];
+    multiclass: ``label`` (n,) int codes into ``classes``, scores (n, k) rows that sum to 1; regression: ``label`` and
+    scores (n,) float in one unit, ``decision_threshold`` NaN where nothing is decided. ``benchmark`` (n,)
     names; ``groups`` (n, attributes) names or missing; ``attributions`` (m, features) of a sample; ``predict`` scores
     raw rows.
 
@@ -42,6 +45,10 @@ class Examination:
     seed: int
     rules: ExpertRules | None
     data_check: GateResult | None
+    kind: Kind = "binary"
+    classes: tuple[str, ...] = ()
+    decided: np.ndarray | None = None
+    """(n,) bool, where a row is selected by another way than its score's reaching the threshold: one class against the rest."""
     config: ModelConfig | None = None
     train: pd.DataFrame | None = None
     train_label: np.ndarray | None = None
@@ -51,6 +58,34 @@ class Examination:
     served: pd.DataFrame | None = None
     explain: Callable[[pd.DataFrame, int], pd.DataFrame] | None = None
     readiness: dict[str, Any] | None = None
+
+    @property
+    def decision(self) -> np.ndarray:
+        """(n,) bool whether a row is selected; of a multiclass model, (n,) int codes of the most probable class."""
+        if self.decided is not None:
+            return self.decided
+        return np.asarray(self.score.argmax(axis=1) if self.kind == "multiclass" else self.score >= self.decision_threshold)
+
+    def against_rest(self, name: str) -> Examination:
+        """One class of a multiclass model as a binary question: is it this one, and was it chosen?
+
+        Raises:
+            KeyError: no such class.
+        """
+        if name not in self.classes:
+            raise KeyError(f"{name!r} is no class; allowed: {', '.join(self.classes)}")
+        code = self.classes.index(name)
+        return replace(
+            self,
+            kind="binary",
+            classes=(),
+            label=self.label == code,
+            score=self.score[:, code],
+            champion_score=None if self.champion_score is None else self.champion_score[:, code],
+            decided=self.decision == code,
+            predict=lambda rows: self.predict(rows)[:, code],
+            train_label=None if self.train_label is None else self.train_label == code,
+        )
 
     def once(self, name: Any, compute: Callable[[], Any]) -> Any:
         """What ``compute`` gives, computed at the first call under this name: several rules ask the same of the same rows."""

@@ -16,7 +16,7 @@ from tasks.science.leakage import Jump, duplicates, label_jump, missing_by_kind,
 from tasks.science.slices import protected_groups
 from tasks.spec.evidence import GateResult, Measurement, State
 from tasks.spec.gates import LeakageGate
-from tasks.spec.model import ModelConfig
+from tasks.spec.model import BinaryTarget, ModelConfig
 
 METHOD = "DeLong 1988 of target-encoded columns; Poisson-binomial count of shared patterns; change-point scan with Bonferroni bounds; Jensen-Shannon distance"
 NEVER_SERVED, TRAINED = 0.9, 0.5
@@ -235,7 +235,8 @@ def _served(config: LeakageGate, sides: Sides) -> list[Measurement]:
 def _sizes(config: LeakageGate, sides: Sides) -> list[Measurement]:
     """Classes and protected groups that training knows too few rows of."""
     target = sides.config.data.target
-    counts = {f"class {target.positive!r}": int(sides.train_label.sum()), f"class {target.negative!r}": int((~sides.train_label).sum())}
+    names = (target.positive, target.negative) if isinstance(target, BinaryTarget) else ("true", "false")
+    counts = {f"class {name!r}": int(inside.sum()) for name, inside in zip(names, (sides.train_label, ~sides.train_label), strict=True)}
     able = {name: spec for name, spec in sides.config.protected.items() if spec.column in sides.train}
     told = [
         Measurement(label=f"groups of {name} in training: its column {spec.column} is not there", value=None, rows=len(sides.train), state="fail")

@@ -130,8 +130,8 @@ def _not_judged(kind: Literal["estimated_performance", "realized_performance"], 
 
 def _estimates(config: ModelConfig, reference: pd.DataFrame, window: pd.DataFrame, caution: str, seed: int) -> list[Finding]:
     label, score, now = reference[LABEL].to_numpy(bool), reference[SCORE].to_numpy(float), window[SCORE].to_numpy(float)
-    limits, threshold, findings = config.monitoring, config.decision_threshold, []
-    for metric, tolerated in limits.metrics.items():
+    limits, threshold, findings = config.monitoring, config.threshold, []
+    for metric, tolerated in config.watched.items():
         if label.all() or not label.any() or len(np.unique(score)) < 2:
             text = "the reference's labelled rows hold one class or one score only, so performance cannot be estimated"
             findings.append(_not_judged("estimated_performance", metric, len(window), text))
@@ -144,7 +144,7 @@ def _estimates(config: ModelConfig, reference: pd.DataFrame, window: pd.DataFram
             continue
         limit = _limit(metric, known, tolerated)
         worse_p = 1 - found.greater_p if METRICS[metric].greater_is_better else found.greater_p
-        alarm = _beyond(metric, found.value, limit) and worse_p <= limits.alpha / KINDS / len(limits.metrics)
+        alarm = _beyond(metric, found.value, limit) and worse_p <= limits.alpha / KINDS / len(config.watched)
         sentence = f"{metric} is estimated without labels at {found.value:.3f} (labels will show {found.low:.3f} to {found.high:.3f}), {known:.3f} in the reference{caution}"
         findings.append(
             Finding(
@@ -156,15 +156,15 @@ def _estimates(config: ModelConfig, reference: pd.DataFrame, window: pd.DataFram
 
 def _realized(config: ModelConfig, reference: pd.DataFrame, window: pd.DataFrame, seed: int) -> list[Finding]:
     judged = window[window[LABEL].notna()]
-    limits, threshold, findings = config.monitoring, config.decision_threshold, []
+    limits, threshold, findings = config.monitoring, config.threshold, []
     if len(judged) / len(window) < limits.label_share:
         return []
     parts = {"window": judged, "reference": reference}
     label = {name: part[LABEL].to_numpy(float) > 0.5 for name, part in parts.items()}
     score = {name: part[SCORE].to_numpy(float) for name, part in parts.items()}
     one = [name for name, y in label.items() if min(y.sum(), (~y).sum()) < 2]
-    level = 1 - limits.alpha / KINDS / len(limits.metrics)
-    for metric, tolerated in limits.metrics.items():
+    level = 1 - limits.alpha / KINDS / len(config.watched)
+    for metric, tolerated in config.watched.items():
         if one:
             text = f"{metric} is not computed: the {len(label[one[0]])} labelled rows of the {one[0]} hold one class only, or all but one row"
             findings.append(_not_judged("realized_performance", metric, len(judged), text))
@@ -198,8 +198,8 @@ def _selection(config: ModelConfig, reference: pd.DataFrame, window: pd.DataFram
     findings, p_values = [], []
     for attribute in config.protected:
         for group in sorted({*then[attribute].dropna(), *now[attribute].dropna()}):
-            before = (reference.loc[then[attribute] == group, SCORE] >= config.decision_threshold).to_numpy()
-            after = (window.loc[now[attribute] == group, SCORE] >= config.decision_threshold).to_numpy()
+            before = (reference.loc[then[attribute] == group, SCORE] >= config.threshold).to_numpy()
+            after = (window.loc[now[attribute] == group, SCORE] >= config.threshold).to_numpy()
             finding, p_value = _group_finding(f"{attribute} {group}", before, after, config.monitoring.selection_change)
             findings.append(finding)
             p_values.append(p_value)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from tasks.spec.errors import ConfigError
-from tasks.spec.model import Column, ModelConfig
+from tasks.spec.model import BinaryTarget, Column, ModelConfig, MulticlassTarget, RegressionTarget
 
 LABEL, BENCHMARK, ROW, SCORE, ENTITY = "_label", "_benchmark", "_row", "_score", "_entity"
 
@@ -53,6 +53,73 @@ def evaluate(table: pd.DataFrame, expression: str, where: str) -> pd.Series:
     return result
 
 
+def labels(config: ModelConfig, table: pd.DataFrame) -> pd.Series:
+    """The label of every row: a condition's truth, a class's name, or a number, by the kind of the target.
+
+    Raises:
+        ConfigError: the expression does not fit, or gives a class or number that the config does not allow.
+    """
+    target, where = config.data.target, "data.target.expression"
+    if isinstance(target, BinaryTarget):
+        return evaluate(table, target.expression, where)
+    try:
+        found = table.eval(target.expression, engine="python")
+    except Exception as error:  # pandas raises whatever its parser and the column types raise
+        raise ConfigError(f"{where} is {target.expression!r}: {error}; allowed columns: {', '.join(table.columns)}.") from None
+    if not isinstance(found, pd.Series):
+        raise ConfigError(f"{where} is {target.expression!r}, which is one value and no column; name a column, or write an expression over columns.")
+    return _numbers(target, found) if isinstance(target, RegressionTarget) else _classes(target, found)
+
+
+def _numbers(target: RegressionTarget, found: pd.Series) -> pd.Series:
+    numbers = pd.to_numeric(found, errors="coerce").astype("float64")
+    low, high = (-np.inf if target.minimum is None else target.minimum), (np.inf if target.maximum is None else target.maximum)
+    bad = ~(np.isfinite(numbers) & (numbers >= low) & (numbers <= high))
+    if bad.any():
+        raise ConfigError(f"data.target.expression {target.expression!r} gives {str(found[bad].iloc[0])!r} in {int(bad.sum())} rows; allowed are numbers from {low:g} to {high:g}. Leave such rows out in data.rows.")
+    return numbers
+
+
+def _classes(target: MulticlassTarget, found: pd.Series) -> pd.Series:
+    names = found.astype("str").where(found.notna(), "a missing value")
+    bad = ~names.isin(target.classes)
+    if bad.any():
+        raise ConfigError(f"data.target.expression {target.expression!r} gives {names[bad].iloc[0]!r} in {int(bad.sum())} rows; allowed: {', '.join(target.classes)}. Add the class, or leave such rows out in data.rows.")
+    return names
+
+
+def label_array(config: ModelConfig, label: pd.Series) -> np.ndarray:
+    """Labels of rows as numbers.
+
+    Returns:
+        (n,) binary: bool where all are known, else float with NaN; multiclass: int codes into ``config.classes``, -1 where
+        unknown; regression: float, NaN where unknown.
+    """
+    if config.kind == "multiclass":
+        return np.asarray(pd.Categorical(label, categories=list(config.classes)).codes, dtype=np.int64)
+    if config.kind == "binary" and not label.isna().any():
+        return label.to_numpy(float) > 0.5
+    return np.asarray(label.to_numpy(float))
+
+
+def score_columns(config: ModelConfig, prefix: str = SCORE) -> list[str]:
+    """Names of the columns that hold a model's scores: one, or one a class."""
+    return [f"{prefix}:{name}" for name in config.classes] or [prefix]
+
+
+def with_scores(config: ModelConfig, rows: pd.DataFrame, scores: np.ndarray, prefix: str = SCORE) -> pd.DataFrame:
+    """The rows with their scores: (n,), or (n, k) for a multiclass model, whose most probable class's score is kept under ``prefix`` too."""
+    if config.kind != "multiclass":
+        return rows.assign(**{prefix: scores})
+    return rows.assign(**{prefix: scores.max(axis=1), **dict(zip(score_columns(config, prefix), scores.T, strict=True))})
+
+
+def score_array(config: ModelConfig, rows: pd.DataFrame, prefix: str = SCORE) -> np.ndarray:
+    """The scores that :func:`with_scores` put there: (n,), or (n, k) for a multiclass model."""
+    found = rows[score_columns(config, prefix)].to_numpy(float)
+    return found if config.kind == "multiclass" else found[:, 0]
+
+
 def split_base(config: ModelConfig, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Label the population and split its base rows; what lies outside the base is kept for replay.
 
@@ -65,9 +132,9 @@ def split_base(config: ModelConfig, table: pd.DataFrame) -> dict[str, pd.DataFra
     """
     data = config.data
     table = table.assign(**{ROW: np.arange(len(table))})
-    table[LABEL] = evaluate(table, data.target.expression, "data.target.expression")
-    if data.rows:
-        table = table[evaluate(table, data.rows, "data.rows")]
+    if data.rows:  # first: outside the population a label may not exist
+        table = table[evaluate(table, data.rows, "data.rows")].copy()
+    table[LABEL] = labels(config, table)
     inside = evaluate(table, data.base, "data.base") if data.base else pd.Series(True, index=table.index)
     place = _place(table[data.entity] if data.entity else table[ROW], config.seed)
     keep = [c.name for c in config.inputs] + [LABEL, ROW] + ([data.period] if data.period else [])
@@ -93,7 +160,9 @@ def split_collected(config: ModelConfig, rows: pd.DataFrame, benchmark: str) -> 
     place = _place(rows["_id"], config.seed)
     train = place < cut.train / (cut.train + cut.holdout)
     rows = rows.drop(columns="_id")
-    rows[LABEL], rows[ROW], rows[BENCHMARK] = rows[LABEL].astype(bool), -1, benchmark
+    if config.kind == "binary":
+        rows[LABEL] = rows[LABEL].astype(bool)
+    rows[ROW], rows[BENCHMARK] = -1, benchmark
     return {"train": rows[train].assign(**{BENCHMARK: "train"}), "holdout": rows[~train]}
 
 

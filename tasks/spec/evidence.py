@@ -212,9 +212,14 @@ class Manifest(Spec):
     features: tuple[str, ...]
     inputs: tuple[dict[str, Any], ...]
     """The input columns, each as a dumped ``Column``."""
-    decision_threshold: float
-    positive: str
-    negative: str
+    kind: Literal["binary", "multiclass", "regression"] = "binary"
+    decision_threshold: float | None
+    positive: str = ""
+    negative: str = ""
+    classes: tuple[str, ...] = ()
+    """Multiclass: in the order of the scores."""
+    unit: str = ""
+    """Regression: of the score."""
     seed: int
     trained_rows: int
     libraries: dict[str, str]

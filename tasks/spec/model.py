@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from tasks.spec.base import Spec, load_yaml
 from tasks.spec.errors import ConfigError
-from tasks.spec.gates import GateConfig
+from tasks.spec.gates import METRIC_NAMES, GateConfig, Kind, MetricName
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{1,39}$")]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -84,13 +85,52 @@ class Column(Spec):
         return self
 
 
-class Target(Spec):
-    """The binary label, as an expression over source columns."""
+class BinaryTarget(Spec):
+    """A yes-or-no label, as an expression over source columns; the score is the probability of the positive class."""
 
+    kind: Literal["binary"] = "binary"
     expression: str
     """A pandas expression that is true for the positive class, e.g. ``mdvis > 0``."""
     positive: str
     negative: str
+
+
+class MulticlassTarget(Spec):
+    """One of several classes; the scores are one probability a class."""
+
+    kind: Literal["multiclass"]
+    expression: str
+    """A category column, or a pandas expression that gives the class's name."""
+    classes: Annotated[tuple[str, ...], Field(min_length=3, max_length=50)]
+    """All classes, in the order in which scores are given; a row of any other class is refused."""
+
+    @model_validator(mode="after")
+    def _distinct(self) -> MulticlassTarget:
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError(f"classes are {', '.join(self.classes)}; each may be named once")
+        return self
+
+
+class RegressionTarget(Spec):
+    """A number; the score is the predicted number, in the same unit."""
+
+    kind: Literal["regression"]
+    expression: str
+    """A numeric column, or pandas arithmetic over columns, e.g. ``price / area``."""
+    unit: str
+    minimum: float | None = None
+    maximum: float | None = None
+    """What the number can be; an outcome outside is refused."""
+
+
+def _target_kind(raw: Any) -> Any:
+    """Binary where nothing is said: configs of registered versions are read as they were written."""
+    return raw.get("kind", "binary") if isinstance(raw, dict) else raw.kind
+
+
+Target = Annotated[
+    Annotated[BinaryTarget, Tag("binary")] | Annotated[MulticlassTarget, Tag("multiclass")] | Annotated[RegressionTarget, Tag("regression")], Discriminator(_target_kind)
+]
 
 
 class Split(Spec):
@@ -145,9 +185,9 @@ class Protected(Spec):
 
 
 class Estimator(Spec):
-    kind: Literal["logistic_regression", "hist_gradient_boosting", "random_forest", "custom"]
+    kind: Literal["logistic_regression", "ridge", "hist_gradient_boosting", "random_forest", "custom"]
     factory: str | None = None
-    """For custom: dotted path ``package.module:function`` that takes the parameters and gives a classifier."""
+    """For custom: dotted path ``package.module:function`` that takes the parameters and gives a classifier, or a regressor."""
     parameters: dict[str, Any] = {}
 
     @model_validator(mode="after")
@@ -169,8 +209,8 @@ class Monitoring(Spec):
     """Jensen-Shannon distance (base 2) below which a significant shift is not called drift."""
     selection_change: float = Field(0.5, gt=0)
     """Relative change of a group's selection rate against the reference that is a finding."""
-    metrics: dict[Literal["roc_auc", "log_loss", "brier", "accuracy"], float] = {"log_loss": 0.15}
-    """Tolerated relative worsening of each metric against the reference."""
+    metrics: dict[MetricName, float] = {}
+    """Tolerated relative worsening of each metric against the reference; without any, 15 % of log-loss, or of the mean absolute error."""
     label_share: float = Field(0.5, gt=0, le=1)
     """Share of a window's rows that must be labelled before realized performance is judged."""
     cooldown_windows: int = Field(2, ge=0)
@@ -200,7 +240,8 @@ class ModelConfig(Spec):
     protected: dict[Name, Protected]
     features: Annotated[tuple[str, ...], Field(min_length=1)]
     estimator: Estimator
-    decision_threshold: float = Field(gt=0, lt=1)
+    decision_threshold: float | None = None
+    """Score from which a row is selected: needed for binary models; for regression where a decision is made; never for multiclass."""
     benchmarks: dict[Name, Benchmark] = {}
     gates: Annotated[tuple[GateConfig, ...], Field(min_length=1)]
     monitoring: Monitoring = Monitoring()
@@ -229,10 +270,42 @@ class ModelConfig(Spec):
                 raise ValueError(f"gate {gate.name} names the benchmark {getattr(gate, 'benchmark', None)!r}; allowed: {', '.join(allowed)}")
         if not any(g.kind == "floor" and g.mandatory for g in self.gates):
             raise ValueError("gates has no mandatory floor, and a first release has no champion to be compared with; add one of kind floor")
+        self._check_kind()
         titles = [g.name for g in self.gates]
         if len(set(titles)) < len(titles):
             raise ValueError(f"two gates share a name; give each its own: {', '.join(titles)}")
         return self
+
+    def _check_kind(self) -> None:
+        kind, threshold = self.kind, self.decision_threshold
+        if kind == "binary" and (threshold is None or not 0 < threshold < 1):
+            raise ValueError(f"decision_threshold is {threshold}; a binary model needs one between 0 and 1, both exclusive")
+        if kind == "multiclass" and threshold is not None:
+            raise ValueError("decision_threshold is given, and a multiclass model decides for its most probable class; remove it")
+        named = [(f"gate {g.name}", g.metric) for g in self.gates if hasattr(g, "metric")]
+        named += [("monitoring.metrics", metric) for metric in self.monitoring.metrics]
+        for where, metric in named:
+            if metric not in METRIC_NAMES[kind]:
+                raise ValueError(f"{where} names the metric {metric!r}; allowed for a {kind} model: {', '.join(METRIC_NAMES[kind])}")
+
+    @property
+    def kind(self) -> Kind:
+        return self.data.target.kind
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes of a multiclass model, in the order of its scores; of others, none."""
+        return self.data.target.classes if isinstance(self.data.target, MulticlassTarget) else ()
+
+    @property
+    def threshold(self) -> float:
+        """``decision_threshold``, NaN where the model has none: nothing is at or above it."""
+        return math.nan if self.decision_threshold is None else self.decision_threshold
+
+    @property
+    def watched(self) -> dict[MetricName, float]:
+        """The metrics that monitoring watches, each with its tolerated relative worsening."""
+        return self.monitoring.metrics or {"mae" if self.kind == "regression" else "log_loss": 0.15}
 
     def column(self, name: str) -> Column:
         return next(c for c in self.data.columns if c.name == name)

@@ -46,7 +46,7 @@ def evaluate(place: Place, config: ModelConfig) -> None:
 def _metrics(part: pd.DataFrame, config: ModelConfig) -> dict[str, float | None]:
     """Row count and metrics; None, null in JSON, for a metric that the rows do not give, as AUC of one class."""
     label, score = part[LABEL].to_numpy(bool), part[SCORE].to_numpy()
-    values = {name: float(m.compute(label, score, config.decision_threshold)) for name, m in METRICS.items()}
+    values = {name: float(m.compute(label, score, config.threshold)) for name, m in METRICS.items()}
     return {"rows": len(part), **{name: round(value, 12) if np.isfinite(value) else None for name, value in values.items()}}
 
 

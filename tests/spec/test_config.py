@@ -33,7 +33,7 @@ def wrong(path: str, value: Any) -> dict[str, Any]:
         ("features", ["age", "agee"], "features names 'agee', which is no input column; allowed: age, class_of_worker"),
         ("features", ["income"], "features names 'income', which is no input column"),
         ("data.split.train", 0.9, "the shares must sum to 1"),
-        ("decision_threshold", 1.5, "decision_threshold is 1.5: input should be less than 1"),
+        ("decision_threshold", 1.5, "decision_threshold is 1.5; a binary model needs one between 0 and 1"),
         ("protected.sex.edges", [1, 2, 3], "give either groups (name: values) or edges"),
         ("protected.age_band.names", ["young", "old"], "one fewer than they"),
         ("gates.1.benchmark", "rich", "gate auc-floor names the benchmark 'rich'; allowed: holdout, newest, all"),
