@@ -19,7 +19,8 @@ from tasks.records import ledger
 from tasks.records.git import Git
 from tasks.records.predictions import PredictionLog, Window
 from tasks.records.registry import Registry
-from tasks.science.decisions import asks_for_retraining, compare_versions, decide
+from tasks.science.alternatives import compare_versions
+from tasks.science.decisions import Case, asks_for_retraining, decide
 from tasks.science.monitoring import examine_window
 from tasks.science.tables import LABEL, SCORE
 from tasks.serving.release import load_release
@@ -85,7 +86,8 @@ def look_at_window(model: str, number: int, version: str, first_seq: int, last_s
         alternatives = _alternatives(registry, files, rows, findings, model)
         since = max(_collected_until(registry, model), _trouble_began(history, first_seq) - 1)
         labelled = log.count_labelled(model, since)
-        decision, created = decide(config, findings, history, alternatives, labelled, _leaving(history, number)), datetime.now(UTC).isoformat(timespec="seconds")
+        decision = decide(Case(config, findings, history, alternatives, labelled, number, _leaving(history, number)))
+        created = datetime.now(UTC).isoformat(timespec="seconds")
         if before is not None and asks_for_retraining(before) and decision.action != "roll_back":
             # What was asked for stands, with its time: else a second look would forget that the retraining was started.
             decision, created = before.decision, before.created

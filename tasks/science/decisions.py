@@ -1,66 +1,160 @@
-"""From findings to a decision, by a policy whose lines have names."""
+"""From findings to a decision: one policy, whose lines have names and are asked from first to last."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import get_args
 
-import numpy as np
-
-from tasks.science.comparison import paired_difference, row_losses
-from tasks.spec.evidence import Alternative, Decision, Finding, WindowReport
+from tasks.science.metrics import METRICS
+from tasks.spec.evidence import Alternative, Decision, Finding, FindingKind, WindowReport
 from tasks.spec.model import ModelConfig
 
 PERFORMANCE = ("realized_performance", "estimated_performance")
 BEHAVIOUR = ("prediction_drift", "selection_rate")
 """Scores that moved may be the right answer to other people: each of these alone is told, both together are acted on."""
+FEED = ("data_quality", "feed")
+DRIFT = ("data_drift", "missingness", "new_category", "out_of_range")
 UNIMPORTANT = 0.01
 TOLD = 4
 
 
-def decide(
-    config: ModelConfig,
-    findings: Sequence[Finding],
-    history: Sequence[WindowReport],
-    alternatives: Sequence[Alternative],
-    labelled_rows: int,
-    leaving: bool = False,
-) -> Decision:
-    """One decision for one window.
+@dataclass(frozen=True)
+class Case:
+    """All that a decision on one window rests on.
 
-    Args:
-        config: the model's config; its ``monitoring`` holds the limits.
-        findings: of this window.
-        history: other reports on the same version.
-        alternatives: earlier versions scored on this window.
-        labelled_rows: labelled rows, since the trouble began, that no data version holds yet.
-        leaving: a window just before this one called for a rollback; what its version did is no reason to retrain the next.
-
-    Returns:
-        The decision; a retraining that must wait for labels is decided at once and says how many rows it waits for.
+    ``findings`` of this window; ``history``: other reports on the same version; ``alternatives``: earlier versions
+    scored on this window; ``labelled_rows``, since the trouble began, that no data version holds yet; ``window``: its
+    number, None where it is later than all of the history; ``leaving``: a window just before this one called for a
+    rollback, and what its version did is no reason to retrain the next.
     """
-    alarms = [f for f in findings if f.alarm]
-    kinds = {f.kind for f in alarms}
-    at_stake = bool(kinds & set(PERFORMANCE))
-    reason = _reason(alarms)
-    better = sorted((a for a in alternatives if a.better), key=lambda a: a.difference_high)
-    if at_stake and better:
-        a = better[0]
-        text = f"{a.version} would do better on these {a.rows:,} rows ({a.metric} {a.earlier:.3f} against {a.current:.3f}, {a.basis}); {reason}"
-        return Decision(action="roll_back", reason=text, policy="roll back where performance is at stake and an earlier version does better on the same labelled rows", target=a.version)
-    if leaving and (at_stake or kinds >= set(BEHAVIOUR)):
-        return Decision(action="alert", reason=f"a rollback was decided already; {reason}", policy="a version that is leaving causes no retraining")
-    if at_stake or kinds >= set(BEHAVIOUR):
-        return _retrain(config, history, labelled_rows, reason)
-    if kinds & set(BEHAVIOUR):
-        return Decision(action="alert", reason=reason, policy="alert on scores or selection that moved without the other")
-    drift = [f for f in alarms if (f.importance or 0.0) >= UNIMPORTANT]
+
+    config: ModelConfig
+    findings: Sequence[Finding]
+    history: Sequence[WindowReport] = ()
+    alternatives: Sequence[Alternative] = ()
+    labelled_rows: int = 0
+    window: int | None = None
+    leaving: bool = False
+
+    @property
+    def alarms(self) -> list[Finding]:
+        return [f for f in self.findings if f.alarm]
+
+    @property
+    def kinds(self) -> set[str]:
+        return {f.kind for f in self.alarms}
+
+    @property
+    def at_stake(self) -> bool:
+        """Whether performance is, or what the model does has changed on both sides."""
+        return _at_stake(self.alarms)
+
+    @property
+    def reason(self) -> str:
+        order = {kind: i for i, kind in enumerate(get_args(FindingKind))}
+        told = sorted(self.alarms, key=lambda f: (order[f.kind], -(f.importance or 0.0)))
+        more = f"; and {len(told) - TOLD} more" if len(told) > TOLD else ""
+        return "; ".join(f.sentence for f in told[:TOLD]) + more
+
+    @property
+    def before(self) -> list[WindowReport]:
+        """Reports on the windows before this one, newest first."""
+        return sorted((r for r in self.history if self.window is None or r.window < self.window), key=lambda r: -r.window)
+
+
+def decide(case: Case) -> Decision:
+    """One decision for one window, by the first line of the policy that applies.
+
+    A retraining that must wait for labels is decided at once and says how many rows it waits for.
+    """
+    return next(decision for line in POLICY if (decision := line(case)) is not None)
+
+
+def _stop(case: Case) -> Decision | None:
+    """Realized performance beyond an absolute limit, interval included, and nothing better to return to."""
+    if any(a.better for a in case.alternatives) or not _confirmed(case):
+        return None
+    broken = [f for f in case.findings if f.kind == "realized_performance" and _surely_beyond(case.config, f)]
+    if not broken:
+        return None
+    limits = ", ".join(f"{f.subject} {case.config.monitoring.metric_limits[f.subject]:g}" for f in broken)  # type: ignore[index]
+    text = f"beyond the absolute limit ({limits}) with its whole interval, and no earlier version does better; {'; '.join(f.sentence for f in broken)}"
+    return Decision(action="stop", reason=text, policy="stop where realized performance is surely beyond its absolute limit and no earlier version does better")
+
+
+def _roll_back(case: Case) -> Decision | None:
+    better = sorted((a for a in case.alternatives if a.better), key=lambda a: a.difference_high)
+    if not better or not case.kinds & set(PERFORMANCE) or not _confirmed(case):
+        return None
+    a = better[0]
+    text = f"{a.version} would do better on these {a.rows:,} rows ({a.metric} {a.earlier:.3f} against {a.current:.3f}, {a.basis}); {case.reason}"
+    policy = "roll back where performance is at stake and an earlier version does better on the same labelled rows"
+    return Decision(action="roll_back", reason=text, policy=policy, target=a.version)
+
+
+def _leaving(case: Case) -> Decision | None:
+    if case.leaving and case.at_stake:
+        return Decision(action="alert", reason=f"a rollback was decided already; {case.reason}", policy="a version that is leaving causes no retraining")
+    return None
+
+
+def _feed(case: Case) -> Decision | None:
+    """A broken feed is to be mended: what is learned from it would be its fault."""
+    if case.kinds & set(FEED):
+        return Decision(action="alert", reason=case.reason, policy="alert where the data in flight are broken; nothing is learned from them")
+    return None
+
+
+def _confirm(case: Case) -> Decision | None:
+    if case.at_stake and not _confirmed(case):
+        asked = case.config.monitoring.confirm_windows
+        text = f"seen in {_in_a_row(case)} of the {asked} windows in a row that confirm it; {case.reason}"
+        return Decision(action="alert", reason=text, policy="alert until performance was at stake in enough windows in a row")
+    return None
+
+
+def _retrain(case: Case) -> Decision | None:
+    if not case.at_stake:
+        return None
+    refused = _asked_already(case)
+    if refused:
+        return Decision(action="alert", reason=f"{refused}; {case.reason}", policy="one retraining per cause and cool-down")
+    labelled = case.labelled_rows
+    missing = max(case.config.monitoring.retrain_rows - labelled, 0)
+    text = f"it starts as soon as {missing:,} more labelled rows are there" if missing else f"{labelled:,} labelled rows are there to learn from"
+    policy = "retrain where performance or behaviour has moved, once enough labelled rows are there"
+    return Decision(action="retrain", reason=f"{text}; {case.reason}", policy=policy, waits_for=missing, learns_from=labelled)
+
+
+def _foreseen(case: Case) -> Decision | None:
+    """The established trigger: before it hurts, where there is something to learn from, and else a word ahead of time."""
+    if "forecast" not in case.kinds:
+        return None
+    if case.labelled_rows < case.config.monitoring.retrain_rows or _asked_already(case):
+        return Decision(action="alert", reason=case.reason, policy="alert on a breach that is probable within the horizon")
+    text = f"{case.labelled_rows:,} labelled rows are there to learn from; {case.reason}"
+    return Decision(action="retrain", reason=text, policy="retrain ahead of a breach that is probable within the horizon", learns_from=case.labelled_rows)
+
+
+def _tell(case: Case) -> Decision | None:
+    drift = [f for f in case.alarms if f.kind in DRIFT]
+    if len(drift) < len(case.alarms):
+        return Decision(action="alert", reason=case.reason, policy=f"alert on what a person should look at: {_named(case)}")
+    if any((f.importance or 0.0) >= UNIMPORTANT for f in drift):
+        return Decision(action="alert", reason=case.reason, policy="alert on drift of a feature that matters")
     if drift:
-        return Decision(action="alert", reason=reason, policy="alert on drift of a feature that matters")
-    if alarms:
-        text = f"only columns that carry under {UNIMPORTANT:.0%} of the attribution moved; {reason}"
+        text = f"only columns that carry under {UNIMPORTANT:.0%} of the attribution moved; {case.reason}"
         return Decision(action="nothing", reason=text, policy="drift that does not touch the predictions is quiet")
-    silent = findings and all(f.value is None for f in findings)
-    return Decision(action="nothing", reason=findings[0].sentence if silent else "no alarm", policy="nothing to do")
+    return None
+
+
+def _nothing(case: Case) -> Decision:
+    silent = case.findings and all(f.value is None for f in case.findings)
+    return Decision(action="nothing", reason=case.findings[0].sentence if silent else "no alarm", policy="nothing to do")
+
+
+POLICY: tuple[Callable[[Case], Decision | None], ...] = (_stop, _roll_back, _leaving, _feed, _confirm, _retrain, _foreseen, _tell, _nothing)
 
 
 def asks_for_retraining(report: WindowReport) -> bool:
@@ -68,47 +162,57 @@ def asks_for_retraining(report: WindowReport) -> bool:
     return report.decision.action == "retrain" and report.decision.waits_for == 0
 
 
-def _retrain(config: ModelConfig, history: Sequence[WindowReport], labelled: int, reason: str) -> Decision:
-    limits = config.monitoring
-    asked = max((r.created for r in history if asks_for_retraining(r)), default=None)
-    # Windows of predictions made since: a window judged again when its labels come is the same trouble, not a new one.
-    if asked is not None and sum(r.first > asked for r in history) < limits.cooldown_windows:
-        return Decision(action="alert", reason=f"a retraining was asked for already; {reason}", policy="one retraining per cause and cool-down")
-    missing = max(limits.retrain_rows - labelled, 0)
-    text = f"it starts as soon as {missing:,} more labelled rows are there; {reason}" if missing else f"{labelled:,} labelled rows are there to learn from; {reason}"
-    policy = "retrain where performance or behaviour has moved, once enough labelled rows are there"
-    return Decision(action="retrain", reason=text, policy=policy, waits_for=missing)
+def _at_stake(alarms: Sequence[Finding]) -> bool:
+    kinds = {f.kind for f in alarms}
+    return bool(kinds & set(PERFORMANCE)) or kinds >= set(BEHAVIOUR)
 
 
-def _reason(alarms: Sequence[Finding]) -> str:
-    order = {kind: i for i, kind in enumerate((*PERFORMANCE, *BEHAVIOUR, "missingness", "data_drift"))}
-    told = sorted(alarms, key=lambda f: (order[f.kind], -(f.importance or 0.0)))
-    more = f"; and {len(told) - TOLD} more" if len(told) > TOLD else ""
-    return "; ".join(f.sentence for f in told[:TOLD]) + more
+def _in_a_row(case: Case) -> int:
+    """Windows up to this one, without a gap, in which performance was at stake."""
+    count = int(case.at_stake)
+    for report in case.before if count else ():
+        if not _at_stake([f for f in report.findings if f.alarm]):
+            break
+        count += 1
+    return count
 
 
-def compare_versions(
-    label: np.ndarray | None, current: np.ndarray, earlier: np.ndarray, version: str, threshold: float, seed: int
-) -> Alternative:
-    """Would an earlier version do better on these rows?
+def _confirmed(case: Case) -> bool:
+    return case.config.monitoring.confirm_windows <= 1 or _in_a_row(case) >= case.config.monitoring.confirm_windows
 
-    With labels: paired difference of log-loss (earlier minus current), better where its upper 97.5 % bound is below 0.
-    Without: each version's expected log-loss under the other's probabilities; every proper score prefers its own
-    probabilities, so neither can win under both, and the answer without labels is never "better".
 
-    Args:
-        label: (n,) bool or None; current, earlier: (n,) scores of the same rows.
+def _named(case: Case) -> str:
+    return ", ".join(kind.replace("_", " ") for kind in get_args(FindingKind) if kind in case.kinds and kind not in DRIFT)
+
+
+def _surely_beyond(config: ModelConfig, finding: Finding) -> bool:
+    limit = config.monitoring.metric_limits.get(finding.subject)  # type: ignore[call-overload]
+    if limit is None or finding.low is None or finding.high is None:
+        return False
+    return bool(finding.high < limit if METRICS[finding.subject].greater_is_better else finding.low > limit)
+
+
+def _asked_already(case: Case) -> str:
+    """Why no other retraining is started; empty where one may be.
+
+    A cause is over once ``clear_windows`` windows in a row were quiet. Until then another retraining needs the cool-down
+    to have passed and as many new labelled rows as the first one had to have: else it would learn the same again.
     """
-    if label is not None:
-        found = paired_difference("log_loss", label, earlier, current, threshold, 0.975, seed)
-        losses = [row_losses("log_loss", label, s, threshold) for s in (current, earlier)]
-        means = [float(np.mean(part)) for part in losses if part is not None]
-        return Alternative(
-            version=version, metric="log_loss", current=means[0], earlier=means[1], difference_low=found.low, difference_high=found.high, rows=len(current), better=found.high < 0, basis="realized"
-        )
-    from tasks.science.estimation import estimate
+    limits = case.config.monitoring
+    asked = max((r for r in case.history if asks_for_retraining(r)), key=lambda r: r.created, default=None)
+    # Windows of predictions made since: a window judged again when its labels come is the same trouble, not a new one.
+    if asked is None or _cleared_since(case, asked.window):
+        return ""
+    if sum(r.first > asked.created for r in case.history) < limits.cooldown_windows:
+        return "a retraining was asked for already"
+    more = asked.decision.learns_from + limits.retrain_rows - case.labelled_rows
+    return f"a retraining was asked for already on window {asked.window}, and {more:,} more labelled rows would teach another one something new" if more > 0 else ""
 
-    own, other = estimate("log_loss", earlier, current, threshold), estimate("log_loss", current, earlier, threshold)
-    return Alternative(
-        version=version, metric="log_loss", current=own, earlier=other, difference_low=min(other - own, 0.0), difference_high=max(other - own, 0.0), rows=len(current), better=False, basis="estimated"
-    )
+
+def _cleared_since(case: Case, window: int) -> bool:
+    quiet = 0
+    for report in reversed(case.before):
+        quiet = 0 if report.window <= window or _at_stake([f for f in report.findings if f.alarm]) else quiet + 1
+        if quiet >= case.config.monitoring.clear_windows:
+            return True
+    return False

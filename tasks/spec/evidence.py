@@ -10,8 +10,16 @@ from tasks.spec.base import Spec
 from tasks.spec.waivers import Waiver
 
 State = Literal["pass", "fail", "insufficient_evidence"]
-Action = Literal["nothing", "alert", "retrain", "roll_back"]
-EntryKind = Literal["trained", "examined", "rejected", "awaiting_signature", "promoted", "rolled_back", "monitored"]
+Action = Literal["nothing", "alert", "retrain", "roll_back", "stop"]
+EntryKind = Literal[
+    "trained", "examined", "rejected", "awaiting_signature", "promoted", "rolled_back", "monitored", "stopped", "forgotten"
+]
+FindingKind = Literal[
+    "realized_performance", "estimated_performance", "forecast", "prediction_drift", "selection_rate", "estimated_fairness",
+    "data_quality", "feed", "expert_rule", "attribution_drift", "missingness", "new_category", "out_of_range", "data_drift",
+    "multivariate_drift", "grouping", "estimator",
+]
+"""What a monitor can see, in the order in which a person should hear of it."""
 
 NOT_TRAINED = "not trained"
 """How the sentence of a rejection begins that came before any training."""
@@ -144,9 +152,7 @@ class Verdict(Spec):
 class Finding(Spec):
     """One thing that a monitor saw in one analysis window."""
 
-    kind: Literal[
-        "data_drift", "prediction_drift", "estimated_performance", "realized_performance", "selection_rate", "missingness"
-    ]
+    kind: FindingKind
     subject: str
     """The column, metric or group."""
     value: float | None
@@ -184,6 +190,8 @@ class Decision(Spec):
     """For roll_back: the version to go to."""
     waits_for: int = 0
     """For retrain: labelled rows still missing; nothing is started while there are any."""
+    learns_from: int = 0
+    """For retrain: labelled rows that were there to learn from when it was decided."""
 
 
 class WindowReport(Spec):

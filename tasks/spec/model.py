@@ -12,6 +12,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from tasks.spec.base import Spec, load_yaml
 from tasks.spec.errors import ConfigError
 from tasks.spec.gates import METRIC_NAMES, GateConfig, Kind, MetricName
+from tasks.spec.watching import Monitoring
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{1,39}$")]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -197,27 +198,6 @@ class Estimator(Spec):
         if self.factory and not re.fullmatch(r"[\w.]+:\w+", self.factory):
             raise ValueError(f"factory is {self.factory!r}; write package.module:function")
         return self
-
-
-class Monitoring(Spec):
-    window_rows: int = Field(2000, ge=50)
-    minimum_rows: int = Field(200, ge=20)
-    every_seconds: int = Field(300, ge=30)
-    alpha: float = Field(0.01, gt=0, lt=0.5)
-    """How often a window in which nothing changed may raise any alarm at all; shared among everything that is tested."""
-    drift_distance: float = Field(0.1, gt=0, lt=1)
-    """Jensen-Shannon distance (base 2) below which a significant shift is not called drift."""
-    selection_change: float = Field(0.5, gt=0)
-    """Relative change of a group's selection rate against the reference that is a finding."""
-    metrics: dict[MetricName, float] = {}
-    """Tolerated relative worsening of each metric against the reference; without any, 15 % of log-loss, or of the mean absolute error."""
-    label_share: float = Field(0.5, gt=0, le=1)
-    """Share of a window's rows that must be labelled before realized performance is judged."""
-    cooldown_windows: int = Field(2, ge=0)
-    retrain_rows: int = Field(2000, ge=100)
-    """Labelled rows that a retraining needs."""
-    reference_rows: int = Field(3000, ge=200)
-    """Size of the reference window where it comes from rows collected in production: the newest so many."""
 
 
 class Benchmark(Spec):

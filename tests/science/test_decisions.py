@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tasks.science.decisions import asks_for_retraining, compare_versions, decide
+from tasks.science.alternatives import compare_versions
+from tasks.science.decisions import Case, asks_for_retraining
+from tasks.science.decisions import decide as decide_case
 from tasks.spec.evidence import Alternative, Decision, Finding, WindowReport
 from tasks.spec.model import ModelConfig, load_model
 
@@ -39,6 +41,19 @@ def retrain(waits_for: int = 0) -> Decision:
 
 
 ALERT = Decision(action="alert", reason="", policy="")
+
+
+def decide(config: ModelConfig, findings: Any, history: Any, alternatives: Any, labelled: int, **more: Any) -> Decision:
+    return decide_case(Case(config, findings, history, alternatives, labelled, **more))
+
+
+def watched(config: ModelConfig, **monitoring: Any) -> ModelConfig:
+    return config.model_copy(update={"monitoring": config.monitoring.model_copy(update=monitoring)})
+
+
+def window(number: int, decision: Decision, *kinds: str, created: str | None = None) -> WindowReport:
+    stamp = f"2026-01-{number:02d}T00:00"
+    return report(decision, first=stamp, created=created or stamp.replace("T00", "T01")).model_copy(update={"window": number, "findings": tuple(finding(k) for k in kinds)})
 
 
 @pytest.mark.parametrize(
@@ -106,3 +121,57 @@ def test_an_equal_version_is_not_better() -> None:
     score = np.random.default_rng(0).beta(2, 2, 500)
     label = np.random.default_rng(1).random(500) < score
     assert not compare_versions(label, score, score, "v1.0.0", 0.5, 0).better
+
+
+LOSS = Finding(kind="realized_performance", subject="log_loss", value=0.5, low=0.45, high=0.55, rows=2000, alarm=True, sentence="log_loss is 0.5")
+
+
+def test_a_model_is_stopped_only_beyond_its_absolute_limit_and_without_a_way_back(config: ModelConfig) -> None:
+    strict, loose = watched(config, metric_limits={"log_loss": 0.4}), watched(config, metric_limits={"log_loss": 0.5})
+    stopped = decide(strict, [LOSS], [], [alternative("v1.0.0", 0.1)], 9999)
+    assert stopped.action == "stop" and "log_loss 0.4" in stopped.reason
+    assert decide(strict, [LOSS], [], [alternative("v1.0.0", -0.1)], 9999).action == "roll_back"
+    assert decide(loose, [LOSS], [], [], 9999).action == "retrain", "the interval holds the limit"
+    assert decide(config, [LOSS], [], [], 9999).action == "retrain", "no limit was given"
+    assert decide(strict, [LOSS.model_copy(update={"kind": "estimated_performance"})], [], [], 9999).action == "retrain", "an estimate stops nothing"
+
+
+def test_performance_must_be_at_stake_in_enough_windows_in_a_row(config: ModelConfig) -> None:
+    twice = watched(config, confirm_windows=2, metric_limits={"log_loss": 0.4})
+    first = decide(twice, [LOSS], [], [], 9999, window=5)
+    assert first.action == "alert" and first.reason.startswith("seen in 1 of the 2 windows in a row")
+    assert decide(twice, [LOSS], [window(4, ALERT)], [], 9999, window=5).action == "alert", "the window before was quiet"
+    assert decide(twice, [LOSS], [window(4, ALERT, "realized_performance")], [], 9999, window=5).action == "stop"
+    later = [window(6, ALERT, "realized_performance")]
+    assert decide(twice, [LOSS], later, [], 9999, window=5).action == "alert", "a window looked at again has no future"
+
+
+def test_a_second_retraining_for_one_cause_needs_something_new_to_learn(config: ModelConfig) -> None:
+    moved, bad = [finding("realized_performance")], ("realized_performance",)
+    asked = window(1, retrain().model_copy(update={"learns_from": 5000}), *bad)
+    trouble = [asked, window(2, ALERT, *bad), window(3, ALERT, *bad)]
+    told = decide(config, moved, trouble, [], 6000, window=4)
+    assert told.action == "alert" and "3,000 more labelled rows would teach" in told.reason
+    assert decide(config, moved, trouble, [], 9000, window=4).action == "retrain"
+    over = [asked, window(2, ALERT), window(3, ALERT)]
+    assert decide(config, moved, over, [], 4000, window=4).action == "retrain", "two quiet windows ended the first cause"
+
+
+def test_a_breach_that_is_foreseen_is_acted_on_where_there_is_something_to_learn_from(config: ModelConfig) -> None:
+    foreseen = [finding("forecast")]
+    assert decide(config, foreseen, [], [], 10).action == "alert"
+    ahead = decide(config, foreseen, [], [], 4000)
+    assert ahead.action == "retrain" and "ahead of a breach" in ahead.policy
+    assert decide(config, foreseen, [window(1, retrain())], [], 9999, window=2).action == "alert", "it was asked for just before"
+
+
+@pytest.mark.parametrize("kind", ["data_quality", "feed"])
+def test_nothing_is_learned_from_a_broken_feed(config: ModelConfig, kind: str) -> None:
+    assert decide(config, [finding(kind), finding("realized_performance")], [], [], 9999).action == "alert"
+    assert decide(config, [finding(kind), finding("realized_performance")], [], [alternative("v1.0.0", -0.1)], 9999).action == "roll_back"
+
+
+@pytest.mark.parametrize("kind", ["expert_rule", "attribution_drift", "multivariate_drift", "grouping", "estimated_fairness", "estimator"])
+def test_what_a_person_should_look_at_is_told_by_name(config: ModelConfig, kind: str) -> None:
+    told = decide(config, [finding(kind)], [], [], 9999)
+    assert told.action == "alert" and kind.replace("_", " ") in told.policy

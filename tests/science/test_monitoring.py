@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
-from tasks.science.decisions import compare_versions
+from tasks.science.alternatives import compare_versions
 from tasks.science.drift import shift
 from tasks.science.estimation import calibrated, estimate
 from tasks.science.monitoring import examine_window

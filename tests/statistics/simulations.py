@@ -12,7 +12,7 @@ import pandas as pd
 from scipy.special import expit, logit
 
 from tasks.science.comparison import paired_difference
-from tasks.science.decisions import decide
+from tasks.science.decisions import Case, decide
 from tasks.science.disparity import Sample, disparity_interval
 from tasks.science.drift import shift
 from tasks.science.estimation import estimate_with_interval
@@ -99,7 +99,7 @@ def windows(change: Change, n: int, runs: int, seed: int) -> Counter[str]:
         findings = examine_window(config, traffic(config, REFERENCE, rng), window, importance, seed)
         seen.update({f.kind for f in findings if f.alarm})
         seen["any alarm"] += any(f.alarm for f in findings)
-        seen["retraining"] += decide(config, findings, [], [], PLENTY).action == "retrain"
+        seen["retraining"] += decide(Case(config, findings, labelled_rows=PLENTY)).action == "retrain"
     return seen
 
 

@@ -1,0 +1,79 @@
+"""How a model is watched while it serves: the ``monitoring`` part of ``model.yaml``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from tasks.spec.base import Spec
+from tasks.spec.gates import MetricName
+
+
+class ForecastPolicy(Spec):
+    """When a breach that is still to come is a finding: the established trigger."""
+
+    horizon: int = Field(4, ge=1, le=26)
+    """Windows to look ahead."""
+    probability: float = Field(0.5, gt=0, lt=1)
+    """Chance of a breach within the horizon from which it is an alarm."""
+    season: int | None = Field(None, ge=2, le=60)
+    """Windows in a cycle, where the world has one."""
+
+
+class FeedPolicy(Spec):
+    """When silence is an alarm of its own. Without a number, the part is not watched."""
+
+    silent_seconds: int | None = Field(None, ge=60)
+    """Longest time without a prediction."""
+    labels_seconds: int | None = Field(None, ge=60)
+    """Longest time in which no outcome arrives while predictions are made."""
+    volume_change: float | None = Field(None, gt=0)
+    """Relative change of the predictions per hour against the windows before."""
+    duplicates: float = Field(0.05, gt=0, le=1)
+    """Share of a window's rows that repeat another one, beyond the same share in the reference."""
+
+
+class ReviewPolicy(Spec):
+    """Which predictions an expert should look at."""
+
+    most: int = Field(20, ge=0, le=1000)
+    """Rows of one window that are put into the queue at most."""
+
+
+class Monitoring(Spec):
+    window_rows: int = Field(2000, ge=50)
+    minimum_rows: int = Field(200, ge=20)
+    every_seconds: int = Field(300, ge=30)
+    alpha: float = Field(0.01, gt=0, lt=0.5)
+    """How often a window in which nothing changed may raise any alarm at all; shared among everything that is tested."""
+    drift_distance: float = Field(0.1, gt=0, lt=1)
+    """Jensen-Shannon distance (base 2) below which a significant shift is not called drift."""
+    selection_change: float = Field(0.5, gt=0)
+    """Relative change of a group's selection rate against the reference that is a finding."""
+    metrics: dict[MetricName, float] = {}
+    """Tolerated relative worsening of each metric against the reference; without any, 15 % of log-loss, or of the mean absolute error."""
+    label_share: float = Field(0.5, gt=0, le=1)
+    """Share of a window's rows that must be labelled before realized performance is judged."""
+    cooldown_windows: int = Field(2, ge=0)
+    retrain_rows: int = Field(2000, ge=100)
+    """Labelled rows that a retraining needs."""
+    reference_rows: int = Field(3000, ge=200)
+    """Size of the reference window where it comes from rows collected in production: the newest so many."""
+    metric_limits: dict[MetricName, float] = {}
+    """Absolute limits of realized performance: beyond one of them, surely and with no better version to return to, the model is stopped."""
+    confirm_windows: int = Field(1, ge=1, le=20)
+    """Windows in a row in which performance must be at stake before anything but an alert is decided."""
+    clear_windows: int = Field(2, ge=1, le=20)
+    """Windows in a row without an alarm after which a trouble is over; what comes later is another cause."""
+    forecast: ForecastPolicy = ForecastPolicy()
+    feed: FeedPolicy = FeedPolicy()
+    review: ReviewPolicy = ReviewPolicy()
+    attribution_change: float = Field(0.2, gt=0, le=1)
+    """Share of the attribution that must have moved from features to others to be called attribution drift."""
+    sampled_rows: int = Field(20000, ge=500)
+    """Rows of a window, drawn at random where there are more, that the row-by-row analyses look at; counts are always of all rows."""
+    retention_days: int | None = Field(None, ge=1)
+    """Days after which logged rows are deleted; their windows' reports and profiles stay. None: kept until somebody asks."""
+    embedding: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")] | None = None
+    """``package.module:function`` that takes the pipeline and raw rows and gives (n, d) numbers; without it, by kind of estimator."""
