@@ -1,13 +1,13 @@
-"""Point the alias at an earlier fit version; the service follows in seconds."""
+"""Take a version out of service: back to an earlier fit one, or, where none is better, to no answer at all."""
 
 from __future__ import annotations
 
 from prefect import flow
 from prefect.states import Completed, State
 
-from tasks.promotion import align_service, assign_version
+from tasks.promotion import align_service, assign_version, stop_serving
 from tasks.reporting import told_plainly
-from tasks.spec.requests import RollbackRequest
+from tasks.spec.requests import RollbackRequest, StopRequest
 
 
 @flow(name="roll-back", flow_run_name="{request.model} because of {request.reason}", log_prints=True)
@@ -21,3 +21,15 @@ def roll_back(request: RollbackRequest) -> State:
     version = assign_version(request, "rolled_back")
     align_service(request.model.value)
     return Completed(message=f"{request.model.value} {version} serves again.", name="Rolled back")
+
+
+@flow(name="stop", flow_run_name="{request.model} because of {request.reason}", log_prints=True)
+@told_plainly
+def stop(request: StopRequest) -> State:
+    """Stop answering: the service says why until a version is promoted or rolled back to.
+
+    Args:
+        request: which model, why, and who asked.
+    """
+    version = stop_serving(request)
+    return Completed(message=f"{request.model.value} {version} does not answer any more. Put a version back with a promotion or a rollback.", name="Stopped")

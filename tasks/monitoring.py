@@ -191,7 +191,7 @@ def record(report: WindowReport, request: MonitoringRequest) -> None:
 
 @task(cache_policy=NO_CACHE, task_run_name="act on window {report.window}: {report.decision.action}")
 def act(report: WindowReport) -> str | None:
-    """Start the retraining or the rollback that was decided; a rollback once in a tenure.
+    """Start the retraining, the rollback or the stop that was decided; the last two once in a tenure.
 
     A retraining that waits for labels is not started: the window that is judged once they are there starts it.
 
@@ -225,4 +225,6 @@ def what_to_start(report: WindowReport, champion: str | None, tenures: int, bran
         # Several windows may call for it; a version leaves once in a tenure.
         key = f"roll_back-{report.model}-{report.version}-{tenures}"
         return "roll-back/rollback", request | {"version": report.decision.target, "because": report.decision.reason[:500]}, key
+    if report.decision.action == "stop":
+        return "stop/stop", request | {"because": report.decision.reason[:500]}, f"stop-{report.model}-{report.version}-{tenures}"
     return None

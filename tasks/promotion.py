@@ -14,7 +14,7 @@ from tasks.records.git import Git
 from tasks.records.registry import Registry, Version
 from tasks.spec.errors import PromotionRefused
 from tasks.spec.evidence import NOT_TRAINED, Entry, EntryKind, GateResult, Verdict
-from tasks.spec.requests import PromotionRequest, RollbackRequest, TrainingRequest
+from tasks.spec.requests import PromotionRequest, RollbackRequest, StopRequest, TrainingRequest
 from tasks.spec.settings import Settings
 from tasks.training import Candidate
 
@@ -98,7 +98,33 @@ def serve_champion(model: str) -> str | None:
     if champion is None:
         return None
     releases.publish(settings, model, champion.tag, version_files(settings, model, champion).model)
-    releases.point(settings, model, champion.tag)
+    releases.point(settings, model, champion.tag, stopped_because(settings, model))
+    return champion.tag
+
+
+def stopped_because(settings: Settings, model: str) -> str:
+    """Why a model may not answer; empty where its newest promotion or rollback came after its newest stop."""
+    newest = ledger.newest_of(settings, model, ("promoted", "rolled_back", "stopped"))
+    return newest.sentence if newest is not None and newest.kind == "stopped" else ""
+
+
+@task(cache_policy=NO_CACHE, task_run_name="stop serving")
+def stop_serving(request: StopRequest) -> str:
+    """Take a model out of service without putting another in its place; a promotion or rollback puts one back.
+
+    Raises:
+        PromotionRefused: the model has no champion, or is stopped already.
+    """
+    settings, model = Settings(), request.model.value
+    champion = Registry(settings).champion(model)
+    if champion is None:
+        raise PromotionRefused(f"{model} has no champion, so nothing serves that could be stopped.")
+    if stopped_because(settings, model):
+        raise PromotionRefused(f"{model} is stopped already: {stopped_because(settings, model)}. Put a version back with: assay promote {model} VERSION, or assay rollback {model}")
+    ledger.append(
+        settings, "stopped", model, champion.tag, champion.commit, request.actor, request.reason, f"{champion.tag} was taken out of service: {request.because}", {"because": request.because}
+    )
+    serve_champion(model)
     return champion.tag
 
 
@@ -113,7 +139,7 @@ def assign_version(request: PromotionRequest | RollbackRequest, kind: str) -> st
     registry = Registry(settings)
     champion = registry.champion(model)
     target = _target(registry, model, request.version)
-    if champion is not None and target.tag == champion.tag:
+    if champion is not None and target.tag == champion.tag and not stopped_because(settings, model):
         raise PromotionRefused(f"{model} {target.tag} is the champion already; nothing to do.")
     version = registry.assign(
         model=model,

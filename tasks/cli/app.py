@@ -17,7 +17,7 @@ Model = Annotated[str, typer.Argument(help="A model of deployments/models.yaml."
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Because = Annotated[str, typer.Option(help="Why; it goes into the ledger.")]
 BATCH = 500
-GOOD = {"Completed", "Promoted", "Examined", "Awaiting signature", "Unchanged", "Rolled back", "Nothing new"}
+GOOD = {"Completed", "Promoted", "Examined", "Awaiting signature", "Unchanged", "Rolled back", "Stopped", "Nothing new"}
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -160,6 +160,12 @@ def rollback(
 ) -> None:
     """Return to an earlier version."""
     _run("roll-back/rollback", {"model": model, "reason": "person", "version": to, "because": because}, as_json)
+
+
+@app.command()
+def stop(model: Model, because: Because, as_json: Json = False) -> None:
+    """Take a model out of service; it answers nothing until a version is promoted or rolled back to."""
+    _run("stop/stop", {"model": model, "reason": "person", "because": because}, as_json)
 
 
 @app.command()

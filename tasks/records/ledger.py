@@ -115,6 +115,18 @@ def follow(git: Git, tip: str) -> None:
     _remember(git, tip)
 
 
+def newest_of(settings: Settings, model: str, kinds: tuple[EntryKind, ...]) -> Entry | None:
+    """The newest entry of one model among these kinds, found by the commits' subjects without reading the rest."""
+    git = ensure_clone(settings)
+    tip = _tip(git)
+    words = "|".join(kind.replace("_", " ") for kind in kinds)
+    subject = git.run("log", "-1", "--format=%s", "--extended-regexp", f"--grep=^[0-9]+: {model} ({words})$", tip) if tip else ""
+    if not tip or not subject:
+        return None
+    path = f"entries/{int(subject.split(':')[0]):06d}.json"
+    return _parse(path, _files(git, tip, path)[path])
+
+
 def entries(settings: Settings, model: str | None = None) -> list[Entry]:
     """All entries, oldest first.
 

@@ -44,8 +44,11 @@ def publish(settings: Settings, model: str, version: str, files: Path) -> None:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def point(settings: Settings, model: str, version: str) -> None:
+def point(settings: Settings, model: str, version: str, stopped: str = "") -> None:
     """Replace the champion pointer in one step; the service follows. A pointer that says so already is kept.
+
+    Args:
+        stopped: why the service must not answer with this version, in a sentence; empty where it may.
 
     Raises:
         CorruptionError: the files of the version do not fit each other.
@@ -53,9 +56,10 @@ def point(settings: Settings, model: str, version: str) -> None:
     folder = settings.releases / model
     digests = _check(folder / "versions" / version)
     now = current(settings, model)
-    if now is not None and (now.version, now.model_digest, now.manifest_digest) == (version, *digests):
+    if now is not None and (now.version, now.model_digest, now.manifest_digest, now.stopped) == (version, *digests, stopped):
         return
-    pointer = Pointer(version=version, model_digest=digests[0], manifest_digest=digests[1], assigned=datetime.now(UTC).isoformat(timespec="seconds"))
+    moment = datetime.now(UTC).isoformat(timespec="seconds")
+    pointer = Pointer(version=version, model_digest=digests[0], manifest_digest=digests[1], assigned=moment, stopped=stopped)
     draft = folder / f".champion-{uuid.uuid4().hex[:8]}"
     draft.write_text(pointer.model_dump_json())
     _sync(draft)

@@ -95,7 +95,7 @@ class Follower:
 
 
 def _same(one: Pointer, other: Pointer) -> bool:
-    return (one.version, one.model_digest, one.manifest_digest) == (other.version, other.model_digest, other.manifest_digest)
+    return one.model_copy(update={"assigned": ""}) == other.model_copy(update={"assigned": ""})
 
 
 def _told(error: Exception) -> str:

@@ -46,6 +46,9 @@ class Routes:
 
     def predict(self, name: str, body: PredictBody) -> PredictAnswer:
         begun, now = time.perf_counter(), self._serving(name)
+        if now.pointer.stopped:
+            self.metrics.refused.labels(name, "stopped").inc()
+            raise HTTPException(503, f"{name} is stopped: {now.pointer.stopped}. Nothing is answered until a version is promoted or rolled back to.")
         if (body.row is None) == (body.rows is None):
             raise HTTPException(422, "give either row (one) or rows (up to 1,000)")
         rows, bad = problems(body.rows if body.rows is not None else [body.row or {}], now.row)
@@ -76,7 +79,8 @@ class Routes:
         return {"version": now.version, "manifest": now.release.manifest.model_dump(mode="json"), "row": now.row.model_json_schema()}
 
     def health(self) -> JSONResponse:
-        found = self.follower.problems
+        stopped = {name: f"stopped: {s.pointer.stopped}" for name, s in self.follower.serving.items() if s.pointer.stopped}
+        found = stopped | self.follower.problems
         return JSONResponse({"status": "degraded" if found else "ok", "models": self.models(), "problems": found})
 
     def prometheus(self) -> Response:

@@ -242,6 +242,8 @@ class Pointer(Spec):
     manifest_digest: str
     """sha256 of manifest.json, which holds the decision threshold."""
     assigned: str
+    stopped: str = ""
+    """Why it may not answer, in a sentence; empty while it may."""
 
 
 class Entry(Spec):

@@ -45,6 +45,10 @@ class RollbackRequest(Request):
     because: str = Field("asked by hand", min_length=3, max_length=500, description="Why; it goes into the ledger.")
 
 
+class StopRequest(Request):
+    because: str = Field("asked by hand", min_length=3, max_length=500, description="Why; clients are told, and it goes into the ledger.")
+
+
 class PromotionRequest(Request):
     version: str = Field(pattern=r"^v\d+\.\d+\.\d+$", description="A registered version whose verdict passed.")
     because: str = Field("asked by hand", min_length=3, max_length=500, description="Why; it goes into the ledger.")

@@ -134,3 +134,13 @@ def test_the_whole_ledger_is_read_with_one_fetch(written: Settings, tmp_path: Pa
     started = [line.split("trace: built-in: ")[1].split() for line in (tmp_path / "trace").read_text().splitlines() if "trace: built-in: " in line]
     verbs = [words[1] for words in started]
     assert (verbs.count("fetch"), verbs.count("cat-file")) == (1, 1)
+
+
+def test_the_newest_entry_of_some_kinds_is_found_without_the_others(written: Settings) -> None:
+    found = ledger.newest_of(written, "income", ("promoted", "stopped"))
+    assert found is not None and (found.kind, found.sequence) == ("promoted", 4)
+    ledger.append(written, "stopped", "income", "v1.0.0", None, "test", "person", "it was stopped", None)
+    newest = ledger.newest_of(written, "income", ("promoted", "rolled_back", "stopped"))
+    assert newest is not None and newest.sentence == "it was stopped"
+    assert ledger.newest_of(written, "incom", ("promoted",)) is None
+    assert ledger.newest_of(written, "income", ("rolled_back",)) is None

@@ -75,8 +75,8 @@ def release(home: Path, config: ModelConfig, version: str, seed: int) -> Path:
     return folder
 
 
-def point(home: Path, version: str) -> None:
-    releases.point(Settings(home=home), "care", version)
+def point(home: Path, version: str, stopped: str = "") -> None:
+    releases.point(Settings(home=home), "care", version, stopped)
 
 
 def start(home: Path, config: ModelConfig, environment: dict[str, str] | None = None, **popen: Any) -> Service:

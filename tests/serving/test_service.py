@@ -101,6 +101,16 @@ def test_a_swap_under_load_fails_no_request(service: Service) -> None:
     assert set(seen) == {"v1.0.0", "v2.0.0"}
 
 
+def test_a_stopped_model_says_why_and_answers_again_once_it_is_put_back(service: Service) -> None:
+    point(service.home, "v1.0.0", stopped="log_loss is beyond its limit")
+    until(lambda: service.predict(rows=service.rows(1)).status_code == 503)
+    assert "care is stopped: log_loss is beyond its limit" in service.predict(rows=service.rows(1)).text
+    health = httpx.get(f"{service.url}/health").json()
+    assert health["status"] == "degraded" and "stopped" in health["problems"]["care"]
+    point(service.home, "v1.0.0")
+    until(lambda: service.predict(rows=service.rows(1)).status_code == 200)
+
+
 def test_a_model_file_with_a_changed_byte_is_refused_and_the_old_one_serves_on(service: Service) -> None:
     path = release(service.home, service.config, "v2.0.0", 2) / "model.skops"
     good, content = path.read_bytes(), bytearray(path.read_bytes())

@@ -20,7 +20,7 @@ WORDS = {"pass": "✓ pass", "fail": "✕ fail", "insufficient_evidence": "? ins
 CSS = {"pass": "pass", "fail": "fail", "insufficient_evidence": "open"}
 SHOWN = 3
 """Plots of what holds that are shown beside those of what does not."""
-ACTIONS = {"nothing": "✓ Nothing to do.", "alert": "▲ Alert.", "retrain": "▲ Retrain.", "roll_back": "▲ Roll back."}
+ACTIONS = {"nothing": "✓ Nothing to do.", "alert": "▲ Alert.", "retrain": "▲ Retrain.", "roll_back": "▲ Roll back.", "stop": "■ Stop."}
 
 
 def action(decision: Decision) -> str:

@@ -111,10 +111,10 @@ def timeline(reports: Sequence[WindowReport]) -> Markup:
         dash = ' stroke-dasharray="5 4"' if estimated else ""
         body += f'<polyline points="{line}" fill="none" stroke="{ACCENT if estimated else INK}" stroke-width="2"{dash}/>'
         body += "".join(f'<circle cx="{at(i, v)[0]:.1f}" cy="{at(i, v)[1]:.1f}" r="3" fill="{ACCENT if estimated else INK}"/>' for i, v in points if v is not None)
-    marks = {"nothing": "·", "alert": "▲", "retrain": "R", "roll_back": "B"}
+    marks = {"nothing": "·", "alert": "▲", "retrain": "R", "roll_back": "B", "stop": "S"}
     for i, r in enumerate(reports):
         colour = GOOD if r.decision.action == "nothing" else BAD
         body += f'<text x="{70 + step * i:.1f}" y="156" text-anchor="middle" font-weight="600" fill="{colour}">{marks[r.decision.action]}</text>'
         body += f'<text x="{70 + step * i:.1f}" y="172" text-anchor="middle" font-size="9">{escape(r.version.removesuffix(".0.0"))}</text>'
-    key = '<text x="4" y="192">dashed: estimated without labels · solid: realized · ▲ alert · R retrain · B roll back</text>'
+    key = '<text x="4" y="192">dashed: estimated without labels · solid: realized · ▲ alert · R retrain · B roll back · S stop</text>'
     return svg(max(470, int(100 + step * len(reports))), 200, body + key, "Performance and decisions by window")
