@@ -39,7 +39,7 @@ lint: setup  ## Lint, types and floors alone
 bench: setup  ## Measure ours and the peers in one run, as ratios
 	@for script in tests/benchmarks/*.py; do echo "== $$script"; $(RUN)/python -m "tests.benchmarks.$$(basename "$$script" .py)" || exit 1; done
 
-simulate: setup  ## Measure the error rates of all statistics and write docs/evidence.md, in some minutes
+simulate: setup  ## Measure the error rates of all statistics and write docs/evidence/, in some minutes
 	@$(RUN)/python -m tests.statistics
 
 up: setup  ## Keep the local system running: Prefect with its UI, a worker, the prediction service

@@ -15,6 +15,7 @@ from tasks.science.fairness import Groups
 from tasks.science.gate_fairness import fairness
 from tasks.spec.evidence import GateResult
 from tasks.spec.gates import FairnessGate
+from tests.statistics.studies import Study
 
 SEED = 20261125
 RUNS = 400
@@ -123,7 +124,4 @@ def rows(runs: int = RUNS) -> list[dict[str, Any]]:
         return [row for future in covered + found for row in future.result()]
 
 
-if __name__ == "__main__":
-    for row in rows():
-        sides = f"  truth below {row['truth_below']:.1%}, above {row['truth_above']:.1%}" if "truth_below" in row else ""
-        print(f"{row['case']:<75} {row['rows']:>6,}  {row['should']:<13} {row['was']:6.1%} ± {row['error']:.1%} of {row['runs']:,}{sides}")
+STUDIES = (Study("The fairness gate", "Two-sided 95 % intervals, simultaneous over groups and measures; then planted intersections and unbiased data through the whole gate.", rows),)

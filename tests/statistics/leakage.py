@@ -18,6 +18,7 @@ from tasks.science.gates import run_gate
 from tasks.spec.evidence import GateResult
 from tasks.spec.gates import LeakageGate
 from tasks.spec.model import ModelConfig
+from tests.statistics.studies import Study
 
 RUNS = 200
 TRAIN, HOLDOUT = 2500, 1600
@@ -190,6 +191,4 @@ def rows() -> list[dict[str, Any]]:
     return measure(RUNS)
 
 
-if __name__ == "__main__":
-    for row in rows():
-        print(row)
+STUDIES = (Study("The leakage gate", "Leaks planted into clean rows, named by the gate; clean rows accused.", rows),)

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from tasks.science.weak_slices import Weakness, avoidable, discretise, judged, logit, losses, weak_slices
+from tests.statistics.studies import Study
 
 RUNS = 200
 ROWS = 6000
@@ -128,6 +129,4 @@ def rows() -> list[dict[str, Any]]:
     return measure(RUNS)
 
 
-if __name__ == "__main__":
-    for row in rows():
-        print(row)
+STUDIES = (Study("The slices gate", "Weak slices planted in rows of a known truth and confirmed, overlapping by half or more; worlds without any.", rows),)

@@ -1,4 +1,4 @@
-"""A fast version of every simulation in docs/evidence.md, with room for the noise of few runs."""
+"""A fast version of every simulation in docs/evidence, with room for the noise of few runs."""
 
 from __future__ import annotations
 
