@@ -42,6 +42,8 @@ READY_SECONDS = 300
 _READING = threading.Lock()
 KEPT_VERSIONS = 5
 """How many versions of a model keep their files at hand beside the champion."""
+KEPT_EVIDENCE = 20
+"""Scored holdouts of examined candidates that are kept of one model: more than are examined at a time."""
 
 
 @dataclass(frozen=True)
@@ -150,6 +152,8 @@ def lay_out_evidence(candidate: Candidate) -> tuple[Path, str | None]:
     path = evidence_path(settings, candidate, champion.tag if champion else None)
     path.parent.mkdir(parents=True, exist_ok=True)
     rows.to_parquet(path, index=False)
+    for old in sorted(path.parent.glob("*.parquet"), key=lambda p: p.stat().st_mtime, reverse=True)[KEPT_EVIDENCE:]:
+        old.unlink(missing_ok=True)
     return path, champion.tag if champion else None
 
 

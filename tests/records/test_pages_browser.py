@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from tasks.records import pages
+from tasks.records.pages.watch import Watched
 from tests.browser import document
 from tests.records.test_pages import ENTRY, REPORT, RICH, VERDICT
+from tests.records.watched import life
 
 EVALUATION = {"curves": {"roc": [[0, 0], [0.2, 0.7], [1, 1]], "calibration": [[0.1, 0.2, 10], [0.8, 0.7, 10]]}, "importance": {f"a_long_feature_name_{i}": i / 55 for i in range(1, 11)}}
 CHECK = {"table": "ingested", "sentence": "age values to be between min_value 0, max_value 120", "success": True, "observed": None, "rows": 299285}
@@ -22,6 +24,9 @@ PAGES = {
     "rich verdict": pages.verdict_page(RICH, "Care", EVALUATION),
     "rich verdict, all open": pages.verdict_page(RICH, "Care", EVALUATION).replace("<details>", "<details open>"),
     "window": pages.window_page(REPORT, REPORTS, "Care"),
+    "model": pages.model_page(Watched("care", "Care", "v2.0.0", "", life())),
+    "model in trouble": pages.model_page(Watched("care", "Care", "v1.0.0", "", life(10))),
+    "model without a window": pages.model_page(Watched("care", "Care", "v1.0.0", "", [])),
     "account": pages.account_page([ENTRY] * 20, REPORTS, "Care", [ACT] * 6),
     "index": pages.index_page([f"care/window-{i:05d}.html" for i in range(9)] + ["account.html"]),
     "data": pages.data_page("care", [CHECK] * 5),

@@ -7,12 +7,15 @@ from datetime import datetime
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from rich.markup import escape
 from rich.table import Table
 
-from tasks.records.pages import plots
+from tasks.records.pages import plots, watch
 from tasks.records.pages.drawings import draw
 from tasks.records.pages.forest import FIRST, forest, ordered
+from tasks.records.pages.over_time import timeline
+from tasks.records.pages.watch import Watched
 from tasks.spec.evidence import NOT_TRAINED, Decision, Entry, GateResult, Plot, Verdict, WindowReport
 from tasks.spec.waivers import Waiver
 
@@ -125,8 +128,49 @@ def window_page(report: WindowReport, history: Sequence[WindowReport], title: st
         heading=f"{title}: window {report.window}",
         report=report,
         findings=sorted(report.findings, key=lambda f: (not f.alarm, f.value is None)),
-        timeline=plots.timeline([*history, report]),
+        pictures=_overview([*history, report]),
     )
+
+
+def _overview(reports: Sequence[WindowReport]) -> list[tuple[str, Markup]]:
+    """Decisions by window, and the watched metrics."""
+    return [("Versions and decisions", timeline(reports)), *watch.performance(reports)]
+
+
+MOST_WINDOWS = 25
+
+
+def model_page(watched: Watched) -> str:
+    """One model as it is watched: readable at a glance, then by depth; no script, nothing from outside."""
+    reports, newest = watched.reports, watched.newest
+    return _PAGES.get_template("model.html").render(
+        heading=watched.title,
+        state=watch.state(watched),
+        newest=newest,
+        steps=watch.next_steps(watched),
+        timeline=timeline(reports),
+        performance=watch.performance(reports),
+        fans=watch.fans(reports),
+        record=watched.record,
+        fairness=watch.fairness(reports),
+        drift=watch.drift(newest) if newest else "",
+        map=watch.newest_map(reports),
+        groups=watch.newest_groups(reports),
+        rules=watch.rules(reports),
+        answers=watched.answers,
+        windows=list(reversed(reports[-MOST_WINDOWS:])),
+        more=max(len(reports) - MOST_WINDOWS, 0),
+    )
+
+
+def model_markdown(watched: Watched, address: str = "") -> str:
+    """The same as Prefect shows it: the state, what to look at, and the pictures."""
+    steps = "\n".join(f"{i}. {_cell(sentence(step))}" for i, step in enumerate(watch.next_steps(watched)[:8], 1)) or "Nothing to look at."
+    drawn = [*_overview(watched.reports), *watch.fans(watched.reports), *watch.fairness(watched.reports)]
+    if watched.newest:
+        drawn.append((f"Drift by importance, window {watched.newest.window}", watch.drift(watched.newest)))
+    pictures = "\n\n".join(f"**{title}**\n\n{plots.picture(picture)}" for title, picture in drawn if str(picture).startswith("<svg"))
+    return f"**{sentence(watch.state(watched)[1])}**\n\n{steps}\n\n{pictures}{_page(address)}"
 
 
 def window_markdown(report: WindowReport, history: Sequence[WindowReport], address: str = "") -> str:
@@ -135,7 +179,8 @@ def window_markdown(report: WindowReport, history: Sequence[WindowReport], addre
     lines = ["| Kind | Subject | Finding |", "|---|---|---|"]
     lines += [f"| {f.kind.replace('_', ' ')} | {_cell(f.subject)} | {_cell(f.sentence)} |" for f in alarms]
     table = "\n".join(lines) if alarms else "No alarm."
-    return f"**{action(report.decision)}** {sentence(report.decision.reason)}\n\n{report.rows:,} predictions of {report.version}, {report.labelled:,} labelled.\n\n{table}\n\n{plots.picture(plots.timeline([*history, report]))}{_page(address)}"
+    pictures = "\n\n".join(plots.picture(picture) for _, picture in _overview([*history, report]) if str(picture).startswith("<svg"))
+    return f"**{action(report.decision)}** {sentence(report.decision.reason)}\n\n{report.rows:,} predictions of {report.version}, {report.labelled:,} labelled.\n\n{table}\n\n{pictures}{_page(address)}"
 
 
 def _page(address: str) -> str:
@@ -156,7 +201,7 @@ def account_page(entries: Sequence[Entry], reports: Sequence[WindowReport], titl
     windows = {r.window for r in reports}
     links = {e.sequence: _link(e, windows) for e in entries}
     return _PAGES.get_template("account.html").render(
-        heading=title, entries=entries, reports=reports, acts=acts, links=links, timeline=plots.timeline(list(reports))
+        heading=title, entries=entries, reports=reports, acts=acts, links=links, timeline=timeline(list(reports))
     )
 
 

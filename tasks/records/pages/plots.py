@@ -9,11 +9,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from tasks.records.pages.canvas import ACCENT, BAD, GOOD, INK, SOFT, short, svg
-from tasks.spec.evidence import GateResult, WindowReport
-
-PERFORMANCE = ("estimated_performance", "realized_performance")
-SHOWN = 100
-"""Windows that a timeline shows at most: the newest."""
+from tasks.spec.evidence import GateResult
 
 
 def picture(drawn: Markup) -> str:
@@ -87,34 +83,3 @@ def _importance(shares: dict[str, float]) -> Markup:
     )
     title = '<text x="10" y="18" font-size="13" font-weight="600">Share of the attribution</text>'
     return svg(380, 48 + 19 * len(top), title + rows, "Share of the attribution by feature")
-
-
-def timeline(reports: Sequence[WindowReport]) -> Markup:
-    """The first metric, estimated and realized, over the newest windows, with the decisions below."""
-    reports = reports[-SHOWN:]
-    if not reports:
-        return Markup('<p class="soft">No analysis window has been looked at yet.</p>')
-    metric = next((f.subject for r in reports for f in r.findings if f.kind in PERFORMANCE), "")
-    series = {kind: [(i, f.value) for i, r in enumerate(reports) for f in r.findings if (f.kind, f.subject) == (kind, metric) and f.value is not None] for kind in PERFORMANCE}
-    values = [v for points in series.values() for _, v in points]
-    least, most = (min(values), max(values)) if values else (0.0, 1.0)
-    span = (most - least) or 1.0
-    step = min(60.0, 640 / max(len(reports), 1))
-
-    def at(i: int, v: float) -> tuple[float, float]:
-        return 70 + step * i, 130 - 95 * (v - least) / span
-
-    body = f'<text x="4" y="16" font-size="13" font-weight="600">{escape(metric) or "Performance"} by window</text><text x="60" y="40" text-anchor="end">{most:.3g}</text><text x="60" y="134" text-anchor="end">{least:.3g}</text>'
-    for kind, points in series.items():
-        estimated = kind == "estimated_performance"
-        line = " ".join(f"{x:.1f},{y:.1f}" for x, y in (at(i, v) for i, v in points if v is not None))
-        dash = ' stroke-dasharray="5 4"' if estimated else ""
-        body += f'<polyline points="{line}" fill="none" stroke="{ACCENT if estimated else INK}" stroke-width="2"{dash}/>'
-        body += "".join(f'<circle cx="{at(i, v)[0]:.1f}" cy="{at(i, v)[1]:.1f}" r="3" fill="{ACCENT if estimated else INK}"/>' for i, v in points if v is not None)
-    marks = {"nothing": "·", "alert": "▲", "retrain": "R", "roll_back": "B", "stop": "S"}
-    for i, r in enumerate(reports):
-        colour = GOOD if r.decision.action == "nothing" else BAD
-        body += f'<text x="{70 + step * i:.1f}" y="156" text-anchor="middle" font-weight="600" fill="{colour}">{marks[r.decision.action]}</text>'
-        body += f'<text x="{70 + step * i:.1f}" y="172" text-anchor="middle" font-size="9">{escape(r.version.removesuffix(".0.0"))}</text>'
-    key = '<text x="4" y="192">dashed: estimated without labels · solid: realized · ▲ alert · R retrain · B roll back · S stop</text>'
-    return svg(max(470, int(100 + step * len(reports))), 200, body + key, "Performance and decisions by window")
