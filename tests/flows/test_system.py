@@ -22,7 +22,9 @@ from tasks.cli.waivers import add_waiver
 from tasks.evaluation import version_files
 from tasks.records.predictions import PredictionLog
 from tasks.records.registry import Registry
+from tasks.science.tables import as_requests
 from tasks.spec.base import digest_file
+from tasks.spec.model import load_model
 from tests.browser import document
 from tests.flows.conftest import ROOT, Running, as_json, set_value
 from tests.keys import key
@@ -200,6 +202,23 @@ def test_a_rollback_by_hand_is_served_within_seconds(running: Running, released:
     assert running.assay("ledger", "--verify").returncode == 0
 
 
+def test_a_stopped_model_answers_nothing_until_a_version_is_put_back(running: Running, released: dict[str, Any]) -> None:
+    champion = str(running.champion())
+    rows = as_requests(load_model(ROOT, "care"), replay(running).head(1))
+
+    def answer() -> httpx.Response:
+        return httpx.post(f"{running.system.service_url}/models/care/predict", json={"rows": rows})
+
+    done = running.assay("stop", "care", "--because", "its answers do harm")
+    assert (done.returncode, done.stdout.strip()) == (0, f"Stopped: care {champion} does not answer any more. Put a version back with a promotion or a rollback.")
+    running.until(lambda: answer().status_code == 503, "the service to stop answering", seconds=5)
+    assert "its answers do harm" in answer().text
+    assert (again := running.assay("stop", "care", "--because", "once more")).returncode == 1 and "is stopped already" in again.stdout
+    assert running.assay("promote", "care", champion, "--because", "it was mended").returncode == 0
+    running.until(lambda: answer().status_code == 200, "the service to answer again", seconds=5)
+    assert [e.kind for e in running.ledger()][-2:] == ["stopped", "promoted"]
+
+
 def test_a_version_is_rebuilt_from_its_commit_when_all_its_files_are_lost(running: Running, released: dict[str, Any]) -> None:
     """Code, parameters and the pinned source are enough: the model file comes out with the same digest."""
     first = Registry(running.settings).versions("care")[0]
@@ -257,7 +276,6 @@ def test_a_port_is_free_again_at_once_after_its_connections_closed() -> None:
 def replay(running: Running) -> pd.DataFrame:
     """Rows of ``care`` that were neither trained nor examined on, as the service takes them."""
     from tasks.records import dvc, workspace
-    from tasks.spec.model import load_model
 
     champion = Registry(running.settings).champion("care")
     assert champion is not None

@@ -58,7 +58,7 @@ def test_rules_that_broke_come_first_with_their_windows() -> None:
 
 def test_drift_that_touches_the_output_comes_first() -> None:
     drawn = str(watch.drift(TROUBLE[-1]))
-    names = re.findall(r">(?:▲ )?(education|dividends|migrat…_region|occupation_code)</text>", drawn)
+    names = re.findall(r">(?:▲ )?(education|dividends|migrati…region|occupation_code)</text>", drawn)
     assert names.index("dividends") < names.index("education") and names[-1] != "dividends"
 
 
