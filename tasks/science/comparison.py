@@ -6,13 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.stats import norm, rankdata
+from scipy.stats import binom, norm, rankdata
 
-from tasks.science.metrics import METRICS
+from tasks.science.counts import COUNTED, REPLICATES, Bounds, cell_bootstrap, exact_share, joint_counts
+from tasks.science.jackknife import contributions, mean_bounds, row_losses
+from tasks.science.metrics import kind_of, measurable
 
-REPLICATES = 1000
-CHUNK = 20
-"""Replicates held in memory at a time."""
+__all__ = ["Estimate", "Interval", "delong", "mcnemar_mid_p", "metric_estimate", "metric_interval", "paired_difference", "paired_estimate", "row_losses", "tango"]
+
+STRICTEST = 8.0
+"""Standard errors beyond which no p-value is told apart."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,43 @@ class Interval:
     low: float
     high: float
     method: str
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its bounds at any confidence; ``least`` is the smallest p-value that the method can tell."""
+
+    value: float
+    method: str
+    bounds: Bounds
+    least: float = 0.0
+
+    def interval(self, confidence: float) -> Interval:
+        return Interval(self.value, *self.bounds(confidence), self.method)
+
+    def refuted(self, limit: float, greater_is_better: bool) -> float:
+        """One-sided p-value of "the truth is on the right side of the limit", by inverting the bounds; 1 where the estimate is.
+
+        It is small where the estimate is surely worse than the limit, and 1 for an estimate that is no number.
+        """
+        sign = 1 if greater_is_better else -1
+        if not sign * self.value < sign * limit:
+            return 1.0
+
+        def beyond(z: float) -> bool:
+            low, high = self.bounds(float(norm.cdf(z)))
+            return bool(high < limit if greater_is_better else low > limit)
+
+        inside, outside = 0.0, STRICTEST
+        if beyond(outside):
+            return max(float(norm.sf(outside)), self.least)
+        while outside - inside > 1e-3:
+            middle = (inside + outside) / 2
+            inside, outside = (middle, outside) if beyond(middle) else (inside, middle)
+        return max(float(norm.sf(inside)), self.least)
+
+
+NO_NUMBER = Estimate(float("nan"), "the metric has no value on these rows", lambda confidence: (-np.inf, np.inf))
 
 
 def delong(label: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -48,67 +88,108 @@ def delong(label: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return auc, np.atleast_2d(np.cov(v10)) / m + np.atleast_2d(np.cov(v01)) / n
 
 
-def row_losses(metric: str, label: np.ndarray, score: np.ndarray, threshold: float) -> np.ndarray | None:
-    """(n,) terms whose mean is the metric, or None for a metric that is no mean over rows."""
-    if metric == "log_loss":
-        safe = np.clip(score, np.finfo(float).eps, 1 - np.finfo(float).eps)
-        return np.asarray(-np.where(label, np.log(safe), np.log1p(-safe)))
-    if metric == "brier":
-        return np.asarray((label - score) ** 2)
+def metric_estimate(metric: str, label: np.ndarray, score: np.ndarray, threshold: float, seed: int) -> Estimate:
+    """The metric with bounds at any confidence; the arrays are those of :class:`tasks.science.metrics.Metric`.
+
+    ROC AUC of two classes: DeLong. Accuracy, and precision, recall and F1 of two classes: exact binomial. Balanced accuracy,
+    and F1 of several: bootstrap of the counts by label and decision. Means over rows, RMSE, R², average precision and
+    the AUC of several classes: Student's t of the rows' contributions, corrected for skewness.
+
+    Raises:
+        ValueError: the metric does not measure this kind of model.
+    """
+    if not measurable(metric, label, score):
+        return NO_NUMBER
+    kind = kind_of(label, score)
+    if metric == "roc_auc" and kind == "binary":
+        auc, covariance = delong(label, score[None, :])
+        return _normal(float(auc[0]), float(np.sqrt(covariance[0, 0])), "DeLong 1988")
+    if metric in COUNTED or metric == "accuracy":
+        counts = joint_counts(label, [_decision(score, threshold)], 2 if kind == "binary" else score.shape[1])
+        if metric == "accuracy" or (kind == "binary" and metric != "balanced_accuracy"):
+            found, bounds = exact_share(metric, counts)
+            return Estimate(found, "exact binomial (Clopper & Pearson 1934)", bounds)
+        found, bounds = cell_bootstrap(metric, counts, seed)
+        return Estimate(found, f"BCa bootstrap of counts (Efron 1987), {REPLICATES} replicates", bounds, 1 / (REPLICATES + 1))
+    value, terms = contributions(metric, label, score, threshold)
+    return Estimate(value, _mean_method(metric, ""), mean_bounds(terms, value))
+
+
+def paired_estimate(metric: str, label: np.ndarray, challenger: np.ndarray, champion: np.ndarray, threshold: float, seed: int) -> Estimate:
+    """Challenger minus champion on the same rows with bounds at any confidence.
+
+    ROC AUC of two classes: paired DeLong. Accuracy: Tango's score interval, which at a difference of 0 is McNemar's test
+    and has width where the two never disagree. Balanced accuracy, F1, precision and recall: paired bootstrap of the counts
+    by label and both decisions. Means over rows, RMSE, R², average precision and the AUC of several classes: Student's t of the
+    rows' paired contributions, corrected for skewness. Equal scores on every row differ by 0, exactly.
+    ``tests/statistics/non_inferiority.py`` measures the error rates.
+
+    Args:
+        label, challenger, champion: as :class:`tasks.science.metrics.Metric` takes them.
+
+    Raises:
+        ValueError: the metric does not measure this kind of model.
+    """
+    if np.array_equal(challenger, champion):
+        return Estimate(0.0, "both give the same score to every row", lambda confidence: (0.0, 0.0))
+    if not measurable(metric, label, challenger) or not measurable(metric, label, champion):
+        return NO_NUMBER
+    kind = kind_of(label, challenger)
+    if metric == "roc_auc" and kind == "binary":
+        auc, covariance = delong(label, np.vstack([challenger, champion]))
+        variance = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
+        return _normal(float(auc[0] - auc[1]), float(np.sqrt(max(variance, 0.0))), "paired DeLong 1988")
     if metric == "accuracy":
-        return np.asarray((score >= threshold) == label, dtype=float)
-    return None
+        return _accuracy(_decision(challenger, threshold) == label, _decision(champion, threshold) == label)
+    if metric in COUNTED:
+        decisions = [_decision(challenger, threshold), _decision(champion, threshold)]
+        found, bounds = cell_bootstrap(metric, joint_counts(label, decisions, 2 if kind == "binary" else challenger.shape[1]), seed)
+        return Estimate(found, f"paired BCa bootstrap of joint counts (Efron 1987), {REPLICATES} replicates", bounds, 1 / (REPLICATES + 1))
+    (first, terms), (second, others) = (contributions(metric, label, s, threshold) for s in (challenger, champion))
+    return Estimate(first - second, _mean_method(metric, "paired "), mean_bounds(terms - others, first - second))
 
 
 def metric_interval(metric: str, label: np.ndarray, score: np.ndarray, threshold: float, confidence: float, seed: int) -> Interval:
-    """The metric with one-sided bounds: DeLong for AUC, the normal mean for means over rows, percentile bootstrap else."""
-    z = norm.ppf(confidence)
-    if metric == "roc_auc":
-        auc, covariance = delong(label, score[None, :])
-        return _normal(float(auc[0]), float(np.sqrt(covariance[0, 0])), z, "DeLong 1988")
-    losses = row_losses(metric, label, score, threshold)
-    if losses is not None:
-        return _normal(float(losses.mean()), float(losses.std(ddof=1) / np.sqrt(len(losses))), z, "normal mean of row losses")
-    low, high = _bootstrap(metric, label, [score], threshold, confidence, seed)
-    value = METRICS[metric].compute(label, score, threshold)
-    return Interval(value, low, high, f"percentile bootstrap, {REPLICATES} replicates")
+    """:func:`metric_estimate` at one confidence."""
+    return metric_estimate(metric, label, score, threshold, seed).interval(confidence)
 
 
 def paired_difference(
     metric: str, label: np.ndarray, challenger: np.ndarray, champion: np.ndarray, threshold: float, confidence: float, seed: int
 ) -> Interval:
-    """Challenger minus champion on the same rows with one-sided bounds.
-
-    ROC AUC: paired DeLong. Log-loss, Brier: normal mean of paired loss differences. Accuracy: Tango's score interval,
-    which at a difference of 0 is McNemar's test and has width where the two never disagree. Balanced accuracy and
-    average precision: paired percentile bootstrap of rows. Equal scores on every row differ by 0, exactly.
-
-    Args:
-        label: (n,) bool with both classes; challenger, champion: (n,) in [0, 1].
-    """
-    if np.array_equal(challenger, champion):
-        return Interval(0.0, 0.0, 0.0, "both give the same score to every row")
-    z = norm.ppf(confidence)
-    if metric == "roc_auc":
-        auc, covariance = delong(label, np.vstack([challenger, champion]))
-        variance = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
-        return _normal(float(auc[0] - auc[1]), float(np.sqrt(max(variance, 0.0))), z, "paired DeLong 1988")
-    first, second = (row_losses(metric, label, s, threshold) for s in (challenger, champion))
-    if metric == "accuracy" and first is not None and second is not None:
-        gained, lost = int((first > second).sum()), int((first < second).sum())
-        low, high = tango(gained, lost, len(label), confidence)
-        return Interval((gained - lost) / len(label), low, high, f"Tango 1998, paired: {gained} rows gained, {lost} lost")
-    if first is not None and second is not None:
-        gap = first - second
-        return _normal(float(gap.mean()), float(gap.std(ddof=1) / np.sqrt(len(gap))), z, "normal mean of paired row losses")
-    compute = METRICS[metric].compute
-    value = compute(label, challenger, threshold) - compute(label, champion, threshold)
-    low, high = _bootstrap(metric, label, [challenger, champion], threshold, confidence, seed)
-    return Interval(value, low, high, f"paired percentile bootstrap, {REPLICATES} replicates")
+    """:func:`paired_estimate` at one confidence."""
+    return paired_estimate(metric, label, challenger, champion, threshold, seed).interval(confidence)
 
 
-def _normal(value: float, error: float, z: float, method: str) -> Interval:
-    return Interval(float(value), float(value - z * error), float(value + z * error), method)
+def _decision(score: np.ndarray, threshold: float) -> np.ndarray:
+    return np.asarray(score.argmax(axis=1) if score.ndim == 2 else score >= threshold)
+
+
+def _mean_method(metric: str, paired: str) -> str:
+    how = {"roc_auc": "structural components (Sen 1960)", "average_precision": "jackknife values (Tukey 1958)", "rmse": "jackknife values (Tukey 1958)", "r2": "jackknife values (Tukey 1958)"}
+    return f"t of {paired}{how.get(metric, 'row losses')}, skewness taken out (Hall 1992)"
+
+
+def _normal(value: float, error: float, method: str) -> Estimate:
+    def bounds(confidence: float) -> tuple[float, float]:
+        reach = float(norm.ppf(confidence)) * error
+        return value - reach, value + reach
+
+    return Estimate(value, method, bounds)
+
+
+def _accuracy(first: np.ndarray, second: np.ndarray) -> Estimate:
+    gained, lost, rows = int((first & ~second).sum()), int((~first & second).sum()), len(first)
+    method = f"Tango 1998, paired: {gained} rows gained, {lost} lost, McNemar's mid-p of equality {mcnemar_mid_p(gained, lost):.2g}"
+    return Estimate((gained - lost) / rows, method, lambda confidence: tango(gained, lost, rows, confidence))
+
+
+def mcnemar_mid_p(gained: int, lost: int) -> float:
+    """Two-sided mid-p value of equal accuracy, from the rows on which just one of two models is right (McNemar 1947; Lancaster 1961)."""
+    fewer, both = min(gained, lost), gained + lost
+    if gained == lost:
+        return 1.0
+    return float(2 * binom.cdf(fewer, both, 0.5) - binom.pmf(fewer, both, 0.5))
 
 
 def tango(gained: int, lost: int, rows: int, confidence: float) -> tuple[float, float]:
@@ -133,36 +214,3 @@ def tango(gained: int, lost: int, rows: int, confidence: float) -> tuple[float, 
     low = -1.0 if value <= -edge else float(brentq(lambda d: statistic(d) - z, -edge, value))
     high = 1.0 if value >= edge else float(brentq(lambda d: statistic(d) + z, value, edge))
     return low, high
-
-
-def _bootstrap(metric: str, label: np.ndarray, scores: list[np.ndarray], threshold: float, confidence: float, seed: int) -> tuple[float, float]:
-    """Percentile bounds of a metric, or of the first model's less the second's, over resampled rows (Efron & Tibshirani 1993)."""
-    rng, draws = np.random.default_rng(seed), []
-    resampled = _balanced_accuracy if metric == "balanced_accuracy" else _average_precision
-    for start in range(0, REPLICATES, CHUNK):
-        counts = rng.multinomial(len(label), np.full(len(label), 1 / len(label)), size=min(CHUNK, REPLICATES - start))
-        found = [resampled(label, score, threshold, counts) for score in scores]
-        draws.append(found[0] if len(found) == 1 else found[0] - found[1])
-    low, high = np.nanquantile(np.concatenate(draws), [1 - confidence, confidence])
-    return float(low), float(high)
-
-
-def _balanced_accuracy(label: np.ndarray, score: np.ndarray, threshold: float, counts: np.ndarray) -> np.ndarray:
-    """(b,) balanced accuracies of rows drawn (b, n) ``counts`` times; NaN without both classes."""
-    right = (score >= threshold) == label
-    rows = np.column_stack([label, ~label]).astype(float)
-    total, hits = counts @ rows, counts @ (rows * right[:, None])
-    return np.asarray(np.divide(hits, total, out=np.full_like(total, np.nan), where=total > 0).mean(axis=1))
-
-
-def _average_precision(label: np.ndarray, score: np.ndarray, threshold: float, counts: np.ndarray) -> np.ndarray:
-    """(b,) average precisions, as scikit-learn's with (b, n) ``counts`` as weights; NaN without positives."""
-    order = np.argsort(-score, kind="stable")
-    ends = np.append(np.flatnonzero(np.diff(score[order])), len(score) - 1)  # rows of equal score come in together
-    drawn = counts[:, order]
-    true = np.cumsum(drawn * label[order], axis=1)[:, ends].astype(float)
-    every = np.cumsum(drawn, axis=1)[:, ends]
-    precision = np.divide(true, every, out=np.zeros_like(true), where=every > 0)
-    total = true[:, -1]
-    area = (np.diff(true, axis=1, prepend=0.0) * precision).sum(axis=1)
-    return np.asarray(np.divide(area, total, out=np.full(len(total), np.nan), where=total > 0))
