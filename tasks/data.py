@@ -52,7 +52,8 @@ def collect_rows(worktree: Path, model: str) -> int:
         raise ConfigError(f"no labelled row of {model} came after row {after} of the log; send outcomes to /models/{model}/outcomes first.")
     inputs = [c.name for c in config.inputs]
     last = int(rows["_seq"].max())
-    table = rows.reindex(columns=inputs).assign(**{LABEL: rows["_label"].astype(bool), "_id": rows["_id"].astype(str)})
+    label = {"binary": bool, "multiclass": "str", "regression": float}[config.kind]
+    table = rows.reindex(columns=inputs).assign(**{LABEL: rows[LABEL].astype(label), "_id": rows["_id"].astype(str)})
     for column in config.inputs:
         table[column.name] = table[column.name].astype("str" if column.type == "category" else "float64")
     path = place.collected / f"rows-{after + 1:09d}-{last:09d}.parquet"

@@ -24,7 +24,7 @@ from tasks.records.registry import Registry, Version
 from tasks.science.examination import Examination
 from tasks.science.explanations import attributions
 from tasks.science.slices import protected_groups
-from tasks.science.tables import BENCHMARK, ENTITY, LABEL, ROW, SCORE
+from tasks.science.tables import BENCHMARK, ENTITY, LABEL, ROW, label_array, score_array, score_columns, with_scores
 from tasks.serving.release import load_release
 from tasks.spec.base import load_yaml
 from tasks.spec.errors import ConfigError
@@ -69,14 +69,16 @@ class VersionFiles:
     def reference(self) -> pd.DataFrame:
         """The reference window: scored holdout rows of the newest benchmark that this version has answered.
 
-        Collected rows are in the order in which they were served, so their end is what the world looked like last.
+        Collected rows are in the order in which they were served, so their end is what the world looked like last. Labels
+        are as in a window of the log: 0 or 1, a class's name, or a number.
         """
         rows = pd.read_parquet(self.folder / "evaluation/holdout_scored.parquet")
         newest = newest_benchmark(rows)
         rows = rows[rows[BENCHMARK] == newest]
         if newest == "recent":
             rows = rows.tail(self.config.monitoring.reference_rows)
-        return rows.assign(**{LABEL: rows[LABEL].astype(float)}).reset_index(drop=True)
+        label = rows[LABEL] if self.config.kind == "multiclass" else rows[LABEL].astype(float)
+        return rows.assign(**{LABEL: label}).reset_index(drop=True)
 
 
 def newest_benchmark(rows: pd.DataFrame) -> str:
@@ -148,13 +150,23 @@ def lay_out_evidence(candidate: Candidate) -> tuple[Path, str | None]:
         release = load_release(version_files(settings, candidate.model, champion).model)
         if not release.fits(rows):
             raise ConfigError(f"{candidate.model} {champion.tag} asks for columns that these data do not have, so nothing can be compared with it. Keep its columns until it is replaced.")
-        rows[CHAMPION] = release.score(rows)
+        config = candidate.place.config()
+        if (release.manifest.kind, release.manifest.classes) != (config.kind, config.classes):
+            raise ConfigError(
+                f"{candidate.model} {champion.tag} answers {_answers(release.manifest.kind, release.manifest.classes)}, and the candidate {_answers(config.kind, config.classes)}, so they "
+                "cannot be compared. Another question is another model: give it a name and a folder of its own."
+            )
+        rows = with_scores(config, rows, release.score(rows), CHAMPION)
     path = evidence_path(settings, candidate, champion.tag if champion else None)
     path.parent.mkdir(parents=True, exist_ok=True)
     rows.to_parquet(path, index=False)
     for old in sorted(path.parent.glob("*.parquet"), key=lambda p: p.stat().st_mtime, reverse=True)[KEPT_EVIDENCE:]:
         old.unlink(missing_ok=True)
     return path, champion.tag if champion else None
+
+
+def _answers(kind: str, classes: tuple[str, ...]) -> str:
+    return f"{kind} questions" + (f" over {', '.join(classes)}" if classes else "")
 
 
 @lru_cache(maxsize=1)
@@ -169,9 +181,11 @@ def _evidence(candidate: Candidate, evidence: Path) -> dict[str, Any]:
     rules = model_folder(candidate.worktree, candidate.model) / "rules.yaml"
     return {
         "rows": rows[inputs],
-        "label": rows[LABEL].to_numpy(bool),
-        "score": rows[SCORE].to_numpy(float),
-        "champion_score": rows[CHAMPION].to_numpy(float) if CHAMPION in rows else None,
+        "label": label_array(config, rows[LABEL]),
+        "score": score_array(config, rows),
+        "champion_score": score_array(config, rows, CHAMPION) if set(score_columns(config, CHAMPION)) <= set(rows) else None,
+        "kind": config.kind,
+        "classes": config.classes,
         "benchmark": rows[BENCHMARK].to_numpy(str),
         "groups": protected_groups(config, rows),
         "attributions": pd.read_parquet(place.evaluation / "attributions.parquet"),
@@ -182,7 +196,7 @@ def _evidence(candidate: Candidate, evidence: Path) -> dict[str, Any]:
         "rules": load_yaml(rules, ExpertRules) if rules.exists() else None,
         "config": config,
         "train": train[inputs],
-        "train_label": train[LABEL].to_numpy(bool),
+        "train_label": label_array(config, train[LABEL]),
         "train_collected": train[ROW].to_numpy() < 0,
         "entity": rows[ENTITY].to_numpy(object) if ENTITY in rows else None,
         "train_entity": train[ENTITY].to_numpy(object) if ENTITY in train else None,

@@ -1,4 +1,4 @@
-"""Are scores rates? Recalibration slope and intercept, reliability by bin, and the calibration error without its bias."""
+"""Are scores rates, or means? Recalibration slope and intercept, reliability by bin, and the calibration error without its bias."""
 
 from __future__ import annotations
 
@@ -144,3 +144,78 @@ def _debiased(rows: np.ndarray, positives: np.ndarray, mean: np.ndarray) -> np.n
     rate = positives / rows
     gaps = (rate - mean) ** 2 - rate * (1 - rate) / (rows - 1)
     return np.asarray((rows * gaps).sum(axis=-1) / rows.sum(axis=-1))
+
+
+@dataclass(frozen=True)
+class Means:
+    """A predicted number held against the labels: its :class:`Interval` of the slope, of the shift of the mean, and of the error by bins."""
+
+    slope: Interval
+    intercept: Interval
+    error: Interval
+
+
+def mean_calibration(label: np.ndarray, score: np.ndarray, scale: float, bins: int, confidence: float, seed: int) -> Means:
+    """Whether predicted numbers are means of the labels: a recalibration by least squares (Mincer & Zarnowitz 1969).
+
+    The slope is that of the labels on the scores, 1 is right; the intercept is the shift at slope 1 that makes the mean
+    score the mean label, 0 is right. One-sided bounds by the robust variance (White 1982), for spread that grows with
+    the number is the rule. The error is the root mean square gap between mean label and mean score over bins, the noise
+    of each bin's mean, ``variance / rows``, taken off as in :func:`calibration_error`; bounds by draws of the bins'
+    means from their normal laws. Nothing is assumed of the law of the labels. NaN where the scores do not vary.
+
+    Args:
+        label, score: (n,) floats in one unit, n > 2.
+        scale: what intercept and error are divided by, such as the standard deviation of all labels.
+        confidence: of each bound alone.
+        seed: of the draws.
+    """
+    return Means(
+        _least_squares(label, score, confidence), _shift((label - score) / scale, confidence), _error_of_means((label - score) / scale, score, bins, confidence, seed)
+    )
+
+
+def _least_squares(label: np.ndarray, score: np.ndarray, confidence: float) -> Interval:
+    method = "recalibration by least squares (Mincer & Zarnowitz 1969), robust Wald bounds"
+    centred = score - score.mean()
+    total = float((centred**2).sum())
+    if not total > 0 or np.ptp(score) <= 1e-12 * max(float(np.abs(score).max()), 1e-300):
+        return Interval(float("nan"), float("nan"), float("nan"), method)
+    value = float((centred * label).sum() / total)
+    residual = label - label.mean() - value * centred
+    n = len(label)
+    error, z = float(np.sqrt((centred**2 * residual**2).sum() * n / (n - 2)) / total), float(norm.ppf(confidence))
+    return Interval(value, value - z * error, value + z * error, method)
+
+
+def _shift(gap: np.ndarray, confidence: float) -> Interval:
+    value, error = float(gap.mean()), float(gap.std(ddof=1) / np.sqrt(len(gap)))
+    z = float(norm.ppf(confidence))
+    return Interval(value, value - z * error, value + z * error, "mean of labels less scores, normal bounds")
+
+
+def _error_of_means(gap: np.ndarray, score: np.ndarray, bins: int, confidence: float, seed: int) -> Interval:
+    number, _ = _binned(score, bins)
+    rows = np.bincount(number)
+    kept = rows > 1
+    share = rows[kept] / rows[kept].sum()
+    mean = np.bincount(number, gap)[kept] / rows[kept]
+    square = np.bincount(number, gap**2)[kept] / rows[kept]
+    noise = np.maximum(square - mean**2, 0.0) / (rows[kept] - 1)
+    drawn = np.random.default_rng(seed).normal(mean, np.sqrt(noise), size=(REPLICATES, len(mean)))
+    value, plain = float((share * (mean**2 - noise)).sum()), float((share * mean**2).sum())
+    low, high = np.quantile((share * (drawn**2 - noise)).sum(axis=1) - plain, [1 - confidence, confidence]) + value
+    value, low, high = (float(np.sqrt(max(v, 0.0))) for v in (value, low, high))
+    return Interval(value, low, high, "debiased error of means by bins (as Bröcker 2011), draws of the bins' means")
+
+
+def mean_reliability(label: np.ndarray, score: np.ndarray, bins: int, confidence: float) -> tuple[Bin, ...]:
+    """Mean label against mean score in bins of about equal size; one-sided normal bounds."""
+    number, edges = _binned(score, bins)
+    z, table = float(norm.ppf(confidence)), []
+    for k in np.unique(number):
+        inside = number == k
+        n, mean = int(inside.sum()), float(label[inside].mean())
+        half = z * float(label[inside].std(ddof=1)) / np.sqrt(n) if n > 1 else float("inf")
+        table.append(Bin(float(edges[k]), float(edges[min(k + 1, len(edges) - 1)]), float(score[inside].mean()), mean, mean - half, mean + half, n))
+    return tuple(table)

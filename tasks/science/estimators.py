@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from sklearn.base import ClassifierMixin
+from sklearn.base import BaseEstimator
 from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor, RandomForestClassifier, RandomForestRegressor
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
@@ -19,10 +19,16 @@ from tasks.spec.model import ModelConfig
 RARE = 20
 """A category seen less often in training shares one column with the other rare ones."""
 
-KINDS: dict[str, tuple[type[Any], dict[str, Any]]] = {
+CLASSIFIERS: dict[str, tuple[type[Any], dict[str, Any]]] = {
     "logistic_regression": (LogisticRegression, {"max_iter": 500}),
     "hist_gradient_boosting": (HistGradientBoostingClassifier, {}),
     "random_forest": (RandomForestClassifier, {"n_jobs": 1}),
+}
+"""Of two classes or more: logistic regression is multinomial where there are more."""
+REGRESSORS: dict[str, tuple[type[Any], dict[str, Any]]] = {
+    "ridge": (Ridge, {}),
+    "hist_gradient_boosting": (HistGradientBoostingRegressor, {}),
+    "random_forest": (RandomForestRegressor, {"n_jobs": 1}),
 }
 
 
@@ -47,24 +53,24 @@ def _prepare(config: ModelConfig) -> ColumnTransformer:
     return ColumnTransformer([("number", number, numbers), ("category", Pipeline([filled, ("code", codes)]), categories)])
 
 
-def _estimator(config: ModelConfig) -> ClassifierMixin:
+def _estimator(config: ModelConfig) -> BaseEstimator:
     spec = config.estimator
     if spec.kind == "custom":
         return _custom(str(spec.factory), spec.parameters)
-    kind, defaults = KINDS[spec.kind]
+    kind, defaults = (REGRESSORS if config.kind == "regression" else CLASSIFIERS)[spec.kind]
     allowed = sorted(kind().get_params())
     unknown = sorted(set(spec.parameters) - set(allowed))
     if unknown:
         raise ConfigError(f"estimator.parameters names {', '.join(unknown)}, unknown to {spec.kind}; allowed: {', '.join(allowed)}.")
-    estimator: ClassifierMixin = kind(**{"random_state": config.seed, **defaults, **spec.parameters})
+    estimator: BaseEstimator = kind(**{"random_state": config.seed, **defaults, **spec.parameters})
     return estimator
 
 
-def _custom(path: str, parameters: dict[str, Any]) -> ClassifierMixin:
+def _custom(path: str, parameters: dict[str, Any]) -> BaseEstimator:
     module, _, name = path.partition(":")
     try:
         factory = getattr(importlib.import_module(module), name)
-        made: ClassifierMixin = factory(**parameters)
+        made: BaseEstimator = factory(**parameters)
     except (ImportError, AttributeError, TypeError) as error:
         raise ConfigError(f"estimator.factory {path!r} cannot be called: {error}. Write package.module:function, importable here.") from None
     return made

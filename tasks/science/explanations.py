@@ -8,15 +8,20 @@ from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import Pipeline
 
 PERMUTATIONS = 8
+TREES = ("HistGradientBoostingClassifier", "HistGradientBoostingRegressor", "RandomForestClassifier", "RandomForestRegressor")
 
 
 def attributions(pipeline: Pipeline, rows: pd.DataFrame, background: pd.DataFrame, seed: int) -> pd.DataFrame:
     """Shapley values per raw feature.
 
-    Linear models: exact in log-odds under feature independence, ``coef * (x - mean)`` (Štrumbelj & Kononenko 2014),
-    summed over the columns that encode one feature. Tree ensembles: shap's TreeExplainer, path-dependent (Lundberg et
-    al. 2020), in the model's margin. Others: sampled permutations of raw features against background rows (Štrumbelj
-    & Kononenko 2014), in units of the score.
+    Linear models: exact in log-odds (of a regression, in its unit) under feature independence, ``coef * (x - mean)``
+    (Štrumbelj & Kononenko 2014), summed over the columns that encode one feature. Tree ensembles: shap's
+    TreeExplainer, path-dependent (Lundberg et al. 2020), in the model's margin. Others: sampled permutations of raw
+    features against background rows (Štrumbelj & Kononenko 2014), in units of the score.
+
+    Of several classes: the mean over the classes of the absolute Shapley values, each class's margin less the mean
+    margin, since a softmax does not see what all margins share. A feature that matters to any class is then seen,
+    whichever class is predicted; such attributions have a size and no sign.
 
     Args:
         pipeline: fitted, with the steps ``prepare`` and ``estimator``.
@@ -25,20 +30,29 @@ def attributions(pipeline: Pipeline, rows: pd.DataFrame, background: pd.DataFram
         seed: of the sampling, where there is any.
 
     Returns:
-        (m, features) signed attributions on the index of ``rows``.
+        (m, features) attributions on the index of ``rows``, signed but for several classes.
     """
     prepare, estimator = pipeline.named_steps["prepare"], pipeline.named_steps["estimator"]
     if hasattr(estimator, "coef_"):
-        encoded = _dense(prepare.transform(rows))
-        values = (encoded - _dense(prepare.transform(background)).mean(axis=0)) * estimator.coef_[0]
-    elif type(estimator).__name__ in ("HistGradientBoostingClassifier", "RandomForestClassifier"):
+        moved = _dense(prepare.transform(rows)) - _dense(prepare.transform(background)).mean(axis=0)
+        by_margin = [moved * coefficients for coefficients in np.atleast_2d(estimator.coef_)]
+    elif type(estimator).__name__ in TREES:
         import shap  # 1.6 s: only where trees are explained
 
         found = np.asarray(shap.TreeExplainer(estimator).shap_values(_dense(prepare.transform(rows)), check_additivity=False))
-        values = found[..., 1] if found.ndim == 3 else found
+        by_margin = [found] if found.ndim == 2 else [found[..., 1]] if found.shape[2] == 2 else list(np.moveaxis(found, 2, 0))
     else:
         return _sampled(pipeline, rows, background, seed)
-    return _per_feature(values, _owners(prepare), rows)
+    owners = _owners(prepare)
+    return _over_classes([_per_feature(values, owners, rows) for values in by_margin])
+
+
+def _over_classes(tables: list[pd.DataFrame]) -> pd.DataFrame:
+    """One table as it is; of several, one a class, the mean size of what sets a class apart from the mean of all."""
+    if len(tables) == 1:
+        return tables[0]
+    values = np.stack([t.to_numpy(float) for t in tables])
+    return pd.DataFrame(np.abs(values - values.mean(axis=0)).mean(axis=0), index=tables[0].index, columns=tables[0].columns)
 
 
 def importance(explained: pd.DataFrame) -> dict[str, float]:
@@ -78,14 +92,22 @@ def _per_feature(values: np.ndarray, owners: list[str], rows: pd.DataFrame) -> p
 
 
 def _sampled(pipeline: Pipeline, rows: pd.DataFrame, background: pd.DataFrame, seed: int) -> pd.DataFrame:
-    rng = np.random.default_rng(seed)
-    total = pd.DataFrame(0.0, index=rows.index, columns=rows.columns)
+    rng, names = np.random.default_rng(seed), list(rows.columns)
+    total = np.zeros((_outputs(pipeline, rows).shape[1], len(rows), len(names)))
     for _ in range(PERMUTATIONS):
         state = background.iloc[rng.integers(len(background), size=len(rows))].set_axis(rows.index)
-        before = pipeline.predict_proba(state)[:, 1]
+        before = _outputs(pipeline, state)
         for name in rng.permutation(rows.columns.to_numpy()):
             state = state.assign(**{name: rows[name]})
-            after = pipeline.predict_proba(state)[:, 1]
-            total[name] += after - before
+            after = _outputs(pipeline, state)
+            total[:, :, names.index(name)] += (after - before).T
             before = after
-    return total / PERMUTATIONS
+    return _over_classes([pd.DataFrame(part / PERMUTATIONS, index=rows.index, columns=rows.columns) for part in total])
+
+
+def _outputs(pipeline: Pipeline, rows: pd.DataFrame) -> np.ndarray:
+    """(m, outputs): the positive class's probability, those of all of several classes, or the number."""
+    if not hasattr(pipeline, "predict_proba"):
+        return np.asarray(pipeline.predict(rows), dtype=float)[:, None]
+    found = np.asarray(pipeline.predict_proba(rows), dtype=float)
+    return found[:, 1:] if found.shape[1] == 2 else found

@@ -130,11 +130,11 @@ def faithfulness(config: FaithfulnessGate, examination: Examination) -> GateResu
 
 
 def _moves(examination: Examination, rows: pd.DataFrame, background: pd.DataFrame, order: np.ndarray, features: list[str], before: np.ndarray) -> np.ndarray:
-    """(steps, m) absolute move of the score while the features are replaced in ``order`` (m, features), all steps but the last."""
+    """(steps, m) absolute move of the score (of several classes, the mean over them) while the features are replaced in ``order`` (m, features), all steps but the last."""
     rank = np.argsort(order, axis=1)  # the step at which each feature goes
     steps, table = np.arange(len(features) - 1)[:, None], {}
     for i, name in enumerate(features):  # all steps of a column at once: a frame for every step would cost more than the model
         both = rows[name].to_numpy(object), background[name].to_numpy(object)
         table[name] = pd.Series(np.where(rank[None, :, i] > steps, *both).ravel()).astype(rows[name].dtype)
-    after = np.asarray(examination.predict(pd.DataFrame(table)), dtype=float).reshape(len(steps), len(rows))
-    return np.asarray(np.abs(after - before))
+    after = np.asarray(examination.predict(pd.DataFrame(table)), dtype=float).reshape(len(steps), len(rows), -1)
+    return np.asarray(np.abs(after - before.reshape(len(rows), -1)).mean(axis=2))

@@ -1,29 +1,37 @@
-"""The gate that asks whether a score of 0.2 means two in ten, for all rows or for each group."""
+"""The gate that asks whether a score of 0.2 means two in ten, and a predicted number the mean, for all rows or for each group."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from tasks.science.benchmarks import BenchmarkFault, benchmark_rows
-from tasks.science.calibration import calibration_error, intercept, reliability, slope
+from tasks.science.calibration import calibration_error, intercept, mean_calibration, mean_reliability, reliability, slope
 from tasks.science.comparison import Interval, metric_interval
 from tasks.science.examination import Examination
 from tasks.science.gate_plots import reliability_plots
 from tasks.science.judging import MINIMUM, judge, result, worst
+from tasks.science.targets import faulty, of_each_class
 from tasks.spec.evidence import GateResult, Measurement, State
 from tasks.spec.gates import CalibrationGate
 
 METHOD = "Cox 1958 with robust Wald bounds; debiased error by bins (Bröcker 2011; Kumar et al. 2019) with bootstrap; Wilson bounds of rates"
+METHOD_OF_MEANS = "least squares of labels on scores (Mincer & Zarnowitz 1969) with robust Wald bounds; debiased error of means by bins"
 
 
 def calibration(config: CalibrationGate, examination: Examination) -> GateResult:
-    """Calibration error, slope and intercept against their limits, interval included; rates by bin are shown beside."""
+    """Calibration error, slope and intercept against their limits, interval included; rates by bin are shown beside.
+
+    Multiclass: each class against the rest. Regression: what is asked of rates is asked of means.
+    """
+    if examination.kind == "multiclass":
+        return of_each_class(calibration, config, examination)
     try:
         inside = benchmark_rows(config.benchmark, examination)
     except BenchmarkFault as fault:
         return result(config, "fail", str(fault))
-    if not ((examination.score[inside] >= 0) & (examination.score[inside] <= 1)).all():
-        return result(config, "fail", "some scores are no numbers between 0 and 1")
+    wrong = faulty(examination.kind, examination.score[inside])
+    if wrong:
+        return result(config, "fail", wrong)
     parts = {"all rows": inside}
     if config.by is not None:
         if config.by not in examination.groups:
@@ -32,14 +40,16 @@ def calibration(config: CalibrationGate, examination: Examination) -> GateResult
         parts = {name: inside & (groups == name) for name in sorted({str(g) for g in groups[inside] if isinstance(g, str)})}
         if len(parts) < 2:
             return result(config, "fail", f"{config.by} has {len(parts)} group in the holdout; a comparison needs two")
-    by_part = {name: _judged(config, name, mask, examination) for name, mask in parts.items()}
+    numbers = examination.kind == "regression"
+    scale = float(examination.label[inside].std()) if numbers else 1.0
+    by_part = {name: _judged_means(config, name, mask, examination, scale) if numbers else _judged(config, name, mask, examination) for name, mask in parts.items()}
     judged = [m for found in by_part.values() for m in found]
     state = worst([m.state for m in judged])
     told = "; ".join(_told(m) for m in judged if state == "pass" or m.state != "pass")
     shown = tuple(m for name, mask in parts.items() for m in _shown(config, name, mask, examination))
     states = {name: worst([m.state for m in found]) for name, found in by_part.items()}
-    plots = reliability_plots(parts, examination.label, examination.score, config.bins, config.confidence, states)
-    return result(config, state, told, (*judged, *shown), METHOD, plots)
+    plots = reliability_plots(parts, examination, config.bins, config.confidence, states)
+    return result(config, state, told, (*judged, *shown), METHOD_OF_MEANS if numbers else METHOD, plots)
 
 
 def _judged(config: CalibrationGate, name: str, mask: np.ndarray, examination: Examination) -> list[Measurement]:
@@ -57,10 +67,27 @@ def _judged(config: CalibrationGate, name: str, mask: np.ndarray, examination: E
     return found
 
 
+def _judged_means(config: CalibrationGate, name: str, mask: np.ndarray, examination: Examination, scale: float) -> list[Measurement]:
+    label, score = examination.label[mask], examination.score[mask]
+    if len(label) < MINIMUM or not scale > 0:
+        told = f"{name} has {len(label)} rows, and the labels of all vary by {scale:.3g}; at least {MINIMUM} rows of labels that vary are needed to tell"
+        return [Measurement(label=told, value=None, rows=len(label), state="insufficient_evidence")]
+    found = mean_calibration(label, score, scale, config.bins, config.confidence, examination.seed)
+    error, rows = found.error, len(label)
+    measured = [
+        Measurement(
+            label=f"calibration error of {name}, in standard deviations of the labels", value=error.value, low=error.low, high=error.high, limit=config.error, rows=rows,
+            state=judge(error.value, error.high, config.error, greater_is_better=False),
+        )
+    ]
+    measured.append(_within(f"calibration slope of {name}", found.slope, *config.slope, rows))
+    return [*measured, _within(f"calibration intercept of {name}, in standard deviations of the labels", found.intercept, -config.intercept, config.intercept, rows)]
+
+
 def _within(label: str, found: Interval, low: float, high: float, rows: int) -> Measurement:
     """Two one-sided tests: the interval lies inside the limits; the limit shown is the nearer one."""
     if not np.isfinite([found.value, found.low, found.high]).all():
-        told = f"{label} does not exist (the scores separate the classes, or are all alike)"
+        told = f"{label} does not exist (the scores are all alike, or separate the classes)"
         return Measurement(label=told, value=None, rows=rows, state="fail")
     states: list[State] = [judge(found.value, found.low, low, True), judge(found.value, found.high, high, False)]
     limit = low if abs(found.value - low) < abs(found.value - high) else high
@@ -75,16 +102,16 @@ def _told(found: Measurement) -> str:
 
 
 def _shown(config: CalibrationGate, name: str, mask: np.ndarray, examination: Examination) -> list[Measurement]:
-    """Brier score, log-loss and observed rates by bin: to be read, not judged."""
+    """Brier score, log-loss and observed rates by bin, of numbers their errors and means: to be read, not judged."""
     label, score = examination.label[mask], examination.score[mask]
     if len(label) < MINIMUM:
         return []
-    shown = []
-    for metric in ("brier", "log_loss"):
+    shown, numbers = [], examination.kind == "regression"
+    for metric in ("mae", "rmse") if numbers else ("brier", "log_loss"):
         found = metric_interval(metric, label, score, examination.decision_threshold, config.confidence, examination.seed)
         shown.append(Measurement(label=f"{metric} of {name}", value=found.value, low=found.low, high=found.high, rows=len(label), state="pass"))
-    for b in reliability(label, score, config.bins, config.confidence):
-        told = f"rate of {name} scored {b.low:.3f} to {b.high:.3f}, {b.score:.3f} on average"
+    for b in (mean_reliability if numbers else reliability)(label, score, config.bins, config.confidence):
+        told = f"{'mean' if numbers else 'rate'} of {name} scored {b.low:.3f} to {b.high:.3f}, {b.score:.3f} on average"
         state: State = "pass" if b.rows >= MINIMUM else "insufficient_evidence"
         shown.append(Measurement(label=told, value=b.rate, low=b.rate_low, high=b.rate_high, rows=b.rows, state=state))
     return shown

@@ -12,8 +12,9 @@ from scipy.stats import beta, norm
 from tasks.science.drift import shift
 from tasks.science.examination import Examination
 from tasks.science.judging import MINIMUM, judge, result, worst
-from tasks.science.leakage import Jump, duplicates, label_jump, missing_by_kind, shared_entities, single_columns
+from tasks.science.leakage import ColumnPower, Jump, Question, duplicates, label_jump, missing_by_kind, questions, shared_entities, single_columns
 from tasks.science.slices import protected_groups
+from tasks.science.targets import faulty, fewest
 from tasks.spec.evidence import GateResult, Measurement, State
 from tasks.spec.gates import LeakageGate
 from tasks.spec.model import BinaryTarget, ModelConfig
@@ -34,6 +35,13 @@ class Sides:
     train_label: np.ndarray
     examination: Examination
 
+    @property
+    def asked(self) -> list[Question]:
+        """Of several, the whole does best what any of them gives away."""
+        e = self.examination
+        found: list[Question] = e.once("leakage questions", lambda: questions(e.kind, e.classes, self.train_label, e.label, e.score))
+        return found
+
 
 def leakage(config: LeakageGate, examination: Examination) -> GateResult:
     """Leaks between the sides, in the columns and in time.
@@ -49,10 +57,10 @@ def leakage(config: LeakageGate, examination: Examination) -> GateResult:
         return result(config, "fail", refused)
     assert examination.config is not None and examination.train is not None and examination.train_label is not None
     features = [f for f in examination.features if f in examination.train.columns and f in examination.rows.columns]
-    sides = Sides(examination.config, features, examination.train, examination.train_label.astype(bool), examination)
-    few = min(int(s.sum()) for y in (examination.label, sides.train_label) for s in (y, ~y))
-    if few < MINIMUM:
-        return result(config, "insufficient_evidence", f"the smaller class of a side has {few} rows; at least {MINIMUM} are needed to look for leaks")
+    sides = Sides(examination.config, features, examination.train, examination.train_label, examination)
+    few, told = min(fewest(examination, y) for y in (examination.label, sides.train_label))
+    if few < MINIMUM or not sides.asked:
+        return result(config, "insufficient_evidence", f"on one side, {told}; at least {MINIMUM} are needed to look for leaks")
     measured = [
         *_known(sides),
         *_columns(config, sides),
@@ -74,9 +82,9 @@ def _missing(examination: Examination) -> str:
         return "the model's configuration was not laid before this gate; it says which columns are inputs and whether rows have entities"
     if len(examination.train) != len(examination.train_label):
         return f"there are {len(examination.train)} training rows and {len(examination.train_label)} training labels; they must be as many"
-    score = examination.score
-    if not bool(((score >= 0) & (score <= 1)).all()):
-        return "some scores are no numbers between 0 and 1"
+    wrong = faulty(examination.kind, examination.score)
+    if wrong:
+        return wrong
     if examination.config.data.entity is not None and (examination.entity is None or examination.train_entity is None):
         return f"rows have the entity {examination.config.data.entity}, and whose row it is was not laid before this gate"
     if examination.champion_score is not None and examination.served is None:
@@ -110,11 +118,10 @@ def _known(sides: Sides) -> list[Measurement]:
 def _columns(config: LeakageGate, sides: Sides) -> list[Measurement]:
     """Columns that predict too well alone; without one, the best column is told."""
     e = sides.examination
-    powers = single_columns(sides.train[sides.features], sides.train_label, e.rows[sides.features], e.label, e.score, config.confidence)
     told = []
-    for p in sorted(powers, key=lambda p: -p.auc):
+    for p, question in _powers(sides, sides.train[sides.features], e.rows[sides.features], config.confidence):
         state = judge(p.auc, p.high, config.single_column_auc, False)
-        label, limit = f"AUC of {p.column} alone", config.single_column_auc
+        label, limit = f"AUC of {p.column} alone{question}", config.single_column_auc
         if state != "fail" and p.low > config.dominant_auc and p.share >= config.dominant_share:
             state, limit = "fail", config.dominant_auc
             label += f", which is {p.share:.0%} of what the whole model has over 0.5"
@@ -127,15 +134,21 @@ def _columns(config: LeakageGate, sides: Sides) -> list[Measurement]:
 def _missingness(config: LeakageGate, sides: Sides) -> list[Measurement]:
     e = sides.examination
     gaps = [f for f in sides.features if sides.train[f].isna().any() or e.rows[f].isna().any()]
-    powers = single_columns(sides.train[gaps].isna(), sides.train_label, e.rows[gaps].isna(), e.label, e.score, config.confidence)
     told = []
-    for p in sorted(powers, key=lambda p: -p.auc):
+    for p, question in _powers(sides, sides.train[gaps].isna(), e.rows[gaps].isna(), config.confidence):
         state = judge(p.auc, p.high, config.missingness_auc, False)
-        label = f"AUC of the mere fact that {p.column} is missing"
+        label = f"AUC of the mere fact that {p.column} is missing{question}"
         if p.column in config.excused:
             state, label = "pass", f"{label} (excused: {config.excused[p.column]})"
         told.append(Measurement(label=label, value=p.auc, low=p.low, high=p.high, limit=config.missingness_auc, rows=len(e.rows), state=state))
     return _findings_or_first(told)
+
+
+def _powers(sides: Sides, train: pd.DataFrame, rows: pd.DataFrame, confidence: float) -> list[tuple[ColumnPower, str]]:
+    """Each column's AUC in the question that it answers best, and that question's name, from the best column down."""
+    by_question = [(q.name, single_columns(train, q.train, rows, q.label, q.score, confidence)) for q in sides.asked]
+    columns = zip(*[[(p, name) for p in powers] for name, powers in by_question], strict=True)
+    return sorted((max(found, key=lambda pair: pair[0].auc) for found in columns), key=lambda pair: -pair[0].auc)
 
 
 def _findings_or_first(told: list[Measurement]) -> list[Measurement]:
@@ -175,32 +188,44 @@ def _jumps(config: LeakageGate, sides: Sides) -> list[Measurement]:
     """
     e = sides.examination
     count = pd.Series(e.benchmark).value_counts()
-    error = 2 * _error(config) / (len(count) + 1)
-    told = []
-    for name in count.index:
-        at = e.benchmark == name
-        jump = label_jump(e.label[at].astype(float), e.score[at], None if e.entity is None else e.entity[at], 1 - error)
-        measured = _jump(config, f"{name} rows", jump, int(at.sum()))
-        if name == count.index[0] or measured.state == "fail":
-            told.append(measured)
+    kinds = len(e.classes) or 1
+    error = 2 * _error(config) / (len(count) + 1) / kinds
     expected = np.asarray(e.predict(sides.train), float)
-    jump = label_jump(sides.train_label.astype(float), expected, e.train_entity, 1 - error)
-    training = _jump(config, "training rows", jump, len(expected))
-    if len(count) > 1:
-        training = training.model_copy(update={"state": "pass", "label": f"{training.label}, told and not judged: rows collected later are among them"})
-    return [*told, training]
+    told: list[Measurement] = []
+    for code in range(kinds):
+        label, train_label, score, predicted = _rates(e, sides.train_label, expected, code)
+        what = f"rate of {e.classes[code]}" if e.classes else "mean label" if e.kind == "regression" else "label rate"
+        for name in count.index:
+            at = e.benchmark == name
+            jump = label_jump(label[at], score[at], None if e.entity is None else e.entity[at], 1 - error, e.kind == "regression")
+            measured = _jump(config, f"{what} along the {name} rows", jump, int(at.sum()))
+            if name == count.index[0] or measured.state == "fail":
+                told.append(measured)
+        jump = label_jump(train_label, predicted, e.train_entity, 1 - error, e.kind == "regression")
+        training = _jump(config, f"{what} along the training rows", jump, len(expected))
+        if len(count) > 1:
+            training = training.model_copy(update={"state": "pass", "label": f"{training.label}, told and not judged: rows collected later are among them"})
+        told.append(training)
+    return told
 
 
-def _jump(config: LeakageGate, side: str, jump: Jump | None, rows: int) -> Measurement:
-    name = f"label rate along the {side}"
+def _rates(e: Examination, train_label: np.ndarray, expected: np.ndarray, code: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Labels of holdout and training and their scores, (n,) and (k,) floats; of one class against the rest where there are several."""
+    if e.kind != "multiclass":
+        return e.label.astype(float), train_label.astype(float), e.score, expected
+    return (e.label == code).astype(float), (train_label == code).astype(float), e.score[:, code], expected[:, code]
+
+
+def _jump(config: LeakageGate, name: str, jump: Jump | None, rows: int) -> Measurement:
     if jump is None:
-        return Measurement(label=f"{name}: the rarer class is too rare to cut the table into blocks", value=None, limit=config.label_jump, rows=rows, state="insufficient_evidence")
+        return Measurement(label=f"{name}: there are too few rows (of the rarer class) to cut the table into blocks", value=None, limit=config.label_jump, rows=rows, state="insufficient_evidence")
     if jump.low > 0 and jump.effect > config.label_jump:
         state: State = "fail"
     else:
         # no jump was seen; that says something only where one of the limit's size would have been
         state = "pass" if jump.detectable <= config.label_jump else "insufficient_evidence"
-    label = f"{name}: {jump.rate:.3f} in {jump.place} against {jump.expected:.3f} expected (Cohen's h)"
+    effect = "Cohen's d" if name.startswith("mean") else "Cohen's h"
+    label = f"{name}: {jump.rate:.4g} in {jump.place} against {jump.expected:.4g} expected ({effect})"
     return Measurement(label=label, value=jump.effect, low=max(jump.low, 0.0), high=jump.high, limit=config.label_jump, rows=jump.rows, state=state)
 
 
@@ -235,8 +260,9 @@ def _served(config: LeakageGate, sides: Sides) -> list[Measurement]:
 def _sizes(config: LeakageGate, sides: Sides) -> list[Measurement]:
     """Classes and protected groups that training knows too few rows of."""
     target = sides.config.data.target
-    names = (target.positive, target.negative) if isinstance(target, BinaryTarget) else ("true", "false")
-    counts = {f"class {name!r}": int(inside.sum()) for name, inside in zip(names, (sides.train_label, ~sides.train_label), strict=True)}
+    counts = {f"class {name!r}": int((sides.train_label == code).sum()) for code, name in enumerate(sides.examination.classes)}
+    if isinstance(target, BinaryTarget):
+        counts = {f"class {name!r}": int((sides.train_label == code).sum()) for code, name in ((True, target.positive), (False, target.negative))}
     able = {name: spec for name, spec in sides.config.protected.items() if spec.column in sides.train}
     told = [
         Measurement(label=f"groups of {name} in training: its column {spec.column} is not there", value=None, rows=len(sides.train), state="fail")
@@ -254,4 +280,6 @@ def _sizes(config: LeakageGate, sides: Sides) -> list[Measurement]:
         for name, count in smallest
         if count < config.minimum_rows
     ]
+    if not smallest:
+        smallest = [("all, since there are neither classes nor groups", len(sides.train))]
     return told or [Measurement(label=f"training rows of {smallest[0][0]}, the smallest", value=float(smallest[0][1]), limit=float(config.minimum_rows), rows=smallest[0][1], state="pass")]

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from tasks.science.calibration import reliability
+from tasks.science.calibration import mean_reliability, reliability
 from tasks.science.examination import Examination
 from tasks.science.judging import MINIMUM
 from tasks.spec.evidence import Plot, Point, Series, State
@@ -31,16 +31,14 @@ def unit(column: str, examination: Examination) -> str:
     return f" ({found})" if found else ""
 
 
-def histogram(values: np.ndarray) -> tuple[Point, ...]:
-    """Shares of (n,) scores in even bins between 0 and 1; x is the middle of the bin."""
-    counts, edges = np.histogram(values, bins=BINS, range=(0.0, 1.0))
+def histogram(values: np.ndarray, low: float = 0.0, high: float = 1.0) -> tuple[Point, ...]:
+    """Shares of (n,) scores in even bins between two ends; x is the middle of the bin."""
+    counts, edges = np.histogram(values, bins=BINS, range=(low, high))
     return tuple(Point(x=float(m), y=float(c / len(values)), rows=int(c)) for m, c in zip((edges[1:] + edges[:-1]) / 2, counts, strict=True))
 
 
-def reliability_plots(
-    parts: dict[str, np.ndarray], label: np.ndarray, score: np.ndarray, bins: int, confidence: float, states: dict[str, State]
-) -> tuple[Plot, ...]:
-    """Observed rate by mean score with Wilson's bounds, one picture for each part that has the rows.
+def reliability_plots(parts: dict[str, np.ndarray], examination: Examination, bins: int, confidence: float, states: dict[str, State]) -> tuple[Plot, ...]:
+    """Observed rate by mean score with Wilson's bounds (of a regression, mean label), one picture for each part that has the rows.
 
     Args:
         parts: (n,) bool masks by name.
@@ -48,7 +46,22 @@ def reliability_plots(
     """
     enough = {name: mask for name, mask in parts.items() if int(mask.sum()) >= MINIMUM}
     largest = sorted(enough, key=lambda name: -int(enough[name].sum()))[:GROUPS]
-    return tuple(_reliability(name, label[parts[name]], score[parts[name]], bins, confidence, states.get(name)) for name in enough if name in largest)
+    draw = _means if examination.kind == "regression" else _reliability
+    label, score = examination.label, examination.score
+    return tuple(draw(name, label[parts[name]], score[parts[name]], bins, confidence, states.get(name)) for name in enough if name in largest)
+
+
+def _means(name: str, label: np.ndarray, score: np.ndarray, bins: int, confidence: float, state: State | None) -> Plot:
+    points = tuple(Point(x=b.score, y=b.rate, low=b.rate_low, high=b.rate_high, rows=b.rows) for b in mean_reliability(label, score, bins, confidence) if b.rows > 1)
+    return Plot(
+        title=cut(f"Labels by scores of {name}"),
+        kind="reliability",
+        across="mean score of the bin",
+        up="mean label",
+        series=(Series(name="bins", points=points),),
+        state=state,
+        note=f"{len(label):,} rows in {len(points)} bins; normal bounds of the mean, {confidence:.3g} each side. On the dashed line a score is the mean of what came.",
+    )
 
 
 def _reliability(name: str, label: np.ndarray, score: np.ndarray, bins: int, confidence: float, state: State | None) -> Plot:

@@ -10,6 +10,7 @@ from tasks.science.examination import Examination
 from tasks.science.judging import MINIMUM, judge, result, worst
 from tasks.science.metrics import METRICS
 from tasks.science.robustness import perturb, touched
+from tasks.science.targets import faulty, fewest, shape
 from tasks.spec.evidence import GateResult, Measurement
 from tasks.spec.gates import Perturbation, RobustnessGate
 from tasks.spec.model import Column
@@ -25,16 +26,16 @@ def robustness(config: RobustnessGate, examination: Examination) -> GateResult:
     columns = [c for c in examination.config.inputs if c.name in examination.features]
     chosen = np.random.default_rng(examination.seed).permutation(len(examination.label))[: config.rows]
     rows, label = examination.rows.iloc[chosen].reset_index(drop=True), examination.label[chosen]
-    few = min(int(label.sum()), int((~label).sum()))
+    few, told = fewest(examination, label)
     if few < MINIMUM:
-        return result(config, "insufficient_evidence", f"the smaller class has {few} of {len(label)} rows; at least {MINIMUM} are needed to tell")
+        return result(config, "insufficient_evidence", f"{told}; at least {MINIMUM} are needed to tell")
     before = _scores(examination, rows)
     if isinstance(before, str):
         return result(config, "fail", f"on rows as they are, {before}")
     measured = tuple(_withstood(p, i, config, examination, columns, rows, label, before) for i, p in enumerate(config.perturbations))
     state = worst([m.state for m in measured])
-    told = [m.label + ("" if m.value is None else f" by {m.value:+.4f} ({m.low:+.4f} to {m.high:+.4f})") for m in measured if state == "pass" or m.state != "pass"]
-    reason = "; ".join(told) + f"; worse by {config.limit:g} is tolerated unless a perturbation says otherwise"
+    moves = [m.label + ("" if m.value is None else f" by {m.value:+.4f} ({m.low:+.4f} to {m.high:+.4f})") for m in measured if state == "pass" or m.state != "pass"]
+    reason = "; ".join(moves) + f"; worse by {config.limit:g} is tolerated unless a perturbation says otherwise"
     return result(config, state, reason, measured, "difference of the metric on the same rows, damaged and as they are; paired DeLong 1988 or paired row losses")
 
 
@@ -66,12 +67,14 @@ def _withstood(
 
 
 def _scores(examination: Examination, rows: pd.DataFrame) -> np.ndarray | str:
-    """(n,) scores, or what went wrong in words."""
+    """Scores of the model's kind, or what went wrong in words."""
     try:
         found = np.asarray(examination.predict(rows), dtype=float)
     except Exception as error:  # a model may raise whatever it likes, and that is the finding
         return f"the model raises {type(error).__name__}: {error}"
-    if found.shape != (len(rows),):
+    if found.shape != shape(examination, len(rows)):
         return f"the model gives scores of shape {found.shape} for {len(rows)} rows"
-    bad = int((~((found >= 0) & (found <= 1))).sum())
-    return f"{bad} of {len(rows)} scores are no numbers between 0 and 1" if bad else found
+    bad = int((~np.isfinite(found) if examination.kind == "regression" else ~((found >= 0) & (found <= 1))).sum())
+    if bad:
+        return f"{bad} of {found.size} scores are no {'finite numbers' if examination.kind == 'regression' else 'numbers between 0 and 1'}"
+    return faulty(examination.kind, found) or found

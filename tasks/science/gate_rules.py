@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tasks.science.examination import Examination
-from tasks.science.expert_rules import check_rule, claim
+from tasks.science.expert_rules import check_rule, claim, spoken_of
 from tasks.science.judging import result
 from tasks.science.rule_plots import drivers, rule_plot
 from tasks.spec.evidence import GateResult, Measurement, Plot
@@ -33,5 +33,6 @@ def _plots(config: RulesGate, examination: Examination, measured: tuple[Measurem
     assert examination.rules is not None
     rules = examination.rules.rules
     found = [drivers(rules, examination, config.confidence)]
-    found += [rule_plot(rule, claim(rule), m, examination, config.confidence) for rule, m in zip(rules, measured, strict=True)]
+    # a rule that cannot be asked has no number, and no picture
+    found += [rule_plot(rule, claim(rule), m, spoken_of(rule, examination), config.confidence) for rule, m in zip(rules, measured, strict=True) if m.rows]
     return tuple(plot for plot in found if plot is not None)[:60]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import norm
 
+from tasks.science.avoidable import Gain, avoidable, correction, halves, judged, law, losses, scaled, standard_error
 from tasks.science.examination import Examination
 from tasks.science.judging import MINIMUM, judge, result, worst
 from tasks.science.tables import evaluate
-from tasks.science.weak_slices import Gain, Weakness, avoidable, correction, halves, judged, logit, losses, standard_error, weak_slices
+from tasks.science.targets import faulty, fewest, of_each_class
+from tasks.science.weak_slices import Weakness, weak_slices
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import GateResult, Measurement
 from tasks.spec.gates import NamedSlice, SlicesGate
@@ -17,23 +19,28 @@ METHOD = "cross-fitted loss against a Cox recalibration of the slice, cluster-ro
 
 
 def slices(config: SlicesGate, examination: Examination) -> GateResult:
-    """Avoidable loss by slice, as a share of the mean loss of all rows; what is avoidable is said at ``weak_slices.avoidable``.
+    """Avoidable loss by slice, as a share of the mean loss of all rows; what is avoidable is said at ``avoidable.avoidable``.
 
     Each configured slice is told with its plain mean loss and rows, and is judged by its avoidable loss: fail where the
     estimate is over the limit, pass where its upper bound is not. The search fails the gate by confirmed slices only.
+    Multiclass: each class against the rest, which share the gate's error.
     """
-    label, score = examination.label.astype(bool), examination.score
-    if not bool(((score >= 0) & (score <= 1)).all()):
-        return result(config, "fail", "some scores are no numbers between 0 and 1")
+    wrong = faulty(examination.kind, examination.score)
+    if wrong:
+        return result(config, "fail", wrong)
+    if examination.kind == "multiclass":
+        return of_each_class(slices, config, examination, shared_error=True)
+    label, score = examination.label, examination.score
     if examination.config is not None and examination.config.data.entity is not None and examination.entity is None:
         return result(config, "fail", f"rows have the entity {examination.config.data.entity}, and whose row it is was not laid before this gate")
     if not config.slices and not config.search:
         return result(config, "fail", "this gate names no slices and does not search; give slices, or search: true")
     if config.search and not _searchable(config, examination):
         return result(config, "fail", f"there is no column to search among the {config.columns}; name slices, or set search: false")
-    few = min(int(label.sum()), int((~label).sum()))
+    few, _ = fewest(examination, label)
     if few < MINIMUM or len(label) < 4 * config.minimum_rows:
-        reason = f"there are {len(label)} rows, {few} of the smaller class; at least {4 * config.minimum_rows} and {MINIMUM} are needed to judge slices"
+        counted = "with labels that vary" if examination.kind == "regression" else "of the smaller class"
+        reason = f"there are {len(label)} rows, {few} {counted}; at least {4 * config.minimum_rows} and {MINIMUM} are needed to judge slices"
         return result(config, "insufficient_evidence", reason)
     row = losses(config.metric, label, score, examination.decision_threshold)
     if not row.mean() > 0:
@@ -61,8 +68,9 @@ def _named(config: SlicesGate, spec: NamedSlice, examination: Examination, row: 
     owners = None if examination.entity is None else examination.entity[inside]
     mean, error = float(row[inside].mean()), standard_error(row[inside], owners)
     plain = Measurement(label=f"{config.metric} of {spec.name} (all rows {row.mean():.4f})", value=mean, low=mean - z * error, high=mean + z * error, rows=n, state="pass")
-    label, raw, entity = examination.label.astype(bool), logit(examination.score), examination.entity
-    a, b = correction(label, raw)
+    label, raw, size = scaled(config.metric, examination.label, examination.score)
+    entity = examination.entity
+    a, b = correction(label, raw, law(config.metric))
     first = halves(len(label), entity, examination.seed)
     parts = [(inside & first, inside & ~first), (inside & ~first, inside & first)]
     if min(int(side.sum()) for side, _ in parts) < MINIMUM:
@@ -70,7 +78,7 @@ def _named(config: SlicesGate, spec: NamedSlice, examination: Examination, row: 
     gains = [avoidable(config.metric, label, a + b * raw, fit, unseen, examination.decision_threshold) for fit, unseen in parts]
     gain = Gain(*(np.concatenate([getattr(g, field) for g in gains]) for field in ("loss", "push", "variance")))
     owner = None if entity is None else np.concatenate([entity[unseen] for _, unseen in parts])
-    found = judged(gain, float(row.mean()), owner)
+    found = judged(gain, float(row.mean()) * size, owner)
     high = found.value + z * found.error
     state = judge(found.value, high, config.limit, False)
     told = f"avoidable {config.metric} of {spec.name}, as a share of the mean of all rows"
@@ -84,7 +92,7 @@ def _searchable(config: SlicesGate, examination: Examination) -> list[str]:
 def _searched(config: SlicesGate, examination: Examination) -> list[Measurement]:
     found = weak_slices(
         examination.rows[_searchable(config, examination)],
-        examination.label.astype(bool),
+        examination.label,
         examination.score,
         examination.entity,
         config.metric,

@@ -9,6 +9,7 @@ import pandas as pd
 from scipy.stats import norm
 
 from tasks.science.comparison import delong
+from tasks.spec.gates import Kind
 
 BINS = 64
 CATEGORIES = 255
@@ -57,6 +58,35 @@ class Jump:
     detectable: float
 
 
+@dataclass(frozen=True)
+class Question:
+    """A yes-or-no question about the label: the answers of training (k,) and holdout (n,) rows, and the model's score (n,) for yes."""
+
+    name: str
+    train: np.ndarray
+    label: np.ndarray
+    score: np.ndarray
+
+
+QUARTILES = (0.25, 0.5, 0.75)
+
+
+def questions(kind: Kind, classes: tuple[str, ...], train_label: np.ndarray, label: np.ndarray, score: np.ndarray) -> list[Question]:
+    """What a column may give away: the label; of several classes, whether it is this one; of a number, whether it is above a quartile of training.
+
+    Being above a quartile is rank-based, so it asks the same whatever the number's unit or tail, and its AUC is held to
+    the limit of a yes-or-no label's. A question that one side answers one way only is left out.
+    """
+    if kind == "binary":
+        found = [Question("", train_label.astype(bool), label.astype(bool), score)]
+    elif kind == "multiclass":
+        found = [Question(f" for {name} against the rest", train_label == i, label == i, score[:, i]) for i, name in enumerate(classes)]
+    else:
+        cuts = np.unique(np.quantile(train_label, QUARTILES))
+        found = [Question(f" for being above {cut:.4g}", train_label > cut, label > cut, score) for cut in cuts]
+    return [q for q in found if all(y.any() and not y.all() for y in (q.train, q.label))]
+
+
 def single_columns(
     train: pd.DataFrame, train_label: np.ndarray, rows: pd.DataFrame, label: np.ndarray, score: np.ndarray, confidence: float
 ) -> list[ColumnPower]:
@@ -68,7 +98,8 @@ def single_columns(
 
     Args:
         train: (k, c) raw training rows with ``train_label`` (k,) bool.
-        rows: (n, c) raw holdout rows with ``label`` (n,) bool and the model's ``score`` (n,) in [0, 1].
+        rows: (n, c) raw holdout rows with ``label`` (n,) bool and the model's ``score`` (n,), in
+            whatever unit.
     """
     if train.shape[1] == 0:
         return []
@@ -151,7 +182,7 @@ def missing_by_kind(train: pd.DataFrame, served: pd.DataFrame, column: str, othe
     return max((float(_rates(*_codes(train[o], served[o]), gone).mean()) for o in others), default=0.0)
 
 
-def label_jump(label: np.ndarray, expected: np.ndarray, entity: np.ndarray | None, confidence: float) -> Jump | None:
+def label_jump(label: np.ndarray, expected: np.ndarray, entity: np.ndarray | None, confidence: float, numbers: bool = False) -> Jump | None:
     """Where, in the order of the table, the label rate leaves what the scores explain.
 
     The table is cut into up to 20 blocks. Residuals (label less score) of each block are compared with the rest's, and
@@ -159,18 +190,21 @@ def label_jump(label: np.ndarray, expected: np.ndarray, entity: np.ndarray | Non
     the variance of the scores, and of sums by entity (cluster-robust, Liang & Zeger 1986), since neighbours in a table are often the same
     person; bounds are Bonferroni-adjusted for all comparisons. The effect is Cohen's h (1988) between the rate there
     and the rate that would be there were the residual as elsewhere: it tells 1 % against none as it tells 30 % against
-    40 %. None where the rarer class fills no two blocks.
+    40 %. Of numbers the effect is Cohen's d, the shift of the mean in standard deviations of the labels, which the same
+    limits suit. None where the rarer class fills no two blocks, or numbers do not vary.
 
     Args:
-        label: (n,) bool in the order of the table; ``expected`` (n,) in [0, 1]; ``entity`` (n,) or None.
+        label: (n,) in the order of the table; ``expected`` (n,), rates in [0, 1] or ``numbers``; ``entity`` (n,) or None.
     """
     n = len(label)
-    count = min(BLOCKS, int(min(label.sum(), n - label.sum())) // BLOCK_EVENTS)
+    events = (n if np.ptp(label) > 0 else 0) if numbers else int(min(label.sum(), n - label.sum()))
+    count = min(BLOCKS, events // BLOCK_EVENTS)
     residual = label - expected
     residual = residual - residual.mean() if n else residual
     if count < 2:
         return None
-    variance = _variance(residual, expected, entity)
+    own = np.full(n, max(float((residual**2).mean()), 1e-12 * float(label.var()))) if numbers else np.clip(expected * (1 - expected), 1e-4, None)
+    variance = _variance(residual, own, entity)
     edges = np.linspace(0, n, count + 1).astype(int).tolist()
     runs = [(0, edges[i]) for i in range(1, count)] + ([(edges[i], edges[i + 1]) for i in range(1, count)] if count > 2 else [])
     sums, spread = (np.concatenate([[0.0], np.cumsum(v)]) for v in (residual, variance))
@@ -183,20 +217,24 @@ def label_jump(label: np.ndarray, expected: np.ndarray, entity: np.ndarray | Non
     low, high = runs[at]
     m = high - low
     found = label[low:high].mean()
-    usual = float(np.clip(found - (sums[high] - sums[low]) * (1 / m + 1 / (n - m)), 0, 1))
-    effect = float(abs(2 * np.arcsin(np.sqrt(found)) - 2 * np.arcsin(np.sqrt(usual))))
+    usual = float(found - (sums[high] - sums[low]) * (1 / m + 1 / (n - m)))
+    if numbers:
+        spread_of_labels = float(label.std())
+        effect = abs(float(found) - usual) / spread_of_labels
+    else:
+        usual, spread_of_labels = float(np.clip(usual, 0, 1)), float(np.sqrt(label.mean() * (1 - label.mean())))
+        effect = float(abs(2 * np.arcsin(np.sqrt(found)) - 2 * np.arcsin(np.sqrt(usual))))
     bound = float(norm.ppf(1 - (1 - confidence) / len(runs) / 2))
     width = bound / abs(z[at]) * effect if z[at] else 0.0
     place = f"rows {100 * low / n:.0f} % to {100 * high / n:.0f} % of the table"
-    return Jump(effect, effect - width, effect + width, float(found), usual, place, m, float(bound * 2 / np.sqrt(n) * np.sqrt(variance.mean() / (label.mean() * (1 - label.mean())))))
+    return Jump(effect, effect - width, effect + width, float(found), usual, place, m, float(bound * 2 / np.sqrt(n) * np.sqrt(variance.mean()) / spread_of_labels))
 
 
-def _variance(residual: np.ndarray, expected: np.ndarray, entity: np.ndarray | None) -> np.ndarray:
-    """(n,) variance that each row adds to a sum of residuals: that of its score, enlarged where an entity's rows go together.
+def _variance(residual: np.ndarray, own: np.ndarray, entity: np.ndarray | None) -> np.ndarray:
+    """(n,) variance that each row adds to a sum of residuals: its ``own`` by the score, enlarged where an entity's rows go together.
 
     It follows the score, not the residual: a stretch without any positive would else look like one without any doubt.
     """
-    own = np.clip(expected * (1 - expected), 1e-4, None)
     plain = float((residual**2).mean())
     if entity is not None:
         code = pd.factorize(pd.Series(entity))[0]

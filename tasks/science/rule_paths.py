@@ -60,7 +60,8 @@ def score_range(rule: ScoreRange, label: str, examination: Examination, confiden
     found = examination.score[rows_where(rule.rows, examination)]
     if len(found) < MINIMUM:
         return _few(label, rule.tolerance, len(found))
-    inside = (found >= rule.low) & (found <= rule.high)  # a NaN is not inside
+    low, high = (-np.inf if rule.low is None else rule.low), (np.inf if rule.high is None else rule.high)
+    inside = np.isfinite(found) & (found >= low) & (found <= high)  # a NaN is not inside
     return share(label, int((~inside).sum()), len(found), rule.tolerance, confidence)
 
 
@@ -94,7 +95,8 @@ def case_scores(rule: Vignette, examination: Examination) -> tuple[float, ...]:
 def invariance(rule: Invariance, label: str, examination: Examination, confidence: float) -> Measurement:
     """Share of sampled rows whose score moves by more than allowed when the column alone takes another value; Clopper-Pearson bounds.
 
-    A row moves by the range of its scores over the values. A model that does not use the column keeps the rule.
+    A row moves by the range of its scores over the values; where all classes are asked, by that of the class that moves
+    most. A model that does not use the column keeps the rule.
     """
     part = examination.rows[rows_where(rule.rows, examination)]
     sample = part.sample(min(CHANGED_ROWS, len(part)), random_state=examination.seed)
@@ -103,8 +105,9 @@ def invariance(rule: Invariance, label: str, examination: Examination, confidenc
         return _few(label, rule.tolerance, len(sample))
     if len(values) < 2:
         raise RuleFault(f"{rule.column} has fewer than two values in the rows; name two under values")
-    found = scores(examination, repeat(sample, rule.column, values)).reshape(len(sample), len(values))
-    moved = np.ptp(np.column_stack([found, scores(examination, sample)]), axis=1)
+    found = scores(examination, repeat(sample, rule.column, values)).reshape(len(sample), len(values), -1)
+    own = scores(examination, sample).reshape(len(sample), 1, -1)
+    moved = np.ptp(np.concatenate([found, own], axis=1), axis=1).max(axis=1)
     return share(label, int((moved > rule.at_most).sum()), len(sample), rule.tolerance, confidence)
 
 

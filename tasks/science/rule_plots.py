@@ -16,7 +16,7 @@ from tasks.science.gate_plots import cut, histogram, unit
 from tasks.science.judging import MINIMUM
 from tasks.science.rule_paths import PATHS, case_scores, grid, repeat
 from tasks.science.rule_shares import association, driver_share
-from tasks.science.rule_tools import RuleFault, case_words, rows_where, scores, with_number
+from tasks.science.rule_tools import RuleFault, case_words, range_words, rows_where, scores, with_number
 from tasks.spec.evidence import Measurement, Plot, Point, Region, Series
 from tasks.spec.rules import Direction, ForbiddenDriver, Monotone, Proxy, RequiredDriver, Rule, ScoreRange, Vignette
 
@@ -73,17 +73,19 @@ def _turning(rule: Monotone, steps: np.ndarray, paths: np.ndarray) -> str:
 def spread(rule: ScoreRange, title: str, found: Measurement, examination: Examination, confidence: float) -> Plot | None:
     """The scores of the rows that the rule speaks of, and the range in which they should lie."""
     inside = examination.score[rows_where(rule.rows, examination)]
-    inside = inside[(inside >= 0) & (inside <= 1)]
+    rates = examination.kind != "regression"
+    inside = inside[(inside >= 0) & (inside <= 1)] if rates else inside[np.isfinite(inside)]
     if len(inside) < MINIMUM:
         return None
+    ends = (0.0, 1.0) if rates else (float(inside.min()), float(inside.max()))
     return Plot(
         title=cut(title),
         kind="histogram",
         across="score",
         up="share of rows",
-        series=(Series(name="rows", points=histogram(inside)),),
-        regions=(Region(axis="x", low=rule.low, high=rule.high, label="allowed"),),
-        note=f"{found.value:.1%} of {found.rows:,} rows lie outside {rule.low:g} to {rule.high:g}; at most {rule.tolerance:.1%} may.",
+        series=(Series(name="rows", points=histogram(inside, *ends)),),
+        regions=(Region(axis="x", low=min(ends) if rule.low is None else rule.low, high=max(ends) if rule.high is None else rule.high, label="allowed"),),
+        note=f"{range_words(rule.low, rule.high).capitalize()} is asked: {found.value:.1%} of {found.rows:,} rows lie outside; at most {rule.tolerance:.1%} may.",
     )
 
 

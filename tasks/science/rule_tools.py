@@ -9,6 +9,7 @@ from scipy.stats import beta
 from tasks.science.examination import Examination
 from tasks.science.judging import judge
 from tasks.science.tables import evaluate
+from tasks.science.targets import faulty, shape
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import Measurement
 from tasks.spec.rules import Case, Value
@@ -43,10 +44,10 @@ def with_number(column: str, where: str, examination: Examination, size: int = S
 
 
 def scores(examination: Examination, rows: pd.DataFrame) -> np.ndarray:
-    """(n,) scores; anything but n numbers in [0, 1] breaks the rule."""
+    """(n,) scores, or (n, k) of several classes; anything that is none of its kind breaks the rule."""
     found = np.asarray(examination.predict(rows), dtype=float)
-    if found.shape != (len(rows),) or not ((found >= 0) & (found <= 1)).all():
-        raise RuleFault("the model gives scores that are no numbers between 0 and 1")
+    if found.shape != shape(examination, len(rows)) or faulty(examination.kind, found):
+        raise RuleFault(f"the model gives scores that are no {'finite numbers' if examination.kind == 'regression' else 'numbers between 0 and 1'}")
     return found
 
 
@@ -97,6 +98,13 @@ def _number(column: str, value: int | float | str, minimum: float | None, maximu
     if (minimum is not None and value < minimum) or (maximum is not None and value > maximum):
         raise RuleFault(f"{column} is {value:g}; allowed: {'any' if minimum is None else f'{minimum:g}'} to {'any' if maximum is None else f'{maximum:g}'}")
     return float(value)
+
+
+def range_words(low: float | None, high: float | None) -> str:
+    """Between two ends, or on one side of one."""
+    if low is None or high is None:
+        return f"at least {low:g}" if low is not None else f"at most {high:g}"
+    return f"between {low:g} and {high:g}"
 
 
 def case_words(case: Case) -> str:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
+
+from tasks.science.avoidable import RATES, RIDGE, Law, Loss, avoidable, correction, halves, judged, law, losses, scaled
 
 BINS = 6
 CATEGORIES = 12
@@ -16,9 +17,6 @@ BEAM = 24
 CANDIDATES = 5
 OVERLAP = 0.5
 """Rows in common, as a share of the smaller slice, above which two slices are the same finding."""
-RIDGE = 1.0
-"""Prior precision of a correction's log odds: a slice of next to no information does not invent one. One positive among
-rows with scores near 0 would else be an infinite weakness."""
 
 
 @dataclass(frozen=True)
@@ -69,16 +67,6 @@ class Codes:
 
 
 @dataclass(frozen=True)
-class Loss:
-    """Avoidable loss of one slice, a mean over ``rows``, as a share of the mean loss of all rows; ``p_value`` of it being none."""
-
-    value: float
-    error: float
-    rows: int
-    p_value: float
-
-
-@dataclass(frozen=True)
 class Weakness:
     """A candidate of the search with what the other half of the rows says; ``p_value`` is Holm-adjusted."""
 
@@ -87,131 +75,6 @@ class Weakness:
     loss: Loss
     p_value: float
     confirmed: bool
-
-
-def losses(metric: str, label: np.ndarray, score: np.ndarray, threshold: float) -> np.ndarray:
-    """(n,) loss of each row: nats, squared error, or the cost of a wrong decision.
-
-    ``error`` weighs a wrongly selected row by the threshold t and a missed one by 1 - t, doubled so that t = 0.5 gives
-    the plain error: these are the costs under which t is the right threshold (Elkan 2001). With other weights a better
-    probability could make worse decisions, and no slice could be judged.
-    """
-    if metric == "log_loss":
-        safe = np.clip(score, 1e-6, 1 - 1e-6)
-        return np.asarray(-np.where(label, np.log(safe), np.log1p(-safe)))
-    if metric == "brier":
-        return np.asarray((label - score) ** 2)
-    decision = score >= threshold
-    return np.asarray(2 * np.where(label, (1 - threshold) * ~decision, threshold * decision))
-
-
-def logit(score: np.ndarray) -> np.ndarray:
-    """Log odds of scores held between 1e-6 and 1 - 1e-6: a score of 0 or 1 would otherwise decide a slice by itself."""
-    safe = np.clip(score, 1e-6, 1 - 1e-6)
-    return np.asarray(np.log(safe) - np.log1p(-safe))
-
-
-def _sigmoid(odds: np.ndarray) -> np.ndarray:
-    return np.asarray(1 / (1 + np.exp(-np.clip(odds, -35, 35))))
-
-
-def correction(label: np.ndarray, odds: np.ndarray) -> tuple[float, float]:
-    """Intercept and slope that recalibrate log odds on these rows (Cox 1958), drawn a little towards (0, 1).
-
-    Newton's method with halved steps on the logistic log-likelihood with a normal prior; ``label`` (n,) bool and ``odds`` (n,), n > 0.
-    """
-    beta = np.array([0.0, 1.0])
-    design = np.column_stack([np.ones_like(odds), odds])
-    ridge = RIDGE * np.array([1.0, max(float((odds**2).mean()), 1e-9)])
-    none = beta.copy()
-
-    def cost(at: np.ndarray) -> float:
-        z = design @ at
-        return float((np.logaddexp(0, z) - label * z).sum() + (ridge * (at - none) ** 2).sum() / 2)
-
-    for _ in range(50):
-        p = _sigmoid(design @ beta)
-        gradient = design.T @ (label - p) - ridge * (beta - none)
-        hessian = (design * (p * (1 - p))[:, None]).T @ design + np.diag(ridge)
-        step, now = np.linalg.solve(hessian, gradient), cost(beta)
-        # a full step overshoots where the scores are sure and the labels are not
-        while cost(beta + step) > now and float(np.abs(step).max()) > 1e-8:
-            step = step / 2
-        beta = beta + step
-        if float(np.abs(step).max()) < 1e-7:
-            break
-    return float(beta[0]), float(beta[1])
-
-
-@dataclass(frozen=True)
-class Gain:
-    """(m,) for the judged rows: ``loss`` that the correction wins, ``push`` of the residual along it, and the push's variance if the score is right."""
-
-    loss: np.ndarray
-    push: np.ndarray
-    variance: np.ndarray
-
-
-def avoidable(metric: str, label: np.ndarray, odds: np.ndarray, fit: np.ndarray, judge: np.ndarray, threshold: float) -> Gain:
-    """Loss of each judged row less its loss after a correction that was learned on other rows of the slice.
-
-    Log loss is high where the base rate is near one half, however good the model; its mean by slice says where the
-    problem is hard, not where the model is weak. What a mere intercept and slope could win back is loss that the model
-    need not have had: zero where it is calibrated, whether the rows there are hard or easy, and positive where labels
-    are noisier than it believes or where an interaction that it cannot see moves the rate, up or down. As the
-    correction comes from other rows, the mean difference is at most zero where nothing is to be won.
-
-    Args:
-        odds: (n,) log odds of the scores; ``fit`` and ``judge`` (n,) bool: rows of the slice, apart from each other.
-    """
-    a, b = correction(label[fit], odds[fit])
-    old, new = odds[judge], a + b * odds[judge]
-    before, after = _sigmoid(old), _sigmoid(new)
-    won = losses(metric, label[judge], before, threshold) - losses(metric, label[judge], after, threshold)
-    return Gain(np.asarray(won), np.asarray((label[judge] - before) * (new - old)), np.asarray(before * (1 - before) * (new - old) ** 2))
-
-
-def judged(gain: Gain, whole: float, entity: np.ndarray | None) -> Loss:
-    """Mean avoidable loss with its standard error, and a one-sided test that there is none.
-
-    The test asks whether the residuals go the way of the correction: the score test in the one direction that the other
-    half named, twice as sharp in z as a test of the mean gain. Its variance is the larger of what right scores give and
-    of what is seen in sums by entity (cluster-robust, Liang & Zeger 1986): with rare outcomes each alone is too small on
-    one side. Neither a push nor a gain has the heavy tail of log loss, since both grow with the correction alone.
-
-    Args:
-        gain: of n rows; ``entity`` (n,) or None where every row stands alone. ``whole``: the mean loss that shares are taken of.
-    """
-    n = len(gain.loss)
-    if n < 2:
-        return Loss(float("nan"), float("nan"), n, 1.0)
-    code = np.arange(n) if entity is None else _groups(entity)
-    mean, push = float(gain.loss.mean()), float(gain.push.sum())
-    error = standard_error(gain.loss, entity)
-    spread = float(np.sqrt(max(gain.variance.sum(), (np.bincount(code, weights=gain.push - push / n) ** 2).sum())))
-    return Loss(mean / whole, error / whole, n, float(norm.sf(push / spread)) if spread > 0 else 1.0)
-
-
-def standard_error(values: np.ndarray, entity: np.ndarray | None) -> float:
-    """Of the mean of (n,) values, n > 0, from their sums by entity."""
-    code = np.arange(len(values)) if entity is None else _groups(entity)
-    return float(np.sqrt((np.bincount(code, weights=values - values.mean()) ** 2).sum()) / len(values))
-
-
-def _groups(entity: np.ndarray) -> np.ndarray:
-    """(n,) entity numbers; each unknown entity is one of its own."""
-    code = pd.factorize(pd.Series(entity))[0]
-    unknown = code < 0
-    code[unknown] = code.max(initial=-1) + 1 + np.arange(int(unknown.sum()))
-    return np.asarray(np.unique(code, return_inverse=True)[1])
-
-
-def halves(n: int, entity: np.ndarray | None, seed: int) -> np.ndarray:
-    """(n,) bool: a random half of the rows; the rows of one entity stay together."""
-    code = np.arange(n) if entity is None else _groups(entity)
-    groups = int(code.max(initial=-1)) + 1
-    first = np.random.default_rng(seed).permutation(groups) < groups / 2
-    return np.asarray(first[code])
 
 
 def discretise(rows: pd.DataFrame) -> Codes:
@@ -286,21 +149,21 @@ def _statistics(flat: np.ndarray, weights: np.ndarray, ranges: _Ranges, size: in
     return n, (u0**2 * v11 - 2 * u0 * u1 * v01 + u1**2 * v00) / determinant
 
 
-def search(codes: Codes, label: np.ndarray, odds: np.ndarray, minimum: int, least: float) -> list[tuple[Condition, ...]]:
+def search(codes: Codes, label: np.ndarray, odds: np.ndarray, minimum: int, least: float, around: Law = RATES) -> list[tuple[Condition, ...]]:
     """Slices of up to three conditions that look weakest: a beam search, as in slice finding (Chung et al. 2019).
 
     Each step adds one condition to the most conspicuous slices so far and scores all that arise from histograms.
 
     Args:
-        label: (n,) bool; ``odds`` (n,) log odds, calibrated on the whole; ``minimum``: rows of a slice at least;
-            ``least``: avoidable log loss in nats a row below which a slice is no candidate.
+        label: (n,) and ``odds`` (n,) as :func:`tasks.science.avoidable.scaled` gives them, calibrated on the whole;
+            ``minimum``: rows of a slice at least; ``least``: avoidable loss in nats a row below which a slice is no candidate.
 
     Returns:
         Up to 5 slices, the most conspicuous first, no two of them mostly the same rows.
     """
-    p = _sigmoid(odds)
+    p = around.mean(odds)
     u: np.ndarray = np.asarray(label - p)
-    v: np.ndarray = np.asarray(p * (1 - p))
+    v: np.ndarray = around.variance(p)
     weights = np.array([u, u * odds, v, v * odds, v * odds**2, odds**2])
     ranges = _ranges(codes)
     if not len(ranges.column):
@@ -360,18 +223,19 @@ def weak_slices(
     loss of all rows) and its p-value, adjusted for all candidates (Holm 1979), is under 1 - ``confidence``.
 
     Args:
-        rows: (n, c) raw rows; ``label`` (n,) bool; ``score`` (n,) in [0, 1]; ``entity`` (n,) or None.
+        rows: (n, c) raw rows; ``label`` (n,) bool and ``score`` (n,) in [0, 1], or both numbers (``squared_error``);
+            ``entity`` (n,) or None.
         minimum: rows of a slice at least; half as many in each half.
     """
     first = halves(len(rows), entity, seed)
-    raw = logit(score)
-    a, b = correction(label[first], raw[first])
-    odds = a + b * raw
-    whole = float(losses(metric, label, score, threshold).mean())
-    nats = float(losses("log_loss", label, score, threshold).mean())
+    around, whole = law(metric), float(losses(metric, label, score, threshold).mean())
+    label, raw, size = scaled(metric, label, score)
+    a, b = correction(label[first], raw[first], around)
+    odds, whole = a + b * raw, whole * size
+    nats = whole / 2 if metric == "squared_error" else float(losses("log_loss", label, score, threshold).mean())
     codes = discretise(rows)
     half = Codes(codes.table[first], codes.sizes, codes.ordered, codes.columns, codes.edges, codes.categories)
-    found = search(half, label[first], odds[first], minimum // 2, limit * nats)
+    found = search(half, label[first], odds[first], minimum // 2, limit * nats, around)
     tested = []
     for conditions in found:
         inside = codes.mask(conditions)

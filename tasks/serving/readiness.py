@@ -50,7 +50,7 @@ def measure(folder: Path) -> dict[str, Any]:
     if bad:
         return {"rows": len(recorded["rows"]), "refused": [f"{p['field']}: {p['message']}" for p in bad[:3]], "differing": None, "load_seconds": loaded, "seconds": [], "memory_mb": None}
     scores = release.score(table(rows, release.manifest))
-    differing = sum(float(ours) != theirs for ours, theirs in zip(scores, recorded["scores"], strict=True))
+    differing = sum(ours != theirs for ours, theirs in zip(scores.tolist(), recorded["scores"], strict=True))
     seconds = []
     for row in (recorded["rows"][:WARM_UP] + recorded["rows"]):
         begun = time.perf_counter()

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from tasks.serving.trusted import TRUSTED
 from tasks.spec.errors import CorruptionError
 from tasks.spec.evidence import Manifest, Pointer
+from tasks.spec.gates import Kind
 
 EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -31,8 +32,29 @@ class Release:
         return set(self.manifest.features) <= set(rows.columns)
 
     def score(self, rows: pd.DataFrame) -> np.ndarray:
-        """Score (n,) of the positive class; columns beyond the features are ignored."""
-        return np.asarray(self.pipeline.predict_proba(rows[list(self.manifest.features)])[:, 1], dtype=float)
+        """Scores of raw rows, by the kind of the target; columns beyond the features are ignored.
+
+        Returns:
+            binary: (n,) probability of the positive class; multiclass: (n, k) probabilities in the order of the
+            manifest's ``classes``; regression: (n,) predicted numbers.
+        """
+        return pipeline_scores(self.manifest.kind, self.pipeline, rows[list(self.manifest.features)], len(self.manifest.classes))
+
+
+def pipeline_scores(kind: Kind, pipeline: Any, rows: pd.DataFrame, classes: int = 0) -> np.ndarray:
+    """Scores of a fitted pipeline, as :meth:`Release.score` gives them: in training and in the service by this one function.
+
+    Args:
+        classes: of a multiclass model, which was fitted on codes 0 to ``classes`` - 1; one that it never saw has probability 0.
+    """
+    if kind == "regression":
+        return np.asarray(pipeline.predict(rows), dtype=float)
+    found = np.asarray(pipeline.predict_proba(rows), dtype=float)
+    if kind == "binary":
+        return found[:, 1]
+    scores = np.zeros((len(found), classes))
+    scores[:, np.asarray(pipeline.classes_, dtype=int)] = found
+    return scores
 
 
 def save_model(pipeline: Any, path: Path) -> None:

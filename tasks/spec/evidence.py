@@ -228,6 +228,9 @@ class Manifest(Spec):
     """Multiclass: in the order of the scores."""
     unit: str = ""
     """Regression: of the score."""
+    minimum: float | None = None
+    maximum: float | None = None
+    """Regression: what an outcome can be."""
     seed: int
     trained_rows: int
     libraries: dict[str, str]

@@ -111,7 +111,8 @@ class LeakageGate(Gate):
     between neighbouring stretches of the table, what the scores explain taken off; 0.2 is 30 % against 40 %, or 1 %
     against none. ``skew``: Jensen-Shannon distance between training and served rows above which they hardly share a value,
     as with another unit or code; a change of the world can reach 0.8, so smaller distances are told and never fail. ``minimum_rows``: training rows that each class
-    and each protected group needs. ``excused``: columns that are known to predict this well, each with the reason why it
+    and each protected group needs. Multiclass: the AUCs are the largest over each class against the rest. Regression: over
+    being above each quartile of the labels; ``label_jump`` is then Cohen's d. ``excused``: columns that are known to predict this well, each with the reason why it
     is no leak.
     """
 
@@ -125,6 +126,17 @@ class LeakageGate(Gate):
     skew: float = Field(0.85, gt=0, le=1)
     minimum_rows: int = Field(50, ge=10)
     excused: dict[str, str] = {}
+
+
+SliceMetric = Literal["log_loss", "brier", "error", "squared_error"]
+SLICE_METRICS: dict[Kind, tuple[SliceMetric, ...]] = {"binary": ("log_loss", "brier", "error"), "multiclass": ("log_loss", "brier"), "regression": ("squared_error",)}
+"""Losses that a slice can be judged by. Multiclass: of each class against the rest, which have no threshold to be wrong about."""
+FAIRNESS_MEASURES: dict[Kind, tuple[str, ...]] = {
+    "binary": ("selection_rate", "true_positive_rate", "false_positive_rate", "precision", "accuracy", "equalized_odds", "calibration"),
+    "multiclass": (),
+    "regression": (),
+}
+"""What groups can be compared by; a kind of model without any has no fairness gate yet, and a config that lists one is refused."""
 
 
 class NamedSlice(Spec):
@@ -143,7 +155,7 @@ class SlicesGate(Gate):
     """
 
     kind: Literal["slices"]
-    metric: Literal["log_loss", "brier", "error"] = "log_loss"
+    metric: SliceMetric = "log_loss"
     slices: tuple[NamedSlice, ...] = ()
     limit: float = Field(0.1, gt=0, le=10)
     search: bool = True
@@ -208,14 +220,18 @@ class RobustnessGate(Gate):
 
 
 class CalibrationGate(Gate):
-    """Scores are rates: limits of the calibration error, slope and intercept, of all rows or of each group ``by``."""
+    """Scores are rates: limits of the calibration error, slope and intercept, of all rows or of each group ``by``.
+
+    Multiclass: of each class against the rest. Regression: scores are means; the slope is that of the labels on the
+    scores, and error and intercept are in standard deviations of the labels, so that a limit means the same in any unit.
+    """
 
     kind: Literal["calibration"]
     error: float = Field(0.05, gt=0, lt=1)
     """Largest debiased calibration error (root mean square over bins)."""
     slope: tuple[float, float] = (0.8, 1.25)
     intercept: float = Field(0.2, gt=0)
-    """Largest shift in log-odds, either way, that would make the mean score right."""
+    """Largest shift in log-odds (regression: of the mean), either way, that would make the mean score right."""
     bins: int = Field(10, ge=2, le=50)
     by: str | None = None
     """A protected attribute: each of its groups is held to the limits instead of all rows."""

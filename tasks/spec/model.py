@@ -11,7 +11,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from tasks.spec.base import Spec, load_yaml
 from tasks.spec.errors import ConfigError
-from tasks.spec.gates import METRIC_NAMES, GateConfig, Kind, MetricName
+from tasks.spec.gates import FAIRNESS_MEASURES, METRIC_NAMES, SLICE_METRICS, GateConfig, Kind, MetricName
 from tasks.spec.watching import Monitoring
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{1,39}$")]
@@ -200,6 +200,13 @@ class Estimator(Spec):
         return self
 
 
+ESTIMATORS: dict[Kind, tuple[str, ...]] = {
+    "binary": ("logistic_regression", "hist_gradient_boosting", "random_forest", "custom"),
+    "multiclass": ("logistic_regression", "hist_gradient_boosting", "random_forest", "custom"),
+    "regression": ("ridge", "hist_gradient_boosting", "random_forest", "custom"),
+}
+
+
 class Benchmark(Spec):
     """A named set of base holdout rows that every version must answer."""
 
@@ -262,11 +269,20 @@ class ModelConfig(Spec):
             raise ValueError(f"decision_threshold is {threshold}; a binary model needs one between 0 and 1, both exclusive")
         if kind == "multiclass" and threshold is not None:
             raise ValueError("decision_threshold is given, and a multiclass model decides for its most probable class; remove it")
-        named = [(f"gate {g.name}", g.metric) for g in self.gates if hasattr(g, "metric")]
-        named += [("monitoring.metrics", metric) for metric in self.monitoring.metrics]
-        for where, metric in named:
-            if metric not in METRIC_NAMES[kind]:
-                raise ValueError(f"{where} names the metric {metric!r}; allowed for a {kind} model: {', '.join(METRIC_NAMES[kind])}")
+        if kind == "regression" and threshold is not None and not math.isfinite(threshold):
+            raise ValueError(f"decision_threshold is {threshold}; of a regression model it is a number in the target's unit, or left out where nothing is decided")
+        if self.estimator.kind not in ESTIMATORS[kind]:
+            raise ValueError(f"estimator.kind is {self.estimator.kind!r}; allowed for a {kind} model: {', '.join(ESTIMATORS[kind])}")
+        named: list[tuple[str, str, str, tuple[str, ...]]] = [("monitoring.metrics", "metric", metric, METRIC_NAMES[kind]) for metric in self.monitoring.metrics]
+        named += [("monitoring.metric_limits", "metric", metric, METRIC_NAMES[kind]) for metric in self.monitoring.metric_limits]
+        for g in self.gates:
+            if g.kind == "fairness":
+                named.append((f"gate {g.name}", "measure", g.measure, FAIRNESS_MEASURES[kind]))
+            elif hasattr(g, "metric"):
+                named.append((f"gate {g.name}", "metric", g.metric, SLICE_METRICS[kind] if g.kind == "slices" else METRIC_NAMES[kind]))
+        for where, what, found, allowed in named:
+            if found not in allowed:
+                raise ValueError(f"{where} names the {what} {found!r}; allowed for a {kind} model: {', '.join(allowed) or 'none yet, so leave such a gate out'}")
 
     @property
     def kind(self) -> Kind:

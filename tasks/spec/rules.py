@@ -9,9 +9,10 @@ from pydantic import Field, model_validator
 from tasks.spec.base import Spec
 
 Value = int | float | str | None
+OfClass = Annotated[str | None, Field(alias="class")]
+"""Written ``class``: of a multiclass model, the class whose score the rule speaks of. Other models have one score, and no class is named."""
 Case = Annotated[dict[str, Value], Field(min_length=1)]
 """Columns and their values; None means that the value is missing."""
-Unit = Annotated[float, Field(ge=0, le=1)]
 Tolerance = Annotated[float, Field(gt=0, lt=0.5)]
 """A share of rows that may break a rule. Zero is not allowed: no number of rows could show it."""
 
@@ -57,6 +58,7 @@ class Direction(Spec):
     sign: Literal["rises", "falls"]
     tolerance: float = Field(0.05, ge=0, lt=0.5)
     """Share of rows that may go the other way."""
+    of_class: OfClass = None
     rows: str = "all"
     """``all``, or a pandas expression such as ``age >= 65``."""
     because: str
@@ -71,8 +73,9 @@ class Monotone(Spec):
     low: float | None = None
     high: float | None = None
     """Bounds of the path; without them, the 1st and 99th percentile of the rows."""
-    turn: float = Field(0.01, gt=0, lt=1)
+    turn: float = Field(0.01, gt=0)
     """Score by which a path may turn back."""
+    of_class: OfClass = None
     tolerance: Tolerance = 0.05
     """Share of rows whose path may turn back by more."""
     rows: str = "all"
@@ -90,15 +93,19 @@ class ScoreRange(Spec):
 
     rule: Literal["score_range"]
     rows: str = "all"
-    low: Unit = 0.0
-    high: Unit = 1.0
+    low: float | None = None
+    high: float | None = None
+    """Either alone, or both; of probabilities from 0 to 1, of a regression in the target's unit."""
+    of_class: OfClass = None
     tolerance: Tolerance = 0.05
     """Share of these rows whose score may lie outside."""
     because: str
 
     @model_validator(mode="after")
     def _ordered(self) -> ScoreRange:
-        if self.low >= self.high:
+        if self.low is None and self.high is None:
+            raise ValueError("give low, high or both; without them every score is plausible")
+        if self.low is not None and self.high is not None and self.low >= self.high:
             raise ValueError(f"low is {self.low:g} and high is {self.high:g}; low must be the smaller")
         return self
 
@@ -109,9 +116,10 @@ class Vignette(Spec):
     rule: Literal["vignette"]
     case: Case
     above: Case | None = None
-    margin: float = Field(0.0, ge=0, lt=1)
+    margin: float = Field(0.0, ge=0)
     """Score by which the case must lie above the other."""
-    between: tuple[Unit, Unit] | None = None
+    between: tuple[float, float] | None = None
+    of_class: OfClass = None
     because: str
 
     @model_validator(mode="after")
@@ -130,8 +138,10 @@ class Invariance(Spec):
     column: str
     values: Annotated[tuple[Value, ...], Field(min_length=2)] | None = None
     """Values to change between; without them, those seen in the rows (of a number, five of its quantiles)."""
-    at_most: float = Field(gt=0, le=1)
+    at_most: float = Field(gt=0)
     """Largest allowed change of the score."""
+    of_class: OfClass = None
+    """Without it, a multiclass model's score of any class."""
     tolerance: Tolerance = 0.01
     """Share of rows whose score may move by more."""
     rows: str = "all"

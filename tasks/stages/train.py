@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import platform
 from importlib.metadata import version
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from tasks.science.estimators import build
-from tasks.science.tables import LABEL, as_requests
-from tasks.serving.release import save_model
+from tasks.science.tables import LABEL, as_requests, label_array
+from tasks.serving.release import pipeline_scores, save_model
 from tasks.spec.base import digest_file
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import Manifest
-from tasks.spec.model import ModelConfig
+from tasks.spec.model import BinaryTarget, ModelConfig, RegressionTarget
 from tasks.stages.common import Place, run
 
 REQUESTS = 200
@@ -25,9 +27,9 @@ LIBRARIES = ("scikit-learn", "numpy", "pandas", "scipy", "skops")
 def train(place: Place, config: ModelConfig) -> None:
     """Write ``model/{model.skops,manifest.json,requests.json}``."""
     rows = pd.read_parquet(place.prepared / "train.parquet")
-    if rows[LABEL].nunique() < 2:
-        raise ConfigError(f"the {len(rows)} training rows of {config.name} hold one class only; look at data.target.expression.")
-    pipeline = build(config).fit(rows[list(config.features)], rows[LABEL].to_numpy())
+    label = label_array(config, rows[LABEL])
+    _refuse_untrainable(config, label)
+    pipeline = build(config).fit(rows[list(config.features)], label)
     place.model.mkdir(parents=True, exist_ok=True)
     save_model(pipeline, place.model / "model.skops")
     manifest = Manifest(
@@ -36,18 +38,37 @@ def train(place: Place, config: ModelConfig) -> None:
         model_digest=digest_file(place.model / "model.skops"),
         features=config.features,
         inputs=tuple(c.model_dump(mode="json") for c in config.inputs),
+        kind=config.kind,
         decision_threshold=config.decision_threshold,
-        positive=config.data.target.positive,
-        negative=config.data.target.negative,
+        classes=config.classes,
+        **_of_target(config),
         seed=config.seed,
         trained_rows=len(rows),
         libraries={"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
     )
     (place.model / "manifest.json").write_text(json.dumps(manifest.model_dump(mode="json"), indent=2) + "\n")
     asked = rows.sample(min(REQUESTS, len(rows)), random_state=config.seed)
-    scores = pipeline.predict_proba(asked[list(config.features)])[:, 1]
-    document = {"rows": as_requests(config, asked), "scores": [float(s) for s in scores]}
+    scores = pipeline_scores(config.kind, pipeline, asked[list(config.features)], len(config.classes))
+    document = {"rows": as_requests(config, asked), "scores": scores.tolist()}
     (place.model / "requests.json").write_text(json.dumps(document, allow_nan=False) + "\n")
+
+
+def _refuse_untrainable(config: ModelConfig, label: np.ndarray) -> None:
+    """Every class has to occur, and a number has to vary: else nothing could be learned, or a class never be chosen."""
+    absent = [name for code, name in enumerate(config.classes) if not (label == code).any()]
+    if absent:
+        raise ConfigError(f"the {len(label)} training rows of {config.name} hold no row of class {', '.join(absent)}; remove it from data.target.classes, or bring rows of it.")
+    if len(np.unique(label)) < 2:
+        alike = "one number only" if config.kind == "regression" else "one class only"
+        raise ConfigError(f"the {len(label)} training rows of {config.name} hold {alike}; look at data.target.expression.")
+
+
+def _of_target(config: ModelConfig) -> dict[str, Any]:
+    """What the manifest says of the target beside its kind: the names of the two classes, or the number's unit and bounds."""
+    target = config.data.target
+    if isinstance(target, BinaryTarget):
+        return {"positive": target.positive, "negative": target.negative}
+    return {"unit": target.unit, "minimum": target.minimum, "maximum": target.maximum} if isinstance(target, RegressionTarget) else {}
 
 
 if __name__ == "__main__":

@@ -145,7 +145,7 @@ def test_a_vignette_gives_both_scores_in_a_sentence() -> None:
 def test_a_rule_that_cannot_be_asked_has_no_plot_and_a_broken_explanation_no_importance() -> None:
     assert len(rule_plots({"rule": "direction", "column": "wage", "sign": "rises"})) == 1
     assert rule_plots({"rule": "proxy", "column": "sex"}, attributions=pd.DataFrame({"income": [np.nan] * 50})) == ()
-    assert len(rule_plots({"rule": "score_range"}, score=np.full(N, np.nan))) == 1
+    assert len(rule_plots({"rule": "score_range", "low": 0.0}, score=np.full(N, np.nan))) == 1
 
 
 @pytest.mark.parametrize(

@@ -145,7 +145,7 @@ def no_input() -> dict[str, Any]:
         ({"served": None}, "fail", "there is a champion"),
         ({"score": np.full(1600, np.nan)}, "fail", "no numbers between 0 and 1"),
         ({"features": (*FEATURES, "height")}, "fail", "features height are in no training or holdout row"),
-        ({"label": np.zeros(1600, bool)}, "insufficient_evidence", "the smaller class of a side has 0 rows"),
+        ({"label": np.zeros(1600, bool)}, "insufficient_evidence", "on one side, the smaller class has 0 of 1600 rows"),
         (target_in_features(), "fail", "a leak: extra is what the label is made from"),
         (no_input(), "fail", "extra is declared as no input"),
         ({"served": None, "champion_score": None}, "pass", "too few rows were served yet"),

@@ -13,6 +13,7 @@ from scipy.optimize import minimize
 from sklearn.metrics import log_loss
 from statsmodels.stats.multitest import multipletests
 
+from tasks.science import avoidable
 from tasks.science import weak_slices as science
 from tasks.science.examination import Examination
 from tasks.science.gates import run_gate
@@ -101,7 +102,7 @@ def test_the_correction_is_the_penalised_maximum_also_where_full_steps_overshoot
         p = 1 / (1 + np.exp(-beta[0] - beta[1] * odds))
         return 400 * float(log_loss(label, p)) + float((ridge * (beta - [0, 1]) ** 2).sum()) / 2
 
-    assert science.correction(label, odds) == pytest.approx(minimize(cost, [0, 0.5]).x, abs=1e-3)
+    assert avoidable.correction(label, odds) == pytest.approx(minimize(cost, [0, 0.5]).x, abs=1e-3)
 
 
 def test_holm_agrees_with_statsmodels() -> None:

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tasks.science.weak_slices import Weakness, avoidable, discretise, judged, logit, losses, weak_slices
+from tasks.science.avoidable import avoidable, judged, logit, losses
+from tasks.science.weak_slices import Weakness, discretise, weak_slices
 from tests.statistics.studies import Study
 
 RUNS = 200

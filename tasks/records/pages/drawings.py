@@ -86,12 +86,15 @@ def _arrow(sign: str, below: float) -> str:
 
 
 def _reliability(plot: Plot) -> Markup:
-    most = max(max(_heights(plot)), *(_x(p) for p in _points(plot)))
-    top = next((t for t in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5) if most <= t), 1.0)
-    body, x, y = frame((0.0, top), (0.0, top), plot.across, plot.up)
-    body += line(x(0), y(0), x(top), y(top), INK, 1, "4 3")
+    values = [*_heights(plot), *(_x(p) for p in _points(plot))]
+    if min(values) < 0 or max(values) > 1:  # of numbers, not of rates
+        low, top = ends(values)
+    else:
+        low, top = 0.0, next((t for t in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5) if max(values) <= t), 1.0)
+    body, x, y = frame((low, top), (low, top), plot.across, plot.up)
+    body += line(x(low), y(low), x(top), y(top), INK, 1, "4 3")
     for p in plot.series[0].points:
-        body += _whisker(x(_x(p)), y, p) + dot(x(_x(p)), y(p.y), title=f"scored {_x(p):.4g}: rate {p.y:.4g} of {p.rows} rows")
+        body += _whisker(x(_x(p)), y, p) + dot(x(_x(p)), y(p.y), title=f"scored {_x(p):.4g}: {plot.up} {p.y:.4g} of {p.rows} rows")
     return svg(WIDTH, BOTTOM + 42, body, _spoken(plot))
 
 
@@ -183,20 +186,22 @@ def _intervals(plot: Plot) -> Markup:
 
 
 def _cases(plot: Plot) -> Markup:
-    """Each case a line from 0 to 1 with its score on it, and the range that is asked as a thick bar."""
-    body, x = "", scale(0.0, 1.0, 8, WIDTH - 52)
+    """Each case a line from 0 to 1 (of numbers, around them) with its score on it, and the range that is asked as a thick bar."""
+    values = [p.y for p in plot.series[0].points] + [v for r in plot.regions for v in (r.low, r.high) if v is not None]
+    low, high = (0.0, 1.0) if min(values) >= 0 and max(values) <= 1 else ends(values)
+    body, x = "", scale(low, high, 8, WIDTH - 52)
     for i, p in enumerate(plot.series[0].points):
         at = 30 + 40 * i
         body += text(8, at - 12, short(p.label, 50)) + line(8, at, WIDTH - 52, at, SOFT)
         for r in plot.regions:
             if r.high is not None:
                 body += line(x(r.low), at, x(r.high), at, INK, 5) + "".join(line(x(e), at - 8, x(e), at + 8, INK, 1.3, "3 2") for e in (r.low, r.high))
-        body += dot(x(p.y), at, hollow=i > 0) + text(WIDTH - 2, at + 4, f"{p.y:.3f}", "end", ' font-weight="600"')
+        body += dot(x(p.y), at, hollow=i > 0) + text(WIDTH - 2, at + 4, f"{p.y:.3f}" if high <= 1 else f"{p.y:.4g}", "end", ' font-weight="600"')
     end = 14 + 40 * len(plot.series[0].points)
-    for t in (0.0, 0.5, 1.0):
+    for t in (0.0, 0.5, 1.0) if (low, high) == (0.0, 1.0) else ticks(low, high, 4):
         body += line(x(t), end - 2, x(t), end + 2, SOFT) + text(x(t), end + 13, f"{t:g}", "middle")
     key = f"{plot.across}; thick: {plot.regions[0].label}" if plot.regions else plot.across
-    return svg(WIDTH, end + 32, body + text(x(0.5), end + 28, key, "middle"), _spoken(plot))
+    return svg(WIDTH, end + 32, body + text(x((low + high) / 2), end + 28, key, "middle"), _spoken(plot))
 
 
 _DRAWN = {"curve": _curve, "reliability": _reliability, "histogram": _histogram, "scatter": _scatter, "intervals": _intervals, "cases": _cases}

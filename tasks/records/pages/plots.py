@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from tasks.records.pages.canvas import ACCENT, BAD, GOOD, INK, SOFT, short, svg
+from tasks.records.pages.canvas import ACCENT, BAD, GOOD, INK, SOFT, ends, short, svg
 from tasks.spec.evidence import GateResult
 
 
@@ -46,20 +46,23 @@ def evaluation_plots(evaluation: dict[str, Any]) -> list[Markup]:
     if curves.get("roc"):
         drawn.append(_unit_square("ROC", "false-positive rate", "true-positive rate", [p[:2] for p in curves["roc"]], dots=False))
     if curves.get("calibration"):
-        drawn.append(_unit_square("Reliability", "mean score", "observed rate", [p[:2] for p in curves["calibration"]], dots=True))
+        drawn.append(_unit_square("Reliability", "mean score", "observed", [p[:2] for p in curves["calibration"]], dots=True))
     if evaluation.get("importance"):
         drawn.append(_importance(evaluation["importance"]))
     return drawn
 
 
 def _unit_square(title: str, across: str, up: str, points: Sequence[Sequence[float]], dots: bool) -> Markup:
+    values = [v for p in points for v in p[:2]]
+    low, high = (0.0, 1.0) if min(values) >= 0 and max(values) <= 1 else ends(values)  # rates, or numbers
+
     def at(p: Sequence[float]) -> tuple[float, float]:
-        return 40 + 220 * p[0], 250 - 220 * p[1]
+        return 40 + 220 * (p[0] - low) / (high - low), 250 - 220 * (p[1] - low) / (high - low)
 
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in map(at, points))
     marks = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{ACCENT}"/>' for x, y in map(at, points)) if dots else ""
     ticks = "".join(
-        f'<text x="{40 + 220 * t:.0f}" y="264" text-anchor="middle">{t:g}</text><text x="34" y="{254 - 220 * t:.0f}" text-anchor="end">{t:g}</text>'
+        f'<text x="{40 + 220 * t:.0f}" y="264" text-anchor="middle">{low + (high - low) * t:.3g}</text><text x="34" y="{254 - 220 * t:.0f}" text-anchor="end">{low + (high - low) * t:.3g}</text>'
         for t in (0, 0.5, 1)
     )
     body = (
