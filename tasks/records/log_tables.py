@@ -1,42 +1,89 @@
-"""The prediction log's tables, and the database below them: durable, ordered, and never a file that is gone."""
+"""The prediction log's tables."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import sqlalchemy as sa
 
-from tasks.spec.errors import ConfigError, LogUnavailable
 from tasks.spec.evidence import WindowReport
 
-APPEND_ORDER = 0x4153534159  # "ASSAY": the key of the lock that serialises writers on PostgreSQL
 POSITION = sa.BigInteger().with_variant(sa.Integer, "sqlite")  # SQLite's INTEGER has 64 bits and is the only type that numbers itself
 
 meta = sa.MetaData()
+
+
+def _position() -> sa.Column[int]:
+    return sa.Column("seq", POSITION, primary_key=True, autoincrement=True)
+
+
+def _about() -> list[sa.Column[Any]]:
+    """Which prediction a row is about; ``prediction`` is its position, so that what belongs to a window lies side by side."""
+    return [sa.Column("id", sa.String(64), nullable=False), sa.Column("model", sa.String(40), nullable=False), sa.Column("prediction", POSITION, nullable=False)]
+
+
+def _value() -> list[sa.Column[Any]]:
+    """A value that may be a truth, a class's name or a number: one of the three, so that each comes back as it came."""
+    return [sa.Column("label", sa.Boolean), sa.Column("label_name", sa.String(200)), sa.Column("label_number", sa.Float)]
+
+
 PREDICTIONS = sa.Table(
     "predictions",
     meta,
-    sa.Column("seq", POSITION, primary_key=True, autoincrement=True),
+    _position(),
     sa.Column("id", sa.String(64), unique=True, nullable=False),
     sa.Column("model", sa.String(40), nullable=False),
     sa.Column("version", sa.String(20), nullable=False),
     sa.Column("time", sa.String(40), nullable=False),
     sa.Column("inputs", sa.Text, nullable=False),
     sa.Column("score", sa.Float, nullable=False),
-    sa.Column("decision", sa.Boolean, nullable=False),
-    sa.Index("predictions_of_a_model", "model", "seq"),
+    sa.Column("decision", sa.Boolean),
+    sa.Column("decision_name", sa.String(200)),
+    sa.Column("scores", sa.Text),
+    sa.Index("predictions_in_order", "model", "seq", "version"),
+    sqlite_autoincrement=True,  # the position of a row that was deleted is never given to another
 )
 OUTCOMES = sa.Table(
-    "outcomes",
-    meta,
-    sa.Column("seq", POSITION, primary_key=True, autoincrement=True),
-    sa.Column("id", sa.String(64), nullable=False, index=True),
-    sa.Column("label", sa.Boolean, nullable=False),
-    sa.Column("time", sa.String(40), nullable=False),
+    "outcomes", meta, _position(), *_about(), *_value(), sa.Column("time", sa.String(40), nullable=False), sa.Index("outcomes_in_order", "model", "prediction", "seq"), sqlite_autoincrement=True
 )
+OVERRIDES = sa.Table(
+    "overrides",
+    meta,
+    _position(),
+    *_about(),
+    *_value(),
+    sa.Column("who", sa.String(200), nullable=False),
+    sa.Column("why", sa.Text, nullable=False),
+    sa.Column("time", sa.String(40), nullable=False),
+    sa.Index("overrides_in_order", "model", "prediction", "seq"),
+    sqlite_autoincrement=True,
+)
+APPEALS = sa.Table(
+    "appeals",
+    meta,
+    _position(),
+    *_about(),
+    sa.Column("claim", sa.Text, nullable=False),
+    sa.Column("state", sa.String(10), nullable=False),
+    sa.Column("who", sa.String(200), nullable=False),
+    sa.Column("time", sa.String(40), nullable=False),
+    sa.Index("appeals_in_order", "model", "prediction", "seq"),
+    sqlite_autoincrement=True,
+)
+REVIEWS = sa.Table(
+    "reviews",
+    meta,
+    _position(),
+    *_about(),
+    sa.Column("window", sa.Integer),
+    sa.Column("verdict", sa.String(10), nullable=False),
+    sa.Column("who", sa.String(200), nullable=False),
+    sa.Column("note", sa.Text, nullable=False),
+    sa.Column("time", sa.String(40), nullable=False),
+    sa.Index("reviews_in_order", "model", "prediction", "seq"),
+    sqlite_autoincrement=True,
+)
+ABOUT_PREDICTIONS = (OUTCOMES, OVERRIDES, APPEALS, REVIEWS)
 WINDOWS = sa.Table(
     "windows",
     meta,
@@ -47,131 +94,51 @@ WINDOWS = sa.Table(
     sa.Column("last_seq", POSITION, nullable=False),
     sa.Column("rows", sa.Integer, nullable=False),
     sa.Column("passed_over", sa.Boolean, nullable=False),
+    sa.Column("waits", sa.Boolean, nullable=False),
     sa.UniqueConstraint("model", "first_seq"),
+    sa.Index("windows_that_wait", "model", "waits", "number"),
 )
+"""``waits``: has no report yet, and is to have one."""
 REPORTS = sa.Table(
     "reports",
     meta,
     sa.Column("model", sa.String(40), primary_key=True),
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("version", sa.String(20), nullable=False),
+    sa.Column("last", sa.String(40), nullable=False),
+    sa.Column("rows", sa.Integer, nullable=False),
+    sa.Column("labelled", sa.Integer, nullable=False),
+    sa.Column("action", sa.String(20), nullable=False),
     sa.Column("report", sa.Text, nullable=False),
+)
+FINDINGS = sa.Table(
+    "findings",
+    meta,
+    sa.Column("model", sa.String(40), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("place", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("kind", sa.String(40), nullable=False),
+    sa.Column("subject", sa.Text, nullable=False),
+    *[sa.Column(name, sa.Float) for name in ("value", "low", "high", "reference", "limit")],
+    sa.Column("alarm", sa.Boolean, nullable=False),
+)
+"""What the reports found, as numbers: a series is read from here without opening the reports."""
+PROFILES = sa.Table(
+    "profiles",
+    meta,
+    sa.Column("model", sa.String(40), primary_key=True),
+    sa.Column("kind", sa.String(40), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("format", sa.Integer, nullable=False),
+    sa.Column("document", sa.Text, nullable=False),
 )
 
 
-class Database:
-    """One process's connections to the log's database: SQLite or PostgreSQL.
-
-    Raises:
-        ConfigError: another kind of database.
-        LogUnavailable: it cannot be opened.
-    """
-
-    def __init__(self, url: str) -> None:
-        address = sa.engine.make_url(url)
-        kind = address.get_backend_name()
-        if kind not in {"sqlite", "postgresql"}:
-            raise ConfigError(f"ASSAY_LOG_URL names a {kind} database; allowed: sqlite and postgresql. Leave it empty for SQLite below ASSAY_HOME.")
-        self.where = address.render_as_string(hide_password=True)
-        self.file = address.database if kind == "sqlite" and address.database not in {None, "", ":memory:"} else None
-        self._sqlite = kind == "sqlite"
-        if self._sqlite:
-            self.engine = sa.create_engine(address)
-            sa.event.listen(self.engine, "connect", self._prepare_sqlite)
-        else:
-            # A server may be set to acknowledge before it wrote; this log may not. A stuck writer must not hang the others for ever.
-            options = {"connect_timeout": 5, "options": "-c synchronous_commit=on -c lock_timeout=20000"}
-            self.engine = sa.create_engine(address.set(drivername="postgresql+psycopg"), pool_pre_ping=True, connect_args=options)
-        self._opened: tuple[int, int] | None = None
-        if not self._is_laid():
-            with self.writing() as connection:  # of processes that start together, one lays the tables
-                _replace_old_windows(connection)
-                meta.create_all(connection)
-
-    def _is_laid(self) -> bool:
-        """Whether all tables are there as they should be; it takes no lock, so a reader never waits for the writers."""
-        try:
-            with self.engine.connect() as connection:
-                self._opened = connection.info["files"][0] if self.file else None
-                return set(meta.tables) <= set(sa.inspect(connection).get_table_names()) and not _has_old_windows(connection)
-        except (sa.exc.SQLAlchemyError, OSError) as error:
-            raise LogUnavailable(self.sentence(error)) from None
-
-    @contextmanager
-    def writing(self) -> Iterator[sa.Connection]:
-        """One durable transaction, alone among all writers of all processes.
-
-        On PostgreSQL a row's number is drawn at its insert but seen at its commit, so of two writers side by side the
-        later number may be seen first, and a reader that had cut a window there would never count the earlier row.
-        The lock is taken before the first number is drawn and given back after the commit can be seen, so the order of
-        numbers is the order of commits. SQLite has one writer at a time; IMMEDIATE makes it so from the first read on.
-
-        Raises:
-            LogUnavailable: nothing was written, or it went into a file that is not at the log's path any more.
-            sqlalchemy.exc.IntegrityError: a unique key is taken; nothing was written.
-        """
-        try:
-            self._refuse_another_file()
-            with self.engine.connect() as connection:
-                if self._sqlite:
-                    connection.exec_driver_sql("BEGIN IMMEDIATE")
-                else:
-                    connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": APPEND_ORDER})
-                yield connection
-                connection.commit()
-                self._refuse_another_file(connection)
-        except sa.exc.IntegrityError:
-            raise
-        except (sa.exc.SQLAlchemyError, OSError) as error:
-            raise LogUnavailable(self.sentence(error)) from None
-
-    def sentence(self, error: Exception | str) -> str:
-        cause = (str(getattr(error, "orig", error)).strip().splitlines() or [type(error).__name__])[0]
-        return f"the prediction log at {self.where} cannot be written ({cause}), so nothing is answered. Free the disk or mend the database; the service goes on by itself."
-
-    def close(self) -> None:
-        self.engine.dispose()
-
-    def _prepare_sqlite(self, connection: Any, record: Any) -> None:
-        for setting in ("busy_timeout=20000", "journal_mode=WAL", "synchronous=FULL"):
-            connection.execute(f"PRAGMA {setting}")
-        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()  # from here on this connection holds the -wal file too
-        if self.file:
-            record.info["files"] = _identity(self.file), _identity(f"{self.file}-wal")
-
-    def _refuse_another_file(self, connection: sa.Connection | None = None) -> None:
-        """An unlinked file takes writes without an error; whoever opens the path later would not find them."""
-        if self.file is None:
-            return
-        found = _identity(self.file)
-        same = found == self._opened and (connection is None or connection.info["files"] == (found, _identity(f"{self.file}-wal")))
-        if not same:
-            state = "was replaced or has lost its -wal file" if found else "was deleted"
-            raise LogUnavailable(
-                f"the prediction log {self.file} {state} while the service had it open, so nothing is answered. "
-                "Put the same file back, or start the service again to go on with what is at that path."
-            )
-
-
-def _identity(path: str) -> tuple[int, int] | None:
-    try:
-        found = os.stat(path)
-    except FileNotFoundError:
-        return None
-    return found.st_dev, found.st_ino
-
-
-def _has_old_windows(connection: sa.Connection) -> bool:
-    inspector = sa.inspect(connection)
-    return inspector.has_table("windows") and "first_seq" not in {c["name"] for c in inspector.get_columns("windows")}
-
-
-def _replace_old_windows(connection: sa.Connection) -> None:
-    """Logs of before windows were kept whole: their table is made again from the reports."""
-    if not _has_old_windows(connection):
-        return
-    reports = [WindowReport.model_validate_json(text) for (text,) in connection.execute(sa.select(REPORTS.c.report))]
-    connection.execute(sa.text("DROP TABLE windows"))
-    WINDOWS.create(connection)
-    for r in reports:
-        values = {"model": r.model, "number": r.window, "version": r.version, "first_seq": r.first_seq, "last_seq": r.last_seq}
-        connection.execute(sa.insert(WINDOWS).values(**values, rows=r.rows, passed_over=False))
+def insert_report(connection: sa.Connection, report: WindowReport) -> None:
+    place = {"model": report.model, "number": report.window}
+    facts = {"version": report.version, "last": report.last, "rows": report.rows, "labelled": report.labelled, "action": report.decision.action}
+    connection.execute(sa.insert(REPORTS).values(**place, **facts, report=report.model_dump_json()))
+    numbers = ("kind", "subject", "value", "low", "high", "reference", "limit", "alarm")
+    found: list[dict[str, Any]] = [place | {"place": n} | {name: getattr(f, name) for name in numbers} for n, f in enumerate(report.findings)]
+    if found:
+        connection.execute(sa.insert(FINDINGS), found)
