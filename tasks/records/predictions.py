@@ -14,7 +14,9 @@ import sqlalchemy as sa
 
 from tasks.records.log_answers import Answers, Appeal, Override, Review
 from tasks.records.log_database import Database
-from tasks.records.log_reading import Reading
+from tasks.records.log_export import Export
+from tasks.records.log_feed import Feed
+from tasks.records.log_forgetting import Forgetting
 from tasks.records.log_tables import PREDICTIONS
 from tasks.records.log_windows import Window, Windows
 from tasks.spec.errors import LogUnavailable
@@ -55,7 +57,7 @@ class Prediction:
         }
 
 
-class PredictionLog(Answers, Windows, Reading):
+class PredictionLog(Answers, Windows, Feed, Export, Forgetting):
     """One process's access to the log; many processes may have one each.
 
     Raises:
