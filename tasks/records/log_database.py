@@ -39,9 +39,13 @@ class Database:
             options = {"connect_timeout": 5, "options": "-c synchronous_commit=on -c lock_timeout=20000"}
             self.engine = sa.create_engine(address.set(drivername="postgresql+psycopg"), pool_pre_ping=True, connect_args=options)
         self._opened: tuple[int, int] | None = None
-        if not self._is(is_laid):
-            with self.writing() as connection:  # of processes that start together, one lays the tables
-                lay(connection)
+        try:
+            if not self._is(is_laid):
+                with self.writing() as connection:  # of processes that start together, one lays the tables
+                    lay(connection)
+        except BaseException:
+            self.close()
+            raise
 
     def _is(self, laid: Callable[[sa.Connection], bool]) -> bool:
         """Whether all tables are there as they should be; it takes no lock, so a reader never waits for the writers."""

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from tasks.records.log_tables import PREDICTIONS
-from tasks.records.predictions import Prediction, PredictionLog, Window
+from tasks.records.predictions import PredictionLog, Window
 from tasks.spec.errors import ConfigError, LogUnavailable
-from tasks.spec.evidence import Decision, WindowReport
+from tests.records.logs import ALL, report, rows
 
 ROOT = Path(__file__).resolve().parents[2]
-ALL = 2**62
 
 
 @pytest.fixture
@@ -28,27 +25,6 @@ def log(log_url: str) -> Iterator[PredictionLog]:
     opened = PredictionLog(log_url)
     yield opened
     opened.close()
-
-
-def rows(count: int, version: str = "v1.0.0", model: str = "care", prefix: str = "p", **inputs: Any) -> list[Prediction]:
-    return [Prediction(f"{prefix}-{version}-{n}", model, version, "2026-01-01T00:00:00+00:00", inputs or {"x": float(n), "kind": "a"}, 0.5, True) for n in range(count)]
-
-
-def report(window: Window, model: str = "care") -> WindowReport:
-    return WindowReport(
-        model=model,
-        version=window.version,
-        window=window.number,
-        first="",
-        last="",
-        first_seq=window.first_seq,
-        last_seq=window.last_seq,
-        rows=window.rows,
-        labelled=0,
-        created="",
-        findings=(),
-        decision=Decision(action="nothing", reason="", policy=""),
-    )
 
 
 def test_what_was_appended_is_read_in_order(log: PredictionLog, log_url: str) -> None:
@@ -301,22 +277,6 @@ def test_nothing_is_acknowledged_into_a_file_that_is_gone(tmp_path: Path, harm: 
             part.rename(tmp_path / part.name.removeprefix("kept-"))
         log.append(rows(1, prefix="again"))
         assert len(log.frame("care", 0, ALL)) == 3
-    log.close()
-
-
-def test_a_log_of_before_keeps_its_reports_and_numbers(tmp_path: Path) -> None:
-    path = tmp_path / "predictions.db"
-    log = PredictionLog(f"sqlite:///{path}")
-    log.append(rows(25))
-    for window in log.next_windows("care", 10, 5, 10):
-        log.save_report(report(window))
-    log.close()
-    old = sqlite3.connect(path)
-    old.executescript("DROP TABLE windows; CREATE TABLE windows (model VARCHAR(40), number INTEGER, last_seq INTEGER); INSERT INTO windows VALUES ('care', 1, 10), ('care', 2, 20)")
-    old.close()
-    log = PredictionLog(f"sqlite:///{path}")
-    log.append(rows(5, prefix="q"))
-    assert [(w.number, w.first_seq, w.last_seq) for w in log.next_windows("care", 10, 5, 10)] == [(3, 21, 30)]
     log.close()
 
 
