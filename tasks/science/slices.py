@@ -24,13 +24,21 @@ def protected_groups(config: ModelConfig, rows: pd.DataFrame) -> pd.DataFrame:
     absent = [f"{name} (column {spec.column})" for name, spec in config.protected.items() if spec.column not in rows]
     if absent:
         raise ConfigError(f"the rows do not hold what protected names: {', '.join(absent)}; columns there: {', '.join(map(str, rows.columns))}.")
-    return pd.DataFrame({name: _group(spec, rows[spec.column]) for name, spec in config.protected.items()}, index=rows.index)
+    return pd.DataFrame({name: group_names(spec, rows[spec.column]) for name, spec in config.protected.items()}, index=rows.index)
 
 
-def _group(spec: Protected, values: pd.Series) -> pd.Series:
+def group_titles(spec: Protected) -> list[str]:
+    """The names of an attribute's groups, in the order of the config."""
     if spec.edges is not None:
-        names = spec.names or [f"{low:g} to {high:g}" for low, high in zip(spec.edges[:-1], spec.edges[1:], strict=True)]
-        return pd.cut(pd.to_numeric(values), list(spec.edges), right=False, labels=list(names)).astype(object)
+        return list(spec.names or [f"{low:g} to {high:g}" for low, high in zip(spec.edges[:-1], spec.edges[1:], strict=True)])
+    assert spec.groups is not None
+    return list(spec.groups)
+
+
+def group_names(spec: Protected, values: pd.Series) -> pd.Series:
+    """The group of every value; missing where it falls into none."""
+    if spec.edges is not None:
+        return pd.cut(pd.to_numeric(values), list(spec.edges), right=False, labels=group_titles(spec)).astype(object)
     assert spec.groups is not None
     owner = {str(value): name for name, members in spec.groups.items() for value in members}
     # A number 1.0 and a configured 1 are the same group.

@@ -1,0 +1,180 @@
+"""Counting the rows of a window by a layout: one pass a column, whole numbers only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from tasks.science.profile_layout import LARGEST, CategoryLayout, Layout, NumberLayout, category_counts, grid, power_of_two, readable
+from tasks.science.slices import group_names, group_titles
+from tasks.science.tables import LABEL, SCORE
+
+BLOCK = 2**14
+"""Numbers looked at together: they stay in the cache, and their fixed-point sums are exact."""
+HALF = 2.0**19
+ODD = ("missing", "unreadable", "minus_infinity", "infinity", "under_minimum", "over_maximum", "absent")
+"""What is counted of a number column beside its bins; the first four lie in no bin."""
+REMEMBERED = 1000
+"""Names beyond the layout's that are remembered for a column: those of the smallest hashes, so that merging keeps the same ones."""
+
+
+def count_number(layout: NumberLayout, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[int], np.ndarray, float, float]:
+    """(bins,) rows and (bins,) exact sums by bin, [sum, sum of squares], (ODD,) counts, and the ends of the finite values.
+
+    Args:
+        values: (n,) numbers of any width, NaN where missing.
+    """
+    places, size = grid(layout.edges), len(layout.edges) + 1
+    counts, odd = np.zeros(size, np.int64), np.zeros(len(ODD), np.int64)
+    sums, total, squares = np.zeros(size, object), np.zeros(size, np.int64), 0
+    lowest, highest = np.inf, -np.inf
+    for number, block in enumerate(_blocks(values)):
+        low, high = block.min(), block.max()
+        if not (np.isfinite(low) and np.isfinite(high)):
+            odd[[0, 2, 3]] += [np.isnan(block).sum(), (block == -np.inf).sum(), (block == np.inf).sum()]
+            block = block[np.isfinite(block)]
+            low, high = block.min(initial=np.inf), block.max(initial=-np.inf)
+        if not len(block):
+            continue
+        lowest, highest = min(lowest, float(low)), max(highest, float(high))
+        if layout.minimum is not None and low < layout.minimum:
+            odd[4] += int((block < layout.minimum).sum())
+        if layout.maximum is not None and high > layout.maximum:
+            odd[5] += int((block > layout.maximum).sum())
+        bins = places.bins(block)
+        counts += np.bincount(bins, minlength=size)
+        whole = fixed(block, layout.quantum, layout.center)
+        total += np.bincount(bins, weights=whole, minlength=size).astype(np.int64)
+        squares += _square_sum(whole)
+        if number % 1024 == 1023:  # 2**10 blocks of at most 2**52 each fit into 64 bits
+            sums, total = sums + total.astype(object), np.zeros(size, np.int64)
+    sums = sums + total.astype(object)
+    return counts, sums, [int(sums.sum()), squares], odd, lowest, highest
+
+
+def fixed(values: np.ndarray, quantum: float, center: float = 0.0) -> np.ndarray:
+    """Differences to ``center`` as whole multiples of ``quantum``, held within :data:`LARGEST`."""
+    with np.errstate(over="ignore"):  # what overflows is held at the limit like all that is too large
+        whole = np.subtract(values, center)
+        whole *= 1 / quantum
+    np.rint(whole, out=whole)
+    return np.clip(whole, -LARGEST, LARGEST, out=whole)
+
+
+def fixed_sum(values: np.ndarray, quantum: float) -> int:
+    """The exact sum of (n,) numbers in fixed point."""
+    return sum(int(fixed(block, quantum).sum()) for block in _blocks(values))
+
+
+def _square_sum(whole: np.ndarray) -> int:
+    """By halves of the bits: every partial sum is a whole number below 2**53."""
+    upper = np.rint(whole * (1 / HALF))
+    lower = whole - upper * HALF
+    return int(upper.dot(upper)) * 2**38 + int(upper.dot(lower)) * 2**20 + int(lower.dot(lower))
+
+
+def _blocks(values: np.ndarray) -> Iterator[np.ndarray]:
+    for begin in range(0, len(values), BLOCK):
+        yield values[begin : begin + BLOCK].astype(float, copy=False)
+
+
+def number_codes(layout: NumberLayout, values: np.ndarray) -> np.ndarray:
+    """(n,) bins, the one after the last for what is no finite number; infinities go to the outer bins."""
+    places, last = grid(layout.edges), len(layout.edges)
+    codes = np.full(len(values), last + 1, np.int16)
+    for number, block in enumerate(_blocks(values)):
+        here = codes[number * BLOCK : number * BLOCK + len(block)]
+        finite = np.isfinite(block)
+        here[finite] = places.bins(block[finite])
+        here[block == np.inf], here[block == -np.inf] = last, 0
+    return codes
+
+
+def count_category(layout: CategoryLayout, values: pd.Series) -> tuple[np.ndarray, dict[str, int]]:
+    """(names + 2,) rows by name, of names that are not listed, and without any; and the unlisted names that are remembered."""
+    rows, missing = category_counts(values)
+    listed = [rows.pop(name, 0) for name in layout.names]
+    return np.array([*listed, sum(rows.values()), missing], np.int64), smallest(rows)
+
+
+def smallest(names: dict[str, int]) -> dict[str, int]:
+    """Those with the smallest hashes: of a union the same as of the parts' own (Beyer et al. 2007), so merging loses none."""
+    if len(names) <= REMEMBERED:
+        return names
+    every = np.array(list(names), object)
+    hashes = pd.util.hash_array(every)
+    kept = np.lexsort((every.astype(str), hashes))[:REMEMBERED]
+    return {name: names[name] for name in every[kept]}
+
+
+def group_codes(layout: Layout, rows: pd.DataFrame) -> dict[str, np.ndarray]:
+    """(n,) code of each row's group by attribute, -1 for none; -1 throughout where the column is not there."""
+    found = {}
+    for attribute, spec in layout.protected.items():
+        if spec.column not in rows:
+            found[attribute] = np.full(len(rows), -1)
+            continue
+        values = rows[spec.column]
+        values = pd.Series(readable(values)[0].astype(float), index=values.index) if spec.edges is not None else values
+        found[attribute] = np.asarray(pd.Categorical(group_names(spec, values), categories=group_titles(spec)).codes)
+    return found
+
+
+def outcome_codes(layout: Layout, rows: pd.DataFrame, scores: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
+    """Every row's score bin (multiclass: decided class) and label state, and how many there are of each.
+
+    Label states: 0 unknown; binary: 1 negative, 2 positive; multiclass: 1 + class; regression: 1 below the threshold, 2 from it on.
+    """
+    label = rows[LABEL] if LABEL in rows else pd.Series(np.nan, index=rows.index)
+    if layout.kind == "multiclass":
+        table = np.column_stack([scores[f"{SCORE}:{name}"].astype(float) for name in layout.classes])
+        broken = np.isnan(table).any(axis=1)
+        decided = np.where(broken, len(layout.classes), np.where(np.isnan(table), -np.inf, table).argmax(axis=1))
+        known = np.asarray(pd.Categorical(label, categories=list(layout.classes)).codes, np.int64) + 1
+        return decided, known, (len(layout.classes) + 1, len(layout.classes) + 1)
+    numbers = readable(label)[0].astype(float, copy=False)
+    cut = 0.5 if layout.kind == "binary" else np.nan if layout.threshold is None else layout.threshold
+    state = np.where(np.isnan(numbers), 0, np.where(numbers >= cut, 2, 1)).astype(np.int8)
+    return number_codes(layout.scores[0], scores[SCORE]), state, (len(layout.scores[0].edges) + 2, 3)
+
+
+def losses(layout: Layout, rows: pd.DataFrame, scores: dict[str, np.ndarray], state: np.ndarray) -> tuple[int, dict[str, int]]:
+    """Labelled, scored rows, and the fixed-point sum of each metric that is a mean over them."""
+    if layout.kind == "regression":
+        if LABEL not in rows:
+            return 0, {}
+        error = scores[SCORE].astype(float) - readable(rows[LABEL])[0].astype(float)
+        error = error[np.isfinite(error)]
+        unit = loss_quantum(layout, "mae")
+        return len(error), {"mae": fixed_sum(np.abs(error), unit), "rmse": fixed_sum(error**2, loss_quantum(layout, "rmse"))}
+    if layout.kind == "multiclass":
+        table = np.column_stack([scores[f"{SCORE}:{name}"].astype(float) for name in layout.classes])
+        kept = (state > 0) & np.isfinite(table).all(axis=1)
+        table, truth = table[kept], state[kept] - 1
+        right = table[np.arange(len(table)), truth]
+        hit = table.argmax(axis=1) == truth
+        brier = (table**2).sum(axis=1) - 2 * right + 1
+    else:
+        score = scores[SCORE].astype(float, copy=False)
+        kept = (state > 0) & np.isfinite(score)
+        score, truth = score[kept], state[kept] == 2
+        right = np.where(truth, score, 1 - score)
+        hit = (score >= (layout.threshold or 0.5)) == truth
+        brier = (1 - right) ** 2
+    found = {"log_loss": -np.log(np.clip(right, np.finfo(float).eps, 1)), "brier": brier, "accuracy": hit.astype(float)}
+    return len(right), {name: fixed_sum(values, loss_quantum(layout, name)) for name, values in found.items()}
+
+
+def loss_quantum(layout: Layout, metric: str) -> float:
+    """The unit in which a metric's losses are summed."""
+    if layout.kind != "regression":
+        return power_of_two(1.0)
+    scale = layout.scores[0].quantum
+    return scale if metric == "mae" else power_of_two(min(scale * 2.0**30, 1e150) ** 2)
+
+
+def attribution_quantum(layout: Layout) -> float:
+    """Attributions are in the unit of the score, or in log-odds."""
+    return layout.scores[0].quantum if layout.kind == "regression" else power_of_two(1.0)
