@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from tasks.science.profile_layout import LARGEST, CategoryLayout, Layout, NumberLayout, category_counts, grid, power_of_two, readable
 from tasks.science.slices import group_names, group_titles
@@ -110,16 +111,33 @@ def smallest(names: dict[str, int]) -> dict[str, int]:
 
 
 def group_codes(layout: Layout, rows: pd.DataFrame) -> dict[str, np.ndarray]:
-    """(n,) code of each row's group by attribute, -1 for none; -1 throughout where the column is not there."""
+    """(n,) code of each row's group by attribute, -1 for none: what ``protected_groups`` says, through the distinct values. -1 where the column is not there."""
     found = {}
     for attribute, spec in layout.protected.items():
         if spec.column not in rows:
             found[attribute] = np.full(len(rows), -1)
             continue
-        values = rows[spec.column]
-        values = pd.Series(readable(values)[0].astype(float), index=values.index) if spec.edges is not None else values
-        found[attribute] = np.asarray(pd.Categorical(group_names(spec, values), categories=group_titles(spec)).codes)
+        values, titles = rows[spec.column], group_titles(spec)
+        if spec.edges is not None:
+            numbers = readable(values)[0]
+            band = np.searchsorted(np.array(spec.edges), numbers, side="right") - 1
+            found[attribute] = np.where((band >= len(titles)) | np.isnan(numbers), -1, band)
+            continue
+        codes, distinct = distinct_codes(values)
+        named = pd.Categorical(group_names(spec, pd.Series(distinct, dtype=object)), categories=titles).codes.astype(np.int64)
+        found[attribute] = np.append(named, -1)[codes]
     return found
+
+
+def distinct_codes(values: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    """(n,) place of each row's value among the distinct ones, -1 where missing, and (k,) these."""
+    if isinstance(values.dtype, pd.StringDtype):
+        encoded = pa.chunked_array(pa.array(values)).combine_chunks().dictionary_encode()
+        encoded = encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
+        codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+        return codes, np.array(encoded.dictionary.to_pylist(), object)
+    codes, distinct = pd.factorize(values)
+    return codes, np.asarray(distinct, object)
 
 
 def outcome_codes(layout: Layout, rows: pd.DataFrame, scores: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:

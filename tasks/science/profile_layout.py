@@ -32,6 +32,8 @@ CROSSING = 0.005
 that happened to be frequent in the reference would otherwise all seem to have become rarer since."""
 EDGE_ROWS = 100_000
 """Rows of a larger reference, evenly spaced, from which edges are taken; ends and counts are of all rows."""
+SPIKE = 0.01
+"""Share of equal values from which the smallest or largest one bounds a wide cell of its own."""
 CELLS = 4096
 BITS = 30
 """Bits of a fixed-point number that cover the reference's range; 8 more are headroom, see :data:`LARGEST`."""
@@ -159,10 +161,13 @@ def number_layout(name: str, values: np.ndarray, also: tuple[float, ...] = (), m
     sample = np.sort(sample[np.isfinite(sample)])
     sample = sample if len(sample) else np.array([lowest])
     fine = int(np.clip(len(sample) // BIN_ROWS // COARSE * COARSE, COARSE, FINE))
-    places = _quantile_edges(sample, fine)
-    wide = np.union1d(_quantile_edges(sample, COARSE), [lowest, np.nextafter(highest, np.inf)])
-    edges = np.union1d(np.union1d(places, wide), np.array(also, float))
-    edges = edges[(edges >= lowest) & (edges <= np.nextafter(highest, np.inf)) | np.isin(edges, also)]
+    wide = _quantile_edges(sample, COARSE)
+    spiked = [np.mean(sample == end) >= SPIKE for end in (sample[0], sample[-1])]
+    # beyond an end that is no spike some new rows always lie, and a cell of them alone would be news in every large window
+    wide = wide[(spiked[0] | (wide > sample[0])) & (spiked[1] | (wide < sample[-1]))]
+    after = np.nextafter(highest, np.inf)
+    wide = np.append(wide, after) if spiked[1] else wide
+    edges = np.unique(np.concatenate([_quantile_edges(sample, fine), wide, [lowest, after], also]))
     center = float(sample[len(sample) // 2])
     spread = max(highest - center, center - lowest) or abs(center) or 1.0
     return NumberLayout(

@@ -1,0 +1,183 @@
+"""What the distances of a window are where nothing changed: played on the reference's own cells, once per version."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import chi2, gamma
+
+from tasks.science.drift import category_p_value
+from tasks.science.drift_distances import LN2, ColumnLayout, cells, divergence, kolmogorov_smirnov, stability_index, wasserstein
+from tasks.science.profile_layout import Layout, NumberLayout, load_layout, refuse_other_format
+from tasks.science.profiles import Profile, load_profile, profile
+from tasks.spec.base import Spec
+from tasks.spec.errors import ConfigError
+from tasks.spec.model import ModelConfig
+
+FORMAT = 1
+SIZES = (20, 100, 500, 2500, 20_000, 1_000_000)
+"""Window sizes that are played; between them the logarithm of the size is interpolated, and after the last nothing changes any more."""
+PLAYS = 1000
+LEVELS = (0.8, 0.5, 0.2, 0.1)
+"""Chances of being exceeded at which Kolmogorov-Smirnov's played quantiles are kept; beyond the last the tail's own form is taken."""
+COMMON = 0.05
+
+
+class Null(Spec):
+    """One column's distances where nothing changed, in units of ``1/n + 1/m``: so they hardly depend on the sizes."""
+
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+    """Of the divergence times ``8 ln 2 / (1/n + 1/m)``, by :data:`SIZES`; about k - 1 degrees of freedom of a chi-squared."""
+    quantiles: tuple[float, ...] = ()
+    """Of Kolmogorov-Smirnov's distance over ``sqrt(1/n + 1/m)``, at :data:`LEVELS`; none for categories."""
+    widest: float = 0.0
+    """Largest F (1 - F) at an edge: the variance that rules the tail."""
+    either: float = 1.0
+    """How many tests the two of a number are worth: 1 if they always agree, 2 if they never do."""
+
+    def sampling(self, unit: float, rows: int) -> float:
+        """Divergence that sampling alone is expected to show."""
+        return self._at(self.mean, rows) * unit / (8 * LN2)
+
+    def divergence_p(self, value: float, unit: float, rows: int) -> float:
+        """Chance of so large a divergence: a gamma distribution of the played mean and variance (Satterthwaite 1946)."""
+        mean, deviation = self._at(self.mean, rows), self._at(self.deviation, rows)
+        scaled = value * 8 * LN2 / unit
+        if mean < 0.5 or not deviation:  # the reference has one cell: a row elsewhere is as likely as to be the first of n + m to fall there
+            return float(chi2.sf(scaled, 2))
+        return float(gamma.sf(scaled, (mean / deviation) ** 2, scale=deviation**2 / mean))
+
+    def distance_p(self, value: float, unit: float) -> float:
+        """Chance of so large a Kolmogorov-Smirnov distance: played quantiles, then ``exp(-x**2 / (2 max F (1 - F)))``, the tail of a bridge (Adler 1990)."""
+        if not self.quantiles or not self.widest:
+            return 1.0
+        square, last = value**2 / unit, self.quantiles[-1] ** 2
+        if square > last:
+            return float(LEVELS[-1] * np.exp(-(square - last) / (2 * self.widest)))
+        return float(np.exp(np.interp(square, [0.0, *(q**2 for q in self.quantiles)], np.log([1.0, *LEVELS]))))
+
+    def _at(self, values: tuple[float, ...], rows: int) -> float:
+        return float(np.interp(np.log(rows), np.log(SIZES), values))
+
+
+@dataclass(frozen=True)
+class Shift:
+    """One column of a window against the reference. ``distance`` is Jensen-Shannon's (base 2) as it is; ``excess`` without what sampling adds."""
+
+    column: str
+    p_value: float
+    distance: float
+    excess: float
+    psi: float
+    ks: float | None
+    wasserstein: float | None
+    chi_squared_p: float | None
+    one_cell: bool
+    """All rows of both windows lie in one cell, so nothing can differ."""
+
+
+@dataclass(frozen=True)
+class DriftReference:
+    """The reference of one version as all its windows are compared with it."""
+
+    layout: Layout
+    profile: Profile
+    nulls: dict[str, Null]
+    seed: int
+
+    def document(self) -> dict[str, Any]:
+        nulls = {name: null.model_dump(mode="json") for name, null in self.nulls.items()}
+        return {"format": FORMAT, "seed": self.seed, "layout": self.layout.document(), "profile": self.profile.document(), "nulls": nulls}
+
+    def shift(self, layout: ColumnLayout, window: Profile) -> Shift:
+        """Compare one column; both have rows."""
+        before, after = cells(layout, self.profile), cells(layout, window)
+        null, unit = self.nulls[layout.name], 1 / before.sum() + 1 / after.sum()
+        used = before + after > 0
+        found = float(divergence(before, after))
+        p_value, ks, moved, chi_squared = null.divergence_p(found, unit, window.rows), None, None, None
+        if isinstance(layout, NumberLayout):
+            bins = [p.counts[f"bins:{layout.name}"] for p in (self.profile, window)]
+            if min(part.sum() for part in bins):
+                ks = kolmogorov_smirnov(*bins)
+                by_ks = null.distance_p(ks, 1 / bins[0].sum() + 1 / bins[1].sum())
+                p_value = min(1.0, null.either * min(p_value, by_ks))
+            moved = wasserstein(layout, self.profile, window)
+        else:
+            chi_squared = category_p_value(np.array([before, after])[:, used]) if used.sum() > 1 else 1.0
+        excess = float(np.sqrt(max(found - null.sampling(unit, window.rows), 0.0)))
+        same = used.sum() < 2 and (ks or 0.0) == 0.0
+        return Shift(layout.name, p_value, found**0.5, excess, stability_index(before, after), ks, moved, chi_squared, bool(same))
+
+
+def load_drift_reference(document: dict[str, Any]) -> DriftReference:
+    """Raises ConfigError where it was written in another format, or is none."""
+    refuse_other_format(document, FORMAT, "drift reference", "Fit it again on the version's reference.")
+    try:
+        nulls = {name: Null(**{k: tuple(v) if isinstance(v, list) else v for k, v in null.items()}) for name, null in document["nulls"].items()}
+        return DriftReference(load_layout(document["layout"]), load_profile(document["profile"]), nulls, document["seed"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ConfigError(f"the document is no drift reference ({type(error).__name__}: {error}). Fit it again on the version's reference.") from None
+
+
+def fit_drift(config: ModelConfig, reference: pd.DataFrame | Profile, layout: Layout, seed: int) -> DriftReference:
+    """Count the reference, and play for every column and window size what its distances are where nothing changed.
+
+    Args:
+        config: the model's config.
+        reference: (m, columns) its rows, or their profile by ``layout``.
+        layout: fitted on it.
+        seed: of the plays.
+
+    Raises:
+        ConfigError: the layout is of another model.
+    """
+    if layout.model != config.name:
+        raise ConfigError(f"the layout is of {layout.model} and the config of {config.name}; fit the layout on this model's reference.")
+    counted = reference if isinstance(reference, Profile) else profile(layout, reference)
+    rng = np.random.default_rng(seed)
+    columns = (*layout.numbers, *layout.categories, *layout.scores) if counted.rows else ()
+    return DriftReference(layout, counted, {c.name: _null(c, counted, rng) for c in columns}, seed)
+
+
+def _null(layout: ColumnLayout, reference: Profile, rng: np.random.Generator) -> Null:
+    before = cells(layout, reference)
+    mean, deviation = _played_divergence(before[before > 0], rng)
+    if not isinstance(layout, NumberLayout):
+        return Null(mean=mean, deviation=deviation)
+    bins = reference.counts[f"bins:{layout.name}"]
+    if (bins > 0).sum() < 2:
+        return Null(mean=mean, deviation=deviation)
+    quantiles, widest, either = _played_bridge(layout, bins / bins.sum(), rng)
+    return Null(mean=mean, deviation=deviation, quantiles=quantiles, widest=widest, either=either)
+
+
+def _played_divergence(counts: np.ndarray, rng: np.random.Generator) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The reference and a window of every size drawn anew from the reference's shares, so that its own sampling error is in it."""
+    shares, rows = counts / counts.sum(), int(counts.sum())
+    plays = int(np.clip(20_000 // len(counts), 200, PLAYS))
+    references = rng.multinomial(rows, shares, size=plays)
+    means, deviations = [], []
+    for size in SIZES:
+        scaled = divergence(references, rng.multinomial(size, shares, size=plays)) * 8 * LN2 / (1 / size + 1 / rows)
+        means.append(float(scaled.mean()))
+        deviations.append(float(scaled.std()))
+    return tuple(means), tuple(deviations)
+
+
+def _played_bridge(layout: NumberLayout, shares: np.ndarray, rng: np.random.Generator) -> tuple[tuple[float, ...], float, float]:
+    """Brownian bridges at the edges: the limit of Kolmogorov-Smirnov's distance, which smaller windows stay below (Stephens 1970)."""
+    noise = rng.standard_normal((PLAYS, len(shares))) * np.sqrt(shares)
+    noise -= noise.sum(axis=1, keepdims=True) * shares
+    farthest = np.abs(np.cumsum(noise, axis=1)).max(axis=1)
+    starts = [0, *(i + 1 for i in layout.coarse)]
+    wide, held = np.add.reduceat(noise, starts, axis=1), np.add.reduceat(shares, starts)
+    chi = (wide[:, held > 0] ** 2 / held[held > 0]).sum(axis=1)
+    ranks = [np.argsort(np.argsort(-statistic)) / PLAYS for statistic in (farthest, chi)]
+    either = float(np.clip((np.minimum(*ranks) < COMMON).mean() / COMMON, 1.0, 2.0))
+    below = np.cumsum(shares)
+    return tuple(float(q) for q in np.quantile(farthest, 1 - np.array(LEVELS))), float((below * (1 - below)).max()), either
