@@ -9,7 +9,7 @@ import pandas as pd
 
 from tasks.science.examination import Examination
 from tasks.science.judging import MINIMUM
-from tasks.science.rule_tools import INDIFFERENT, RuleFault, fitting, rows_where, scores, share, unused, with_number
+from tasks.science.rule_tools import INDIFFERENT, RuleFault, fitting, note, rows_where, scores, share, unused, with_number
 from tasks.spec.evidence import Measurement, State
 from tasks.spec.rules import Case, Direction, Invariance, Monotone, ScoreRange, Vignette
 
@@ -28,8 +28,9 @@ def direction(rule: Direction, label: str, examination: Examination, confidence:
     moved = scores(examination, raised) - scores(examination, sample)
     if not (np.abs(moved) > INDIFFERENT).any():
         raise unused(rule.column)
-    wrong = int((moved < -INDIFFERENT if rule.sign == "rises" else moved > INDIFFERENT).sum())
-    return share(label, wrong, len(sample), rule.tolerance, confidence)
+    wrong = (-moved if rule.sign == "rises" else moved) - INDIFFERENT
+    note(rule, sample, wrong, examination)
+    return share(label, int((wrong > 0).sum()), len(sample), rule.tolerance, confidence)
 
 
 def monotone(rule: Monotone, label: str, examination: Examination, confidence: float) -> Measurement:
@@ -52,12 +53,17 @@ def monotone(rule: Monotone, label: str, examination: Examination, confidence: f
     if rule.sign == "falls":
         paths = -paths
     back = (np.maximum.accumulate(paths, axis=1) - paths).max(axis=1)
+    note(rule, sample, back - rule.turn, examination)
     return share(label, int((back > rule.turn).sum()), len(sample), rule.tolerance, confidence)
 
 
 def score_range(rule: ScoreRange, label: str, examination: Examination, confidence: float) -> Measurement:
     """Share of rows whose score lies outside the plausible range; Clopper-Pearson bounds."""
-    found = examination.score[rows_where(rule.rows, examination)]
+    if examination.score.ndim != 1:
+        raise RuleFault("the model gives one score a class, and this rule speaks of one score")
+    asked = rows_where(rule.rows, examination)
+    found = examination.score[asked]
+    note(rule, examination.rows[asked], np.maximum(rule.low - found, found - rule.high), examination)
     if len(found) < MINIMUM:
         return _few(label, rule.tolerance, len(found))
     low, high = (-np.inf if rule.low is None else rule.low), (np.inf if rule.high is None else rule.high)
@@ -108,6 +114,7 @@ def invariance(rule: Invariance, label: str, examination: Examination, confidenc
     found = scores(examination, repeat(sample, rule.column, values)).reshape(len(sample), len(values), -1)
     own = scores(examination, sample).reshape(len(sample), 1, -1)
     moved = np.ptp(np.concatenate([found, own], axis=1), axis=1).max(axis=1)
+    note(rule, sample, moved - rule.at_most, examination)
     return share(label, int((moved > rule.at_most).sum()), len(sample), rule.tolerance, confidence)
 
 

@@ -12,11 +12,13 @@ from tasks.science.tables import evaluate
 from tasks.science.targets import faulty, shape
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import Measurement
-from tasks.spec.rules import Case, Value
+from tasks.spec.rules import Case, Direction, Invariance, Monotone, Rule, ScoreRange, Value
 
 SAMPLE = 500
 INDIFFERENT = 1e-9
 SHOWN = 20
+ROW_RULES = (Direction, Monotone, ScoreRange, Invariance)
+"""Rules that a single row keeps or breaks."""
 
 
 class RuleFault(Exception):
@@ -61,6 +63,18 @@ def share(label: str, broken: int, rows: int, tolerance: float, confidence: floa
     high = float(beta.ppf(confidence, broken + 1, rows - broken)) if broken < rows else 1.0
     state = judge(broken / rows, high, tolerance, greater_is_better=False)
     return Measurement(label=label, value=broken / rows, low=low, high=high, limit=tolerance, rows=rows, state=state)
+
+
+def note(rule: Rule, rows: pd.DataFrame, excess: np.ndarray, examination: Examination) -> None:
+    """Keep which of (n,) looked-at rows break a rule, and by how much: those whose ``excess`` is positive, or NaN."""
+    broken = ~(excess <= 0)
+    examination.once(("broken", rule), lambda: pd.Series(excess[broken], index=rows.index[broken], dtype=float))
+
+
+def broken_rows(rule: Rule, examination: Examination) -> pd.Series:
+    """By how much each row breaks a rule that was checked before, on the index of the rows; none for rules that no single row can break."""
+    found: pd.Series = examination.once(("broken", rule), lambda: pd.Series(dtype=float)) if isinstance(rule, ROW_RULES) else pd.Series(dtype=float)
+    return found
 
 
 def fitting(column: str, value: Value, examination: Examination) -> object:
