@@ -17,9 +17,12 @@ from tasks.science.tables import LABEL
 from tasks.spec.base import Spec, load_yaml
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import GateResult, Measurement
-from tasks.spec.model import model_folder
+from tasks.spec.model import ModelConfig, model_folder
 from tasks.spec.settings import Settings
 from tasks.stages.common import Place
+
+NOT_OF_A_WINDOW = {"expect_column_values_to_be_unique", "expect_column_values_to_be_increasing", "expect_column_values_to_be_decreasing"}
+"""Expectations on values that speak of a table as a whole: a person may be served twice, and in any order."""
 
 
 class Expectations(Spec):
@@ -150,6 +153,8 @@ def _check(batch: Any, gx: Any, table: str, item: dict[str, Any], rows: int) -> 
     ):
         raise ConfigError(f"expectations.yaml, {table}, {kind} on {item.get('column', 'the table')!r} cannot be computed; is the column in the table?")
     observed = result.result.get("observed_value")
+    mostly = item.get("mostly")
+    counted = result.result.get("element_count")
     unexpected = result.result.get("unexpected_count", 0 if result.success else 1)
     expected = ", ".join(f"{k} {v}" for k, v in item.items() if k != "column")
     subject = item.get("column", "table")
@@ -164,5 +169,69 @@ def _check(batch: Any, gx: Any, table: str, item: dict[str, Any], rows: int) -> 
         "expected": expected,
         "rows": rows,
         "unexpected": int(unexpected or 0),
+        "asked": rows if counted is None else int(counted) - int(result.result.get("missing_count") or 0),
+        "mostly": 1.0 if mostly is None else float(mostly),
         "sentence": f"{subject} {str(kind).removeprefix('expect_column_').removeprefix('expect_table_').replace('_', ' ')} {expected}{tail}",
     }
+
+
+def check_window(config: ModelConfig, expectations: Path, rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """Ask both suites of the rows of a window, as far as they speak of single served rows.
+
+    A suite describes whole tables of labelled data. Of a window it is asked what holds row by row: expectations on
+    the values of input columns. Row counts, means and other aggregates, order, uniqueness, the target and columns that the
+    service does not take are left out by name: volume, drift and duplicates are watched by monitors that know
+    the window's size. ``expect_column_distinct_values_to_be_in_set`` is asked as ``values_to_be_in_set``, which says the same.
+
+    Args:
+        config: of the version that answered.
+        expectations: its ``expectations.yaml``.
+        rows: (n, columns) raw inputs; an input that did not come is missing in every row.
+
+    Returns:
+        As :func:`run_suite`, each expectation once; ``unexpected`` is None where it was not asked, and the sentence says why.
+    """
+    suites = load_yaml(expectations, Expectations)
+    kinds = {c.name: "str" if c.type == "category" else "float64" for c in config.inputs}
+    table = rows.reindex(columns=list(kinds)).astype(kinds).reset_index(drop=True)
+    checks: list[dict[str, Any]] = []
+    asked: list[dict[str, Any]] = []
+    for item in [*suites.ingested, *suites.prepared]:
+        row_wise = _of_rows(dict(item))
+        why = _left_out(row_wise, set(kinds)) if len(table) else "the window has no rows"
+        if why:
+            checks.append(_not_asked(item, len(table), why))
+        elif row_wise not in asked:
+            asked.append(row_wise)
+    try:
+        return run_suite("window", table, tuple(asked)) + checks
+    except ConfigError:  # one that cannot be computed must not take the others with it
+        return [check for item in asked for check in _alone(table, item)] + checks
+
+
+def _of_rows(item: dict[str, Any]) -> dict[str, Any]:
+    kind = item.get("type")
+    return item | {"type": "expect_column_values_to_be_in_set"} if kind == "expect_column_distinct_values_to_be_in_set" else item
+
+
+def _left_out(item: dict[str, Any], inputs: set[str]) -> str:
+    """Why an expectation is not asked of a window; empty where it is."""
+    kind, column = str(item.get("type")), item.get("column")
+    if column is not None and column not in inputs:
+        return f"{column} is not served"
+    if not kind.startswith("expect_column_values_") or kind in NOT_OF_A_WINDOW:
+        return "it speaks of a table, not of single rows"
+    return ""
+
+
+def _alone(table: pd.DataFrame, item: dict[str, Any]) -> list[dict[str, Any]]:
+    try:
+        return run_suite("window", table, (item,))
+    except ConfigError as error:
+        return [_not_asked(item, len(table), str(error))]
+
+
+def _not_asked(item: dict[str, Any], rows: int, why: str) -> dict[str, Any]:
+    kind, column = str(item.get("type")), item.get("column")
+    told = f"{column or 'table'} {kind.removeprefix('expect_column_').removeprefix('expect_table_').replace('_', ' ')} ({why.rstrip('.')})"
+    return {"table": "window", "expectation": kind, "column": column, "success": None, "rows": rows, "asked": 0, "mostly": 1.0, "unexpected": None, "sentence": told}

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from tasks.spec.base import Spec
+from tasks.spec.review import ReviewItem
 from tasks.spec.waivers import Waiver
 
 State = Literal["pass", "fail", "insufficient_evidence"]
@@ -207,6 +208,8 @@ class WindowReport(Spec):
     created: str
     findings: tuple[Finding, ...]
     alternatives: tuple[Alternative, ...] = ()
+    review: tuple[ReviewItem, ...] = ()
+    """What an expert should look at, most urgent first."""
     decision: Decision
 
 
