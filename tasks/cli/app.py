@@ -174,6 +174,24 @@ def monitor(model: Model, act: Annotated[bool, typer.Option(help="Act on the dec
     _run("monitor/monitoring", {"model": model, "reason": "person", "act": act}, as_json)
 
 
+@app.command()
+def review(
+    model: Model,
+    answer: Annotated[tuple[str, str] | None, typer.Option(metavar="ID VERDICT", help="Answer for one prediction: agree, disagree or unsure.")] = None,
+    because: Annotated[str, typer.Option(help="Why; it is kept with the answer.")] = "",
+    as_json: Json = False,
+) -> None:
+    """List the predictions that an expert should look at, or record an answer."""
+    from tasks.cli import review as work
+
+    if answer is not None:
+        done = work.answer(_settings(), ROOT, model, answer, because)
+        _say(done, as_json, f"recorded: {done['who']} answers {done['verdict']} for {done['id']}")
+        return
+    found = work.queue(_settings(), ROOT, model)
+    _say(found, as_json, work.text(found, model))
+
+
 def _rows(file: Path, config: Any) -> list[dict[str, Any]]:
     """The rows of a file as JSON; declared types keep codes such as 01 and words such as NA what they are."""
     import pandas as pd

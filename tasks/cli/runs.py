@@ -35,7 +35,7 @@ def nothing_runs(variable: str) -> NoReturn:
 def start(root: Path, deployment: str, request: dict[str, Any]) -> str:
     """Start a run; gives its id. A wrong name or file is told before anything starts."""
     load_model(root, request["model"])
-    return api().start(deployment, {"actor": _actor(root), **request})
+    return api().start(deployment, {"actor": actor(root), **request})
 
 
 def watch(run: str, what: str) -> dict[str, Any]:
@@ -66,7 +66,8 @@ def committed(root: Path, model: str) -> str:
     return git.rev_parse("HEAD")
 
 
-def _actor(root: Path) -> str:
+def actor(root: Path) -> str:
+    """Who runs the command, as git knows them."""
     try:
         return Git(root).run("config", "user.email") or "command-line"
     except GitError:
