@@ -63,10 +63,10 @@ def score_range(rule: ScoreRange, label: str, examination: Examination, confiden
         raise RuleFault("the model gives one score a class, and this rule speaks of one score")
     asked = rows_where(rule.rows, examination)
     found = examination.score[asked]
-    note(rule, examination.rows[asked], np.maximum(rule.low - found, found - rule.high), examination)
+    low, high = (-np.inf if rule.low is None else rule.low), (np.inf if rule.high is None else rule.high)
+    note(rule, examination.rows[asked], np.maximum(low - found, found - high), examination)
     if len(found) < MINIMUM:
         return _few(label, rule.tolerance, len(found))
-    low, high = (-np.inf if rule.low is None else rule.low), (np.inf if rule.high is None else rule.high)
     inside = np.isfinite(found) & (found >= low) & (found <= high)  # a NaN is not inside
     return share(label, int((~inside).sum()), len(found), rule.tolerance, confidence)
 
