@@ -138,7 +138,7 @@ def _errors(series: Sequence[Observation], spread: float) -> np.ndarray:
     """(n,) standard errors; none is 0, or one window would say all."""
     own = np.array([o.error if o.realized else max(o.error, spread) for o in series])
     least = 1e-3 * float(np.std([o.value for o in series])) or 1e-9
-    return np.maximum(own, max(0.1 * float(np.median(own)), least))
+    return np.asarray(np.maximum(own, max(0.1 * float(np.median(own)), least)))
 
 
 def judge(

@@ -15,13 +15,13 @@ PRIOR = {"steady": 0.25, "walk": 0.4, "trend": 0.22, "shift": 0.13}
 SEASON_PRIOR = 0.5
 HARMONICS = 12
 """Columns of the season's basis at most: a cycle of up to 13 windows may have any shape, a longer one is smooth."""
-EXCESS = {0.0: 0.85, 1.0: 0.1, 2.5: 0.05}
-"""Noise of a window beyond the sampling of its rows, in units of that, and its prior."""
+EXCESS = {1.0: 0.1, 2.5: 0.05}
+"""Noise of a window beyond the sampling of its rows, in units of that, and its prior; most of the prior is on none."""
 STEPS = (0.15, 0.3, 0.6, 1.2, 2.5)
-RESTLESS = {0.0: 0.8, 0.4: 0.2}
-"""Own change of a level that has a trend or a shift, and its prior."""
 SLOPES = (0.1, 0.3, 1.0)
 DAMPING = (1.0, 0.85)
+RESTLESS = {0.0: 0.8, 0.4: 0.2}
+"""Own change of a level that has a trend or a shift, and its prior."""
 LEVEL, SLOPE, BIAS, SEASON = 0, 1, 2, 3
 """Places in the state; the season's come last."""
 
@@ -64,13 +64,15 @@ def grid(unit: float, spread: float, breaks: Sequence[int], season: bool) -> Gri
         breaks: windows from which the level or the slope may be another.
     """
     far = max(spread / unit, 1.0)
-    steps = [s for s in STEPS if s <= 2 * far] + ([far] if far > STEPS[-1] else [])
-    slopes = [s for s in SLOPES if s <= 2 * far] + ([far / 2] if far > 4 * SLOPES[-1] else [])
+    steps, slopes, more = _up_to(STEPS, 2 * far), _up_to(SLOPES, far), [e for e in _up_to(tuple(EXCESS), 2 * far) if e not in EXCESS]
+    noise = {0.0: 1 - sum(EXCESS.values())} | EXCESS
+    noise |= {e: sum(EXCESS.values()) / len(more) for e in more}
+    whole = sum(noise.values())
     rows: list[tuple[str, float, float, float, float, float, int]] = []
 
     def add(kind: str, share: float, parameters: Sequence[tuple[float, float, int]], own: dict[float, float]) -> None:
-        for (excess, e), (step, o) in product(EXCESS.items(), own.items()):
-            rows.extend((kind, share * e * o / len(parameters), step, slope, damping, excess, since) for slope, damping, since in parameters)
+        for (excess, e), (step, o) in product(noise.items(), own.items()):
+            rows.extend((kind, share * e / whole * o / len(parameters), step, slope, damping, excess, since) for slope, damping, since in parameters)
 
     nothing = [(0.0, 1.0, -1)]
     add("steady", PRIOR["steady"], nothing, {0.0: 1.0})
@@ -88,6 +90,14 @@ def grid(unit: float, spread: float, breaks: Sequence[int], season: bool) -> Gri
     prior = np.concatenate([np.log(share) + np.log(p) for _, p in seasons])
     many = [np.tile(c, every) for c in (kind, step * unit, slope * unit, damping, excess, since)]
     return Grid(many[0], prior, many[1], many[2], many[3], many[4], cycle, many[5])
+
+
+def _up_to(values: tuple[float, ...], far: float) -> list[float]:
+    """The values up to ``far``, the first in any case, and on at the same pace where they do not reach it."""
+    found, pace = [v for v in values if v <= far or v == values[0]], values[-1] / values[-2]
+    while found[-1] >= values[-1] and found[-1] * pace <= far:
+        found.append(found[-1] * pace)
+    return found
 
 
 def basis(season: int | None) -> np.ndarray:
