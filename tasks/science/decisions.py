@@ -48,12 +48,22 @@ class Case:
     @property
     def at_stake(self) -> bool:
         """Whether performance is, or what the model does has changed on both sides."""
-        return _at_stake(self.alarms)
+        return at_stake(self.config, self.findings)
+
+    @property
+    def broken(self) -> list[Finding]:
+        """Realized performance that is surely beyond an absolute limit, whatever the relative one says."""
+        return _broken(self.config, self.findings)
+
+    @property
+    def told(self) -> list[Finding]:
+        """The alarms in the order in which a person should hear of them."""
+        order = {kind: i for i, kind in enumerate(get_args(FindingKind))}
+        return sorted([*self.alarms, *(f for f in self.broken if not f.alarm)], key=lambda f: (order[f.kind], -(f.importance or 0.0)))
 
     @property
     def reason(self) -> str:
-        order = {kind: i for i, kind in enumerate(get_args(FindingKind))}
-        told = sorted(self.alarms, key=lambda f: (order[f.kind], -(f.importance or 0.0)))
+        told = self.told
         more = f"; and {len(told) - TOLD} more" if len(told) > TOLD else ""
         return "; ".join(f.sentence for f in told[:TOLD]) + more
 
@@ -68,14 +78,15 @@ def decide(case: Case) -> Decision:
 
     A retraining that must wait for labels is decided at once and says how many rows it waits for.
     """
-    return next(decision for line in POLICY if (decision := line(case)) is not None)
+    decision = next(decision for line in POLICY if (decision := line(case)) is not None)
+    return decision.model_copy(update={"findings": tuple(f"{f.kind}: {f.subject}" for f in case.told)})
 
 
 def _stop(case: Case) -> Decision | None:
     """Realized performance beyond an absolute limit, interval included, and nothing better to return to."""
     if any(a.better for a in case.alternatives) or not _confirmed(case):
         return None
-    broken = [f for f in case.findings if f.kind == "realized_performance" and _surely_beyond(case.config, f)]
+    broken = case.broken
     if not broken:
         return None
     limits = ", ".join(f"{f.subject} {case.config.monitoring.metric_limits[f.subject]:g}" for f in broken)  # type: ignore[index]
@@ -85,7 +96,7 @@ def _stop(case: Case) -> Decision | None:
 
 def _roll_back(case: Case) -> Decision | None:
     better = sorted((a for a in case.alternatives if a.better), key=lambda a: a.difference_high)
-    if not better or not case.kinds & set(PERFORMANCE) or not _confirmed(case):
+    if not better or not (case.kinds & set(PERFORMANCE) or case.broken) or not _confirmed(case):
         return None
     a = better[0]
     text = f"{a.version} would do better on these {a.rows:,} rows ({a.metric} {a.earlier:.3f} against {a.current:.3f}, {a.basis}); {case.reason}"
@@ -128,10 +139,14 @@ def _retrain(case: Case) -> Decision | None:
 
 
 def _foreseen(case: Case) -> Decision | None:
-    """The established trigger: before it hurts, where there is something to learn from, and else a word ahead of time."""
+    """The established trigger: before it hurts, where there is something to learn from, and else a word ahead of time.
+
+    Only performance is retrained for: a gap that is about to open is for a person to judge, as one that is open is.
+    """
     if "forecast" not in case.kinds:
         return None
-    if case.labelled_rows < case.config.monitoring.retrain_rows or _asked_already(case):
+    performance = any(f.kind == "forecast" and f.subject in case.config.watched for f in case.alarms)
+    if not performance or case.leaving or case.labelled_rows < case.config.monitoring.retrain_rows or _asked_already(case):
         return Decision(action="alert", reason=case.reason, policy="alert on a breach that is probable within the horizon")
     text = f"{case.labelled_rows:,} labelled rows are there to learn from; {case.reason}"
     return Decision(action="retrain", reason=text, policy="retrain ahead of a breach that is probable within the horizon", learns_from=case.labelled_rows)
@@ -162,16 +177,35 @@ def asks_for_retraining(report: WindowReport) -> bool:
     return report.decision.action == "retrain" and report.decision.waits_for == 0
 
 
-def _at_stake(alarms: Sequence[Finding]) -> bool:
-    kinds = {f.kind for f in alarms}
-    return bool(kinds & set(PERFORMANCE)) or kinds >= set(BEHAVIOUR)
+def at_stake(config: ModelConfig, findings: Sequence[Finding]) -> bool:
+    """Whether performance is, or what the model does has changed on both sides."""
+    kinds = {f.kind for f in findings if f.alarm}
+    return bool(kinds & set(PERFORMANCE)) or kinds >= set(BEHAVIOUR) or bool(_broken(config, findings))
+
+
+def leaving(history: Sequence[WindowReport], number: int) -> bool:
+    """Whether the unbroken run of this version's windows before this one called for a rollback."""
+    by_number = {r.window: r for r in history}
+    while (number := number - 1) in by_number:
+        if by_number[number].decision.action == "roll_back":
+            return True
+    return False
+
+
+def _broken(config: ModelConfig, findings: Sequence[Finding]) -> list[Finding]:
+    return [f for f in findings if f.kind == "realized_performance" and _surely_beyond(config, f)]
+
+
+def _quiet(config: ModelConfig, report: WindowReport) -> bool:
+    """A window in which nothing is at stake, nor about to be: while a breach is foreseen, its cause is not over."""
+    return not at_stake(config, report.findings) and not any(f.alarm and f.kind == "forecast" for f in report.findings)
 
 
 def _in_a_row(case: Case) -> int:
     """Windows up to this one, without a gap, in which performance was at stake."""
     count = int(case.at_stake)
     for report in case.before if count else ():
-        if not _at_stake([f for f in report.findings if f.alarm]):
+        if not at_stake(case.config, report.findings):
             break
         count += 1
     return count
@@ -212,7 +246,9 @@ def _asked_already(case: Case) -> str:
 def _cleared_since(case: Case, window: int) -> bool:
     quiet = 0
     for report in reversed(case.before):
-        quiet = 0 if report.window <= window or _at_stake([f for f in report.findings if f.alarm]) else quiet + 1
+        if report.findings and all(f.value is None for f in report.findings):
+            continue  # a window that could not be judged says neither that it is over nor that it goes on
+        quiet = quiet + 1 if report.window > window and _quiet(case.config, report) else 0
         if quiet >= case.config.monitoring.clear_windows:
             return True
     return False

@@ -193,6 +193,8 @@ class Decision(Spec):
     """For retrain: labelled rows still missing; nothing is started while there are any."""
     learns_from: int = 0
     """For retrain: labelled rows that were there to learn from when it was decided."""
+    findings: tuple[str, ...] = ()
+    """The alarms that it rests on, each as ``kind: subject``, in the order in which a person should hear of them."""
 
 
 class WindowReport(Spec):

@@ -283,6 +283,9 @@ class ModelConfig(Spec):
         for where, what, found, allowed in named:
             if found not in allowed:
                 raise ValueError(f"{where} names the {what} {found!r}; allowed for a {kind} model: {', '.join(allowed) or 'none yet, so leave such a gate out'}")
+        for metric in self.monitoring.metric_limits:
+            if metric not in self.watched:  # it would be a limit that nobody holds the model to
+                raise ValueError(f"monitoring.metric_limits names {metric!r}, which is not watched; add it to monitoring.metrics, or name one of: {', '.join(self.watched)}")
 
     @property
     def kind(self) -> Kind:

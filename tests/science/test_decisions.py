@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 
 from tasks.science.alternatives import compare_versions
-from tasks.science.decisions import Case, asks_for_retraining
+from tasks.science.decisions import POLICY, Case, asks_for_retraining, leaving
 from tasks.science.decisions import decide as decide_case
-from tasks.spec.evidence import Alternative, Decision, Finding, WindowReport
+from tasks.spec.base import validate
+from tasks.spec.errors import ConfigError
+from tasks.spec.evidence import Alternative, Decision, Finding, FindingKind, WindowReport
 from tasks.spec.model import ModelConfig, load_model
 
 
@@ -20,8 +23,8 @@ def config() -> ModelConfig:
     return load_model(Path(__file__).resolve().parents[2], "income")
 
 
-def finding(kind: Any, value: float | None = 1.0, alarm: bool = True, importance: float | None = None) -> Finding:
-    return Finding(kind=kind, subject="x", value=value, rows=100, alarm=alarm, importance=importance, sentence=f"{kind} speaks")
+def finding(kind: Any, value: float | None = 1.0, alarm: bool = True, importance: float | None = None, subject: str = "x") -> Finding:
+    return Finding(kind=kind, subject=subject, value=value, rows=100, alarm=alarm, importance=importance, sentence=f"{kind} speaks")
 
 
 def alternative(version: str, high: float) -> Alternative:
@@ -157,8 +160,11 @@ def test_a_second_retraining_for_one_cause_needs_something_new_to_learn(config: 
     assert decide(config, moved, over, [], 4000, window=4).action == "retrain", "two quiet windows ended the first cause"
 
 
+FORESEEN = finding("forecast", subject="log_loss")
+
+
 def test_a_breach_that_is_foreseen_is_acted_on_where_there_is_something_to_learn_from(config: ModelConfig) -> None:
-    foreseen = [finding("forecast")]
+    foreseen = [FORESEEN]
     assert decide(config, foreseen, [], [], 10).action == "alert"
     ahead = decide(config, foreseen, [], [], 4000)
     assert ahead.action == "retrain" and "ahead of a breach" in ahead.policy
@@ -175,3 +181,101 @@ def test_nothing_is_learned_from_a_broken_feed(config: ModelConfig, kind: str) -
 def test_what_a_person_should_look_at_is_told_by_name(config: ModelConfig, kind: str) -> None:
     told = decide(config, [finding(kind)], [], [], 9999)
     assert told.action == "alert" and kind.replace("_", " ") in told.policy
+
+
+@pytest.mark.parametrize("kind", ["prediction_drift", "selection_rate", "missingness", "new_category", "out_of_range"])
+def test_what_is_not_named_for_a_person_is_not_told_as_such(config: ModelConfig, kind: str) -> None:
+    assert decide(config, [finding(kind, alarm=False)], [], [], 9999).action == "nothing"
+
+
+@pytest.mark.parametrize("kind", get_args(FindingKind))
+def test_no_kind_of_alarm_falls_through(config: ModelConfig, kind: str) -> None:
+    """Every kind of finding has its line, and the decision lists what it rests on."""
+    decision = decide(config, [finding(kind, importance=0.5), finding("data_drift", alarm=False)], [], [], 9999)
+    assert decision.action != "nothing" and decision.findings == (f"{kind}: x",) and decision.policy
+
+
+# Each line of the policy: a case that it decides, and one that differs in a single thing and that it leaves to a later line.
+BAD, FEED, NO = finding("realized_performance"), finding("feed"), finding("realized_performance", alarm=False)
+BETTER, EQUAL = alternative("v1.0.0", -0.1), alternative("v1.0.0", 0.1)
+LINES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "_stop": ({"found": [LOSS], "limits": {"metric_limits": {"log_loss": 0.4}}}, {"found": [LOSS], "limits": {"metric_limits": {"log_loss": 0.46}}}),
+    "_roll_back": ({"found": [BAD], "offered": [BETTER]}, {"found": [BAD], "offered": [EQUAL]}),
+    "_leaving": ({"found": [BAD], "leaving": True}, {"found": [NO], "leaving": True}),
+    "_feed": ({"found": [FEED, BAD]}, {"found": [FEED.model_copy(update={"alarm": False}), BAD]}),
+    "_confirm": ({"found": [BAD], "limits": {"confirm_windows": 2}}, {"found": [BAD], "limits": {"confirm_windows": 1}}),
+    "_retrain": ({"found": [BAD]}, {"found": [NO]}),
+    "_foreseen": ({"found": [FORESEEN]}, {"found": [FORESEEN.model_copy(update={"alarm": False})]}),
+    "_tell": ({"found": [finding("data_drift", importance=0.2)]}, {"found": [finding("data_drift", alarm=False)]}),
+    "_nothing": ({"found": [NO]}, {"found": [BAD]}),
+}
+
+
+def test_every_line_of_the_policy_has_its_two_cases() -> None:
+    assert list(LINES) == [line.__name__ for line in POLICY]
+
+
+@pytest.mark.parametrize("line", LINES)
+@pytest.mark.parametrize("applies", [True, False], ids=["applies", "does not"])
+def test_a_line_of_the_policy(config: ModelConfig, line: str, applies: bool) -> None:
+    c = LINES[line][0 if applies else 1]
+    case = Case(watched(config, **c.get("limits", {})), c["found"], [], c.get("offered", []), 9999, leaving=c.get("leaving", False))
+    first = next(step.__name__ for step in POLICY if step(case) is not None)
+    assert (first == line) is applies
+
+
+def test_an_absolute_limit_holds_though_the_relative_one_is_kept(config: ModelConfig) -> None:
+    """A relative limit that is looser must not hide the absolute one, neither from the stop nor from its confirmation."""
+    quiet = LOSS.model_copy(update={"alarm": False})
+    twice = watched(config, confirm_windows=2, metric_limits={"log_loss": 0.4})
+    assert decide(twice, [quiet], [], [], 9999, window=5).action == "alert"
+    before = window(4, ALERT).model_copy(update={"findings": (quiet,)})
+    stopped = decide(twice, [quiet], [before], [], 9999, window=5)
+    assert stopped.action == "stop" and stopped.findings == ("realized_performance: log_loss",)
+    assert decide(twice, [quiet], [before], [BETTER], 9999, window=5).action == "roll_back"
+
+
+def test_a_limit_that_nobody_watches_is_refused(config: ModelConfig) -> None:
+    raw = config.model_dump(mode="json")
+    raw["monitoring"]["metric_limits"] = {"accuracy": 0.8}
+    with pytest.raises(ConfigError, match="metric_limits names 'accuracy', which is not watched; add it to monitoring.metrics"):
+        validate(raw, ModelConfig, "model.yaml")
+    raw["monitoring"]["metrics"] = {"accuracy": 0.1}
+    assert validate(raw, ModelConfig, "model.yaml").monitoring.metric_limits == {"accuracy": 0.8}
+
+
+def test_a_gap_that_is_foreseen_is_told_and_not_retrained_for(config: ModelConfig) -> None:
+    gap = finding("forecast", subject="selection rate of sex Female")
+    assert decide(config, [gap], [], [], 9999).action == "alert"
+    assert decide(config, [gap, FORESEEN], [], [], 9999).action == "retrain"
+
+
+def test_a_version_that_is_leaving_is_not_retrained_ahead_of_time(config: ModelConfig) -> None:
+    assert decide(config, [FORESEEN], [], [], 9999, leaving=True).action == "alert"
+
+
+def test_a_cause_is_not_over_while_its_breach_is_foreseen(config: ModelConfig) -> None:
+    """One retraining per cause: the one that was asked for ahead of a breach is the one for the breach."""
+    asked = window(1, retrain().model_copy(update={"learns_from": 4000}))
+    still = [window(i, ALERT).model_copy(update={"findings": (FORESEEN,)}) for i in (2, 3, 4)]
+    assert decide(config, [BAD], [asked, *still], [], 4500, window=5).action == "alert"
+    assert decide(config, [BAD], [asked, *(window(i, ALERT) for i in (2, 3, 4))], [], 4500, window=5).action == "retrain"
+
+
+def test_a_window_that_could_not_be_judged_ends_no_cause(config: ModelConfig) -> None:
+    asked = window(1, retrain().model_copy(update={"learns_from": 4000}), "realized_performance")
+    unknown = [window(i, ALERT).model_copy(update={"findings": (finding("data_drift", value=None, alarm=False),)}) for i in (2, 3)]
+    assert decide(config, [BAD], [asked, *unknown], [], 4500, window=4).action == "alert"
+
+
+def test_a_version_leaves_from_its_rollback_until_a_gap(config: ModelConfig) -> None:
+    back = Decision(action="roll_back", reason="", policy="", target="v1.0.0")
+    assert leaving([window(3, back), window(4, ALERT)], 5)
+    assert not leaving([window(2, back), window(4, ALERT)], 5), "the run of windows is broken"
+    assert not leaving([window(4, ALERT)], 5)
+
+
+def test_a_report_of_before_still_loads() -> None:
+    old = window(1, retrain()).model_dump(mode="json")
+    del old["decision"]["findings"]
+    assert WindowReport.model_validate_json(json.dumps(old)).decision.findings == ()
