@@ -1,0 +1,289 @@
+"""What can happen to the groups of a reference: one is new, has vanished, has split, or two have merged.
+
+Every event is a count of rows in a region, in the window beside reference rows that had no part in the fit, and the region
+was chosen without the rows that are counted. So its p-value is exact where nothing changed: given both counts together, all
+ways to divide these rows into a window and a reference are equally likely (Fisher 1935, the hypergeometric distribution),
+which is the distribution over windows that the reference itself would give, without drawing them. A share of
+``monitoring.alpha`` among eight tests and as many groups is far below what some hundred drawn windows can resolve.
+An event needs a size, too: a significant change that nobody would call by the name is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal
+
+import numpy as np
+from scipy.stats import hypergeom
+from sklearn.cluster import KMeans
+
+from tasks.science.groupings import GroupReference, nearest
+
+Kind = Literal["new", "vanished", "split", "merged"]
+NEW_SHARE, NEW_ROWS, NEW_RATIO = 0.02, 10, 0.2
+"""A new group holds at least these of the window, and the reference at most this part of that share in the same place."""
+NEW_MOST = 3
+SCANNED = 2000
+"""Rows of a window around which is looked at most."""
+CHUNK = 500
+VANISHED = 0.1
+"""Part of its former share at which a group has vanished."""
+SPLIT, SPLIT_SIDE, SPLIT_ROWS = 0.4, 0.2, 40
+"""Part of the reference's share left in the gap, share of the group on each side of it, and rows that are needed."""
+SLAB = 0.3
+"""Share of the reference's group in the region in which a gap is sought."""
+APART, TOGETHER, LOST, MERGED_ROWS = 0.5, 1.0, 0.6, 40
+"""Density between two groups over that at the sparser of them: apart up to the first, together from the second; the part of its
+peak that each must have lost; rows that are needed."""
+MIDDLE, PEAK = 0.15, 0.15
+"""Half widths of the regions between two centres and about each, where the centres are 1 apart."""
+
+
+@dataclass(frozen=True)
+class Event:
+    kind: Kind
+    groups: tuple[int, ...]
+    """Positions of the reference's groups that it happened to; of a new one, the nearest."""
+    members: np.ndarray
+    """(n,) bool: the window's rows that it is about."""
+    share: float
+    reference_share: float
+    p_value: float
+    """Not adjusted; it was held against ``limit``."""
+    limit: float
+    parts: np.ndarray | None = None
+    """(n,) bool, of a split: the rows of the smaller part."""
+
+
+@dataclass(frozen=True)
+class Sides:
+    """A window beside the reference, each row with its group and its distances to all centres."""
+
+    reference: GroupReference
+    window: np.ndarray
+    own: np.ndarray
+    distance: np.ndarray
+    was: np.ndarray
+    was_distance: np.ndarray
+
+    @classmethod
+    def of(cls, reference: GroupReference, window: np.ndarray) -> Sides:
+        return cls(reference, window, *nearest(reference.centres, window), *nearest(reference.centres, reference.placed))
+
+
+@dataclass(frozen=True)
+class Seen:
+    events: tuple[Event, ...]
+    untold: dict[Kind, str]
+    """Why an event could not be seen in some groups, in words; empty where all were looked at."""
+
+
+def events(sides: Sides, level: float, rng: np.random.Generator) -> Seen:
+    """All events of one window; each of the four kinds has the chance ``level`` of any where nothing changed.
+
+    Two merged groups leave their places and meet in a third; that is one event, not a new group and two that vanished. In
+    the same way a group that split is not told again as new.
+
+    Args:
+        sides: (n, d) places of the window's rows, finite, n at least 2, beside the reference.
+    """
+    untold: dict[Kind, str] = {}
+    joined = merged(sides, level, untold)
+    parted = split(sides, level, rng, untold)
+    pairs = {j for e in joined for j in e.groups}
+    gone = [e for e in vanished(sides, level, untold) if e.groups[0] not in pairs]
+    taken = np.any([e.members for e in joined], axis=0) if joined else np.zeros(len(sides.window), bool)
+    halves = {e.groups[0] for e in parted}
+    new = [e for e in new_groups(sides, level, rng) if e.groups[0] not in halves and (e.members & taken).sum() < e.members.sum() / 2]
+    return Seen((*new, *joined, *parted, *gone), untold)
+
+
+def _more(inside: np.ndarray, outside: np.ndarray, n: int, m: int) -> np.ndarray:
+    """P-value of at least so many of n rows in a region that holds this many of m others."""
+    return np.asarray(hypergeom.sf(inside - 1, n + m, inside + outside, n))
+
+
+def _fewer(inside: int, outside: int, n: int, m: int) -> float:
+    return float(hypergeom.cdf(inside, n + m, inside + outside, n))
+
+
+def new_groups(sides: Sides, level: float, rng: np.random.Generator) -> list[Event]:
+    """Places that are dense in the window and next to empty in the reference.
+
+    A scan over balls (Kulldorff 1997) of two radii around the window's own rows. Given the row in the middle, all other
+    rows of both samples come from one distribution where nothing changed, so the count of window rows in the ball is
+    hypergeometric; times both radii and all rows of the window (Bonferroni). What was found is taken out, and the scan goes on.
+    """
+    reference, m = sides.reference.placed, len(sides.reference.placed)
+    n, left, found = len(sides.window), np.ones(len(sides.window), bool), []
+    limit = level / (2 * n)
+    while len(found) < NEW_MOST:
+        best = _densest(sides.window, left, reference, sides.reference.reach, limit, rng)
+        if best is None:
+            break
+        middle, radius, p_value = best
+        inside = left & (_square(middle[None], sides.window)[0] <= radius**2)
+        for _ in range(3):  # the mean of the ball is a better middle than its first row, and the wider ball holds all of the group
+            middle = sides.window[inside].mean(axis=0)
+            wider = left & (_square(middle[None], sides.window)[0] <= sides.reference.reach[-1] ** 2)
+            was = float((_square(middle[None], reference)[0] <= sides.reference.reach[-1] ** 2).mean())
+            if was > NEW_RATIO * wider.mean():
+                break
+            inside = wider
+        was = float((_square(middle[None], reference)[0] <= radius**2).sum() / m)
+        near = int(nearest(sides.reference.centres, middle[None])[0][0])
+        found.append(Event("new", (near,), inside, float(inside.mean()), was, p_value, limit))
+        left = left & ~inside
+    return found
+
+
+def _square(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(len(a), len(b)) squared distances."""
+    return np.asarray(np.maximum((a**2).sum(axis=1)[:, None] - 2 * a @ b.T + (b**2).sum(axis=1), 0.0))
+
+
+def _densest(window: np.ndarray, left: np.ndarray, reference: np.ndarray, reach: np.ndarray, limit: float, rng: np.random.Generator) -> tuple[np.ndarray, float, float] | None:
+    """Middle, radius and p-value of the ball that the reference explains least; None where none is a new group."""
+    n, m, rows = len(window), len(reference), np.flatnonzero(left)
+    if not len(rows) or reach[-1] <= 0:
+        return None
+    best: tuple[np.ndarray, float, float] | None = None
+    middles = rng.permutation(rows)[:SCANNED]
+    for start in range(0, len(middles), CHUNK):
+        asked = middles[start : start + CHUNK]
+        here, there = _square(window[asked], window[left]), _square(window[asked], reference)
+        for radius in reach:
+            inside, outside = (here <= radius**2).sum(axis=1), (there <= radius**2).sum(axis=1)
+            able = (inside >= max(NEW_ROWS, NEW_SHARE * n)) & (outside / m <= NEW_RATIO * inside / n)
+            if not able.any():
+                continue
+            p_values = _more(inside[able] - 1, outside[able], n - 1, m)
+            i = int(p_values.argmin())
+            if p_values[i] <= limit and (best is None or p_values[i] < best[2]):
+                best = window[asked[able][i]], float(radius), float(p_values[i])
+    return best
+
+
+def vanished(sides: Sides, level: float, untold: dict[Kind, str]) -> list[Event]:
+    """Groups of which next to nothing is left within the 90 % radius of their centre.
+
+    One-sided Fisher's exact test a group (Bonferroni over them), and at most :data:`VANISHED` of the former share.
+    """
+    n, m, k = len(sides.window), len(sides.was), len(sides.reference.centres)
+    found, small = [], []
+    if k < 2:
+        return []
+    for j in range(k):
+        inside = (sides.own == j) & (sides.distance[:, j] <= sides.reference.radius[j, 1])
+        was = int(((sides.was == j) & (sides.was_distance[:, j] <= sides.reference.radius[j, 1])).sum())
+        if _fewer(0, was, n, m) > level / k:
+            small.append(sides.reference.groups[j].name)
+        p_value = _fewer(int(inside.sum()), was, n, m)
+        if p_value <= level / k and inside.mean() <= VANISHED * was / m:
+            found.append(Event("vanished", (j,), inside, float(inside.mean()), was / m, p_value, level / k))
+    if small:
+        untold["vanished"] = f"of group {', '.join(small)} a window of {n} rows may hold none by chance"
+    return found
+
+
+def merged(sides: Sides, level: float, untold: dict[Kind, str]) -> list[Event]:
+    """Pairs that were apart in the reference, and now meet between their old places.
+
+    Along the line through both centres: the density in the middle over that at the sparser centre, for the rows of the
+    two groups. Only pairs that the reference keeps apart are asked; the axis is the reference's, so the count in the
+    middle has Fisher's exact distribution (Bonferroni over the pairs). Both must have lost their old place, else what fills the
+    middle is a new group.
+    """
+    pairs = [(a, b, along) for a, b in combinations(range(len(sides.reference.centres)), 2) if (along := _along(sides, a, b)) is not None]
+    found, small = [], []
+    for a, b, (t, was) in pairs:
+        name = f"{sides.reference.groups[a].name} and {sides.reference.groups[b].name}"
+        here, there = np.isin(sides.own, (a, b)), len(was)
+        if here.sum() < MERGED_ROWS:
+            small.append(name)
+            continue
+        middle = here & (np.abs(t - 0.5) <= MIDDLE)
+        before = int((np.abs(was - 0.5) <= MIDDLE).sum())
+        p_value = float(_more(np.array(int(middle.sum())), np.array(before), int(here.sum()), there))
+        lost = [(here & (np.abs(t - end) <= PEAK)).mean() <= LOST * (np.abs(was - end) <= PEAK).sum() / len(sides.was) for end in (0.0, 1.0)]
+        if p_value <= level / len(pairs) and all(lost) and _valley(t[here]) >= TOGETHER:
+            found.append(Event("merged", (a, b), middle, float(middle.mean()), before / len(sides.was), p_value, level / len(pairs)))
+    if small:
+        untold["merged"] = f"of groups {'; '.join(small)} the window has fewer than {MERGED_ROWS} rows"
+    return found
+
+
+def _along(sides: Sides, a: int, b: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """Places on the line from one centre (0) to the other (1), of all window rows and the pair's reference rows; None where they were never apart."""
+    start, way = sides.reference.centres[a], sides.reference.centres[b] - sides.reference.centres[a]
+    length = float(way @ way)
+    here = np.isin(sides.was, (a, b))
+    if length <= 0 or here.sum() < MERGED_ROWS:
+        return None
+    was = (sides.reference.placed[here] - start) @ way / length
+    return ((sides.window - start) @ way / length, was) if _valley(was) <= APART else None
+
+
+def _valley(t: np.ndarray) -> float:
+    ends = [(np.abs(t - end) <= PEAK).sum() / PEAK for end in (0.0, 1.0)]
+    middle = (np.abs(t - 0.5) <= MIDDLE).sum() / MIDDLE
+    return float(middle / min(ends)) if min(ends) else float("inf") if middle else 0.0
+
+
+def split(sides: Sides, level: float, rng: np.random.Generator, untold: dict[Kind, str]) -> list[Event]:
+    """Groups with a gap in the middle where the reference has none.
+
+    One half of the group's window rows, beside the rows that were fitted, says where to look: a direction, and on it a
+    region of :data:`SLAB` of the reference's rows with window rows on both sides, that the half leaves emptiest. The other
+    half is counted there against the compared reference rows (sample splitting, Cox 1975; Fisher's exact test, Bonferroni over groups).
+    """
+    fitted_own, k = nearest(sides.reference.centres, sides.reference.fitted)[0], len(sides.reference.centres)
+    found, small = [], []
+    for j in range(k):
+        rows, was, fitted = np.flatnonzero(sides.own == j), sides.reference.placed[sides.was == j], sides.reference.fitted[fitted_own == j]
+        if min(len(rows), len(was), len(fitted)) < SPLIT_ROWS:
+            small.append(sides.reference.groups[j].name)
+            continue
+        rows = rng.permutation(rows)
+        looked, tested = np.array_split(rows, 2)
+        gap = _gap(sides.window[looked], fitted, rng)
+        if gap is None:
+            continue
+        way, low, high = gap
+        at, before = sides.window[rows] @ way, was @ way
+        inside, stayed = ((at >= low) & (at <= high)).mean(), int(((before >= low) & (before <= high)).sum())
+        counted = sides.window[tested] @ way
+        p_value = _fewer(int(((counted >= low) & (counted <= high)).sum()), stayed, len(tested), len(was))
+        sides_of = min((at < low).mean(), (at > high).mean())
+        if p_value <= level / k and inside <= SPLIT * stayed / len(was) and sides_of >= SPLIT_SIDE:
+            members, parts = np.zeros(len(sides.window), bool), np.zeros(len(sides.window), bool)
+            members[rows] = True
+            middle = (low + high) / 2
+            parts[rows] = at > middle if (at > middle).mean() <= 0.5 else at <= middle
+            found.append(Event("split", (j,), members, float(inside), stayed / len(was), p_value, level / k, parts))
+    if small:
+        untold["split"] = f"of group {', '.join(small)} there are fewer than {SPLIT_ROWS} rows"
+    return found
+
+
+def _gap(looked: np.ndarray, fitted: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, float, float] | None:
+    """Direction and ends of the region that the window leaves emptiest; None where no region has rows on both sides."""
+    best, least = None, SLAB
+    for way in _directions(looked, fitted, rng):
+        at, was = looked @ way, fitted @ way
+        for start in np.arange(0.1, 0.91 - SLAB, 0.05):
+            low, high = np.quantile(was, [start, start + SLAB])
+            inside = float(((at >= low) & (at <= high)).mean())
+            if inside < least and min((at < low).mean(), (at > high).mean()) >= SPLIT_SIDE:
+                best, least = (way, float(low), float(high)), inside
+    return best
+
+
+def _directions(looked: np.ndarray, fitted: np.ndarray, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Between the two means of the window's rows, and where their variance grew most against the reference's."""
+    two = KMeans(2, n_init=3, random_state=int(rng.integers(2**31))).fit(looked).cluster_centers_
+    if (way := two[1] - two[0]).any():
+        yield way / np.linalg.norm(way)
+    yield np.linalg.eigh(np.atleast_2d(np.cov(looked.T)) - np.atleast_2d(np.cov(fitted.T)))[1][:, -1]
