@@ -5,9 +5,9 @@ from __future__ import annotations
 from prefect import flow
 from prefect.states import Completed, State
 
-from tasks.monitoring import act, find_work, look_at_window, record
+from tasks.monitoring import act, find_work, look_at_window, record, watch_feed
 from tasks.promotion import align_service
-from tasks.reporting import report_windows, told_plainly
+from tasks.reporting import report_model, report_windows, told_plainly
 from tasks.spec.requests import MonitoringRequest
 
 
@@ -21,13 +21,14 @@ def monitor(request: MonitoringRequest) -> State:
     """
     model = request.model.value
     align_service(model)
+    silence = watch_feed(request)
     unseen, labelled = find_work(request)
-    reports = [look_at_window(model, w.number, w.version, w.first_seq, w.last_seq) for w in unseen]
-    reports += [look_at_window(model, r.window, r.version, r.first_seq, r.last_seq) for r in labelled]
+    reports = [look_at_window(model, window) for window in [*unseen, *labelled]]
     for report in reports:
         record(report, request)
         started = act(report) if request.act else None
         print(f"window {report.window}: {report.decision.action}; {report.decision.reason}" + (f" ({started})" if started else ""))
+    report_model(model, silence)
     if not reports:
         return Completed(message=f"No new window of {model} is complete, and no new labels came.", name="Nothing new")
     report_windows(model, reports)

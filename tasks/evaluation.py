@@ -105,7 +105,9 @@ def version_files(settings: Settings, model: str, version: Version) -> VersionFi
             try:
                 shutil.copytree(place.model, draft / "model")
                 shutil.copytree(place.evaluation, draft / "evaluation")
-                shutil.copy(model_folder(tree, model) / "model.yaml", draft / "model.yaml")
+                for name in ("model.yaml", "rules.yaml", "expectations.yaml"):
+                    if (model_folder(tree, model) / name).exists():
+                        shutil.copy(model_folder(tree, model) / name, draft / name)
                 draft.rename(folder)
             except OSError:
                 if not folder.exists():  # else another run restored the same version first; both hold the same bytes

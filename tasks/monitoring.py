@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pandas as pd
@@ -21,30 +20,26 @@ from tasks.records.predictions import PredictionLog, Window
 from tasks.records.registry import Registry
 from tasks.science.alternatives import compare_versions
 from tasks.science.decisions import Case, asks_for_retraining, decide
-from tasks.science.monitoring import examine_window
-from tasks.science.tables import LABEL, SCORE
+from tasks.science.feed import silence_findings
+from tasks.science.monitoring import Seen, Sight, examine_window, judge_again
+from tasks.science.tables import LABEL, label_array, score_array
 from tasks.serving.release import load_release
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import Alternative, Finding, WindowReport
+from tasks.spec.pictures import Pictures
 from tasks.spec.requests import MonitoringRequest
 from tasks.spec.settings import Settings
+from tasks.watching import PICTURES, open_log, reference_of, sight_of
 
 EARLIER_VERSIONS = 2
+SILENCE = "silence"
+"""The document that keeps which feeds are known to be silent."""
 PERFORMANCE = {"estimated_performance", "realized_performance", "prediction_drift", "selection_rate"}
 
 
-@contextmanager
-def open_log() -> Iterator[PredictionLog]:
-    log = PredictionLog(Settings().log_database)
-    try:
-        yield log
-    finally:
-        log.close()
-
-
 @task(cache_policy=NO_CACHE, task_run_name="find what is new")
-def find_work(request: MonitoringRequest) -> tuple[list[Window], list[WindowReport]]:
-    """Windows that nobody has looked at, and reports whose labels have come since.
+def find_work(request: MonitoringRequest) -> tuple[list[Window], list[Window]]:
+    """Windows that nobody has looked at, and windows whose labels have come since they were.
 
     Raises:
         ConfigError: the model has no champion yet.
@@ -55,87 +50,117 @@ def find_work(request: MonitoringRequest) -> tuple[list[Window], list[WindowRepo
         raise ConfigError(f"{model} has no champion yet, so there is nothing to watch. Train it first: assay train {model}")
     config = version_files(Settings(), model, champion).config.monitoring
     with open_log() as log:
+        if config.retention_days is not None:
+            log.expire(model, datetime.now(UTC) - timedelta(days=config.retention_days))
         unseen = log.next_windows(model, config.window_rows, config.minimum_rows, request.windows)
-        late = [r for r in log.reports(model)[-request.windows :] if _labels_came(log, r, config.label_share)]
-    return unseen, late
+        late = [r for r in log.reports(model, last=request.windows) if _labels_came(log, r, config.label_share)]
+        return unseen, [w for r in late if (w := log.window(model, r.window)) is not None]
 
 
 def _labels_came(log: PredictionLog, report: WindowReport, share: float) -> bool:
-    if any(f.kind == "realized_performance" for f in report.findings):
+    if any(f.kind == "realized_performance" and f.value is not None for f in report.findings):
         return False
-    rows = log.frame(report.model, report.first_seq, report.last_seq)
-    return bool(rows["_label"].notna().mean() >= share)
+    now = log.labelled_share(report.model, report.first_seq, report.last_seq)
+    return now >= share and now > report.labelled / max(report.rows, 1)
 
 
-@task(cache_policy=NO_CACHE, task_run_name="window {first_seq} to {last_seq}")
-def look_at_window(model: str, number: int, version: str, first_seq: int, last_seq: int) -> WindowReport:
-    """Compare one window with the reference window of the version that answered it, decide, and keep the report."""
+@task(cache_policy=NO_CACHE, task_run_name="window {window.number}")
+def look_at_window(model: str, window: Window) -> WindowReport:
+    """Compare one window with the reference of the version that answered it, decide, and keep the report."""
     settings = Settings()
     registry = Registry(settings)
     known = {v.tag: v for v in registry.versions(model)}
-    if version not in known:
-        raise ConfigError(f"window {number} of {model} was answered by {version}, which the registry does not know; registered: {', '.join(known)}.")
-    files = version_files(settings, model, known[version])
-    config = files.config
+    if window.version not in known:
+        raise ConfigError(f"window {window.number} of {model} was answered by {window.version}, which the registry does not know; registered: {', '.join(known)}.")
+    files = version_files(settings, model, known[window.version])
+    reference = reference_of(files, settings.log_database)
     with open_log() as log:
-        rows = log.frame(model, first_seq, last_seq)
-        reports = [r for r in log.reports(model) if r.version == version]
-        history = [r for r in reports if r.window != number]
-        before = next((r for r in reports if r.window == number), None)
-        findings = examine_window(config, files.reference(), rows, files.evaluation["importance"], config.seed)
-        alternatives = _alternatives(registry, files, rows, findings, model)
-        since = max(_collected_until(registry, model), _trouble_began(history, first_seq) - 1)
-        labelled = log.count_labelled(model, since)
-        decision = decide(Case(config, findings, history, alternatives, labelled, number, _leaving(history, number)))
-        created = datetime.now(UTC).isoformat(timespec="seconds")
-        if before is not None and asks_for_retraining(before) and decision.action != "roll_back":
+        sight = sight_of(log, files, reference, window)
+        before = next((r for r in sight.history if r.window == window.number), None)
+        seen = examine_window(files.config, reference, sight) if before is None else judge_again(files.config, reference, sight, before)
+        alternatives = _alternatives(registry, files, sight.rows, seen.findings, model)
+        report = _report(log, registry, files, window, sight, seen, alternatives)
+        if before is not None and asks_for_retraining(before) and report.decision.action != "roll_back":
             # What was asked for stands, with its time: else a second look would forget that the retraining was started.
-            decision, created = before.decision, before.created
-        report = WindowReport(
-            model=model,
-            version=version,
-            window=number,
-            first=str(rows["_time"].iloc[0]),
-            last=str(rows["_time"].iloc[-1]),
-            first_seq=first_seq,
-            last_seq=last_seq,
-            rows=len(rows),
-            labelled=int(rows[LABEL].notna().sum()),
-            created=created,
-            findings=tuple(findings),
-            alternatives=tuple(alternatives),
-            decision=decision,
-        )
+            report = report.model_copy(update={"decision": before.decision, "created": before.created})
         log.save_report(report)
+        if before is None:
+            log.save_profile(model, window.number, PICTURES, {"format": 1, **Pictures(plots=seen.plots, map=seen.map).model_dump(mode="json")})
     return report
 
 
-def _alternatives(
-    registry: Registry, files: VersionFiles, rows: pd.DataFrame, findings: Sequence[Finding], model: str
-) -> list[Alternative]:
-    """Earlier champions scored on the same window; only asked for where something that matters has moved."""
+def _report(
+    log: PredictionLog, registry: Registry, files: VersionFiles, window: Window, sight: Sight, seen: Seen, alternatives: Sequence[Alternative]
+) -> WindowReport:
+    model = files.config.name
+    history = [r for r in sight.history if r.window != window.number]
+    since = max(_collected_until(registry, model), _trouble_began(history, window.first_seq) - 1)
+    labelled = log.count_labelled(model, since)
+    decision = decide(Case(files.config, seen.findings, history, alternatives, labelled, window.number, _leaving(history, window.number)))
+    return WindowReport(
+        model=model,
+        version=window.version,
+        window=window.number,
+        first=sight.facts.first_time or "",
+        last=sight.facts.last_time or "",
+        first_seq=window.first_seq,
+        last_seq=window.last_seq,
+        rows=sight.profile.rows,
+        labelled=log.count_labelled(model, window.first_seq - 1, window.last_seq),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        findings=seen.findings,
+        alternatives=tuple(alternatives),
+        forecasts=seen.forecasts,
+        groups=seen.groups,
+        review=seen.review,
+        decision=decision,
+    )
+
+
+def _alternatives(registry: Registry, files: VersionFiles, rows: pd.DataFrame, findings: Sequence[Finding], model: str) -> list[Alternative]:
+    """Earlier champions scored on the same rows; only asked for where something that matters has moved."""
     if not any(f.alarm and f.kind in PERFORMANCE for f in findings):
         return []
     settings, config = Settings(), files.config
-    label = rows[LABEL].to_numpy(float)
-    judged = rows[LABEL].notna().to_numpy() if rows[LABEL].notna().mean() >= config.monitoring.label_share else None
+    known = rows[LABEL].notna()
+    judged = bool(known.mean() >= config.monitoring.label_share)
+    part = rows[known] if judged else rows
     alternatives = []
     for earlier in registry.previous_champions(model)[:EARLIER_VERSIONS]:
         if earlier.tag == files.version:
             continue
         release = load_release(version_files(settings, model, earlier).model)
-        if not release.fits(rows):
+        if not release.fits(part):
             continue  # it cannot answer for rows of another schema
-        scores = release.score(rows)
-        current = rows[SCORE].to_numpy(float)
-        if judged is None:
-            alternatives.append(compare_versions(None, current, scores, earlier.tag, config.threshold, config.seed))
-        else:
-            truth = label[judged].astype(bool)
-            alternatives.append(
-                compare_versions(truth, current[judged], scores[judged], earlier.tag, config.threshold, config.seed)
-            )
+        label = label_array(config, part[LABEL]) if judged else None
+        found = compare_versions(config.kind, label, score_array(config, part), release.score(part), earlier.tag, config.threshold, config.seed)
+        alternatives += [found] if found is not None else []
     return alternatives
+
+
+@task(cache_policy=NO_CACHE, task_run_name="watch the feed")
+def watch_feed(request: MonitoringRequest) -> list[Finding]:
+    """Whether predictions or outcomes have stopped; it needs no window, for a stopped feed closes none. Told once, and again when it is over."""
+    settings, model = Settings(), request.model.value
+    champion = Registry(settings).champion(model)
+    if champion is None:
+        return []
+    config = version_files(settings, model, champion).config
+    with open_log() as log:
+        newest = log.newest_times(model)
+        found = silence_findings(config, *newest, datetime.now(UTC))
+        silent = sorted(f.subject for f in found if f.alarm)
+        before = (log.profile(model, 0, SILENCE) or {}).get("silent", [])
+        if silent == before:
+            return found
+        log.save_profile(model, 0, SILENCE, {"format": 1, "silent": silent})
+    told = "; ".join(f.sentence for f in found if f.alarm) or "what had stopped arrives again"
+    evidence = {"findings": [f.model_dump(mode="json") for f in found]}
+    ledger.append(settings, "monitored", model, champion.tag, None, request.actor, request.reason, f"feed: {told}", evidence)
+    for finding in found:
+        if finding.alarm:
+            emit_event(event="assay.finding.feed", resource=_resource(model), payload={"version": champion.tag, **finding.model_dump(mode="json")})
+    return found
 
 
 def _trouble_began(history: Sequence[WindowReport], first_seq: int) -> int:
@@ -166,6 +191,10 @@ def _collected_until(registry: Registry, model: str) -> int:
     return max((int(n) for n in re.findall(r"rows-\d+-(\d+)\.parquet\.dvc", names)), default=0)
 
 
+def _resource(model: str) -> dict[str, str]:
+    return {"prefect.resource.id": f"assay.model.{model}", "prefect.resource.name": model}
+
+
 @task(cache_policy=NO_CACHE, task_run_name="record window {report.window}")
 def record(report: WindowReport, request: MonitoringRequest) -> None:
     """Write the decision into the ledger and send an event for every finding that is an alarm."""
@@ -180,7 +209,7 @@ def record(report: WindowReport, request: MonitoringRequest) -> None:
         sentence=f"window {report.window}: {report.decision.action.replace('_', ' ')}; {report.decision.reason}",
         evidence=report.model_dump(mode="json"),
     )
-    resource = {"prefect.resource.id": f"assay.model.{report.model}", "prefect.resource.name": report.model}
+    resource = _resource(report.model)
     for finding in report.findings:
         if finding.alarm:
             payload = {"window": report.window, "version": report.version, **finding.model_dump(mode="json")}

@@ -17,13 +17,27 @@ from prefect.exceptions import FailedRun
 from prefect.states import Failed, State
 
 from tasks.evaluation import version_files
+from tasks.promotion import stopped_because
 from tasks.records import pages
 from tasks.records.predictions import PredictionLog
 from tasks.records.registry import Registry
+from tasks.science.forecast_findings import watched_series
+from tasks.science.forecast_record import record_rows, record_sentence, trigger_record
+from tasks.science.review import review_summary
 from tasks.spec.errors import AssayError
-from tasks.spec.evidence import Verdict, WindowReport
+from tasks.spec.evidence import Finding, Verdict, WindowReport
+from tasks.spec.forecast import Forecast, Observation
+from tasks.spec.model import ModelConfig
+from tasks.spec.pictures import Pictures
+from tasks.spec.review import ReviewAnswer
 from tasks.spec.settings import Settings
 from tasks.training import Candidate
+from tasks.watching import PICTURES, open_log
+
+SHOWN = 60
+"""Windows that pages look back on."""
+REVIEWED = 5
+"""Windows whose review queues are summed up."""
 
 
 def told_plainly(story: Callable[[Any], State]) -> Callable[[Any], State]:
@@ -102,17 +116,78 @@ def report_verdict(candidate: Candidate, verdict: Verdict) -> str:
 def report_windows(model: str, reports: list[WindowReport]) -> None:
     """Each window as a page, the newest as an artifact."""
     settings = Settings()
-    champion = Registry(settings).champion(model)
-    title = version_files(settings, model, champion).config.title if champion else model
-    log = PredictionLog(settings.log_database)
-    try:
-        history = log.reports(model)
-    finally:
-        log.close()
+    with open_log() as log:
+        history = log.reports(model, last=SHOWN)
+        drawn = {r.window: _pictures(log, model, r.window) for r in reports}
     for report in reports:
         earlier = [r for r in history if r.window < report.window]
-        write_page(f"{model}/window-{report.window:05d}.html", pages.window_page(report, earlier, title))
+        write_page(f"{model}/window-{report.window:05d}.html", pages.window_page(report, earlier, _title(settings, model), drawn[report.window]))
     before = [r for r in history if r.window < reports[-1].window]
-    create_markdown_artifact(
-        key=f"monitoring-{model.replace('_', '-')}", markdown=pages.window_markdown(reports[-1], before, address_of(f"{model}/window-{reports[-1].window:05d}.html")), description=f"Window {reports[-1].window} of {model}"
-    )
+    address = address_of(f"{model}/window-{reports[-1].window:05d}.html")
+    create_markdown_artifact(key=f"monitoring-{_key(model)}", markdown=pages.window_markdown(reports[-1], before, address), description=f"Window {reports[-1].window} of {model}")
+
+
+@task(cache_policy=NO_CACHE, task_run_name="show the model")
+def report_model(model: str, silence: list[Finding]) -> None:
+    """The page of the watched model, and the same as an artifact."""
+    settings = Settings()
+    champion = Registry(settings).champion(model)
+    if champion is None:
+        return
+    config = version_files(settings, model, champion).config
+    with open_log() as log:
+        reports = log.reports(model, last=SHOWN)
+        record = trigger_record(config, reports)
+        watched = pages.Watched(
+            model=model,
+            title=config.title,
+            champion=champion.tag,
+            stopped=stopped_because(settings, model),
+            reports=reports,
+            silence=silence,
+            answers=_answers(log, config, reports),
+            forecasts=_forecasts(config, reports),
+            record=record_rows(record),
+            record_told=record_sentence(record),
+            map=_pictures(log, model, reports[-1].window).map if reports else None,
+        )
+    name = f"{model}/watching.html"
+    write_page(name, pages.model_page(watched))
+    create_markdown_artifact(key=f"watching-{_key(model)}", markdown=pages.model_markdown(watched, address_of(name)), description=f"How {model} is doing")
+
+
+def _answers(log: PredictionLog, config: ModelConfig, reports: list[WindowReport]) -> str:
+    """What experts said of the newest queues, against outcomes where there are any; empty where nobody was asked."""
+    items = [item for report in reports[-REVIEWED:] for item in report.review]
+    if not items:
+        return ""
+    first = min(r.first_seq for r in reports[-REVIEWED:] if r.review)
+    rows = log.frame(config.name, first, reports[-1].last_seq, extras=True, columns=["_id", "_decision", "_label", "_review"])
+    said = rows[rows["_review"].notna()]
+    answers = [ReviewAnswer(id=row["_id"], verdict=row["_review"], who="") for _, row in said.iterrows()]
+    known = rows[rows["_label"].notna()]
+    right = {str(row["_id"]): row["_decision"] == (row["_label"] if config.kind == "multiclass" else row["_label"] > 0.5) for _, row in known.iterrows()} if config.kind != "regression" else {}
+    return review_summary(items, answers, right).sentence
+
+
+def _forecasts(config: ModelConfig, reports: list[WindowReport]) -> list[tuple[Forecast, tuple[Observation, ...]]]:
+    """The newest window's forecasts, each with the series that it was made from."""
+    if not reports:
+        return []
+    own = [(r.window, r.findings) for r in reports if r.version == reports[-1].version]
+    series = {w.subject: w.series for w in watched_series(config, own)}
+    return [(made, series.get(made.subject, ())) for made in reports[-1].forecasts]
+
+
+def _pictures(log: PredictionLog, model: str, window: int) -> Pictures:
+    kept = log.profile(model, window, PICTURES) or {}
+    return Pictures.model_validate_json(json.dumps({k: v for k, v in kept.items() if k != "format"}))
+
+
+def _title(settings: Settings, model: str) -> str:
+    champion = Registry(settings).champion(model)
+    return version_files(settings, model, champion).config.title if champion else model
+
+
+def _key(model: str) -> str:
+    return model.replace("_", "-")

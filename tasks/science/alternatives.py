@@ -4,32 +4,40 @@ from __future__ import annotations
 
 import numpy as np
 
-from tasks.science.comparison import paired_difference, row_losses
+from tasks.science.comparison import paired_difference
+from tasks.science.estimation import estimate
+from tasks.science.metrics import METRICS
 from tasks.spec.evidence import Alternative
+from tasks.spec.gates import Kind, MetricName
+
+JUDGED_BY: dict[Kind, MetricName] = {"binary": "log_loss", "multiclass": "log_loss", "regression": "mae"}
 
 
 def compare_versions(
-    label: np.ndarray | None, current: np.ndarray, earlier: np.ndarray, version: str, threshold: float, seed: int
-) -> Alternative:
-    """Would an earlier version do better on these rows?
+    kind: Kind, label: np.ndarray | None, current: np.ndarray, earlier: np.ndarray, version: str, threshold: float, seed: int
+) -> Alternative | None:
+    """Hold an earlier version against the one that serves, by log-loss, or of a regression by the mean absolute error.
 
-    With labels: paired difference of log-loss (earlier minus current), better where its upper 97.5 % bound is below 0.
-    Without: each version's expected log-loss under the other's probabilities; every proper score prefers its own
-    probabilities, so neither can win under both, and the answer without labels is never "better".
+    With labels: the paired difference (earlier minus current), better where its upper 97.5 % bound is below 0. Without, of a binary
+    model: each version's expected log-loss under the other's probabilities; every proper score prefers its own
+    probabilities, so neither can win under both, and the answer without labels is never "better". Of other kinds nothing can
+    be said without labels.
 
     Args:
-        label: (n,) bool or None; current, earlier: (n,) scores of the same rows.
-    """
-    if label is not None:
-        found = paired_difference("log_loss", label, earlier, current, threshold, 0.975, seed)
-        losses = [row_losses("log_loss", label, s, threshold) for s in (current, earlier)]
-        means = [float(np.mean(part)) for part in losses if part is not None]
-        return Alternative(
-            version=version, metric="log_loss", current=means[0], earlier=means[1], difference_low=found.low, difference_high=found.high, rows=len(current), better=found.high < 0, basis="realized"
-        )
-    from tasks.science.estimation import estimate
+        label: (n,) as :func:`tasks.science.tables.label_array` gives them, or None; current, earlier: scores of the same rows.
 
-    own, other = estimate("log_loss", earlier, current, threshold), estimate("log_loss", current, earlier, threshold)
+    Returns:
+        None where nothing can be said.
+    """
+    metric = JUDGED_BY[kind]
+    if label is not None:
+        compute = METRICS[metric].compute
+        found = paired_difference(metric, label, earlier, current, threshold, 0.975, seed)
+        values = {"current": float(compute(label, current, threshold)), "earlier": float(compute(label, earlier, threshold))}
+        return Alternative(version=version, metric=metric, **values, difference_low=found.low, difference_high=found.high, rows=len(current), better=found.high < 0, basis="realized")
+    if kind != "binary":
+        return None
+    own, other = estimate(metric, earlier, current, threshold), estimate(metric, current, earlier, threshold)
     return Alternative(
-        version=version, metric="log_loss", current=own, earlier=other, difference_low=min(other - own, 0.0), difference_high=max(other - own, 0.0), rows=len(current), better=False, basis="estimated"
+        version=version, metric=metric, current=own, earlier=other, difference_low=min(other - own, 0.0), difference_high=max(other - own, 0.0), rows=len(current), better=False, basis="estimated"
     )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from tasks.spec.base import Spec
+from tasks.spec.base import Finite, Spec, Text
+from tasks.spec.forecast import Forecast
+from tasks.spec.groupings import GroupSummary
 from tasks.spec.review import ReviewItem
 from tasks.spec.waivers import Waiver
 
@@ -38,8 +40,6 @@ class Measurement(Spec):
     state: State
 
 
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-Text = Annotated[str, Field(max_length=300)]
 PlotKind = Literal["curve", "reliability", "histogram", "scatter", "intervals", "cases"]
 
 
@@ -210,6 +210,8 @@ class WindowReport(Spec):
     created: str
     findings: tuple[Finding, ...]
     alternatives: tuple[Alternative, ...] = ()
+    forecasts: tuple[Forecast, ...] = ()
+    groups: GroupSummary | None = None
     review: tuple[ReviewItem, ...] = ()
     """What an expert should look at, most urgent first."""
     decision: Decision

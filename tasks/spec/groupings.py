@@ -6,8 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from tasks.spec.base import Spec
-from tasks.spec.evidence import Finite, Text
+from tasks.spec.base import Finite, Spec, Text
 
 POINTS = 600
 """Of a map, at most."""

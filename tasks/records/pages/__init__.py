@@ -13,10 +13,12 @@ from rich.table import Table
 
 from tasks.records.pages import plots, watch
 from tasks.records.pages.drawings import draw
+from tasks.records.pages.embedding_map import embedding_map
 from tasks.records.pages.forest import FIRST, forest, ordered
 from tasks.records.pages.over_time import timeline
 from tasks.records.pages.watch import Watched
 from tasks.spec.evidence import NOT_TRAINED, Decision, Entry, GateResult, Plot, Verdict, WindowReport
+from tasks.spec.pictures import Pictures
 from tasks.spec.waivers import Waiver
 
 WORDS = {"pass": "✓ pass", "fail": "✕ fail", "insufficient_evidence": "? insufficient evidence"}
@@ -122,13 +124,17 @@ def data_page(model: str, checks: list[dict[str, Any]]) -> str:
     return _PAGES.get_template("data.html").render(heading=f"{model}: data expectations", checks=checks, broken=broken)
 
 
-def window_page(report: WindowReport, history: Sequence[WindowReport], title: str) -> str:
-    """One analysis window: the decision, its findings, and the windows before."""
+def window_page(report: WindowReport, history: Sequence[WindowReport], title: str, pictures: Pictures | None = None) -> str:
+    """One analysis window: the decision, its findings, the windows before, and what was drawn of this one."""
+    drawn = pictures or Pictures()
     return _PAGES.get_template("window.html").render(
         heading=f"{title}: window {report.window}",
         report=report,
         findings=sorted(report.findings, key=lambda f: (not f.alarm, f.value is None)),
         pictures=_overview([*history, report]),
+        plots=drawn.plots,
+        map=embedding_map(drawn.map) if drawn.map else "",
+        draw=draw,
     )
 
 
@@ -150,12 +156,14 @@ def model_page(watched: Watched) -> str:
         steps=watch.next_steps(watched),
         timeline=timeline(reports),
         performance=watch.performance(reports),
-        fans=watch.fans(reports),
+        fans=watch.fans(watched),
         record=watched.record,
+        record_told=watched.record_told,
         fairness=watch.fairness(reports),
         drift=watch.drift(newest) if newest else "",
-        map=watch.newest_map(reports),
-        groups=watch.newest_groups(reports),
+        map=embedding_map(watched.map) if watched.map else "",
+        groups=watch.groups(watched),
+        group_sentence=newest.groups.sentence if newest and newest.groups else "",
         rules=watch.rules(reports),
         answers=watched.answers,
         windows=list(reversed(reports[-MOST_WINDOWS:])),
@@ -166,7 +174,7 @@ def model_page(watched: Watched) -> str:
 def model_markdown(watched: Watched, address: str = "") -> str:
     """The same as Prefect shows it: the state, what to look at, and the pictures."""
     steps = "\n".join(f"{i}. {_cell(sentence(step))}" for i, step in enumerate(watch.next_steps(watched)[:8], 1)) or "Nothing to look at."
-    drawn = [*_overview(watched.reports), *watch.fans(watched.reports), *watch.fairness(watched.reports)]
+    drawn = [*_overview(watched.reports), *watch.fans(watched), *watch.fairness(watched.reports)]
     if watched.newest:
         drawn.append((f"Drift by importance, window {watched.newest.window}", watch.drift(watched.newest)))
     pictures = "\n\n".join(f"**{title}**\n\n{plots.picture(picture)}" for title, picture in drawn if str(picture).startswith("<svg"))

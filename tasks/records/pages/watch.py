@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, get_args
 
 from markupsafe import Markup
 
 from tasks.records.pages.canvas import ACCENT, BAD, INK, SOFT, WIDTH, line, short, svg, text
+from tasks.records.pages.fan import fan
 from tasks.records.pages.over_time import SHOWN, Line, begins, over_windows
 from tasks.spec.evidence import Finding, FindingKind, WindowReport
+from tasks.spec.forecast import Forecast, Observation
+from tasks.spec.groupings import EmbeddingMap
 
 ORDER = {kind: i for i, kind in enumerate(get_args(FindingKind))}
 STATES = {"pass": "✓", "fail": "✕", "open": "?"}
@@ -33,10 +36,14 @@ class Watched:
     stopped: str
     reports: Sequence[WindowReport]
     silence: Sequence[Finding] = ()
-    answers: Sequence[Finding] = ()
-    """What experts answered to the review queue, summed up."""
-    record: Sequence[dict[str, Any]] = field(default_factory=tuple)
+    answers: str = ""
+    """What experts answered to the review queue, in a sentence."""
+    forecasts: Sequence[tuple[Forecast, Sequence[Observation]]] = ()
+    """The newest forecasts, each with its series."""
+    record: Sequence[dict[str, str]] = ()
     """The trigger's calls, each with what became of it."""
+    record_told: str = ""
+    map: EmbeddingMap | None = None
 
     @property
     def newest(self) -> WindowReport | None:
@@ -71,7 +78,7 @@ def next_steps(watched: Watched) -> list[str]:
     steps += _alarms(newest)
     if newest.decision.waits_for:
         steps.append(f"report outcomes: {newest.decision.waits_for:,} more labelled rows let the retraining start")
-    if getattr(newest, "review", ()):
+    if newest.review:
         steps.append(f"{len(newest.review)} predictions of window {newest.window} wait for an expert: assay review {watched.model}")
     blind = [f for f in newest.findings if f.kind == "estimated_performance" and f.value is None]
     return steps + [f.sentence for f in blind]
@@ -163,13 +170,17 @@ def _line(reports: Sequence[WindowReport], kind: str, subject: str, name: str) -
     return Line(name, tuple((w, float(v), low, high) for w, v, low, high in points if v is not None))
 
 
-def fans(reports: Sequence[WindowReport]) -> list[tuple[str, Markup]]:
-    return []
+def fans(watched: Watched) -> list[tuple[str, Markup]]:
+    """The newest forecast of each series that has one, with the windows that it rests on."""
+    newest = watched.newest
+    if newest is None:
+        return []
+    return [(f"{made.subject}: {made.horizon} windows ahead", fan(series, made)) for made, series in watched.forecasts if made.valid]
 
 
-def newest_map(reports: Sequence[WindowReport]) -> Markup | None:
-    return None
-
-
-def newest_groups(reports: Sequence[WindowReport]) -> list[Any]:
-    return []
+def groups(watched: Watched) -> list[dict[str, Any]]:
+    """The groups of the newest window beside the reference, with what sets each apart."""
+    if watched.newest is None or watched.newest.groups is None:
+        return []
+    words = {} if watched.map is None else {g.name: g.words for g in watched.map.groups}
+    return [{"name": g.name, "typical": words.get(g.name, ""), "share": g.share, "reference": g.reference_share} for g in watched.newest.groups.groups]

@@ -1,0 +1,65 @@
+"""What the windows of one version are compared with, fitted once on its reference window."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from sklearn.pipeline import Pipeline
+
+from tasks.science.drift_reference import DriftReference, fit_drift, load_drift_reference
+from tasks.science.explanations import importance
+from tasks.science.groupings import GroupReference, fit_groupings, load_groupings
+from tasks.science.profile_layout import Layout, fit_layout, refuse_other_format
+from tasks.spec.model import ModelConfig
+
+FORMAT = 1
+EXPLAINED = 500
+
+
+@dataclass(frozen=True)
+class Reference:
+    """``rows`` (m, columns): raw inputs, scores and labels; the rest is fitted on them. ``attributions`` (k, features) of a sample."""
+
+    rows: pd.DataFrame
+    drift: DriftReference
+    groups: GroupReference
+    attributions: pd.DataFrame
+
+    @property
+    def layout(self) -> Layout:
+        return self.drift.layout
+
+    @property
+    def importance(self) -> dict[str, float]:
+        """Share of the attribution by feature."""
+        return importance(self.attributions)
+
+    def document(self) -> dict[str, Any]:
+        """All but the rows, as JSON."""
+        explained = {str(name): [float(v) for v in column] for name, column in self.attributions.items()}
+        return {"format": FORMAT, "drift": self.drift.document(), "groups": self.groups.document(), "attributions": explained}
+
+
+def fit_reference(config: ModelConfig, pipeline: Pipeline, rows: pd.DataFrame, explain: Callable[[pd.DataFrame, int], pd.DataFrame]) -> Reference:
+    """Everything that is costly, on (m, columns) labelled, scored rows of the newest benchmark.
+
+    Args:
+        explain: attributions (r, features) of raw rows under a seed.
+    """
+    layout = fit_layout(config, rows)
+    sample = rows.sample(min(EXPLAINED, len(rows)), random_state=config.seed)
+    explained = explain(sample, config.seed) if len(sample) else pd.DataFrame(columns=list(config.features), dtype=float)
+    return Reference(rows, fit_drift(config, rows, layout, config.seed), fit_groupings(config, pipeline, rows, config.seed), explained)
+
+
+def load_reference(document: dict[str, Any], rows: pd.DataFrame) -> Reference:
+    """What :meth:`Reference.document` wrote, and the rows that it was fitted on.
+
+    Raises:
+        ConfigError, CorruptionError: it was written in another format, or is none.
+    """
+    refuse_other_format(document, FORMAT, "the fitted reference", "It is fitted again.")
+    return Reference(rows, load_drift_reference(document["drift"]), load_groupings(document["groups"]), pd.DataFrame(document["attributions"]))
