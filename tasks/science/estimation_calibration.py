@@ -136,13 +136,13 @@ def chosen_calibration(score: np.ndarray, label: np.ndarray, weight: np.ndarray 
     found = {m: np.zeros(len(seen)) for m in get_args(Method)}
     for k in range(FOLDS):
         fit, kept = seen[fold != k], seen[fold == k]
-        for method, loss in found.items():
-            p = np.clip(fit_calibration(score[fit], label[fit], None if weight is None else weight[fit], method).probability(score[kept]), TINY, 1 - TINY)
+        for form, loss in found.items():
+            p = np.clip(fit_calibration(score[fit], label[fit], None if weight is None else weight[fit], form).probability(score[kept]), TINY, 1 - TINY)
             loss[fold == k] = -np.where(label[kept], np.log(p), np.log1p(-p))
     w = np.ones(len(seen)) if weight is None else weight[seen]
     method: Method = "logistic"
-    for other in ("beta", "isotonic"):
-        gain = w * (found[method] - found[other])  # type: ignore[index]
+    for other in found:
+        gain = w * (found[method] - found[other])
         if gain.mean() > gain.std(ddof=1) / np.sqrt(len(gain)):
-            method = other  # type: ignore[assignment]
+            method = other
     return fit_calibration(score, label, weight, method)

@@ -154,13 +154,13 @@ def rates(metric: str, true: np.ndarray, positive: np.ndarray, taken: float, n: 
     """(b,) metrics of a decision from (b,) true positives and positives, rows selected and rows."""
     negative = n - positive
     false = taken - true
+    selected = np.full(len(true), taken)
     if metric == "accuracy":
-        return (true + negative - false) / n
+        return np.asarray((true + negative - false) / n)
     if metric == "balanced_accuracy":
-        return (_over(true, positive) + _over(negative - false, negative)) / 2
-    tops = {"precision": (true, taken), "f1": (2 * true, positive + taken), "false_positive_rate": (false, negative), "selection_rate": (taken, n)}
-    top, bottom = tops.get(metric, (true, positive))
-    return _over(np.broadcast_to(top, true.shape), np.broadcast_to(bottom, true.shape))
+        return np.asarray((_over(true, positive) + _over(negative - false, negative)) / 2)
+    tops = {"precision": (true, selected), "f1": (2 * true, positive + taken), "false_positive_rate": (false, negative), "selection_rate": (selected, np.full(len(true), float(n)))}
+    return _over(*tops.get(metric, (true, positive)))
 
 
 def _over(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
