@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import sqlalchemy as sa
 
-from tasks.records.log_reading import CHUNK, Reading
+from tasks.records.log_reading import CHUNK, Reading, streamed
 from tasks.records.log_tables import OUTCOMES, PREDICTIONS
 
 TOLERATED_SECONDS = 30.0
@@ -78,7 +78,7 @@ class Feed(Reading):
         query = sa.select(o.prediction, o.time).where(o.model == model, o.prediction >= first_seq, o.prediction <= last_seq).order_by(o.prediction, o.seq)
         found = []
         with self.database.engine.connect() as connection:
-            for part in connection.execution_options(yield_per=CHUNK).execute(query).partitions():
+            for part in streamed(connection, query):
                 position, time = zip(*part, strict=True)
                 found.append((np.array(position, dtype=np.int64), _nanoseconds(time)))
         if not found:

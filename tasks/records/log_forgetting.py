@@ -33,7 +33,7 @@ class Forgotten:
     unknown: int = 0
     """Ids that no prediction of the model has."""
     swept: bool = True
-    """Whether the bytes are gone as well. False: somebody reads the log for long; what was deleted is still in the -wal file."""
+    """Whether the bytes are gone as well. False: somebody kept the log busy; they may still be in its files until :meth:`Forgetting.sweep` can do its work."""
 
     def numbers(self) -> dict[str, int]:
         return {name: n for name, n in asdict(self).items() if name != "swept"}
@@ -45,8 +45,8 @@ Told = Callable[[Forgotten], None]
 class Forgetting(Reading):
     """Windows keep their numbers, reports and profiles, which hold no rows; what is missing is counted (:meth:`missing`).
 
-    On SQLite deleted bytes are overwritten, in the file (``secure_delete``) and by cutting the -wal file. PostgreSQL frees the
-    space (VACUUM) and overwrites it as it is used again; its own WAL archive and backups are its administrator's to clear.
+    On SQLite deleted bytes are overwritten (``secure_delete``), the file is written anew after a person's rows were deleted, and the
+    -wal file is cut. PostgreSQL frees the space (VACUUM) and overwrites it as it is used again; its own WAL archive and backups are its administrator's to clear.
     Parquet files that were exported or collected before are not touched: :func:`tasks.cli.evidence.still_in` finds them.
     """
 
@@ -66,7 +66,7 @@ class Forgetting(Reading):
             found = Forgotten(**_delete(connection, model, seqs), unknown=len(asked) - len(seqs))
             if told is not None:
                 told(found)
-        return self._swept(found)
+        return self._swept(found, thorough=bool(seqs))
 
     def forget_where(self, model: str, column: str, value: str, told: Told | None = None) -> Forgotten:
         """Delete the predictions whose input has a value, as :meth:`forget`; every row of the model is looked at.
@@ -83,7 +83,10 @@ class Forgetting(Reading):
         return self.forget(model, keys, told)
 
     def expire(self, model: str, before: datetime | str) -> Forgotten:
-        """Delete the predictions made before a time, and all about them, 5,000 to a transaction so that the service goes on."""
+        """Delete the predictions made before a time, and all about them, 5,000 to a transaction so that the service goes on.
+
+        On SQLite their content is overwritten; of an id, a copy may be left inside a page of the index until the next :meth:`sweep`.
+        """
         limit = pd.Timestamp(before)
         limit = (limit.tz_localize(UTC) if limit.tzinfo is None else limit.tz_convert(UTC)).isoformat(timespec="milliseconds")
         p = PREDICTIONS.c
@@ -103,7 +106,7 @@ class Forgetting(Reading):
                     for name, count in _delete(connection, model, old).items():
                         total[name] = total.get(name, 0) + count
         found = Forgotten(**total)
-        return self._swept(found) if total else found
+        return self._swept(found, thorough=False) if total else found
 
     def _columns(self, model: str) -> list[str]:
         newest = self.newest(model, 1)
@@ -112,22 +115,32 @@ class Forgetting(Reading):
     def _has_column(self, model: str, column: str) -> bool:
         return any(table[column].notna().any() for table in self.chunks(model, 0, END, columns=[column]))
 
-    def _swept(self, found: Forgotten) -> Forgotten:
-        return Forgotten(**found.numbers(), swept=self.sweep())
+    def _swept(self, found: Forgotten, thorough: bool) -> Forgotten:
+        return Forgotten(**found.numbers(), swept=self.sweep(thorough))
 
-    def sweep(self) -> bool:
-        """Bring deletions to the bytes on disk; False where readers kept it from doing so."""
+    def sweep(self, thorough: bool = True) -> bool:
+        """Bring deletions to the bytes on disk; False where somebody kept it from doing so: a long reader, or a full disk.
+
+        Args:
+            thorough: SQLite leaves copies of what it moved within its pages, which no ``secure_delete`` overwrites, so the
+                file is written anew (VACUUM). That takes as much free disk as the log has, and writers wait meanwhile.
+        """
         engine = self.database.engine.execution_options(isolation_level="AUTOCOMMIT")
         with engine.connect() as connection:
             if connection.dialect.name == "postgresql":
                 for table in (PREDICTIONS, *ABOUT_PREDICTIONS):
                     connection.execute(sa.text(f"VACUUM {table.name}"))
                 return True
-            end = time.monotonic() + SWEEP_SECONDS
-            while connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()[0]:
-                if time.monotonic() > end:
-                    return False
-                time.sleep(0.1)
+            try:
+                if thorough:
+                    connection.exec_driver_sql("VACUUM")
+                end = time.monotonic() + SWEEP_SECONDS
+                while connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()[0]:
+                    if time.monotonic() > end:
+                        return False
+                    time.sleep(0.1)
+            except sa.exc.OperationalError:
+                return False
         return True
 
 

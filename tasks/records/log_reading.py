@@ -88,13 +88,16 @@ class Reading(Part):
         inside = sa.and_(p.model == model, p.seq >= first_seq, p.seq <= last_seq)
         with self.database.engine.connect() as connection:
             count, low, high = connection.execute(sa.select(sa.func.count(), sa.func.min(p.seq), sa.func.max(p.seq)).where(inside)).one()
-            chosen = np.arange(count) if count <= most else np.sort(np.random.default_rng(seed).choice(count, most, replace=False))
-            if count and high - low + 1 != count:
-                found = connection.execution_options(yield_per=CHUNK).execute(sa.select(p.seq).where(inside).order_by(p.seq)).scalars()
-                chosen = np.fromiter(found, dtype=np.int64, count=count)[chosen]
+            if not count:
+                seqs = np.array([], dtype=np.int64)
+            elif high - low + 1 == count:
+                seqs = np.arange(low, high + 1)
             else:
-                chosen = chosen + (low or 0)
-        table = self._whole(self._at(model, chosen.tolist(), columns), columns, False)
+                parts = streamed(connection, sa.select(p.seq).where(inside).order_by(p.seq))
+                seqs = np.concatenate([np.fromiter((seq for (seq,) in part), dtype=np.int64, count=len(part)) for part in parts])
+        if len(seqs) > most:
+            seqs = seqs[np.sort(np.random.default_rng(seed).choice(len(seqs), most, replace=False))]
+        table = self._whole(self._at(model, seqs.tolist(), columns), columns, False)
         table.attrs["rows_missing"] = self.missing(model, first_seq, last_seq)
         return table
 
@@ -143,6 +146,12 @@ class Reading(Part):
                 table, _ = _read(connection, model, PREDICTIONS.c.seq.in_(batch), len(batch), columns, False, batch)
             if table is not None:
                 yield table
+
+
+def streamed(connection: sa.Connection, query: sa.Select[Any]) -> Iterator[Sequence[Any]]:
+    """The rows of a query, CHUNK at a time, through a cursor on the server's side where there is one."""
+    with connection.execution_options(yield_per=CHUNK).execute(query) as result:
+        yield from result.partitions()
 
 
 def _read(

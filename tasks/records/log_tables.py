@@ -44,7 +44,15 @@ PREDICTIONS = sa.Table(
     sqlite_autoincrement=True,  # the position of a row that was deleted is never given to another
 )
 OUTCOMES = sa.Table(
-    "outcomes", meta, _position(), *_about(), *_value(), sa.Column("time", sa.String(40), nullable=False), sa.Index("outcomes_in_order", "model", "prediction", "seq"), sqlite_autoincrement=True
+    "outcomes",
+    meta,
+    _position(),
+    *_about(),
+    *_value(),
+    sa.Column("time", sa.String(40), nullable=False),
+    sa.Index("outcomes_in_order", "model", "prediction", "seq"),
+    sa.Index("outcomes_as_they_came", "model", "seq"),
+    sqlite_autoincrement=True,
 )
 OVERRIDES = sa.Table(
     "overrides",
