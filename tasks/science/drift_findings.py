@@ -52,7 +52,7 @@ def drift_findings(config: ModelConfig, reference: DriftReference, window: Profi
     """
     judged = judge(config, reference, window, importance)
     level = {kind: alpha if isinstance(alpha, float) else alpha[kind] for kind in KINDS}
-    stands = {}
+    stands: dict[int, bool] = {}
     for kind in KINDS:
         tested = [(i, j.p_value) for i, j in enumerate(judged) if j.finding.kind == kind and j.loud and j.p_value is not None]
         decide = family_wise if kind in ("selection_rate", "prediction_drift") else discoveries
@@ -78,7 +78,8 @@ def judge(config: ModelConfig, reference: DriftReference, window: Profile, impor
     if text:
         return [Judged(Finding(kind="data_drift", subject="window", value=None, rows=window.rows, alarm=False, sentence=text), None)]
     found = [Judged(Finding(kind="data_drift", subject=name, value=None, rows=window.rows, alarm=False, sentence=f"{name}: the reference has no such column, so there is nothing to compare with"), None) for name in reference.layout.absent]
-    for layout in (*reference.layout.numbers, *reference.layout.categories):
+    columns: tuple[ColumnLayout, ...] = (*reference.layout.numbers, *reference.layout.categories)
+    for layout in columns:
         share = importance.get(layout.name, 0.0)
         found += _column(config, reference, window, layout, share, not importance or share >= UNIMPORTANT)
     return [*found, *_prediction(config, reference, window), *_selection(config, reference, window)]
@@ -164,13 +165,13 @@ def _rates(layout: ColumnLayout, reference: Profile, window: Profile) -> list[tu
     outside = [int(p.counts[f"bins:{layout.name}"][[0, -1]].sum()) if layout.edges else 0 for p in (reference, window)]
     ruled = [o["under_minimum"] + o["over_maximum"] for o in odd]
     # rows beyond the reference's ends are few where nothing changed, and not none: one is expected at each end of so many rows
-    then, now = max(broken[0] + outside[0] + 2, broken[0] + ruled[0]), max(broken[1] + outside[1], broken[1] + ruled[1])
+    expected, seen = broken[0] + max(outside[0] + 2, ruled[0]), broken[1] + max(outside[1], ruled[1])
     o = odd[1]
     parts = [(ruled[1], "outside the declared range"), (outside[1], "outside what the reference held"), (broken[1] - o["unreadable"], "infinite"), (o["unreadable"], "no number at all")]
     told = ", ".join(f"{count:,} {what}" for count, what in parts if count) or "none"
     return [
         ("missingness", (gone[0], reference.rows), (gone[1], window.rows), "missing in {value:.0%} of the rows, {before:.0%} in the reference"),
-        ("out_of_range", (min(then, reference.rows), reference.rows), (now, window.rows), f"{{value:.1%}} of the rows are out of range ({told}), {{before:.1%}} expected"),
+        ("out_of_range", (min(expected, reference.rows), reference.rows), (seen, window.rows), f"{{value:.1%}} of the rows are out of range ({told}), {{before:.1%}} expected"),
     ]
 
 

@@ -11,9 +11,9 @@ from scipy.stats import chi2, gamma
 
 from tasks.science.drift import category_p_value
 from tasks.science.drift_distances import LN2, ColumnLayout, cells, divergence, kolmogorov_smirnov, stability_index, wasserstein
-from tasks.science.profile_layout import Layout, NumberLayout, load_layout, refuse_other_format
+from tasks.science.profile_layout import Counted, Layout, NumberLayout, fit_layout, load_layout, refuse_other_format
 from tasks.science.profiles import Profile, load_profile, profile
-from tasks.spec.base import Spec
+from tasks.spec.base import Spec, validate
 from tasks.spec.errors import ConfigError
 from tasks.spec.model import ModelConfig
 
@@ -118,10 +118,17 @@ def load_drift_reference(document: dict[str, Any]) -> DriftReference:
     """Raises ConfigError where it was written in another format, or is none."""
     refuse_other_format(document, FORMAT, "drift reference", "Fit it again on the version's reference.")
     try:
-        nulls = {name: Null(**{k: tuple(v) if isinstance(v, list) else v for k, v in null.items()}) for name, null in document["nulls"].items()}
+        nulls = {name: validate(null, Null, f"the drift reference, {name}") for name, null in document["nulls"].items()}
         return DriftReference(load_layout(document["layout"]), load_profile(document["profile"]), nulls, document["seed"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ConfigError(f"the document is no drift reference ({type(error).__name__}: {error}). Fit it again on the version's reference.") from None
+
+
+def fit_reference(config: ModelConfig, reference: pd.DataFrame, seed: int) -> DriftReference:
+    """Layout, profile and null distributions of a version's reference in one go; see :func:`fit_layout` and :func:`fit_drift`."""
+    counted: Counted = {}
+    layout = fit_layout(config, reference, counted)
+    return fit_drift(config, profile(layout, reference, counted=counted), layout, seed)
 
 
 def fit_drift(config: ModelConfig, reference: pd.DataFrame | Profile, layout: Layout, seed: int) -> DriftReference:
@@ -140,7 +147,7 @@ def fit_drift(config: ModelConfig, reference: pd.DataFrame | Profile, layout: La
         raise ConfigError(f"the layout is of {layout.model} and the config of {config.name}; fit the layout on this model's reference.")
     counted = reference if isinstance(reference, Profile) else profile(layout, reference)
     rng = np.random.default_rng(seed)
-    columns = (*layout.numbers, *layout.categories, *layout.scores) if counted.rows else ()
+    columns: tuple[ColumnLayout, ...] = (*layout.numbers, *layout.categories, *layout.scores) if counted.rows else ()
     return DriftReference(layout, counted, {c.name: _null(c, counted, rng) for c in columns}, seed)
 
 
@@ -159,7 +166,7 @@ def _null(layout: ColumnLayout, reference: Profile, rng: np.random.Generator) ->
 def _played_divergence(counts: np.ndarray, rng: np.random.Generator) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """The reference and a window of every size drawn anew from the reference's shares, so that its own sampling error is in it."""
     shares, rows = counts / counts.sum(), int(counts.sum())
-    plays = int(np.clip(20_000 // len(counts), 200, PLAYS))
+    plays = int(np.clip(10_000 // len(counts), 200, PLAYS // 2))
     references = rng.multinomial(rows, shares, size=plays)
     means, deviations = [], []
     for size in SIZES:

@@ -36,7 +36,8 @@ def levels(alpha: float, past: Sequence[Mapping[str, float]], kinds: Sequence[st
 
 def level(alpha: float, past: Sequence[float]) -> float:
     """The level of the next window of one stream; see :func:`levels`. All that is kept of the past are its p-values."""
-    gamma, found, current = _spending(len(past) + 1), [], alpha
+    gamma, current = _spending(len(past) + 1), alpha
+    found: list[int] = []
     for now in range(len(past) + 1):
         gained = WEALTH * FALSE_SHARE * gamma[now]
         for nth, before in enumerate(found):

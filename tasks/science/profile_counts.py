@@ -6,9 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
-from tasks.science.profile_layout import LARGEST, CategoryLayout, Layout, NumberLayout, category_counts, grid, power_of_two, readable
+from tasks.science.profile_layout import LARGEST, CategoryLayout, Layout, NumberLayout, grid, power_of_two, readable
 from tasks.science.slices import group_names, group_titles
 from tasks.science.tables import LABEL, SCORE
 
@@ -61,7 +60,8 @@ def fixed(values: np.ndarray, quantum: float, center: float = 0.0) -> np.ndarray
         whole = np.subtract(values, center)
         whole *= 1 / quantum
     np.rint(whole, out=whole)
-    return np.clip(whole, -LARGEST, LARGEST, out=whole)
+    np.clip(whole, -LARGEST, LARGEST, out=whole)
+    return np.asarray(whole)
 
 
 def fixed_sum(values: np.ndarray, quantum: float) -> int:
@@ -93,11 +93,11 @@ def number_codes(layout: NumberLayout, values: np.ndarray) -> np.ndarray:
     return codes
 
 
-def count_category(layout: CategoryLayout, values: pd.Series) -> tuple[np.ndarray, dict[str, int]]:
+def count_category(layout: CategoryLayout, found: dict[str, int], missing: int) -> tuple[np.ndarray, dict[str, int]]:
     """(names + 2,) rows by name, of names that are not listed, and without any; and the unlisted names that are remembered."""
-    rows, missing = category_counts(values)
-    listed = [rows.pop(name, 0) for name in layout.names]
-    return np.array([*listed, sum(rows.values()), missing], np.int64), smallest(rows)
+    listed, known = [found.get(name, 0) for name in layout.names], set(layout.names)
+    other = {name: count for name, count in found.items() if name not in known}
+    return np.array([*listed, sum(other.values()), missing], np.int64), smallest(other)
 
 
 def smallest(names: dict[str, int]) -> dict[str, int]:
@@ -123,21 +123,10 @@ def group_codes(layout: Layout, rows: pd.DataFrame) -> dict[str, np.ndarray]:
             band = np.searchsorted(np.array(spec.edges), numbers, side="right") - 1
             found[attribute] = np.where((band >= len(titles)) | np.isnan(numbers), -1, band)
             continue
-        codes, distinct = distinct_codes(values)
-        named = pd.Categorical(group_names(spec, pd.Series(distinct, dtype=object)), categories=titles).codes.astype(np.int64)
+        codes, distinct = pd.factorize(values)
+        named = pd.Categorical(group_names(spec, pd.Series(np.asarray(distinct, object), dtype=object)), categories=titles).codes.astype(np.int64)
         found[attribute] = np.append(named, -1)[codes]
     return found
-
-
-def distinct_codes(values: pd.Series) -> tuple[np.ndarray, np.ndarray]:
-    """(n,) place of each row's value among the distinct ones, -1 where missing, and (k,) these."""
-    if isinstance(values.dtype, pd.StringDtype):
-        encoded = pa.chunked_array(pa.array(values)).combine_chunks().dictionary_encode()
-        encoded = encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
-        codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-        return codes, np.array(encoded.dictionary.to_pylist(), object)
-    codes, distinct = pd.factorize(values)
-    return codes, np.asarray(distinct, object)
 
 
 def outcome_codes(layout: Layout, rows: pd.DataFrame, scores: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:

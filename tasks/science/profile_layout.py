@@ -8,8 +8,8 @@ from functools import lru_cache
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.compute as pc  # type: ignore[import-untyped]
 
 from tasks.science.slices import group_titles
 from tasks.science.tables import LABEL, SCORE, score_columns
@@ -109,21 +109,26 @@ def refuse_other_format(document: dict[str, object], known: int, what: str, fix:
         raise ConfigError(f"the {what} has format {found!r}, {age} one; this code reads format {known} only. {fix}")
 
 
-def fit_layout(config: ModelConfig, reference: pd.DataFrame) -> Layout:
+Counted = dict[str, tuple[dict[str, int], int]]
+"""By column what :func:`category_counts` gives."""
+
+
+def fit_layout(config: ModelConfig, reference: pd.DataFrame, counted: Counted | None = None) -> Layout:
     """Choose edges, names and units on the reference.
 
     Args:
         config: the model's config.
-        reference: (n, columns) raw inputs, the scores and ``_label``, as everywhere in watching.
-
-    Raises:
-        ConfigError: a column that is declared a number holds none that can be read.
+        reference: (n, columns) raw inputs, the scores and ``_label``, as everywhere in watching. A column that is not there, or holds
+            nothing that can be read, is kept as such, and said where windows are compared.
+        counted: filled with the categories' counts, for who profiles the same rows next.
     """
+    counted = {} if counted is None else counted
     there = [c for c in config.inputs if c.name in reference]
     numbers = tuple(
         number_layout(c.name, readable(reference[c.name])[0], minimum=c.minimum, maximum=c.maximum, unit=c.unit or "") for c in there if c.type != "category"
     )
-    categories = tuple(_category_layout(c.name, reference[c.name], c.categories or ()) for c in there if c.type == "category")
+    counted |= {c.name: category_counts(reference[c.name]) for c in there if c.type == "category"}
+    categories = tuple(_category_layout(c.name, counted[c.name][0], len(reference), c.categories or ()) for c in there if c.type == "category")
     columns = dict.fromkeys([SCORE, *score_columns(config)])
     cut = () if config.decision_threshold is None else (config.decision_threshold,)
     scores = tuple(number_layout(name, _numbers_of(reference, name), also=cut if name == SCORE else ()) for name in columns)
@@ -206,16 +211,15 @@ def _ends(values: np.ndarray) -> tuple[float, float]:
     return float(lowest), float(highest)
 
 
-def _category_layout(name: str, values: pd.Series, declared: tuple[str, ...]) -> CategoryLayout:
-    seen = category_counts(values)[0]
+def _category_layout(name: str, seen: dict[str, int], rows: int, declared: tuple[str, ...]) -> CategoryLayout:
     ordered = sorted(seen, key=lambda v: (-seen[v], v))
     limit = max(NAMED_ROWS, seen[ordered[NAMED]] + 1) if len(ordered) > NAMED else NAMED_ROWS
     alike = Counter(seen.values())
-    while limit * alike[limit] > CROSSING * len(values):
+    while limit * alike[limit] > CROSSING * rows:
         limit += 1
     kept = dict.fromkeys([*declared, *(v for v in ordered if seen[v] >= limit)])
     fresh = sum(count for v, count in seen.items() if v not in kept or (count <= limit and v not in declared))
-    return CategoryLayout(name=name, names=tuple(kept), fresh_share=fresh / max(len(values), 1))
+    return CategoryLayout(name=name, names=tuple(kept), fresh_share=fresh / max(rows, 1))
 
 
 def category_counts(values: pd.Series) -> tuple[dict[str, int], int]:
@@ -280,7 +284,7 @@ def _cells(block: np.ndarray, low: float, factor: float) -> np.ndarray:
     place *= factor
     np.clip(place, -1, CELLS, out=place)
     place += 1
-    return place.astype(np.int32)
+    return np.asarray(place, np.int32)
 
 
 @lru_cache(maxsize=4096)

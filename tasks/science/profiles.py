@@ -21,7 +21,7 @@ from tasks.science.profile_counts import (
     outcome_codes,
     smallest,
 )
-from tasks.science.profile_layout import NAMED_ROWS, Layout, NumberLayout, readable, refuse_other_format
+from tasks.science.profile_layout import NAMED_ROWS, Counted, Layout, NumberLayout, category_counts, readable, refuse_other_format
 from tasks.spec.errors import ConfigError
 
 FORMAT = 1
@@ -138,14 +138,14 @@ def _joined(one: dict[str, Any], other: dict[str, Any], both: Callable[[Any, Any
 def _added(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Groupings may have more groups in one part: what is not there is 0."""
     if one.shape == other.shape:
-        return one + other
+        return np.asarray(one + other)
     short, long = sorted((one, other), key=len)
     total = long.copy()
     total[: len(short)] += short
-    return total
+    return np.asarray(total)
 
 
-def profile(layout: Layout, rows: pd.DataFrame, attributions: pd.DataFrame | None = None, groups: np.ndarray | None = None) -> Profile:
+def profile(layout: Layout, rows: pd.DataFrame, attributions: pd.DataFrame | None = None, groups: np.ndarray | None = None, counted: Counted | None = None) -> Profile:
     """Count one window, or any part of one.
 
     Args:
@@ -154,13 +154,16 @@ def profile(layout: Layout, rows: pd.DataFrame, attributions: pd.DataFrame | Non
             counts as missing in every row, and as absent.
         attributions: (k, features) of these rows or a sample of them, in the unit of the score or in log-odds.
         groups: (n,) whole numbers from 0: the group of each row in the grouping that is followed; -1 for none.
+        counted: the categories' counts of these rows, where :func:`fit_layout` made them.
     """
+    counted = counted or {}
     found = Profile(layout.digest(), len(rows))
     for number in (*layout.numbers, *layout.scores, *([layout.label] if layout.label else [])):
         _add_number(found, number, rows)
     for category in layout.categories:
         values = rows[category.name] if category.name in rows else pd.Series([None] * len(rows), dtype=object)
-        found.counts[f"names:{category.name}"], found.unseen[category.name] = count_category(category, values)
+        seen = counted.get(category.name) or category_counts(values)
+        found.counts[f"names:{category.name}"], found.unseen[category.name] = count_category(category, *seen)
         found.counts[f"absent:{category.name}"] = np.array([0 if category.name in rows else len(rows)])
     if all(s.name in rows for s in layout.scores):
         _add_outcomes(found, layout, rows)
