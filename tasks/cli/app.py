@@ -237,7 +237,12 @@ def predict(model: Model, file: Annotated[Path, typer.Argument(help="CSV, Parque
             if answer.is_error:
                 raise AssayError(f"the service refused rows {start} to {start + BATCH}: {json.dumps(answer.json()['detail'])[:1000]}")
             found += answer.json()["predictions"]
-    _say(found, as_json, "\n".join(f"{p['id']}\t{p['score']:.6f}\t{str(p['decision']).lower()}" for p in found))
+    _say(found, as_json, "\n".join(f"{p['id']}\t{p['score']:.6f}\t{_decided(p['decision'])}" for p in found))
+
+
+def _decided(decision: bool | str | None) -> str:
+    """A class by its name, a selection as true or false, and a dash where nothing is decided."""
+    return decision if isinstance(decision, str) else "-" if decision is None else str(decision).lower()
 
 
 @app.command()

@@ -20,8 +20,11 @@ class PredictBody(Closed):
 
 class Answer(Closed):
     id: str = Field(description="Name this prediction by it when its outcome is known.")
-    score: float = Field(description="Probability of the positive class.")
-    decision: bool
+    score: float = Field(description="Probability of the positive class; of several classes, of the chosen one; of a number, the number itself in the model's unit.")
+    scores: dict[str, float] | None = Field(None, description="Of a model of several classes: the probability of each.")
+    decision: bool | str | None = Field(
+        description="Whether the score reaches the threshold; of several classes, the most probable one's name; null where a number is answered and nothing is decided."
+    )
 
 
 class PredictAnswer(Closed):
@@ -32,7 +35,7 @@ class PredictAnswer(Closed):
 
 class Outcome(Closed):
     id: str = Field(min_length=1, max_length=64, pattern="^[\\x20-\\x7e]+$", description="The id that the prediction was answered with.")
-    label: bool
+    label: bool | float | str = Field(description="What became of it: true or false, a number, or a class's name, by the kind of the model.")
 
 
 class OutcomesBody(Closed):

@@ -40,6 +40,13 @@ class Release:
         """
         return pipeline_scores(self.manifest.kind, self.pipeline, rows[list(self.manifest.features)], len(self.manifest.classes))
 
+    def decide(self, scores: np.ndarray) -> list[bool | str | None]:
+        """What follows from scores: selected or not, the most probable class's name, or nothing where a number has no threshold."""
+        if self.manifest.kind == "multiclass":
+            return [self.manifest.classes[code] for code in scores.argmax(axis=1)]
+        threshold = self.manifest.decision_threshold
+        return [None if threshold is None else bool(s >= threshold) for s in scores]
+
 
 def pipeline_scores(kind: Kind, pipeline: Any, rows: pd.DataFrame, classes: int = 0) -> np.ndarray:
     """Scores of a fitted pipeline, as :meth:`Release.score` gives them: in training and in the service by this one function.

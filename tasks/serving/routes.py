@@ -8,13 +8,15 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+import numpy as np
 from fastapi import APIRouter, HTTPException, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 
 from tasks.serving.bodies import Answer, OutcomesAnswer, OutcomesBody, PredictAnswer, PredictBody
 from tasks.serving.follower import Follower, Serving
 from tasks.serving.metrics import Metrics
-from tasks.serving.schema import problems, table
+from tasks.serving.release import Release
+from tasks.serving.schema import outcome_problems, problems, table
 
 
 class Log(Protocol):
@@ -22,7 +24,7 @@ class Log(Protocol):
 
     def append(self, rows: Sequence[Any]) -> None: ...
 
-    def outcomes(self, model: str, labels: Sequence[tuple[str, bool]]) -> dict[str, int]: ...
+    def outcomes(self, model: str, labels: Sequence[tuple[str, bool | float | str]]) -> dict[str, int]: ...
 
     def close(self) -> None: ...
 
@@ -55,17 +57,19 @@ class Routes:
         if bad:
             self.metrics.refused.labels(name, "input").inc()
             raise HTTPException(422, bad)
-        manifest = now.release.manifest
-        scores = now.release.score(table(rows, manifest))
-        answers = [Answer(id=uuid.uuid4().hex, score=float(s), decision=bool(s >= manifest.decision_threshold)) for s in scores]
+        answers = _answers(now.release, now.release.score(table(rows, now.release.manifest)))
         self._keep(name, now.version, answers, rows)
         for answer in answers:
-            self.metrics.rows.labels(name, now.version, str(answer.decision).lower()).inc()
+            decision = answer.decision if isinstance(answer.decision, str) else str(answer.decision).lower()
+            self.metrics.rows.labels(name, now.version, decision).inc()
         self.metrics.seconds.labels(name).observe(time.perf_counter() - begun)
         return PredictAnswer(model=name, version=now.version, predictions=answers)
 
     def outcomes(self, name: str, body: OutcomesBody) -> OutcomesAnswer:
-        self._serving(name)
+        bad = outcome_problems([o.label for o in body.outcomes], self._serving(name).release.manifest)
+        if bad:
+            self.metrics.refused.labels(name, "outcome").inc()
+            raise HTTPException(422, bad)
         counts = self.log.outcomes(name, [(o.id, o.label) for o in body.outcomes])
         for kind, count in counts.items():
             self.metrics.outcomes.labels(name, kind).inc(count)
@@ -108,7 +112,17 @@ class Routes:
         moment = datetime.now(UTC).isoformat(timespec="milliseconds")
         self.log.append(
             [
-                self.make_row(id=a.id, model=name, version=version, time=moment, inputs=row, score=a.score, decision=a.decision)
+                self.make_row(
+                    id=a.id, model=name, version=version, time=moment, inputs=row, score=a.score, decision=a.decision, **({} if a.scores is None else {"scores": a.scores})
+                )
                 for a, row in zip(answers, rows, strict=True)
             ]
         )
+
+
+def _answers(release: Release, scores: np.ndarray) -> list[Answer]:
+    """One answer a row, with the scores of all classes where there are several."""
+    classes, decisions = release.manifest.classes, release.decide(scores)
+    if release.manifest.kind != "multiclass":
+        return [Answer(id=uuid.uuid4().hex, score=s, decision=d) for s, d in zip(scores.tolist(), decisions, strict=True)]
+    return [Answer(id=uuid.uuid4().hex, score=max(row), scores=dict(zip(classes, row, strict=True)), decision=d) for row, d in zip(scores.tolist(), decisions, strict=True)]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import math
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import pandas as pd
@@ -42,6 +44,33 @@ def problems(rows: list[dict[str, Any]], model: type[BaseModel]) -> tuple[list[d
         except ValidationError as error:
             bad += [_problem(index, item, model) for item in error.errors()]
     return good, bad
+
+
+def outcome_problems(labels: Sequence[bool | float | str], manifest: Manifest) -> list[dict[str, Any]]:
+    """Outcomes that the model cannot have, by its kind: one dict a problem: outcome (its position), field, value, message."""
+    return [{"outcome": i, "field": "label", "value": _shown(label), "message": wrong} for i, label in enumerate(labels) if (wrong := _unfit(label, manifest))]
+
+
+def _shown(label: bool | float | str) -> bool | float | str:
+    """The value as JSON can hold it: neither NaN nor a book."""
+    return str(label) if isinstance(label, float) and not math.isfinite(label) else label[:80] if isinstance(label, str) else label
+
+
+def _unfit(label: bool | float | str, manifest: Manifest) -> str:
+    if manifest.kind == "binary":
+        allowed = f"true ({manifest.positive}) or false ({manifest.negative})"
+        return "" if isinstance(label, bool) else f"allowed: {allowed}; send a JSON boolean"
+    if manifest.kind == "multiclass":
+        if isinstance(label, str) and label in manifest.classes:
+            return ""
+        near = difflib.get_close_matches(label, manifest.classes, n=1) if isinstance(label, str) else []
+        return f"allowed: {', '.join(manifest.classes)}; " + (f"did you mean {near[0]!r}?" if near else "send the name of one of them")
+    low, high = (-math.inf if manifest.minimum is None else manifest.minimum), (math.inf if manifest.maximum is None else manifest.maximum)
+    if isinstance(label, float) and math.isfinite(label) and low <= label <= high:
+        return ""
+    ends = [f"from {manifest.minimum:g}"] if manifest.minimum is not None else []
+    ends += [f"to {manifest.maximum:g}"] if manifest.maximum is not None else []
+    return f"allowed: a finite number {' '.join([*ends, ''])}in {manifest.unit}; send it as a JSON number in this unit"
 
 
 def table(rows: list[dict[str, Any]], manifest: Manifest) -> pd.DataFrame:

@@ -75,7 +75,7 @@ def test_the_scheduler_makes_runs(running: Running) -> None:
         body = {"deployments": {"name": {"any_": ["monitoring"]}}, "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}, "limit": 50}
         return {r["parameters"]["request"]["model"] for r in running.call("/flow_runs/filter", body) if r["auto_scheduled"]}
 
-    running.until(lambda: scheduled() == {"income", "care"}, "runs of both schedules")
+    running.until(lambda: scheduled() == {"income", "care", "wages"}, "runs of all schedules")
 
 
 def test_watching_what_was_never_released_ends_with_a_sentence(running: Running) -> None:
