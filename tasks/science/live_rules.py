@@ -14,18 +14,18 @@ import numpy as np
 import pandas as pd
 from scipy.stats import fisher_exact, norm
 
-from tasks.science.attribution_drift import MOST_DRAWS, draws_for, permuted_shares, shares, sizes
+from tasks.science.attribution_drift import MOST_DRAWS, draws_for, permuted_shares, shares, sizes, unusable
 from tasks.science.examination import Examination
 from tasks.science.expert_rules import check_rule, claim
 from tasks.science.judging import MINIMUM
 from tasks.science.rule_plots import drivers, rule_plot
-from tasks.science.rule_shares import association
+from tasks.science.rule_shares import association, driver_share
 from tasks.science.rule_tools import ROW_RULES, broken_rows, share
 from tasks.science.slices import protected_groups
 from tasks.science.tables import LABEL, label_array, score_array, score_columns
 from tasks.spec.evidence import Finding, Measurement, Plot
 from tasks.spec.model import ModelConfig
-from tasks.spec.rules import ExpertRules, ForbiddenDriver, Proxy, RequiredDriver, Rule
+from tasks.spec.rules import Direction, ExpertRules, ForbiddenDriver, Invariance, Monotone, Proxy, RequiredDriver, Rule, Vignette
 
 CONFIDENCE = 0.975
 """One-sided, so that both bounds together make a 95 % interval."""
@@ -34,9 +34,12 @@ REFERENCE_ROWS = 5000
 """Rows of the reference that are looked at; more are sampled."""
 SAME_SCORE = 1e-6
 """Difference between a logged score and the version's own that float arithmetic explains."""
-MOST_BLOCKS = 40
+MOST_BLOCKS = 20
+"""Groups of rows of one side that each get a typical person; 6 against 20 tell at a level of 5 in a million."""
 MOST_BREAKS = 200
 """Rows of one rule that are named: those that break it most."""
+ASKS_THE_MODEL = (Direction, Monotone, Invariance, Vignette)
+"""Rules that ask the model about changed rows."""
 Predict = Callable[[pd.DataFrame], np.ndarray]
 
 
@@ -102,11 +105,14 @@ def live_rule_findings(
         told = f"the version gives no scores for the rows of the window, so none of the {len(rules.rules)} rules is checked"
         return [replay, _plain("rules", len(window), told)], [], []
     now = _laid_out(config, rules, predict, window, window_attributions, seed)
-    known_rows = reference if len(reference) <= REFERENCE_ROWS else reference.sample(REFERENCE_ROWS, random_state=seed)
-    then = _laid_out(config, rules, predict, known_rows.reset_index(drop=True), reference_attributions, seed)
-    level, findings, plots, breaks = alpha / len(rules.rules), [replay], [drivers(rules.rules, now, CONFIDENCE)], []
+    known_rows = (reference if len(reference) <= REFERENCE_ROWS else reference.sample(REFERENCE_ROWS, random_state=seed)).reset_index(drop=True)
+    then = _laid_out(config, rules, predict, known_rows, reference_attributions, seed)
+    examined = _examined(config, predict, then.rows, known_rows, seed)
+    level, plots, breaks = alpha / len(rules.rules), [drivers(rules.rules, now, CONFIDENCE)], []
+    findings = [replay, *examined]
     for rule in rules.rules:
-        measured, known = check_rule(rule, now, CONFIDENCE), check_rule(rule, then, CONFIDENCE)
+        measured = _measured(rule, now)
+        known = None if examined and isinstance(rule, ASKS_THE_MODEL) else _measured(rule, then)
         findings.append(_finding(rule, measured, known, now, then, level))
         if pictures == "all" or measured.state == "fail":
             plots.append(rule_plot(rule, claim(rule), measured, now, CONFIDENCE))
@@ -177,25 +183,44 @@ def _replay(config: ModelConfig, predict: Predict, window: pd.DataFrame, seed: i
     return Finding(kind="expert_rule", subject="logged scores", value=other / len(part), limit=0.0, rows=len(part), alarm=other > 0, sentence=sentence)
 
 
+def _examined(config: ModelConfig, predict: Predict, inputs: pd.DataFrame, reference: pd.DataFrame, seed: int) -> list[Finding]:
+    """An alarm where what answers now does not give the reference the scores with which the version was examined; else nothing."""
+    found = _replay(config, predict, inputs.assign(**{c: reference[c] for c in score_columns(config)}), seed)
+    if found.value == 0:
+        return []
+    told = "what answers now gives the reference other scores than the version did when it was examined, so rules on how the score moves are held against the window alone"
+    return [found.model_copy(update={"subject": "examined scores", "sentence": told, "alarm": True})]
+
+
+def _measured(rule: Rule, side: Examination) -> Measurement:
+    """The rule as an examination checks it. A required driver that carries nothing in these rows is no fault of the file here: it carries 0 %."""
+    if isinstance(rule, RequiredDriver) and rule.column in side.features and not unusable(side.attributions, side.attributions, side.features):
+        value, low, high, rows = driver_share([rule.column], side, CONFIDENCE)
+        if value == 0:
+            return Measurement(label=claim(rule), value=value, low=low, high=high, limit=rule.share, rows=rows, state="fail")
+    return check_rule(rule, side, CONFIDENCE)
+
+
 def _plain(subject: str, rows: int, sentence: str, alarm: bool = False, limit: float | None = None) -> Finding:
     return Finding(kind="expert_rule", subject=subject, value=None, limit=limit, rows=rows, alarm=alarm, sentence=sentence)
 
 
-def _finding(rule: Rule, found: Measurement, known: Measurement, now: Examination, then: Examination, level: float) -> Finding:
+def _finding(rule: Rule, found: Measurement, known: Measurement | None, now: Examination, then: Examination, level: float) -> Finding:
     if found.value is None:
         why = found.label.removeprefix(f"{claim(rule)}: {rule.because}").strip() or "(it cannot be asked of this window)"
         return Finding(kind="expert_rule", subject=claim(rule), value=None, limit=found.limit, rows=found.rows, alarm=False, sentence=f"{claim(rule)}: not checked {why}")
+    before = None if known is None else known.value
     refuted = found.state == "fail" and _refuted(rule, found, now, level)
     alarm = refuted and _worse(rule, found, known, now, then, level)
-    there = f", {_number(rule, known.value)} in the reference" if known.value is not None else ", and cannot be asked of the reference"
+    there = f", {_number(rule, before)} in the reference" if before is not None else ", and cannot be asked of the reference"
     told = {
         (True, True): "is refuted",
-        (True, False): "is refuted, as it is in the reference: that is for the next examination, not for this window" if known.value is not None else "is refuted",
+        (True, False): "is refuted, as it is in the reference: that is for the next examination, not for this window",
     }.get((refuted, alarm), {"pass": "holds", "fail": "is broken, but by no more than chance may do", "insufficient_evidence": "seems to hold, and there are too few rows to be sure"}[found.state])
     sentence = f"{claim(rule)}: {told}; {_what(rule)} {_number(rule, found.value)}{there}. {rule.because}"
     low, high = (found.low, found.high) if found.low is not None and found.high is not None and found.low <= found.value <= found.high else (None, None)
     return Finding(
-        kind="expert_rule", subject=claim(rule), value=found.value, low=low, high=high, reference=known.value, limit=found.limit, rows=found.rows, alarm=alarm, sentence=sentence
+        kind="expert_rule", subject=claim(rule), value=found.value, low=low, high=high, reference=before, limit=found.limit, rows=found.rows, alarm=alarm, sentence=sentence
     )
 
 
@@ -256,11 +281,11 @@ def _ratio(columns: list[str], examination: Examination) -> tuple[float, float]:
 # -- worse than the reference ---------------------------------------------------------------------------------------
 
 
-def _worse(rule: Rule, found: Measurement, known: Measurement, now: Examination, then: Examination, level: float) -> bool:
+def _worse(rule: Rule, found: Measurement, known: Measurement | None, now: Examination, then: Examination, level: float) -> bool:
     """Whether the window is worse than the reference, at ``level``; what the reference cannot be asked leaves the window's word alone."""
+    if known is None or known.value is None:
+        return True
     if isinstance(rule, ROW_RULES):
-        if known.value is None or found.value is None:
-            return True
         table = [[round(m.value * m.rows), m.rows - round(m.value * m.rows)] for m in (found, known) if m.value is not None]
         return bool(fisher_exact(table, alternative="greater").pvalue <= level)
     if isinstance(rule, Proxy):

@@ -36,7 +36,7 @@ def test_the_queue_shows_inputs_reasons_and_what_is_gone(home: Path) -> None:
     first, second = review.queue(Settings(home=home), ROOT, "care")
     assert first["inputs"] == {"site": "9", "xage": 40.0, "educdec": None} and first["reasons"] == list(ITEM.reasons)
     assert second["inputs"] is None
-    text = review.text([first, second], "care", width=200)
+    text = review.text([first, second], "care", width=300)
     for words in ("p1", "window 1: score 0.520, true", "site holds a category", "2 more rows are the same", "site 9, xage 40.0, educdec missing", "not in the log any more"):
         assert words in text, text
 
