@@ -192,6 +192,17 @@ def review(
     _say(found, as_json, work.text(found, model))
 
 
+@app.command()
+def replay(model: Model, config: Annotated[Path | None, typer.Option(help="A model.yaml to try; without it the one of this checkout.")] = None, as_json: Json = False) -> None:
+    """Say what the policy of now would have decided in every past window; changes nothing."""
+    from rich.console import Console
+
+    from tasks.cli import replay as past
+
+    found = past.replayed(_settings(), ROOT, model, config)
+    print(json.dumps(past.as_json(found))) if as_json else Console().print(past.table(model, found))
+
+
 def _rows(file: Path, config: Any) -> list[dict[str, Any]]:
     """The rows of a file as JSON; declared types keep codes such as 01 and words such as NA what they are."""
     import pandas as pd
