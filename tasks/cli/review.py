@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tasks.cli import runs
-from tasks.records.predictions import PredictionLog
+from tasks.records.predictions import PredictionLog, Review
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import WindowReport
 from tasks.spec.model import load_model
@@ -22,6 +22,8 @@ from tasks.spec.review import ANSWERS, ReviewItem
 from tasks.spec.settings import Settings
 
 SHOWN_WINDOWS = 5
+LOOKED_BACK = 60
+"""Windows whose queues can be answered."""
 
 
 @contextmanager
@@ -42,12 +44,12 @@ def queue(settings: Settings, root: Path, model: str) -> list[dict[str, Any]]:
     """
     names = [c.name for c in load_model(root, model).inputs]
     with _open(settings) as log:
-        reports = [r for r in log.reports(model) if r.review][-SHOWN_WINDOWS:] if log else []
+        reports = [r for r in log.reports(model, last=LOOKED_BACK) if r.review][-SHOWN_WINDOWS:] if log else []
         return [_shown(item, rows, names) for report in reversed(reports) for rows in [_logged(log, report)] for item in report.review]
 
 
 def _logged(log: Any, report: WindowReport) -> pd.DataFrame:
-    rows: pd.DataFrame = log.frame(report.model, report.first_seq, report.last_seq)
+    rows: pd.DataFrame = log.frame(report.model, report.first_seq, report.last_seq, extras=True)
     return rows.set_index("_id")
 
 
@@ -99,9 +101,9 @@ def answer(settings: Settings, root: Path, model: str, given: tuple[str, str], b
     if verdict not in ANSWERS:
         raise ConfigError(f"the answer is {verdict!r}; allowed: {', '.join(ANSWERS)}.")
     with _open(settings) as log:
-        known = {item.id for report in log.reports(model) for item in report.review} if log else set()
+        known = {item.id: report.window for report in log.reports(model, last=LOOKED_BACK) for item in report.review} if log else {}
         if identifier not in known:
             raise ConfigError(f"no queue of {model} holds the prediction {identifier!r}. List what is there with: assay review {model}")
         who = runs.actor(root)
-        log.review(model, [(identifier, verdict, who, because)])
+        log.reviews(model, [Review(identifier, known[identifier], verdict, who, because)])
     return {"id": identifier, "verdict": verdict, "who": who, "because": because}

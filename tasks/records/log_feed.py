@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,40 +11,10 @@ import sqlalchemy as sa
 
 from tasks.records.log_reading import CHUNK, Reading, streamed
 from tasks.records.log_tables import OUTCOMES, PREDICTIONS
+from tasks.science.feed import FeedFacts
 
 TOLERATED_SECONDS = 30.0
 """A request's time is taken before it waits for the log, so neighbours may stand in another order; a write waits up to 20 s."""
-QUANTILES = (0.1, 0.5, 0.9, 0.99)
-
-
-@dataclass(frozen=True)
-class FeedFacts:
-    rows: int
-    rows_missing: int
-    """Deleted since the windows were cut."""
-    first_time: str | None
-    last_time: str | None
-    """The earliest and the latest time in the window (ISO, UTC); None where no row has a time."""
-    rows_per_hour: float | None
-    """None where the window has no duration."""
-    duplicate_share: float
-    """Share of the rows whose inputs, every one of them, another row of the window before it has; 0 for no rows."""
-    untimed_rows: int
-    """Rows whose time is no time."""
-    delays: dict[float, float]
-    """Quantiles, in seconds, of the time from a prediction to its first outcome; empty where there is none. A negative one is a clock that is wrong."""
-    labelled: int
-    newest_prediction: str | None
-    newest_outcome: str | None
-    """The latest times of this model in the whole log: of its last prediction, and of the last outcome that arrived."""
-    clock_jumps: int
-    """Neighbouring rows of which the later one is more than 30 s earlier by the clock."""
-    largest_jump_seconds: float
-    """The largest step back between neighbours, tolerated ones included; 0 for none."""
-    versions: dict[str, int]
-    """Rows by version."""
-    columns: dict[str, tuple[str, ...]]
-    """Input columns by version, as seen at both ends of every 50,000 rows; a version of the service writes the same ones always."""
 
 
 class Feed(Reading):
@@ -69,7 +37,7 @@ class Feed(Reading):
             after = rows[-1][0] if len(rows) == CHUNK else last_seq
         times, seqs = seen.times(), seen.seqs()
         delays = self._delays(model, first_seq, last_seq, seqs, times)
-        newest = self._newest_times(model)
+        newest = self.newest_times(model)
         return _facts(seen, times, delays, newest, self.missing(model, first_seq, last_seq))
 
     def _delays(self, model: str, first_seq: int, last_seq: int, seqs: np.ndarray, times: np.ndarray) -> np.ndarray:
@@ -89,7 +57,7 @@ class Feed(Reading):
         there = (at < len(seqs)) & (seqs[np.minimum(at, len(seqs) - 1)] == position) if len(seqs) else np.zeros(len(position), dtype=bool)
         return _seconds(arrived[there], times[at[there]])
 
-    def _newest_times(self, model: str) -> tuple[str | None, str | None]:
+    def newest_times(self, model: str) -> tuple[str | None, str | None]:
         """By arrival, which the ends of two indexes tell; clocks may be wrong, the order of positions is not."""
         p, o = PREDICTIONS.c, OUTCOMES.c
         with self.database.engine.connect() as connection:
@@ -144,30 +112,12 @@ def _facts(seen: _Pass, times: np.ndarray, delays: np.ndarray, newest: tuple[str
         last_time=_iso(known.max()) if len(known) else None,
         rows_per_hour=float(rows / hours) if hours > 0 else None,
         duplicate_share=seen.repeated() / rows if rows else 0.0,
-        untimed_rows=rows - len(known),
-        delays={q: float(np.quantile(timed, q)) for q in QUANTILES} if len(timed) else {},
-        labelled=len(delays),
+        label_delay_median=float(np.quantile(timed, 0.5)) if len(timed) else None,
+        label_delay_p90=float(np.quantile(timed, 0.9)) if len(timed) else None,
         newest_prediction=newest[0],
         newest_outcome=newest[1],
-        clock_jumps=int((steps < -TOLERATED_SECONDS).sum()),
-        largest_jump_seconds=float(max(0.0, -steps.min())) if len(steps) else 0.0,
-        versions=seen.versions,
-        columns={name: tuple(found) for name, found in seen.columns.items()},
+        clock_back_steps=int((steps < -TOLERATED_SECONDS).sum()),
+        clock_largest_back_seconds=float(max(0.0, -steps.min())) if len(steps) else 0.0,
+        versions=tuple(seen.versions),
+        columns=tuple(dict.fromkeys(name for found in seen.columns.values() for name in found)),
     )
-
-
-def _nanoseconds(times: Sequence[str]) -> np.ndarray:
-    """(n,) since 1970, UTC; what is no time is MISSING. Requests share their time, so distinct texts are read once."""
-    codes, texts = pd.factorize(np.array(times, dtype=object))
-    read = pd.to_datetime(pd.Series(texts, dtype="str"), utc=True, errors="coerce", format="ISO8601")
-    found: Any = read.dt.tz_localize(None).to_numpy("datetime64[ns]").astype(np.int64)
-    return np.asarray(found[codes])
-
-
-def _seconds(later: np.ndarray, earlier: np.ndarray) -> np.ndarray:
-    known = (later != MISSING) & (earlier != MISSING)
-    return np.where(known, (later - np.where(known, earlier, later)) / 1e9, np.nan)
-
-
-def _iso(nanoseconds: np.int64) -> str:
-    return pd.Timestamp(int(nanoseconds), tz="UTC").isoformat(timespec="milliseconds")

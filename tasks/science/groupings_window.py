@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm, t as student
+from scipy.stats import norm
+from scipy.stats import t as student
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 

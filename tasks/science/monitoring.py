@@ -108,13 +108,13 @@ def examine_window(config: ModelConfig, reference: Reference, sight: Sight) -> S
 
 
 def judge_again(config: ModelConfig, reference: Reference, sight: Sight, before: WindowReport) -> Seen:
-    """The window once its labels came: performance anew; what needs no labels stays as it was seen."""
+    """The window once its labels came: performance anew; what needs no labels stays as it was seen, and so do its pictures."""
     if _too_little(config, reference, sight) is not None:
-        return Seen(before.findings, before.plots, before.forecasts, before.map, before.groups, before.review)
+        return Seen(before.findings, (), before.forecasts, None, before.groups, before.review)
     kept = [f for f in before.findings if f.kind not in OF_LABELS]
     findings = [*kept, *_performance(config, reference, sight)]
     coming, _ = forecast_findings(config, sight.history, findings, sight.number, config.seed)
-    return Seen((*findings, *coming), before.plots, before.forecasts, before.map, before.groups, before.review)
+    return Seen((*findings, *coming), (), before.forecasts, None, before.groups, before.review)
 
 
 def share(config: ModelConfig) -> float:

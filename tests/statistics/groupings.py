@@ -19,7 +19,6 @@ from tasks.science.groupings import GroupReference, fit_groupings
 from tasks.science.groupings_window import grouping_findings
 from tasks.spec.evidence import Finding
 from tasks.spec.model import ModelConfig
-from tests.statistics.studies import Study
 
 SEED = 20261125
 REFERENCE = 6000

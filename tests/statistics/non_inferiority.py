@@ -14,7 +14,6 @@ from tasks.science.counts import COUNTED, from_confusion, joint_counts
 from tasks.science.jackknife import contributions
 from tasks.science.metrics import METRICS
 from tasks.spec.gates import METRIC_NAMES, Kind
-from tests.statistics.studies import Study
 
 SEED = 20261125
 RUNS = 2000
