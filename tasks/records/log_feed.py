@@ -121,3 +121,20 @@ def _facts(seen: _Pass, times: np.ndarray, delays: np.ndarray, newest: tuple[str
         versions=tuple(seen.versions),
         columns=tuple(dict.fromkeys(name for found in seen.columns.values() for name in found)),
     )
+
+
+def _nanoseconds(times: Sequence[str]) -> np.ndarray:
+    """(n,) since 1970, UTC; what is no time is MISSING. Requests share their time, so distinct texts are read once."""
+    codes, texts = pd.factorize(np.array(times, dtype=object))
+    read = pd.to_datetime(pd.Series(texts, dtype="str"), utc=True, errors="coerce", format="ISO8601")
+    found: Any = read.dt.tz_localize(None).to_numpy("datetime64[ns]").astype(np.int64)
+    return np.asarray(found[codes])
+
+
+def _seconds(later: np.ndarray, earlier: np.ndarray) -> np.ndarray:
+    known = (later != MISSING) & (earlier != MISSING)
+    return np.where(known, (later - np.where(known, earlier, later)) / 1e9, np.nan)
+
+
+def _iso(nanoseconds: np.int64) -> str:
+    return pd.Timestamp(int(nanoseconds), tz="UTC").isoformat(timespec="milliseconds")
