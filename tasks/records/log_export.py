@@ -27,41 +27,59 @@ class Export(Reading):
     def export(self, model: str, first_seq: int, last_seq: int, path: Path) -> Exported:
         """Write the predictions between two positions, with outcomes and what people answered, as Parquet.
 
-        It is streamed twice, first for the types of all columns, a row group for 50,000 rows. The bytes follow from the
-        rows and pyarrow's release alone. The file stands at ``path`` only once it is whole.
+        It is streamed, a row group for 50,000 rows, and once more where a later row shows that a column is wider than the
+        rows before it told. The bytes follow from the rows and pyarrow's release alone. The file stands at ``path`` only
+        once it is whole.
 
         Raises:
             ConfigError: there is no row.
         """
-        schema, rows = self._schema(model, first_seq, last_seq)
-        if not rows:
-            raise ConfigError(f"the log holds no prediction of {model} from position {first_seq} to {last_seq}; deleted since: {self.missing(model, first_seq, last_seq)}.")
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(path.name + ".part")
+        types: dict[str, pa.DataType] = {}
         try:
-            with parquet.ParquetWriter(part, schema, compression="zstd") as writer:
-                for chunk in self.chunks(model, first_seq, last_seq, extras=True):
-                    writer.write_table(_table(chunk, schema))
-            part.replace(path)
+            whole = False
+            while not whole:
+                rows, types, whole = self._write_rows(model, first_seq, last_seq, part, types)
+            if rows:
+                part.replace(path)
         finally:
             part.unlink(missing_ok=True)
-        return Exported(path, digest_file(path), rows, self.missing(model, first_seq, last_seq))
+        missing = self.missing(model, first_seq, last_seq)
+        if not rows:
+            raise ConfigError(f"the log holds no prediction of {model} from position {first_seq} to {last_seq}; {missing} that were there have been deleted.")
+        return Exported(path, digest_file(path), rows, missing)
 
-    def _schema(self, model: str, first_seq: int, last_seq: int) -> tuple[pa.Schema, int]:
-        types: dict[str, pa.DataType] = {}
-        rows = 0
-        for chunk in self.chunks(model, first_seq, last_seq, extras=True):
-            rows += len(chunk)
-            for name in chunk.columns:
-                types[name] = _wider(types.get(name), _type(chunk[name]))
-        own = [*OWN, *[n for n in types if n.startswith("_score:")], *EXTRAS]
-        names = [n for n in types if not n.startswith("_")] + [n for n in own if n in types]
-        return pa.schema([(n, pa.float64() if pa.types.is_null(types[n]) else types[n]) for n in names]), rows
+    def _write_rows(self, model: str, first_seq: int, last_seq: int, part: Path, types: dict[str, pa.DataType]) -> tuple[int, dict[str, pa.DataType], bool]:
+        """Write rows with columns of these types (without any, those of the first chunk); gives their number, the types that all rows need, and whether all were written."""
+        rows, writer, seen = 0, None, dict(types)
+        try:
+            for chunk in self.chunks(model, first_seq, last_seq, extras=True):
+                rows += len(chunk)
+                for name in chunk.columns:
+                    seen[name] = _wider(seen.get(name), _type(chunk[name]))
+                types = types or dict(seen)
+                if seen == types:  # else the rest is read for its types alone
+                    schema = _schema(types)
+                    writer = writer or parquet.ParquetWriter(part, schema, compression="zstd")
+                    writer.write_table(_table(chunk, schema))
+        finally:
+            if writer is not None:
+                writer.close()
+        return rows, seen, seen == types
+
+
+def _schema(types: dict[str, pa.DataType]) -> pa.Schema:
+    own = [*OWN, *[n for n in types if n.startswith("_score:")], *EXTRAS]
+    names = [n for n in types if not n.startswith("_")] + [n for n in own if n in types]
+    return pa.schema([(n, pa.float64() if pa.types.is_null(types[n]) else types[n]) for n in names])
 
 
 def _type(column: pd.Series) -> pa.DataType:
     if column.isna().all():
         return pa.null()
+    if column.dtype == "str":
+        return pa.string()
     if pd.api.types.is_bool_dtype(column):
         return pa.bool_()
     if pd.api.types.is_integer_dtype(column):

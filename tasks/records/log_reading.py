@@ -173,7 +173,7 @@ def _read(
         return None, 0
     seq, key, time, version, score, truth, name, scores, *inputs = zip(*rows, strict=True)
     parts = [decode(list(inputs[0]))] if inputs else []
-    named = any(n is not None for n in name)
+    named = set(name) != {None}
     own: dict[str, Any] = {"_seq": seq, "_id": key, "_time": time, "_version": version, "_score": score, "_decision": decision_column(truth, name)}
     if wanted is None or "_label" in wanted:
         found = _labels(connection, OUTCOMES, model, seq, only)
@@ -181,7 +181,7 @@ def _read(
     if extras or (wanted and wanted & set(EXTRAS)):
         own |= _extras(connection, model, seq, only)
     parts.append(pd.DataFrame(own).astype({"_score": "float64", "_id": "str", "_time": "str", "_version": "str"}))
-    if any(s is not None for s in scores):
+    if set(scores) != {None}:
         parts.append(decode([s or "{}" for s in scores]).add_prefix("_score:").astype("float64"))
     table = pd.concat(parts, axis=1)
     return table if columns is None else table.reindex(columns=list(columns)), seq[-1]
@@ -196,7 +196,7 @@ def _labels(connection: sa.Connection, table: sa.Table, model: str, seq: Sequenc
     """By position, the value that arrived last."""
     c = table.c
     query = sa.select(c.prediction, c.label, c.label_name, c.label_number).where(_about(table, model, seq, only)).order_by(c.prediction, c.seq)
-    return {position: from_columns(truth, name, number) for position, truth, name, number in connection.execute(query)}
+    return {position: from_columns(truth, name, number) for position, truth, name, number in connection.execute(query).all()}
 
 
 def _extras(connection: sa.Connection, model: str, seq: Sequence[int], only: Sequence[int] | None) -> dict[str, pd.Series]:

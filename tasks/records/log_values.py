@@ -45,17 +45,19 @@ def same(one: Label, other: Label) -> bool:
 
 def label_column(values: Sequence[Label | None], named: bool) -> pd.Series:
     """Labels as a column: text where any is a name (or, where none is known, ``named`` says so), else numbers, 1.0 and 0.0 for truths."""
-    if any(isinstance(v, str) for v in values) or (named and all(v is None for v in values)):
+    kinds = set(map(type, values))
+    if str in kinds or (named and kinds == {type(None)}):
         return pd.Series([v if v is None or isinstance(v, str) else str(v) for v in values], dtype="str")
     return pd.Series(np.array([np.nan if v is None else float(v) for v in values], dtype=float))
 
 
 def decision_column(truths: Sequence[bool | None], names: Sequence[str | None]) -> pd.Series:
     """Decisions as a column: truths where all are, text where all are names or missing, else objects (None: nothing was decided)."""
-    if any(n is not None for n in names) and all(t is None for t in truths):
-        return pd.Series(names, dtype="str")
-    if all(t is not None for t in truths):
+    distinct = set(truths)
+    if None not in distinct:
         return pd.Series(truths, dtype=bool)
+    if distinct == {None} and set(names) != {None}:
+        return pd.Series(names, dtype="str")
     return pd.Series([t if n is None else n for t, n in zip(truths, names, strict=True)], dtype=object)
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tasks.records import log_reading
+from tasks.records import log_feed
 from tasks.records.predictions import Prediction, PredictionLog
 from tests.records.logs import ALL, rows
 
@@ -41,7 +41,7 @@ def test_one_row_and_a_time_that_is_none(log: PredictionLog) -> None:
 
 
 def test_volume_repeats_versions_and_columns(log: PredictionLog, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log_reading, "CHUNK", 7)
+    monkeypatch.setattr(log_feed, "CHUNK", 7)
     log.append([at(n, 36 * n) for n in range(100)])
     log.append([at(100 + n, 3600 + n, "v2.0.0", x=n % 5, y="a") for n in range(20)])
     log.append(rows(9, model="income"))
