@@ -127,7 +127,7 @@ def _nanoseconds(times: Sequence[str]) -> np.ndarray:
     """(n,) since 1970, UTC; what is no time is MISSING. Requests share their time, so distinct texts are read once."""
     codes, texts = pd.factorize(np.array(times, dtype=object))
     read = pd.to_datetime(pd.Series(texts, dtype="str"), utc=True, errors="coerce", format="ISO8601")
-    found: Any = read.dt.tz_localize(None).to_numpy("datetime64[ns]").astype(np.int64)
+    found = read.dt.tz_localize(None).to_numpy("datetime64[ns]").astype(np.int64)
     return np.asarray(found[codes])
 
 

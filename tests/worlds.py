@@ -1,0 +1,105 @@
+"""A small world with a real model in it: rows of a known truth, a trained pipeline, its reference, and windows to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit
+from sklearn.pipeline import Pipeline
+
+from tasks.science.drift_findings import window_p_values
+from tasks.science.estimators import build
+from tasks.science.explanations import attributions
+from tasks.science.feed import FeedFacts, duplicate_share
+from tasks.science.monitoring import Sight
+from tasks.science.profiles import profile
+from tasks.science.reference import Reference, fit_reference
+from tasks.spec.base import load_yaml
+from tasks.spec.evidence import WindowReport
+from tasks.spec.model import ModelConfig, load_model
+from tasks.spec.rules import ExpertRules
+
+ROOT = Path(__file__).resolve().parents[1]
+TAIL = 1 / np.arange(1, 31) ** 2
+TAIL /= TAIL.sum()
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+
+
+@dataclass
+class World:
+    """The care model's columns, a truth in four of them, and a logistic regression that learned it."""
+
+    config: ModelConfig
+    seed: int = 0
+    reference_rows: int = 4000
+    rules: ExpertRules | None = None
+
+    def people(self, n: int, rng: np.random.Generator) -> pd.DataFrame:
+        """Raw rows without change: a category of a long tail, numbers of which most are zero, rare groups."""
+        frame = pd.DataFrame({c.name: rng.choice(["0", "1"], n) if c.type == "category" else rng.normal(50, 10, n).clip(0, 100) for c in self.config.inputs})
+        frame["site"] = rng.choice(np.arange(30).astype(str), n, p=TAIL)
+        frame["mdeoff"] = np.where(rng.random(n) < 0.8, 0.0, rng.exponential(100, n))
+        return frame.assign(xage=rng.uniform(0, 90, n), black=rng.choice([0.0, 1.0], n, p=[0.85, 0.15]))
+
+    def truth(self, rows: pd.DataFrame) -> np.ndarray:
+        return expit(0.05 * (rows["xage"] - 45) + 0.08 * (rows["income"] - 50) - 1 + 0.5 * (rows["mdeoff"] > 0)).to_numpy(float)
+
+    @cached_property
+    def pipeline(self) -> Pipeline:
+        rng = np.random.default_rng([self.seed, 1])
+        rows = self.people(self.reference_rows, rng)
+        label = rng.random(len(rows)) < self.truth(rows)
+        return build(self.config).fit(rows[list(self.config.features)], label)
+
+    def predict(self, rows: pd.DataFrame) -> np.ndarray:
+        return np.asarray(self.pipeline.predict_proba(rows[list(self.config.features)])[:, 1])
+
+    def explain(self, rows: pd.DataFrame, seed: int) -> pd.DataFrame:
+        features = list(self.config.features)
+        return attributions(self.pipeline, rows[features], self._background[features], seed)
+
+    @cached_property
+    def _background(self) -> pd.DataFrame:
+        return self.people(500, np.random.default_rng([self.seed, 3]))
+
+    def answered(self, rows: pd.DataFrame, rng: np.random.Generator, truth: np.ndarray | None = None) -> pd.DataFrame:
+        """The rows with scores, decisions, ids, and labels that follow the truth."""
+        score = self.predict(rows)
+        label = (rng.random(len(rows)) < (self.truth(rows) if truth is None else truth)).astype(float)
+        ids = [f"p{i}" for i in range(len(rows))]
+        return rows.assign(_id=ids, _score=score, _decision=score >= self.config.threshold, _label=label, _seq=np.arange(len(rows)), _time=NOW.isoformat(), _version="v1.0.0").reset_index(drop=True)
+
+    @cached_property
+    def reference(self) -> Reference:
+        rng = np.random.default_rng([self.seed, 2])
+        return fit_reference(self.config, self.pipeline, self.answered(self.people(self.reference_rows, rng), rng), self.explain)
+
+    def sight(self, window: pd.DataFrame, number: int = 1, history: Sequence[WindowReport] = (), past: Sequence[dict[str, float]] = (), facts: FeedFacts | None = None) -> Sight:
+        return Sight(
+            number=number, rows=window, profile=profile(self.reference.layout, window), facts=facts or came(window), facts_before=(), checks=[], rules=self.rules, pipeline=self.pipeline,
+            predict=self.predict, explain=self.explain, history=history, past=past, recent=window.iloc[:0], now=NOW,
+        )  # fmt: skip
+
+    def p_values(self, sight: Sight) -> dict[str, float]:
+        return window_p_values(self.config, self.reference.drift, sight.profile, self.reference.importance)
+
+
+def came(window: pd.DataFrame) -> FeedFacts:
+    inputs = [c for c in window.columns if not str(c).startswith("_")]
+    moment = NOW.isoformat()
+    return FeedFacts(
+        rows=len(window), first_time=moment, last_time=moment, rows_per_hour=None, duplicate_share=duplicate_share(window[inputs]), label_delay_median=None, label_delay_p90=None,
+        newest_prediction=moment, newest_outcome=moment, clock_back_steps=0, clock_largest_back_seconds=0.0, columns=tuple(inputs), versions=("v1.0.0",), rows_missing=0,
+    )  # fmt: skip
+
+
+def world(seed: int = 0, with_rules: bool = False, **monitoring: object) -> World:
+    config = load_model(ROOT, "care")
+    config = config.model_copy(update={"monitoring": config.monitoring.model_copy(update=monitoring)})
+    return World(config, seed, rules=load_yaml(ROOT / "deployments/models/care/rules.yaml", ExpertRules) if with_rules else None)
