@@ -1,0 +1,173 @@
+"""Did the inputs change together, where no column shows it alone? A classifier between windows, and what few directions leave unexplained."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm, rankdata, ttest_ind
+from sklearn.decomposition import PCA
+from sklearn.ensemble import HistGradientBoostingClassifier
+
+from tasks.science.drift_distances import LN2
+from tasks.science.profile_layout import readable
+from tasks.spec.evidence import Finding
+from tasks.spec.model import ModelConfig
+
+FOLDS = 5
+KEPT = 0.65
+"""Share of the variance that the directions of the reconstruction hold, as in NannyML."""
+EXTREME = 0.995
+"""Quantile of the errors at which each is held, so that a few rows far out do not decide a mean."""
+NAMED = 3
+TREES = {"max_iter": 40, "max_leaf_nodes": 15, "learning_rate": 0.1, "min_samples_leaf": 20}
+
+
+def multivariate_findings(config: ModelConfig, reference: pd.DataFrame, window: pd.DataFrame, alpha: float, seed: int) -> list[Finding]:
+    """Two findings on the model's features taken together; ``alpha`` is shared between them (Bonferroni).
+
+    Args:
+        config: the model's config.
+        reference, window: (m, columns) and (n, columns) raw inputs; of more than ``monitoring.sampled_rows``, so many drawn at random are used.
+        alpha: chance of a false alarm.
+        seed: of the sample, the folds and the classifier.
+    """
+    rng, limits = np.random.default_rng(seed), config.monitoring
+    small = min(len(reference), len(window))
+    text = ""
+    if small < limits.minimum_rows:
+        text = f"the {'window' if len(window) == small else 'reference'} has {small} rows and {limits.minimum_rows} are needed, so the inputs are not compared together"
+    parts = [part if len(part) <= limits.sampled_rows else part.iloc[np.sort(rng.choice(len(part), limits.sampled_rows, replace=False))] for part in (reference, window)]
+    columns = [f for f in config.features if f in reference and f in window]
+    features = _encoded(config, columns, *parts) if not text else np.empty((0, 0))
+    absent = sorted(set(config.features) - set(columns))
+    varying = [] if text else [i for i in range(len(columns)) if len(np.unique(features[:, i])) > 1]
+    if not text and len(varying) < 2:
+        text = f"{len(varying)} of the {len(config.features)} features vary in these windows and two are needed, so the inputs are not compared together"
+    if text:
+        return [_nothing(name, len(window), text) for name in ("classifier", "reconstruction")]
+    told = f"; without {', '.join(absent)}, which {'is' if len(absent) == 1 else 'are'} not in both windows" if absent else ""
+    features, names = features[:, varying], [columns[i] for i in varying]
+    cut = len(parts[0])
+    return [_classifier(config, features, cut, names, told, alpha / 2, rng), _reconstruction(config, features, cut, told, alpha / 2, rng)]
+
+
+def _nothing(name: str, rows: int, text: str) -> Finding:
+    return Finding(kind="multivariate_drift", subject=name, value=None, rows=rows, alarm=False, sentence=text)
+
+
+def _encoded(config: ModelConfig, columns: list[str], reference: pd.DataFrame, window: pd.DataFrame) -> np.ndarray:
+    """(m + n, columns) numbers: a category as its share in both together, so that the encoding does not know which is which."""
+    numbers = set(config.numeric_features)
+    found = []
+    for name in columns:
+        if name in numbers:
+            both = np.concatenate([readable(part[name])[0].astype(float) for part in (reference, window)])
+            found.append(np.where(np.isfinite(both), both, np.nan))
+        else:
+            both = pd.concat([part[name].astype(object) for part in (reference, window)], ignore_index=True)
+            codes, distinct = pd.factorize(both.map(str).where(both.notna(), ""))
+            order = np.argsort(np.argsort(-np.bincount(codes, minlength=len(distinct)), kind="stable"), kind="stable")
+            found.append(order[codes].astype(float))
+    return np.column_stack(found) if found else np.empty((len(reference) + len(window), 0))
+
+
+def _classifier(config: ModelConfig, features: np.ndarray, cut: int, names: list[str], told: str, alpha: float, rng: np.random.Generator) -> Finding:
+    """Can a boosted tree tell the windows apart (Friedman 2004; Lopez-Paz & Oquab 2017)?
+
+    Cross-fitted: every row is judged by trees that have not seen it. In a fold the AUC has the variance of Mann & Whitney (1947) where
+    nothing changed; the folds are averaged. The limit is the AUC of a shift of a normal number by ``monitoring.drift_distance``.
+    """
+    label = np.arange(len(features)) >= cut
+    limit = float(norm.cdf(2 * config.monitoring.drift_distance * np.sqrt(LN2)))
+    value, variance, drops = cross_fitted(features, label, rng)
+    p_value = float(norm.sf((value - 0.5) / np.sqrt(variance)))
+    half = 1.96 * np.sqrt(variance)
+    alarm = bool(p_value <= alpha and value > limit)
+    first = [names[i] for i in np.argsort(-drops)[:NAMED] if drops[i] > 0]
+    by = f", first of all by {', '.join(first)}" if alarm and first else ""
+    text = f"in {value:.1%} of the pairs a classifier picks the window's row out of one of each (50% where nothing changed, {limit:.1%} is tolerated){by}{told}"
+    rows = int(label.sum())
+    return Finding(kind="multivariate_drift", subject="classifier", value=value, low=max(value - half, 0.0), high=min(value + half, 1.0), reference=0.5, limit=limit, rows=rows, alarm=alarm, sentence=text)
+
+
+def cross_fitted(features: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> tuple[float, float, np.ndarray]:
+    """Mean AUC over folds, its variance where nothing changed, and by column how much the last fold's AUC loses when the column is shuffled.
+
+    Args:
+        features: (n, columns) numbers, NaN where missing. label: (n,) bool, both values in every fold.
+    """
+    fold = np.empty(len(label), int)
+    for value in (False, True):
+        fold[label == value] = rng.permutation(np.arange((label == value).sum()) % FOLDS)
+    values, variances = [], []
+    for k in range(FOLDS):
+        out = fold == k
+        weight = np.where(label, (~label).sum() / label.sum(), 1.0)
+        model = HistGradientBoostingClassifier(**TREES, early_stopping=False, random_state=int(rng.integers(2**31)))
+        model.fit(features[~out], label[~out], sample_weight=weight[~out])
+        ones, zeros = int(label[out].sum()), int((~label[out]).sum())
+        values.append(_auc(label[out], model.decision_function(features[out])))
+        variances.append((ones + zeros + 1) / (12 * ones * zeros))
+    drops = np.zeros(features.shape[1])
+    for i in range(features.shape[1]):
+        shuffled = features[out].copy()
+        shuffled[:, i] = rng.permutation(shuffled[:, i])
+        drops[i] = values[-1] - _auc(label[out], model.decision_function(shuffled))
+    return float(np.mean(values)), float(np.mean(variances) / FOLDS), drops
+
+
+def _auc(label: np.ndarray, score: np.ndarray) -> float:
+    ones = int(label.sum())
+    return float((rankdata(score)[label].sum() - ones * (ones + 1) / 2) / (ones * (len(label) - ones)))
+
+
+def _reconstruction(config: ModelConfig, features: np.ndarray, cut: int, told: str, alpha: float, rng: np.random.Generator) -> Finding:
+    """Do the window's rows lie as near to the reference's main directions as its own held-out rows do?
+
+    Directions, scales and the hold on extremes come from a half of the reference; its other half and the window are
+    compared by Welch's test (1947) of their mean error. The limit is the shift of a normal number by ``monitoring.drift_distance``,
+    in standard deviations of the held-out errors.
+    """
+    order = rng.permutation(cut)
+    fit, held, window = features[order[: cut // 2]], features[order[cut // 2 :]], features[cut:]
+    errors = _errors(fit, held, window)
+    rows, limit = len(window), float(2 * config.monitoring.drift_distance * np.sqrt(2 * LN2))
+    if errors is None:
+        return _nothing("reconstruction", rows, "the reference's features do not vary enough to have main directions, so no row's distance from them is compared")
+    spread = float(errors[0].std(ddof=1))
+    if spread == 0 or errors[1].std() == 0:
+        return _nothing("reconstruction", rows, "the distance from the reference's main directions is the same in every row of a window, so it is not compared")
+    p_value = float(ttest_ind(errors[1], errors[0], equal_var=False).pvalue)
+    moved = float(errors[1].mean() - errors[0].mean()) / spread
+    half = 1.96 * float(np.sqrt(errors[1].var(ddof=1) / rows + spread**2 / len(held))) / spread
+    way = "farther from" if moved > 0 else "nearer to"
+    text = f"rows lie {abs(moved):.2f} standard deviations {way} the reference's main directions than its own held-out rows ({limit:.2f} is tolerated){told}"
+    alarm = bool(p_value <= alpha and abs(moved) > limit)
+    return Finding(kind="multivariate_drift", subject="reconstruction", value=moved, low=moved - half, high=moved + half, reference=0.0, limit=limit, rows=rows, alarm=alarm, sentence=text)
+
+
+def _errors(fit: np.ndarray, *parts: np.ndarray) -> list[np.ndarray] | None:
+    """(n,) distance of each part's rows from the directions that hold :data:`KEPT` of the variance of ``fit``; None where it has none."""
+    missing = np.isnan(fit)
+    middle = np.nanmedian(np.where(missing.all(axis=0), 0.0, fit), axis=0)
+    filled = np.where(missing, middle, fit)
+    # differences first: what is large and close together keeps its digits
+    center, spread = filled.mean(axis=0), filled.std(axis=0)
+    used = spread > 0
+    if used.sum() < 2:
+        return None
+
+    def scaled(part: np.ndarray) -> np.ndarray:
+        return np.asarray(np.clip((np.where(np.isnan(part), middle, part)[:, used] - center[used]) / spread[used], -10, 10))
+
+    whole = scaled(filled)
+    pca = PCA(svd_solver="full").fit(whole)
+    count = min(int(np.searchsorted(np.cumsum(pca.explained_variance_ratio_), KEPT)) + 1, int(used.sum()) - 1)
+    kept = pca.components_[:count]
+
+    def error(part: np.ndarray) -> np.ndarray:
+        moved = part - pca.mean_
+        return np.asarray(np.linalg.norm(moved - moved @ kept.T @ kept, axis=1))
+
+    highest = np.quantile(error(whole), EXTREME)
+    return [np.minimum(error(scaled(part)), highest) for part in parts]
