@@ -213,15 +213,24 @@ def _finding(rule: Rule, found: Measurement, known: Measurement | None, now: Exa
     refuted = found.state == "fail" and _refuted(rule, found, now, level)
     alarm = refuted and _worse(rule, found, known, now, then, level)
     there = f", {_number(rule, before)} in the reference" if before is not None else ", and cannot be asked of the reference"
-    told = {
-        (True, True): "is refuted",
-        (True, False): "is refuted, as it is in the reference: that is for the next examination, not for this window",
-    }.get((refuted, alarm), {"pass": "holds", "fail": "is broken, but by no more than chance may do", "insufficient_evidence": "seems to hold, and there are too few rows to be sure"}[found.state])
+    told = _verdict(found, refuted, alarm, known is not None and known.state == "fail")
     sentence = f"{claim(rule)}: {told}; {_what(rule)} {_number(rule, found.value)}{there}. {rule.because}"
     low, high = (found.low, found.high) if found.low is not None and found.high is not None and found.low <= found.value <= found.high else (None, None)
     return Finding(
         kind="expert_rule", subject=claim(rule), value=found.value, low=low, high=high, reference=before, limit=found.limit, rows=found.rows, alarm=alarm, sentence=sentence
     )
+
+
+def _verdict(found: Measurement, refuted: bool, alarm: bool, before: bool) -> str:
+    if alarm:
+        return "is refuted"
+    if found.state == "pass":
+        return "holds"
+    if found.state == "insufficient_evidence":
+        return "seems to hold, and there are too few rows to be sure"
+    if refuted and before:
+        return "is refuted, as it is in the reference: that is for the next examination, not for this window"
+    return "is broken, and not surely more than in the reference" if refuted else "is broken, and by no more than chance may do"
 
 
 def _what(rule: Rule) -> str:

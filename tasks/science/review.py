@@ -93,7 +93,7 @@ def _rule_reasons(breaks: Sequence[RuleBreak], rows: int, found: Reasons) -> Non
 
 
 def _support_reasons(config: ModelConfig, reference: pd.DataFrame, window: pd.DataFrame, outside: np.ndarray | None, found: Reasons) -> None:
-    for column in config.inputs:
+    for column in config.inputs if len(reference) else ():
         name = column.name
         if name not in window or name not in reference or name not in config.features:
             continue
@@ -107,7 +107,7 @@ def _support_reasons(config: ModelConfig, reference: pd.DataFrame, window: pd.Da
             low, high = float(known.min()), float(known.max())
             size = ((low - values).clip(lower=0) + (values - high).clip(lower=0)) / (high - low or 1.0)
             odd, told = size > 0, f"{name} lies beyond every value of the reference"
-        new_missing = window[name].isna() & bool(reference[name].notna().all()) & bool(len(reference))
+        new_missing = window[name].isna() & bool(reference[name].notna().all())
         for row in np.flatnonzero(odd | new_missing):
             found[int(row)].append((SUPPORT, float(size[row]), told) if odd[row] else (SUPPORT, 0.5, f"{name} is missing, as it never is in the reference"))
     for row in np.flatnonzero(np.asarray(outside, bool)) if outside is not None else ():
@@ -118,10 +118,12 @@ def _group_reasons(config: ModelConfig, reference: pd.DataFrame, window: pd.Data
     attributes = [name for name, spec in config.protected.items() if spec.column in window and spec.column in reference]
     if attributes and len(reference):
         part = config.model_copy(update={"protected": {name: config.protected[name] for name in attributes}})
-        then, now = (protected_groups(part, side).astype(object).fillna("none") for side in (reference, window))
-        seen = then.value_counts()
-        rows = pd.MultiIndex.from_frame(now) if len(attributes) > 1 else pd.Index(now[attributes[0]])
-        known = seen.reindex(rows).fillna(0).to_numpy() if len(attributes) > 1 else then[attributes[0]].value_counts().reindex(rows).fillna(0).to_numpy()
+        then, now = (protected_groups(part, side).astype(object) for side in (reference, window))
+        both = pd.concat([then, now], ignore_index=True)
+        codes = both.groupby(list(both.columns), dropna=True, sort=False).ngroup().fillna(-1).to_numpy(int)  # -1 where a group is missing: that has its own reason
+        seen = np.bincount(codes[: len(then)][codes[: len(then)] >= 0], minlength=int(codes.max()) + 1)
+        mine = codes[len(then) :]
+        known = np.where(mine >= 0, seen[mine] if len(seen) else 0, len(reference))
         for row in np.flatnonzero(known < max(RARE * len(reference), 2)):
             told = f"hardly anybody of the reference ({int(known[row])} of {len(reference):,} rows) is of its intersection of {', '.join(attributes)}"
             found[int(row)].append((ALONE, 1 / (1 + float(known[row])), told))
