@@ -124,7 +124,7 @@ def _tell(columns: list[str], then: np.ndarray, now: np.ndarray, taken: np.ndarr
     score = np.zeros(len(x))
     for k in range(FOLDS):
         fit = fold != k
-        model = HistGradientBoostingClassifier(random_state=seed, **TREES).fit(x[fit], side[fit], sample_weight=balance[fit])
+        model = HistGradientBoostingClassifier(random_state=seed, **TREES).fit(x[fit], side[fit])
         score[~fit] = model.decision_function(x[~fit])
     told = mannwhitneyu(score[side == 1], score[side == 0], alternative="greater")
     area = float(told.statistic / (len(then) * len(now)))

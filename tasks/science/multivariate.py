@@ -102,9 +102,8 @@ def cross_fitted(features: np.ndarray, label: np.ndarray, rng: np.random.Generat
     values, variances = [], []
     for k in range(FOLDS):
         out = fold == k
-        weight = np.where(label, (~label).sum() / label.sum(), 1.0)
         model = HistGradientBoostingClassifier(**TREES, early_stopping=False, random_state=int(rng.integers(2**31)))
-        model.fit(features[~out], label[~out], sample_weight=weight[~out])
+        model.fit(features[~out], label[~out])
         ones, zeros = int(label[out].sum()), int((~label[out]).sum())
         values.append(_auc(label[out], model.decision_function(features[out])))
         variances.append((ones + zeros + 1) / (12 * ones * zeros))
