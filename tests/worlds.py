@@ -58,7 +58,7 @@ class World:
         return build(self.config).fit(rows[list(self.config.features)], label)
 
     def predict(self, rows: pd.DataFrame) -> np.ndarray:
-        return np.asarray(self.pipeline.predict_proba(rows[list(self.config.features)])[:, 1])
+        return np.asarray(self.pipeline.predict_proba(rows[list(self.config.features)])[:, 1]) if len(rows) else np.zeros(0)
 
     def explain(self, rows: pd.DataFrame, seed: int) -> pd.DataFrame:
         features = list(self.config.features)

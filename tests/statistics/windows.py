@@ -1,83 +1,94 @@
-"""The watching of one window, end to end: false alarms, power, and what the parts do alone."""
+"""The watching of one window, end to end, by a real model: any alarm where nothing changed, and what is seen of a change."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from tasks.science.metrics import METRICS
-from tests.statistics import simulations as s
+import numpy as np
+import pandas as pd
+
+from tasks.science.decisions import Case, decide
+from tasks.science.monitoring import examine_window
 from tests.statistics.studies import Study
+from tests.worlds import World, world
 
-SEED = 20261125
-
-
-def _section(title: str, says: str, should: str, jobs: list[tuple[Callable[..., list[s.Count]], tuple[Any, ...]]]) -> Study:
-    def rows() -> list[dict[str, Any]]:
-        counts = [count for i, (job, arguments) in enumerate(jobs) for count in job(*arguments, SEED + i)]
-        return [
-            {"case": c.case, "rows": c.rows, "should be": "" if c.nominal is None else f"{should} {c.nominal:.1%}", "was": f"{c.rate:.1%}", "standard error": f"{c.error:.1%}", "runs": c.runs}
-            for c in counts
-        ]
-
-    return Study(title, says, rows)
+PLENTY = 10**6
+"""Labelled rows, so that a retraining never waits."""
+REFERENCES = 5
+"""Worlds, each with a model and a reference of its own: windows that share a reference err together."""
+Change = Callable[[World, pd.DataFrame, np.random.Generator], tuple[pd.DataFrame, np.ndarray | None]]
 
 
-SHIFTS = (
-    (s.category_shift, ("data_drift",), "a fifth of the rows from a new category (distance 0.33)"),
-    (
-        s.covariate_shift,
-        ("prediction_drift", "selection_rate", "estimated_performance", "retraining"),
-        "scores up by 1 in log-odds, 39 % selected instead of 12 %, expected log-loss up by 19 % (15 % tolerated)",
-    ),
-    (s.concept_drift, ("realized_performance",), "labels that hardly follow the scores, log-loss up by 73 %"),
+def unchanged(care: World, rows: pd.DataFrame, rng: np.random.Generator) -> tuple[pd.DataFrame, np.ndarray | None]:
+    return rows, None
+
+
+def another_place(care: World, rows: pd.DataFrame, rng: np.random.Generator) -> tuple[pd.DataFrame, np.ndarray | None]:
+    """A third of the incomes is counted in another way: half as much again."""
+    return rows.assign(income=rows["income"].where(rng.random(len(rows)) > 1 / 3, rows["income"] * 1.5)), None
+
+
+def older_people(care: World, rows: pd.DataFrame, rng: np.random.Generator) -> tuple[pd.DataFrame, np.ndarray | None]:
+    """Covariate shift: ages from 45 on; twice as many are selected, and the truth as it was."""
+    return rows.assign(xage=rng.uniform(45, 90, len(rows))), None
+
+
+def concept(care: World, rows: pd.DataFrame, rng: np.random.Generator) -> tuple[pd.DataFrame, np.ndarray | None]:
+    """Concept drift: inputs as they were, labels that follow them by a third."""
+    odds = np.log(care.truth(rows) / (1 - care.truth(rows)))
+    return rows, 1 / (1 + np.exp(-odds / 3))
+
+
+def looked(change: Change, n: int, windows: int, seed: int, references: int = REFERENCES) -> Counter[str]:
+    """How many of ``references * windows`` windows of ``n`` labelled rows raised which kind of alarm, and what was decided."""
+    seen: Counter[str] = Counter()
+    for r in range(references):
+        care = world(seed=seed + r)
+        rng, past = np.random.default_rng([seed, r, n]), []
+        for _ in range(windows):
+            rows, truth = change(care, care.people(n, rng), rng)
+            sight = care.sight(care.answered(rows, rng, truth), past=past)
+            past.append(care.p_values(sight))
+            findings = examine_window(care.config, care.reference, sight).findings
+            seen.update({f.kind for f in findings if f.alarm})
+            seen["any alarm"] += any(f.alarm for f in findings)
+            seen["retraining"] += decide(Case(care.config, findings, labelled_rows=PLENTY)).action == "retrain"
+    return seen
+
+
+def false_alarms(sizes: tuple[int, ...] = (200, 2000), windows: int = 40, seed: int = 1) -> list[dict[str, Any]]:
+    alpha, told = world().config.monitoring.alpha, []
+    for n in sizes:
+        runs, seen = REFERENCES * windows, looked(unchanged, n, windows, seed)
+        for case in ("any alarm", "retraining"):
+            told.append({"case": case, "rows": n, "should": f"at most {alpha:.1%}", "was": f"{seen[case] / runs:.1%}", "standard error": f"{np.sqrt(alpha * (1 - alpha) / runs):.1%}", "runs": runs})
+    return told
+
+
+CHANGES: tuple[tuple[Change, tuple[str, ...]], ...] = (
+    (another_place, ("data_drift", "multivariate_drift")),
+    (older_people, ("data_drift", "prediction_drift", "selection_rate", "retraining")),
+    (concept, ("realized_performance", "retraining")),
 )
 
 
-def _runs(metric: str) -> tuple[tuple[int, int], ...]:
-    """Rows and runs of one metric; what is resampled costs more."""
-    if metric == "average_precision":
-        return (200, 200), (1000, 100), (10_000, 10)
-    return (200, 300), (1000, 200), (10_000, 40 if metric == "balanced_accuracy" else 100)
+def power(sizes: tuple[int, ...] = (200, 2000), windows: int = 5, seed: int = 2, references: int = 2) -> list[dict[str, Any]]:
+    told = []
+    for change, kinds in CHANGES:
+        for n in sizes:
+            seen, runs = looked(change, n, windows, seed, references), windows * references
+            told += [{"change": str(change.__doc__).split(".")[0], "seen as": kind, "rows": n, "found": f"{seen[kind] / runs:.0%}", "runs": runs} for kind in kinds]
+    return told
 
 
 STUDIES = (
-    _section(
+    Study(
         "False alarms of a window",
-        "Windows from the reference's own distribution, labelled, against a reference of 5,000 rows drawn anew each time, with the care model's inputs, "
-        "two metrics and `monitoring.alpha` of 1 %. *any alarm*: any finding at all; *retraining*: the decision with labels at hand.",
-        "at most",
-        [(s.false_alarms, (n, runs)) for n, runs in ((200, 150), (500, 150), (2000, 100), (20_000, 30))],
+        f"All monitors together: {REFERENCES} models, each with a reference of 4,000 labelled rows, and labelled windows from the same world. *any alarm*: any finding at all; *retraining*: the decision, with labels at hand.",
+        partial(false_alarms),
     ),
-    _section(
-        "The test of one column without change",
-        "At 1 %, against a reference of 5,000 rows. Kolmogorov-Smirnov is conservative where most values are equal.",
-        "at most",
-        [(s.drift_level, (case, n, 600)) for case in ("30 categories, long tail", "52 categories, flat", "mostly zeros") for n in (200, 2000)],
-    ),
-    _section(
-        "Power",
-        "How often a change of a stated size is seen in one window, labelled, at the same `monitoring.alpha`.",
-        "",
-        [(s.power, (change, kinds, case, n, 25)) for change, kinds, case in SHIFTS for n in (200, 500, 2000)],
-    ),
-    _section(
-        "Labels fall into the estimate's interval",
-        "An overconfident model (log-odds 1.4 times too far out), a reference of 5,000 labelled rows, a window whose log-odds rose by 1, and P(label | inputs) "
-        "as before. Where that does not hold, no interval made without labels can cover.",
-        "about",
-        [(s.coverage, (metric, n, runs)) for metric in ("roc_auc", "log_loss", "brier", "accuracy") for n, runs in ((200, 150), (1000, 150), (10_000, 40))],
-    ),
-    _section(
-        "Non-inferiority: false passes at the margin",
-        "The challenger is worse than the champion by exactly the margin; 95 % confidence. Average precision is resampled, so its largest case has few runs.",
-        "about",
-        [(s.non_inferiority, (m, n, runs)) for m in METRICS for n, runs in _runs(m)],
-    ),
-    _section(
-        "Fairness bounds",
-        "The end of the two-sided 95 % interval that a gate asks for. The extreme of several noisy groups is biased away from parity, so this end errs to the strict side.",
-        "at least",
-        [(s.fairness, (statistic, case, 600)) for statistic in ("difference", "ratio") for case in s.FAIRNESS],
-    ),
+    Study("What is seen of a change", "One labelled window at the same `monitoring.alpha`.", partial(power)),
 )
