@@ -14,9 +14,9 @@ import pandas as pd
 from tasks.science.examination import Examination
 from tasks.science.gates import run_gate
 from tasks.science.slices import protected_groups
-from tasks.science.tables import BENCHMARK, LABEL, ROW, SCORE
+from tasks.science.tables import BENCHMARK, LABEL, ROW, label_array, score_array
 from tasks.serving.release import load_release
-from tasks.spec.gates import LeakageGate, SlicesGate
+from tasks.spec.gates import LeakageGate, SliceMetric, SlicesGate
 from tasks.stages.common import Place
 
 
@@ -32,21 +32,23 @@ def examination(place: Place) -> Examination:
         keys = [owners.reindex(side[ROW].to_numpy()).to_numpy() for side in (rows, train)]
     return Examination(
         rows=rows[inputs],
-        label=rows[LABEL].to_numpy(bool),
-        score=rows[SCORE].to_numpy(float),
+        label=label_array(config, rows[LABEL]),
+        score=score_array(config, rows),
+        kind=config.kind,
+        classes=config.classes,
         champion_score=None,
         benchmark=rows[BENCHMARK].to_numpy(str),
         groups=protected_groups(config, rows),
         attributions=pd.DataFrame(),
         predict=load_release(place.model).score,
         features=config.features,
-        decision_threshold=config.decision_threshold,
+        decision_threshold=config.threshold,
         seed=config.seed,
         rules=None,
         data_check=None,
         config=config,
         train=train[inputs],
-        train_label=train[LABEL].to_numpy(bool),
+        train_label=label_array(config, train[LABEL]),
         entity=keys[0],
         train_entity=keys[1],
         served=replay[inputs].head(config.monitoring.window_rows),
@@ -55,7 +57,8 @@ def examination(place: Place) -> Examination:
 
 if __name__ == "__main__":
     evidence = examination(Place(Path.cwd(), sys.argv[1]))
-    for gate in (LeakageGate(name="leakage", kind="leakage"), SlicesGate(name="slices", kind="slices")):
+    metric: SliceMetric = "squared_error" if evidence.kind == "regression" else "log_loss"
+    for gate in (LeakageGate(name="leakage", kind="leakage"), SlicesGate(name="slices", kind="slices", metric=metric)):
         answer = run_gate(gate, evidence)
         print(answer.state, answer.reason)
         for m in answer.measurements:

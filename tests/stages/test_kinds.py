@@ -1,0 +1,190 @@
+"""Binary, multiclass and regression from the table to the answer: the real stages, the real gates, the real service."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any, get_args
+
+import httpx
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from fastapi.testclient import TestClient
+
+from tasks.evaluation import CHAMPION, examination
+from tasks.records import releases
+from tasks.records.predictions import Prediction, PredictionLog
+from tasks.science.examination import Examination
+from tasks.science.gates import GATES, run_gate
+from tasks.science.tables import label_array, score_array, with_scores
+from tasks.serving.app import create_app
+from tasks.serving.release import load_release
+from tasks.spec.errors import ConfigError
+from tasks.spec.evidence import GateResult
+from tasks.spec.gates import METRIC_NAMES, Kind
+from tasks.spec.model import load_model
+from tasks.spec.settings import Settings
+from tasks.stages.common import Place
+from tasks.training import Candidate
+from tests.stages.worlds import CLASSES, NAME, TARGETS, document, lay_out
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
+DATA = GateResult(gate="data", kind="data", mandatory=True, state="pass", reason="all expectations hold")
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Place:
+    return lay_out(tmp_path_factory.mktemp(request.param), request.param)
+
+
+@pytest.fixture
+def evidence(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Examination:
+    """What the gates of a real validation see; the champion is one that knows nothing but the mean."""
+    monkeypatch.setenv("ASSAY_HOME", str(tmp_path))
+    config = place.config()
+    rows = pd.read_parquet(place.evaluation / "holdout_scored.parquet")
+    rows = with_scores(config, rows, np.broadcast_to(score_array(config, rows).mean(axis=0), score_array(config, rows).shape), CHAMPION)
+    path = tmp_path / "evidence.parquet"
+    rows.to_parquet(path)
+    return examination(Candidate(NAME, "a" * 40, "branch", place.root, "sha256:0"), path, DATA)
+
+
+def test_every_kind_is_measured_by_its_own_metrics(place: Place) -> None:
+    kind = place.config().kind
+    metrics = json.loads(place.metrics.read_text())["holdout"]
+    assert set(metrics) == {"rows", *METRIC_NAMES[kind]} and all(v is not None for v in metrics.values())
+    assert metrics["r2"] > 0.6 if kind == "regression" else metrics["roc_auc"] > 0.85
+    assert len(pd.read_csv(place.plots / "roc.csv")) > 10 and len(pd.read_csv(place.plots / "calibration.csv")) == 10
+
+
+def test_every_gate_answers_for_every_kind_and_a_sound_model_passes(evidence: Examination) -> None:
+    assert evidence.config is not None
+    found = {g.name: run_gate(g, evidence) for g in evidence.config.gates}
+    assert {r.kind for r in found.values()} == set(GATES) - {"fairness"}
+    assert {name: r.reason for name, r in found.items() if r.state != "pass"} == {}
+    assert all(found[name].plots for name in ("rules", "calibration", "stability", "faithfulness"))
+
+
+def test_a_label_in_the_features_is_found_whatever_its_kind(evidence: Examination) -> None:
+    gate = next(g for g in evidence.config.gates if g.kind == "leakage")  # type: ignore[union-attr]
+    assert evidence.train is not None and evidence.train_label is not None
+    given: list[Any] = [f + np.random.default_rng(0).normal(scale=0.01, size=len(f)) for f in (evidence.label.astype(float), evidence.train_label.astype(float))]
+    told = run_gate(gate, Examination(**{**_fields(evidence), "rows": evidence.rows.assign(age=given[0]), "train": evidence.train.assign(age=given[1])}))
+    assert told.state == "fail" and "AUC of age alone" in told.reason
+
+
+def test_a_broken_place_is_found_whatever_its_kind(evidence: Examination) -> None:
+    """The scores of nurses are turned round among the rows: the search names them."""
+    gate = next(g for g in evidence.config.gates if g.kind == "slices")  # type: ignore[union-attr]
+    score = evidence.score.copy()
+    at = (evidence.rows["job"] == "nurse").to_numpy()
+    score[at] = np.random.default_rng(0).permutation(score[at])
+    told = run_gate(gate, Examination(**{**_fields(evidence), "score": score}))
+    assert told.state == "fail" and "job nurse" in told.reason
+
+
+def test_scores_that_are_none_of_the_kind_pass_nothing(evidence: Examination) -> None:
+    wrong = np.where(np.isfinite(evidence.score), np.nan, 0.0)
+    changed = Examination(**{**_fields(evidence), "score": wrong, "predict": lambda rows: wrong[: len(rows)]})
+    passed = [g.kind for g in evidence.config.gates if run_gate(g, changed).state == "pass"]  # type: ignore[union-attr]
+    assert set(passed) <= {"data", "readiness", "stability"}  # which look at no score of this table
+
+
+def _fields(evidence: Examination) -> dict[str, Any]:
+    return {name: getattr(evidence, name) for name in Examination.__dataclass_fields__}
+
+
+@pytest.fixture
+def service(place: Place, tmp_path: Path) -> Any:
+    """The real app over a real release store and a real log."""
+    settings = Settings(home=tmp_path)
+    shutil.copytree(place.model, tmp_path / "releases" / NAME / "versions/v1.0.0")
+    releases.point(settings, NAME, "v1.0.0")
+    with TestClient(create_app(tmp_path / "releases", PredictionLog(f"sqlite:///{tmp_path}/predictions.db"), Prediction, 10_000_000)) as client:
+        yield client
+
+
+ROWS = [{"age": 60.0, "hours": 45, "job": "smith", "sex": "f"}, {"age": None, "hours": 8, "job": "clerk", "sex": "m"}]
+RIGHT: dict[Kind, list[Any]] = {"binary": [True, False], "multiclass": ["high", "low"], "regression": [4.25, 1]}
+WRONG: dict[Kind, list[tuple[Any, str]]] = {
+    "binary": [(1.0, "allowed: true (over 30) or false (up to 30)"), ("yes", "send a JSON boolean")],
+    "multiclass": [("hihg", "allowed: low, middle, high; did you mean 'high'?"), (True, "send the name of one of them")],
+    "regression": [(99.5, "allowed: a finite number from -5 to 20 in tens"), (True, "send it as a JSON number"), ("3", "allowed: a finite number")],
+}
+
+
+def test_the_service_answers_in_the_kinds_own_words_and_joins_outcomes(place: Place, service: TestClient, tmp_path: Path) -> None:
+    kind = place.config().kind
+    answer = service.post(f"/models/{NAME}/predict", json={"rows": ROWS})
+    assert answer.status_code == 200, answer.text
+    found = answer.json()["predictions"]
+    frame = pd.DataFrame(ROWS).astype({"age": float, "hours": float})
+    scores = load_release(place.model).score(frame)
+    if kind == "multiclass":
+        assert [list(p["scores"].values()) for p in found] == scores.tolist() and list(found[0]["scores"]) == list(CLASSES)
+        assert [p["score"] for p in found] == scores.max(axis=1).tolist()
+    else:
+        assert [p["score"] for p in found] == scores.tolist() and found[0]["scores"] is None
+    assert [p["decision"] for p in found] == ([None, None] if kind == "regression" else RIGHT[kind])
+    for value, says in WRONG[kind]:
+        told = service.post(f"/models/{NAME}/outcomes", json={"outcomes": [{"id": found[0]["id"], "label": RIGHT[kind][0]}, {"id": found[1]["id"], "label": value}]})
+        assert told.status_code == 422 and says in told.json()["detail"][0]["message"] and (told.json()["detail"][0]["outcome"], told.json()["detail"][0]["value"]) == (1, value)
+    outcomes = [{"id": p["id"], "label": label} for p, label in zip(found, RIGHT[kind], strict=True)]
+    assert service.post(f"/models/{NAME}/outcomes", json={"outcomes": outcomes}).json() == {"accepted": 2, "repeated": 0, "changed": 0, "unknown": 0}  # nothing of what was refused was kept
+    assert f'decision="{ {"binary": "true", "multiclass": "high", "regression": "none"}[kind] }"' in service.get("/metrics").text
+    log = PredictionLog(f"sqlite:///{tmp_path}/predictions.db")
+    logged = log.frame(NAME, 0, 2**62)
+    log.close()
+    assert score_array(place.config(), logged).tolist() == scores.tolist()
+    assert label_array(place.config(), logged["_label"]).tolist() == {"binary": [True, False], "multiclass": [2, 0], "regression": [4.25, 1.0]}[kind]
+
+
+def test_a_number_that_is_none_is_refused_in_words(place: Place, service: TestClient) -> None:
+    found = service.post(f"/models/{NAME}/predict", json={"row": ROWS[0]}).json()["predictions"][0]
+    answer: httpx.Response = service.post(f"/models/{NAME}/outcomes", content=f'{{"outcomes": [{{"id": "{found["id"]}", "label": NaN}}]}}', headers={"content-type": "application/json"})
+    assert answer.status_code == 422 and "allowed" in answer.text
+
+
+def config_of(root: Path, kind: Kind, **changes: Any) -> None:
+    folder = root / "deployments/models" / NAME
+    folder.mkdir(parents=True)
+    (root / "deployments/models.yaml").write_text(f"models: [{NAME}]\n")
+    (folder / "model.yaml").write_text(yaml.safe_dump(document(kind) | changes))
+    load_model(root, NAME)
+
+
+FLOOR = {"name": "floor", "kind": "floor", "metric": "mae", "limit": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "says"),
+    [
+        ("regression", {"gates": [FLOOR | {"metric": "roc_auc"}]}, "gate floor names the metric 'roc_auc'; allowed for a regression model: mae, rmse, r2"),
+        ("multiclass", {"gates": [FLOOR]}, "names the metric 'mae'; allowed for a multiclass model: roc_auc, log_loss"),
+        ("regression", {"gates": [FLOOR, {"name": "slices", "kind": "slices"}]}, "gate slices names the metric 'log_loss'; allowed for a regression model: squared_error"),
+        ("multiclass", {"decision_threshold": 0.5}, "a multiclass model decides for its most probable class; remove it"),
+        ("regression", {"estimator": {"kind": "logistic_regression"}}, "estimator.kind is 'logistic_regression'; allowed for a regression model: ridge, hist_gradient_boosting"),
+        ("binary", {"estimator": {"kind": "ridge"}}, "allowed for a binary model: logistic_regression"),
+        ("regression", {"monitoring": {"metric_limits": {"brier": 0.2}}}, "monitoring.metric_limits names the metric 'brier'; allowed for a regression model: mae"),
+    ],
+)
+def test_what_means_nothing_for_a_kind_is_refused_with_what_is_allowed(tmp_path: Path, kind: Kind, changes: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        config_of(tmp_path, kind, **changes)
+    assert says in str(refused.value)
+
+
+def test_a_class_without_training_rows_is_refused(tmp_path: Path) -> None:
+    data = document("multiclass")["data"]
+    with pytest.raises(ConfigError, match="training rows of small hold no row of class none at all; remove it from data.target.classes"):
+        lay_out(tmp_path, "multiclass", 300, data=data | {"target": TARGETS["multiclass"] | {"classes": [*CLASSES, "none at all"]}})
+
+
+def test_a_number_that_never_varies_is_refused(tmp_path: Path) -> None:
+    data = document("regression")["data"]
+    with pytest.raises(ConfigError, match="hold one number only"):
+        lay_out(tmp_path, "regression", 300, data=data | {"target": TARGETS["regression"] | {"expression": "pay * 0"}})
+
