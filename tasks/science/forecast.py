@@ -20,7 +20,7 @@ EDGE = 2
 """Windows at either end of the series at which no break is looked for, so that a break is no single window."""
 STALE = 8
 """Windows without an observation after which nothing is said."""
-PATHS = 4000
+PATHS = 2000
 FARTHEST = 26
 LOW, HIGH = 0.1, 0.9
 PAIRS = 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 
 import numpy as np
@@ -22,6 +23,8 @@ SLOPES = (0.1, 0.3, 1.0)
 DAMPING = (1.0, 0.85)
 RESTLESS = {0.0: 0.8, 0.4: 0.2}
 """Own change of a level that has a trend or a shift, and its prior."""
+DENSE = 12
+"""Newest windows at each of which a trend may have begun; before them it is every third."""
 LEVEL, SLOPE, BIAS, SEASON = 0, 1, 2, 3
 """Places in the state; the season's come last."""
 
@@ -64,15 +67,24 @@ def grid(unit: float, spread: float, breaks: Sequence[int], season: bool) -> Gri
         breaks: windows from which the level or the slope may be another.
     """
     far = max(spread / unit, 1.0)
-    steps, slopes, more = _up_to(STEPS, 2 * far), _up_to(SLOPES, far), [e for e in _up_to(tuple(EXCESS), 2 * far) if e not in EXCESS]
-    noise = {0.0: 1 - sum(EXCESS.values())} | EXCESS
-    noise |= {e: sum(EXCESS.values()) / len(more) for e in more}
+    kind, share, step, slope, damping, excess, since = _layout(tuple(_up_to(STEPS, 2 * far)), tuple(_up_to(SLOPES, far)), tuple(_up_to(tuple(EXCESS), 2 * far)), tuple(breaks))
+    seasons = [(0.0, 1 - SEASON_PRIOR), (1.0, SEASON_PRIOR / 2), (max(far / 2, 3.0), SEASON_PRIOR / 2)] if season else [(0.0, 1.0)]
+    prior = np.concatenate([np.log(share) + np.log(p) for _, p in seasons])
+    many = [np.tile(c, len(seasons)) for c in (kind, step * unit, slope * unit, damping, excess, since)]
+    return Grid(many[0], prior, many[1], many[2], many[3], many[4], np.repeat([s for s, _ in seasons], len(kind)) * unit, many[5])
+
+
+@lru_cache(maxsize=64)
+def _layout(steps: tuple[float, ...], slopes: tuple[float, ...], excess: tuple[float, ...], breaks: tuple[int, ...]) -> tuple[np.ndarray, ...]:
+    """Kind, share of the prior, step, slope, damping, excess noise and first window of every model, in units of the noise."""
+    more = [e for e in excess if e not in EXCESS]
+    noise = {0.0: 1 - sum(EXCESS.values())} | EXCESS | {e: sum(EXCESS.values()) / len(more) for e in more}
     whole = sum(noise.values())
     rows: list[tuple[str, float, float, float, float, float, int]] = []
 
     def add(kind: str, share: float, parameters: Sequence[tuple[float, float, int]], own: dict[float, float]) -> None:
-        for (excess, e), (step, o) in product(noise.items(), own.items()):
-            rows.extend((kind, share * e / whole * o / len(parameters), step, slope, damping, excess, since) for slope, damping, since in parameters)
+        for (e, likely), (step, o) in product(noise.items(), own.items()):
+            rows.extend((kind, share * likely / whole * o / len(parameters), step, slope, damping, e, since) for slope, damping, since in parameters)
 
     nothing = [(0.0, 1.0, -1)]
     add("steady", PRIOR["steady"], nothing, {0.0: 1.0})
@@ -80,16 +92,11 @@ def grid(unit: float, spread: float, breaks: Sequence[int], season: bool) -> Gri
     begin = PRIOR["trend"] / 2 if breaks else PRIOR["trend"]
     add("trend", begin, [(s, d, -1) for s, d in product(slopes, DAMPING)], RESTLESS)
     if breaks:
-        add("trend", begin, [(s, 1.0, b) for s, b in product(slopes, breaks)], RESTLESS)
+        # Where an old trend began to the window does not matter for what comes; where a level shifted is told.
+        bends = [*breaks[: -DENSE : 3], *breaks[-DENSE:]]
+        add("trend", begin, [(s, 1.0, b) for s, b in product(slopes, bends)], RESTLESS)
         add("shift", PRIOR["shift"], [(0.0, 1.0, b) for b in breaks], RESTLESS)
-    columns = [np.array(c) for c in zip(*rows, strict=True)]
-    kind, share, step, slope, damping, excess, since = columns
-    seasons = [(0.0, 1 - SEASON_PRIOR), (1.0, SEASON_PRIOR / 2), (max(far / 2, 3.0), SEASON_PRIOR / 2)] if season else [(0.0, 1.0)]
-    every = len(seasons)
-    cycle = np.repeat([s for s, _ in seasons], len(rows)) * unit
-    prior = np.concatenate([np.log(share) + np.log(p) for _, p in seasons])
-    many = [np.tile(c, every) for c in (kind, step * unit, slope * unit, damping, excess, since)]
-    return Grid(many[0], prior, many[1], many[2], many[3], many[4], cycle, many[5])
+    return tuple(np.array(c) for c in zip(*rows, strict=True))
 
 
 def _up_to(values: tuple[float, ...], far: float) -> list[float]:
@@ -122,43 +129,44 @@ def run(series: Sequence[Observation], until: int, models: Grid, errors: np.ndar
     values = np.array([o.value for o in series])
     unit, spread = float(np.median(errors)), float(np.ptp(values))
     size, width = len(models.kind), SEASON + waves.shape[1]
-    mean, cov = np.zeros((size, width)), np.zeros((size, width, width))
-    mean[:, LEVEL], cov[:, LEVEL, LEVEL] = values[0], (10 * (spread + unit)) ** 2
-    mean[:, BIAS], cov[:, BIAS, BIAS] = bias[0], bias[1] ** 2
-    cov[:, SLOPE, SLOPE] = np.where(models.since < 0, models.slope**2, 0.0)
+    mean, cov = np.zeros((width, size)), np.zeros((width, width, size))  # models last: what is done to all is one stretch of memory
+    mean[LEVEL], cov[LEVEL, LEVEL] = values[0], (10 * (spread + unit)) ** 2
+    mean[BIAS], cov[BIAS, BIAS] = bias[0], bias[1] ** 2
+    cov[SLOPE, SLOPE] = np.where(models.since < 0, models.slope**2, 0.0)
     for k in range(SEASON, width):
-        cov[:, k, k] = models.season**2 / waves.shape[1]
+        cov[k, k] = models.season**2 / waves.shape[1]
     jump, likely = max(3 * unit, 1.5 * float(values.std())) ** 2, models.prior.copy()
     seen = {o.window: (o, e) for o, e in zip(series, errors, strict=True)}
-    is_shift = models.kind == "shift"
+    is_shift, excess = models.kind == "shift", 1 + models.excess**2
     for window in range(series[0].window, until + 1):
         if window > series[0].window:
             _step(mean, cov, models)
             begins = models.since == window
-            cov[:, LEVEL, LEVEL] += np.where(begins & is_shift, jump, 0.0)
-            cov[:, SLOPE, SLOPE] += np.where(begins & ~is_shift, models.slope**2, 0.0)
+            cov[LEVEL, LEVEL] += np.where(begins & is_shift, jump, 0.0)
+            cov[SLOPE, SLOPE] += np.where(begins & ~is_shift, models.slope**2, 0.0)
         if window in seen:
             o, error = seen[window]
             look = np.concatenate([[1.0, 0.0, 0.0 if o.realized else 1.0], waves[window % len(waves)]])
-            gain = cov @ look
-            total = gain @ look + error**2 * (1 + models.excess**2)
-            off = o.value - mean @ look
+            gain = np.tensordot(look, cov, 1)
+            total = look @ gain + error**2 * excess
+            off = o.value - look @ mean
             likely -= 0.5 * (np.log(2 * np.pi * total) + off**2 / total)
-            mean += gain * (off / total)[:, None]
-            cov -= gain[:, :, None] * gain[:, None, :] / total[:, None, None]
+            scaled = gain / total
+            mean += scaled * off
+            cov -= gain[:, None] * scaled[None, :]
     weight = np.exp(likely - likely.max())
-    return Filtered(models, weight / weight.sum(), mean, cov, waves)
+    return Filtered(models, weight / weight.sum(), mean.T, cov.transpose(2, 0, 1), waves)
 
 
 def _step(mean: np.ndarray, cov: np.ndarray, models: Grid) -> None:
     """One window on: the level takes the slope along, which is damped (Gardner & McKenzie 1985)."""
-    mean[:, LEVEL] += mean[:, SLOPE]
-    mean[:, SLOPE] *= models.damping
-    cov[:, LEVEL, :] += cov[:, SLOPE, :]
-    cov[:, :, LEVEL] += cov[:, :, SLOPE]
-    cov[:, SLOPE, :] *= models.damping[:, None]
-    cov[:, :, SLOPE] *= models.damping[:, None]
-    cov[:, LEVEL, LEVEL] += models.step**2
+    mean[LEVEL] += mean[SLOPE]
+    mean[SLOPE] *= models.damping
+    cov[LEVEL] += cov[SLOPE]
+    cov[:, LEVEL] += cov[:, SLOPE]
+    cov[SLOPE] *= models.damping
+    cov[:, SLOPE] *= models.damping
+    cov[LEVEL, LEVEL] += models.step**2
 
 
 def play(state: Filtered, last: int, windows: int, error: float, paths: int, rng: np.random.Generator) -> np.ndarray:
@@ -168,14 +176,16 @@ def play(state: Filtered, last: int, windows: int, error: float, paths: int, rng
     """
     place = (np.arange(paths) + rng.random(paths)) / paths
     chosen = np.minimum(np.searchsorted(np.cumsum(state.weight), place), len(state.weight) - 1)
-    value, vector = np.linalg.eigh(state.covariance)
+    used, which = np.unique(chosen, return_inverse=True)
+    value, vector = np.linalg.eigh(state.covariance[used])
     root = vector * np.sqrt(np.maximum(value, 0.0))[:, None, :]
-    start = state.mean[chosen] + np.einsum("pij,pj->pi", root[chosen], rng.normal(size=(paths, state.mean.shape[1])))
+    start = state.mean[chosen] + np.einsum("pij,pj->pi", root[which], rng.normal(size=(paths, state.mean.shape[1])))
     level, slope, season = start[:, LEVEL].copy(), start[:, SLOPE].copy(), start[:, SEASON:]
-    g, out = state.grid, np.empty((paths, windows))
-    noise = error * np.sqrt(1 + g.excess[chosen] ** 2)
+    g, out = state.grid, np.empty((windows, paths))
+    step, damping, noise = g.step[chosen], g.damping[chosen], error * np.sqrt(1 + g.excess[chosen] ** 2)
     for i in range(windows):
-        level += slope + g.step[chosen] * rng.normal(size=paths)
-        slope *= g.damping[chosen]
-        out[:, i] = level + season @ state.basis[(last + 1 + i) % len(state.basis)] + noise * rng.normal(size=paths)
-    return out
+        own, shown = rng.normal(size=(2, paths))
+        level += slope + step * own
+        slope *= damping
+        out[i] = level + season @ state.basis[(last + 1 + i) % len(state.basis)] + noise * shown
+    return out.T
