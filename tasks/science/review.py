@@ -211,33 +211,36 @@ def _items(config: ModelConfig, window: pd.DataFrame, number: int, found: Reason
     keys = pd.util.hash_pandas_object(window[inputs].astype("str"), index=False).to_numpy() if inputs else np.arange(len(window))
     counts = pd.Series(keys).value_counts()
     items: list[ReviewItem] = []
-    taken: set[object] = set()
-    for row in _order(window, found):
-        if len(items) == config.monitoring.review.most:
-            break
+    for row in _order(window, keys, found)[: config.monitoring.review.most]:
         identifier = str(window["_id"].iloc[row])
-        if keys[row] in taken or identifier in taken:
-            continue
-        taken |= {keys[row], identifier}
         reasons = tuple(dict.fromkeys(text for _, _, text in sorted(found[row], key=lambda r: (r[0], -r[1], r[2]))))
         score = float(window[SCORE].iloc[row]) if SCORE in window else np.nan
         items.append(ReviewItem(id=identifier, window=number, score=score if np.isfinite(score) else None, decision=_decision(config, window, row), reasons=reasons, alike=int(counts[keys[row]]) - 1))
     return items
 
 
-def _order(window: pd.DataFrame, found: Reasons) -> list[int]:
-    """Rows by how many sorts of reasons they have; among these the sorts take turns, each by the size of its reason."""
+def _order(window: pd.DataFrame, keys: np.ndarray, found: Reasons) -> list[int]:
+    """Rows by how many sorts of reasons they have; among these the sorts take turns, each by the size of its reason. Of rows
+    with one key, or one id, the first in this order stands for all."""
 
     def size(row: int, sort: int) -> float:
         return max((s for kind, s, _ in found[row] if kind == sort), default=-np.inf)
 
     sorts = {row: {kind for kind, _, _ in reasons} for row, reasons in found.items()}
     ordered: list[int] = []
+    taken: set[object] = set()
+
+    def fresh(row: int) -> bool:
+        marks = {("inputs", int(keys[row])), ("id", str(window["_id"].iloc[row]))}
+        new = not marks & taken
+        taken.update(marks)
+        return new
+
     for count in sorted({len(s) for s in sorts.values()}, reverse=True):
         lines = []
         for sort in (RULE, SUPPORT, ALONE, SURPRISE):
             mine = [row for row, s in sorts.items() if len(s) == count and min(s) == sort]
-            lines.append([row for _, _, row in sorted((-size(row, sort), str(window["_id"].iloc[row]), row) for row in mine)])
+            lines.append([row for _, _, row in sorted((-size(row, sort), str(window["_id"].iloc[row]), row) for row in mine) if fresh(row)])
         for turn in range(max(map(len, lines), default=0)):
             ordered += [line[turn] for line in lines if turn < len(line)]
     return ordered
