@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.stats import binom, norm, rankdata
+from scipy.special import ndtr, ndtri
+from scipy.stats import binom, rankdata
 
 from tasks.science.counts import COUNTED, REPLICATES, Bounds, cell_bootstrap, exact_share, joint_counts
-from tasks.science.jackknife import contributions, mean_bounds, row_losses
+from tasks.science.jackknife import paired_smooth_bounds, row_losses, smooth_bounds
 from tasks.science.metrics import kind_of, measurable
 
-__all__ = ["Estimate", "Interval", "delong", "mcnemar_mid_p", "metric_estimate", "metric_interval", "paired_difference", "paired_estimate", "row_losses", "tango"]
+__all__ = ["Estimate", "Interval", "delong", "mcnemar_mid_p", "metric_estimate", "metric_interval", "paired_difference", "paired_estimate", "row_losses", "tango", "tango_score"]
 
-STRICTEST = 8.0
+STRICTEST = 6.0
 """Standard errors beyond which no p-value is told apart."""
 
 
@@ -50,17 +52,25 @@ class Estimate:
             return 1.0
 
         def beyond(z: float) -> bool:
-            low, high = self.bounds(float(norm.cdf(z)))
+            low, high = self.bounds(float(ndtr(z)))
             return bool(high < limit if greater_is_better else low > limit)
 
         inside, outside = 0.0, STRICTEST
         if beyond(outside):
-            return max(float(norm.sf(outside)), self.least)
+            return max(float(ndtr(-outside)), self.least)
         while outside - inside > 1e-3:
             middle = (inside + outside) / 2
             inside, outside = (middle, outside) if beyond(middle) else (inside, middle)
-        return max(float(norm.sf(inside)), self.least)
+        return max(float(ndtr(-inside)), self.least)
 
+
+SMOOTH = {
+    "roc_auc": "t of structural components (Sen 1960), mean of one against the rest, skewness taken out (Hall 1992)",
+    "average_precision": "t of jackknife values (Tukey 1958), degrees of freedom by their kurtosis (Satterthwaite 1946)",
+    "rmse": "t of jackknife values (Tukey 1958), skewness taken out (Hall 1992)",
+    "r2": "ratio of means (Fieller 1954), skewness taken out (Hall 1992)",
+}
+"""How a metric is judged that is no mean over rows."""
 
 NO_NUMBER = Estimate(float("nan"), "the metric has no value on these rows", lambda confidence: (-np.inf, np.inf))
 
@@ -91,9 +101,9 @@ def delong(label: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarra
 def metric_estimate(metric: str, label: np.ndarray, score: np.ndarray, threshold: float, seed: int) -> Estimate:
     """The metric with bounds at any confidence; the arrays are those of :class:`tasks.science.metrics.Metric`.
 
-    ROC AUC of two classes: DeLong. Accuracy, and precision, recall and F1 of two classes: exact binomial. Balanced accuracy,
-    and F1 of several: bootstrap of the counts by label and decision. Means over rows, RMSE, R², average precision and
-    the AUC of several classes: Student's t of the rows' contributions, corrected for skewness.
+    ROC AUC of two classes: DeLong, in the logarithm of the distance from 1. Accuracy, and precision, recall and F1 of two classes: exact binomial. Balanced accuracy,
+    and F1 of several: bootstrap of the counts by label and decision. Means over rows, RMSE, R², average
+    precision and the AUC of several classes: :func:`tasks.science.jackknife.smooth_bounds`.
 
     Raises:
         ValueError: the metric does not measure this kind of model.
@@ -103,7 +113,7 @@ def metric_estimate(metric: str, label: np.ndarray, score: np.ndarray, threshold
     kind = kind_of(label, score)
     if metric == "roc_auc" and kind == "binary":
         auc, covariance = delong(label, score[None, :])
-        return _normal(float(auc[0]), float(np.sqrt(covariance[0, 0])), "DeLong 1988")
+        return _below_one(float(auc[0]), float(np.sqrt(covariance[0, 0])), "DeLong 1988, of the logarithm of the distance from 1")
     if metric in COUNTED or metric == "accuracy":
         counts = joint_counts(label, [_decision(score, threshold)], 2 if kind == "binary" else score.shape[1])
         if metric == "accuracy" or (kind == "binary" and metric != "balanced_accuracy"):
@@ -111,8 +121,8 @@ def metric_estimate(metric: str, label: np.ndarray, score: np.ndarray, threshold
             return Estimate(found, "exact binomial (Clopper & Pearson 1934)", bounds)
         found, bounds = cell_bootstrap(metric, counts, seed)
         return Estimate(found, f"BCa bootstrap of counts (Efron 1987), {REPLICATES} replicates", bounds, 1 / (REPLICATES + 1))
-    value, terms = contributions(metric, label, score, threshold)
-    return Estimate(value, _mean_method(metric, ""), mean_bounds(terms, value))
+    value, bounds = smooth_bounds(metric, label, score, threshold)
+    return Estimate(value, SMOOTH.get(metric, "t of row losses, skewness taken out (Hall 1992)"), bounds)
 
 
 def paired_estimate(metric: str, label: np.ndarray, challenger: np.ndarray, champion: np.ndarray, threshold: float, seed: int) -> Estimate:
@@ -120,8 +130,8 @@ def paired_estimate(metric: str, label: np.ndarray, challenger: np.ndarray, cham
 
     ROC AUC of two classes: paired DeLong. Accuracy: Tango's score interval, which at a difference of 0 is McNemar's test
     and has width where the two never disagree. Balanced accuracy, F1, precision and recall: paired bootstrap of the counts
-    by label and both decisions. Means over rows, RMSE, R², average precision and the AUC of several classes: Student's t of the
-    rows' paired contributions, corrected for skewness. Equal scores on every row differ by 0, exactly.
+    by label and both decisions. Means over rows, RMSE, R², average precision and the AUC of several
+    classes: :func:`tasks.science.jackknife.paired_smooth_bounds`. Equal scores on every row differ by 0, exactly.
     ``tests/statistics/non_inferiority.py`` measures the error rates.
 
     Args:
@@ -145,8 +155,8 @@ def paired_estimate(metric: str, label: np.ndarray, challenger: np.ndarray, cham
         decisions = [_decision(challenger, threshold), _decision(champion, threshold)]
         found, bounds = cell_bootstrap(metric, joint_counts(label, decisions, 2 if kind == "binary" else challenger.shape[1]), seed)
         return Estimate(found, f"paired BCa bootstrap of joint counts (Efron 1987), {REPLICATES} replicates", bounds, 1 / (REPLICATES + 1))
-    (first, terms), (second, others) = (contributions(metric, label, s, threshold) for s in (challenger, champion))
-    return Estimate(first - second, _mean_method(metric, "paired "), mean_bounds(terms - others, first - second))
+    value, bounds = paired_smooth_bounds(metric, label, challenger, champion, threshold)
+    return Estimate(value, SMOOTH.get(metric, "t of paired row losses, skewness taken out (Hall 1992)"), bounds)
 
 
 def metric_interval(metric: str, label: np.ndarray, score: np.ndarray, threshold: float, confidence: float, seed: int) -> Interval:
@@ -165,15 +175,21 @@ def _decision(score: np.ndarray, threshold: float) -> np.ndarray:
     return np.asarray(score.argmax(axis=1) if score.ndim == 2 else score >= threshold)
 
 
-def _mean_method(metric: str, paired: str) -> str:
-    how = {"roc_auc": "structural components (Sen 1960)", "average_precision": "jackknife values (Tukey 1958)", "rmse": "jackknife values (Tukey 1958)", "r2": "jackknife values (Tukey 1958)"}
-    return f"t of {paired}{how.get(metric, 'row losses')}, skewness taken out (Hall 1992)"
-
-
 def _normal(value: float, error: float, method: str) -> Estimate:
     def bounds(confidence: float) -> tuple[float, float]:
-        reach = float(norm.ppf(confidence)) * error
+        reach = float(ndtri(confidence)) * error
         return value - reach, value + reach
+
+    return Estimate(value, method, bounds)
+
+
+def _below_one(value: float, error: float, method: str) -> Estimate:
+    """As :func:`_normal`, of the logarithm of the distance from 1: the error shrinks towards 1, and a plain bound is too high there."""
+    plain = _normal(0.0, error / (1 - value) if value < 1 else 0.0, method)
+
+    def bounds(confidence: float) -> tuple[float, float]:
+        low, high = plain.bounds(confidence)
+        return 1 - (1 - value) * float(np.exp(-low)), 1 - (1 - value) * float(np.exp(-high))
 
     return Estimate(value, method, bounds)
 
@@ -192,6 +208,17 @@ def mcnemar_mid_p(gained: int, lost: int) -> float:
     return float(2 * binom.cdf(fewer, both, 0.5) - binom.pmf(fewer, both, 0.5))
 
 
+def tango_score(gained: int, lost: int, rows: int, delta: float) -> float:
+    """The score statistic of a difference ``delta`` of two paired shares (Tango 1998); at 0 its square is McNemar's."""
+    a, b, c = 2 * rows, -gained - lost + (2 * rows - gained + lost) * delta, -lost * delta * (1 - delta)
+    share = (math.sqrt(max(b * b - 4 * a * c, 0.0)) - b) / (2 * a)
+    variance = rows * (2 * share + delta * (1 - delta))
+    gap = gained - lost - rows * delta
+    if variance > 0:
+        return min(max(gap / math.sqrt(variance), -1e9), 1e9)
+    return 0.0 if gap == 0 else math.copysign(1e9, gap)
+
+
 def tango(gained: int, lost: int, rows: int, confidence: float) -> tuple[float, float]:
     """One-sided score bounds of the difference of two paired shares, ``(gained - lost) / rows`` (Tango 1998).
 
@@ -199,18 +226,7 @@ def tango(gained: int, lost: int, rows: int, confidence: float) -> tuple[float, 
         gained: rows right under the first and wrong under the second; ``lost``: the other way round.
         rows: all pairs, above 0.
     """
-    z = float(norm.ppf(confidence))
-
-    def statistic(delta: float) -> float:
-        a, b, c = 2 * rows, -gained - lost + (2 * rows - gained + lost) * delta, -lost * delta * (1 - delta)
-        share = (np.sqrt(max(b * b - 4 * a * c, 0.0)) - b) / (2 * a)
-        variance = rows * (2 * share + delta * (1 - delta))
-        gap = gained - lost - rows * delta
-        if variance > 0:
-            return float(np.clip(gap / np.sqrt(variance), -1e9, 1e9))
-        return 0.0 if gap == 0 else float(np.copysign(1e9, gap))
-
-    value, edge = (gained - lost) / rows, 1 - 1e-12
-    low = -1.0 if value <= -edge else float(brentq(lambda d: statistic(d) - z, -edge, value))
-    high = 1.0 if value >= edge else float(brentq(lambda d: statistic(d) + z, value, edge))
+    z, value, edge = float(ndtri(confidence)), (gained - lost) / rows, 1 - 1e-12
+    low = -1.0 if value <= -edge else float(brentq(lambda d: tango_score(gained, lost, rows, d) - z, -edge, value))
+    high = 1.0 if value >= edge else float(brentq(lambda d: tango_score(gained, lost, rows, d) + z, value, edge))
     return low, high

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy.stats import beta, norm
+from scipy.special import betaincinv, ndtr, ndtri
 
 REPLICATES = 1000
 
@@ -75,9 +75,12 @@ def cell_bootstrap(metric: str, counts: np.ndarray, seed: int, replicates: int =
     Rows with one label and one pair of decisions are alike to such a metric, so resampling rows is a multinomial draw of
     the cells' counts. Bounds are bias-corrected and accelerated (BCa; Efron 1987, JASA 82, 171), the acceleration from the
     jackknife over cells. Cells are drawn from the counts of :func:`_smoothed`. A replicate without a value counts as the
-    worst on either side.
+    worst on either side. Models in the other order give the same with the opposite sign, to the last digit.
     """
     paired, shape = counts.ndim == 3, counts.shape
+    if paired and counts.ravel().tolist() < counts.swapaxes(1, 2).ravel().tolist():
+        value, turned = cell_bootstrap(metric, counts.swapaxes(1, 2), seed, replicates)
+        return -value, lambda confidence: (-turned(confidence)[1], -turned(confidence)[0])
     value = float(_of_counts(metric, counts, paired))
     smooth = _smoothed(counts)
     centre = float(_of_counts(metric, smooth, paired))
@@ -97,16 +100,16 @@ def bca(value: float, deviations: np.ndarray, without: np.ndarray, weight: np.nd
     """BCa bounds from replicates' deviations (b,), NaN where they have no value, and leave-one-out values with their rows."""
     lowest, highest = np.sort(np.nan_to_num(deviations, nan=-np.inf)), np.sort(np.nan_to_num(deviations, nan=np.inf))
     share = float(np.mean((lowest < -1e-12) + 0.5 * (np.abs(lowest) <= 1e-12)))
-    bias = float(norm.ppf(np.clip(share, 1e-3, 1 - 1e-3)))
+    bias = float(ndtri(np.clip(share, 1e-3, 1 - 1e-3)))
     gap = np.average(without, weights=weight) - without
     squares = float((weight * gap**2).sum())
     bend = float((weight * gap**3).sum()) / (6 * squares**1.5) if squares > 0 else 0.0
 
     def level(z: float) -> float:
-        return float(norm.cdf(bias + (bias + z) / max(1 - bend * (bias + z), 1e-3)))
+        return float(ndtr(bias + (bias + z) / max(1 - bend * (bias + z), 1e-3)))
 
     def bounds(confidence: float) -> tuple[float, float]:
-        z = float(norm.ppf(confidence))
+        z = float(ndtri(confidence))
         return value + _quantile(lowest, level(-z)), value + _quantile(highest, level(z))
 
     return bounds
@@ -137,8 +140,8 @@ def exact_share(metric: str, confusion: np.ndarray) -> tuple[float, Bounds]:
         return 2 * share / (1 + share) if metric == "f1" else share
 
     def bounds(confidence: float) -> tuple[float, float]:
-        low = float(beta.ppf(1 - confidence, hits, among - hits + 1)) if hits > 0 else 0.0
-        high = float(beta.ppf(confidence, hits + 1, among - hits)) if hits < among else 1.0
+        low = float(betaincinv(hits, among - hits + 1, 1 - confidence)) if hits > 0 else 0.0
+        high = float(betaincinv(hits + 1, among - hits, confidence)) if hits < among else 1.0
         return shown(low), shown(high)
 
     if not among > 0:

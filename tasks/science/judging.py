@@ -26,6 +26,26 @@ def judge(value: float, pessimistic: float, limit: float, greater_is_better: boo
     return "pass" if sign * pessimistic >= sign * limit else "insufficient_evidence"
 
 
+def three_way(estimate: float, pessimistic: float, limit: float, greater_is_better: bool, refuted: float, chance: float) -> State:
+    """Pass where the pessimistic bound is on the right side of the limit, fail where being on it is refuted; NaN never passes.
+
+    ``refuted``: p-value of "the truth is on the right side", adjusted for all that are asked together; fail up to ``chance``.
+    """
+    sign = 1 if greater_is_better else -1
+    if sign * pessimistic >= sign * limit and sign * estimate >= sign * limit:
+        return "pass"
+    return "fail" if refuted <= chance else "insufficient_evidence"
+
+
+def holm(p_values: dict[str, float]) -> dict[str, float]:
+    """Adjusted p-values: rejecting those up to a level errs anywhere among the true ones with at most its probability (Holm 1979)."""
+    adjusted, largest = {}, 0.0
+    for i, name in enumerate(sorted(p_values, key=lambda n: p_values[n])):
+        largest = max(largest, min(1.0, (len(p_values) - i) * p_values[name]))
+        adjusted[name] = largest
+    return adjusted
+
+
 def worst(states: list[State]) -> State:
     """The state of a whole: fail before insufficient evidence before pass; of nothing, insufficient evidence."""
     for state in ("fail", "insufficient_evidence"):
@@ -59,4 +79,6 @@ def rows_needed(m: Measurement) -> int | None:
         return None
     gap = abs(m.value - m.limit)
     width = m.value - m.low if m.limit <= m.value else m.high - m.value
+    if not math.isfinite(gap) or not math.isfinite(width):
+        return None
     return math.ceil(m.rows * (width / gap) ** 2 / 10) * 10 if gap > 0 and width > gap else None

@@ -59,7 +59,7 @@ def measurable(name: str, label: np.ndarray, score: np.ndarray) -> bool:
         return True
     if kind == "binary":
         return bool(label.any()) and not bool(label.all())
-    return len(np.unique(label)) == score.shape[1]
+    return bool(len(np.unique(label)) == score.shape[1])
 
 
 def _checked(name: str, by_kind: dict[Kind, Compute]) -> Compute:

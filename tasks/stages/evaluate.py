@@ -47,7 +47,7 @@ def evaluate(place: Place, config: ModelConfig) -> None:
 def _metrics(part: pd.DataFrame, config: ModelConfig) -> dict[str, float | None]:
     """Row count and metrics; None, null in JSON, for a metric that the rows do not give, as AUC of one class."""
     label, score = label_array(config, part[LABEL]), score_array(config, part)
-    values = {name: float(m.compute(label, score, config.threshold)) for name, m in METRICS.items() if name in METRIC_NAMES[config.kind]}
+    values = {name: METRICS[name].compute(label, score, config.threshold) for name in METRIC_NAMES[config.kind]}
     return {"rows": len(part), **{name: round(value, 12) if np.isfinite(value) else None for name, value in values.items()}}
 
 

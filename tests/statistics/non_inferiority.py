@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy.special import expit, softmax
+from scipy.stats import multinomial, norm
 
-from tasks.science.comparison import metric_estimate, paired_estimate
+from tasks.science.comparison import metric_estimate, paired_estimate, tango_score
 from tasks.science.counts import COUNTED, from_confusion, joint_counts
+from tasks.science.examination import Examination
+from tasks.science.gates import run_gate
 from tasks.science.jackknife import contributions
 from tasks.science.metrics import METRICS
-from tasks.spec.gates import METRIC_NAMES, Kind
+from tasks.spec.gates import METRIC_NAMES, ComparisonGate, FloorGate, Kind
+from tasks.spec.model import ModelConfig, load_model
+from tests.statistics.studies import Study
 
 SEED = 20261125
 RUNS = 2000
@@ -101,3 +108,80 @@ def margins() -> list[dict[str, Any]]:
         known = truth(kind, BATCHES, SEED + i)
         found += [row for j, n in enumerate(SIZES) for row in false_passes(kind, known, n, RUNS, SEED + 100 + 10 * i + j)]
     return found
+
+
+def accuracy_size(n: int, margin: float) -> dict[str, Any]:
+    """The exact chance that Tango's test passes a challenger at the margin, at the share of disagreeing rows where it is largest."""
+    gained, lost = (part.ravel() for part in np.meshgrid(*[np.arange(min(n, 400) + 1)] * 2))
+    inside = gained + lost <= n
+    gained, lost = gained[inside], lost[inside]
+    z = float(norm.ppf(CONFIDENCE))
+    passes = np.array([tango_score(g, b, n, -margin) >= z for g, b in zip(gained.tolist(), lost.tolist(), strict=True)])
+    seen = np.column_stack([gained, lost, n - gained - lost])[passes]
+    apart = np.unique(np.concatenate([[margin], np.geomspace(max(margin, 0.002), 0.25, 25)]))
+    sizes = [float(multinomial.pmf(seen, n, [(a - margin) / 2, (a + margin) / 2, 1 - a]).sum()) for a in apart]
+    worst = int(np.argmax(sizes))
+    return {"rows": n, "margin": margin, "should": "at most 6 %", "largest": sizes[worst], "where so many rows disagree": float(apart[worst]), "of shares tried": len(apart)}
+
+
+def sizes() -> list[dict[str, Any]]:
+    return [accuracy_size(n, margin) for n in (200, 1000) for margin in (0.002, 0.005, 0.01, 0.02, 0.05)]
+
+
+FAMILY = ("roc_auc", "log_loss", "accuracy", "f1")
+
+
+def family(known: Truth, n: int, runs: int, seed: int) -> list[dict[str, Any]]:
+    """Eight gates through ``run_gate``: a floor and a comparison for each metric, each with its truth on its limit, or only the first.
+
+    On the limit a fail is wrong, and so is a pass of all where a candidate just beyond even one limit is unfit.
+    """
+    floors = [FloorGate(name=f"floor-{i}", kind="floor", metric=m, limit=known.challenger[m]) for i, m in enumerate(FAMILY)]  # type: ignore[arg-type]
+    gaps = {m: abs(known.challenger[m] - known.champion[m]) for m in FAMILY}
+    pairs = [ComparisonGate(name=f"compare-{i}", kind="comparison", metric=m, margin=gaps[m]) for i, m in enumerate(FAMILY)]  # type: ignore[arg-type]
+    loose = [g.model_copy(update={"limit": g.limit + (1 if METRICS[g.metric].greater_is_better is False else -1)}) for g in floors[1:]]
+    wide = [g.model_copy(update={"margin": 1.0}) for g in pairs]
+    config, found = load_model(Path(__file__).resolve().parents[2], "care"), []
+    for case, gates in (("all on the limit", (*floors, *pairs)), ("one on the limit, seven far inside", (floors[0], *loose, *wide))):
+        rng, failed, passed, alone = np.random.default_rng(seed), 0, 0, 0
+        for _ in range(runs):
+            label, challenger, champion = binary(rng, n)
+            states = _states(label, challenger, champion, config.model_copy(update={"gates": gates}), rng)
+            failed, passed, alone = failed + ("fail" in states), passed + (set(states) == {"pass"}), alone + (states[0] == "fail")
+        error = float(np.sqrt(0.05 * 0.95 / runs))
+        found.append({"case": case, "rows": n, "should": "at most 6 %", "any gate fails wrongly": failed / runs, "all pass wrongly": passed / runs, "the first alone fails": alone / runs, "error": error, "runs": runs})
+    return found
+
+
+def _states(label: np.ndarray, challenger: np.ndarray, champion: np.ndarray, config: ModelConfig, rng: np.random.Generator) -> list[str]:
+    rows, none = pd.DataFrame(index=range(len(label))), None
+    evidence: Any = Examination(
+        rows, label, challenger, champion, np.full(len(label), "holdout"), rows, rows, none, (), THRESHOLD, int(rng.integers(2**31)), None, None, config=config  # type: ignore[arg-type]
+    )
+    return [run_gate(gate, evidence).state for gate in config.gates]
+
+
+def families() -> list[dict[str, Any]]:
+    known = truth("binary", BATCHES, SEED)
+    return [row for n in (200, 1000) for row in family(known, n, RUNS // 2, SEED + n)]
+
+
+STUDIES = (
+    Study(
+        "False passes at the margin and at the limit",
+        "A challenger that is worse than its champion by exactly the margin, and exactly as good as the floor; 95 % confidence, so a pass is false in 5 % of runs. All "
+        "metrics of a kind see the same rows. *Error*: the standard error of a rate of 5 %; of a hundred rates that are just 5 %, two come out above 6 %.",
+        margins,
+    ),
+    Study(
+        "Accuracy at the margin, exactly",
+        "Tango's score test of paired accuracy, McNemar's at a margin of 0: every table of gained and lost rows weighed by its probability, for disagreement from the margin itself to a quarter "
+        "of the rows. Because its largest size is within a point of 5 %, it is kept, rather than a mid-p or exact test.",
+        sizes,
+    ),
+    Study(
+        "Several gates at once",
+        "Four floors and four comparisons through the gates. A fail is a claim and Holm's correction holds over all of them; a pass of all is an intersection-union test and needs none.",
+        families,
+    ),
+)
