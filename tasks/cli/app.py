@@ -16,7 +16,6 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="Examine mode
 Model = Annotated[str, typer.Argument(help="A model of deployments/models.yaml.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Because = Annotated[str, typer.Option(help="Why; it goes into the ledger.")]
-BATCH = 500
 GOOD = {"Completed", "Promoted", "Examined", "Awaiting signature", "Unchanged", "Rolled back", "Stopped", "Nothing new"}
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -203,57 +202,49 @@ def replay(model: Model, config: Annotated[Path | None, typer.Option(help="A mod
     print(json.dumps(past.as_json(found))) if as_json else Console().print(past.table(model, found))
 
 
-def _rows(file: Path, config: Any) -> list[dict[str, Any]]:
-    """The rows of a file as JSON; declared types keep codes such as 01 and words such as NA what they are."""
-    import pandas as pd
+@app.command()
+def predict(
+    model: Model,
+    file: Annotated[Path, typer.Argument(help="CSV, Parquet or JSON lines of input rows, of any size.")],
+    out: Annotated[Path | None, typer.Option(help="Add the answers to this file, as JSON lines; where it has some, go on behind them.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Score the rows of a file through the service; every answer is logged."""
+    from tasks.cli import batches, runs
+    from tasks.cli.system import state
+    from tasks.spec.model import load_model
 
-    from tasks.spec.errors import ConfigError
-
-    kinds = {c.name: {"category": "str", "integer": "Int64", "number": "Float64"}[c.type] for c in config.data.columns}
-    if not file.exists() or file.suffix not in (".csv", ".parquet", ".jsonl"):
-        raise ConfigError(f"{file} {'is of an unknown kind' if file.exists() else 'does not exist'}; give a file that ends in .csv, .parquet, .jsonl.")
-    try:
-        if file.suffix == ".csv":
-            table = pd.read_csv(file, dtype=str, keep_default_na=False, na_values=[""])
-        else:
-            table = pd.read_parquet(file) if file.suffix == ".parquet" else pd.read_json(file, lines=True, dtype=False)
-        for name in table.columns.intersection(list(kinds)):
-            table[name] = pd.to_numeric(table[name]).astype(kinds[name]) if kinds[name] != "str" else table[name].astype("str")
-    except (ValueError, TypeError) as error:
-        raise ConfigError(f"{file} cannot be read as rows of {config.name}: {str(error).splitlines()[0]}.") from None
-    rows: list[dict[str, Any]] = json.loads(table.to_json(orient="records"))
-    return rows
+    config, system = load_model(ROOT, model), state(_settings())
+    next(batches.read_rows(file, config), None)  # a file that is none is told before anything else
+    url = _settings().service_url or (system.service_url if system else runs.nothing_runs("ASSAY_SERVICE_URL"))
+    found = batches.score_file(url, model, config, file, out)
+    batches.tell(found, as_json, quiet=out is not None)
 
 
 @app.command()
-def predict(model: Model, file: Annotated[Path, typer.Argument(help="CSV, Parquet or JSON lines of input rows.")], as_json: Json = False) -> None:
-    """Score the rows of a file through the service; every answer is logged."""
-    import httpx
+def export(model: Model, window: Annotated[int, typer.Option(help="The window's number, as the reports name it.")], as_json: Json = False) -> None:
+    """Write one window's rows as Parquet below data/ of this checkout, tracked by DVC as evidence."""
+    from tasks.cli.rows import export as export_window
 
-    from tasks.cli import runs
-    from tasks.cli.system import state
-    from tasks.spec.errors import UnreachableError
-    from tasks.spec.model import load_model
-
-    rows = _rows(file, load_model(ROOT, model))
-    system = state(_settings())
-    url = _settings().service_url or (system.service_url if system else runs.nothing_runs("ASSAY_SERVICE_URL"))
-    found: list[dict[str, Any]] = []
-    with typer.progressbar(range(0, len(rows), BATCH), file=sys.stderr, label="scoring") as batches:
-        for start in batches:
-            try:
-                answer = httpx.post(f"{url}/models/{model}/predict", json={"rows": rows[start : start + BATCH]}, timeout=60, trust_env=False)
-            except httpx.HTTPError as error:
-                raise UnreachableError(f"the prediction service at {url} does not answer ({type(error).__name__}). Start it with: make up") from None
-            if answer.is_error:
-                raise AssayError(f"the service refused rows {start} to {start + BATCH}: {json.dumps(answer.json()['detail'])[:1000]}")
-            found += answer.json()["predictions"]
-    _say(found, as_json, "\n".join(f"{p['id']}\t{p['score']:.6f}\t{_decided(p['decision'])}" for p in found))
+    done = export_window(ROOT, _settings(), model, window)
+    left = f"; {done['rows_missing']} more were deleted" if done["rows_missing"] else ""
+    _say(done, as_json, f"{done['digest']}  {done['file']}  {done['rows']} rows of {done['version']}{left}\ncommit {done['pointer']} to keep it")
 
 
-def _decided(decision: bool | str | None) -> str:
-    """A class by its name, a selection as true or false, and a dash where nothing is decided."""
-    return decision if isinstance(decision, str) else "-" if decision is None else str(decision).lower()
+@app.command()
+def forget(
+    model: Model,
+    because: Annotated[str, typer.Option(help="Why; it goes into the ledger, so name nobody.")],
+    id: Annotated[list[str] | None, typer.Option("--id", help="A prediction's id; as often as needed.")] = None,
+    where: Annotated[str | None, typer.Option(help="column=value of an input; the value stays out of the ledger.")] = None,
+    expired: Annotated[bool, typer.Option(help="What is older than monitoring.retention_days.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Delete logged rows, and what people answered about them; the ledger keeps that it happened."""
+    from tasks.cli import rows
+
+    found = rows.forget(ROOT, _settings(), model, id or [], where, expired, because)
+    _say(found, as_json, rows.forgotten_text(found))
 
 
 @app.command()

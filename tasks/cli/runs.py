@@ -67,7 +67,7 @@ def committed(root: Path, model: str) -> str:
 
 
 def actor(root: Path) -> str:
-    """Who runs the command, as git knows them."""
+    """Who asks, as the checkout's git knows them."""
     try:
         return Git(root).run("config", "user.email") or "command-line"
     except GitError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -66,10 +66,14 @@ class Forgetting(Reading):
             found = Forgotten(**_delete(connection, model, seqs), unknown=len(asked) - len(seqs))
             if told is not None:
                 told(found)
-        return self._swept(found, thorough=bool(seqs))
+        return self._swept(found, thorough=True)
 
     def forget_where(self, model: str, column: str, value: str, told: Told | None = None) -> Forgotten:
-        """Delete the predictions whose input has a value, as :meth:`forget`; every row of the model is looked at.
+        """Delete the predictions whose input has a value, as :meth:`forget`; see :meth:`find`."""
+        return self.forget(model, self.find(model, column, value), told)
+
+    def find(self, model: str, column: str, value: str) -> list[str]:
+        """Ids of the predictions whose input has a value; every row of the model is looked at.
 
         Args:
             value: compared as a number where the column holds numbers, else as text, exactly.
@@ -77,18 +81,21 @@ class Forgetting(Reading):
         Raises:
             ConfigError: no row has that column, or its values are numbers and this is none.
         """
-        keys = [key for table in self.chunks(model, 0, END, columns=[column, "_id"]) for key in table.loc[_equal(table[column], column, value), "_id"]]
-        if not keys and not self._has_column(model, column):
+        keys, known = [], False
+        for table in self.chunks(model, 0, END, columns=[column, "_id"]):
+            known = known or bool(table[column].notna().any())
+            keys += table.loc[_equal(table[column], column, value), "_id"].tolist()
+        if not known:
             raise ConfigError(f"no logged prediction of {model} has an input {column!r}; the newest has: {', '.join(self._columns(model)) or 'none, since there is none'}.")
-        return self.forget(model, keys, told)
+        return keys
 
-    def expire(self, model: str, before: datetime | str) -> Forgotten:
+    def expire(self, model: str, before: datetime | str, told: Told | None = None) -> Forgotten:
         """Delete the predictions made before a time, and all about them, 5,000 to a transaction so that the service goes on.
 
-        On SQLite their content is overwritten; of an id, a copy may be left inside a page of the index until the next :meth:`sweep`.
+        ``told`` is called once, at the end, and cannot undo what is done. On SQLite their content is overwritten; of an id, a copy may be left inside a page of the index until the next :meth:`sweep`.
         """
-        limit = pd.Timestamp(before)
-        limit = (limit.tz_localize(UTC) if limit.tzinfo is None else limit.tz_convert(UTC)).isoformat(timespec="milliseconds")
+        moment = pd.Timestamp(before)
+        limit = (moment.tz_localize(UTC) if moment.tzinfo is None else moment.tz_convert(UTC)).isoformat(timespec="milliseconds")
         p = PREDICTIONS.c
         total: dict[str, int] = {}
         after, young = 0, 0
@@ -106,17 +113,16 @@ class Forgetting(Reading):
                     for name, count in _delete(connection, model, old).items():
                         total[name] = total.get(name, 0) + count
         found = Forgotten(**total)
+        if told is not None:
+            told(found)
         return self._swept(found, thorough=False) if total else found
 
     def _columns(self, model: str) -> list[str]:
         newest = self.newest(model, 1)
         return [c for c in newest.columns if not c.startswith("_")]
 
-    def _has_column(self, model: str, column: str) -> bool:
-        return any(table[column].notna().any() for table in self.chunks(model, 0, END, columns=[column]))
-
     def _swept(self, found: Forgotten, thorough: bool) -> Forgotten:
-        return Forgotten(**found.numbers(), swept=self.sweep(thorough))
+        return replace(found, swept=self.sweep(thorough))
 
     def sweep(self, thorough: bool = True) -> bool:
         """Bring deletions to the bytes on disk; False where somebody kept it from doing so: a long reader, or a full disk.

@@ -54,6 +54,11 @@ class Windows(Part):
             row = connection.execute(query).one_or_none()
         return Window(*row) if row else None
 
+    def newest_window(self, model: str) -> int:
+        """The number of the window that was cut last; 0 before the first."""
+        with self.database.engine.connect() as connection:
+            return connection.execute(sa.select(sa.func.max(WINDOWS.c.number)).where(WINDOWS.c.model == model)).scalar() or 0
+
     def _cut(self, model: str, size: int, minimum: int) -> bool:
         """Cut what is complete behind the last window; gives whether it is worth looking again."""
         windows: list[dict[str, Any]] = []

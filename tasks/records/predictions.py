@@ -15,13 +15,13 @@ import sqlalchemy as sa
 from tasks.records.log_answers import Answers, Appeal, Override, Review
 from tasks.records.log_database import Database
 from tasks.records.log_export import Export
-from tasks.records.log_feed import Feed
-from tasks.records.log_forgetting import Forgetting
+from tasks.records.log_feed import Feed, FeedFacts
+from tasks.records.log_forgetting import Forgetting, Forgotten
 from tasks.records.log_tables import PREDICTIONS
 from tasks.records.log_windows import Window, Windows
 from tasks.spec.errors import LogUnavailable
 
-__all__ = ["Appeal", "Override", "Prediction", "PredictionLog", "Review", "Window"]
+__all__ = ["Appeal", "FeedFacts", "Forgotten", "Override", "Prediction", "PredictionLog", "Review", "Window"]
 
 BATCH = 200
 """Requests that one transaction takes at most."""

@@ -14,12 +14,13 @@ from fastapi.responses import HTMLResponse, JSONResponse
 
 from tasks.serving.bodies import Answer, OutcomesAnswer, OutcomesBody, PredictAnswer, PredictBody
 from tasks.serving.follower import Follower, Serving
+from tasks.serving.human import HumanLog, HumanRoutes
 from tasks.serving.metrics import Metrics
 from tasks.serving.release import Release
 from tasks.serving.schema import outcome_problems, problems, table
 
 
-class Log(Protocol):
+class Log(HumanLog, Protocol):
     """Where predictions and outcomes are kept; each call returns once they are on disk."""
 
     def append(self, rows: Sequence[Any]) -> None: ...
@@ -39,6 +40,7 @@ class Routes:
         router = APIRouter()
         router.post("/models/{name}/predict", summary="Score one row or many")(self.predict)
         router.post("/models/{name}/outcomes", summary="Report what became of predictions")(self.outcomes)
+        router.include_router(HumanRoutes(lambda name: self._serving(name).release.manifest, self.log, self.metrics).router())
         router.get("/models", summary="What serves")(self.models)
         router.get("/models/{name}", summary="One model: version, manifest and input schema")(self.model)
         router.get("/health", summary="Whether every model serves what the registry asks for")(self.health)

@@ -84,12 +84,12 @@ def test_a_taken_port_gives_way_to_a_free_one() -> None:
 
 
 def test_a_file_keeps_codes_words_and_whole_numbers_what_they_are(tmp_path: Path) -> None:
-    from tasks.cli.app import _rows
+    from tasks.cli.batches import read_rows
     from tasks.spec.model import load_model
 
     path = tmp_path / "rows.csv"
     path.write_text("industry_code,education,age,dividends,previous_state\n01,NA,30,1.5,\n")
-    assert _rows(path, load_model(ROOT, "income")) == [{"industry_code": "01", "education": "NA", "age": 30, "dividends": 1.5, "previous_state": None}]
+    assert list(read_rows(path, load_model(ROOT, "income"))) == [[{"industry_code": "01", "education": "NA", "age": 30, "dividends": 1.5, "previous_state": None}]]
 
 
 def test_a_dirty_checkout_is_told_what_is_not_committed(developer: Path) -> None:

@@ -1,0 +1,204 @@
+"""Score a file of any size through the service, some rows at a time."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pandas as pd
+from pyarrow import ArrowInvalid, parquet
+
+from tasks.spec.errors import AssayError, ConfigError, UnreachableError
+from tasks.spec.model import ModelConfig
+
+BATCH = 500
+"""Rows of one request; the service takes up to 1,000."""
+READ = 20_000
+"""Rows of the file that are held at a time."""
+SHOWN = 5
+"""Problems of different kinds that are told of one request."""
+Row = dict[str, Any]
+
+
+def read_rows(file: Path, config: ModelConfig, skip: int = 0) -> Iterator[list[Row]]:
+    """The rows of a file as JSON, at most BATCH at a time; declared types keep codes such as 01 and words such as NA what they are.
+
+    Raises:
+        ConfigError: the file is not there, is of an unknown kind, or holds a value that is not of its column's type.
+    """
+    if not file.exists() or file.suffix not in (".csv", ".parquet", ".jsonl"):
+        raise ConfigError(f"{file} {'is of an unknown kind' if file.exists() else 'does not exist'}; give a file that ends in .csv, .parquet, .jsonl.")
+    start = 0
+    try:
+        for table in _tables(file):
+            if start + len(table) > skip:
+                rows = _typed(table.reset_index(drop=True), config, file, start).iloc[max(0, skip - start) :]
+                yield from (_records(rows.iloc[at : at + BATCH]) for at in range(0, len(rows), BATCH))
+            start += len(table)
+    except (ValueError, TypeError, ArrowInvalid) as error:
+        raise ConfigError(f"{file} cannot be read as rows of {config.name}, from row {start + 1:,} on: {(str(error).splitlines() or [type(error).__name__])[0]}.") from None
+
+
+def _tables(file: Path) -> Iterator[pd.DataFrame]:
+    if file.suffix == ".parquet":
+        with parquet.ParquetFile(file) as source:
+            yield from (batch.to_pandas() for batch in source.iter_batches(READ))
+        return
+    options: Any = {"dtype": str, "keep_default_na": False, "na_values": [""]} if file.suffix == ".csv" else {"lines": True, "dtype": False, "convert_dates": False}
+    try:
+        with (pd.read_csv if file.suffix == ".csv" else pd.read_json)(file, chunksize=READ, **options) as source:
+            yield from source
+    except pd.errors.EmptyDataError:
+        return
+
+
+def _typed(table: pd.DataFrame, config: ModelConfig, file: Path, start: int) -> pd.DataFrame:
+    """Columns of the declared types; what the config does not declare stays, and the service says what it thinks of it."""
+    kinds = {c.name: c.type for c in config.data.columns}
+    typed = {}
+    for name in table.columns:
+        values, kind = table[name], kinds.get(str(name))
+        if kind == "category":
+            whole = pd.api.types.is_float_dtype(values)  # a code that pandas read as a number because others are missing
+            typed[name] = values.astype(object).map((lambda v: f"{v:g}") if whole else str, na_action="ignore")
+        elif kind is not None and not pd.api.types.is_bool_dtype(values):
+            numbers = pd.to_numeric(values, errors="coerce")
+            wrong = (numbers.isna() & values.notna()) | ((numbers % 1 != 0) & numbers.notna() if kind == "integer" else False)
+            if wrong.any():
+                at = int(wrong.to_numpy().argmax())
+                raise ConfigError(f"{file}, row {start + at + 1:,}, column {name}: {values.iloc[at]!r} is no {'whole ' if kind == 'integer' else ''}number. Mend it and score the file again.")
+            typed[name] = numbers.astype("Int64" if kind == "integer" else "Float64")
+        else:
+            typed[name] = values
+    return pd.DataFrame(typed)
+
+
+def _records(rows: pd.DataFrame) -> list[Row]:
+    found: list[Row] = rows.astype(object).where(rows.notna(), None).to_dict("records")  # type: ignore[assignment]
+    return found
+
+
+def score_file(url: str, model: str, config: ModelConfig, file: Path, out: Path | None = None) -> Iterator[Row]:
+    """The service's answers, in the order of the file; each is logged there before it is given here.
+
+    Args:
+        out: JSON lines to which the answers are added. Where the file has some already, so many rows were scored before
+            and are passed over; at most the one request that was under way at an interruption is logged twice.
+
+    Raises:
+        ConfigError: the file cannot be read, or ``out`` holds what is no answer.
+        UnreachableError: the service does not answer.
+        AssayError: it refused rows; what came before them is scored.
+    """
+    done = _answered(out)
+    begun, count = time.monotonic(), 0
+    with httpx.Client(base_url=url, timeout=60, trust_env=False) as client, _Progress() as progress:
+        for rows in read_rows(file, config, skip=done):
+            answers = [a | {"row": done + count + n + 1} for n, a in enumerate(_ask(client, model, rows, done + count))]
+            if out is not None:
+                with out.open("a", encoding="utf-8") as target:
+                    target.write("".join(f"{json.dumps(a)}\n" for a in answers))
+            count += len(rows)
+            progress.say(count, done, time.monotonic() - begun)
+            yield from answers
+
+
+def tell(answers: Iterator[Row], as_json: bool, quiet: bool) -> None:
+    """Print answers as they come: a line each, or a JSON list. ``quiet``: they go into a file, and what is printed is how many."""
+    count = 0
+    if as_json and not quiet:
+        print("[", end="")
+    try:
+        for answer in answers:
+            count += 1
+            if quiet:
+                continue
+            if as_json:
+                print(("" if count == 1 else ", ") + json.dumps(answer), end="")
+            else:
+                decision = answer.get("decision")
+                print(f"{answer['id']}\t{answer['score']:.6f}\t{'' if decision is None else decision if isinstance(decision, str) else str(decision).lower()}")
+    finally:
+        if as_json and not quiet:
+            print("]")
+    if quiet:
+        print(json.dumps({"rows": count}) if as_json else f"{count:,} answers added")
+
+
+def _ask(client: httpx.Client, model: str, rows: list[Row], start: int) -> list[Row]:
+    """Rows ``start + 1`` and so on; a request that is too large is sent in halves."""
+    try:
+        answer = client.post(f"/models/{model}/predict", json={"rows": rows})
+    except httpx.HTTPError as error:
+        raise UnreachableError(f"the prediction service at {client.base_url} does not answer ({type(error).__name__}); rows before {start + 1:,} are scored. Start it with: make up") from None
+    if answer.status_code == 413 and len(rows) > 1:
+        half = len(rows) // 2
+        return _ask(client, model, rows[:half], start) + _ask(client, model, rows[half:], start + half)
+    if answer.is_error:
+        raise AssayError(f"the service refused rows {start + 1:,} to {start + len(rows):,}, and none of them was logged: {_problems(answer, start)}")
+    found: list[Row] = answer.json()["predictions"]
+    return found
+
+
+def _problems(answer: httpx.Response, start: int) -> str:
+    try:
+        detail = answer.json()["detail"]
+    except (ValueError, KeyError, TypeError):
+        return f"{answer.status_code} {answer.text[:300]}"
+    if not isinstance(detail, list) or not all(isinstance(p, dict) and {"row", "field", "message"} <= set(p) for p in detail):
+        return json.dumps(detail)[:1000]
+    alike: dict[tuple[str, str], list[Row]] = {}
+    for p in detail:
+        alike.setdefault((p["field"], p["message"]), []).append(p)
+    told = [
+        f"row {start + found[0]['row'] + 1:,}{f' and {len(found) - 1:,} more' if len(found) > 1 else ''}, column {field}: {message}, and it is {found[0].get('value')!r}"
+        for (field, message), found in list(alike.items())[:SHOWN]
+    ]
+    return "; ".join(told) + (f"; and {len(alike) - SHOWN:,} other problems" if len(alike) > SHOWN else "")
+
+
+def _answered(out: Path | None) -> int:
+    """How many whole answers a file holds; half a line, left by an interruption, is cut off."""
+    if out is None or not out.exists():
+        return 0
+    count, whole, last = 0, 0, b""
+    with out.open("rb") as source:
+        for line in source:
+            if line.endswith(b"\n"):
+                count, whole, last = count + 1, whole + len(line), line
+    try:
+        good = not count or json.loads(last)["row"] == count
+    except (ValueError, KeyError, TypeError):
+        good = False
+    if not good:
+        raise ConfigError(f"{out} does not end with the answer to row {count:,}, so it was not written by this command. Name another file.")
+    with out.open("r+b") as target:
+        target.truncate(whole)
+    return count
+
+
+class _Progress:
+    """A line on stderr that says how far it is, and one at the end that stays."""
+
+    def __enter__(self) -> _Progress:
+        from rich.console import Console
+
+        self._line = Console(stderr=True).status("scoring")
+        self._line.start()
+        self._text = ""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._line.stop()
+        if self._text:
+            print(self._text, file=sys.stderr)
+
+    def say(self, count: int, before: int, seconds: float) -> None:
+        earlier = f" ({before:,} were scored before)" if before else ""
+        self._text = f"scored {count:,} rows{earlier} in {seconds:.1f} s, {count / max(seconds, 1e-9):,.0f} rows a second"
+        self._line.update(self._text)

@@ -1,0 +1,123 @@
+"""What is done to logged rows by hand: taken out as evidence, or forgotten."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from pyarrow import compute, parquet
+
+from tasks.cli.runs import actor
+from tasks.records import dvc, ledger
+from tasks.records.predictions import Forgotten, PredictionLog
+from tasks.spec.errors import ConfigError
+from tasks.spec.model import load_model
+from tasks.spec.settings import Settings
+
+FILES = ("evidence", "collected")
+"""Folders of a model's data in which Parquet files hold logged rows by id."""
+
+
+def export(root: Path, settings: Settings, model: str, number: int) -> dict[str, Any]:
+    """Write a window below ``data/<model>/evidence`` of a checkout, and let DVC track it.
+
+    Raises:
+        ConfigError: there is no such model or window, or none of its rows is left.
+        StageError: DVC failed.
+    """
+    load_model(root, model)
+    log = PredictionLog(settings.log_database)
+    try:
+        window = log.window(model, number)
+        if window is None:
+            raise ConfigError(f"{model} has no window {number}; {_windows(log, model)}.")
+        done = log.export(model, window.first_seq, window.last_seq, root / "data" / model / "evidence" / f"window-{number:06d}.parquet")
+    finally:
+        log.close()
+    dvc.add(root, done.path)
+    path = done.path.relative_to(root).as_posix()
+    return {"file": path, "pointer": f"{path}.dvc", "digest": done.digest, "rows": done.rows, "rows_missing": done.rows_missing, "version": window.version}
+
+
+def _windows(log: PredictionLog, model: str) -> str:
+    newest = log.newest_window(model)
+    return f"they go from 1 to {newest}" if newest else "none was cut yet, which monitoring does"
+
+
+def forget(root: Path, settings: Settings, model: str, ids: list[str], where: str | None, expired: bool, because: str) -> dict[str, Any]:
+    """Delete logged rows by id, by the value of an input, or by age, and let the ledger keep that it happened.
+
+    Raises:
+        ConfigError: it is not said which rows, or the model has no such column.
+        CheckoutError: the ledger cannot be written; nothing was deleted.
+    """
+    config = load_model(root, model)
+    if bool(ids) + (where is not None) + expired != 1:
+        raise ConfigError("say which rows in one way: --id (as often as needed), --where column=value, or --expired.")
+    log = PredictionLog(settings.log_database)
+
+    def tell(found: Forgotten) -> None:
+        if found.predictions:
+            ledger.append(settings, "forgotten", model, None, None, actor(root), "person", _sentence(found, because), None, found.numbers() | {"by": _way(where, expired)})
+
+    try:
+        if expired:
+            found = log.expire(model, _limit(config.name, config.monitoring.retention_days), tell)
+        else:
+            ids = ids or log.find(model, *_condition(str(where)))
+            found = log.forget(model, ids, tell)
+    finally:
+        log.close()
+    return found.numbers() | {"swept": found.swept, "still_in": [] if expired else still_in(root, model, ids)}
+
+
+def _limit(model: str, days: int | None) -> str:
+    if days is None:
+        raise ConfigError(f"{model} says no monitoring.retention_days, so nothing expires. Add it to its model.yaml.")
+    return (datetime.now(UTC) - timedelta(days=days)).isoformat()
+
+
+def _condition(where: str) -> tuple[str, str]:
+    column, sign, value = where.partition("=")
+    if not sign or not column:
+        raise ConfigError(f"--where is {where!r}; write column=value, e.g. --where name=Smith.")
+    return column, value
+
+
+def _way(where: str | None, expired: bool) -> str:
+    """The value of the column is the person's, and stays out of the ledger."""
+    return "age" if expired else f"column {where.partition('=')[0]}" if where else "id"
+
+
+def _sentence(found: Forgotten, because: str) -> str:
+    others = [f"{n} {name}" for name, n in found.numbers().items() if n and name not in ("predictions", "unknown")]
+    also = f", with {', '.join(others)}" if others else ""
+    return f"{found.predictions} logged prediction{'s' if found.predictions != 1 else ''} deleted{also}; {because}"
+
+
+def still_in(root: Path, model: str, ids: list[str]) -> list[str]:
+    """Parquet files of this checkout that were made from the log before and still hold rows of these ids.
+
+    What DVC tracks is named by its content, so it cannot be changed in place: remove the file and its pointer, collect
+    anew without the rows, and run ``dvc gc`` on every cache and remote that has it.
+    """
+    found, asked = [], pa.array(ids, type=pa.string())
+    for path in sorted(p for folder in FILES for p in (root / "data" / model / folder).glob("*.parquet")):
+        file = parquet.ParquetFile(path)
+        if "_id" in file.schema_arrow.names and any(compute.any(compute.is_in(batch["_id"], value_set=asked)).as_py() for batch in file.iter_batches(columns=["_id"])):
+            found.append(path.relative_to(root).as_posix())
+    return found
+
+
+def forgotten_text(found: dict[str, Any]) -> str:
+    """How a deletion is told on the terminal."""
+    numbers = [f"{found[name]} {name}" for name in ("predictions", "outcomes", "overrides", "appeals", "reviews") if found[name]]
+    lines = [f"deleted: {', '.join(numbers)}" if numbers else "nothing was deleted"]
+    if found["unknown"]:
+        lines.append(f"{found['unknown']} ids belong to no logged prediction of this model")
+    if not found["swept"]:
+        lines.append("somebody kept the log busy, so the bytes may still be in its files: run the command again when nobody reads it")
+    lines += [f"still in {path}: remove it and its .dvc pointer, then run dvc gc where it was pushed" for path in found["still_in"]]
+    return "\n".join(lines)
