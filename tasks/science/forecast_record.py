@@ -8,10 +8,11 @@ from statistics import median
 from tasks.science.forecast import is_beyond
 from tasks.science.forecast_findings import Watched, watched_series
 from tasks.spec.evidence import WindowReport
-from tasks.spec.forecast import Call, TriggerRecord
+from tasks.spec.forecast import Call, Outcome, TriggerRecord
 from tasks.spec.model import ModelConfig
 
 WORDS = {"hit": "✓ breach came", "false": "✕ no breach came", "prevented": "↷ replaced before", "open": "… still open", "missed": "✕ breach without a call"}
+WORDED: tuple[tuple[Outcome, str, str], ...] = (("hit", "hit", "hits"), ("false", "false call", "false calls"), ("missed", "breach", "breaches"))
 
 
 def trigger_record(config: ModelConfig, reports: Sequence[WindowReport]) -> TriggerRecord:
@@ -82,9 +83,10 @@ def record_sentence(record: TriggerRecord) -> str:
     """The record in a sentence."""
     if not record.calls:
         return f"the trigger has called nothing and missed nothing in {record.judged} windows with a forecast" if record.judged else "no window had a forecast yet"
-    lead = f" with a median lead of {median(record.leads):g} windows" if record.leads else ""
-    told = f"{record.count('hit')} hits{lead}, {record.count('false')} false calls, {record.count('prevented')} prevented, {record.count('open')} open"
-    return f"in {record.judged} windows with a forecast: {told}; {record.count('missed')} breaches came without a call"
+    lead = f" with a median lead of {median(record.leads):g} window{'' if median(record.leads) == 1 else 's'}" if record.leads else ""
+    hits, wrong, missed = (f"{record.count(o)} {word if record.count(o) == 1 else many}" for o, word, many in WORDED)
+    told = f"{hits}{lead}, {wrong}, {record.count('prevented')} prevented, {record.count('open')} open"
+    return f"in {record.judged} windows with a forecast: {told}; {missed} came without a call"
 
 
 def record_rows(record: TriggerRecord) -> list[dict[str, str]]:
