@@ -31,10 +31,6 @@ NAMES = {
     "trend": "a trend",
     "shift": "a level that shifted once",
 }
-SOURCE = (
-    "structural time-series models with the windows' own sampling errors as known measurement variances, by Kalman filter (Harvey 1989; Durbin & Koopman 2012), "
-    "averaged over kinds and parameters by their one-step-ahead predictive densities (Dawid 1984; Hoeting et al. 1999)"
-)
 
 
 @dataclass(frozen=True)
@@ -59,7 +55,13 @@ def forecast(
 ) -> Forecast:
     """Forecast one series against one limit.
 
-    The fan is of values as a window shows them: the level plus the noise that windows of this size have had. A breach
+    Structural time-series models whose measurement variances are known from the windows' own intervals (Harvey 1989;
+    Durbin & Koopman 2012): a level that stays, wanders, has a (damped) trend from some window on, or shifted once, each
+    with a season where one is configured. Parameters and kinds are averaged over a grid by prior times the product of
+    one-step-ahead predictive densities (Dawid 1984; Hoeting et al. 1999), and the future is played from that posterior.
+
+    A realized value takes the place of the estimate of its window. Estimates count with the error that past ones had,
+    and their bias, which they share, is a state of its own. The fan is of values as a window shows them: the level plus the noise that windows of this size have had. A breach
     is a window whose value lies beyond the limit.
 
     Args:

@@ -29,10 +29,11 @@ def fan(series: Sequence[Observation], forecast: Forecast) -> Markup:
     first, last = shown[0].window, forecast.ahead[-1].window if forecast.ahead else shown[-1].window
     heights = [forecast.limit, *(o.value + s * WIDE * o.error for o in shown for s in (-1, 1)), *(v for a in forecast.ahead for v in (a.low, a.high)), *(o.estimate for o in shown if o.estimate is not None)]
     # A whisker of a tiny window must not flatten all that matters: four times what the values span is room enough.
-    x, y = scale(first - 0.6, last + 0.6, LEFT, RIGHT), scale(*_room([v for o in shown for v in (o.value, forecast.limit)], heights), BOTTOM, TOP)
-    body = _axes(first, last, x, y, forecast, heights) + _beyond(y, forecast) + _future(forecast, x, y) + _past(shown, x, y)
+    room = _room([v for o in shown for v in (o.value, forecast.limit)], heights)
+    x, y = scale(first - 0.6, last + 0.6, LEFT, RIGHT), scale(*room, BOTTOM, TOP)
+    body = _axes(first, last, x, y, forecast, room) + _beyond(y, forecast) + _future(forecast, x, y) + _past(shown, x, y)
     if forecast.shift is not None and first < forecast.shift <= last:
-        body += line(x(forecast.shift - 0.5), TOP, x(forecast.shift - 0.5), BOTTOM, INK, 1, "1 3") + text(x(forecast.shift - 0.5) + 3, TOP + 11, "level shift", "start", HALO)
+        body += line(x(forecast.shift - 0.5), TOP, x(forecast.shift - 0.5), BOTTOM, INK, 1, "1 3") + text(x(forecast.shift - 0.5) + 3, BOTTOM - 5, "level shift", "start", HALO)
     body += _limit(y, forecast)
     key, height = _key(shown, forecast)
     return svg(WIDTH, height, body + key, _spoken(shown, forecast))
@@ -44,13 +45,12 @@ def _room(values: Sequence[float], heights: Sequence[float]) -> tuple[float, flo
     return ends([min(max(h, middle - 2 * span), middle + 2 * span) for h in heights])
 
 
-def _axes(first: int, last: int, x: Place, y: Place, forecast: Forecast, heights: Sequence[float]) -> str:
+def _axes(first: int, last: int, x: Place, y: Place, forecast: Forecast, room: tuple[float, float]) -> str:
     body = f'<rect x="{LEFT}" y="{TOP}" width="{RIGHT - LEFT}" height="{BOTTOM - TOP}" fill="none" stroke="{SOFT}"/>'
     for t in sorted({round(t) for t in ticks(first, last, 7)}):
         if first <= t <= last:
             body += line(x(t), BOTTOM, x(t), BOTTOM + 4, SOFT) + text(x(t), BOTTOM + 16, str(t), "middle")
-    low, high = ends(heights)
-    for t in ticks(low, high):
+    for t in ticks(*room):
         if TOP < y(t) < BOTTOM:
             body += line(LEFT - 4, y(t), LEFT, y(t), SOFT) + text(LEFT - 7, y(t) + 4, f"{t:,.6g}", "end")
     body += text((LEFT + RIGHT) / 2, BOTTOM + 33, "analysis window", "middle")
