@@ -50,6 +50,11 @@ def needed(season: int | None) -> int:
     return max(MINIMUM, CYCLES * (season or 0))
 
 
+def looked_back(season: int | None) -> int:
+    """Windows, up to the newest, that a forecast rests on at most."""
+    return max(NEWEST, 3 * (season or 0))
+
+
 def forecast(
     series: Sequence[Observation], limit: float, greater_is_better: bool, horizon: int, season: int | None, seed: int, subject: str = "", number: int | None = None
 ) -> Forecast:
@@ -61,8 +66,8 @@ def forecast(
     one-step-ahead predictive densities (Dawid 1984; Hoeting et al. 1999), and the future is played from that posterior.
 
     A realized value takes the place of the estimate of its window. Estimates count with the error that past ones had,
-    and their bias, which they share, is a state of its own. The fan is of values as a window shows them: the level plus the noise that windows of this size have had. A breach
-    is a window whose value lies beyond the limit.
+    and their bias, which they share, is a state of its own. The fan is of values as a window shows them: the level plus
+    the noise that windows of this size have had. A breach is a window whose value lies beyond the limit.
 
     Args:
         series: one observation a window, in order.
@@ -87,7 +92,7 @@ def look_ahead(series: Sequence[Observation], horizon: int, season: int | None, 
     if any(b <= a for a, b in zip(windows, windows[1:], strict=False)):
         raise ValueError(f"the windows of a series are {windows}; give them in ascending order, each once")
     last = windows[-1] if number is None and windows else number or 0
-    recent = [o for o in series if o.window > last - max(NEWEST, 3 * (season or 0)) and o.window <= last]
+    recent = [o for o in series if o.window > last - looked_back(season) and o.window <= last]
     if len(recent) < needed(season) or last - recent[-1].window > STALE:
         return None
     bias, spread, learned = estimate_error(recent)

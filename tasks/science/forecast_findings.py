@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from tasks.science.forecast import forecast
+from tasks.science.forecast import judge, look_ahead, looked_back
 from tasks.science.metrics import METRICS
 from tasks.spec.evidence import Finding, FindingKind, WindowReport
 from tasks.spec.forecast import Forecast, Observation
@@ -50,8 +50,10 @@ def forecast_findings(config: ModelConfig, history: Sequence[WindowReport], now:
     if kept:
         return kept, []
     policy, findings, forecasts = config.monitoring.forecast, [], []
-    for watched in watched_series(config, [*((r.window, r.findings) for r in history if r.window < number), (number, tuple(now))]):
-        made = [forecast(watched.series, limit, watched.greater_is_better, policy.horizon, policy.season, seed, watched.subject, number) for limit in watched.limits]
+    recent = [(r.window, r.findings) for r in history if number - looked_back(policy.season) < r.window < number]
+    for watched in watched_series(config, [*recent, (number, tuple(now))]):
+        future = look_ahead(watched.series, policy.horizon, policy.season, seed, number)
+        made = [judge(watched.series, future, limit, watched.greater_is_better, policy.horizon, policy.season, seed, watched.subject) for limit in watched.limits]
         forecasts += made
         findings.append(_finding(made[0], watched, policy.probability))
     return findings, forecasts
