@@ -104,6 +104,7 @@ def live_rule_findings(
     if replay.value is None:
         told = f"the version gives no scores for the rows of the window, so none of the {len(rules.rules)} rules is checked"
         return [replay, _plain("rules", len(window), told)], [], []
+    config = _with_categories(config, window, reference)
     now = _laid_out(config, rules, predict, window, window_attributions, seed)
     known_rows = (reference if len(reference) <= REFERENCE_ROWS else reference.sample(REFERENCE_ROWS, random_state=seed)).reset_index(drop=True)
     then = _laid_out(config, rules, predict, known_rows, reference_attributions, seed)
@@ -130,6 +131,16 @@ def _unfit(config: ModelConfig, window: pd.DataFrame, reference: pd.DataFrame) -
         if absent:
             return f"the {name} has no column {', '.join(absent)}"
     return ""
+
+
+def _with_categories(config: ModelConfig, *sides: pd.DataFrame) -> ModelConfig:
+    """The config with every category that either side knows: a rule may name one that no row of a small window holds."""
+
+    def known(name: str) -> tuple[str, ...]:
+        return tuple(sorted({str(v) for side in sides if name in side for v in side[name].dropna().unique()}))
+
+    columns = tuple(c.model_copy(update={"categories": known(c.name)}) if c.type == "category" and c.categories is None else c for c in config.data.columns)
+    return config.model_copy(update={"data": config.data.model_copy(update={"columns": columns})})
 
 
 def _laid_out(config: ModelConfig, rules: ExpertRules, predict: Predict, rows: pd.DataFrame, attributions: pd.DataFrame, seed: int) -> Examination:

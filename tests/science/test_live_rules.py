@@ -106,6 +106,10 @@ def test_a_vignette_that_a_typical_person_of_now_breaks_is_refuted() -> None:
     assert finding.alarm and finding.rows == 1 and finding.limit == 0.3
 
 
+def test_a_case_may_name_a_category_that_no_row_of_the_window_holds() -> None:
+    assert by_start(asked(window().query("sex == 'female'"))[0], "sex male scores between").value is not None
+
+
 @pytest.mark.parametrize(("n", "told"), [(0, "the window has 0 rows"), (1, "the window has 1 rows")])
 def test_a_window_too_small_says_so(n: int, told: str) -> None:
     (finding,) = asked(window().head(n))[0]

@@ -247,8 +247,8 @@ def false_alarm_rows(runs: int = 200) -> list[dict[str, Any]]:
     told, should = [], f"at most {LEVEL:.0%}"
     for n in (200, 2000):
         told.append(_row("twelve rules, seven of them on the edge: any alarm", n, should, quiet_rules(n, runs, SEED)["any"], runs, LEVEL))
-    for n in (200, 500, 2000):
-        told.append(_row("attribution drift, from a distance of 0.001", n, should, quiet_attribution(n, 2 * runs, SEED), 2 * runs, LEVEL))
+    for n in (200, 2000):
+        told.append(_row("attribution drift, from a distance of 0.001", n, should, quiet_attribution(n, 300, SEED), 300, LEVEL))
     for n in (200, 2000, 1_000_000):
         told.append(_row("five expectations with `mostly`, all on the edge", n, should, quiet_expectations(n, 10 * runs, SEED), 10 * runs, LEVEL))
     for windows, spread in ((5, 0.0), (5, 0.3), (30, 0.0), (30, 0.3)):
@@ -257,7 +257,7 @@ def false_alarm_rows(runs: int = 200) -> list[dict[str, Any]]:
     return told
 
 
-def power_rows(runs: int = 20) -> list[dict[str, Any]]:
+def power_rows(runs: int = 15) -> list[dict[str, Any]]:
     told = [_row(case, n, "", broken_rules(case, n, runs, SEED), runs) for case in BROKEN for n in (200, 2000)]
     told += [_row("a feature's attribution is four times as large", n, "", moved_attribution(n, 2 * runs, SEED), 2 * runs) for n in (200, 500)]
     told += [_row("15 % of rows break an expectation that allows 5 %", n, "", expectation_broken(n, 400, SEED), 400) for n in (200, 500, 2000)]
