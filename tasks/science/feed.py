@@ -59,7 +59,7 @@ def feed_findings(
     Args:
         config: of the model; ``monitoring.feed`` says what is watched.
         facts: of the window.
-        history: of the windows before, oldest first.
+        history: of the windows before, oldest first; each as it was at the age that this one has now, for outcomes go on coming.
         now: the present.
         alpha: chance of an alarm where nothing changed, shared among what is tested; the rest is not left to chance.
         reference_duplicates: what :func:`duplicates_expected` gives.
