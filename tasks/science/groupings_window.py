@@ -244,7 +244,7 @@ def _brief(finding: Finding) -> str:
 
 
 def _groups_now(reference: GroupReference, window: _Seen) -> tuple[GroupNow, ...]:
-    label = window.rows[LABEL] if LABEL in window.rows else None
+    label = window.rows.get(LABEL)
     numbers = None if label is None else pd.to_numeric(label, errors="coerce").to_numpy(float)
     score = window.rows[SCORE].to_numpy(float)
     made = []

@@ -123,7 +123,8 @@ def test_a_window_that_was_not_judged_is_not_called_quiet(config: ModelConfig) -
 def test_an_equal_version_is_not_better() -> None:
     score = np.random.default_rng(0).beta(2, 2, 500)
     label = np.random.default_rng(1).random(500) < score
-    assert not compare_versions(label, score, score, "v1.0.0", 0.5, 0).better
+    found = compare_versions("binary", label, score, score, "v1.0.0", 0.5, 0)
+    assert found is not None and not found.better
 
 
 LOSS = Finding(kind="realized_performance", subject="log_loss", value=0.5, low=0.45, high=0.55, rows=2000, alarm=True, sentence="log_loss is 0.5")
