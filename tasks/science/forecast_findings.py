@@ -13,6 +13,8 @@ from tasks.spec.forecast import Forecast, Observation
 from tasks.spec.model import ModelConfig
 
 GAPS: tuple[FindingKind, ...] = ("estimated_fairness", "selection_rate")
+NAMED = 4
+"""Series without a forecast that are named."""
 """What is foreseen beside performance: known in every window, labels or not."""
 TWO_SIDED_95 = 2 * 1.959963984540054
 """Width of the 95 % interval that findings carry, in standard errors (Wald)."""
@@ -43,19 +45,28 @@ def forecast_findings(config: ModelConfig, history: Sequence[WindowReport], now:
         now: the findings of window ``number``.
 
     Returns:
-        One finding a series, without a value where there is no forecast; and a forecast for each of its limits (none for a window that is judged again).
+        One finding a series, without a value where there is no forecast (one for all that have too little history, behind the first); and a forecast for each of its limits (none for a window that is judged again).
     """
     first = next((r for r in history if r.window == number), None)
     kept = [f for f in first.findings if f.kind == "forecast"] if first else []
     if kept:
         return kept, []
-    policy, findings, forecasts = config.monitoring.forecast, [], []
+    policy = config.monitoring.forecast
+    findings: list[Finding] = []
+    forecasts: list[Forecast] = []
+    short: list[str] = []
     recent = [(r.window, r.findings) for r in history if number - looked_back(policy.season) < r.window < number]
     for watched in watched_series(config, [*recent, (number, tuple(now))]):
         future = look_ahead(watched.series, policy.horizon, policy.season, seed, number)
         made = [judge(watched.series, future, limit, watched.greater_is_better, policy.horizon, policy.season, seed, watched.subject) for limit in watched.limits]
+        if made[0].missing and findings:
+            short.append(watched.subject)
+            continue
         forecasts += made
         findings.append(_finding(made[0], watched, policy.probability))
+    if short:
+        told = f"{len(short)} other series have too little history for a forecast: {', '.join(short[:NAMED])}{', ...' if len(short) > NAMED else ''}"
+        findings.append(Finding(kind="forecast", subject="other series", value=None, rows=0, alarm=False, sentence=told))
     return findings, forecasts
 
 
