@@ -159,7 +159,7 @@ def judge(
         base = base.model_copy(update={"last": series[-1].window, "beyond": is_beyond(series[-1].value, limit, greater_is_better)})
     if future is None:
         missing = max(needed(season) - len(series), 0)
-        why = f"{len(series)} windows were observed and a forecast needs {needed(season)}: {missing} more" if missing else "the newest windows were not observed"
+        why = f"{len(series)} window{' was' if len(series) == 1 else 's were'} observed and a forecast needs {needed(season)}: {missing} more" if missing else "the newest windows were not observed"
         return base.model_copy(update={"reason": f"no forecast: {why}", "missing": missing})
     over = future.paths < limit if greater_is_better else future.paths > limit
     come = np.maximum.accumulate(over, axis=1)
