@@ -19,7 +19,7 @@ from tasks.records.git import Git
 from tasks.records.predictions import PredictionLog, Window
 from tasks.records.registry import Registry
 from tasks.science.alternatives import compare_versions
-from tasks.science.decisions import Case, asks_for_retraining, decide
+from tasks.science.decisions import Case, asks_for_retraining, at_stake, decide, leaving
 from tasks.science.feed import silence_findings
 from tasks.science.monitoring import Seen, Sight, examine_window, judge_again
 from tasks.science.tables import LABEL, label_array, score_array
@@ -96,7 +96,7 @@ def _report(
     history = [r for r in sight.history if r.window != window.number]
     since = max(_collected_until(registry, model), _trouble_began(history, window.first_seq) - 1)
     labelled = log.count_labelled(model, since)
-    decision = decide(Case(files.config, seen.findings, history, alternatives, labelled, window.number, _leaving(history, window.number)))
+    decision = decide(Case(files.config, seen.findings, history, alternatives, labelled, window.number, leaving(history, window.number)))
     return WindowReport(
         model=model,
         version=window.version,
@@ -119,9 +119,9 @@ def _report(
 
 def _alternatives(registry: Registry, files: VersionFiles, rows: pd.DataFrame, findings: Sequence[Finding], model: str) -> list[Alternative]:
     """Earlier champions scored on the same rows; only asked for where something that matters has moved."""
-    if not any(f.alarm and f.kind in PERFORMANCE for f in findings):
-        return []
     settings, config = Settings(), files.config
+    if not at_stake(config, findings):
+        return []
     known = rows[LABEL].notna()
     judged = bool(known.mean() >= config.monitoring.label_share)
     part = rows[known] if judged else rows
@@ -171,15 +171,6 @@ def _trouble_began(history: Sequence[WindowReport], first_seq: int) -> int:
             break
         began = report.first_seq
     return began
-
-
-def _leaving(history: Sequence[WindowReport], number: int) -> bool:
-    """Whether the unbroken run of this version's windows before this one called for a rollback."""
-    by_number = {r.window: r for r in history}
-    while (number := number - 1) in by_number:
-        if by_number[number].decision.action == "roll_back":
-            return True
-    return False
 
 
 def _collected_until(registry: Registry, model: str) -> int:

@@ -8,6 +8,7 @@ import pytest
 
 from tasks import monitoring
 from tasks.records.pages import window_markdown, window_page
+from tasks.science.decisions import leaving
 from tasks.spec.evidence import Decision, WindowReport
 
 
@@ -40,8 +41,8 @@ def test_a_decision_on_a_version_that_serves_no_more_starts_nothing(champion: st
 
 def test_the_windows_after_a_rollback_was_decided_belong_to_a_version_that_leaves() -> None:
     decided = [report(action="roll_back").model_copy(update={"window": 4}), report(action="alert").model_copy(update={"window": 5})]
-    assert monitoring._leaving(decided, 6) and monitoring._leaving(decided, 5)
-    assert not monitoring._leaving(decided, 8) and not monitoring._leaving(decided, 4)
+    assert leaving(decided, 6) and leaving(decided, 5)
+    assert not leaving(decided, 8) and not leaving(decided, 4)
 
 
 def test_a_reader_sees_that_a_retraining_waits() -> None:

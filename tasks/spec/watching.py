@@ -15,7 +15,7 @@ class ForecastPolicy(Spec):
 
     horizon: int = Field(4, ge=1, le=26)
     """Windows to look ahead."""
-    probability: float = Field(0.5, gt=0, lt=1)
+    probability: float = Field(0.3, gt=0, lt=1)
     """Chance of a breach within the horizon from which it is an alarm."""
     season: int | None = Field(None, ge=2, le=60)
     """Windows in a cycle, where the world has one."""
