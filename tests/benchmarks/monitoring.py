@@ -1,0 +1,159 @@
+"""A look at one window: what it costs after 10 and after 1,000 windows, and what 10,000,000 rows take.
+
+``python -m tests.benchmarks.monitoring [--rows N]``: a real log in SQLite, a trained care model, its fitted reference, and the
+code that a monitoring run calls, from reading the rows to keeping the report. Memory is the high-water mark of a
+process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from tasks.evaluation import VersionFiles
+from tasks.records.predictions import Prediction, PredictionLog, Window
+from tasks.science.decisions import Case, decide
+from tasks.science.monitoring import examine_window
+from tasks.science.tables import as_requests
+from tasks.serving.release import save_model
+from tasks.spec.base import digest_file
+from tasks.spec.evidence import Manifest, WindowReport
+from tasks.watching import reference_of, sight_of
+from tests.worlds import NOW, ROOT, World, world
+
+HISTORIES = (10, 1000)
+WINDOW, REPEATS = 500, 5
+BATCH = 5000
+VERSION = "v1.0.0"
+
+
+def files(care: World, home: Path) -> VersionFiles:
+    """The version as monitoring finds it on disk."""
+    folder = home / VERSION
+    (folder / "model").mkdir(parents=True)
+    (folder / "evaluation").mkdir()
+    save_model(care.pipeline, folder / "model/model.skops")
+    config = care.config
+    manifest = Manifest(
+        model=config.name, title=config.title, model_digest=digest_file(folder / "model/model.skops"), features=config.features, inputs=tuple(c.model_dump(mode="json") for c in config.inputs),
+        decision_threshold=config.decision_threshold, positive="yes", negative="no", seed=config.seed, trained_rows=care.reference_rows, libraries={},
+    )  # fmt: skip
+    (folder / "model/manifest.json").write_text(json.dumps(manifest.model_dump(mode="json")))
+    source = ROOT / "deployments/models/care"
+    for name in ("model.yaml", "rules.yaml", "expectations.yaml"):
+        (folder / name).write_text((source / name).read_text())
+    rng = np.random.default_rng(1)
+    care.answered(care.people(care.reference_rows, rng), rng).assign(_benchmark="holdout").to_parquet(folder / "evaluation/holdout_scored.parquet")
+    return VersionFiles(VERSION, folder)
+
+
+def fill(log: PredictionLog, care: World, rows: int, seed: int) -> None:
+    """Log rows as the service does; the same 50,000 people come again and again."""
+    rng = np.random.default_rng(seed)
+    people = care.answered(care.people(min(rows, 50_000), rng), rng)
+    inputs, scores = as_requests(care.config, people), people["_score"].to_numpy()
+    moment = NOW.isoformat()
+    for start in range(0, rows, BATCH):
+        at = [i % len(inputs) for i in range(start, min(start + BATCH, rows))]
+        log.append([Prediction(f"{seed}-{start + k}", "care", VERSION, moment, inputs[i], float(scores[i]), bool(scores[i] >= care.config.threshold)) for k, i in enumerate(at)])
+
+
+def look(log: PredictionLog, version: VersionFiles, database: str, window: Window) -> float:
+    """Seconds of one look, its report kept."""
+    reference = reference_of(version, database)
+    begun = time.perf_counter()
+    config = version.config
+    sight = sight_of(log, version, reference, window)
+    seen = examine_window(config, reference, sight)
+    decision = decide(Case(config, seen.findings, sight.history, (), 0, window.number))
+    log.save_report(
+        WindowReport(
+            model="care", version=VERSION, window=window.number, first=sight.facts.first_time or "", last=sight.facts.last_time or "", first_seq=window.first_seq, last_seq=window.last_seq,
+            rows=sight.profile.rows, labelled=0, created=NOW.isoformat(), findings=seen.findings, forecasts=seen.forecasts, groups=seen.groups, review=seen.review, decision=decision,
+        )  # fmt: skip
+    )
+    return time.perf_counter() - begun
+
+
+def history(home: Path) -> None:
+    """Fill the history with looks at one window after the other, the first ones real, the rest copies of them."""
+    care = world()
+    version, database = files(care, home), f"sqlite:///{home}/log.db"
+    log = PredictionLog(database)
+    taken: dict[int, float] = {}
+    last = 0
+    for length in HISTORIES:
+        fill(log, care, (length + REPEATS - last) * WINDOW, seed=length)
+        windows = log.next_windows("care", WINDOW, 20, length + REPEATS)
+        for window in windows[: length - last]:
+            look(log, version, database, window) if window.number <= HISTORIES[0] else _copy(log, window)
+        taken[length] = float(np.median([look(log, version, database, w) for w in windows[length - last : length - last + REPEATS]]))
+        last = length + REPEATS
+    log.close()
+    print(f"one window of {WINDOW} rows after {HISTORIES[0]:,} windows          {taken[HISTORIES[0]]:8.3f} s (median of {REPEATS})")
+    print(f"one window of {WINDOW} rows after {HISTORIES[1]:,} windows       {taken[HISTORIES[1]]:8.3f} s")
+    print(f"after / before                                  {taken[HISTORIES[1]] / taken[HISTORIES[0]]:8.2f}")
+
+
+def _copy(log: PredictionLog, window: Window) -> None:
+    """A report and documents as of another window: 1,000 real looks would take an hour."""
+    source = 1 + window.number % HISTORIES[0]
+    report = next(r for r in log.reports("care") if r.window == source) if source not in _KEPT else _KEPT[source]
+    _KEPT[source] = report
+    log.save_report(report.model_copy(update={"window": window.number, "first_seq": window.first_seq, "last_seq": window.last_seq}))
+    for kind in ("profile", "feed", f"p_values:{VERSION}", "pictures"):
+        document = log.profile("care", source, kind)
+        if document is not None:
+            log.save_profile("care", window.number, kind, document)
+
+
+_KEPT: dict[int, WindowReport] = {}
+
+
+def large(home: Path, rows: int) -> None:
+    """One window of so many rows, looked at in a process of its own."""
+    care = world()
+    files(care, home)
+    log = PredictionLog(f"sqlite:///{home}/log.db")
+    begun = time.perf_counter()
+    fill(log, care, rows, seed=3)
+    log.close()
+    print(f"{rows:,} rows logged in {time.perf_counter() - begun:,.0f} s, {(home / 'log.db').stat().st_size / 2**30:.2f} GiB", flush=True)
+    done = subprocess.run([sys.executable, "-m", "tests.benchmarks.monitoring", "--look", str(home), "--rows", str(rows)], check=True, capture_output=True, text=True, cwd=ROOT)
+    print(done.stdout.strip())
+
+
+def look_at(home: Path, rows: int) -> None:
+    log, database = PredictionLog(f"sqlite:///{home}/log.db"), f"sqlite:///{home}/log.db"
+    version = VersionFiles(VERSION, home / VERSION)
+    reference_of(version, database)
+    (window,) = log.next_windows("care", rows, 20, 1)
+    taken = look(log, version, database, window)
+    status = Path("/proc/self/status").read_text().splitlines()
+    peak = next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
+    print(f"looked at in {taken:,.0f} s with {peak / 2**30:.2f} GiB at most (2 GiB are allowed)")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--look", type=Path)
+    asked = parser.parse_args()
+    if asked.look:
+        look_at(asked.look, asked.rows)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        history(Path(folder))
+    with tempfile.TemporaryDirectory() as folder:
+        large(Path(folder), asked.rows)
+
+
+if __name__ == "__main__":
+    main()
