@@ -40,16 +40,18 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return lay_out(tmp_path_factory.mktemp(request.param), request.param)
 
 
-@pytest.fixture
-def evidence(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Examination:
+@pytest.fixture(scope="module")
+def evidence(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Examination:
     """What the gates of a real validation see; the champion is one that knows nothing but the mean."""
-    monkeypatch.setenv("ASSAY_HOME", str(tmp_path))
+    tmp_path = tmp_path_factory.mktemp("home")
     config = place.config()
     rows = pd.read_parquet(place.evaluation / "holdout_scored.parquet")
     rows = with_scores(config, rows, np.broadcast_to(score_array(config, rows).mean(axis=0), score_array(config, rows).shape), CHAMPION)
     path = tmp_path / "evidence.parquet"
     rows.to_parquet(path)
-    return examination(Candidate(NAME, "a" * 40, "branch", place.root, "sha256:0"), path, DATA)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("ASSAY_HOME", str(tmp_path))
+        return examination(Candidate(NAME, "a" * 40, "branch", place.root, "sha256:0"), path, DATA)
 
 
 def test_every_kind_is_measured_by_its_own_metrics(place: Place) -> None:

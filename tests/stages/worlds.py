@@ -58,7 +58,7 @@ def document(kind: Kind) -> dict[str, Any]:
         {"name": "robustness", "kind": "robustness", "metric": metric, "limit": 0.2},
         {"name": "stability", "kind": "stability", "rank_correlation": 0.4, "top": 2},
         {"name": "faithfulness", "kind": "faithfulness"},
-        {"name": "leakage", "kind": "leakage"},
+        {"name": "leakage", "kind": "leakage", "label_jump": 0.4},
         {"name": "slices", "kind": "slices", "metric": "squared_error" if kind == "regression" else "log_loss", "limit": 0.4, "slices": [{"name": "old", "rows": "age >= 50"}]},
     ]
     columns: list[dict[str, Any]] = [
