@@ -47,8 +47,8 @@ def problems(rows: list[dict[str, Any]], model: type[BaseModel]) -> tuple[list[d
 
 
 def outcome_problems(labels: Sequence[bool | float | str], manifest: Manifest) -> list[dict[str, Any]]:
-    """Outcomes that the model cannot have, by its kind: one dict a problem: outcome (its position), field, value, message."""
-    return [{"outcome": i, "field": "label", "value": _shown(label), "message": wrong} for i, label in enumerate(labels) if (wrong := _unfit(label, manifest))]
+    """Outcomes that the model cannot have, by its kind: one dict a problem: row, field, value, message."""
+    return [{"row": i, "field": "label", "value": _shown(label), "message": wrong} for i, label in enumerate(labels) if (wrong := _unfit(label, manifest))]
 
 
 def _shown(label: bool | float | str) -> bool | float | str:

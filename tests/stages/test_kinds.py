@@ -133,7 +133,7 @@ def test_the_service_answers_in_the_kinds_own_words_and_joins_outcomes(place: Pl
     assert [p["decision"] for p in found] == ([None, None] if kind == "regression" else RIGHT[kind])
     for value, says in WRONG[kind]:
         told = service.post(f"/models/{NAME}/outcomes", json={"outcomes": [{"id": found[0]["id"], "label": RIGHT[kind][0]}, {"id": found[1]["id"], "label": value}]})
-        assert told.status_code == 422 and says in told.json()["detail"][0]["message"] and (told.json()["detail"][0]["outcome"], told.json()["detail"][0]["value"]) == (1, value)
+        assert told.status_code == 422 and says in told.json()["detail"][0]["message"] and (told.json()["detail"][0]["row"], told.json()["detail"][0]["value"]) == (1, value)
     outcomes = [{"id": p["id"], "label": label} for p, label in zip(found, RIGHT[kind], strict=True)]
     assert service.post(f"/models/{NAME}/outcomes", json={"outcomes": outcomes}).json() == {"accepted": 2, "repeated": 0, "changed": 0, "unknown": 0}  # nothing of what was refused was kept
     assert f'decision="{ {"binary": "true", "multiclass": "high", "regression": "none"}[kind] }"' in service.get("/metrics").text
