@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import queue
 import threading
 from collections.abc import Sequence
@@ -42,7 +43,14 @@ class Prediction:
     """Multiclass: a probability for each class."""
 
     def row(self) -> dict[str, Any]:
-        """The row of the table; inputs that are no JSON raise TypeError."""
+        """The row of the table.
+
+        Raises:
+            TypeError: the inputs are no JSON.
+            ValueError: the score is no finite number, which one database would refuse and the other keep.
+        """
+        if not math.isfinite(self.score):
+            raise ValueError(f"the score of prediction {self.id} of {self.model} is {self.score}; it has to be a finite number, so it is not logged.")
         named = isinstance(self.decision, str)
         return {
             "id": self.id,

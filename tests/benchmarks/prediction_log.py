@@ -22,23 +22,26 @@ START = np.datetime64("2026-01-01T00:00:00.000")
 
 
 def fill(log: PredictionLog, rows: int) -> None:
-    """Rows of 5 numbers and 5 texts, every fourth labelled; written past ``append``, whose cost is one commit a request."""
-    rng = np.random.default_rng(0)
+    """Rows of 5 numbers and 5 texts, every fourth labelled: one block made here, and copied by the database under other ids."""
+    rng, n = np.random.default_rng(0), min(BLOCK, rows)
     words = np.array([f"category-{n}" for n in range(30)])
-    for start in range(0, rows, BLOCK):
-        n = min(BLOCK, rows - start)
-        numbers, texts, scores = rng.normal(size=(n, 5)).round(6).tolist(), words[rng.integers(30, size=(n, 5))].tolist(), rng.random(n).tolist()
-        times = np.datetime_as_string(START + np.arange(start, start + n).astype("timedelta64[ms]") * 100).tolist()
-        ids = rng.integers(2**62, size=n).tolist()
-        made = [
-            {"id": f"{start + k:09d}{ids[k]:016x}", "model": "care", "version": "v1.0.0", "time": f"{times[k]}+00:00", "score": scores[k], "decision": scores[k] > 0.5}
-            | {"inputs": json.dumps({**{f"n{i}": v for i, v in enumerate(numbers[k])}, **{f"t{i}": v for i, v in enumerate(texts[k])}})}
-            for k in range(n)
-        ]
-        labels = [{"id": made[k]["id"], "model": "care", "prediction": start + k + 1, "label": bool(k % 8), "time": made[k]["time"]} for k in range(0, n, 4)]
+    numbers, texts, scores = rng.normal(size=(n, 5)).round(6).tolist(), words[rng.integers(30, size=(n, 5))].tolist(), rng.random(n).tolist()
+    times = np.datetime_as_string(START + np.arange(n).astype("timedelta64[ms]") * 100).tolist()
+    made = [
+        {"id": f"{k:032d}", "model": "care", "version": "v1.0.0", "time": f"{times[k]}+00:00", "score": scores[k], "decision": scores[k] > 0.5}
+        | {"inputs": json.dumps({**{f"n{i}": v for i, v in enumerate(numbers[k])}, **{f"t{i}": v for i, v in enumerate(texts[k])}})}
+        for k in range(n)
+    ]
+    labels = [{"id": made[k]["id"], "model": "care", "prediction": k + 1, "label": bool(k % 8), "time": made[k]["time"]} for k in range(0, n, 4)]
+    with log.database.writing() as connection:
+        connection.execute(sa.insert(PREDICTIONS), made)
+        connection.execute(sa.insert(OUTCOMES), labels)
+    for start in range(n, rows, n):
+        most = {"n": min(n, rows - start), "start": start, "mark": f":{start}"}
         with log.database.writing() as connection:
-            connection.execute(sa.insert(PREDICTIONS), made)
-            connection.execute(sa.insert(OUTCOMES), labels)
+            for table, columns, order in (("predictions", "model, version, time, inputs, score, decision", "seq"), ("outcomes", "model, time, label, prediction", "prediction")):
+                values = columns.replace("prediction", "prediction + :start") if table == "outcomes" else columns
+                connection.execute(sa.text(f"INSERT INTO {table} (id, {columns}) SELECT id || :mark, {values} FROM {table} WHERE {order} <= :n ORDER BY {order}"), most)
 
 
 def memory() -> float:

@@ -59,6 +59,14 @@ def test_a_label_of_another_kind_is_a_change_and_no_label_is_refused(log: Predic
     assert log.frame("care", 0, ALL)["_label"].tolist() == ["true"]
 
 
+@pytest.mark.parametrize("score", [float("nan"), float("inf")])
+def test_a_score_that_is_no_number_is_refused_on_both_databases(log: PredictionLog, score: float) -> None:
+    with pytest.raises(ValueError, match="has to be a finite number"):
+        log.append([*rows(1), Prediction("n", "care", "v1.0.0", "", {"x": 1}, score, True)])
+    log.append(rows(1))
+    assert len(log.frame("care", 0, ALL)) == 1
+
+
 def test_a_multiclass_window_without_labels_has_a_text_column(log: PredictionLog) -> None:
     log.append(multiclass(2))
     found = log.frame("triage", 0, ALL)["_label"]
