@@ -94,7 +94,7 @@ def _refusal(config: ModelConfig, reference: DriftReference, window: Profile) ->
     if known != declared:
         other = sorted({n for n in {**known, **declared} if known.get(n) != declared.get(n)})
         return f"the reference is of another schema: it differs from the model's config in {', '.join(other)}; nothing is concluded until it is fitted again"
-    if window.layout != layout.digest():
+    if window.layout != layout.key:
         return "the window was counted by another layout than the reference, so they cannot be compared and nothing is concluded; profile it again"
     if not reference.profile.rows:
         return "the reference window has no rows, so there is nothing to compare with and nothing is concluded"

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm, rankdata, ttest_ind
 from sklearn.decomposition import PCA
-from sklearn.ensemble import HistGradientBoostingClassifier
 
 from tasks.science.drift_distances import LN2
 from tasks.science.profile_layout import readable
@@ -19,7 +18,11 @@ KEPT = 0.65
 EXTREME = 0.995
 """Quantile of the errors at which each is held, so that a few rows far out do not decide a mean."""
 NAMED = 3
-TREES = {"max_iter": 40, "max_leaf_nodes": 15, "learning_rate": 0.1, "min_samples_leaf": 20}
+PAIRS, VALUES, COMMON = 300, 10, 0.01
+"""Products of two columns at most, drawn at random where there are more; values of a column with a term of their own, and the share of rows that makes them common."""
+RIDGE = 0.01
+SHUFFLES = 200
+"""Shuffled labels, whose spread gives the p-value by a normal tail."""
 
 
 def multivariate_findings(config: ModelConfig, reference: pd.DataFrame, window: pd.DataFrame, alpha: float, seed: int) -> list[Finding]:
@@ -40,7 +43,7 @@ def multivariate_findings(config: ModelConfig, reference: pd.DataFrame, window: 
     columns = [f for f in config.features if f in reference and f in window]
     features = _encoded(config, columns, *parts) if not text else np.empty((0, 0))
     absent = sorted(set(config.features) - set(columns))
-    varying = [] if text else [i for i in range(len(columns)) if len(np.unique(features[:, i])) > 1]
+    varying = [] if text else [i for i in range(len(columns)) if pd.Series(features[:, i]).nunique(dropna=False) > 1]
     if not text and len(varying) < 2:
         text = f"{len(varying)} of the {len(config.features)} features vary in these windows and two are needed, so the inputs are not compared together"
     if text:
@@ -56,7 +59,7 @@ def _nothing(name: str, rows: int, text: str) -> Finding:
 
 
 def _encoded(config: ModelConfig, columns: list[str], reference: pd.DataFrame, window: pd.DataFrame) -> np.ndarray:
-    """(m + n, columns) numbers: a category as its share in both together, so that the encoding does not know which is which."""
+    """(m + n, columns) numbers, NaN where missing: a category as its rank by frequency in both together, so that the encoding does not know which is which."""
     numbers = set(config.numeric_features)
     found = []
     for name in columns:
@@ -64,59 +67,96 @@ def _encoded(config: ModelConfig, columns: list[str], reference: pd.DataFrame, w
             both = np.concatenate([readable(part[name])[0].astype(float) for part in (reference, window)])
             found.append(np.where(np.isfinite(both), both, np.nan))
         else:
-            both = pd.concat([part[name].astype(object) for part in (reference, window)], ignore_index=True)
-            codes, distinct = pd.factorize(both.map(str).where(both.notna(), ""))
-            order = np.argsort(np.argsort(-np.bincount(codes, minlength=len(distinct)), kind="stable"), kind="stable")
-            found.append(order[codes].astype(float))
+            joined = pd.concat([part[name].astype(object) for part in (reference, window)], ignore_index=True)
+            codes, distinct = pd.factorize(joined)
+            order = np.argsort(np.argsort(-np.bincount(codes[codes >= 0], minlength=len(distinct)), kind="stable"), kind="stable")
+            found.append(np.where(codes < 0, np.nan, np.append(order, -1)[codes]))
     return np.column_stack(found) if found else np.empty((len(reference) + len(window), 0))
 
 
 def _classifier(config: ModelConfig, features: np.ndarray, cut: int, names: list[str], told: str, alpha: float, rng: np.random.Generator) -> Finding:
-    """Can a boosted tree tell the windows apart (Friedman 2004; Lopez-Paz & Oquab 2017)?
+    """Can a classifier tell the windows apart (Friedman 2004; Lopez-Paz & Oquab 2017)? See :func:`cross_fitted`.
 
-    Cross-fitted: every row is judged by trees that have not seen it. In a fold the AUC has the variance of Mann & Whitney (1947) where
-    nothing changed; the folds are averaged. The limit is the AUC of a shift of a normal number by ``monitoring.drift_distance``.
+    The limit is the AUC of a shift of a normal number by ``monitoring.drift_distance``.
     """
     label = np.arange(len(features)) >= cut
     limit = float(norm.cdf(2 * config.monitoring.drift_distance * np.sqrt(LN2)))
     value, variance, drops = cross_fitted(features, label, rng)
     p_value = float(norm.sf((value - 0.5) / np.sqrt(variance)))
-    half = 1.96 * np.sqrt(variance)
+    half = 1.96 * float(np.sqrt(variance))
     alarm = bool(p_value <= alpha and value > limit)
     first = [names[i] for i in np.argsort(-drops)[:NAMED] if drops[i] > 0]
     by = f", first of all by {', '.join(first)}" if alarm and first else ""
     text = f"in {value:.1%} of the pairs a classifier picks the window's row out of one of each (50% where nothing changed, {limit:.1%} is tolerated){by}{told}"
-    rows = int(label.sum())
-    return Finding(kind="multivariate_drift", subject="classifier", value=value, low=max(value - half, 0.0), high=min(value + half, 1.0), reference=0.5, limit=limit, rows=rows, alarm=alarm, sentence=text)
+    low, high = max(value - half, 0.0), min(value + half, 1.0)
+    return Finding(kind="multivariate_drift", subject="classifier", value=value, low=low, high=high, reference=0.5, limit=limit, rows=int(label.sum()), alarm=alarm, sentence=text)
 
 
 def cross_fitted(features: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> tuple[float, float, np.ndarray]:
-    """Mean AUC over folds, its variance where nothing changed, and by column how much the last fold's AUC loses when the column is shuffled.
+    """Mean AUC over folds, its variance where nothing changed, and by column how much AUC is lost without the column's terms.
+
+    A discriminant on ranks, their squares, products of pairs, shares of common values and missingness (Fisher 1936, with a ridge): it sees
+    columns that move alone and columns that come to move together. Cross-fitted: each row is judged by one that has not seen it. The
+    variance is that of shuffled labels, refitted: the folds learn from each other's rows, so their AUCs agree more than independent ones.
 
     Args:
-        features: (n, columns) numbers, NaN where missing. label: (n,) bool, both values in every fold.
+        features: (n, columns) numbers, NaN where missing. label: (n,) bool with both values.
     """
-    fold = np.empty(len(label), int)
-    for value in (False, True):
-        fold[label == value] = rng.permutation(np.arange((label == value).sum()) % FOLDS)
-    values, variances = [], []
-    for k in range(FOLDS):
-        out = fold == k
-        model = HistGradientBoostingClassifier(**TREES, early_stopping=False, random_state=int(rng.integers(2**31)))
-        model.fit(features[~out], label[~out])
-        ones, zeros = int(label[out].sum()), int((~label[out]).sum())
-        values.append(_auc(label[out], model.decision_function(features[out])))
-        variances.append((ones + zeros + 1) / (12 * ones * zeros))
-    drops = np.zeros(features.shape[1])
-    for i in range(features.shape[1]):
-        shuffled = features[out].copy()
-        shuffled[:, i] = rng.permutation(shuffled[:, i])
-        drops[i] = values[-1] - _auc(label[out], model.decision_function(shuffled))
-    return float(np.mean(values)), float(np.mean(variances) / FOLDS), drops
+    design, owners = _terms(features, rng)
+    fold = rng.permutation(len(label)) % FOLDS
+    labels = np.column_stack([label, *(rng.permutation(label) for _ in range(SHUFFLES))])
+    share = label.mean()
+    target = np.where(labels, 1 / share, -1 / (1 - share))
+    parts = [design[fold == k] for k in range(FOLDS)]
+    grams = [part.T @ part for part in parts]
+    sides = [part.T @ target[fold == k] for k, part in enumerate(parts)]
+    ridge = RIDGE * len(label) * np.eye(design.shape[1])
+    found, drops = np.zeros(labels.shape[1]), np.zeros(features.shape[1])
+    for k, part in enumerate(parts):
+        weights = np.linalg.solve(sum(grams) - grams[k] + ridge, sum(sides) - sides[k])
+        truth, scores = labels[fold == k], part @ weights
+        here = np.array([_auc(truth[:, i], scores[:, i]) for i in range(labels.shape[1])])
+        found += here / FOLDS
+        if k == 0:
+            for i in range(features.shape[1]):
+                used = (owners == i).any(axis=1)
+                drops[i] = here[0] - _auc(truth[:, 0], scores[:, 0] - part[:, used] @ weights[used, 0])
+    return float(found[0]), float(((found[1:] - 0.5) ** 2).mean()), drops
+
+
+def _terms(features: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """(n, terms) of mean 0 and variance 1, and (terms, 2) the columns that each is made of."""
+    rows, columns = features.shape
+    known = ~np.isnan(features)
+    normal = np.zeros((rows, columns))
+    terms, owners = [], []
+    for i in range(columns):
+        values = features[known[:, i], i]
+        normal[known[:, i], i] = norm.ppf((rankdata(values) - 0.5) / len(values))
+        terms.append(normal[:, i])
+        owners.append((i, i))
+        if not known[:, i].all():
+            terms.append(~known[:, i])
+            owners.append((i, i))
+        common, counts = np.unique(values, return_counts=True)
+        for value in common[(counts > COMMON * rows)][:VALUES]:
+            terms.append(features[:, i] == value)
+            owners.append((i, i))
+    pairs = [(i, j) for i in range(columns) for j in range(i, columns)]
+    for place in np.sort(rng.permutation(len(pairs))[:PAIRS]):
+        i, j = pairs[place]
+        terms.append(normal[:, i] * normal[:, j])
+        owners.append((i, j))
+    design = np.column_stack(terms).astype(float)
+    design -= design.mean(axis=0)
+    spread = design.std(axis=0)
+    return design[:, spread > 0] / spread[spread > 0], np.array(owners)[spread > 0]
 
 
 def _auc(label: np.ndarray, score: np.ndarray) -> float:
     ones = int(label.sum())
+    if not 0 < ones < len(label):
+        return 0.5
     return float((rankdata(score)[label].sum() - ones * (ones + 1) / 2) / (ones * (len(label) - ones)))
 
 

@@ -13,7 +13,8 @@ from tasks.science.tables import LABEL, SCORE
 
 BLOCK = 2**14
 """Numbers looked at together: they stay in the cache, and their fixed-point sums are exact."""
-HALF = 2.0**19
+COARSER, NEAR = 2.0**11, 2.0**30
+"""Squares are summed in wider units; of numbers within the reference's range a block's sum is exact as it is."""
 ODD = ("missing", "unreadable", "minus_infinity", "infinity", "under_minimum", "over_maximum", "absent")
 """What is counted of a number column beside its bins; the first four lie in no bin."""
 REMEMBERED = 1000
@@ -46,8 +47,9 @@ def count_number(layout: NumberLayout, values: np.ndarray) -> tuple[np.ndarray, 
         bins = places.bins(block)
         counts += np.bincount(bins, minlength=size)
         whole = fixed(block, layout.quantum, layout.center)
+        far = max(abs(low - layout.center), abs(high - layout.center)) / layout.quantum
         total += np.bincount(bins, weights=whole, minlength=size).astype(np.int64)
-        squares += _square_sum(whole)
+        squares += _square_sum(whole, bool(far > NEAR))
         if number % 1024 == 1023:  # 2**10 blocks of at most 2**52 each fit into 64 bits
             sums, total = sums + total.astype(object), np.zeros(size, np.int64)
     sums = sums + total.astype(object)
@@ -69,11 +71,14 @@ def fixed_sum(values: np.ndarray, quantum: float) -> int:
     return sum(int(fixed(block, quantum).sum()) for block in _blocks(values))
 
 
-def _square_sum(whole: np.ndarray) -> int:
-    """By halves of the bits: every partial sum is a whole number below 2**53."""
-    upper = np.rint(whole * (1 / HALF))
-    lower = whole - upper * HALF
-    return int(upper.dot(upper)) * 2**38 + int(upper.dot(lower)) * 2**20 + int(lower.dot(lower))
+def _square_sum(whole: np.ndarray, far: bool) -> int:
+    """Sum of squares in units of ``COARSER ** 2``; by halves of the bits where rows lie far out, so that every partial sum is a whole number below 2**53."""
+    coarse = np.rint(whole * (1 / COARSER))
+    if not far:
+        return int(coarse.dot(coarse))
+    upper = np.rint(coarse * 2.0**-14)
+    lower = coarse - upper * 2.0**14
+    return int(upper.dot(upper)) * 2**28 + int(upper.dot(lower)) * 2**15 + int(lower.dot(lower))
 
 
 def _blocks(values: np.ndarray) -> Iterator[np.ndarray]:
@@ -153,20 +158,21 @@ def losses(layout: Layout, rows: pd.DataFrame, scores: dict[str, np.ndarray], st
         if LABEL not in rows:
             return 0, {}
         error = scores[SCORE].astype(float) - readable(rows[LABEL])[0].astype(float)
-        error = error[np.isfinite(error)]
+        error = np.abs(error[np.isfinite(error)])
         unit = loss_quantum(layout, "mae")
-        return len(error), {"mae": fixed_sum(np.abs(error), unit), "rmse": fixed_sum(error**2, loss_quantum(layout, "rmse"))}
+        squares = sum(_square_sum(fixed(block, unit), bool(block.max() / unit > NEAR)) for block in _blocks(error))
+        return len(error), {"mae": fixed_sum(error, unit), "rmse": squares}
     if layout.kind == "multiclass":
         table = np.column_stack([scores[f"{SCORE}:{name}"].astype(float) for name in layout.classes])
         kept = (state > 0) & np.isfinite(table).all(axis=1)
-        table, truth = table[kept], state[kept] - 1
+        table, truth = np.clip(table[kept], 0, 1), state[kept] - 1
         right = table[np.arange(len(table)), truth]
         hit = table.argmax(axis=1) == truth
         brier = (table**2).sum(axis=1) - 2 * right + 1
     else:
         score = scores[SCORE].astype(float, copy=False)
         kept = (state > 0) & np.isfinite(score)
-        score, truth = score[kept], state[kept] == 2
+        score, truth = np.clip(score[kept], 0, 1), state[kept] == 2
         right = np.where(truth, score, 1 - score)
         hit = (score >= (layout.threshold or 0.5)) == truth
         brier = (1 - right) ** 2
@@ -179,9 +185,9 @@ def loss_quantum(layout: Layout, metric: str) -> float:
     if layout.kind != "regression":
         return power_of_two(1.0)
     scale = layout.scores[0].quantum
-    return scale if metric == "mae" else power_of_two(min(scale * 2.0**30, 1e150) ** 2)
+    return scale if metric == "mae" else (scale * COARSER) ** 2
 
 
 def attribution_quantum(layout: Layout) -> float:
     """Attributions are in the unit of the score, or in log-odds."""
-    return layout.scores[0].quantum if layout.kind == "regression" else power_of_two(1.0)
+    return layout.scores[0].quantum if layout.kind == "regression" else power_of_two(64.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 import pandas as pd
@@ -34,7 +34,7 @@ EDGE_ROWS = 100_000
 """Rows of a larger reference, evenly spaced, from which edges are taken; ends and counts are of all rows."""
 SPIKE = 0.01
 """Share of equal values from which the smallest or largest one bounds a wide cell of its own."""
-CELLS = 4096
+CELLS = 2048
 BITS = 30
 """Bits of a fixed-point number that cover the reference's range; 8 more are headroom, see :data:`LARGEST`."""
 LARGEST = 2.0**38
@@ -87,6 +87,11 @@ class Layout(Spec):
 
     def document(self) -> dict[str, object]:
         return self.model_dump(mode="json")
+
+    @cached_property
+    def key(self) -> str:
+        """The digest by which profiles know their layout."""
+        return self.digest()
 
     def group_titles(self, attribute: str) -> list[str]:
         return group_titles(self.protected[attribute])
@@ -235,7 +240,7 @@ def category_counts(values: pd.Series) -> tuple[dict[str, int], int]:
     for value, count in pairs:
         if value is None or value is pd.NaT or value is pd.NA or value != value:
             missing += count
-        else:
+        elif count:  # a declared category of pandas may have no rows
             text = value if isinstance(value, str) else f"{value:g}" if isinstance(value, int | float) else str(value).strip()
             rows[text] = rows.get(text, 0) + count
     return rows, missing
@@ -266,6 +271,7 @@ class Grid:
     base: np.ndarray
     edge: np.ndarray
     crowded: np.ndarray
+    some_crowded: bool
 
     def bins(self, block: np.ndarray) -> np.ndarray:
         """(n,) finite numbers to (n,) bins, as ``np.searchsorted(edges, block, side="right")``."""
@@ -274,17 +280,18 @@ class Grid:
         cell = _cells(block, self.low, self.factor)
         found = self.base.take(cell)
         found += block >= self.edge.take(cell)
-        if self.crowded.any() and (many := self.crowded.take(cell)).any():
+        if self.some_crowded and (many := self.crowded.take(cell)).any():
             found[many] = np.searchsorted(self.edges, block[many], side="right")
         return found
 
 
 def _cells(block: np.ndarray, low: float, factor: float) -> np.ndarray:
-    place = np.subtract(block, low)
-    place *= factor
-    np.clip(place, -1, CELLS, out=place)
-    place += 1
-    return np.asarray(place, np.int32)
+    """The first cell lies below ``low``; products may overflow, and are then as far out as they should be."""
+    with np.errstate(over="ignore"):
+        place = np.multiply(block, factor)
+    place += 1 - low * factor
+    np.clip(place, 0, CELLS + 1, out=place)
+    return place.astype(np.intp)
 
 
 @lru_cache(maxsize=4096)
@@ -293,9 +300,10 @@ def grid(edges: tuple[float, ...]) -> Grid:
     array = np.array(edges)
     inner = array[1:-1] if len(array) > 3 else array
     low, high = (float(inner[0]), float(inner[-1])) if len(inner) else (0.0, 0.0)
-    factor = CELLS / (high - low) if high > low else 0.0
-    if not np.isfinite(factor) or not factor or not np.isfinite(high - low):
-        return Grid(array, low, 0.0, *(np.empty(0, int),) * 3)
+    factor = CELLS / (high - low) if high > low and np.isfinite(high - low) else 0.0
+    if not factor or not np.isfinite(factor) or not np.isfinite(low * factor):
+        return Grid(array, low, 0.0, *(np.empty(0, int),) * 3, some_crowded=False)
     cells = _cells(array, low, factor)
     base = np.searchsorted(cells, np.arange(CELLS + 2), side="left").astype(np.intp)
-    return Grid(array, low, factor, base, np.append(array, np.inf)[base], np.bincount(cells, minlength=CELLS + 2) > 1)
+    crowded = np.bincount(cells, minlength=CELLS + 2) > 1
+    return Grid(array, low, factor, base, np.append(array, np.inf)[base], crowded, bool(crowded.any()))

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from tasks.science.profile_counts import (
+    COARSER,
     ODD,
     attribution_quantum,
     count_category,
@@ -66,8 +67,9 @@ class Profile:
         if not rows:
             return float("nan"), float("nan")
         total, squares = map(int, self.sums[f"powers:{layout.name}"])
-        variance = (rows * squares - total * total) / (rows * rows)
-        return layout.center + total / rows * layout.quantum, variance**0.5 * layout.quantum
+        mean = total / rows
+        variance = max(squares / rows * COARSER**2 - mean**2, 0.0)
+        return layout.center + mean * layout.quantum, variance**0.5 * layout.quantum
 
     def mean_loss(self, layout: Layout, metric: str) -> float:
         """Mean over the labelled rows of log_loss, brier, accuracy, mae, or the root for rmse; NaN without any."""
@@ -157,7 +159,7 @@ def profile(layout: Layout, rows: pd.DataFrame, attributions: pd.DataFrame | Non
         counted: the categories' counts of these rows, where :func:`fit_layout` made them.
     """
     counted = counted or {}
-    found = Profile(layout.digest(), len(rows))
+    found = Profile(layout.key, len(rows))
     for number in (*layout.numbers, *layout.scores, *([layout.label] if layout.label else [])):
         _add_number(found, number, rows)
     for category in layout.categories:
