@@ -247,8 +247,8 @@ def false_alarm_rows(runs: int = 200) -> list[dict[str, Any]]:
     told, should = [], f"at most {LEVEL:.0%}"
     for n in (200, 2000):
         told.append(_row("twelve rules, seven of them on the edge: any alarm", n, should, quiet_rules(n, runs, SEED)["any"], runs, LEVEL))
-    for n in (200, 2000):
-        told.append(_row("attribution drift, from a distance of 0.001", n, should, quiet_attribution(n, 300, SEED), 300, LEVEL))
+    for n, many in ((200, 4 * runs), (2000, runs)):
+        told.append(_row("attribution drift, from a distance of 0.001", n, should, quiet_attribution(n, many, SEED), many, LEVEL))
     for n in (200, 2000, 1_000_000):
         told.append(_row("five expectations with `mostly`, all on the edge", n, should, quiet_expectations(n, 10 * runs, SEED), 10 * runs, LEVEL))
     for windows, spread in ((5, 0.0), (5, 0.3), (30, 0.0), (30, 0.3)):
