@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -93,13 +94,16 @@ def _from_the_rest(config: ModelConfig, known: pd.DataFrame, window: pd.DataFram
     if config.kind != "binary" or lies.without is None:
         return Ground(None, f"{left}{named}", False, lies)
     rest = lies.without
-    columns, rows = list(rest.columns), known.iloc[rest.taken]
-    score, now = score_array(config, rows), score_array(config, window)
-    witness = Witness(
-        encoded(config, known, rows, columns), score, label_array(config, rows[LABEL]), encoded(config, known, window, columns), rest.weight if rest.shifted else None, seed
-    )
+    columns, now = list(rest.columns), score_array(config, window)
+
+    @cache
+    def witness() -> Witness:  # costly, so only for who asks
+        rows = known.iloc[rest.taken]
+        x, y = encoded(config, known, rows, columns), label_array(config, rows[LABEL])
+        return Witness(x, score_array(config, rows), y, encoded(config, known, window, columns), rest.weight if rest.shifted else None, seed)
+
     why = f"the score is not believed, for {left}{named}; it is judged by the other {len(columns)} inputs, which holds where the label follows from them as it did in the reference"
-    return Ground(lambda metric: witness.estimate(metric, now, config.threshold), why, False, lies)
+    return Ground(lambda metric: witness().estimate(metric, now, config.threshold), why, False, lies)
 
 
 def _believed(

@@ -55,8 +55,8 @@ class LossModel:
         return {name: _line(self.answers[name][rows], self.truth[name][rows], w) for name in POWERS}
 
     def says(self, x: np.ndarray) -> dict[str, np.ndarray]:
-        """Raw answers for (n, columns) encoded rows, the score last."""
-        return {name: np.mean([t.predict(x) for t in trees], axis=0) for name, trees in self.trees.items()}
+        """Raw answers, (folds, n), for (n, columns) encoded rows, the score last."""
+        return {name: np.stack([t.predict(x) for t in trees]) for name, trees in self.trees.items()}
 
 
 def fit_losses(x: np.ndarray, score: np.ndarray, label: np.ndarray, taken: np.ndarray, seed: int) -> LossModel:
@@ -94,11 +94,16 @@ class Moments:
     square: np.ndarray
     error: np.ndarray
     raw: dict[str, np.ndarray]
+    parts: tuple[Moments, ...] = ()
+    """The same by the trees of each fold alone."""
 
     @staticmethod
     def of(lines: dict[str, Line], raw: dict[str, np.ndarray]) -> Moments:
-        size, square = (np.maximum(lines[n].height(raw[n]), 0.0) for n in ("size", "square"))
-        return Moments(size, square, lines["error"].height(raw["error"]), raw)
+        """raw: (n,) answers by target, or (folds, n)."""
+        parts = tuple(Moments.of(lines, {name: raw[name][k] for name in POWERS}) for k in range(len(raw["size"]))) if raw["size"].ndim == 2 else ()
+        mean = {name: raw[name].mean(axis=0) if parts else raw[name] for name in POWERS}
+        size, square = (np.maximum(lines[n].height(mean[n]), 0.0) for n in ("size", "square"))
+        return Moments(size, square, lines["error"].height(mean["error"]), mean, parts)
 
 
 def expected_loss(metric: str, m: Moments, score: np.ndarray) -> Expected:
@@ -125,7 +130,8 @@ def estimate_loss(metric: str, lines: dict[str, Line], now: Moments, score: np.n
     """The expected metric with the 95 % interval of what labels will show on these rows, by the delta method.
 
     A row's error varies around its expectation as it does in the reference, relative to its size; the covariance
-    of error and squared error is taken as 0, as it is where errors are symmetric.
+    of error and squared error is taken as 0, as it is where errors are symmetric. That the trees would be others on another
+    reference is in it by the delete-a-group jackknife over their folds (Kott 2001).
     """
     found, before = expected_loss(metric, now, score), expected_loss(metric, then, reference_score)
     name = "size" if metric == "mae" else "square"
@@ -136,6 +142,9 @@ def estimate_loss(metric: str, lines: dict[str, Line], now: Moments, score: np.n
         whole = float((score**2 + 2 * score * now.error + now.square).mean() - mean.mean() ** 2)
         slope = (1 - found.value) * 2 * (mean - mean.mean()) / (len(score) * whole)
         variance += float(slope**2 @ np.maximum(now.square - now.error**2, 0.0)) + lines["error"].variance(now.raw["error"], slope)
+    if now.parts:
+        each = np.array([expected_loss(metric, part, score).value for part in now.parts])
+        variance += (len(each) - 1) / len(each) * float(((each - each.mean()) ** 2).sum())
     error = np.sqrt(variance)
     if metric == "r2":
         low, high = found.value - Z * error, found.value + Z * error

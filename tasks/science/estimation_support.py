@@ -135,3 +135,8 @@ def _tell(columns: list[str], then: np.ndarray, now: np.ndarray, taken: np.ndarr
     outside = float((1 / ratio[side == 1] < RARE).mean())
     return Overlap(tuple(columns), area, bool(told.pvalue < LEVEL), outside, taken, weight, float(weight.sum() ** 2 / (weight**2).sum()))
 
+
+
+def density_ratio(then: np.ndarray, now: np.ndarray, seed: int) -> np.ndarray:
+    """(m,) weights with mean 1 that make (m, columns) encoded rows resemble (n, columns) others."""
+    return _tell([str(i) for i in range(then.shape[1])], then, now, np.arange(len(then)), seed).weight

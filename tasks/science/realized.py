@@ -46,10 +46,11 @@ def measured(config: ModelConfig, metric: str, rows: pd.DataFrame) -> Expected:
         return expected_classes(metric, np.eye(len(config.classes))[label], score)
     if config.kind == "binary":
         return expected(metric, label.astype(float), score, config.threshold)
-    return _errors(metric, label, score)
+    return errors_of(metric, label, score)
 
 
-def _errors(metric: str, label: np.ndarray, score: np.ndarray) -> Expected:
+def errors_of(metric: str, label: np.ndarray, score: np.ndarray) -> Expected:
+    """``mae``, ``rmse`` or ``r2`` of (n,) numbers."""
     error, none = label - score, np.zeros(len(label))
     if metric == "mae":
         return Expected(float(np.abs(error).mean()), none, np.abs(error))

@@ -1,0 +1,214 @@
+"""Performance without labels: do the intervals hold what labels show, and does the estimator abstain when it must?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit
+
+from tasks.science.disparity import disparity
+from tasks.science.estimation import estimate_calibrated
+from tasks.science.estimation_calibration import chosen_calibration, fit_calibration
+from tasks.science.estimation_classes import estimate_classes, expected_classes, fit_classes
+from tasks.science.estimation_ground import find_ground
+from tasks.science.estimation_groups import MEASURES, estimated_disparity, fitted_group
+from tasks.science.estimation_losses import Moments, estimate_loss, fit_losses
+from tasks.science.estimation_metrics import expected
+from tasks.science.estimation_support import density_ratio
+from tasks.science.realized import errors_of
+from tasks.spec.gates import METRIC_NAMES
+from tasks.spec.model import ModelConfig, load_model
+from tests.statistics.simulations import Count
+from tests.statistics.studies import Study
+
+SEED, REFERENCE, THRESHOLD = 20261125, 5000, 0.3
+Pair = Iterator[tuple[str, bool]]
+
+
+def counted(runs: int, n: int, nominal: float, each: Callable[[np.random.Generator], Pair], seed: int) -> list[Count]:
+    """How often each case held, over ``runs`` draws."""
+    rng, held, seen = np.random.default_rng(seed), Counter[str](), Counter[str]()
+    for _ in range(runs):
+        for case, inside in each(rng):
+            held[case] += inside
+            seen[case] += 1
+    return [Count(case, n, held[case], seen[case], nominal) for case in seen]
+
+
+def binary(n: int, form: str, rng: np.random.Generator) -> Pair:
+    """Log-odds rise by 1; the model is overconfident: by a factor on the log-odds, or in a form that no logistic fit mends."""
+    odds, later = rng.normal(-2, 1.2, REFERENCE), rng.normal(-1, 1.2, n)
+    label, shown = rng.random(REFERENCE) < expit(odds), (rng.random(n) < expit(later)).astype(float)
+
+    def served(o: np.ndarray) -> np.ndarray:
+        return np.asarray(expit(1.4 * o) if form == "logistic" else expit(o) ** 2)
+
+    score, now = served(odds), served(later)
+    calibration = fit_calibration(score, label) if form == "logistic" else chosen_calibration(score, label, None, 0)
+    for metric in METRIC_NAMES["binary"]:
+        found = estimate_calibrated(metric, calibration, score, now, THRESHOLD, int(rng.integers(2**31)))
+        yield metric, found.low - 1e-12 <= expected(metric, shown, now, THRESHOLD).value <= found.high + 1e-12
+
+
+def multiclass(n: int, rng: np.random.Generator) -> Pair:
+    """Three inputs rise by half a standard deviation; the model is overconfident and leans to its first class."""
+    (score, code), (now, later) = _classes(REFERENCE, 0.0, rng), _classes(n, 0.5, rng)
+    calibration = fit_classes(score, code)
+    for metric in METRIC_NAMES["multiclass"]:
+        found = estimate_classes(metric, calibration, score, now)
+        yield metric, found.low <= expected_classes(metric, np.eye(3)[later], now).value <= found.high
+
+
+def _classes(n: int, rise: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    x = rng.normal(rise, 1, (n, 3))
+    z = np.column_stack([x[:, 0] + 0.5, x[:, 1], -0.5 * x[:, 2] - 0.5])
+    p, q = np.exp(z), np.exp(1.4 * z + np.array([0.2, 0, 0]))
+    code = ((p / p.sum(axis=1, keepdims=True)).cumsum(axis=1) > rng.random((n, 1))).argmax(axis=1)
+    return q / q.sum(axis=1, keepdims=True), np.minimum(code, 2)
+
+
+def _numbers(n: int, b: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Encoded rows, scores and labels; errors grow with the first input and lean with the second."""
+    x = rng.beta(2, b, (n, 2))
+    score = 2 * x[:, 0] + x[:, 1]
+    return np.column_stack([x, score]), score, score + rng.normal(size=n) * (0.3 + 0.7 * x[:, 0]) + 0.2 * (x[:, 1] - 0.5)
+
+
+def regression(sizes: tuple[int, ...], references: int, windows: int, seed: int) -> list[Count]:
+    """Inputs move up by half a standard deviation, on a reference weighted by the density ratio that is estimated from one window of 4,000 rows."""
+    rng, held, total = np.random.default_rng(seed), Counter[tuple[int, str]](), references * windows
+    for _ in range(references):
+        x, score, label = _numbers(REFERENCE, 3, rng)
+        model = fit_losses(x, score, label, np.arange(REFERENCE), 0)
+        taken = np.arange(4000)
+        lines = model.lines(taken, density_ratio(x[taken], _numbers(4000, 2, rng)[0], 0))
+        then = Moments.of(lines, model.answers)
+        for n in sizes:
+            for _ in range(windows):
+                rows, now, shown = _numbers(n, 2, rng)
+                moments = Moments.of(lines, model.says(rows))
+                for metric in METRIC_NAMES["regression"]:
+                    found = estimate_loss(metric, lines, moments, now, then, score)
+                    held[n, metric] += found.low <= errors_of(metric, shown, now).value <= found.high
+    return [Count(metric, n, held[n, metric], total, 0.95) for n in sizes for metric in METRIC_NAMES["regression"]]
+
+
+def fairness(n: int, rng: np.random.Generator) -> Pair:
+    """Three groups of unequal size, in which the same score means different things; log-odds rise by 0.5."""
+    groups, shown = [], []
+    for name, share, lean in (("a", 0.6, 0.0), ("b", 0.3, -0.5), ("c", 0.1, 0.4)):
+        before, after = rng.normal(-1, 1.2, int(REFERENCE * share)), rng.normal(-0.5, 1.2, int(n * share))
+        found = fitted_group(name, expit(before), rng.random(len(before)) < expit(before + lean), expit(after))
+        assert not isinstance(found, str)
+        groups.append(found)
+        shown.append((rng.random(len(after)) < expit(after + lean)).astype(float))
+    for measure in MEASURES[1:]:
+        found = estimated_disparity(groups, (measure,), "difference", THRESHOLD, int(rng.integers(2**31)))
+        rates = np.array([[expected(measure, y, g.window, THRESHOLD).value for y, g in zip(shown, groups, strict=True)]])
+        yield measure, bool(found.low - 1e-12 <= float(disparity(rates, "difference")) <= found.high + 1e-12)
+
+
+def small_world() -> ModelConfig:
+    config = load_model(Path(__file__).resolve().parents[2], "care")
+    return config.model_copy(update={"features": ("site", "xage", "income", "mhi", "ghindx")})
+
+
+def people(n: int, rise: float, rng: np.random.Generator) -> pd.DataFrame:
+    """Rows whose inputs hang together, a calibrated score, and labels that follow it."""
+    base = rng.normal(rise, 1, n)
+    frame = pd.DataFrame({"site": rng.choice(list("abcdef"), n), "xage": 40 + 10 * base, "income": np.exp(base + rng.normal(0, 0.5, n)), "mhi": rng.normal(0, 1, n), "ghindx": base + rng.normal(0, 0.5, n)})
+    return scored(frame, rng)
+
+
+def scored(frame: pd.DataFrame, rng: np.random.Generator, truth: pd.DataFrame | None = None) -> pd.DataFrame:
+    """The model's score on the frame, and labels as its rows are in truth."""
+    def score(rows: pd.DataFrame) -> np.ndarray:
+        return np.asarray(expit(0.8 * (rows["xage"] - 45) / 10 + 0.6 * rows["ghindx"] + 0.3 * rows["mhi"] - 0.5))
+
+    return frame.assign(_score=score(frame), _label=(rng.random(len(frame)) < score(frame if truth is None else truth)).astype(float))
+
+
+def _unlabelled(window: pd.DataFrame) -> pd.DataFrame:
+    return window.assign(_label=np.nan)
+
+
+def _damaged(n: int, rng: np.random.Generator, **columns: Any) -> pd.DataFrame:
+    window = people(n, 0.0, rng)
+    return _unlabelled(scored(window.assign(**columns), rng, window))
+
+
+def _drifted(n: int, rng: np.random.Generator, share: float) -> pd.DataFrame:
+    """Labels hardly follow the inputs any more; a share of them is known."""
+    window = people(n, 0.0, rng)
+    drifted = expit(0.3 * np.log(window["_score"] / (1 - window["_score"])) + 0.3)
+    return window.assign(_label=np.where(rng.random(n) < share, (rng.random(n) < drifted).astype(float), np.nan))
+
+
+WORLDS: dict[str, tuple[Callable[[int, np.random.Generator], pd.DataFrame], bool]] = {
+    "nothing changed, no labels": (lambda n, rng: _unlabelled(people(n, 0.0, rng)), False),
+    "nothing changed, all labelled": (lambda n, rng: people(n, 0.0, rng), False),
+    "inputs up by half a standard deviation": (lambda n, rng: _unlabelled(people(n, 0.5, rng)), False),
+    "inputs up by half a standard deviation, all labelled": (lambda n, rng: people(n, 0.5, rng), False),
+    "a column stuck at its mean, within its range": (lambda n, rng: _damaged(n, rng, xage=40.0), True),
+    "a column in another unit": (lambda n, rng: _damaged(n, rng, xage=lambda f: f["xage"] * 12), True),
+    "a column missing": (lambda n, rng: _damaged(n, rng, ghindx=np.nan), True),
+    "an unseen category in every row": (lambda n, rng: _damaged(n, rng, site="new"), True),
+    "concept drift, a third labelled": (lambda n, rng: _drifted(n, rng, 1 / 3), True),
+}
+
+
+def abstention(case: str, n: int, runs: int, seed: int) -> list[Count]:
+    """How often the score is not believed; the column in which a broken world broke must then be named."""
+    rng, make = np.random.default_rng(seed), WORLDS[case][0]
+    abstained, config = 0, small_world()
+    for _ in range(runs):
+        ground = find_ground(config, people(3000, 0.0, rng), make(n, rng), {}, int(rng.integers(2**31)))
+        abstained += not ground.score_believed
+    return [Count(case, n, abstained, runs, 0.9 if WORLDS[case][1] else 0.05)]
+
+
+def _study(title: str, says: str, should: str, jobs: list[Callable[[int], list[Count]]]) -> Study:
+    def rows() -> list[dict[str, Any]]:
+        return [
+            {"case": c.case, "rows": c.rows, "should be": f"{should} {c.nominal:.0%}" if should else ("at least 90 %" if c.nominal == 0.9 else "at most 5 %"), "was": f"{c.rate:.1%}", "standard error": f"{c.error:.1%}", "runs": c.runs}
+            for i, job in enumerate(jobs)
+            for c in job(SEED + i)
+        ]
+
+    return Study(title, says, rows)
+
+
+def _cover(each: Callable[..., Pair], runs: dict[int, int], *more: Any) -> list[Callable[[int], list[Count]]]:
+    return [partial(counted, count, n, 0.95, partial(each, n, *more)) for n, count in runs.items()]
+
+
+STUDIES = (
+    _study(
+        "Binary metrics: labels fall into the interval",
+        "An overconfident model (log-odds 1.4 times too far out), a reference of 5,000 labelled rows, a window whose log-odds rose by 1 (covariate shift), P(label | inputs) as before, threshold 0.3.",
+        "about", _cover(binary, {200: 1000, 1000: 1000, 10_000: 1000}, "logistic"),
+    ),
+    _study(
+        "Binary metrics, a score that no logistic fit mends",
+        "The score is the square of the true probability; logistic, beta or isotonic recalibration is chosen by cross-validation on the reference. Otherwise as above.",
+        "about", _cover(binary, {1000: 300, 10_000: 200}, "square"),
+    ),
+    _study("Multiclass metrics: labels fall into the interval", "Three classes, an overconfident and leaning model, 5,000 reference rows, three inputs up by half a standard deviation.", "about", _cover(multiclass, {200: 1000, 1000: 1000, 10_000: 300})),
+    _study(
+        "Regression metrics: labels fall into the interval",
+        "Direct loss estimation, errors that grow with one input, 5,000 reference rows weighted by the estimated density ratio, inputs up by half a standard deviation. "
+        "Windows of one reference share its fit, so the standard error is somewhat larger than stated.",
+        "about", [partial(regression, (200, 1000, 10_000), 60, 6)],
+    ),
+    _study("Fairness without labels: the largest difference falls into the interval", "Three groups (60, 30, 10 % of the rows) in which a score means different things, log-odds up by 0.5.", "about", _cover(fairness, {1000: 500, 10_000: 300})),
+    _study(
+        "Abstention", "How often the score is not believed. Five inputs of which three hang together; 3,000 reference rows; one tested change at a time.",
+        "", [partial(abstention, case, n, 40) for case in WORLDS for n in (200, 2000)],
+    ),
+)

@@ -1,0 +1,46 @@
+"""A fast version of docs/evidence/estimation.md, with room for the noise of few runs."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pytest
+
+from tests.statistics import estimation as e
+
+NOISE = 3.3
+"""Standard errors that a rate may be off: with some forty rates, one that is right fails in less than 5 % of seeds, and the seed is fixed."""
+
+
+def close(counts: list[e.Count], extra: float = 0.0) -> None:
+    for c in counts:
+        assert c.nominal is not None and abs(c.rate - c.nominal) <= extra + NOISE * c.error, c
+
+
+@pytest.mark.parametrize(("n", "runs"), [(200, 60), (1000, 100), (10_000, 60)])
+def test_labels_fall_into_the_interval_of_every_binary_metric(n: int, runs: int) -> None:
+    close(e.counted(runs, n, 0.95, partial(e.binary, n, "logistic"), 1))
+
+
+def test_a_form_that_no_logistic_fit_mends_is_found() -> None:
+    close(e.counted(60, 1000, 0.95, partial(e.binary, 1000, "square"), 2))
+
+
+@pytest.mark.parametrize(("n", "runs"), [(200, 80), (10_000, 20)])
+def test_labels_fall_into_the_interval_of_every_multiclass_metric(n: int, runs: int) -> None:
+    close(e.counted(runs, n, 0.95, partial(e.multiclass, n), 3))
+
+
+def test_labels_fall_into_the_interval_of_every_regression_metric() -> None:
+    close(e.regression((200, 1000), 3, 15, 4), extra=0.02)  # windows of one reference are not independent
+
+
+def test_labels_fall_into_the_interval_of_the_largest_difference() -> None:
+    close(e.counted(60, 1000, 0.95, partial(e.fairness, 1000), 5))
+
+
+@pytest.mark.parametrize("case", list(e.WORLDS))
+def test_the_estimator_abstains_where_it_must_and_only_there(case: str) -> None:
+    (count,) = e.abstention(case, 1000, 2, int(np.random.default_rng(len(case)).integers(1000)))
+    assert count.happened == (count.runs if e.WORLDS[case][1] else 0), count
