@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import ndtr
 from scipy.stats import norm
 
 from tasks.science.estimation_calibration import Calibration, fit_calibration
-from tasks.science.estimation_metrics import CELLS, Expected, expected, realized
+from tasks.science.estimation_metrics import CELLS, Expected, Ranked, expected, realized
 
 REPLICATES = 500
 FEW = 500
@@ -60,9 +61,7 @@ def estimate_with_interval(
     return estimate_calibrated(metric, fit_calibration(reference_score, reference_label), reference_score, score, threshold, seed)
 
 
-def estimate_calibrated(
-    metric: str, calibration: Calibration, reference_score: np.ndarray, score: np.ndarray, threshold: float, seed: int, before: Expected | None = None
-) -> Estimate:
+def estimate_calibrated(metric: str, calibration: Calibration, reference_score: np.ndarray, score: np.ndarray, threshold: float, seed: int) -> Estimate:
     """:func:`estimate`, the interval of what labels will show, and a comparison with the reference.
 
     The interval is a 95 % prediction interval for the metric of these very rows once their labels are known. In it are
@@ -71,18 +70,45 @@ def estimate_calibrated(
     holds only where P(label | inputs) is as in the reference.
 
     Args:
-        reference_score: (m,); ``before``: what :func:`expected` gave for them, where it is known already.
-        score: (n,).
+        reference_score: (m,). score: (n,).
     """
-    p = calibration.probability(score)
-    now = expected(metric, p, score, threshold)
-    then = before or expected(metric, calibration.probability(reference_score), reference_score, threshold)
-    if len(score) > FEW:
-        error = np.sqrt(label_variance(now, p) + calibration.variance(score, p, now.by_label))
-        low, high = now.value - Z * error, now.value + Z * error
-    else:
-        low, high = _drawn(metric, calibration, score, threshold, seed)
-    return Estimate(now.value, float(low), float(high), then.value, greater(now, then))
+    return Estimator(calibration, reference_score, threshold).window(score, seed).estimate(metric)
+
+
+class Estimator:
+    """A calibration and the reference it is compared with; what is known of the reference is computed once a metric."""
+
+    def __init__(self, calibration: Calibration, reference_score: np.ndarray, threshold: float) -> None:
+        self.calibration, self.threshold = calibration, threshold
+        self._score, self._p = reference_score, calibration.probability(reference_score)
+        self._ranked, self._known = Ranked(reference_score), dict[str, Expected]()
+
+    def reference(self, metric: str) -> Expected:
+        if metric not in self._known:
+            self._known[metric] = expected(metric, self._p, self._score, self.threshold, self._ranked)
+        return self._known[metric]
+
+    def window(self, score: np.ndarray, seed: int) -> Window:
+        return Window(self, score, seed)
+
+
+class Window:
+    """(n,) scores of one window, calibrated and sorted once for all metrics."""
+
+    def __init__(self, estimator: Estimator, score: np.ndarray, seed: int) -> None:
+        self._estimator, self._score, self._seed = estimator, score, seed
+        self._at, self._ranked = estimator.calibration.at(score), Ranked(score)
+
+    def estimate(self, metric: str) -> Estimate:
+        """As :func:`estimate_calibrated` says."""
+        e, at = self._estimator, self._at
+        now, then = expected(metric, at.p, self._score, e.threshold, self._ranked), e.reference(metric)
+        if len(self._score) > FEW:
+            error = np.sqrt(float(at.spread @ now.by_label**2) + at.variance(now.by_label))
+            low, high = now.value - Z * error, now.value + Z * error
+        else:
+            low, high = _drawn(metric, e.calibration, self._score, e.threshold, self._seed)
+        return Estimate(now.value, float(low), float(high), then.value, greater(now, then))
 
 
 def label_variance(now: Expected, p: np.ndarray) -> float:
@@ -92,9 +118,9 @@ def label_variance(now: Expected, p: np.ndarray) -> float:
 
 def greater(now: Expected, then: Expected) -> float:
     """One-sided p-value of one expected metric's being greater than that of other rows."""
-    error = np.sqrt(now.terms.var() / len(now.terms) + then.terms.var() / len(then.terms))
+    error = np.sqrt(now.sampling + then.sampling)
     gap = now.value - then.value
-    return float(norm.sf(gap / error)) if error > 0 else float(gap <= 0)
+    return float(ndtr(-gap / error)) if error > 0 else float(gap <= 0)
 
 
 def _drawn(metric: str, calibration: Calibration, score: np.ndarray, threshold: float, seed: int) -> tuple[float, float]:

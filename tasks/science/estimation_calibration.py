@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -24,6 +25,26 @@ def odds(score: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
+class Calibrated:
+    """(n,) probabilities ``p``, by blocks or by a design."""
+
+    p: np.ndarray
+    covariance: np.ndarray
+    block: np.ndarray | None
+    x: np.ndarray
+
+    @cached_property
+    def spread(self) -> np.ndarray:
+        """(n,) variances of the labels."""
+        return np.asarray(self.p * (1 - self.p))
+
+    def variance(self, by_label: np.ndarray) -> float:
+        """What not knowing the calibration exactly adds to the variance of a metric with these derivatives by label."""
+        slope = (by_label * self.spread) @ self.x if self.block is None else np.bincount(self.block, weights=by_label, minlength=len(self.covariance))
+        return float(slope @ self.covariance @ slope)
+
+
+@dataclass(frozen=True)
 class Calibration:
     """P(label | score) as fitted on the reference.
 
@@ -37,29 +58,27 @@ class Calibration:
     covariance: np.ndarray
     edges: np.ndarray
 
-    def _design(self, score: np.ndarray) -> np.ndarray:
-        return design(self.method, score)
+    def at(self, score: np.ndarray) -> Calibrated:
+        """The probabilities of (n,) scores, with what their uncertainty asks for."""
+        if self.method == "isotonic":
+            block = np.searchsorted(self.edges, score)
+            return Calibrated(self.weights[block], self.covariance, block, np.empty((0, 0)))
+        x = design(self.method, score)
+        return Calibrated(expit(x @ self.weights), self.covariance, None, x)
 
     def probability(self, score: np.ndarray) -> np.ndarray:
         """(n,) from (n,) scores."""
-        if self.method == "isotonic":
-            return np.asarray(self.weights[np.searchsorted(self.edges, score)])
-        return np.asarray(expit(self._design(score) @ self.weights))
+        return self.at(score).p
 
-    def variance(self, score: np.ndarray, p: np.ndarray, by_label: np.ndarray) -> float:
-        """What not knowing the calibration exactly adds to the variance of a metric with these derivatives by label."""
-        if self.method == "isotonic":
-            slope = np.bincount(np.searchsorted(self.edges, score), weights=by_label, minlength=len(self.weights))
-        else:
-            slope = (by_label * p * (1 - p)) @ self._design(score)
-        return float(slope @ self.covariance @ slope)
+    def variance(self, score: np.ndarray, by_label: np.ndarray) -> float:
+        return self.at(score).variance(by_label)
 
     def drawn(self, score: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
         """(count, n) probabilities under calibrations drawn from their asymptotic normal law."""
         weights = rng.multivariate_normal(self.weights, self.covariance, size=count, check_valid="ignore", method="eigh")
         if self.method == "isotonic":
             return np.asarray(np.clip(weights, 0.0, 1.0)[:, np.searchsorted(self.edges, score)])
-        return np.asarray(expit(weights @ self._design(score).T))
+        return np.asarray(expit(weights @ design(self.method, score).T))
 
 
 def design(method: Method, score: np.ndarray) -> np.ndarray:
@@ -80,22 +99,25 @@ def fit_calibration(score: np.ndarray, label: np.ndarray, weight: np.ndarray | N
     if method == "isotonic":
         return _isotonic(score, label, weight)
     x = design(method, score)
-    weights = logistic_fit(x, label, weight)
+    weights = logistic_fit(x, label, weight, 1.0)
     p = expit(x @ weights)
     bread = np.linalg.pinv((x.T * (weight * p * (1 - p))) @ x)
     covariance = bread @ ((x.T * (weight * (label - p)) ** 2) @ x) @ bread
     return Calibration(method, weights, (covariance + covariance.T) / 2, np.empty(0))
 
 
-def logistic_fit(x: np.ndarray, label: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """(k,) coefficients by Newton's method with halved steps; a trace of a ridge keeps separable rows finite."""
+def logistic_fit(x: np.ndarray, label: np.ndarray, weight: np.ndarray, start: float = 0.0) -> np.ndarray:
+    """(k,) coefficients by Newton's method with halved steps; a trace of a ridge keeps separable rows finite.
+
+    start: where every coefficient but the intercept begins; 1 is a calibration that changes nothing.
+    """
     held = np.full(x.shape[1], RIDGE)
 
     def loss(w: np.ndarray) -> float:
         z = x @ w
         return float(weight @ (np.logaddexp(0.0, z) - label * z) + held @ w**2 / 2)
 
-    w = np.zeros(x.shape[1])
+    w = np.append(0.0, np.full(x.shape[1] - 1, start))
     now = loss(w)
     for _ in range(STEPS):
         p = expit(x @ w)

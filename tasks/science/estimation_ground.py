@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.stats import norm
 
 from tasks.science.drift import family_wise
-from tasks.science.estimation import Estimate, estimate_calibrated
+from tasks.science.estimation import Estimate, Estimator
 from tasks.science.estimation_calibration import Calibration, chosen_calibration
 from tasks.science.estimation_classes import estimate_classes, fit_classes
 from tasks.science.estimation_losses import LossModel, Moments, contradicts, estimate_loss, fit_losses
@@ -127,7 +127,7 @@ def _believed(
             return _with_rows(ask, effective), _contradiction(p_values, len(rows))
         return _with_rows(ask, effective), ""
     calibration = chosen_calibration(score[taken], label[taken], weight, seed)
-    ask = lambda metric: estimate_calibrated(metric, calibration, score, now, config.threshold, seed)  # noqa: E731
+    ask = Estimator(calibration, score, config.threshold).window(now, seed).estimate
     if len(rows) < TOLD:
         return _with_rows(ask, effective), ""
     return _with_rows(ask, effective), contradiction(calibration, score_array(config, rows), np.asarray(told, dtype=bool))
@@ -144,7 +144,7 @@ def contradiction(calibration: Calibration, score: np.ndarray, label: np.ndarray
     that the calibration is known from a sample only is in their variances.
     """
     p = calibration.probability(score)
-    return _contradiction(_p_values(p, label, lambda slope: calibration.variance(score, p, slope)), len(label))
+    return _contradiction(_p_values(p, label, lambda slope: calibration.variance(score, slope)), len(label))
 
 
 def _p_values(p: np.ndarray, label: np.ndarray, uncertainty: Callable[[np.ndarray], float]) -> dict[str, float]:

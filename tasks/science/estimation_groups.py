@@ -10,7 +10,7 @@ import numpy as np
 from scipy.stats import norm
 
 from tasks.science.disparity import disparity
-from tasks.science.estimation_calibration import Calibration, fit_calibration
+from tasks.science.estimation_calibration import Calibrated, Calibration, fit_calibration
 from tasks.science.estimation_metrics import Expected, expected, rates
 
 MEASURES = ("selection_rate", "true_positive_rate", "false_positive_rate", "precision")
@@ -97,9 +97,10 @@ def _expected(measure: str, group: Group, score: np.ndarray, threshold: float) -
 def _drawn(group: Group, measures: tuple[str, ...], threshold: float, rng: np.random.Generator) -> np.ndarray:
     """(replicates, measures) rates of labels that are drawn."""
     score, calibration = group.window, group.calibration
-    p, taken = calibration.probability(score), score >= threshold
+    at, taken = calibration.at(score), score >= threshold
+    p = at.p
     parts = [taken.astype(float), (~taken).astype(float)]
-    covariance = np.array([[_covariance(calibration, score, p, a, b) for b in parts] for a in parts])
+    covariance = np.array([[_covariance(at, a, b) for b in parts] for a in parts])
     mean = np.array([p @ part for part in parts])
     rows = np.array([part.sum() for part in parts])
     centre = np.clip(rng.multivariate_normal(mean, covariance, size=REPLICATES, check_valid="ignore", method="eigh"), 0.0, rows)
@@ -107,9 +108,9 @@ def _drawn(group: Group, measures: tuple[str, ...], threshold: float, rng: np.ra
     return np.column_stack([rates(m, true[:, 0], true.sum(axis=1), float(rows[0]), len(score)) for m in measures])
 
 
-def _covariance(calibration: Calibration, score: np.ndarray, p: np.ndarray, a: np.ndarray, b: np.ndarray) -> float:
+def _covariance(at: Calibrated, a: np.ndarray, b: np.ndarray) -> float:
     """Of two sums of probabilities, by polarisation of their variances."""
-    return (calibration.variance(score, p, a + b) - calibration.variance(score, p, a - b)) / 4
+    return (at.variance(a + b) - at.variance(a - b)) / 4
 
 
 def _binomials(centre: np.ndarray, mean: float, variance: float, rows: float, rng: np.random.Generator) -> np.ndarray:

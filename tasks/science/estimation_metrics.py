@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.stats import rankdata
@@ -25,6 +26,23 @@ class Expected:
     value: float
     by_label: np.ndarray
     terms: np.ndarray
+
+    @cached_property
+    def sampling(self) -> float:
+        """Variance of the value under sampling of rows."""
+        return float(self.terms.var() / len(self.terms))
+
+
+class Ranked:
+    """Scores in order, sorted once for all metrics that ask: ``place`` (n,) among the distinct ones, ascending, and ``counts`` of these."""
+
+    def __init__(self, score: np.ndarray) -> None:
+        order = np.argsort(score)
+        ordered = score[order]
+        new = np.append(True, ordered[1:] != ordered[:-1]) if len(score) else np.empty(0, bool)
+        self.place = np.empty(len(score), np.int64)
+        self.place[order] = np.cumsum(new) - 1
+        self.counts = np.diff(np.append(np.flatnonzero(new), len(score)))
 
 
 def losses(metric: str, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -80,25 +98,26 @@ COUNTED: dict[str, Callable[[np.ndarray, np.ndarray], Expected]] = {
 """Metrics of a decision; ``taken`` is 1.0 where the score reaches the threshold."""
 
 
-def expected(metric: str, probability: np.ndarray, score: np.ndarray, threshold: float) -> Expected:
+def expected(metric: str, probability: np.ndarray, score: np.ndarray, threshold: float, ranked: Ranked | None = None) -> Expected:
     """The metric of ``score`` when labels come up with ``probability``; NaN where it has no value.
 
     A metric that is a ratio is that of the expected sums, as in NannyML's CBPE (Guillory et al. 2021), but for pairs
     of a row with itself, which labels do not show and which are left out. With labels of 0 and 1 as probabilities it is the realized metric.
     """
     if metric == "roc_auc":
-        return _area(probability, score)
+        return _area(probability, ranked or Ranked(score))
     if metric == "average_precision":
-        return _average_precision(probability, score)
+        return _average_precision(probability, ranked or Ranked(score))
     if metric in COUNTED:
         return COUNTED[metric](probability, (score >= threshold).astype(float))
     return _mean(metric, probability, score)
 
 
-def _area(p: np.ndarray, score: np.ndarray) -> Expected:
+def _area(p: np.ndarray, ranked: Ranked) -> Expected:
     """Expected concordant share of pairs of different rows, a tie counting half, as in the realized AUC."""
-    _, place = np.unique(score, return_inverse=True)
-    positive, negative = np.bincount(place, weights=p), np.bincount(place, weights=1 - p)
+    place = ranked.place
+    positive = np.bincount(place, weights=p)
+    negative = ranked.counts - positive
     own = p * (1 - p)  # a row makes no pair with itself
     below = (np.cumsum(negative) - negative / 2)[place] - (1 - p) / 2
     all_positive, all_negative = positive.sum(), negative.sum()
@@ -113,12 +132,12 @@ def _area(p: np.ndarray, score: np.ndarray) -> Expected:
     return Expected(value, by_label, terms * (len(p) / pairs))
 
 
-def _average_precision(p: np.ndarray, score: np.ndarray) -> Expected:
+def _average_precision(p: np.ndarray, ranked: Ranked) -> Expected:
     """Expected precision at the rank of a true row, rows of equal score coming in together.
 
     The row itself is known to be true there, so it counts as one and not as its probability.
     """
-    _, place, counts = np.unique(-score, return_inverse=True, return_counts=True)  # from the highest score down
+    place, counts = len(ranked.counts) - 1 - ranked.place, ranked.counts[::-1]  # from the highest score down
     whole = float(p.sum())
     if not whole > 0:
         return Expected(float("nan"), np.zeros(len(p)), np.zeros(len(p)))
