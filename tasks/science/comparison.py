@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import brentq
 from scipy.special import ndtr, ndtri
-from scipy.stats import binom, rankdata
+from scipy.stats import binom
 
 from tasks.science.counts import COUNTED, REPLICATES, Bounds, cell_bootstrap, exact_share, joint_counts
-from tasks.science.jackknife import paired_smooth_bounds, row_losses, smooth_bounds
+from tasks.science.jackknife import paired_smooth_bounds, placements, row_losses, smooth_bounds
 from tasks.science.metrics import kind_of, measurable
 
 __all__ = ["Estimate", "Interval", "delong", "mcnemar_mid_p", "metric_estimate", "metric_interval", "paired_difference", "paired_estimate", "row_losses", "tango", "tango_score"]
@@ -78,7 +78,7 @@ NO_NUMBER = Estimate(float("nan"), "the metric has no value on these rows", lamb
 def delong(label: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """AUCs of k models on the same rows, and their covariance.
 
-    DeLong, DeLong & Clarke-Pearson (1988), by the mid-rank algorithm of Sun & Xu (2014).
+    DeLong, DeLong & Clarke-Pearson (1988), by ranks as in Sun & Xu (2014), from one sort of each model.
 
     Args:
         label: (n,) bool with both classes.
@@ -87,14 +87,9 @@ def delong(label: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarra
     Returns:
         (k,) AUCs and (k, k) covariance.
     """
-    positive, negative = scores[:, label], scores[:, ~label]
-    m, n = positive.shape[1], negative.shape[1]
-    rank_all = np.apply_along_axis(rankdata, 1, np.hstack([positive, negative]))
-    rank_positive = np.apply_along_axis(rankdata, 1, positive)
-    rank_negative = np.apply_along_axis(rankdata, 1, negative)
-    auc = (rank_all[:, :m].sum(axis=1) - m * (m + 1) / 2) / (m * n)
-    v10 = (rank_all[:, :m] - rank_positive) / n
-    v01 = 1 - (rank_all[:, m:] - rank_negative) / m
+    placed = [placements(label, score) for score in scores]
+    v10, v01 = np.array([p[0] for p in placed]), np.array([p[1] for p in placed])
+    m, n, auc = v10.shape[1], v01.shape[1], v10.mean(axis=1)
     return auc, np.atleast_2d(np.cov(v10)) / m + np.atleast_2d(np.cov(v01)) / n
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from scipy.optimize import brentq
 from scipy.special import stdtrit
-from scipy.stats import rankdata
 
 from tasks.science.counts import Bounds
 
@@ -61,12 +60,20 @@ def _of_squares(metric: str, label: np.ndarray, squares: np.ndarray) -> tuple[fl
     return float(1 - squares.sum() / spread.sum()), 1 - np.divide(rest, left, out=np.full(n, np.nan), where=left > 0)
 
 
+def placements(label: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Share of negatives below each positive, and of positives above each negative, a tie counting half; the mean of either is the AUC."""
+    values, place = np.unique(score, return_inverse=True)
+    first, second = place[label], place[~label]
+    positive, negative = (np.bincount(part, minlength=len(values)) for part in (first, second))
+    below = (np.cumsum(negative) - negative / 2) / len(second)
+    above = 1 - (np.cumsum(positive) - positive / 2) / len(first)
+    return below[first], above[second]
+
+
 def _auc(label: np.ndarray, score: np.ndarray) -> np.ndarray:
     n, m = len(label), int(label.sum())
-    rank = rankdata(score)
     found = np.empty(n)
-    within, beyond = rankdata(score[label]), rankdata(score[~label])
-    above, below = (rank[label] - within) / (n - m), 1 - (rank[~label] - beyond) / m
+    above, below = placements(label, score)
     auc = float(above.mean())
     found[label], found[~label] = auc + (above - auc) * n / m, auc + (below - auc) * n / (n - m)
     return found

@@ -123,10 +123,18 @@ def _codes(train: pd.Series, other: pd.Series) -> tuple[np.ndarray, np.ndarray]:
         first, second = (np.searchsorted(edges, s.to_numpy(float, na_value=np.nan), side="right") for s in (train, other))
         missing = len(edges) + 1
     else:
-        kept = train.dropna().astype(str).value_counts().index[:CATEGORIES]
-        first, second = (kept.get_indexer(pd.Index(s.astype(str))) + 1 for s in (train, other))
+        codes, names = pd.factorize(pd.concat([_text(train), _text(other)], ignore_index=True))
+        count = np.bincount(codes[: len(train)][codes[: len(train)] >= 0], minlength=len(names))
+        kept = np.argsort(-count, kind="stable")[: min(CATEGORIES, int((count > 0).sum()))]
+        place = np.zeros(len(names) + 1, np.intp)  # 0 for a value that training lacks
+        place[kept] = np.arange(len(kept)) + 1
+        first, second = place[codes[: len(train)]], place[codes[len(train) :]]
         missing = len(kept) + 1
     return np.where(train.isna(), missing, first), np.where(other.isna(), missing, second)
+
+
+def _text(values: pd.Series) -> pd.Series:
+    return values if isinstance(values.dtype, pd.StringDtype) else values.astype(str).where(values.notna())
 
 
 def _rates(train: np.ndarray, other: np.ndarray, label: np.ndarray) -> np.ndarray:

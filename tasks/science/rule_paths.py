@@ -41,13 +41,11 @@ def monotone(rule: Monotone, label: str, examination: Examination, confidence: f
     """
     if rule.column not in examination.features:
         raise unused(rule.column)
-    sample, values = with_number(rule.column, rule.rows, examination, PATHS)
+    sample, steps, paths = paths_of(rule.column, rule.rows, rule.low, rule.high, examination)
     if len(sample) < MINIMUM:
         return _few(label, rule.tolerance, len(sample))
-    steps = grid(values, rule.low, rule.high)
     if len(steps) < 3:
         raise RuleFault(f"{rule.column} has fewer than three values between the bounds of the path; widen low and high")
-    paths = scores(examination, repeat(sample, rule.column, list(steps))).reshape(len(sample), len(steps))
     if np.ptp(paths, axis=1).max() <= INDIFFERENT:
         raise unused(rule.column)
     if rule.sign == "falls":
@@ -55,6 +53,23 @@ def monotone(rule: Monotone, label: str, examination: Examination, confidence: f
     back = (np.maximum.accumulate(paths, axis=1) - paths).max(axis=1)
     note(rule, sample, back - rule.turn, examination)
     return share(label, int((back > rule.turn).sum()), len(sample), rule.tolerance, confidence)
+
+
+def paths_of(column: str, where: str, low: float | None, high: float | None, examination: Examination) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
+    """Sampled rows, steps of the column, and (rows, steps) scores, asked once for an examination: the rule and its picture want the same.
+
+    No scores where rows or steps are too few for a path.
+    """
+
+    def ask() -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
+        sample, values = with_number(column, where, examination, PATHS)
+        steps = grid(values, low, high) if len(values) else np.array([])
+        if len(sample) < MINIMUM or len(steps) < 2:
+            return sample, steps, np.empty((len(sample), 0))
+        return sample, steps, scores(examination, repeat(sample, column, list(steps))).reshape(len(sample), len(steps))
+
+    found: tuple[pd.DataFrame, np.ndarray, np.ndarray] = examination.once(("paths", column, where, low, high), ask)
+    return found
 
 
 def score_range(rule: ScoreRange, label: str, examination: Examination, confidence: float) -> Measurement:

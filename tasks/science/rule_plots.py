@@ -14,9 +14,9 @@ import numpy as np
 from tasks.science.examination import Examination
 from tasks.science.gate_plots import cut, histogram, unit
 from tasks.science.judging import MINIMUM
-from tasks.science.rule_paths import PATHS, case_scores, grid, repeat
+from tasks.science.rule_paths import case_scores, paths_of
 from tasks.science.rule_shares import association, driver_share
-from tasks.science.rule_tools import RuleFault, case_words, range_words, rows_where, scores, with_number
+from tasks.science.rule_tools import RuleFault, case_words, range_words, rows_where
 from tasks.spec.evidence import Measurement, Plot, Point, Region, Series
 from tasks.spec.rules import Direction, ForbiddenDriver, Monotone, Proxy, RequiredDriver, Rule, ScoreRange, Vignette
 
@@ -39,12 +39,10 @@ def rule_plot(rule: Rule, title: str, found: Measurement, examination: Examinati
 
 def dependence(rule: Direction | Monotone, title: str, found: Measurement, examination: Examination, confidence: float) -> Plot | None:
     """Mean score and 10-90 % band of rows while the column alone runs over its values (partial dependence, Friedman 2001)."""
-    sample, values = with_number(rule.column, rule.rows, examination, PATHS)
     bounds = (rule.low, rule.high) if isinstance(rule, Monotone) else (None, None)
-    steps = grid(values, *bounds)
+    sample, steps, paths = paths_of(rule.column, rule.rows, *bounds, examination)
     if len(sample) < MINIMUM or len(steps) < 2:
         return None
-    paths = scores(examination, repeat(sample, rule.column, list(steps))).reshape(len(sample), len(steps))
     low, high = np.quantile(paths, BAND, axis=0)
     points = tuple(Point(x=float(x), y=float(y), low=float(a), high=float(b)) for x, y, a, b in zip(steps, paths.mean(axis=0), low, high, strict=True))
     assert found.value is not None
