@@ -87,7 +87,7 @@ def disparity_interval(sample: Sample, statistic: str, confidence: float, seed: 
         return bool(np.mean(np.abs(drawn - centre) >= np.abs(observed - centre) - 1e-12) > 1 - confidence)
 
     reach = 8 * float(sample.error(sample.centre).max()) if statistic == "difference" else 1.0
-    highest = np.inf if sample.spread is not None else 1.0
+    highest = np.inf if sample.spread is not None and statistic == "difference" else 1.0
     return _bound(holds, estimate, max(estimate - reach, 0.0)), _bound(holds, estimate, min(estimate + reach, highest))
 
 
@@ -101,6 +101,8 @@ def _comparable(sample: Sample, values: np.ndarray, statistic: str) -> np.ndarra
         values = np.clip(values, 0, 1)
     if statistic == "difference":
         return disparity(values, statistic)
+    if sample.spread is not None:  # means above 0, such as absolute errors
+        return np.asarray(np.log(np.maximum(disparity(np.maximum(values, LEAST * sample.values.max()), statistic), LEAST)))
     return np.asarray(np.log(disparity((values * sample.rows + 0.5) / (sample.rows + 1), statistic)))
 
 
@@ -123,7 +125,7 @@ def _nearest(sample: Sample, statistic: str, t: float) -> np.ndarray:
     if statistic == "difference":
         span, place, bottom, top = t, centre, 0.0 if rate else -np.inf, 1.0 if rate else np.inf
     else:
-        span, place, variance, bottom, top = -np.log(max(t, LEAST)), np.log(centre), variance / pooled**2, -np.inf, 0.0
+        span, place, variance, bottom, top = -np.log(max(t, LEAST)), np.log(centre), variance / pooled**2, -np.inf, 0.0 if rate else np.inf
     ranges = np.ptp(place, axis=1)
     if ranges.max() >= span:
         near = np.array([_squeeze(p, v, span) if r > span else p for p, v, r in zip(place, variance, ranges, strict=True)])

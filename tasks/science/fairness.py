@@ -38,6 +38,8 @@ AMONG = {
 MEASURES: dict[str, tuple[str, ...]] = {name: (name,) for name in RATES} | {
     "equalized_odds": ("true_positive_rate", "false_positive_rate"),
     "calibration": ("calibration",),
+    "mean_error": ("mean_error",),
+    "mean_absolute_error": ("mean_absolute_error",),
 }
 """What a gate may ask for, and the numbers by group that it is made of."""
 
@@ -65,9 +67,10 @@ class Groups:
     def sample(self, measure: str) -> Sample:
         """The measure by group, (m, g), with the rows that it is a mean over; NaN over no rows.
 
-        ``calibration`` is mean score minus observed rate (calibration-in-the-large within the group).
+        ``calibration`` is mean score minus observed rate (calibration-in-the-large within the group), ``mean_error`` and
+        ``mean_absolute_error`` the mean of what :func:`count_errors` was given.
         """
-        if measure == "calibration":
+        if measure not in RATES and measure != "equalized_odds":
             rows = self.rows.astype(float)
             with np.errstate(invalid="ignore", divide="ignore"):
                 mean = self.gaps / rows
@@ -136,6 +139,17 @@ def count_groups(label: np.ndarray, decision: np.ndarray, groups: pd.DataFrame, 
         table[:, 4] = np.bincount(code, gap, minlength=cells)
         table[:, 5] = np.bincount(code, gap**2, minlength=cells)
     return Cube(levels, table.reshape(*shape, 6))
+
+
+def count_errors(label: np.ndarray, predicted: np.ndarray, groups: pd.DataFrame, absolute: bool) -> Cube:
+    """Sums of a regression's errors (predicted minus true, or their absolute values) by protected groups.
+
+    Args:
+        label, predicted: (n,) finite numbers. groups: (n, attributes) names, or missing.
+    """
+    error = np.asarray(predicted, float) - np.asarray(label, float)
+    nothing = np.zeros(len(groups), bool)
+    return count_groups(nothing, nothing, groups, np.abs(error) if absolute else error)
 
 
 def _encode(values: pd.Series) -> tuple[np.ndarray, Sequence[object]]:

@@ -6,13 +6,14 @@ import numpy as np
 
 from tasks.science.disparity import Sample, disparity, disparity_interval, group_intervals
 from tasks.science.examination import Examination
-from tasks.science.fairness import AMONG, MEASURES, Groups, count_groups
+from tasks.science.fairness import AMONG, MEASURES, Groups, count_errors, count_groups
+from tasks.science.gate_benchmarks import fault
 from tasks.science.judging import judge, result
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import GateResult, Measurement, State
 from tasks.spec.gates import FairnessGate
 
-ESTIMATOR = "inverted test by resampling of group counts (Chuang & Lai 2000), two-sided; groups by Wilson's interval (Student's t for calibration) with Šidák's correction"
+ESTIMATOR = "inverted test by resampling of group counts (Chuang & Lai 2000), two-sided; groups by Wilson's interval (Student's t for calibration and errors) with Šidák's correction"
 TOO_MANY = 100
 """Times the rows of a group beyond which asking for more is no advice."""
 
@@ -24,16 +25,26 @@ def fairness(config: FairnessGate, examination: Examination) -> GateResult:
     than the confidence allows however many groups there are. Pass: the interval's pessimistic end is on the right side.
     Insufficient evidence: everything between, small or undefined groups, and missing attributes.
     """
-    score, label = examination.score, np.asarray(examination.label, bool)
-    if not bool(((score >= 0) & (score <= 1)).all()):  # a NaN is neither
-        return result(config, "fail", "some scores are no numbers between 0 and 1")
+    refused = _refused(config, examination)
+    if refused:
+        return result(config, "fail", refused)
+    if config.class_name is not None:
+        examination = examination.against_rest(config.class_name)
+    score, label = examination.score, examination.label
+    wrong = fault(examination.kind, score) or ("" if np.isfinite(label).all() else "some labels are no finite numbers")
+    if wrong:
+        return result(config, "fail", wrong)
     wanted = list(config.among)
     unknown = [a for a in wanted if a not in examination.groups]
     if unknown:
         known = ", ".join(map(str, examination.groups.columns)) or "none"
         raise ConfigError(f"gate {config.name} names the protected attribute {unknown[0]!r}, which has no groups; allowed: {known}.")
-    decision = score >= examination.decision_threshold
-    found = count_groups(label, decision, examination.groups[wanted], score if config.measure == "calibration" else None).groups(*wanted)
+    decision = np.zeros(len(label), bool) if config.of_errors else examination.decision
+    if config.of_errors:
+        found = count_errors(label, score, examination.groups[wanted], config.measure == "mean_absolute_error").groups(*wanted)
+    else:
+        label = np.asarray(label, bool)
+        found = count_groups(label, decision, examination.groups[wanted], score if config.measure == "calibration" else None).groups(*wanted)
     shown = _measurements(config, found)
     by = " and ".join(wanted)
     if len(found.names) < 2:
@@ -47,6 +58,19 @@ def fairness(config: FairnessGate, examination: Examination) -> GateResult:
     if small and (len(wanted) == 1 or len(judged.names) < 2 or _unjudged_share(config, found) > config.unjudged_share):
         return result(config, "insufficient_evidence", f"too few {_among(config)} to judge {small}, or put groups together in the config", shown)
     return _settle(config, judged, shown, examination.seed, _aside(config, found, small))
+
+
+def _refused(config: FairnessGate, examination: Examination) -> str:
+    """Why the measure means nothing for this kind of model, in words; empty where it does."""
+    if config.of_errors != (examination.kind == "regression"):
+        errors, rates = "mean_error, mean_absolute_error", "selection_rate and the other measures of decisions"
+        return f"{config.measure} means nothing for a {examination.kind} model; allowed: {errors if examination.kind == 'regression' else rates}"
+    if (config.class_name is not None) != (examination.kind == "multiclass"):
+        classes = ", ".join(examination.classes)
+        return f"class_name says which class of a multiclass model is asked about; {'name one of: ' + classes if classes else 'leave it out'}"
+    if config.class_name is not None and config.class_name not in examination.classes:
+        return f"class_name is {config.class_name!r}, which is no class; allowed: {', '.join(examination.classes)}"
+    return ""
 
 
 def _settle(config: FairnessGate, judged: Groups, shown: tuple[Measurement, ...], seed: int, aside: str) -> GateResult:
@@ -110,6 +134,8 @@ def _share_missing(config: FairnessGate, found: Groups) -> str:
 
 def _one_sided(config: FairnessGate, label: np.ndarray, decision: np.ndarray) -> str:
     """In words, where every label or every decision is the same and a comparison says nothing."""
+    if config.of_errors:
+        return ""
     if config.measure != "selection_rate" and label.all() == label.any():
         return f"all {len(label):,} labels are {'positive' if label.all() else 'negative'}; {config.measure.replace('_', ' ')} needs both classes"
     if config.measure != "calibration" and decision.all() == decision.any():

@@ -60,9 +60,15 @@ class FairnessGate(Gate):
     attribute: str | None = None
     attributes: tuple[str, ...] = ()
     """Two or more: their intersections are compared."""
-    measure: Literal["selection_rate", "true_positive_rate", "false_positive_rate", "precision", "accuracy", "equalized_odds", "calibration"]
+    measure: Literal[
+        "selection_rate", "true_positive_rate", "false_positive_rate", "precision", "accuracy", "equalized_odds", "calibration", "mean_error", "mean_absolute_error"
+    ]
+    """The last two are of a regression, in the unit of its target; the rest of decisions."""
+    class_name: str | None = None
+    """Of a multiclass model: the class that is asked about, against the rest."""
     statistic: Literal["difference", "ratio"]
-    limit: float = Field(ge=0, le=1)
+    limit: float = Field(ge=0)
+    """At most 1, but for differences of errors, which have the target's unit."""
     minimum_rows: int = Field(30, ge=10)
     """Rows (positives for true-positive rates, and so on) below which a group is not judged."""
     unjudged_share: float = Field(0.05, ge=0, lt=1)
@@ -76,9 +82,18 @@ class FairnessGate(Gate):
             raise ValueError("give either attribute, or attributes for intersections")
         if self.attributes and (len(self.attributes) < 2 or len(set(self.attributes)) < len(self.attributes)):
             raise ValueError("attributes are two or more, each other than the rest; for one write attribute")
-        if self.measure == "calibration" and self.statistic == "ratio":
-            raise ValueError("calibration is a gap around 0, and a ratio of gaps means nothing; ask for statistic: difference")
+        if self.measure in ("calibration", "mean_error") and self.statistic == "ratio":
+            raise ValueError(f"{self.measure} is a gap around 0, and a ratio of gaps means nothing; ask for statistic: difference")
+        if self.limit > 1 and (self.statistic == "ratio" or not self.of_errors):
+            raise ValueError(f"limit is {self.limit:g}; a {self.statistic} of {self.measure} lies between 0 and 1")
+        if self.class_name is not None and self.of_errors:
+            raise ValueError(f"class_name goes with a multiclass model, and {self.measure} is of a regression; leave one out")
         return self
+
+    @property
+    def of_errors(self) -> bool:
+        """Whether the measure is of a regression's errors."""
+        return self.measure in ("mean_error", "mean_absolute_error")
 
     @property
     def among(self) -> tuple[str, ...]:
