@@ -160,7 +160,7 @@ def _variance(table: Any) -> np.ndarray:
     if not sparse.issparse(table):
         return np.asarray(table.var(axis=0))
     mean = np.asarray(table.mean(axis=0)).ravel()
-    return np.asarray(table.multiply(table).mean(axis=0)).ravel() - mean**2
+    return np.asarray(np.asarray(table.multiply(table).mean(axis=0)).ravel() - mean**2)
 
 
 def _representation(pipeline: Pipeline, config: ModelConfig, rows: pd.DataFrame) -> tuple[str, Any]:
@@ -199,7 +199,7 @@ def _named(path: str, pipeline: Pipeline, rows: pd.DataFrame) -> np.ndarray:
     return found
 
 
-def leaf_codes(estimator: Any, prepared: np.ndarray) -> tuple[np.ndarray, int]| None:
+def leaf_codes(estimator: Any, prepared: np.ndarray) -> tuple[np.ndarray, int] | None:
     """The leaf of each row in each tree.
 
     Args:

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 from scipy.spatial.distance import pdist
+from sklearn import config_context
 from sklearn.cluster import KMeans
-from sklearn.metrics import adjusted_rand_score
 from sklearn.pipeline import Pipeline
 
 from tasks.science.embeddings import Space, embed, fit_space
@@ -32,7 +32,9 @@ MOST = 8
 RESAMPLES = 25
 STABLE = 0.8
 """Mean adjusted Rand index under resampling from which a number of groups is said to hold."""
+CLOSE = 0.05
 NAMES = "ABCDEFGH"
+REACH = (0.05, 0.1, 0.25, 0.5)
 KEPT = 2000
 """Fitted rows that are kept for choosing where to look inside a group."""
 
@@ -61,7 +63,7 @@ class GroupReference:
     label: np.ndarray
     """(m, c) of these: one column, or one a class; NaN where unknown."""
     reach: np.ndarray
-    """(2,) quarter and median of the distances between two rows of one group: the radii of a neighbourhood."""
+    """(4,) ascending: :data:`REACH` quantiles of the distance between two rows of one group, the radii of a neighbourhood."""
     radius: np.ndarray
     """(k, 3) distances from the centre within which 50, 90 and 99 % of a group lie."""
     ends: np.ndarray
@@ -78,8 +80,9 @@ def fit_groupings(config: ModelConfig, pipeline: Pipeline, reference: pd.DataFra
     Half of the reference, at most :data:`FITTED` rows, fits the projection and k-means (Lloyd 1982, k-means++ starts);
     of the other half at most :data:`COMPARED` are what windows are compared with. The number of groups is, of those
     from 2 to 8 that hold under resampling (mean adjusted Rand index of :data:`RESAMPLES` bootstrap fits with the whole at
-    least :data:`STABLE`; Hubert & Arabie 1985, Ben-Hur et al. 2002), the one with the largest simplified silhouette
-    (distances to centres instead of all pairs; Vendramin et al. 2010). Where none holds there is one group.
+    least :data:`STABLE`; Hubert & Arabie 1985, Ben-Hur et al. 2002), the fewest that come within :data:`CLOSE` of the largest sum
+    of that index and the simplified silhouette (distances to centres instead of all pairs; Vendramin et al. 2010), both of
+    which are at most 1. Where none holds there is one group.
 
     Args:
         reference: (n, columns) raw inputs, ``_score`` and ``_label``.
@@ -100,7 +103,7 @@ def fit_groupings(config: ModelConfig, pipeline: Pipeline, reference: pd.DataFra
     if not len(space.components):
         return _nothing(config, seed, f"all reference rows have the same place in {space.source}, so there are no groups to follow")
     k, choices, choice = _choose(fitted, rng)
-    fit = KMeans(k, n_init=10, random_state=seed).fit(fitted)
+    fit = clustered(fitted, k, 10, rng)
     by_size = np.argsort(-np.bincount(fit.labels_, minlength=k), kind="stable")
     centres = np.asarray(fit.cluster_centers_[by_size], dtype=float)
     return GroupReference(
@@ -129,6 +132,28 @@ def nearest(centres: np.ndarray, placed: np.ndarray) -> tuple[np.ndarray, np.nda
     return distance.argmin(axis=1), distance
 
 
+def clustered(placed: np.ndarray, k: int, starts: int, rng: np.random.Generator) -> KMeans:
+    """k-means of rows that are known to be finite, the best of some starts."""
+    with config_context(assume_finite=True, skip_parameter_validation=True):
+        return KMeans(k, n_init=starts, random_state=int(rng.integers(2**31))).fit(placed)
+
+
+def adjusted_rand(a: np.ndarray, b: np.ndarray) -> float:
+    """Agreement of two groupings of the same rows, 1 for the same and 0 as by chance (Hubert & Arabie 1985); scikit-learn's number without its checks.
+
+    Args:
+        a, b: (n,) positions from 0.
+    """
+    table = np.bincount(a * (b.max() + 1) + b, minlength=(a.max() + 1) * (b.max() + 1)).reshape(a.max() + 1, -1).astype(float)
+
+    def pairs(counts: np.ndarray) -> float:
+        return float((counts * (counts - 1) / 2).sum())
+
+    both, first, second, every = pairs(table), pairs(table.sum(axis=1)), pairs(table.sum(axis=0)), len(a) * (len(a) - 1) / 2
+    chance, most = first * second / every, (first + second) / 2
+    return (both - chance) / (most - chance) if most > chance else 1.0
+
+
 def silhouettes(distance: np.ndarray) -> np.ndarray:
     """(n,) simplified silhouette of each row from its (n, k) distances to the centres; 0 where there is one group."""
     if distance.shape[1] < 2 or not len(distance):
@@ -144,7 +169,7 @@ def label_table(config: ModelConfig, rows: pd.DataFrame) -> np.ndarray:
         return np.asarray(found, dtype=float)[:, None]
     table = np.eye(len(config.classes))[np.maximum(found, 0)]
     table[found < 0] = np.nan
-    return table
+    return np.asarray(table)
 
 
 def coherence(group: np.ndarray, label: np.ndarray, k: int) -> float:
@@ -170,8 +195,8 @@ def _choose(fitted: np.ndarray, rng: np.random.Generator) -> tuple[int, tuple[Ch
     """The number of groups, what was tried, and why."""
     choices = []
     for k in range(2, min(MOST, len(fitted) // 25) + 1):
-        whole = KMeans(k, n_init=10, random_state=int(rng.integers(2**31))).fit(fitted)
-        rand = [adjusted_rand_score(whole.labels_, labels) for labels, _ in _resampled(k, fitted, rng)]
+        whole = clustered(fitted, k, 10, rng)
+        rand = [adjusted_rand(whole.labels_, labels) for labels, _ in _resampled(k, fitted, rng)]
         low, high = np.quantile(rand, [0.025, 0.975])
         silhouette = float(silhouettes(nearest(whole.cluster_centers_, fitted)[1]).mean())
         choices.append(Choice(groups=k, stability=float(np.mean(rand)), low=float(low), high=float(high), silhouette=silhouette))
@@ -179,8 +204,9 @@ def _choose(fitted: np.ndarray, rng: np.random.Generator) -> tuple[int, tuple[Ch
     if not hold:
         best = max(choices, key=lambda c: c.stability)
         return 1, tuple(choices), f"no number of groups from 2 to {choices[-1].groups} holds under resampling (best: {best.groups} groups, adjusted Rand index {best.stability:.2f}; {STABLE} is asked), so there is one"
-    best = max(hold, key=lambda c: c.silhouette)
-    words = f"{best.groups} groups: of the numbers that hold under resampling the one with the largest silhouette ({best.silhouette:.2f}; adjusted Rand index {best.stability:.2f}, {best.low:.2f} to {best.high:.2f})"
+    most = max(c.stability + c.silhouette for c in hold)
+    best = next(c for c in hold if c.stability + c.silhouette >= most - CLOSE)
+    words = f"{best.groups} groups: of the numbers that hold under resampling the fewest that come within {CLOSE} of the largest sum of adjusted Rand index ({best.stability:.2f}, {best.low:.2f} to {best.high:.2f}) and silhouette ({best.silhouette:.2f})"
     return best.groups, tuple(choices), words
 
 
@@ -188,7 +214,7 @@ def _resampled(k: int, fitted: np.ndarray, rng: np.random.Generator) -> Any:
     """All rows in the groups of each of :data:`RESAMPLES` bootstrap samples, and these groups' centres."""
     for _ in range(RESAMPLES):
         drawn = fitted[rng.integers(0, len(fitted), len(fitted))]
-        again = KMeans(k, n_init=3, random_state=int(rng.integers(2**31))).fit(drawn)
+        again = clustered(drawn, k, 3, rng)
         yield nearest(again.cluster_centers_, fitted)[0], again.cluster_centers_
 
 
@@ -254,7 +280,7 @@ def _reach(centres: np.ndarray, fitted: np.ndarray, rng: np.random.Generator) ->
     own, _ = nearest(centres, fitted)
     pairs = [pdist(fitted[own == j][rng.permutation(int((own == j).sum()))[:400]]) for j in range(len(centres))]
     weights = np.bincount(own, minlength=len(centres)) / len(own)
-    quartiles = np.array([np.quantile(p, [0.25, 0.5]) if len(p) else [0.0, 0.0] for p in pairs])
+    quartiles = np.array([np.quantile(p, REACH) if len(p) else np.zeros(len(REACH)) for p in pairs])
     return np.asarray(weights @ quartiles)
 
 
@@ -267,7 +293,7 @@ def _ends(placed: np.ndarray) -> np.ndarray:
     """Both axes with room around the reference, so that what is new has a place on the map."""
     plane = plane_of(placed)
     low, high = np.quantile(plane, [0.002, 0.998], axis=0)
-    room = 0.25 * np.maximum(high - low, 1e-6)
+    room = 0.15 * np.maximum(high - low, 1e-6)
     return np.column_stack([low - room, high + room])
 
 
@@ -283,7 +309,7 @@ def _finite(placed: np.ndarray, rows: pd.DataFrame) -> tuple[np.ndarray, pd.Data
 
 def _nothing(config: ModelConfig, seed: int, reason: str) -> GroupReference:
     none = np.empty((0, 1))
-    return GroupReference(config.name, seed, reason, None, none, (), (), "", none, none, np.empty(0), none, np.zeros(2), np.empty((0, 3)), np.zeros((2, 2)))
+    return GroupReference(config.name, seed, reason, None, none, (), (), "", none, none, np.empty(0), none, np.zeros(len(REACH)), np.empty((0, 3)), np.zeros((2, 2)))
 
 
 def _plain(value: Any) -> Any:
@@ -311,9 +337,10 @@ def load_groupings(document: dict[str, Any]) -> GroupReference:
         raise CorruptionError(f"the groupings have format {found!r}, and this program reads {FORMAT}. Fit them again on the version's reference.")
     try:
         read = {f.name: document[f.name] for f in fields(GroupReference)}
-        plain = {name: _array(value) if isinstance(value, dict) and "base64" in value else value for name, value in read.items()}
+        plain: dict[str, Any] = {name: _array(value) if isinstance(value, dict) and "base64" in value else value for name, value in read.items()}
         if plain["space"] is not None:
-            plain["space"] = Space(**{f.name: _array(v) if isinstance(v := plain["space"][f.name], dict) else v for f in fields(Space)})
+            of: dict[str, Any] = {f.name: _array(v) if isinstance(v := plain["space"][f.name], dict) else v for f in fields(Space)}
+            plain["space"] = Space(**of)
         plain["groups"] = tuple(Group.model_validate(g, strict=False) for g in plain["groups"])
         plain["choices"] = tuple(Choice.model_validate(c, strict=False) for c in plain["choices"])
         return GroupReference(**plain)

@@ -22,12 +22,13 @@ from sklearn.cluster import KMeans
 from tasks.science.groupings import GroupReference, nearest
 
 Kind = Literal["new", "vanished", "split", "merged"]
-NEW_SHARE, NEW_ROWS, NEW_RATIO = 0.02, 10, 0.2
+NEW_SHARE, NEW_ROWS, NEW_RATIO = 0.01, 10, 0.2
 """A new group holds at least these of the window, and the reference at most this part of that share in the same place."""
-NEW_MOST = 3
-SCANNED = 2000
+NEW_MOST, NEW_SEED, TAKEN = 3, 3, 2.0
+"""New groups that are told at most; other rows in the ball from which one is grown; density ratio down to which rows are taken out with it."""
+SCANNED = 1000
 """Rows of a window around which is looked at most."""
-CHUNK = 500
+CHUNK, ROUNDING = 500, 1e-5
 VANISHED = 0.1
 """Part of its former share at which a group has vanished."""
 SPLIT, SPLIT_SIDE, SPLIT_ROWS = 0.4, 0.2, 40
@@ -83,20 +84,19 @@ class Seen:
 def events(sides: Sides, level: float, rng: np.random.Generator) -> Seen:
     """All events of one window; each of the four kinds has the chance ``level`` of any where nothing changed.
 
-    Two merged groups leave their places and meet in a third; that is one event, not a new group and two that vanished. In
-    the same way a group that split is not told again as new.
+    Two merged groups leave their places and meet in a third; that is one event, not a new group nearest to them, a split and
+    two that vanished. In the same way what a group split into is not told again as new.
 
     Args:
         sides: (n, d) places of the window's rows, finite, n at least 2, beside the reference.
     """
     untold: dict[Kind, str] = {}
     joined = merged(sides, level, untold)
-    parted = split(sides, level, rng, untold)
     pairs = {j for e in joined for j in e.groups}
+    parted = [e for e in split(sides, level, rng, untold) if e.groups[0] not in pairs]
+    told = pairs | {e.groups[0] for e in parted}
     gone = [e for e in vanished(sides, level, untold) if e.groups[0] not in pairs]
-    taken = np.any([e.members for e in joined], axis=0) if joined else np.zeros(len(sides.window), bool)
-    halves = {e.groups[0] for e in parted}
-    new = [e for e in new_groups(sides, level, rng) if e.groups[0] not in halves and (e.members & taken).sum() < e.members.sum() / 2]
+    new = [e for e in new_groups(sides, level, rng) if e.groups[0] not in told]
     return Seen((*new, *joined, *parted, *gone), untold)
 
 
@@ -112,36 +112,55 @@ def _fewer(inside: int, outside: int, n: int, m: int) -> float:
 def new_groups(sides: Sides, level: float, rng: np.random.Generator) -> list[Event]:
     """Places that are dense in the window and next to empty in the reference.
 
-    A scan over balls (Kulldorff 1997) of two radii around the window's own rows. Given the row in the middle, all other
+    A scan over balls (Kulldorff 1997) of some radii around the window's own rows. Given the row in the middle, all other
     rows of both samples come from one distribution where nothing changed, so the count of window rows in the ball is
-    hypergeometric; times both radii and all rows of the window (Bonferroni). What was found is taken out, and the scan goes on.
+    hypergeometric; times all radii and all rows of the window (Bonferroni). From the ball that the reference explains
+    least the group is grown to the rows around whose neighbourhood is as much denser in the window; its size decides
+    whether it is one. What was found is taken out, and the scan goes on.
     """
-    reference, m = sides.reference.placed, len(sides.reference.placed)
-    n, left, found = len(sides.window), np.ones(len(sides.window), bool), []
-    limit = level / (2 * n)
-    while len(found) < NEW_MOST:
-        best = _densest(sides.window, left, reference, sides.reference.reach, limit, rng)
-        if best is None:
+    reference, reach = sides.reference.placed, sides.reference.reach
+    found: list[Event] = []
+    n, left = len(sides.window), np.ones(len(sides.window), bool)
+    limit = level / (len(reach) * n)
+    for _ in range(2 * NEW_MOST):
+        best = _densest(sides.window, left, reference, reach, limit, rng)
+        if best is None or len(found) == NEW_MOST:
             break
-        middle, radius, p_value = best
-        inside = left & (_square(middle[None], sides.window)[0] <= radius**2)
-        for _ in range(3):  # the mean of the ball is a better middle than its first row, and the wider ball holds all of the group
-            middle = sides.window[inside].mean(axis=0)
-            wider = left & (_square(middle[None], sides.window)[0] <= sides.reference.reach[-1] ** 2)
-            was = float((_square(middle[None], reference)[0] <= sides.reference.reach[-1] ** 2).mean())
-            if was > NEW_RATIO * wider.mean():
-                break
-            inside = wider
-        was = float((_square(middle[None], reference)[0] <= radius**2).sum() / m)
-        near = int(nearest(sides.reference.centres, middle[None])[0][0])
-        found.append(Event("new", (near,), inside, float(inside.mean()), was, p_value, limit))
-        left = left & ~inside
+        row, radius, p_value = best
+        ball = left & (_square(row[None], sides.window)[0] <= radius**2)
+        middle = sides.window[ball].mean(axis=0)
+        close, close_was = _square(middle[None], sides.window)[0], _square(middle[None], reference)[0]
+        wide = max((r for r in reach if (close_was <= r**2).mean() <= NEW_RATIO * (left & (close <= r**2)).mean()), default=radius)
+        near, near_was = left & (close <= reach[-1] ** 2), close_was <= reach[-1] ** 2
+        now, then = _ratio(sides.window[near], sides, left, wide, (1, 0)), _ratio(reference[near_was], sides, left, wide, (0, 1))
+        members, members_was = close <= wide**2, close_was <= wide**2
+        members[np.flatnonzero(near)] |= now >= 1 / NEW_RATIO
+        members &= left
+        members_was[np.flatnonzero(near_was)] |= then >= 1 / NEW_RATIO
+        was = float(members_was.mean())
+        if members.sum() >= max(NEW_ROWS, NEW_SHARE * n) and was <= NEW_RATIO * members.mean():
+            closest = int(nearest(sides.reference.centres, sides.window[members].mean(axis=0)[None])[0][0])
+            found.append(Event("new", (closest,), members, float(members.mean()), was, p_value, limit))
+        left = left & ~members & ~ball
+        left[np.flatnonzero(near)[now >= TAKEN]] = False
     return found
 
 
+def _ratio(middles: np.ndarray, sides: Sides, left: np.ndarray, radius: float, own: tuple[int, int]) -> np.ndarray:
+    """How much denser the window is than the reference around each place, without the row that lies there itself.
+
+    One row is added to the reference's count, so that an empty place is no infinite one.
+    """
+    inside = (_square(middles, sides.window[left]) <= radius**2).sum(axis=1) - own[0]
+    outside = (_square(middles, sides.reference.placed) <= radius**2).sum(axis=1) - own[1]
+    return np.asarray((inside / len(sides.window)) / ((outside + 1) / len(sides.reference.placed)))
+
+
 def _square(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """(len(a), len(b)) squared distances."""
-    return np.asarray(np.maximum((a**2).sum(axis=1)[:, None] - 2 * a @ b.T + (b**2).sum(axis=1), 0.0))
+    """(len(a), len(b)) squared distances, in single precision since they are held against a radius by the million; what rounding can make is none."""
+    a, b = a.astype(np.float32), b.astype(np.float32)
+    square = (a**2).sum(axis=1)[:, None] - 2 * a @ b.T + (b**2).sum(axis=1)
+    return np.asarray(np.where(square > ROUNDING, square, 0))
 
 
 def _densest(window: np.ndarray, left: np.ndarray, reference: np.ndarray, reach: np.ndarray, limit: float, rng: np.random.Generator) -> tuple[np.ndarray, float, float] | None:
@@ -156,7 +175,7 @@ def _densest(window: np.ndarray, left: np.ndarray, reference: np.ndarray, reach:
         here, there = _square(window[asked], window[left]), _square(window[asked], reference)
         for radius in reach:
             inside, outside = (here <= radius**2).sum(axis=1), (there <= radius**2).sum(axis=1)
-            able = (inside >= max(NEW_ROWS, NEW_SHARE * n)) & (outside / m <= NEW_RATIO * inside / n)
+            able = (inside > NEW_SEED) & (outside / m <= NEW_RATIO * inside / n)
             if not able.any():
                 continue
             p_values = _more(inside[able] - 1, outside[able], n - 1, m)

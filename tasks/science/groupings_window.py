@@ -8,11 +8,9 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 from scipy.stats import t as student
-from sklearn.cluster import KMeans
-from sklearn.metrics import adjusted_rand_score
 
 from tasks.science.drift import shift
-from tasks.science.groupings import GroupReference, coherence, label_table, nearest, plane_of, silhouettes
+from tasks.science.groupings import GroupReference, adjusted_rand, clustered, coherence, label_table, nearest, plane_of, silhouettes
 from tasks.science.groupings_events import Event, Kind, Seen, Sides, events
 from tasks.science.groupings_words import apart
 from tasks.science.tables import LABEL, SCORE
@@ -26,7 +24,7 @@ ROWS = 5000
 """Rows of a window that are looked at most, drawn at random."""
 FEWEST = 50
 """Rows (with labels, for coherence) below which nothing is concluded."""
-RESAMPLES = 20
+RESAMPLES = 12
 LABEL_RESAMPLES = 200
 WORSE = 0.2
 """Part of the reference's silhouette, and absolute loss of the adjusted Rand index, that must be lost for an alarm."""
@@ -108,7 +106,7 @@ def _event(config: ModelConfig, reference: GroupReference, window: _Seen, event:
     inside, size = window.rows[event.members], f"{int(event.members.sum())} of {window.n} rows ({event.members.mean():.1%})"
     if event.kind == "new":
         words = "; ".join(apart(config, inside, window.rows[~event.members]))
-        said = f"a new group, N{position + 1}: {size} lie close together where the reference has {event.reference_share:.1%}, nearest to group {names[0]}. What sets it apart: {words}"
+        said = f"a new group, N{position + 1}: {size} lie close together where the reference has {event.reference_share:.1%}, nearest to group {names[0]}{_moved(window, event)}. What sets it apart: {words}"
     elif event.kind == "merged":
         words = " / ".join(_typical(reference, j) for j in event.groups)
         said = f"groups {names[0]} and {names[1]} have merged: {size} lie midway between their old places, {event.reference_share:.1%} in the reference. They were: {words}. Now: {'; '.join(apart(config, inside, window.rows[~event.members]))}"
@@ -126,6 +124,14 @@ def _event(config: ModelConfig, reference: GroupReference, window: _Seen, event:
 
 def _typical(reference: GroupReference, j: int) -> str:
     return "; ".join(reference.groups[j].typical)
+
+
+def _moved(window: _Seen, event: Event) -> str:
+    """Whether the group nearest to a new one lost as many rows about its centre as the new one has."""
+    j, radius = event.groups[0], window.sides.reference.radius
+    now, was = (float(((own == j) & (distance[:, j] <= radius[j, 1])).mean()) for own, distance in ((window.sides.own, window.sides.distance), (window.sides.was, window.sides.was_distance)))
+    name = window.sides.reference.groups[j].name
+    return f", which lost as much about its centre ({now:.1%} of the rows, {was:.1%} in the reference): {name} or a part of it has moved there" if was - now > 0.5 * event.share else ""
 
 
 def _taken(reference: GroupReference, window: _Seen, gone: int) -> str:
@@ -185,11 +191,11 @@ def _stability(reference: GroupReference, window: _Seen, level: float, rng: np.r
     asks that the window's mean lie below what the reference's windows predict for one more (Student's prediction bound) and
     :data:`WORSE` below their mean; the index is skewed, and that floor carries what the bound does not.
     """
-    k, n = len(reference.centres), min(window.n, 2000)
+    k, n = len(reference.centres), min(window.n, 1000)
 
     def found_again(placed: np.ndarray) -> float:
         drawn = placed[rng.integers(0, len(placed), n)]
-        return float(adjusted_rand_score(nearest(reference.centres, drawn)[0], KMeans(k, n_init=2, random_state=int(rng.integers(2**31))).fit_predict(drawn)))
+        return adjusted_rand(nearest(reference.centres, drawn)[0], clustered(drawn, k, 2, rng).labels_)
 
     now = np.array([found_again(window.sides.window) for _ in range(RESAMPLES)])
     was = np.array([found_again(reference.placed) for _ in range(RESAMPLES)])

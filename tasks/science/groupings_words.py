@@ -43,8 +43,9 @@ def _categories(name: str, inside: pd.Series, outside: pd.Series) -> list[tuple[
     if a.empty:
         return []
     gain = a - b.reindex(a.index, fill_value=0.0)
-    value = gain.idxmax()
-    return [(float(a[value]), float(b.get(value, 0.0)), f"{name} {str(value)[:60]}")]
+    at = int(gain.to_numpy().argmax())
+    share = float(a.iloc[at])
+    return [(share, share - float(gain.iloc[at]), f"{name} {str(a.index[at])[:60]}")]
 
 
 def _ranges(name: str, inside: pd.Series, outside: pd.Series) -> list[tuple[float, float, str]]:

@@ -16,7 +16,7 @@ from scipy.stats import fisher_exact, norm
 
 from tasks.science.attribution_drift import MOST_DRAWS, draws_for, permuted_shares, shares, sizes, unusable
 from tasks.science.examination import Examination
-from tasks.science.expert_rules import check_rule, claim
+from tasks.science.expert_rules import check_rule, claim, spoken_of
 from tasks.science.judging import MINIMUM
 from tasks.science.rule_plots import drivers, rule_plot
 from tasks.science.rule_shares import association, driver_share
@@ -369,6 +369,6 @@ def _block(side: Examination, rows: np.ndarray) -> Examination:
 
 def _breaks(rule: Rule, now: Examination, window: pd.DataFrame) -> list[RuleBreak]:
     """The looked-at rows that break the rule, the worst first."""
-    found = broken_rows(rule, now).fillna(np.inf).sort_values(ascending=False, kind="stable").head(MOST_BREAKS)
+    found = broken_rows(rule, spoken_of(rule, now)).fillna(np.inf).sort_values(ascending=False, kind="stable").head(MOST_BREAKS)
     ids = window["_id"].astype(str) if "_id" in window else pd.Series("", index=window.index)
     return [RuleBreak(int(row), ids[row], claim(rule), float(excess)) for row, excess in zip(found.index, found, strict=True)]

@@ -74,12 +74,10 @@ def paths_of(column: str, where: str, low: float | None, high: float | None, exa
 
 def score_range(rule: ScoreRange, label: str, examination: Examination, confidence: float) -> Measurement:
     """Share of rows whose score lies outside the plausible range; Clopper-Pearson bounds."""
-    if examination.score.ndim != 1:
-        raise RuleFault("the model gives one score a class, and this rule speaks of one score")
     asked = rows_where(rule.rows, examination)
     found = examination.score[asked]
     low, high = (-np.inf if rule.low is None else rule.low), (np.inf if rule.high is None else rule.high)
-    note(rule, examination.rows[asked], np.maximum(low - found, found - high), examination)
+    note(rule, examination.rows[asked], np.where(np.isfinite(found), np.maximum(low - found, found - high), np.nan), examination)
     if len(found) < MINIMUM:
         return _few(label, rule.tolerance, len(found))
     inside = np.isfinite(found) & (found >= low) & (found <= high)  # a NaN is not inside

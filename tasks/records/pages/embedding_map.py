@@ -7,6 +7,7 @@ every picture has its key below it. The axes are the reference's, so the maps of
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import zip_longest
 
 from markupsafe import Markup, escape
 
@@ -30,7 +31,7 @@ def embedding_map(drawn: EmbeddingMap) -> Markup:
         f"Each mark is a row, near others that the model treats alike ({drawn.source}). The two axes hold {drawn.explained:.0%} of what varies and are "
         f"the same for every window of this version; what lies beyond them is drawn at the edge. Drawn: {drawn.note}."
     )
-    return Markup('<div class="figures">') + Markup("").join(figures) + Markup(f'</div><p class="soft">{escape(told)}</p>') + _names(drawn)
+    return Markup('<div class="figures" style="grid-template-columns:repeat(auto-fill,minmax(min(26rem,100%),1fr))">') + Markup("").join(figures) + Markup(f'</div><p class="soft">{escape(told)}</p>') + _names(drawn)
 
 
 def _names(drawn: EmbeddingMap) -> Markup:
@@ -91,8 +92,9 @@ def _figure(drawn: EmbeddingMap, title: str, points: Sequence[tuple[MapPoint, Ma
     x, y = scale(*drawn.x, LEFT, LEFT + SIDE), scale(*drawn.y, TOP + SIDE * 0.8, TOP)
     bottom = TOP + SIDE * 0.8
     body = f'<rect x="{LEFT - 6}" y="{TOP - 4}" width="{SIDE + 12}" height="{bottom - TOP + 8:.0f}" fill="#fff" stroke="{SOFT}"/>'
-    ordered = sorted(points, key=lambda pair: pair[0].window != REFERENCE)
-    body += "".join(_mark(x(p.x), y(p.y), *mark, 3.0 if p.window == REFERENCE else 3.6) for p, mark in ordered)
+    sides = [[pair for pair in points if (pair[0].window == REFERENCE) is side] for side in (True, False)]
+    mixed = [pair for both in zip_longest(*sides) for pair in both if pair is not None]  # so that neither side hides the other
+    body += "".join(_mark(x(p.x), y(p.y), *mark, 3.2) for p, mark in mixed)
     if letters:
         body += "".join(text(x(g.x), y(g.y) + 6, g.name, "middle", f' font-size="17" font-weight="700" paint-order="stroke" stroke="#fff" stroke-width="4" fill="{INK}"') for g in drawn.groups)
     below, keyed = _key(key, bottom + 22)
