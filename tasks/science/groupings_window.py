@@ -25,7 +25,7 @@ ROWS = 5000
 FEWEST = 50
 """Rows (with labels, for coherence) below which nothing is concluded."""
 RESAMPLES = 12
-LABEL_RESAMPLES = 200
+LABEL_RESAMPLES = 100
 WORSE = 0.2
 """Part of the reference's silhouette, and absolute loss of the adjusted Rand index, that must be lost for an alarm."""
 INCOHERENT = 0.5
@@ -246,7 +246,10 @@ def _summary(reference: GroupReference, window: _Seen, found: list[Finding], tol
 
 
 def _brief(finding: Finding) -> str:
-    return finding.sentence.split(":")[0] if finding.subject.startswith(("new", "group")) else finding.sentence
+    """An event in its first clause, and of the rest that it changed."""
+    if finding.subject.startswith(("new", "group")):
+        return finding.sentence.split(":")[0]
+    return f"{finding.subject} {finding.value:.2f}" + ("" if finding.reference is None else f" instead of {finding.reference:.2f}")
 
 
 def _groups_now(reference: GroupReference, window: _Seen) -> tuple[GroupNow, ...]:
