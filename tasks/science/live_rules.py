@@ -20,7 +20,7 @@ from tasks.science.expert_rules import check_rule, claim, spoken_of
 from tasks.science.judging import MINIMUM
 from tasks.science.rule_plots import drivers, rule_plot
 from tasks.science.rule_shares import association, driver_share
-from tasks.science.rule_tools import ROW_RULES, broken_rows, share
+from tasks.science.rule_tools import ROW_RULES, RuleFault, broken_rows, share
 from tasks.science.slices import protected_groups
 from tasks.science.tables import LABEL, label_array, score_array, score_columns
 from tasks.spec.evidence import Finding, Measurement, Plot
@@ -369,6 +369,9 @@ def _block(side: Examination, rows: np.ndarray) -> Examination:
 
 def _breaks(rule: Rule, now: Examination, window: pd.DataFrame) -> list[RuleBreak]:
     """The looked-at rows that break the rule, the worst first."""
-    found = broken_rows(rule, spoken_of(rule, now)).fillna(np.inf).sort_values(ascending=False, kind="stable").head(MOST_BREAKS)
+    try:
+        found = broken_rows(rule, spoken_of(rule, now)).fillna(np.inf).sort_values(ascending=False, kind="stable").head(MOST_BREAKS)
+    except RuleFault:
+        return []  # the finding tells what is wrong with it
     ids = window["_id"].astype(str) if "_id" in window else pd.Series("", index=window.index)
     return [RuleBreak(int(row), ids[row], claim(rule), float(excess)) for row, excess in zip(found.index, found, strict=True)]

@@ -291,7 +291,7 @@ def _cells(block: np.ndarray, low: float, factor: float) -> np.ndarray:
         place = np.multiply(block, factor)
     place += 1 - low * factor
     np.clip(place, 0, CELLS + 1, out=place)
-    return place.astype(np.intp)
+    return np.asarray(place.astype(np.intp))
 
 
 @lru_cache(maxsize=4096)

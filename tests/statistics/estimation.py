@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy.special import expit
+from tests.statistics.simulations import Count
 
 from tasks.science.disparity import disparity
 from tasks.science.estimation import estimate_calibrated
@@ -24,7 +25,6 @@ from tasks.science.estimation_support import density_ratio
 from tasks.science.realized import errors_of
 from tasks.spec.gates import METRIC_NAMES
 from tasks.spec.model import ModelConfig, load_model
-from tests.statistics.simulations import Count
 from tests.statistics.studies import Study
 
 SEED, REFERENCE, THRESHOLD = 20261125, 5000, 0.3

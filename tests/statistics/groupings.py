@@ -19,6 +19,7 @@ from tasks.science.groupings import GroupReference, adjusted_rand, fit_groupings
 from tasks.science.groupings_window import grouping_findings
 from tasks.spec.evidence import Finding
 from tasks.spec.model import ModelConfig
+from tests.statistics.studies import Study
 
 SEED = 20261125
 REFERENCE = 6000
