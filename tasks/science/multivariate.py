@@ -174,7 +174,7 @@ def _reconstruction(config: ModelConfig, features: np.ndarray, cut: int, told: s
     if errors is None:
         return _nothing("reconstruction", rows, "the reference's features do not vary enough to have main directions, so no row's distance from them is compared")
     spread = float(errors[0].std(ddof=1))
-    if spread == 0 or errors[1].std() == 0:
+    if spread < 1e-9 or errors[1].std() < 1e-9:
         return _nothing("reconstruction", rows, "the distance from the reference's main directions is the same in every row of a window, so it is not compared")
     p_value = float(ttest_ind(errors[1], errors[0], equal_var=False).pvalue)
     moved = float(errors[1].mean() - errors[0].mean()) / spread

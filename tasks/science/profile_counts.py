@@ -47,9 +47,9 @@ def count_number(layout: NumberLayout, values: np.ndarray) -> tuple[np.ndarray, 
         bins = places.bins(block)
         counts += np.bincount(bins, minlength=size)
         whole = fixed(block, layout.quantum, layout.center)
-        far = max(abs(low - layout.center), abs(high - layout.center)) / layout.quantum
+        far = max(abs(float(low) - layout.center), abs(float(high) - layout.center)) > NEAR * layout.quantum
         total += np.bincount(bins, weights=whole, minlength=size).astype(np.int64)
-        squares += _square_sum(whole, bool(far > NEAR))
+        squares += _square_sum(whole, far)
         if number % 1024 == 1023:  # 2**10 blocks of at most 2**52 each fit into 64 bits
             sums, total = sums + total.astype(object), np.zeros(size, np.int64)
     sums = sums + total.astype(object)
@@ -160,7 +160,7 @@ def losses(layout: Layout, rows: pd.DataFrame, scores: dict[str, np.ndarray], st
         error = scores[SCORE].astype(float) - readable(rows[LABEL])[0].astype(float)
         error = np.abs(error[np.isfinite(error)])
         unit = loss_quantum(layout, "mae")
-        squares = sum(_square_sum(fixed(block, unit), bool(block.max() / unit > NEAR)) for block in _blocks(error))
+        squares = sum(_square_sum(fixed(block, unit), bool(block.max() > NEAR * unit)) for block in _blocks(error))
         return len(error), {"mae": fixed_sum(error, unit), "rmse": squares}
     if layout.kind == "multiclass":
         table = np.column_stack([scores[f"{SCORE}:{name}"].astype(float) for name in layout.classes])

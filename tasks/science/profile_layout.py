@@ -158,7 +158,7 @@ def _numbers_of(rows: pd.DataFrame, name: str) -> np.ndarray:
 
 
 def number_layout(name: str, values: np.ndarray, also: tuple[float, ...] = (), minimum: float | None = None, maximum: float | None = None, unit: str = "") -> NumberLayout:
-    """Edges at quantiles that are values of the reference; where many rows share a value, the next one is an edge too, so it has a bin of its own.
+    """Edges at quantiles that are values of the reference; a value that many rows share has a bin of its own.
 
     Args:
         values: (n,) numbers of any width, NaN where missing.
@@ -200,8 +200,7 @@ def power_of_two(spread: float) -> float:
 def _quantile_edges(ordered: np.ndarray, bins: int) -> np.ndarray:
     at = ordered[np.round(np.linspace(0, len(ordered) - 1, bins + 1)).astype(int)]
     distinct, repeats = np.unique(at, return_counts=True)
-    after = np.searchsorted(ordered, distinct[repeats > 1], side="right")
-    return np.union1d(distinct, ordered[after[after < len(ordered)]])
+    return np.union1d(distinct, np.nextafter(distinct[repeats > 1], np.inf))
 
 
 def _ends(values: np.ndarray) -> tuple[float, float]:
@@ -260,9 +259,9 @@ def readable(values: pd.Series) -> tuple[np.ndarray, int]:
 
 @dataclass(frozen=True)
 class Grid:
-    """Where a number's bin is looked up: even cells over the edges, each with the bin it begins in and the first edge within.
+    """Where a number's bin is looked up: even cells over the edges, each with the bin it begins in and the first two edges within.
 
-    A row of a cell with one edge needs one comparison; rows of cells with more are searched, and they are few.
+    A row needs two comparisons at most; rows of cells with more edges are searched, and they are few.
     """
 
     edges: np.ndarray
@@ -270,7 +269,9 @@ class Grid:
     factor: float
     base: np.ndarray
     edge: np.ndarray
+    second: np.ndarray
     crowded: np.ndarray
+    some_second: bool
     some_crowded: bool
 
     def bins(self, block: np.ndarray) -> np.ndarray:
@@ -280,6 +281,8 @@ class Grid:
         cell = _cells(block, self.low, self.factor)
         found = self.base.take(cell)
         found += block >= self.edge.take(cell)
+        if self.some_second:
+            found += block >= self.second.take(cell)
         if self.some_crowded and (many := self.crowded.take(cell)).any():
             found[many] = np.searchsorted(self.edges, block[many], side="right")
         return found
@@ -291,7 +294,7 @@ def _cells(block: np.ndarray, low: float, factor: float) -> np.ndarray:
         place = np.multiply(block, factor)
     place += 1 - low * factor
     np.clip(place, 0, CELLS + 1, out=place)
-    return np.asarray(place.astype(np.intp))
+    return np.asarray(place, np.intp)
 
 
 @lru_cache(maxsize=4096)
@@ -302,8 +305,9 @@ def grid(edges: tuple[float, ...]) -> Grid:
     low, high = (float(inner[0]), float(inner[-1])) if len(inner) else (0.0, 0.0)
     factor = CELLS / (high - low) if high > low and np.isfinite(high - low) else 0.0
     if not factor or not np.isfinite(factor) or not np.isfinite(low * factor):
-        return Grid(array, low, 0.0, *(np.empty(0, int),) * 3, some_crowded=False)
+        return Grid(array, low, 0.0, *(np.empty(0, int),) * 4, some_second=False, some_crowded=False)
     cells = _cells(array, low, factor)
     base = np.searchsorted(cells, np.arange(CELLS + 2), side="left").astype(np.intp)
-    crowded = np.bincount(cells, minlength=CELLS + 2) > 1
-    return Grid(array, low, factor, base, np.append(array, np.inf)[base], crowded, bool(crowded.any()))
+    within, beyond = np.bincount(cells, minlength=CELLS + 2), np.append(array, [np.inf, np.inf])
+    second = np.where(within > 1, beyond[base + 1], np.inf)
+    return Grid(array, low, factor, base, np.where(within > 0, beyond[base], np.inf), second, within > 2, bool((within > 1).any()), bool((within > 2).any()))
