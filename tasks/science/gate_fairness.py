@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tasks.science.disparity import Sample, disparity, disparity_interval, group_intervals
+from tasks.science.disparity import Sample, disparity, disparity_interval, group_intervals, parity_p_value
 from tasks.science.examination import Examination
 from tasks.science.fairness import AMONG, MEASURES, Groups, count_errors, count_groups
 from tasks.science.gate_benchmarks import fault
@@ -13,7 +13,7 @@ from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import GateResult, Measurement, State
 from tasks.spec.gates import FairnessGate
 
-ESTIMATOR = "inverted test by resampling of group counts (Chuang & Lai 2000), two-sided; groups by Wilson's interval (Student's t for calibration and errors) with Šidák's correction"
+ESTIMATOR = "inverted test by resampling of group counts (Chuang & Lai 2000), two-sided; groups by Wilson's interval (Student's t for calibration and errors) with Šidák's correction; parity by the oddest group against all, simulated"
 TOO_MANY = 100
 """Times the rows of a group beyond which asking for more is no advice."""
 
@@ -83,8 +83,8 @@ def _settle(config: FairnessGate, judged: Groups, shown: tuple[Measurement, ...]
         return result(config, "insufficient_evidence", f"{name} cannot be told: the measure {why}{aside}", shown)
     low, high = disparity_interval(sample, config.statistic, config.confidence, seed)
     state = judge(value, low if better else high, config.limit, better)
-    advice, chance = "", (1 - config.confidence) / 2
-    if state == "fail" and _parity(sample, config.statistic, 1 - chance, seed):
+    advice, chance = "", 1 - config.confidence
+    if state == "fail" and parity_p_value(sample, seed) > chance:
         state = "insufficient_evidence"
         advice = f"; equal groups look like this in more than {chance:.1%} of samples, and {_more(config, judged, abs(value - (1 if better else 0)), high - low)} would tell"
     elif state == "insufficient_evidence":
@@ -93,12 +93,6 @@ def _settle(config: FairnessGate, judged: Groups, shown: tuple[Measurement, ...]
     side = "at least" if better else "at most"
     reason = f"{name} is {value:.3f} ({low:.3f} to {high:.3f}); {side} {config.limit:g} is asked; furthest apart are {_pair(config, judged)}{advice}{aside}"
     return result(config, state, reason, (measured, *shown), ESTIMATOR)
-
-
-def _parity(sample: Sample, statistic: str, confidence: float, seed: int) -> bool:
-    """Whether equal groups are still possible: a one-sided question, so the chance of an error is that of one end."""
-    low, high = disparity_interval(sample, statistic, confidence, seed)
-    return high >= 1 if statistic == "ratio" else low <= 0
 
 
 def _among(config: FairnessGate) -> str:
