@@ -132,7 +132,7 @@ def test_regression_and_multiclass_are_estimated_and_realized(config: ModelConfi
 def test_what_cannot_be_estimated_is_said_in_words(config: ModelConfig, reference: pd.DataFrame, damage: str) -> None:
     rows, known = window(300).assign(_label=np.nan), reference
     if damage in ("empty window", "one row"):
-        rows = rows.head(damage == "one row")
+        rows = rows.head(1 if damage == "one row" else 0)
     elif damage == "no reference labels":
         known = reference.assign(_label=np.nan)
     elif damage == "one class":
