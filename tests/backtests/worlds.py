@@ -98,6 +98,8 @@ def _wages(name: str, table: pd.DataFrame, kind: str) -> World:
     first = table["year"] <= 1984
     target = {"kind": "binary", "expression": "realrinc > 0", "positive": "above", "negative": "below"} if kind == "binary" else {"kind": "regression", "expression": "realrinc", "unit": "log dollars"}
     estimator = {"kind": "hist_gradient_boosting", "parameters": {"max_iter": 80, "max_leaf_nodes": 8, "learning_rate": 0.06, "min_samples_leaf": 40}}
+    if kind == "regression":
+        estimator = {"kind": "custom", "factory": "sklearn.linear_model:Ridge"}
     config = _config("wages", columns, target, estimator, {"sex": {"column": "gender", "groups": {"Female": ["Female"], "Male": ["Male"]}}})
     rows = typed(config, table).assign(year=table["year"])
     rows[LABEL] = (table["realrinc"] > table.loc[first, "realrinc"].median()).astype(float) if kind == "binary" else np.log(table["realrinc"])
