@@ -17,7 +17,7 @@ from tasks.science.estimation_calibration import logistic_fit
 from tasks.spec.model import ModelConfig
 
 ROWS, MANY = 4000, 12_000
-"""Rows of either side that the classifier sees, drawn at random where there are more; and reference rows, once a column is left out and the label is learned anew."""
+"""Rows of either side that the classifier sees, drawn at random where there are more; and reference rows, once they are weighted, or a column is left out and the label is learned anew."""
 FOLDS = 3
 TREES = {"max_iter": 30, "max_leaf_nodes": 8, "learning_rate": 0.15, "min_samples_leaf": 10, "l2_regularization": 1.0, "early_stopping": False}
 RARE = 0.05
@@ -27,7 +27,8 @@ OUTSIDE = 0.1
 EFFECTIVE = 100
 """Smallest effective number of labelled reference rows, once they are weighted like the window."""
 CLIP = 20.0
-LEVEL = 0.01
+LEVEL, APART = 0.01, 0.55
+"""Significance, and area, from which the inputs are said to have shifted: under it, weights would only add noise."""
 MISSING = -1e12
 """A value below all others: trees part it from them by one cut, and a column of nothing else is a constant."""
 UNIMPORTANT = 0.01
@@ -73,6 +74,9 @@ def overlap(config: ModelConfig, reference: pd.DataFrame, window: pd.DataFrame, 
     then, now = encoded(config, reference, reference.iloc[taken], columns), encoded(config, reference, window.iloc[seen], columns)
     first = _tell(columns, then, now, taken, seed)
     if first.outside <= OUTSIDE:
+        if first.shifted and len(reference) > ROWS:  # a calibration on weighted rows wants many
+            taken = rng.permutation(len(reference))[:MANY]
+            return _tell(columns, encoded(config, reference, reference.iloc[taken], columns), now, taken, seed)
         return first
     apart = {c: _apart(then[:, i], now[:, i]) for i, c in enumerate(columns)}
     order = sorted(columns, key=lambda c: -apart[c][1])
@@ -133,7 +137,7 @@ def _tell(columns: list[str], then: np.ndarray, now: np.ndarray, taken: np.ndarr
     weight = np.minimum(ratio[side == 0], CLIP)
     weight = weight / weight.mean()
     outside = float((1 / ratio[side == 1] < RARE).mean())
-    return Overlap(tuple(columns), area, bool(told.pvalue < LEVEL), outside, taken, weight, float(weight.sum() ** 2 / (weight**2).sum()))
+    return Overlap(tuple(columns), area, bool(told.pvalue < LEVEL and area > APART), outside, taken, weight, float(weight.sum() ** 2 / (weight**2).sum()))
 
 
 

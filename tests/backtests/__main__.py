@@ -42,6 +42,8 @@ class Step:
     low: float | None
     high: float | None
     believed: bool
+    contradicted: bool
+    """Whether it abstains once the labels of the window before are known."""
     peer: float | None
     why: str
 
@@ -63,11 +65,13 @@ def played(world: World) -> list[Step]:
     losses = reference_losses(world.config, world.reference, SEED) if kind == "regression" else None
     for i, (name, rows) in enumerate(world.windows):
         ground = find_ground(world.config, world.reference, rows.assign(**{LABEL: np.nan}), {}, SEED, losses=losses)
+        before = world.windows[i - 1][1] if i else None
+        later = ground if before is None or not ground.score_believed else find_ground(world.config, world.reference, rows.assign(**{LABEL: np.nan}), {}, SEED, before, losses)
         for metric in METRICS[kind]:
             found = ground.estimate(metric) if ground.estimate is not None else None
             values = (None, None, None) if found is None else (found.value, found.low, found.high)
             other = peer[metric][i] if metric in peer else None
-            steps.append(Step(world.name, name, metric, len(rows), measured(world.config, metric, rows).value, *values, ground.score_believed, other, ground.why))
+            steps.append(Step(world.name, name, metric, len(rows), measured(world.config, metric, rows).value, *values, ground.score_believed, later.estimate is None, other, ground.why))
     return steps
 
 
@@ -101,7 +105,7 @@ def errors(steps: list[Step]) -> list[dict[str, Any]]:
             {
                 "data": world, "metric": metric, "windows": len(own), "realized": f"{min(s.realized for s in own):.3f} to {max(s.realized for s in own):.3f}",
                 "our error": _mean([abs(s.estimated - s.realized) for s in made if s.estimated is not None]), "NannyML's error": _mean([abs(s.peer - s.realized) for s in peer if s.peer is not None]),
-                "inside the interval": f"{inside} of {len(made)}", "score not believed": sum(not s.believed for s in own), "not estimated": len(own) - len(made),
+                "inside the interval": f"{inside} of {len(made)}", "score not believed": sum(not s.believed for s in own), "not estimated": len(own) - len(made), "would abstain, knowing the labels of the window before": sum(s.contradicted for s in own),
             }
         )
     return found
