@@ -192,23 +192,23 @@ STUDIES = (
     _study(
         "Binary metrics: labels fall into the interval",
         "An overconfident model (log-odds 1.4 times too far out), a reference of 5,000 labelled rows, a window whose log-odds rose by 1 (covariate shift), P(label | inputs) as before, threshold 0.3.",
-        "about", _cover(binary, {200: 1000, 1000: 1000, 10_000: 1000}, "logistic"),
+        "about", _cover(binary, {200: 500, 1000: 1000, 10_000: 500}, "logistic"),
     ),
     _study(
         "Binary metrics, a score that no logistic fit mends",
         "The score is the square of the true probability; logistic, beta or isotonic recalibration is chosen by cross-validation on the reference. Otherwise as above.",
-        "about", _cover(binary, {1000: 300, 10_000: 200}, "square"),
+        "about", _cover(binary, {1000: 200, 10_000: 100}, "square"),
     ),
-    _study("Multiclass metrics: labels fall into the interval", "Three classes, an overconfident and leaning model, 5,000 reference rows, three inputs up by half a standard deviation.", "about", _cover(multiclass, {200: 1000, 1000: 1000, 10_000: 300})),
+    _study("Multiclass metrics: labels fall into the interval", "Three classes, an overconfident and leaning model, 5,000 reference rows, three inputs up by half a standard deviation.", "about", _cover(multiclass, {200: 1000, 1000: 500, 10_000: 100})),
     _study(
         "Regression metrics: labels fall into the interval",
         "Direct loss estimation, errors that grow with one input, 5,000 reference rows weighted by the estimated density ratio, inputs up by half a standard deviation. "
         "Windows of one reference share its fit, so the standard error is somewhat larger than stated.",
-        "about", [partial(regression, (200, 1000, 10_000), 60, 6)],
+        "about", [partial(regression, (200, 1000, 10_000), 40, 5)],
     ),
-    _study("Fairness without labels: the largest difference falls into the interval", "Three groups (60, 30, 10 % of the rows) in which a score means different things, log-odds up by 0.5.", "about", _cover(fairness, {1000: 500, 10_000: 300})),
+    _study("Fairness without labels: the largest difference falls into the interval", "Three groups (60, 30, 10 % of the rows) in which a score means different things, log-odds up by 0.5.", "about", _cover(fairness, {1000: 400, 10_000: 150})),
     _study(
         "Abstention", "How often the score is not believed. Five inputs of which three hang together; 3,000 reference rows; one tested change at a time.",
-        "", [partial(abstention, case, n, 40) for case in WORLDS for n in (200, 2000)],
+        "", [partial(abstention, case, 1000, 20) for case in WORLDS],
     ),
 )
