@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy.special import expit
-from tests.statistics.simulations import Count
 
 from tasks.science.disparity import disparity
 from tasks.science.estimation import estimate_calibrated
@@ -25,7 +24,7 @@ from tasks.science.estimation_support import density_ratio
 from tasks.science.realized import errors_of
 from tasks.spec.gates import METRIC_NAMES
 from tasks.spec.model import ModelConfig, load_model
-from tests.statistics.studies import Study
+from tests.statistics.studies import Count, Study
 
 SEED, REFERENCE, THRESHOLD = 20261125, 5000, 0.3
 Pair = Iterator[tuple[str, bool]]
