@@ -87,7 +87,8 @@ def sight_of(log: PredictionLog, files: VersionFiles, reference: Reference, wind
     expectations = files.folder / "expectations.yaml"
     rules = files.folder / "rules.yaml"
     log.save_profile(model, window.number, SEEN, counted.document())
-    log.save_profile(model, window.number, CAME, {"format": 1, **asdict(facts)})
+    if log.profile(model, window.number, CAME) is None:  # later windows are held against this one as it was when it was new
+        log.save_profile(model, window.number, CAME, {"format": 1, **asdict(facts)})
     log.save_profile(model, window.number, f"p_values:{window.version}", {"format": 1, **window_p_values(config, reference.drift, counted, reference.importance)})
     return Sight(
         number=window.number,

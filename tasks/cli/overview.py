@@ -29,7 +29,7 @@ def overview(settings: Settings) -> dict[str, Any]:
         for name in model_names(ROOT):
             champion = registry.champion(name) if known else None
             versions = {v.commit for v in registry.versions(name)} if known else set()
-            reports = log.reports(name) if log else []
+            reports = log.reports(name, last=1) if log else []
             models[name] = {
                 "champion": champion.tag if champion else None,
                 "serving": serving.get(name),

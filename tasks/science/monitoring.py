@@ -140,7 +140,7 @@ def _of_the_feed(config: ModelConfig, reference: Reference, sight: Sight) -> lis
 
 
 def _performance(config: ModelConfig, reference: Reference, sight: Sight) -> list[Finding]:
-    return performance_findings(config, reference.rows, sight.rows, reference.importance, share(config), config.seed, sight.history, sight.recent)
+    return performance_findings(config, reference.rows, sight.rows, reference.importance, share(config), config.seed, sight.history, sight.recent, reference.losses(config))
 
 
 def _rules(config: ModelConfig, reference: Reference, sight: Sight, alpha: float) -> tuple[list[Finding], list[Plot], list[RuleBreak]]:

@@ -10,6 +10,8 @@ import pandas as pd
 from sklearn.pipeline import Pipeline
 
 from tasks.science.drift_reference import DriftReference, fit_drift, load_drift_reference
+from tasks.science.estimation_ground import reference_losses
+from tasks.science.estimation_losses import LossModel
 from tasks.science.explanations import importance
 from tasks.science.groupings import GroupReference, fit_groupings, load_groupings
 from tasks.science.profile_layout import Layout, fit_layout, refuse_other_format
@@ -37,8 +39,17 @@ class Reference:
         """Share of the attribution by feature."""
         return importance(self.attributions)
 
+    def losses(self, config: ModelConfig) -> LossModel | None:
+        """The model of a regression's losses, fitted at the first call; of other kinds none."""
+        if config.kind != "regression":
+            return None
+        if "_losses" not in self.__dict__:
+            self.__dict__["_losses"] = reference_losses(config, self.rows, config.seed)
+        found: LossModel = self.__dict__["_losses"]
+        return found
+
     def document(self) -> dict[str, Any]:
-        """All but the rows, as JSON."""
+        """All but the rows, and what follows from them quickly, as JSON."""
         explained = {str(name): [float(v) for v in column] for name, column in self.attributions.items()}
         return {"format": FORMAT, "drift": self.drift.document(), "groups": self.groups.document(), "attributions": explained}
 

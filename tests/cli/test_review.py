@@ -1,4 +1,4 @@
-"""The review queue as a person meets it: what is listed, what is gone, and what is refused. (An answer's way into the log is tested with the log.)"""
+"""The review queue as a person meets it: what is listed, what is gone, and what is refused."""
 
 from __future__ import annotations
 
@@ -51,6 +51,14 @@ def test_nothing_logged_is_said_and_makes_no_log(tmp_path: Path) -> None:
     done = assay(tmp_path, "review", "care")
     assert (done.returncode, done.stdout.strip()) == (0, "no prediction of care waits to be looked at")
     assert not (tmp_path / "predictions.db").exists()
+
+
+def test_an_answer_is_kept_and_shown_with_the_queue(home: Path) -> None:
+    done = assay(home, "review", "care", "--answer", "p1", "disagree", "--because", "the site is new, the person is not")
+    assert done.returncode == 0 and "answers disagree for p1" in done.stdout, done.stdout + done.stderr
+    first, second = review.queue(Settings(home=home), ROOT, "care")
+    assert (first["answer"], second["answer"]) == ("disagree", None)
+    assert "answered: disagree" in review.text([first], "care", width=300)
 
 
 @pytest.mark.parametrize(("given", "told"), [(("p1", "perhaps"), "allowed: agree, disagree, unsure"), (("p7", "agree"), "no queue of care holds the prediction 'p7'")])
