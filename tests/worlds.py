@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ import pandas as pd
 from scipy.special import expit
 from sklearn.pipeline import Pipeline
 
+from tasks.evaluation import VersionFiles
 from tasks.science.drift_findings import window_p_values
 from tasks.science.estimators import build
 from tasks.science.explanations import attributions
@@ -20,14 +22,16 @@ from tasks.science.feed import FeedFacts, duplicate_share
 from tasks.science.monitoring import Sight
 from tasks.science.profiles import profile
 from tasks.science.reference import Reference, fit_reference
-from tasks.spec.base import load_yaml
-from tasks.spec.evidence import WindowReport
+from tasks.serving.release import save_model
+from tasks.spec.base import digest_file, load_yaml
+from tasks.spec.evidence import Manifest, WindowReport
 from tasks.spec.model import ModelConfig, load_model
 from tasks.spec.rules import ExpertRules
 
 ROOT = Path(__file__).resolve().parents[1]
 TAIL = 1 / np.arange(1, 31) ** 2
 TAIL /= TAIL.sum()
+VERSION = "v1.0.0"
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 
 
@@ -103,3 +107,23 @@ def world(seed: int = 0, with_rules: bool = False, **monitoring: object) -> Worl
     config = load_model(ROOT, "care")
     config = config.model_copy(update={"monitoring": config.monitoring.model_copy(update=monitoring)})
     return World(config, seed, rules=load_yaml(ROOT / "deployments/models/care/rules.yaml", ExpertRules) if with_rules else None)
+
+
+def on_disk(care: World, home: Path) -> VersionFiles:
+    """The version as monitoring finds it on disk."""
+    folder = home / VERSION
+    (folder / "model").mkdir(parents=True)
+    (folder / "evaluation").mkdir()
+    save_model(care.pipeline, folder / "model/model.skops")
+    config = care.config
+    manifest = Manifest(
+        model=config.name, title=config.title, model_digest=digest_file(folder / "model/model.skops"), features=config.features, inputs=tuple(c.model_dump(mode="json") for c in config.inputs),
+        decision_threshold=config.decision_threshold, positive="yes", negative="no", seed=config.seed, trained_rows=care.reference_rows, libraries={},
+    )  # fmt: skip
+    (folder / "model/manifest.json").write_text(json.dumps(manifest.model_dump(mode="json")))
+    source = ROOT / "deployments/models/care"
+    for name in ("model.yaml", "rules.yaml", "expectations.yaml"):
+        (folder / name).write_text((source / name).read_text())
+    rng = np.random.default_rng(1)
+    care.answered(care.people(care.reference_rows, rng), rng).assign(_benchmark="holdout").to_parquet(folder / "evaluation/holdout_scored.parquet")
+    return VersionFiles(VERSION, folder)

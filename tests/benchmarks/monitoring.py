@@ -8,7 +8,6 @@ process of its own.
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 import tempfile
@@ -22,36 +21,13 @@ from tasks.records.predictions import Prediction, PredictionLog, Window
 from tasks.science.decisions import Case, decide
 from tasks.science.monitoring import examine_window
 from tasks.science.tables import as_requests
-from tasks.serving.release import save_model
-from tasks.spec.base import digest_file
-from tasks.spec.evidence import Manifest, WindowReport
+from tasks.spec.evidence import WindowReport
 from tasks.watching import reference_of, sight_of
-from tests.worlds import NOW, ROOT, World, world
+from tests.worlds import NOW, ROOT, VERSION, World, on_disk, world
 
 HISTORIES = (10, 1000)
 WINDOW, REPEATS = 500, 5
 BATCH = 5000
-VERSION = "v1.0.0"
-
-
-def files(care: World, home: Path) -> VersionFiles:
-    """The version as monitoring finds it on disk."""
-    folder = home / VERSION
-    (folder / "model").mkdir(parents=True)
-    (folder / "evaluation").mkdir()
-    save_model(care.pipeline, folder / "model/model.skops")
-    config = care.config
-    manifest = Manifest(
-        model=config.name, title=config.title, model_digest=digest_file(folder / "model/model.skops"), features=config.features, inputs=tuple(c.model_dump(mode="json") for c in config.inputs),
-        decision_threshold=config.decision_threshold, positive="yes", negative="no", seed=config.seed, trained_rows=care.reference_rows, libraries={},
-    )  # fmt: skip
-    (folder / "model/manifest.json").write_text(json.dumps(manifest.model_dump(mode="json")))
-    source = ROOT / "deployments/models/care"
-    for name in ("model.yaml", "rules.yaml", "expectations.yaml"):
-        (folder / name).write_text((source / name).read_text())
-    rng = np.random.default_rng(1)
-    care.answered(care.people(care.reference_rows, rng), rng).assign(_benchmark="holdout").to_parquet(folder / "evaluation/holdout_scored.parquet")
-    return VersionFiles(VERSION, folder)
 
 
 def fill(log: PredictionLog, care: World, rows: int, seed: int) -> None:
@@ -85,7 +61,7 @@ def look(log: PredictionLog, version: VersionFiles, database: str, window: Windo
 def history(home: Path) -> None:
     """Fill the history with looks at one window after the other, the first ones real, the rest copies of them."""
     care = world()
-    version, database = files(care, home), f"sqlite:///{home}/log.db"
+    version, database = on_disk(care, home), f"sqlite:///{home}/log.db"
     log = PredictionLog(database)
     taken: dict[int, float] = {}
     last = 0
@@ -120,7 +96,7 @@ _KEPT: dict[int, WindowReport] = {}
 def large(home: Path, rows: int) -> None:
     """One window of so many rows, looked at in a process of its own."""
     care = world()
-    files(care, home)
+    on_disk(care, home)
     log = PredictionLog(f"sqlite:///{home}/log.db")
     begun = time.perf_counter()
     fill(log, care, rows, seed=3)
