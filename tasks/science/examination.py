@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -88,8 +89,31 @@ class Examination:
         )
 
     def once(self, name: Any, compute: Callable[[], Any]) -> Any:
-        """What ``compute`` gives, computed at the first call under this name: several rules ask the same of the same rows."""
-        known = self.__dict__.setdefault("_known", {})  # no field: a changed copy knows nothing yet
-        if name not in known:
-            known[name] = compute()
-        return known[name]
+        """What ``compute`` gives, computed at the first call under this name: several rules and gates ask the same of the same rows.
+
+        Gates run side by side in threads: of two that ask at once, one computes and the other waits. What raises is not kept.
+        """
+        kept = self._known.setdefault(name, _Kept())
+        with kept.alone:
+            if not kept.values:
+                kept.values.append(compute())
+            return kept.values[0]
+
+    def beside(self, data_check: GateResult | None) -> Examination:
+        """The same evidence beside another check of the data; both know what either has computed, since none of it comes from that check."""
+        other = replace(self, data_check=data_check)
+        other.__dict__["_known"] = self._known
+        return other
+
+    @property
+    def _known(self) -> dict[Any, _Kept]:
+        known: dict[Any, _Kept] = self.__dict__.setdefault("_known", {})  # no field: a changed copy knows nothing yet
+        return known
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """One name of :meth:`Examination.once`: at most one value, and the lock of whoever computes it, who may ask for other names meanwhile."""
+
+    values: list[Any] = field(default_factory=list)
+    alone: Any = field(default_factory=RLock)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from threading import Lock
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from sklearn.compose import ColumnTransformer
@@ -32,19 +35,43 @@ def attributions(pipeline: Pipeline, rows: pd.DataFrame, background: pd.DataFram
     Returns:
         (m, features) attributions on the index of ``rows``, signed but for several classes.
     """
-    prepare, estimator = pipeline.named_steps["prepare"], pipeline.named_steps["estimator"]
-    if hasattr(estimator, "coef_"):
-        moved = _dense(prepare.transform(rows)) - _dense(prepare.transform(background)).mean(axis=0)
-        by_margin = [moved * coefficients for coefficients in np.atleast_2d(estimator.coef_)]
-    elif type(estimator).__name__ in TREES:
-        import shap  # 1.6 s: only where trees are explained
+    return Explainer(pipeline, background)(rows, seed)
 
-        found = np.asarray(shap.TreeExplainer(estimator).shap_values(_dense(prepare.transform(rows)), check_additivity=False))
-        by_margin = [found] if found.ndim == 2 else [found[..., 1]] if found.shape[2] == 2 else list(np.moveaxis(found, 2, 0))
-    else:
-        return _sampled(pipeline, rows, background, seed)
-    owners = _owners(prepare)
-    return _over_classes([_per_feature(values, owners, rows) for values in by_margin])
+
+class Explainer:
+    """:func:`attributions` of one model against one background, for many calls: what does not depend on the rows is prepared once.
+
+    It is prepared when first asked, so that one that is never asked costs nothing; threads may share it.
+    """
+
+    def __init__(self, pipeline: Pipeline, background: pd.DataFrame) -> None:
+        self.pipeline, self.background = pipeline, background
+        self.prepare, self.estimator = pipeline.named_steps["prepare"], pipeline.named_steps["estimator"]
+        self._kept: Any = None
+        self._alone = Lock()
+
+    def __call__(self, rows: pd.DataFrame, seed: int) -> pd.DataFrame:
+        """(m, features) attributions of raw rows, as :func:`attributions` says."""
+        if hasattr(self.estimator, "coef_"):
+            with self._alone:
+                if self._kept is None:
+                    self._kept = _owners(self.prepare), _dense(self.prepare.transform(self.background)).mean(axis=0)
+            owners, middle = self._kept
+            moved = _dense(self.prepare.transform(rows)) - middle
+            by_margin = [moved * coefficients for coefficients in np.atleast_2d(self.estimator.coef_)]
+        elif type(self.estimator).__name__ in TREES:
+            matrix = _dense(self.prepare.transform(rows))
+            with self._alone:  # TreeExplainer writes to itself while it explains
+                if self._kept is None:
+                    import shap  # 1.6 s: only where trees are explained
+
+                    self._kept = _owners(self.prepare), shap.TreeExplainer(self.estimator)
+                owners, trees = self._kept
+                found = np.asarray(trees.shap_values(matrix, check_additivity=False))
+            by_margin = [found] if found.ndim == 2 else [found[..., 1]] if found.shape[2] == 2 else list(np.moveaxis(found, 2, 0))
+        else:
+            return _sampled(self.pipeline, rows, self.background, seed)
+        return _over_classes([_per_feature(values, owners, rows) for values in by_margin])
 
 
 def _over_classes(tables: list[pd.DataFrame]) -> pd.DataFrame:

@@ -109,7 +109,7 @@ def faithfulness(config: FaithfulnessGate, examination: Examination) -> GateResu
         shuffled = np.argsort(rng.random(attributed.shape), axis=1)
         ordered = np.take_along_axis(shuffled, np.argsort(-np.abs(np.take_along_axis(attributed, shuffled, axis=1)), axis=1, kind="stable"), axis=1)
         chance = np.argsort(rng.random(attributed.shape), axis=1)
-        by_step += np.stack([_moves(examination, rows, background, order, features, before) for order in (ordered, chance)]) / RANDOM_ORDERS
+        by_step += _moves(examination, rows, background, np.stack([ordered, chance]), features, before) / RANDOM_ORDERS
     areas = by_step.mean(axis=1)
     gaps = areas[0] - areas[1]
     if not np.isfinite(gaps).all():
@@ -129,12 +129,12 @@ def faithfulness(config: FaithfulnessGate, examination: Examination) -> GateResu
     return result(config, state, reason, (measured,), "deletion areas (Samek et al. 2017), paired, percentile bootstrap of rows", (plot,))
 
 
-def _moves(examination: Examination, rows: pd.DataFrame, background: pd.DataFrame, order: np.ndarray, features: list[str], before: np.ndarray) -> np.ndarray:
-    """(steps, m) absolute move of the score (of several classes, the mean over them) while the features are replaced in ``order`` (m, features), all steps but the last."""
-    rank = np.argsort(order, axis=1)  # the step at which each feature goes
-    steps, table = np.arange(len(features) - 1)[:, None], {}
+def _moves(examination: Examination, rows: pd.DataFrame, background: pd.DataFrame, orders: np.ndarray, features: list[str], before: np.ndarray) -> np.ndarray:
+    """(k, steps, m) absolute move of the score (of several classes, the mean over them) while the features are replaced in ``orders`` (k, m, features), all steps but the last."""
+    rank = np.argsort(orders, axis=2)[:, None]  # the step at which each feature goes
+    steps, here, table = np.arange(len(features) - 1)[:, None], np.arange(len(rows)), {}
     for i, name in enumerate(features):  # all steps of a column at once: a frame for every step would cost more than the model
-        both = rows[name].to_numpy(object), background[name].to_numpy(object)
-        table[name] = pd.Series(np.where(rank[None, :, i] > steps, *both).ravel()).astype(rows[name].dtype)
-    after = np.asarray(examination.predict(pd.DataFrame(table)), dtype=float).reshape(len(steps), len(rows), -1)
-    return np.asarray(np.abs(after - before.reshape(len(rows), -1)).mean(axis=2))
+        taken = np.where(rank[..., i] > steps, here, here + len(rows)).ravel()
+        table[name] = pd.concat([rows[name], background[name].astype(rows[name].dtype)], ignore_index=True).array.take(taken)
+    after = np.asarray(examination.predict(pd.DataFrame(table)), dtype=float).reshape(len(orders), len(steps), len(rows), -1)
+    return np.asarray(np.abs(after - before.reshape(len(rows), -1)).mean(axis=3))

@@ -25,7 +25,8 @@ def direction(rule: Direction, label: str, examination: Examination, confidence:
     if len(sample) < MINIMUM:
         return _few(label, rule.tolerance, len(sample))
     raised = sample.assign(**{rule.column: sample[rule.column] + _step(values)})
-    moved = scores(examination, raised) - scores(examination, sample)
+    after, before = np.split(scores(examination, pd.concat([raised, sample], ignore_index=True)), 2)
+    moved = after - before
     if not (np.abs(moved) > INDIFFERENT).any():
         raise unused(rule.column)
     wrong = (-moved if rule.sign == "rises" else moved) - INDIFFERENT
@@ -124,9 +125,9 @@ def invariance(rule: Invariance, label: str, examination: Examination, confidenc
         return _few(label, rule.tolerance, len(sample))
     if len(values) < 2:
         raise RuleFault(f"{rule.column} has fewer than two values in the rows; name two under values")
-    found = scores(examination, repeat(sample, rule.column, values)).reshape(len(sample), len(values), -1)
-    own = scores(examination, sample).reshape(len(sample), 1, -1)
-    moved = np.ptp(np.concatenate([found, own], axis=1), axis=1).max(axis=1)
+    asked = scores(examination, pd.concat([repeat(sample, rule.column, values), sample], ignore_index=True))
+    found, own = np.split(asked.reshape(len(asked), -1), [-len(sample)])
+    moved = np.ptp(np.concatenate([found.reshape(len(sample), len(values), -1), own[:, None]], axis=1), axis=1).max(axis=1)
     note(rule, sample, moved - rule.at_most, examination)
     return share(label, int((moved > rule.at_most).sum()), len(sample), rule.tolerance, confidence)
 

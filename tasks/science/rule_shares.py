@@ -90,13 +90,14 @@ def _association(column: str, features: list[str], examination: Examination, con
     if len(counts[counts >= MINIMUM]) < 2:
         return None
     fold = np.arange(len(order)) % FOLDS  # of rows in random order
+    members = [(groups == name).to_numpy(bool, na_value=False) for name in names[: 1 if len(counts) == 2 else None]]
     z = {}
     for feature in features:
         if feature == column:
             z[feature] = (1.0, 1.0)
             continue
         codes = _codes(examination.rows[feature].iloc[order])
-        z[feature] = max(_told_apart((groups == name).to_numpy(), codes, fold, confidence) for name in names[: 1 if len(counts) == 2 else None])
+        z[feature] = max(_told_apart(member, codes, fold, confidence) for member in members)
     return z
 
 
@@ -148,7 +149,7 @@ def _at_most(label: str, sure: list[str], perhaps: list[str], limit: float, exam
 @lru_cache(maxsize=4)
 def _draws(seed: int, rows: int) -> np.ndarray:
     """(replicates, rows) how often each row is in each bootstrap sample; every rule looks at the same samples."""
-    return np.random.default_rng(seed).multinomial(rows, np.full(rows, 1 / rows), size=REPLICATES)
+    return np.random.default_rng(seed).multinomial(rows, np.full(rows, 1 / rows), size=REPLICATES).astype(float)  # else each product would convert them
 
 
 def driver_share(columns: list[str], examination: Examination, confidence: float) -> tuple[float, float, float, int]:

@@ -94,9 +94,10 @@ def discretise(rows: pd.DataFrame) -> Codes:
             code, count = np.searchsorted(np.array(inner), numbers, side="right"), len(inner) + 1
             ordered.append(count)
         else:
-            texts = values.astype(object).where(values.notna(), None)
-            kept = texts.dropna().astype(str).value_counts().index[:CATEGORIES]
-            found = kept.get_indexer(pd.Index(texts.astype(str)))
+            texts = values if isinstance(values.dtype, pd.StringDtype) else values.astype(str).where(values.notna())
+            kept = texts.value_counts().index[:CATEGORIES]
+            place, different = pd.factorize(texts)
+            found = np.append(kept.get_indexer(different), -1)[place]  # the last is for a missing value
             code, count, inner, names = np.where(found < 0, len(kept), found), len(kept) + 1, [], kept.append(pd.Index(["of another value"]))
             ordered.append(0)
         table.append(np.where(values.isna(), count, code))

@@ -20,7 +20,7 @@ import pandas as pd
 
 from tasks.data import check_data
 from tasks.science.estimators import build
-from tasks.science.explanations import attributions
+from tasks.science.explanations import Explainer
 from tasks.science.gates import run_gate
 from tasks.science.tables import LABEL
 from tasks.serving.release import load_release
@@ -59,12 +59,13 @@ def compare(place: Place) -> int:
     release = load_release(place.model)
     background = rows[features].sample(1000, random_state=config.seed)
     data, _ = check_data.fn(place.root, MODEL)
+    explainer = Explainer(release.pipeline, background)  # prepared when a gate first asks, so in the gate's time
     evidence = replace(
         examination(place),
         attributions=pd.read_parquet(place.evaluation / "attributions.parquet"),
         rules=load_yaml(model_folder(place.root, MODEL) / "rules.yaml", ExpertRules),
         data_check=data,
-        explain=lambda part, seed: attributions(release.pipeline, part[features], background, seed),
+        explain=lambda part, seed: explainer(part[features], seed),
         readiness=readiness(place),
     )
     # The champion's part: the same model again, so that the paired comparisons have something to compare.
