@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -18,6 +19,7 @@ from tasks.science.attribution_drift import MOST_DRAWS, draws_for, permuted_shar
 from tasks.science.examination import Examination
 from tasks.science.expert_rules import check_rule, claim, spoken_of
 from tasks.science.judging import MINIMUM
+from tasks.science.rule_paths import typical_rows, vignette_states
 from tasks.science.rule_plots import drivers, rule_plot
 from tasks.science.rule_shares import association, driver_share
 from tasks.science.rule_tools import ROW_RULES, RuleFault, broken_rows, share
@@ -343,25 +345,20 @@ def _proxy_worse(rule: Proxy, now: Examination, then: Examination, level: float)
     return _ratio(stayed, now)[0] <= rule.share
 
 
-def _typical_worse(rule: Rule, now: Examination, then: Examination, level: float) -> bool:
+def _typical_worse(rule: Vignette, now: Examination, then: Examination, level: float) -> bool:
     """Whether the typical persons of blocks of the window break a vignette more often than those of blocks of the reference."""
     size = max(MINIMUM, min(len(now.rows) // 10, len(then.rows) // 20))
     counts = []
     for side in (now, then):
-        order = np.random.default_rng(side.seed).permutation(len(side.rows))
-        blocks = [order[i : i + size] for i in range(0, len(order) - size + 1, size)][:MOST_BLOCKS]
-        states = [check_rule(rule, _block(side, block), CONFIDENCE).state for block in blocks]
+        states = vignette_states(rule, spoken_of(rule, side), side.once(("typical rows", size), partial(_typical_of_blocks, side, size)))
         counts.append([states.count("fail"), states.count("pass")])
     return bool(fisher_exact(counts, alternative="greater").pvalue <= level)
 
 
-def _block(side: Examination, rows: np.ndarray) -> Examination:
-    inputs = side.rows.iloc[rows].reset_index(drop=True)
-    known = {"rows": inputs, "label": side.label[rows], "score": side.score[rows], "benchmark": side.benchmark[rows], "groups": side.groups.iloc[rows].reset_index(drop=True)}
-    return Examination(
-        **known, champion_score=None, attributions=side.attributions, predict=side.predict, features=side.features, decision_threshold=side.decision_threshold,
-        seed=side.seed, rules=side.rules, data_check=None, kind=side.kind, classes=side.classes, config=side.config,
-    )  # fmt: skip
+def _typical_of_blocks(side: Examination, size: int) -> pd.DataFrame:
+    """(blocks, inputs) the typical row of each block of ``size`` rows drawn without replacement; every vignette asks the same persons."""
+    order = np.random.default_rng(side.seed).permutation(len(side.rows))
+    return typical_rows(side.rows, [order[i : i + size] for i in range(0, len(order) - size + 1, size)][:MOST_BLOCKS])
 
 
 # -- rows -----------------------------------------------------------------------------------------------------------

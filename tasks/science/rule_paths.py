@@ -90,7 +90,10 @@ def vignette(rule: Vignette, label: str, examination: Examination, confidence: f
 
     The base is the typical row of the training rows (of the rows, where there are none): median number, most frequent category.
     """
-    found = case_scores(rule, examination)
+    return _judged(rule, label, case_scores(rule, examination), examination)
+
+
+def _judged(rule: Vignette, label: str, found: tuple[float, ...], examination: Examination) -> Measurement:
     if rule.between is not None:
         value, (low, high) = found[0], rule.between
         limit = low if value < low else high
@@ -105,11 +108,37 @@ def vignette(rule: Vignette, label: str, examination: Examination, confidence: f
 
 
 def case_scores(rule: Vignette, examination: Examination) -> tuple[float, ...]:
-    """The score of the case and, where there is one, of the case that it is held against."""
-    typical = examination.once("typical row", lambda: _typical(examination.rows if examination.train is None else examination.train[list(examination.rows.columns)]))
+    """The score of the case and, where there is one, of the case that it is held against; asked once for an examination."""
+
+    def ask() -> tuple[float, ...]:
+        rows = examination.rows if examination.train is None else examination.train[list(examination.rows.columns)]
+        return _asked(rule, examination, examination.once("typical row", lambda: typical_rows(rows, [np.arange(len(rows))])))[0]
+
+    found: tuple[float, ...] = examination.once(("cases", rule.model_dump_json()), ask)
+    return found
+
+
+def vignette_states(rule: Vignette, examination: Examination, typical: pd.DataFrame) -> list[State]:
+    """Whether each of (k, inputs) typical persons keeps the rule, all asked together; one that cannot be asked breaks it."""
+    try:
+        asked = _asked(rule, examination, typical)
+    except RuleFault:  # of whom it is not told, so each is asked alone
+        return ["fail"] if len(typical) == 1 else [state for i in range(len(typical)) for state in vignette_states(rule, examination, typical.iloc[[i]])]
+    return [_state(rule, found, examination) for found in asked]
+
+
+def _state(rule: Vignette, found: tuple[float, ...], examination: Examination) -> State:
+    try:
+        return _judged(rule, "", found, examination).state
+    except RuleFault:
+        return "fail"
+
+
+def _asked(rule: Vignette, examination: Examination, typical: pd.DataFrame) -> list[tuple[float, ...]]:
+    """The scores of the rule's cases for each of (k, inputs) typical persons."""
     cases = [case for case in (rule.case, rule.above) if case is not None]
     laid = pd.concat([_laid_over(typical, case, examination) for case in cases], ignore_index=True)
-    return tuple(float(s) for s in scores(examination, laid))
+    return [tuple(float(s) for s in one) for one in scores(examination, laid).reshape(len(cases), len(typical)).T]
 
 
 def invariance(rule: Invariance, label: str, examination: Examination, confidence: float) -> Measurement:
@@ -168,23 +197,24 @@ def _seen(values: pd.Series) -> list[object]:
     return list(values.value_counts().index[:VALUES])
 
 
-def _typical(rows: pd.DataFrame) -> pd.DataFrame:
-    """One row: median of numbers (a value that occurs), most frequent category, missing where most are."""
-    one = rows.iloc[[0]].reset_index(drop=True)
+def typical_rows(rows: pd.DataFrame, groups: list[np.ndarray]) -> pd.DataFrame:
+    """(k, inputs) the typical row of each of k groups of positions: median of numbers (a value that occurs), most frequent category, missing where most are."""
+    table = {}
     for name, values in rows.items():
-        if values.isna().mean() > 0.5:
+        missing, middles, number = values.isna().to_numpy(), [], pd.api.types.is_numeric_dtype(values)
+        codes, names = pd.factorize(values[:0] if number else values, sort=True)  # of equally frequent categories, the first in order
+        for group in groups:
             middle: object = np.nan
-        elif pd.api.types.is_numeric_dtype(values):
-            middle = values.quantile(0.5, interpolation="nearest")
-        else:
-            middle = values.mode().iloc[0]
-        one[name] = pd.Series([middle], dtype=values.dtype)
-    return one
+            if missing[group].mean() <= 0.5:
+                middle = values.iloc[group].quantile(0.5, interpolation="nearest") if number else names[int(np.bincount(codes[group][~missing[group]]).argmax())]
+            middles.append(middle)
+        table[name] = pd.Series(middles, dtype=values.dtype)
+    return pd.DataFrame(table)
 
 
 def _laid_over(typical: pd.DataFrame, case: Case, examination: Examination) -> pd.DataFrame:
     changed = {name: fitting(name, value, examination) for name, value in case.items()}
-    return typical.assign(**{name: pd.Series([value], dtype=_wide(typical[name])) for name, value in changed.items()})
+    return typical.assign(**{name: pd.Series([value] * len(typical), index=typical.index, dtype=_wide(typical[name])) for name, value in changed.items()})
 
 
 def _wide(column: pd.Series) -> Any:
