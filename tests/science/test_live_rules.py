@@ -63,7 +63,7 @@ def test_labels_do_not_matter() -> None:
 
 
 def test_what_the_reference_breaks_too_is_told_and_no_alarm() -> None:
-    finding = [f for f in asked(window(2000))[0] if f.subject.startswith("scores lie between")][1]
+    finding = [f for f in asked(window(2000))[0] if f.subject.startswith("scores lie at most")][1]
     assert finding.value == pytest.approx(0.04, abs=0.02) and not finding.alarm
     assert "as it is in the reference" in finding.sentence
 
@@ -91,7 +91,7 @@ def test_a_score_outside_its_range_names_the_row() -> None:
     rows = window().assign(_id=[f"p{i}" for i in range(500)])
     rows.loc[7, ["income", "debt"]] = [-60.0, 90.0]
     rows["_score"] = score(rows)
-    worst = next(b for b in asked(rows)[2] if b.rule.startswith("scores lie between"))
+    worst = next(b for b in asked(rows)[2] if b.rule.startswith("scores lie at most"))
     assert (worst.id, worst.row) == ("p7", 7)
 
 

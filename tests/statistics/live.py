@@ -190,7 +190,7 @@ def broken_rules(case: str, n: int, runs: int, seed: int) -> int:
         rng = np.random.default_rng((seed, n, run))
         window, predict, subject = rows_of(n, rng), score, ""
         if case == SIGN:
-            window, subject = flipped(window), "scores lie between"
+            window, subject = flipped(window), "scores lie at most"
             window["_score"] = score(window)
         elif case == SEX:
             predict, subject = biased, "a change of sex"
