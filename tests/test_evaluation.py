@@ -1,12 +1,27 @@
-"""What is kept between two examinations of one candidate."""
+"""What is kept between two examinations of one candidate, and between the gates of one."""
 
 from __future__ import annotations
 
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
-from tasks.evaluation import evidence_path
+import pytest
+
+from tasks.evaluation import evidence_path, examination
+from tasks.science.gates import run_gate
+from tasks.spec.errors import ConfigError, UnreachableError
+from tasks.spec.evidence import GateResult
 from tasks.spec.settings import Settings
+from tasks.stages.common import Place
+from tasks.stages.evaluate import evaluate
+from tasks.stages.ingest import ingest
+from tasks.stages.prepare import prepare
+from tasks.stages.train import train
 from tasks.training import Candidate
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def test_another_champion_is_another_evidence(tmp_path: Path) -> None:
@@ -14,3 +29,28 @@ def test_another_champion_is_another_evidence(tmp_path: Path) -> None:
     candidate = Candidate("care", "a" * 40, "branch", tmp_path, "sha256:0")
     paths = {evidence_path(Settings(home=tmp_path), candidate, champion) for champion in (None, "v1.0.0", "v2.0.0")}
     assert len(paths) == 3
+
+
+def test_gates_side_by_side_share_one_evidence_and_find_what_each_finds_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASSAY_HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    shutil.copytree(ROOT / "deployments", tmp_path / "deployments")
+    place = Place(tmp_path, "care")
+    config = place.config()
+    try:
+        ingest(place, config)
+    except (UnreachableError, ConfigError) as error:
+        if isinstance(error, ConfigError) and "package index has no" not in str(error):
+            raise
+        pytest.skip(f"the source of care cannot be fetched here: {error}")
+    for stage in (prepare, train, evaluate):
+        stage(place, config)
+    candidate, rows = Candidate("care", "a" * 40, "branch", tmp_path, "sha256:0"), place.evaluation / "holdout_scored.parquet"
+    checks = [GateResult(gate="data", kind="data", mandatory=True, state=state, reason="told") for state in ("pass", "fail")]
+    shared = examination(candidate, rows, checks[0])
+    with ThreadPoolExecutor(len(config.gates)) as pool:
+        together = list(pool.map(lambda gate: run_gate(gate, examination(candidate, rows, checks[0])), config.gates))
+    assert together == [run_gate(gate, replace(shared)) for gate in config.gates]  # a copy knows nothing yet
+    other = examination(candidate, rows, checks[1])
+    assert (shared.data_check, other.data_check) == tuple(checks) and other.rows is shared.rows
+    assert [run_gate(gate, other).state for gate in config.gates if gate.kind == "data"] == ["fail"]
