@@ -11,7 +11,7 @@ export DVC_NO_ANALYTICS := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench simulate up down lock
+.PHONY: help setup demo test lint bench backtest simulate up down lock
 
 help:  ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -29,7 +29,7 @@ demo: setup  ## Six acts on real data: release, watch, refuse, retrain, roll bac
 	@$(RUN)/python -m tasks.demo
 
 test: setup lint  ## Format, lint, types, floors, and all tests
-	@$(RUN)/python -m pytest -q -n 2 --dist loadfile
+	@OMP_NUM_THREADS=1 $(RUN)/python -m pytest -q -n 2 --dist loadfile
 
 lint: setup  ## Lint, types and floors alone
 	@$(RUN)/ruff check .
@@ -38,6 +38,9 @@ lint: setup  ## Lint, types and floors alone
 
 bench: setup  ## Measure ours and the peers in one run, as ratios
 	@for script in tests/benchmarks/*.py; do echo "== $$script"; $(RUN)/python -m "tests.benchmarks.$$(basename "$$script" .py)" || exit 1; done
+
+backtest: setup  ## Replay real dated data: estimates, realized values and the trigger; writes docs/backtests.md
+	@$(RUN)/python -m tests.backtests
 
 simulate: setup  ## Measure the error rates of all statistics and write docs/evidence/, in some minutes
 	@$(RUN)/python -m tests.statistics

@@ -15,7 +15,7 @@ from tasks.data import check_window
 from tasks.evaluation import VersionFiles
 from tasks.records.predictions import PredictionLog, Window
 from tasks.science.drift_findings import window_p_values
-from tasks.science.explanations import attributions
+from tasks.science.explanations import Explainer
 from tasks.science.feed import FeedFacts
 from tasks.science.monitoring import Sight
 from tasks.science.profiles import Profile, merge, profile
@@ -72,9 +72,10 @@ def reference_of(files: VersionFiles, database: str) -> Reference:
 
 def _explain(files: VersionFiles, background: pd.DataFrame) -> Callable[[pd.DataFrame, int], pd.DataFrame]:
     """Attributions of raw rows, against reference rows where the model's kind needs a background."""
-    features = list(files.config.features)
-    beside = background[features].sample(min(BACKGROUND, len(background)), random_state=files.config.seed)
-    return lambda rows, seed: attributions(_release(files).pipeline, rows[features], beside, seed)
+    config = files.config
+    features = list(config.features)
+    explainer = Explainer(_release(files).pipeline, background[features].sample(min(BACKGROUND, len(background)), random_state=config.seed))
+    return lambda rows, seed: explainer(rows[features], seed)
 
 
 def sight_of(log: PredictionLog, files: VersionFiles, reference: Reference, window: Window, now: datetime | None = None) -> Sight:

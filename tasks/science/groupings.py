@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import warnings
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -12,7 +13,9 @@ from pydantic import ValidationError
 from scipy.spatial.distance import pdist
 from sklearn import config_context
 from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import Pipeline
+from threadpoolctl import threadpool_limits
 
 from tasks.science.embeddings import Space, embed, fit_space
 from tasks.science.groupings_words import apart
@@ -133,8 +136,12 @@ def nearest(centres: np.ndarray, placed: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def clustered(placed: np.ndarray, k: int, starts: int, rng: np.random.Generator) -> KMeans:
-    """k-means of rows that are known to be finite, the best of some starts."""
-    with config_context(assume_finite=True, skip_parameter_validation=True):
+    """k-means of rows that are known to be finite, the best of some starts; of rows that are all alike, groups are empty.
+
+    In one thread: the rows are few, and threads that wait for each other on a busy machine take minutes for what takes milliseconds.
+    """
+    with config_context(assume_finite=True, skip_parameter_validation=True), threadpool_limits(1), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
         return KMeans(k, n_init=starts, random_state=int(rng.integers(2**31))).fit(placed)
 
 

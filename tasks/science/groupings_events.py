@@ -17,9 +17,8 @@ from typing import Literal
 
 import numpy as np
 from scipy.stats import hypergeom
-from sklearn.cluster import KMeans
 
-from tasks.science.groupings import GroupReference, nearest
+from tasks.science.groupings import GroupReference, clustered, nearest
 
 Kind = Literal["new", "vanished", "split", "merged"]
 NEW_SHARE, NEW_ROWS, NEW_RATIO = 0.01, 10, 0.2
@@ -302,7 +301,7 @@ def _gap(looked: np.ndarray, fitted: np.ndarray, rng: np.random.Generator) -> tu
 
 def _directions(looked: np.ndarray, fitted: np.ndarray, rng: np.random.Generator) -> Iterator[np.ndarray]:
     """Between the two means of the window's rows, and where their variance grew most against the reference's."""
-    two = KMeans(2, n_init=3, random_state=int(rng.integers(2**31))).fit(looked).cluster_centers_
+    two = clustered(looked, 2, 3, rng).cluster_centers_
     if (way := two[1] - two[0]).any():
         yield way / np.linalg.norm(way)
     yield np.linalg.eigh(np.atleast_2d(np.cov(looked.T)) - np.atleast_2d(np.cov(fitted.T)))[1][:, -1]

@@ -138,7 +138,7 @@ def test_rows_without_groups_are_one_group_in_which_something_new_is_still_seen(
 
 @pytest.mark.parametrize("target", ["multiclass", "regression"])
 def test_labels_of_other_kinds_are_explained_by_groups_too(target: str) -> None:
-    c, rng = with_function(config(KIND, target), "plane"), np.random.default_rng(9)
+    c, rng = with_function(config("ridge" if target == "regression" else KIND, target), "plane"), np.random.default_rng(9)
 
     def made(n: int) -> pd.DataFrame:
         frame = rows(n, rng)
