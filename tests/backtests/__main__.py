@@ -22,7 +22,7 @@ from tasks.science.tables import LABEL, SCORE
 from tasks.spec.forecast import Observation
 from tasks.spec.watching import ForecastPolicy
 from tests.backtests.worlds import ROOT, World, worlds
-from tests.benchmarks.nannyml_peer import ask
+from tests.nannyml_peer import ask
 
 METRICS = {"binary": ("log_loss", "roc_auc", "accuracy", "f1"), "regression": ("mae", "rmse")}
 PEER = {"binary": ("roc_auc", "accuracy", "f1"), "regression": ("mae", "rmse")}

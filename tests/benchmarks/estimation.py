@@ -17,7 +17,7 @@ import pandas as pd
 from tasks.science.estimation import Estimator
 from tasks.science.estimation_calibration import fit_calibration
 from tasks.science.estimation_metrics import expected
-from tests.benchmarks.nannyml_peer import ROOT, ask
+from tests.nannyml_peer import ROOT, ask
 
 ROWS, CHUNKS, REFERENCE, THRESHOLD, REPEATS = 1_000_000, 100, 200_000, 0.3, 3
 METRICS = ("roc_auc", "average_precision", "f1", "precision", "recall", "accuracy")

@@ -17,7 +17,7 @@ from typing import Any
 VERSION = "0.13.1"
 BESIDE = ("statsmodels",)
 """What it imports and does not declare."""
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def environment() -> Path:
