@@ -7,7 +7,7 @@ from prefect.states import Completed, State
 
 from tasks.approval import promote_signed
 from tasks.promotion import align_service, assign_version
-from tasks.reporting import told_plainly
+from tasks.reporting import report_model, told_plainly
 from tasks.spec.requests import ApprovalRequest, PromotionRequest
 
 
@@ -21,6 +21,7 @@ def promote_version(request: PromotionRequest) -> State:
     """
     version = assign_version(request, "promoted")
     align_service(request.model.value)
+    report_model(request.model.value, [])
     return Completed(message=f"{request.model.value} {version} is champion.", name="Promoted")
 
 
@@ -34,4 +35,5 @@ def approve(request: ApprovalRequest) -> State:
     """
     version = promote_signed(request)
     align_service(request.model.value)
+    report_model(request.model.value, [])
     return Completed(message=f"{request.model.value} {version} is champion, signed by {request.signer}.", name="Promoted")

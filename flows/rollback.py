@@ -6,7 +6,7 @@ from prefect import flow
 from prefect.states import Completed, State
 
 from tasks.promotion import align_service, assign_version, stop_serving
-from tasks.reporting import told_plainly
+from tasks.reporting import report_model, told_plainly
 from tasks.spec.requests import RollbackRequest, StopRequest
 
 
@@ -20,6 +20,7 @@ def roll_back(request: RollbackRequest) -> State:
     """
     version = assign_version(request, "rolled_back")
     align_service(request.model.value)
+    report_model(request.model.value, [])
     return Completed(message=f"{request.model.value} {version} serves again.", name="Rolled back")
 
 
@@ -32,4 +33,5 @@ def stop(request: StopRequest) -> State:
         request: which model, why, and who asked.
     """
     version = stop_serving(request)
+    report_model(request.model.value, [])
     return Completed(message=f"{request.model.value} {version} does not answer any more. Put a version back with a promotion or a rollback.", name="Stopped")

@@ -9,7 +9,7 @@ from tasks.approval import ask_for_signature, needs_signature
 from tasks.data import check_data, collect_rows, prepare_data
 from tasks.evaluation import lay_out_evidence
 from tasks.promotion import promote, record_examined, reject, reject_data, same_as_champion
-from tasks.reporting import evidence_of, report_data, report_verdict, told_plainly
+from tasks.reporting import evidence_of, report_data, report_model, report_verdict, told_plainly
 from tasks.spec.errors import PromotionConflict
 from tasks.spec.requests import TrainingRequest
 from tasks.training import checkout, commit_candidate, commit_data, train_and_evaluate
@@ -60,5 +60,6 @@ def train(request: TrainingRequest) -> State:
             except PromotionConflict as conflict:
                 print(f"{conflict} Examining again.")
                 continue
+            report_model(model, [])
             return Completed(message=f"{model} {version} is champion.", name="Promoted")
     return Failed(message=f"Not promoted: the champion changed {EXAMINATIONS} times during the examination.", name="Overtaken")

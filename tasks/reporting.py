@@ -26,7 +26,7 @@ from tasks.science.forecast_record import record_rows, record_sentence, trigger_
 from tasks.science.review import review_summary
 from tasks.spec.errors import AssayError
 from tasks.spec.evidence import Finding, Verdict, WindowReport
-from tasks.spec.forecast import Forecast, Observation
+from tasks.spec.forecast import Forecast, Observation, TriggerRecord
 from tasks.spec.model import ModelConfig
 from tasks.spec.pictures import Pictures
 from tasks.spec.review import ReviewAnswer
@@ -137,7 +137,7 @@ def report_model(model: str, silence: list[Finding]) -> None:
     config = version_files(settings, model, champion).config
     with open_log() as log:
         reports = log.reports(model, last=SHOWN)
-        record = trigger_record(config, reports)
+        record = _of_metrics(config, trigger_record(config, reports))
         watched = pages.Watched(
             model=model,
             title=config.title,
@@ -168,6 +168,11 @@ def _answers(log: PredictionLog, config: ModelConfig, reports: list[WindowReport
     known = rows[rows["_label"].notna()]
     right = {str(row["_id"]): row["_decision"] == (row["_label"] if config.kind == "multiclass" else row["_label"] > 0.5) for _, row in known.iterrows()} if config.kind != "regression" else {}
     return review_summary(items, answers, right).sentence
+
+
+def _of_metrics(config: ModelConfig, record: TriggerRecord) -> TriggerRecord:
+    """The calls on watched metrics; those on rates and gaps of groups are in the findings."""
+    return record.model_copy(update={"calls": tuple(c for c in record.calls if c.subject in config.watched)})
 
 
 def _forecasts(config: ModelConfig, reports: list[WindowReport]) -> list[tuple[Forecast, tuple[Observation, ...]]]:

@@ -82,7 +82,7 @@ def _call(subject: str, report: WindowReport, probability: float | None, horizon
 def record_sentence(record: TriggerRecord) -> str:
     """The record in a sentence."""
     if not record.calls:
-        return f"the trigger has called nothing and missed nothing in {record.judged} windows with a forecast" if record.judged else "no window had a forecast yet"
+        return f"nothing was called and nothing missed in {record.judged} windows with a forecast" if record.judged else "no window had a forecast yet"
     lead = f" with a median lead of {median(record.leads):g} window{'' if median(record.leads) == 1 else 's'}" if record.leads else ""
     hits, wrong, missed = (f"{record.count(o)} {word if record.count(o) == 1 else many}" for o, word, many in WORDED)
     told = f"{hits}{lead}, {wrong}, {record.count('prevented')} prevented, {record.count('open')} open"

@@ -118,7 +118,7 @@ def _event(config: ModelConfig, reference: GroupReference, window: _Seen, event:
         now = (window.sides.own == event.groups[0]).mean()
         said = f"group {names[0]} has vanished: {event.share:.1%} of the rows lie near its centre, {event.reference_share:.1%} in the reference ({now:.1%} are nearest to it). Its rows were: {_typical(reference, event.groups[0])}{_taken(reference, window, event.groups[0])}"
     return Finding(
-        kind="grouping", subject=event_name(reference, event, position), value=event.share, reference=event.reference_share, rows=window.n, alarm=True, sentence=f"{said} (p = {event.p_value:.2g}, limit {event.limit:.2g})"
+        kind="grouping", subject=event_name(reference, event, position), value=event.share, reference=event.reference_share, rows=window.n, alarm=True, sentence=said
     )
 
 

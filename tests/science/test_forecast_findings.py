@@ -45,7 +45,7 @@ def rising(n: int, start: float = 0.3, slope: float = 0.003, **more: Any) -> lis
 def test_a_breach_to_come_is_an_alarm_with_its_time(config: ModelConfig) -> None:
     findings, forecasts = forecast_findings(config, rising(13), [found(0.339)], 14, 0)
     (alarm,), (made,) = findings, forecasts
-    assert (alarm.kind, alarm.subject, alarm.alarm, alarm.limit, alarm.rows) == ("forecast", "log_loss", True, 0.5, 2000)
+    assert (alarm.kind, alarm.subject, alarm.alarm, alarm.limit, alarm.rows) == ("forecast", "log_loss", True, 0.3, 2000)
     assert alarm.value == made.probability and alarm.value is not None and alarm.value > 0.6
     assert alarm.sentence.startswith("log_loss is likely to cross 0.345 in ") and "80 %); probability within 4 windows " in alarm.sentence
 

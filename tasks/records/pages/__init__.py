@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -23,6 +24,7 @@ from tasks.spec.waivers import Waiver
 
 WORDS = {"pass": "✓ pass", "fail": "✕ fail", "insufficient_evidence": "? insufficient evidence"}
 CSS = {"pass": "pass", "fail": "fail", "insufficient_evidence": "open"}
+VERSION = re.compile(r"v\d+\.")
 SHOWN = 3
 """Plots of what holds that are shown beside those of what does not."""
 ACTIONS = {"nothing": "✓ Nothing to do.", "alert": "▲ Alert.", "retrain": "▲ Retrain.", "roll_back": "▲ Roll back.", "stop": "■ Stop."}
@@ -52,8 +54,9 @@ def when(moment: str) -> str:
 
 
 def sentence(text: str) -> str:
-    """A reason with a capital letter, unless it begins with the name of a column or metric, and a full stop."""
-    begin = text[:1] if "_" in text.split(" ")[0] else text[:1].upper()
+    """A reason with a capital letter, unless it begins with the name of a column, metric or version, and a full stop."""
+    first = text.split(" ")[0]
+    begin = text[:1] if "_" in first or VERSION.match(first) else text[:1].upper()
     return begin + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
 
 

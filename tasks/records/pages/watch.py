@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from tasks.records.pages.canvas import ACCENT, BAD, INK, SOFT, WIDTH, line, short, svg, text
 from tasks.records.pages.fan import fan
-from tasks.records.pages.over_time import SHOWN, Line, begins, over_windows
+from tasks.records.pages.over_time import SHOWN, STYLES, Line, begins, over_windows
 from tasks.spec.evidence import Finding, FindingKind, WindowReport
 from tasks.spec.forecast import Forecast, Observation
 from tasks.spec.groupings import EmbeddingMap
@@ -111,8 +111,11 @@ def fairness(reports: Sequence[WindowReport]) -> list[tuple[str, Markup]]:
     for attribute in dict.fromkeys(s.split(" ")[0] for s in subjects):
         lines = [_line(reports, "selection_rate", s, s.removeprefix(f"{attribute} ")) for s in subjects if s.split(" ")[0] == attribute]
         drawn.append((f"Selected, by {attribute.replace('_', ' ')}", over_windows(f"selection rate by {attribute}", "selection rate", lines, begins=begins(reports))))
-    for subject in _subjects(reports, ("estimated_fairness",)):
-        drawn.append((f"Estimated without labels: {subject}", over_windows(subject, "gap between groups", [_line(reports, "estimated_fairness", subject, "estimated, 95 %")], begins=begins(reports))))
+    gaps = [s for s in _subjects(reports, ("estimated_fairness",)) if " difference by " in s]
+    for attribute in dict.fromkeys(s.split(" difference by ")[1] for s in gaps):
+        lines = [_line(reports, "estimated_fairness", s, s.split(" difference by ")[0].replace("_", " ")) for s in gaps if s.endswith(f" by {attribute}")]
+        title = f"Gaps by {attribute.replace('_', ' ')}, estimated without labels"
+        drawn.append((title, over_windows(title, "largest difference", lines[: len(STYLES)], begins=begins(reports))))
     return drawn
 
 
