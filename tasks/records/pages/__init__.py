@@ -133,7 +133,7 @@ def window_page(report: WindowReport, history: Sequence[WindowReport], title: st
     return _PAGES.get_template("window.html").render(
         heading=f"{title}: window {report.window}",
         report=report,
-        findings=sorted(report.findings, key=lambda f: (not f.alarm, f.value is None)),
+        findings=sorted(report.findings, key=lambda f: (f.value is None, watch.ORDER[f.kind], -(f.importance or 0.0))),
         pictures=_overview([*history, report]),
         plots=drawn.plots,
         map=embedding_map(drawn.map) if drawn.map else "",
