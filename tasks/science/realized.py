@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
 
 from tasks.science.comparison import Interval, metric_interval
 from tasks.science.estimation_classes import expected_classes
@@ -14,14 +13,12 @@ from tasks.science.tables import LABEL, label_array, score_array
 from tasks.spec.evidence import Finding
 from tasks.spec.model import ModelConfig
 
-SMALLER = ("log_loss", "brier", "mae", "rmse")
-"""Metrics of which less is better."""
 CONFIDENCE = 0.975
 """One-sided, so that both bounds together make a 95 % interval."""
 
 
 def greater_is_better(metric: str) -> bool:
-    return metric not in SMALLER
+    return METRICS[metric].greater_is_better
 
 
 def limit_of(metric: str, reference: float, tolerated: float) -> float:
@@ -65,12 +62,8 @@ def errors_of(metric: str, label: np.ndarray, score: np.ndarray) -> Expected:
 
 
 def interval(config: ModelConfig, metric: str, rows: pd.DataFrame, confidence: float, seed: int) -> Interval:
-    """The metric of labelled rows with one-sided bounds: as in the examination where it has them, else normal by its terms."""
-    if config.kind == "binary" and metric in METRICS:
-        return metric_interval(metric, label_array(config, rows[LABEL]), score_array(config, rows), config.threshold, confidence, seed)
-    found = measured(config, metric, rows)
-    error = float(norm.ppf(confidence) * found.terms.std(ddof=1) / np.sqrt(len(rows)))
-    return Interval(found.value, found.value - error, found.value + error, "normal, by the delta method")
+    """The metric of labelled rows with one-sided bounds: the examination's own."""
+    return metric_interval(metric, label_array(config, rows[LABEL]), score_array(config, rows), config.threshold, confidence, seed)
 
 
 def unjudgeable(config: ModelConfig, rows: pd.DataFrame, where: str) -> str:
