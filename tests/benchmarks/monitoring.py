@@ -15,9 +15,11 @@ import time
 from pathlib import Path
 
 import numpy as np
+import sqlalchemy as sa
 
 from tasks.evaluation import VersionFiles
-from tasks.records.predictions import Prediction, PredictionLog, Window
+from tasks.records.log_tables import PREDICTIONS
+from tasks.records.predictions import PredictionLog, Window
 from tasks.science.decisions import Case, decide
 from tasks.science.monitoring import examine_window
 from tasks.science.tables import as_requests
@@ -27,18 +29,23 @@ from tests.worlds import NOW, ROOT, VERSION, World, on_disk, world
 
 HISTORIES = (10, 1000)
 WINDOW, REPEATS = 500, 5
-BATCH = 5000
+BLOCK = 50_000
 
 
 def fill(log: PredictionLog, care: World, rows: int, seed: int) -> None:
-    """Log rows as the service does; the same 50,000 people come again and again."""
+    """Log rows past ``append``, whose cost is one commit a request; the same 50,000 people come again and again."""
     rng = np.random.default_rng(seed)
-    people = care.answered(care.people(min(rows, 50_000), rng), rng)
-    inputs, scores = as_requests(care.config, people), people["_score"].to_numpy()
-    moment = NOW.isoformat()
-    for start in range(0, rows, BATCH):
-        at = [i % len(inputs) for i in range(start, min(start + BATCH, rows))]
-        log.append([Prediction(f"{seed}-{start + k}", "care", VERSION, moment, inputs[i], float(scores[i]), bool(scores[i] >= care.config.threshold)) for k, i in enumerate(at)])
+    people = care.answered(care.people(min(rows, BLOCK), rng), rng)
+    inputs = [json.dumps(row) for row in as_requests(care.config, people)]
+    scores, moment = people["_score"].tolist(), NOW.isoformat()
+    same = {"model": "care", "version": VERSION, "time": moment, "decision_name": None, "scores": None}
+    for start in range(0, rows, BLOCK):
+        made = [
+            same | {"id": f"{seed}-{start + i}", "inputs": inputs[i % len(inputs)], "score": scores[i % len(inputs)], "decision": scores[i % len(inputs)] >= care.config.threshold}
+            for i in range(min(BLOCK, rows - start))
+        ]
+        with log.database.writing() as connection:
+            connection.execute(sa.insert(PREDICTIONS), made)
 
 
 def look(log: PredictionLog, version: VersionFiles, database: str, window: Window) -> float:
