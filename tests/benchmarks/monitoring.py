@@ -8,6 +8,7 @@ process of its own.
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 import tempfile
