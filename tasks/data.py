@@ -129,7 +129,10 @@ def run_suite(table: str, frame: pd.DataFrame, suite: tuple[dict[str, Any], ...]
         logging.getLogger("great_expectations").setLevel(logging.ERROR)
         import great_expectations as gx
 
-        context = gx.get_context(mode="ephemeral")
+        from great_expectations.data_context.types.base import DataContextConfig, InMemoryStoreBackendDefaults
+
+        # Without a docs site, which would leave a temporary folder behind for every table.
+        context = gx.get_context(mode="ephemeral", project_config=DataContextConfig(store_backend_defaults=InMemoryStoreBackendDefaults(init_temp_docs_sites=False)))
         context.variables.progress_bars = {"globally": False}
         asset = context.data_sources.add_pandas(table).add_dataframe_asset(table)
         batch = asset.add_batch_definition_whole_dataframe(table).get_batch({"dataframe": frame})
