@@ -142,7 +142,7 @@ def _false_alarm_rows() -> list[dict[str, Any]]:
     for i, n in enumerate(SIZES):
         names = (f"any of {len(COLUMNS)} columns, tests alone", "the score, test alone", "any alarm of six kinds, with the tolerated distance")
         # windows of a small sample against one reference are almost independent; large ones all see the same error of the reference
-        references, each = (500, 2) if n <= 1000 else (1000, 1)
+        references, each = (300, 2) if n <= 1000 else (400, 1)
         for name, rates in zip(names, false_alarms(n, references, each, SEED + i), strict=True):
             should = "at most" if "alarm" in name else "about"
             found.append({"case": name, "rows": n, "should": f"{should} {LEVEL:.1%}", "was": f"{rates.rate:.1%}", "standard error": f"{rates.error(LEVEL):.1%}", "runs": rates.runs})
