@@ -157,7 +157,7 @@ def _performance(config: ModelConfig, f: Finding) -> tuple[Finding, str]:
 def _distance(f: Finding, limit: float) -> tuple[Finding, str]:
     """An alarm that asks for a size and for significance: the size is kept, the significance only of what was an alarm."""
     if f.limit is None or f.value is None:
-        return f, "the report does not keep its limit"
+        return f, "the report does not keep its limit" if f.alarm else ""  # what is told without a limit is never an alarm
     if _same(limit, f.limit):
         return f, ""
     if f.alarm or f.value <= limit:
