@@ -37,7 +37,7 @@ lint: setup  ## Lint, types and floors alone
 	@$(RUN)/lint-imports --no-cache
 
 bench: setup  ## Measure ours and the peers in one run, as ratios
-	@for script in tests/benchmarks/*.py; do echo "== $$script"; $(RUN)/python -m "tests.benchmarks.$$(basename "$$script" .py)" || exit 1; done
+	@for script in tests/benchmarks/*.py; do echo "== $$script"; OMP_NUM_THREADS=1 $(RUN)/python -m "tests.benchmarks.$$(basename "$$script" .py)" || exit 1; done
 
 backtest: setup  ## Replay real dated data: estimates, realized values and the trigger; writes docs/backtests.md
 	@$(RUN)/python -m tests.backtests
