@@ -128,7 +128,6 @@ def run_suite(table: str, frame: pd.DataFrame, suite: tuple[dict[str, Any], ...]
         warnings.simplefilter("ignore")
         logging.getLogger("great_expectations").setLevel(logging.ERROR)
         import great_expectations as gx
-
         from great_expectations.data_context.types.base import DataContextConfig, InMemoryStoreBackendDefaults
 
         # Without a docs site, which would leave a temporary folder behind for every table.

@@ -16,6 +16,7 @@ from prefect.events import emit_event
 from tasks.evaluation import VersionFiles, version_files
 from tasks.records import ledger
 from tasks.records.git import Git
+from tasks.records.log_forgetting import Forgotten
 from tasks.records.predictions import PredictionLog, Window
 from tasks.records.registry import Registry
 from tasks.science.alternatives import compare_versions
@@ -51,10 +52,21 @@ def find_work(request: MonitoringRequest) -> tuple[list[Window], list[Window]]:
     config = version_files(Settings(), model, champion).config.monitoring
     with open_log() as log:
         if config.retention_days is not None:
-            log.expire(model, datetime.now(UTC) - timedelta(days=config.retention_days))
+            _expire(log, request, config.retention_days)
         unseen = log.next_windows(model, config.window_rows, config.minimum_rows, request.windows)
         late = [r for r in log.reports(model, last=request.windows) if _labels_came(log, r, config.label_share)]
         return unseen, [w for r in late if (w := log.window(model, r.window)) is not None]
+
+
+def _expire(log: PredictionLog, request: MonitoringRequest, days: int) -> None:
+    """Delete what is older than the model keeps; the ledger says how much, and nothing where there was nothing."""
+
+    def told(found: Forgotten) -> None:
+        if found.predictions:
+            sentence = f"{found.predictions:,} predictions older than {days} days were deleted, as monitoring.retention_days says"
+            ledger.append(Settings(), "forgotten", request.model.value, None, None, request.actor, request.reason, sentence, None, found.numbers() | {"by": "age"})
+
+    log.expire(request.model.value, datetime.now(UTC) - timedelta(days=days), told)
 
 
 def _labels_came(log: PredictionLog, report: WindowReport, share: float) -> bool:
