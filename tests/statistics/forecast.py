@@ -248,7 +248,7 @@ STUDIES = (
     Study("Time to the first breach", "How often the first breach came within the 80 % interval of its time, in whole windows; an open end holds all that is later than 26 windows.", _passage_rows),
     Study(
         "The established trigger",
-        "Series of 40 windows, each window forecast when it is new, with the default horizon of 4 windows, called from a probability of 0.3 and from the default of 0.5, up to the first breach (a window whose value is beyond the limit). "
+        "Series of 40 windows, each window forecast when it is new, with the default horizon of 4 windows, called from the default probability of 0.3 and from 0.5, up to the first breach (a window whose value is beyond the limit). "
         "*Found ahead*: of the series with a breach, those with a call that held when it came. A jump has no sign ahead of it, and nobody finds it.",
         _trigger_rows,
     ),
