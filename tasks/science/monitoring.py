@@ -12,6 +12,7 @@ import pandas as pd
 from sklearn.pipeline import Pipeline
 
 from tasks.science.attribution_drift import attribution_findings
+from tasks.science.drift_findings import KINDS as OF_PROFILES
 from tasks.science.drift_findings import drift_findings
 from tasks.science.drift_time import levels
 from tasks.science.embeddings import embed
@@ -23,7 +24,7 @@ from tasks.science.groupings_window import grouping_findings
 from tasks.science.live_rules import RuleBreak, live_rule_findings
 from tasks.science.multivariate import multivariate_findings
 from tasks.science.profiles import Profile
-from tasks.science.reference import Reference
+from tasks.science.reference import EXPLAINED, Reference
 from tasks.science.review import review_queue
 from tasks.science.window_quality import quality_findings
 from tasks.spec.evidence import Finding, FindingKind, Plot, WindowReport
@@ -38,11 +39,8 @@ TESTED: tuple[FindingKind, ...] = (
     "expert_rule", "attribution_drift", "missingness", "new_category", "out_of_range", "data_drift", "multivariate_drift", "grouping",
 )  # fmt: skip
 """Kinds of findings among which ``monitoring.alpha`` is shared in equal parts (Bonferroni); a forecast has a limit of its own."""
-OF_PROFILES: tuple[FindingKind, ...] = ("data_drift", "missingness", "new_category", "out_of_range", "prediction_drift", "selection_rate")
 OF_LABELS: tuple[FindingKind, ...] = ("realized_performance", "estimated_performance", "estimated_fairness", "estimator", "forecast")
 """What is asked again when labels come; the rest was said when the window was new."""
-EXPLAINED = 500
-"""Rows of a window, or of the reference, whose attributions are computed."""
 
 
 @dataclass(frozen=True)

@@ -9,16 +9,18 @@ from typing import Any
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
-from tasks.science.drift_reference import DriftReference, fit_drift, load_drift_reference
+from tasks.science.drift_reference import DriftReference, load_drift_reference
+from tasks.science.drift_reference import fit_reference as fit_drift_reference
 from tasks.science.estimation_ground import reference_losses
 from tasks.science.estimation_losses import LossModel
 from tasks.science.explanations import importance
 from tasks.science.groupings import GroupReference, fit_groupings, load_groupings
-from tasks.science.profile_layout import Layout, fit_layout, refuse_other_format
+from tasks.science.profile_layout import Layout, refuse_other_format
 from tasks.spec.model import ModelConfig
 
 FORMAT = 1
 EXPLAINED = 500
+"""Rows of the reference, or of a window, whose attributions are computed."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +62,9 @@ def fit_reference(config: ModelConfig, pipeline: Pipeline, rows: pd.DataFrame, e
     Args:
         explain: attributions (r, features) of raw rows under a seed.
     """
-    layout = fit_layout(config, rows)
     sample = rows.sample(min(EXPLAINED, len(rows)), random_state=config.seed)
     explained = explain(sample, config.seed) if len(sample) else pd.DataFrame(columns=list(config.features), dtype=float)
-    return Reference(rows, fit_drift(config, rows, layout, config.seed), fit_groupings(config, pipeline, rows, config.seed), explained)
+    return Reference(rows, fit_drift_reference(config, rows, config.seed), fit_groupings(config, pipeline, rows, config.seed), explained)
 
 
 def load_reference(document: dict[str, Any], rows: pd.DataFrame) -> Reference:

@@ -8,6 +8,7 @@ from scipy.stats import norm
 
 from tasks.science.decisions import PERFORMANCE, Case, at_stake, decide, leaving
 from tasks.science.metrics import METRICS
+from tasks.science.monitoring import TESTED
 from tasks.spec.base import Spec
 from tasks.spec.evidence import Decision, Finding, WindowReport
 from tasks.spec.model import ModelConfig
@@ -15,7 +16,7 @@ from tasks.spec.model import ModelConfig
 DISTANCES = ("data_drift", "prediction_drift")
 TWO_SIDED_95 = 2 * 1.959963984540054
 SAME = 1e-9
-KINDS_THEN = 17
+KINDS_THEN = len(TESTED)
 """Kinds of findings among which ``alpha`` is shared at most: a test against this share errs to the quiet side."""
 
 
