@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.interpolate import PchipInterpolator
 from scipy.stats import chi2, gamma
 
 from tasks.science.drift import category_p_value
@@ -17,10 +19,12 @@ from tasks.spec.base import Spec, validate
 from tasks.spec.errors import ConfigError
 from tasks.spec.model import ModelConfig
 
-FORMAT = 1
-SIZES = (20, 100, 500, 2500, 20_000, 1_000_000)
-"""Window sizes that are played; between them the logarithm of the size is interpolated, and after the last nothing changes any more."""
+FORMAT = 2
+SIZES = tuple(int(n) for n in np.round(np.geomspace(20, 1_000_000, 17)))
+"""Window sizes that are played, each about twice the one before; after the last nothing changes any more."""
+LOG_SIZES = np.log(SIZES)
 PLAYS = 1000
+"""Of the bridge. Of the divergence, fewer for every size: what lies between two sizes uses both, and a column of many cells is dear."""
 LEVELS = (0.8, 0.5, 0.2, 0.1)
 """Chances of being exceeded at which Kolmogorov-Smirnov's played quantiles are kept; beyond the last the tail's own form is taken."""
 COMMON = 0.05
@@ -36,16 +40,23 @@ class Null(Spec):
     """Of Kolmogorov-Smirnov's distance over ``sqrt(1/n + 1/m)``, at :data:`LEVELS`; none for categories."""
     widest: float = 0.0
     """Largest F (1 - F) at an edge: the variance that rules the tail."""
-    either: float = 1.0
-    """How many tests the two of a number are worth: 1 if they always agree, 2 if they never do."""
+    together: float = 1.0
+    """Of the two tests of a number: both are below a small u in ``u ** together`` of all plays; 1 if they always agree, 2 if they are independent."""
 
     def sampling(self, unit: float, rows: int) -> float:
         """Divergence that sampling alone is expected to show."""
-        return self._at(self.mean, rows) * unit / (8 * LN2)
+        return self._expected(rows)[0] * unit / (8 * LN2)
+
+    def either_p(self, p_value: float) -> float:
+        """Chance that the smaller of a number's two p-values is at most ``p_value``: of either, less of both.
+
+        Both follow a power of the level, the joint tail of Ledford & Tawn (1996); so the less two tests agree far out, the more they count as two.
+        """
+        return float(2 * p_value - p_value**self.together)
 
     def divergence_p(self, value: float, unit: float, rows: int) -> float:
         """Chance of so large a divergence: a gamma distribution of the played mean and variance (Satterthwaite 1946)."""
-        mean, deviation = self._at(self.mean, rows), self._at(self.deviation, rows)
+        mean, deviation = self._expected(rows)
         scaled = value * 8 * LN2 / unit
         if mean < 0.5 or not deviation:  # the reference has one cell: a row elsewhere is as likely as to be the first of n + m to fall there
             return float(chi2.sf(scaled, 2))
@@ -60,8 +71,14 @@ class Null(Spec):
             return float(LEVELS[-1] * np.exp(-(square - last) / (2 * self.widest)))
         return float(np.exp(np.interp(square, [0.0, *(q**2 for q in self.quantiles)], np.log([1.0, *LEVELS]))))
 
-    def _at(self, values: tuple[float, ...], rows: int) -> float:
-        return float(np.interp(np.log(rows), np.log(SIZES), values))
+    @cached_property
+    def _curves(self) -> PchipInterpolator:
+        return PchipInterpolator(LOG_SIZES, np.transpose([self.mean, self.deviation]))
+
+    def _expected(self, rows: int) -> tuple[float, float]:
+        """Mean and deviation; between the sizes a monotone cubic over the size's logarithm (Fritsch & Butland 1984), since they bend where cells fill up."""
+        mean, deviation = self._curves(np.clip(np.log(rows), LOG_SIZES[0], LOG_SIZES[-1]))
+        return float(mean), float(deviation)
 
 
 @dataclass(frozen=True)
@@ -105,7 +122,7 @@ class DriftReference:
             if min(part.sum() for part in bins):
                 ks = kolmogorov_smirnov(*bins)
                 by_ks = null.distance_p(ks, 1 / bins[0].sum() + 1 / bins[1].sum())
-                p_value = min(1.0, null.either * min(p_value, by_ks))
+                p_value = null.either_p(min(p_value, by_ks))
             moved = wasserstein(layout, self.profile, window)
         else:
             chi_squared = category_p_value(np.array([before, after])[:, used]) if used.sum() > 1 else 1.0
@@ -153,20 +170,20 @@ def fit_drift(config: ModelConfig, reference: pd.DataFrame | Profile, layout: La
 
 def _null(layout: ColumnLayout, reference: Profile, rng: np.random.Generator) -> Null:
     before = cells(layout, reference)
-    mean, deviation = _played_divergence(before[before > 0], rng)
+    mean, deviation = played_divergence(before[before > 0], rng)
     if not isinstance(layout, NumberLayout):
         return Null(mean=mean, deviation=deviation)
     bins = reference.counts[f"bins:{layout.name}"]
     if (bins > 0).sum() < 2:
         return Null(mean=mean, deviation=deviation)
-    quantiles, widest, either = _played_bridge(layout, bins / bins.sum(), rng)
-    return Null(mean=mean, deviation=deviation, quantiles=quantiles, widest=widest, either=either)
+    quantiles, widest, together = _played_bridge(layout, bins / bins.sum(), rng)
+    return Null(mean=mean, deviation=deviation, quantiles=quantiles, widest=widest, together=together)
 
 
-def _played_divergence(counts: np.ndarray, rng: np.random.Generator) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def played_divergence(counts: np.ndarray, rng: np.random.Generator) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """The reference and a window of every size drawn anew from the reference's shares, so that its own sampling error is in it."""
     shares, rows = counts / counts.sum(), int(counts.sum())
-    plays = int(np.clip(10_000 // len(counts), 200, PLAYS // 2))
+    plays = int(np.clip(10_000 // len(counts), 100, 250))
     references = rng.multinomial(rows, shares, size=plays)
     means, deviations = [], []
     for size in SIZES:
@@ -185,6 +202,7 @@ def _played_bridge(layout: NumberLayout, shares: np.ndarray, rng: np.random.Gene
     wide, held = np.add.reduceat(noise, starts, axis=1), np.add.reduceat(shares, starts)
     chi = (wide[:, held > 0] ** 2 / held[held > 0]).sum(axis=1)
     ranks = [np.argsort(np.argsort(-statistic)) / PLAYS for statistic in (farthest, chi)]
-    either = float(np.clip((np.minimum(*ranks) < COMMON).mean() / COMMON, 1.0, 2.0))
+    both = max((np.maximum(*ranks) < COMMON).mean(), COMMON**2)
+    together = float(np.log(min(both, COMMON)) / np.log(COMMON))
     below = np.cumsum(shares)
-    return tuple(float(q) for q in np.quantile(farthest, 1 - np.array(LEVELS))), float((below * (1 - below)).max()), either
+    return tuple(float(q) for q in np.quantile(farthest, 1 - np.array(LEVELS))), float((below * (1 - below)).max()), together

@@ -13,7 +13,7 @@ from statsmodels.stats.multitest import multipletests
 
 from tasks.science.drift_distances import cells, divergence
 from tasks.science.drift_findings import KINDS, drift_findings, window_p_values
-from tasks.science.drift_reference import fit_drift, fit_reference, load_drift_reference
+from tasks.science.drift_reference import Null, fit_drift, fit_reference, load_drift_reference, played_divergence
 from tasks.science.drift_time import level, levels, simes
 from tasks.science.multivariate import multivariate_findings
 from tasks.science.profiles import profile
@@ -139,8 +139,29 @@ def test_the_reference_comes_back_from_its_document() -> None:
     assert drift_findings(CARE, back, window, {}, ALPHA) == drift_findings(CARE, REFERENCE, window, {}, ALPHA)
     with pytest.raises(ConfigError, match="format 9, a newer one"):
         load_drift_reference({**document, "format": 9})
+    with pytest.raises(ConfigError, match="format 1, an older one"):
+        load_drift_reference({**document, "format": 1})
     with pytest.raises(ConfigError, match="no drift reference"):
-        load_drift_reference({"format": 1})
+        load_drift_reference({"format": document["format"]})
+
+
+@pytest.mark.parametrize("rows", [150, 700, 4000])
+def test_what_is_expected_between_the_played_sizes_is_what_is_seen_there(rows: int) -> None:
+    """A long tail of categories, where the expected divergence bends most: as far off as so few plays may be."""
+    shares = 1 / np.arange(1, 61) ** 1.3
+    counts, rng = np.round(5000 * shares / shares.sum()).astype(int), np.random.default_rng(0)
+    mean, deviation = played_divergence(counts, rng)
+    null, unit = Null(mean=mean, deviation=deviation), 1 / counts.sum() + 1 / rows
+    seen = divergence(*(rng.multinomial(n, counts / counts.sum(), size=4000) for n in (counts.sum(), rows)))
+    assert abs(null.sampling(unit, rows) - seen.mean()) < 0.3 * seen.std()
+    rejected = np.mean([null.divergence_p(float(value), unit, rows) <= 0.05 for value in seen])
+    assert 0.03 < rejected < 0.08
+
+
+def test_two_tests_of_a_number_count_as_one_where_they_agree_and_as_two_where_they_do_not() -> None:
+    agree, independent = (Null(mean=(), deviation=(), together=power) for power in (1.0, 2.0))
+    assert agree.either_p(0.03) == pytest.approx(0.03) and independent.either_p(0.03) == pytest.approx(1 - 0.97**2)
+    assert agree.either_p(1.0) == independent.either_p(1.0) == 1.0 and agree.either_p(0.0) == 0.0
 
 
 def test_levels_over_time_never_exceed_the_configured_one_and_are_earned_back() -> None:

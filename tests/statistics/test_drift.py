@@ -13,7 +13,7 @@ SEED = 11
 
 @pytest.mark.parametrize("n", [1000, 1_000_000])
 def test_the_tests_hold_their_level_at_every_window_size(n: int) -> None:
-    for rates in d.false_alarms(n, 25, 1, SEED):
+    for rates in d.false_alarms(n, 25, SEED):
         assert rates.happened <= binom.ppf(0.998, rates.runs, d.LEVEL)
 
 
