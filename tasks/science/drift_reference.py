@@ -25,6 +25,8 @@ SIZES = tuple(int(n) for n in np.round(np.geomspace(20, 1_000_000, 17)))
 LOG_SIZES = np.log(SIZES)
 PLAYS = 1000
 """Of the bridge. Of the divergence, fewer for every size: what lies between two sizes uses both, and a column of many cells is dear."""
+PLENTY = 50
+"""Expected rows of the smallest cell from which the limit of the divergence's distribution is as good as a play of it."""
 LEVELS = (0.8, 0.5, 0.2, 0.1)
 """Chances of being exceeded at which Kolmogorov-Smirnov's played quantiles are kept; beyond the last the tail's own form is taken."""
 COMMON = 0.05
@@ -181,12 +183,19 @@ def _null(layout: ColumnLayout, reference: Profile, rng: np.random.Generator) ->
 
 
 def played_divergence(counts: np.ndarray, rng: np.random.Generator) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """The reference and a window of every size drawn anew from the reference's shares, so that its own sampling error is in it."""
+    """The reference and a window of every size drawn anew from the reference's shares, so that its own sampling error is in it.
+
+    Where all cells hold :data:`PLENTY` in both, nothing is drawn: it is chi-squared with k - 1 degrees of freedom (Wilks 1938).
+    """
     shares, rows = counts / counts.sum(), int(counts.sum())
     plays = int(np.clip(10_000 // len(counts), 100, 250))
     references = rng.multinomial(rows, shares, size=plays)
     means, deviations = [], []
     for size in SIZES:
+        if min(size, rows) * shares.min() >= PLENTY:
+            means.append(len(counts) - 1.0)
+            deviations.append(float(np.sqrt(2 * (len(counts) - 1))))
+            continue
         scaled = divergence(references, rng.multinomial(size, shares, size=plays)) * 8 * LN2 / (1 / size + 1 / rows)
         means.append(float(scaled.mean()))
         deviations.append(float(scaled.std()))

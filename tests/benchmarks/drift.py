@@ -90,6 +90,7 @@ def alibi(reference: pd.DataFrame, window: pd.DataFrame) -> dict[str, Callable[[
 def ours(reference: pd.DataFrame, window: pd.DataFrame) -> dict[str, Callable[[], Any]]:
     from tasks.science.drift_findings import drift_findings
     from tasks.science.drift_reference import fit_reference
+    from tasks.science.monitoring import share
     from tasks.science.profiles import profile
     from tasks.spec.model import load_model
 
@@ -104,7 +105,7 @@ def ours(reference: pd.DataFrame, window: pd.DataFrame) -> dict[str, Callable[[]
         kept["reference"] = fit_reference(config, reference, 1)
 
     def report() -> Any:
-        return drift_findings(config, kept["reference"], profile(kept["reference"].layout, window), {}, config.monitoring.alpha / 17)
+        return drift_findings(config, kept["reference"], profile(kept["reference"].layout, window), {}, share(config))
 
     return {"fit": fit, "report": report}
 

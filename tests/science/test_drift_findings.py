@@ -15,6 +15,7 @@ from tasks.science.drift_distances import cells, divergence
 from tasks.science.drift_findings import KINDS, drift_findings, window_p_values
 from tasks.science.drift_reference import Null, fit_drift, fit_reference, load_drift_reference, played_divergence
 from tasks.science.drift_time import level, levels, simes
+from tasks.science.monitoring import share
 from tasks.science.multivariate import multivariate_findings
 from tasks.science.profiles import profile
 from tasks.spec.errors import ConfigError
@@ -23,7 +24,7 @@ from tests.science.watched import config, rows
 CARE = config()
 ROWS = rows(CARE, 4000, 0)
 REFERENCE = fit_reference(CARE, ROWS, 1)
-ALPHA = 0.01 / 17
+ALPHA = share(CARE)
 NUMBERS = {n.name: n for n in REFERENCE.layout.numbers}
 
 
