@@ -23,7 +23,7 @@ from tasks.records.predictions import PredictionLog
 from tasks.records.registry import Registry
 from tasks.science.forecast_findings import watched_series
 from tasks.science.forecast_record import record_rows, record_sentence, trigger_record
-from tasks.science.review import review_summary
+from tasks.science.review import answered_by_people, review_summary
 from tasks.spec.errors import AssayError
 from tasks.spec.evidence import Finding, Verdict, WindowReport
 from tasks.spec.forecast import Forecast, Observation, TriggerRecord
@@ -156,8 +156,16 @@ def report_model(model: str, silence: list[Finding]) -> None:
     create_markdown_artifact(key=f"watching-{_key(model)}", markdown=pages.model_markdown(watched, address_of(name)), description=f"How {model} is doing")
 
 
-def _answers(log: PredictionLog, config: ModelConfig, reports: list[WindowReport]) -> str:
-    """What experts said of the newest queues, against outcomes where there are any; empty where nobody was asked."""
+def _answers(log: PredictionLog, config: ModelConfig, reports: list[WindowReport]) -> list[str]:
+    """What experts said of the newest queues, what people decided otherwise, and what was appealed; nothing of what nobody did."""
+    if not reports:
+        return []
+    counted = log.tally(config.name, reports[0].first_seq, reports[-1].last_seq)
+    return [told for told in (_reviewed(log, config, reports), *answered_by_people(counted["overrides"], counted["appeals"], f"since window {reports[0].window}")) if told]
+
+
+def _reviewed(log: PredictionLog, config: ModelConfig, reports: list[WindowReport]) -> str:
+    """The newest review queues against outcomes, where there are any; empty where nobody was asked."""
     items = [item for report in reports[-REVIEWED:] for item in report.review]
     if not items:
         return ""

@@ -68,10 +68,6 @@ class Forgetting(Reading):
                 told(found)
         return self._swept(found, thorough=True)
 
-    def forget_where(self, model: str, column: str, value: str, told: Told | None = None) -> Forgotten:
-        """Delete the predictions whose input has a value, as :meth:`forget`; see :meth:`find`."""
-        return self.forget(model, self.find(model, column, value), told)
-
     def find(self, model: str, column: str, value: str) -> list[str]:
         """Ids of the predictions whose input has a value; every row of the model is looked at.
 

@@ -152,42 +152,6 @@ def outcome_codes(layout: Layout, rows: pd.DataFrame, scores: dict[str, np.ndarr
     return number_codes(layout.scores[0], scores[SCORE]), state, (len(layout.scores[0].edges) + 2, 3)
 
 
-def losses(layout: Layout, rows: pd.DataFrame, scores: dict[str, np.ndarray], state: np.ndarray) -> tuple[int, dict[str, int]]:
-    """Labelled, scored rows, and the fixed-point sum of each metric that is a mean over them."""
-    if layout.kind == "regression":
-        if LABEL not in rows:
-            return 0, {}
-        error = scores[SCORE].astype(float) - readable(rows[LABEL])[0].astype(float)
-        error = np.abs(error[np.isfinite(error)])
-        unit = loss_quantum(layout, "mae")
-        squares = sum(_square_sum(fixed(block, unit), bool(block.max() > NEAR * unit)) for block in _blocks(error))
-        return len(error), {"mae": fixed_sum(error, unit), "rmse": squares}
-    if layout.kind == "multiclass":
-        table = np.column_stack([scores[f"{SCORE}:{name}"].astype(float) for name in layout.classes])
-        kept = (state > 0) & np.isfinite(table).all(axis=1)
-        table, truth = np.clip(table[kept], 0, 1), state[kept] - 1
-        right = table[np.arange(len(table)), truth]
-        hit = table.argmax(axis=1) == truth
-        brier = (table**2).sum(axis=1) - 2 * right + 1
-    else:
-        score = scores[SCORE].astype(float, copy=False)
-        kept = (state > 0) & np.isfinite(score)
-        score, truth = np.clip(score[kept], 0, 1), state[kept] == 2
-        right = np.where(truth, score, 1 - score)
-        hit = (score >= (layout.threshold or 0.5)) == truth
-        brier = (1 - right) ** 2
-    found = {"log_loss": -np.log(np.clip(right, np.finfo(float).eps, 1)), "brier": brier, "accuracy": hit.astype(float)}
-    return len(right), {name: fixed_sum(values, loss_quantum(layout, name)) for name, values in found.items()}
-
-
-def loss_quantum(layout: Layout, metric: str) -> float:
-    """The unit in which a metric's losses are summed."""
-    if layout.kind != "regression":
-        return power_of_two(1.0)
-    scale = layout.scores[0].quantum
-    return scale if metric == "mae" else (scale * COARSER) ** 2
-
-
 def attribution_quantum(layout: Layout) -> float:
     """Attributions are in the unit of the score, or in log-odds."""
     return layout.scores[0].quantum if layout.kind == "regression" else power_of_two(64.0)

@@ -17,8 +17,6 @@ from tasks.science.profile_counts import (
     count_number,
     fixed_sum,
     group_codes,
-    loss_quantum,
-    losses,
     outcome_codes,
     smallest,
 )
@@ -35,7 +33,7 @@ class Profile:
     """Counts of one window by one layout. Merging adds whole numbers, so any order of parts gives the same.
 
     ``counts``: int64 arrays by name: ``bins:x``, ``odd:x`` (see :data:`ODD`) of a number, ``names:x`` of a category,
-    ``outcomes:attribute`` (groups + 1, scores, label states), ``grouping``, ``scored``, ``explained``.
+    ``outcomes:attribute`` (groups + 1, scores, label states), ``grouping``, ``explained``.
     ``sums``: whole numbers of any size in fixed point. ``least``, ``most``: ends of the finite values.
     ``unseen``: names beyond the layout's, as many as are remembered.
     """
@@ -70,14 +68,6 @@ class Profile:
         mean = total / rows
         variance = max(squares / rows * COARSER**2 - mean**2, 0.0)
         return layout.center + mean * layout.quantum, variance**0.5 * layout.quantum
-
-    def mean_loss(self, layout: Layout, metric: str) -> float:
-        """Mean over the labelled rows of log_loss, brier, accuracy, mae, or the root for rmse; NaN without any."""
-        rows = int(self.counts["scored"][0]) if "scored" in self.counts else 0
-        if not rows or f"loss:{metric}" not in self.sums:
-            return float("nan")
-        mean = int(self.sums[f"loss:{metric}"][0]) / rows * loss_quantum(layout, metric)
-        return float(mean**0.5 if metric == "rmse" else mean)
 
     def attributions(self, layout: Layout) -> dict[str, tuple[float, float]]:
         """By feature the mean attribution and the mean of its size; empty where none were given."""
@@ -207,10 +197,6 @@ def _add_outcomes(found: Profile, layout: Layout, rows: pd.DataFrame) -> None:
         code = np.where(codes < 0, len(known), codes).astype(np.int32)
         size = (len(known) + 1) * places * states
         found.counts[f"outcomes:{attribute}"] = np.bincount(code * (places * states) + cell, minlength=size).reshape(-1, places, states)
-    labelled, sums = losses(layout, rows, scores, state)
-    if labelled:
-        found.counts["scored"] = np.array([labelled])
-        found.sums.update({f"loss:{name}": _whole([value]) for name, value in sums.items()})
 
 
 @dataclass(frozen=True)

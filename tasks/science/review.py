@@ -292,6 +292,23 @@ def review_summary(items: Sequence[ReviewItem], answers: Sequence[ReviewAnswer],
     )  # fmt: skip
 
 
+def answered_by_people(overrides: Mapping[str, int], appeals: Mapping[str, int], since: str) -> list[str]:
+    """Overrides and appeals in a sentence each; none where there were none.
+
+    Args:
+        overrides: predictions by whether a person decided ``other`` than the model or the ``same``.
+        appeals: predictions by ``open``, ``upheld``, ``rejected``.
+        since: from when on they are counted, in words.
+    """
+    told = []
+    if total := sum(overrides.values()):
+        told.append(f"People decided on {total:,} predictions themselves {since}: otherwise than the model in {_words(_share(overrides['other'], total))}")
+    if total := sum(appeals.values()):
+        settled = appeals["upheld"] + appeals["rejected"]
+        told.append(f"{total:,} predictions were appealed {since}: {appeals['open']:,} wait for an answer" + (f", upheld were {_words(_share(appeals['upheld'], settled))} answered" if settled else ""))
+    return told
+
+
 def _share(count: int, rows: int) -> Share:
     if rows == 0:
         return Share(value=None, rows=0)

@@ -71,16 +71,16 @@ def test_windows_keep_their_reports_and_say_what_is_missing(log: PredictionLog) 
 def test_by_a_column(log: PredictionLog) -> None:
     log.append(rows(2, name=PERSON, age=41, code="007", member=True))
     log.append(rows(2, "v2.0.0", name="other", age=41.5, code=7, member=False))
-    assert log.forget_where("care", "code", "007").predictions == 2
-    assert log.forget_where("care", "age", "41").predictions == 0 and log.forget_where("care", "age", "41.50").predictions == 2
+    assert log.forget("care", log.find("care", "code", "007")).predictions == 2
+    assert log.forget("care", log.find("care", "age", "41")).predictions == 0 and log.forget("care", log.find("care", "age", "41.50")).predictions == 2
     log.append(rows(2, "v3.0.0", name=PERSON, age=41, code="007", member=True))
     with pytest.raises(ConfigError, match="column age holds numbers, and 'old' is none; nothing was deleted"):
-        log.forget_where("care", "age", "old")
+        log.forget("care", log.find("care", "age", "old"))
     with pytest.raises(ConfigError, match="has an input 'nmae'; the newest has: name, age, code, member"):
-        log.forget_where("care", "nmae", PERSON)
-    assert log.forget_where("care", "member", "false").predictions == 0 and log.forget_where("care", "member", "true").predictions == 2
+        log.forget("care", log.find("care", "nmae", PERSON))
+    assert log.forget("care", log.find("care", "member", "false")).predictions == 0 and log.forget("care", log.find("care", "member", "true")).predictions == 2
     with pytest.raises(ConfigError, match="none, since there is none"):
-        log.forget_where("care", "name", PERSON)
+        log.forget("care", log.find("care", "name", PERSON))
 
 
 def test_what_cannot_be_told_is_not_done(log: PredictionLog) -> None:
@@ -125,7 +125,7 @@ def test_no_byte_of_a_person_is_left_in_the_files(tmp_path: Path, how: str) -> N
     log.outcomes("care", [(ids[n], True) for n in range(3000) if n not in mine])
     assert _holds(tmp_path, PERSON, "MINE")
     if how == "column":
-        found = log.forget_where("care", "name", f"{PERSON}xxxxxxxx"[:30])
+        found = log.forget("care", log.find("care", "name", f"{PERSON}xxxxxxxx"[:30]))
         found = log.forget("care", [ids[n] for n in mine])  # those with a short name are left
     else:
         found = log.forget("care", [ids[n] for n in mine]) if how == "id" else log.expire("care", "2025-06-01")

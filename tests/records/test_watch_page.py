@@ -56,6 +56,14 @@ def test_rules_that_broke_come_first_with_their_windows() -> None:
     assert {rule.css for rule in others} == {"pass"}
 
 
+def test_what_prefect_shows_holds_rules_and_answers_too() -> None:
+    said = "3 predictions were appealed since window 1: 1 wait for an answer"
+    watched = Watched("income", "Income", "v1.0.0", "", TROUBLE, answers=(said,))
+    shown = pages.model_markdown(watched)
+    assert f"- {said}" in shown and "- ✕ changing the region alone" in shown.replace("Changing", "changing")
+    assert f"<p>{said}" in pages.model_page(watched) and "What people answered" not in pages.model_page(Watched("income", "Income", "v1.0.0", "", TROUBLE))
+
+
 def test_drift_that_touches_the_output_comes_first() -> None:
     drawn = str(watch.drift(TROUBLE[-1]))
     names = re.findall(r">(?:▲ )?(education|dividends|migrati…region|occupation_code)</text>", drawn)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from tasks.science.live_rules import RuleBreak
-from tasks.science.review import review_queue, review_summary
+from tasks.science.review import answered_by_people, review_queue, review_summary
 from tasks.spec.errors import ConfigError
 from tasks.spec.model import ModelConfig, Protected
 from tasks.spec.review import ReviewAnswer, ReviewItem
@@ -162,6 +162,14 @@ def test_answers_in_numbers() -> None:
     assert (found.model_right.value, found.expert_right.value) == (1.0, pytest.approx(2 / 3))
     assert found.agreement.low is not None and found.agreement.low == pytest.approx(0.0943, abs=1e-4)  # Clopper & Pearson of 2 of 3
     assert "5 of 10" in found.sentence and "disagree among themselves" in found.sentence
+
+
+def test_overrides_and_appeals_in_a_sentence_each() -> None:
+    nobody = {"other": 0, "same": 0}, {"open": 0, "upheld": 0, "rejected": 0}
+    assert answered_by_people(*nobody, "since window 3") == []
+    decided, appealed = answered_by_people({"other": 3, "same": 1}, {"open": 1, "upheld": 1, "rejected": 1}, "since window 3")
+    assert decided == "People decided on 4 predictions themselves since window 3: otherwise than the model in 75% (19% to 99%) of 4"
+    assert appealed == "3 predictions were appealed since window 3: 1 wait for an answer, upheld were 50% (1% to 99%) of 2 answered"
 
 
 def test_no_answers_and_no_queue() -> None:

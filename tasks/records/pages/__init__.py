@@ -14,7 +14,7 @@ from rich.table import Table
 
 from tasks.records.pages import plots, watch
 from tasks.records.pages.drawings import draw
-from tasks.records.pages.embedding_map import embedding_map
+from tasks.records.pages.embedding_map import embedding_map, map_by_group
 from tasks.records.pages.forest import FIRST, forest, ordered
 from tasks.records.pages.over_time import timeline
 from tasks.records.pages.watch import Watched
@@ -175,13 +175,24 @@ def model_page(watched: Watched) -> str:
 
 
 def model_markdown(watched: Watched, address: str = "") -> str:
-    """The same as Prefect shows it: the state, what to look at, and the pictures."""
+    """The same as Prefect shows it: the state, what to look at, the pictures, groups, rules and what people answered."""
     steps = "\n".join(f"{i}. {_cell(sentence(step))}" for i, step in enumerate(watch.next_steps(watched)[:8], 1)) or "Nothing to look at."
     drawn = [*_overview(watched.reports), *watch.fans(watched), *watch.fairness(watched.reports)]
-    if watched.newest:
-        drawn.append((f"Drift by importance, window {watched.newest.window}", watch.drift(watched.newest)))
-    pictures = "\n\n".join(f"**{title}**\n\n{plots.picture(picture)}" for title, picture in drawn if str(picture).startswith("<svg"))
-    return f"**{sentence(watch.state(watched)[1])}**\n\n{steps}\n\n{pictures}{_page(address)}"
+    newest = watched.newest
+    if newest:
+        drawn.append((f"Drift by importance, window {newest.window}", watch.drift(newest)))
+    if watched.map:
+        title, by_group = map_by_group(watched.map)
+        drawn.append((f"Groups in the model's own view: {title.lower()}", by_group))
+    parts = [f"**{sentence(watch.state(watched)[1])}**", steps]
+    parts += [f"**{title}**\n\n{plots.picture(picture)}" for title, picture in drawn if str(picture).startswith("<svg")]
+    if newest and newest.groups:
+        parts.append(_cell(sentence(newest.groups.sentence)))
+    if ruled := watch.rules(watched.reports):
+        parts.append("**Expert rules on live windows**\n\n" + "\n".join(f"- {watch.STATES[rule.css]} {_cell(sentence(rule.sentence))}" for rule in ruled))
+    if watched.answers:
+        parts.append("**What people answered**\n\n" + "\n".join(f"- {_cell(sentence(answer))}" for answer in watched.answers))
+    return "\n\n".join(parts) + _page(address)
 
 
 def window_markdown(report: WindowReport, history: Sequence[WindowReport], address: str = "") -> str:

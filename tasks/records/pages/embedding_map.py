@@ -24,14 +24,18 @@ Mark = tuple[str, str]
 """Shape and fill."""
 
 
+Picture = tuple[str, Markup]
+"""Title and drawing."""
+
+
 def embedding_map(drawn: EmbeddingMap) -> Markup:
     """Four maps of the same points: by window, by group, by score and by label; the page's ``figures`` lays them side by side or, on a phone, below each other."""
-    figures = (_by_window(drawn), _by_group(drawn), _by_score(drawn), _by_label(drawn))
+    figures = [f"<figure><figcaption><strong>{escape(title)}</strong></figcaption>{picture}</figure>" for title, picture in (_by_window(drawn), map_by_group(drawn), _by_score(drawn), _by_label(drawn))]
     told = (
         f"Each mark is a row, near others that the model treats alike ({drawn.source}). The two axes hold {drawn.explained:.0%} of what varies and are "
         f"the same for every window of this version; what lies beyond them is drawn at the edge. Drawn: {drawn.note}."
     )
-    return Markup('<div class="figures" style="grid-template-columns:repeat(auto-fill,minmax(min(26rem,100%),1fr))">') + Markup("").join(figures) + Markup(f'</div><p class="soft">{escape(told)}</p>') + _names(drawn)
+    return Markup('<div class="figures" style="grid-template-columns:repeat(auto-fill,minmax(min(26rem,100%),1fr))">') + Markup("".join(figures)) + Markup(f'</div><p class="soft">{escape(told)}</p>') + _names(drawn)
 
 
 def _names(drawn: EmbeddingMap) -> Markup:
@@ -39,7 +43,7 @@ def _names(drawn: EmbeddingMap) -> Markup:
     return Markup(f'<ul style="list-style:none;padding:0">{rows}</ul>')
 
 
-def _by_window(drawn: EmbeddingMap) -> Markup:
+def _by_window(drawn: EmbeddingMap) -> Picture:
     numbers = sorted({p.window for p in drawn.points if p.window != REFERENCE}, key=str)
     words = f"window {numbers[0]}" if numbers else "this window"
     marks: list[tuple[Mark, str]] = [(("circle", FAINT), "reference"), (("triangle", LIGHTNESS[4]), words)]
@@ -50,22 +54,23 @@ def _group_mark(group: int) -> Mark:
     return SHAPES[group % len(SHAPES)], PAINTS[group % len(PAINTS)]
 
 
-def _by_group(drawn: EmbeddingMap) -> Markup:
+def map_by_group(drawn: EmbeddingMap) -> Picture:
+    """The points by the group that each lies in, with the groups' names."""
     key = [(_group_mark(i), g.name) for i, g in enumerate(drawn.groups)]
     return _figure(drawn, "By group", [(p, _group_mark(p.group)) for p in drawn.points], key, letters=True)
 
 
-def _by_score(drawn: EmbeddingMap) -> Markup:
+def _by_score(drawn: EmbeddingMap) -> Picture:
     known = [(p, p.score) for p in drawn.points if p.score is not None]
     return _figure(drawn, f"By prediction: {drawn.score_name}", *_shaded(known, [s for _, s in known]))
 
 
-def _by_label(drawn: EmbeddingMap) -> Markup:
+def _by_label(drawn: EmbeddingMap) -> Picture:
     """Classes by shape, a yes or no by a dark triangle and a light circle, a number by lightness; rows without a label are left out."""
     known = [(p, p.label) for p in drawn.points if p.label is not None]
     title = f"By label: {drawn.label_name}"
     if not known:
-        return Markup('<figure><figcaption><strong>By label</strong></figcaption><p class="soft">No label of these rows is known yet.</p></figure>')
+        return "By label", Markup('<p class="soft">No label of these rows is known yet.</p>')
     values = [v for _, v in known]
     if any(isinstance(v, str) for v in values):
         names = sorted({str(v) for v in values})
@@ -88,7 +93,7 @@ def _shaded(known: Sequence[tuple[MapPoint, float]], values: Sequence[float]) ->
     return [(p, ("circle", shades[sum(v >= e for e in edges)])) for p, v in known], [(("circle", shade), words) for shade, words in zip(shades, ends, strict=False)]
 
 
-def _figure(drawn: EmbeddingMap, title: str, points: Sequence[tuple[MapPoint, Mark]], key: Sequence[tuple[Mark, str]], letters: bool = False) -> Markup:
+def _figure(drawn: EmbeddingMap, title: str, points: Sequence[tuple[MapPoint, Mark]], key: Sequence[tuple[Mark, str]], letters: bool = False) -> Picture:
     x, y = scale(*drawn.x, LEFT, LEFT + SIDE), scale(*drawn.y, TOP + SIDE * 0.8, TOP)
     bottom = TOP + SIDE * 0.8
     body = f'<rect x="{LEFT - 6}" y="{TOP - 4}" width="{SIDE + 12}" height="{bottom - TOP + 8:.0f}" fill="#fff" stroke="{SOFT}"/>'
@@ -98,7 +103,7 @@ def _figure(drawn: EmbeddingMap, title: str, points: Sequence[tuple[MapPoint, Ma
     if letters:
         body += "".join(text(x(g.x), y(g.y) + 6, g.name, "middle", f' font-size="17" font-weight="700" paint-order="stroke" stroke="#fff" stroke-width="4" fill="{INK}"') for g in drawn.groups)
     below, keyed = _key(key, bottom + 22)
-    return Markup(f"<figure><figcaption><strong>{escape(title)}</strong></figcaption>") + svg(WIDTH, int(below), body + keyed, f"{title}: {len(points)} rows") + Markup("</figure>")
+    return title, svg(WIDTH, int(below), body + keyed, f"{title}: {len(points)} rows")
 
 
 def _key(key: Sequence[tuple[Mark, str]], top: float) -> tuple[float, str]:

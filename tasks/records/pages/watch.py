@@ -36,8 +36,8 @@ class Watched:
     stopped: str
     reports: Sequence[WindowReport]
     silence: Sequence[Finding] = ()
-    answers: str = ""
-    """What experts answered to the review queue, in a sentence."""
+    answers: Sequence[str] = ()
+    """What experts answered to the review queue, what people decided instead of the model, and what those concerned appealed, a sentence each."""
     forecasts: Sequence[tuple[Forecast, Sequence[Observation]]] = ()
     """The newest forecasts, each with its series."""
     record: Sequence[dict[str, str]] = ()
