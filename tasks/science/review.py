@@ -305,7 +305,7 @@ def answered_by_people(overrides: Mapping[str, int], appeals: Mapping[str, int],
         told.append(f"People decided on {total:,} predictions themselves {since}: otherwise than the model in {_words(_share(overrides['other'], total))}")
     if total := sum(appeals.values()):
         settled = appeals["upheld"] + appeals["rejected"]
-        told.append(f"{total:,} predictions were appealed {since}: {appeals['open']:,} wait for an answer" + (f", upheld were {_words(_share(appeals['upheld'], settled))} answered" if settled else ""))
+        told.append(f"{total:,} predictions were appealed {since}: open {appeals['open']:,}" + (f", upheld were {_words(_share(appeals['upheld'], settled))} answered" if settled else ""))
     return told
 
 

@@ -57,7 +57,7 @@ def test_rules_that_broke_come_first_with_their_windows() -> None:
 
 
 def test_what_prefect_shows_holds_rules_and_answers_too() -> None:
-    said = "3 predictions were appealed since window 1: 1 wait for an answer"
+    said = "3 predictions were appealed since window 1: open 1"
     watched = Watched("income", "Income", "v1.0.0", "", TROUBLE, answers=(said,))
     shown = pages.model_markdown(watched)
     assert f"- {said}" in shown and "- ✕ changing the region alone" in shown.replace("Changing", "changing")

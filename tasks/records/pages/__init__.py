@@ -185,7 +185,7 @@ def model_markdown(watched: Watched, address: str = "") -> str:
         title, by_group = map_by_group(watched.map)
         drawn.append((f"Groups in the model's own view: {title.lower()}", by_group))
     parts = [f"**{sentence(watch.state(watched)[1])}**", steps]
-    parts += [f"**{title}**\n\n{plots.picture(picture)}" for title, picture in drawn if str(picture).startswith("<svg")]
+    parts.append(_gallery(drawn))
     if newest and newest.groups:
         parts.append(_cell(sentence(newest.groups.sentence)))
     if ruled := watch.rules(watched.reports):
@@ -195,13 +195,22 @@ def model_markdown(watched: Watched, address: str = "") -> str:
     return "\n\n".join(parts) + _page(address)
 
 
+def _gallery(drawn: Sequence[tuple[str, Markup]]) -> str:
+    """Pictures two to a row, each under its title: a table is all that markdown has for it."""
+    lines, drawn = [], [(title, picture) for title, picture in drawn if str(picture).startswith("<svg")]
+    for i in range(0, len(drawn), 2):
+        titles, pictures = zip(*drawn[i : i + 2], strict=True)
+        lines += [f"| {' | '.join(f'**{_cell(title)}**' for title in titles)} |", *(["|---|---|"] if i == 0 else []), f"| {' | '.join(map(plots.picture, pictures))} |"]
+    return "\n".join(lines)
+
+
 def window_markdown(report: WindowReport, history: Sequence[WindowReport], address: str = "") -> str:
     """One window as Prefect shows it, with the windows before as a picture."""
     alarms = [f for f in report.findings if f.alarm]
     lines = ["| Kind | Subject | Finding |", "|---|---|---|"]
     lines += [f"| {f.kind.replace('_', ' ')} | {_cell(f.subject)} | {_cell(f.sentence)} |" for f in alarms]
     table = "\n".join(lines) if alarms else "No alarm."
-    pictures = "\n\n".join(plots.picture(picture) for _, picture in _overview([*history, report]) if str(picture).startswith("<svg"))
+    pictures = _gallery(_overview([*history, report]))
     return f"**{action(report.decision)}** {sentence(report.decision.reason)}\n\n{report.rows:,} predictions of {report.version}, {report.labelled:,} labelled.\n\n{table}\n\n{pictures}{_page(address)}"
 
 
