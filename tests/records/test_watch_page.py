@@ -10,6 +10,7 @@ from tasks.records import pages
 from tasks.records.pages import watch
 from tasks.records.pages.watch import Watched
 from tasks.spec.evidence import Finding
+from tasks.spec.groupings import GroupSummary
 from tests.records.watched import life
 
 SILENT = Finding(kind="feed", subject="predictions", value=4000.0, limit=3600.0, rows=0, alarm=True, sentence="no prediction came for 67 minutes")
@@ -62,6 +63,14 @@ def test_what_prefect_shows_holds_rules_and_answers_too() -> None:
     shown = pages.model_markdown(watched)
     assert f"- {said}" in shown and "- ✕ changing the region alone" in shown.replace("Changing", "changing")
     assert f"<p>{said}" in pages.model_page(watched) and "What people answered" not in pages.model_page(Watched("income", "Income", "v1.0.0", "", TROUBLE))
+
+
+def test_what_happened_to_groups_is_told_where_they_are_shown() -> None:
+    event = "a new group, N1: 1317 of 2000 rows lie close together where the reference has 0.1%"
+    told = GroupSummary(sentence="the groups of the reference do not hold in this window: a new group, N1", holds=False, events=(event,))
+    watched = Watched("income", "Income", "v1.0.0", "", [*TROUBLE[:-1], TROUBLE[-1].model_copy(update={"groups": told})])
+    for shown in (pages.model_page(watched), pages.model_markdown(watched)):
+        assert event.removeprefix("a") in shown and told.sentence.removeprefix("t") in shown
 
 
 def test_drift_that_touches_the_output_comes_first() -> None:

@@ -164,9 +164,10 @@ def model_page(watched: Watched) -> str:
         record_told=watched.record_told,
         fairness=watch.fairness(reports),
         drift=watch.drift(newest) if newest else "",
-        map=embedding_map(watched.map) if watched.map else "",
+        map=embedding_map(watched.map, words=not newest or not newest.groups) if watched.map else "",
         groups=watch.groups(watched),
         group_sentence=newest.groups.sentence if newest and newest.groups else "",
+        group_events=newest.groups.events if newest and newest.groups else (),
         rules=watch.rules(reports),
         answers=watched.answers,
         windows=list(reversed(reports[-MOST_WINDOWS:])),
@@ -187,7 +188,7 @@ def model_markdown(watched: Watched, address: str = "") -> str:
     parts = [f"**{sentence(watch.state(watched)[1])}**", steps]
     parts.append(_gallery(drawn))
     if newest and newest.groups:
-        parts.append(_cell(sentence(newest.groups.sentence)))
+        parts.append("\n".join([_cell(sentence(newest.groups.sentence)), *(f"- {_cell(sentence(event))}" for event in newest.groups.events)]))
     if ruled := watch.rules(watched.reports):
         parts.append("**Expert rules on live windows**\n\n" + "\n".join(f"- {watch.STATES[rule.css]} {_cell(sentence(rule.sentence))}" for rule in ruled))
     if watched.answers:

@@ -28,14 +28,17 @@ Picture = tuple[str, Markup]
 """Title and drawing."""
 
 
-def embedding_map(drawn: EmbeddingMap) -> Markup:
-    """Four maps of the same points: by window, by group, by score and by label; the page's ``figures`` lays them side by side or, on a phone, below each other."""
+def embedding_map(drawn: EmbeddingMap, words: bool = True) -> Markup:
+    """Four maps of the same points: by window, by group, by score and by label; the page lays them side by side or, on a phone, below each other.
+
+    ``words``: what is typical of each group below them, for a page that does not say it otherwise.
+    """
     figures = [f"<figure><figcaption><strong>{escape(title)}</strong></figcaption>{picture}</figure>" for title, picture in (_by_window(drawn), map_by_group(drawn), _by_score(drawn), _by_label(drawn))]
     told = (
         f"Each mark is a row, near others that the model treats alike ({drawn.source}). The two axes hold {drawn.explained:.0%} of what varies and are "
         f"the same for every window of this version; what lies beyond them is drawn at the edge. Drawn: {drawn.note}."
     )
-    return Markup('<div class="figures" style="grid-template-columns:repeat(auto-fill,minmax(min(26rem,100%),1fr))">') + Markup("".join(figures)) + Markup(f'</div><p class="soft">{escape(told)}</p>') + _names(drawn)
+    return Markup('<div class="figures maps">') + Markup("".join(figures)) + Markup(f'</div><p class="soft">{escape(told)}</p>') + (_names(drawn) if words else Markup(""))
 
 
 def _names(drawn: EmbeddingMap) -> Markup:

@@ -131,7 +131,7 @@ def drift(report: WindowReport) -> Markup:
     for i, f in enumerate(top):
         y, value, share = 30 + 19 * i, f.value or 0.0, f.importance or 0.0
         colour = BAD if f.alarm else ACCENT
-        body += text(120, y + 4, ("▲ " if f.alarm else "") + short(f.subject, 14 if f.alarm else 18), "end", ' font-weight="700"' if f.alarm else "")
+        body += text(120, y + 4, ("▲ " if f.alarm else "") + short(f.subject, 14 if f.alarm else 16), "end", ' font-weight="700"' if f.alarm else "")
         body += f'<rect x="128" y="{y - 5}" width="{120 * min(value / farthest, 1):.1f}" height="10" fill="{colour}"/>'
         body += f'<rect x="268" y="{y - 5}" width="{34 * share / heaviest:.1f}" height="10" fill="{SOFT}"/>' + text(338, y + 4, f"{share:.0%}", "end")
         if f.limit is not None:
