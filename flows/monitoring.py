@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect import flow
 from prefect.states import Completed, State
 
-from tasks.monitoring import act, find_work, look_at_window, record, watch_feed
+from tasks.monitoring import act, find_work, look_at_window, record, waits_for_a_release, watch_feed
 from tasks.promotion import align_service
 from tasks.reporting import report_model, report_windows, told_plainly
 from tasks.spec.requests import MonitoringRequest
@@ -20,6 +20,8 @@ def monitor(request: MonitoringRequest) -> State:
         request: which model, whether to act, and who asked.
     """
     model = request.model.value
+    if waits_for_a_release(request):
+        return Completed(message=f"{model} has no champion yet; its schedule watches it from its first release on.", name="Nothing to watch")
     align_service(model)
     silence = watch_feed(request)
     unseen, labelled = find_work(request)

@@ -38,6 +38,12 @@ SILENCE = "silence"
 PERFORMANCE = {"estimated_performance", "realized_performance", "prediction_drift", "selection_rate"}
 
 
+@task(cache_policy=NO_CACHE, task_run_name="find a champion")
+def waits_for_a_release(request: MonitoringRequest) -> bool:
+    """Whether a schedule is ahead of the first release, which is nobody's mistake; a person who asks too early is told so by :func:`find_work`."""
+    return request.reason == "schedule" and Registry(Settings()).champion(request.model.value) is None
+
+
 @task(cache_policy=NO_CACHE, task_run_name="find what is new")
 def find_work(request: MonitoringRequest) -> tuple[list[Window], list[Window]]:
     """Windows that nobody has looked at, and windows whose labels have come since they were.

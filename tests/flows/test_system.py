@@ -79,6 +79,8 @@ def test_the_scheduler_makes_runs(running: Running) -> None:
 
 
 def test_watching_what_was_never_released_ends_with_a_sentence(running: Running) -> None:
+    """For who asks it is a mistake; for a schedule, which begins with the system, it is none, and no run stands there in red."""
+    early = running.api.start("monitor/monitoring", {"model": "care", "reason": "schedule", "actor": "schedule"})
     done = running.assay("monitor", "income", "--json")
     told = json.loads(done.stdout)
     assert (done.returncode, told["state"]) == (1, "Failed")
@@ -86,6 +88,8 @@ def test_watching_what_was_never_released_ends_with_a_sentence(running: Running)
     running.until(lambda: "Finished in state" in running.logs(told["flow_run"]), "the end of the log")
     time.sleep(4)  # what the engine adds on its way out comes with the next sending of logs, 2 s apart
     assert "Traceback" not in running.logs(told["flow_run"])
+    state = running.api.wait(early, seconds=60)
+    assert (state["type"], state["name"]) == ("COMPLETED", "Nothing to watch") and state["message"].startswith("care has no champion yet")
 
 
 def test_a_push_trains_examines_promotes_and_serves(running: Running, released: dict[str, Any]) -> None:
