@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 import pandas as pd
+import psutil
 import pytest
 
 from tasks.cli import system as local
@@ -37,6 +38,12 @@ def test_a_second_up_gives_what_runs(running: Running) -> None:
     assert (again.returncode, json.loads(again.stdout)) == (0, running.system.__dict__)
     told = running.assay("up").stdout
     assert "Assay runs already. Port 4200 and 8090 were taken, so another was chosen." in told and running.system.service_url in told
+
+
+def test_what_trains_leaves_the_cores_to_others_while_it_waits(running: Running) -> None:
+    """OpenMP's threads spin by default, and on a busy machine ten times as long as they work."""
+    said = [p.info["environ"] or {} for p in psutil.process_iter(["cmdline", "environ"]) if {"worker", "start"} <= set(p.info["cmdline"] or ())]
+    assert [e["OMP_WAIT_POLICY"] for e in said if e.get("ASSAY_HOME") == str(running.settings.home)] == [os.environ.get("OMP_WAIT_POLICY", "PASSIVE")]
 
 
 def test_what_is_deployed_is_what_was_reviewed(running: Running) -> None:
