@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import warnings
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from sklearn import config_context
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import Pipeline
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from tasks.science.embeddings import Space, embed, fit_space
 from tasks.science.groupings_words import apart
@@ -140,9 +141,15 @@ def clustered(placed: np.ndarray, k: int, starts: int, rng: np.random.Generator)
 
     In one thread: the rows are few, and threads that wait for each other on a busy machine take minutes for what takes milliseconds.
     """
-    with config_context(assume_finite=True, skip_parameter_validation=True), threadpool_limits(1), warnings.catch_warnings():
+    with config_context(assume_finite=True, skip_parameter_validation=True), _threads().limit(limits=1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         return KMeans(k, n_init=starts, random_state=int(rng.integers(2**31))).fit(placed)
+
+
+@cache
+def _threads() -> ThreadpoolController:
+    """The libraries that have threads, looked for once: the search takes longer than most fits, and at the first of them all are loaded."""
+    return ThreadpoolController()
 
 
 def adjusted_rand(a: np.ndarray, b: np.ndarray) -> float:

@@ -34,11 +34,12 @@ SPLIT, SPLIT_SIDE, SPLIT_ROWS = 0.4, 0.2, 40
 """Part of the reference's share left in the gap, share of the group on each side of it, and rows that are needed."""
 SLAB = 0.3
 """Share of the reference's group in the region in which a gap is sought."""
-APART, TOGETHER, LOST, MERGED_ROWS = 0.5, 1.0, 0.6, 40
-"""Density between two groups over that at the sparser of them: apart up to the first, together from the second; the part of its
-peak that each must have lost; rows that are needed."""
+APART, TOGETHER, MERGED_ROWS = 0.5, 1.0, 40
+"""Rows midway between two groups over those at the sparser of them: apart up to the first, together from the second; rows that are needed."""
+LEFT_EACH, LEFT_BOTH, FOUND_BETWEEN = 0.6, 1 / 3, 0.5
+"""Parts of its rows that each of a merged pair, and both together, may have left about their centres; part of what both lost that must lie between them."""
 MIDDLE, PEAK = 0.15, 0.15
-"""Half widths of the regions between two centres and about each, where the centres are 1 apart."""
+"""Half widths of the regions midway between two centres and at each, where the centres are 1 apart."""
 
 
 @dataclass(frozen=True)
@@ -150,16 +151,18 @@ def _ratio(middles: np.ndarray, sides: Sides, left: np.ndarray, radius: float, o
 
     One row is added to the reference's count, so that an empty place is no infinite one.
     """
-    inside = (_square(middles, sides.window[left]) <= radius**2).sum(axis=1) - own[0]
-    outside = (_square(middles, sides.reference.placed) <= radius**2).sum(axis=1) - own[1]
+    inside, outside = (np.count_nonzero(_square(middles, rows) <= radius**2, axis=1) - self for rows, self in zip((sides.window[left], sides.reference.placed), own, strict=True))
     return np.asarray((inside / len(sides.window)) / ((outside + 1) / len(sides.reference.placed)))
 
 
 def _square(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """(len(a), len(b)) squared distances, in single precision since they are held against a radius by the million; what rounding can make is none."""
     a, b = a.astype(np.float32), b.astype(np.float32)
-    square = (a**2).sum(axis=1)[:, None] - 2 * a @ b.T + (b**2).sum(axis=1)
-    return np.asarray(np.where(square > ROUNDING, square, 0))
+    square = a @ (-2 * b.T)
+    square += (a**2).sum(axis=1)[:, None]
+    square += (b**2).sum(axis=1)
+    square[square <= ROUNDING] = 0
+    return np.asarray(square)
 
 
 def _densest(window: np.ndarray, left: np.ndarray, reference: np.ndarray, reach: np.ndarray, limit: float, rng: np.random.Generator) -> tuple[np.ndarray, float, float] | None:
@@ -173,7 +176,7 @@ def _densest(window: np.ndarray, left: np.ndarray, reference: np.ndarray, reach:
         asked = middles[start : start + CHUNK]
         here, there = _square(window[asked], window[left]), _square(window[asked], reference)
         for radius in reach:
-            inside, outside = (here <= radius**2).sum(axis=1), (there <= radius**2).sum(axis=1)
+            inside, outside = (np.count_nonzero(square <= radius**2, axis=1) for square in (here, there))
             able = (inside > NEW_SEED) & (outside / m <= NEW_RATIO * inside / n)
             if not able.any():
                 continue
@@ -182,6 +185,12 @@ def _densest(window: np.ndarray, left: np.ndarray, reference: np.ndarray, reach:
             if p_values[i] <= limit and (best is None or p_values[i] < best[2]):
                 best = window[asked[able][i]], float(radius), float(p_values[i])
     return best
+
+
+def about(sides: Sides, j: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of a group within the 90 % radius of its centre: (n,) bool of the window, (m,) bool of the reference."""
+    radius = sides.reference.radius[j, 1]
+    return (sides.own == j) & (sides.distance[:, j] <= radius), (sides.was == j) & (sides.was_distance[:, j] <= radius)
 
 
 def vanished(sides: Sides, level: float, untold: dict[Kind, str]) -> list[Event]:
@@ -194,8 +203,8 @@ def vanished(sides: Sides, level: float, untold: dict[Kind, str]) -> list[Event]
     if k < 2:
         return []
     for j in range(k):
-        inside = (sides.own == j) & (sides.distance[:, j] <= sides.reference.radius[j, 1])
-        was = int(((sides.was == j) & (sides.was_distance[:, j] <= sides.reference.radius[j, 1])).sum())
+        inside, before = about(sides, j)
+        was = int(before.sum())
         if _fewer(0, was, n, m) > level / k:
             small.append(sides.reference.groups[j].name)
         p_value = _fewer(int(inside.sum()), was, n, m)
@@ -207,41 +216,48 @@ def vanished(sides: Sides, level: float, untold: dict[Kind, str]) -> list[Event]
 
 
 def merged(sides: Sides, level: float, untold: dict[Kind, str]) -> list[Event]:
-    """Pairs that were apart in the reference, and now meet between their old places.
+    """Pairs that were apart in the reference, both left their places, and are now found between them.
 
-    Along the line through both centres: the density in the middle over that at the sparser centre, for the rows of the
-    two groups. Only pairs that the reference keeps apart are asked; the axis is the reference's, so the count in the
-    middle has Fisher's exact distribution (Bonferroni over the pairs). Both must have lost their old place, else what fills the
-    middle is a new group.
+    Only pairs are asked that the reference keeps apart, on the line through both centres. Between them lies a row of either
+    group that is about neither centre and whose place on that line is within both; the regions are the reference's, so the count
+    there has Fisher's exact distribution (Bonferroni over the pairs). It is a merger if, besides, at most :data:`LEFT_EACH` of the
+    former rows of each and :data:`LEFT_BOTH` of those of both are left about their centres (else what lies between is a new group, or one that
+    moved, or both came nearer and are two still), at least :data:`FOUND_BETWEEN` of what both lost lies between them (else they vanished,
+    or went elsewhere), and the gap is closed: midway lie as many rows as about the sparser centre. What is left is counted
+    about the centres and not along the line: a model that asks one question between two groups, as trees do, sees what
+    meets midway not in one place but in each combination of the answers, and some of these places, far off the line, fall on its ends.
     """
-    pairs = [(a, b, along) for a, b in combinations(range(len(sides.reference.centres)), 2) if (along := _along(sides, a, b)) is not None]
+    pairs = [(a, b, line) for a, b in combinations(range(len(sides.reference.centres)), 2) if (line := _along(sides, a, b)) is not None]
     found, small = [], []
-    for a, b, (t, was) in pairs:
-        name = f"{sides.reference.groups[a].name} and {sides.reference.groups[b].name}"
-        here, there = np.isin(sides.own, (a, b)), len(was)
+    n, m = len(sides.window), len(sides.was)
+    for a, b, (t, t_was) in pairs:
+        here, there = np.isin(sides.own, (a, b)), np.isin(sides.was, (a, b))
         if here.sum() < MERGED_ROWS:
-            small.append(name)
+            small.append(f"{sides.reference.groups[a].name} and {sides.reference.groups[b].name}")
             continue
-        middle = here & (np.abs(t - 0.5) <= MIDDLE)
-        before = int((np.abs(was - 0.5) <= MIDDLE).sum())
-        p_value = float(_more(np.array(int(middle.sum())), np.array(before), int(here.sum()), there))
-        lost = [(here & (np.abs(t - end) <= PEAK)).mean() <= LOST * (np.abs(was - end) <= PEAK).sum() / len(sides.was) for end in (0.0, 1.0)]
-        if p_value <= level / len(pairs) and all(lost) and _valley(t[here]) >= TOGETHER:
-            found.append(Event("merged", (a, b), middle, float(middle.mean()), before / len(sides.was), p_value, level / len(pairs)))
+        (at_a, was_a), (at_b, was_b) = about(sides, a), about(sides, b)
+        between, before = here & ~at_a & ~at_b & (t > 0) & (t < 1), there & ~was_a & ~was_b & (t_was > 0) & (t_was < 1)
+        p_value = float(_more(between.sum(), before.sum(), n, m))
+        left, formerly = (np.array([x.mean(), y.mean()]) for x, y in ((at_a, at_b), (was_a, was_b)))
+        gone = bool((left <= LEFT_EACH * formerly).all()) and left.sum() <= LEFT_BOTH * formerly.sum()
+        found_there = between.mean() - before.mean() >= FOUND_BETWEEN * (formerly - left).sum()
+        closed = (between & (np.abs(t - 0.5) <= MIDDLE)).sum() >= TOGETHER * min(at_a.sum(), at_b.sum())
+        if p_value <= level / len(pairs) and gone and found_there and closed:
+            found.append(Event("merged", (a, b), between, float(between.mean()), float(before.mean()), p_value, level / len(pairs)))
     if small:
         untold["merged"] = f"of groups {'; '.join(small)} the window has fewer than {MERGED_ROWS} rows"
     return found
 
 
 def _along(sides: Sides, a: int, b: int) -> tuple[np.ndarray, np.ndarray] | None:
-    """Places on the line from one centre (0) to the other (1), of all window rows and the pair's reference rows; None where they were never apart."""
+    """Places on the line from one centre (0) to the other (1), of all rows of the window and of the reference; None where the pair was never apart."""
     start, way = sides.reference.centres[a], sides.reference.centres[b] - sides.reference.centres[a]
     length = float(way @ way)
-    here = np.isin(sides.was, (a, b))
-    if length <= 0 or here.sum() < MERGED_ROWS:
+    there = np.isin(sides.was, (a, b))
+    if length <= 0 or there.sum() < MERGED_ROWS:
         return None
-    was = (sides.reference.placed[here] - start) @ way / length
-    return ((sides.window - start) @ way / length, was) if _valley(was) <= APART else None
+    was = (sides.reference.placed - start) @ way / length
+    return ((sides.window - start) @ way / length, was) if _valley(was[there]) <= APART else None
 
 
 def _valley(t: np.ndarray) -> float:

@@ -11,7 +11,7 @@ from scipy.stats import t as student
 
 from tasks.science.drift import shift
 from tasks.science.groupings import GroupReference, adjusted_rand, clustered, coherence, label_table, nearest, plane_of, silhouettes
-from tasks.science.groupings_events import Event, Kind, Seen, Sides, events
+from tasks.science.groupings_events import Event, Kind, Seen, Sides, about, events
 from tasks.science.groupings_words import apart
 from tasks.science.tables import LABEL, SCORE
 from tasks.spec.evidence import Finding
@@ -33,7 +33,7 @@ INCOHERENT = 0.5
 KINDS: tuple[Kind, ...] = ("new", "merged", "split", "vanished")
 NOTHING: dict[Kind, str] = {
     "new": "no place is dense in the window and next to empty in the reference",
-    "merged": "no two groups that were apart meet between their old places",
+    "merged": "no two groups that were apart have left their places and meet between them",
     "split": "no group has a gap that the reference has not",
     "vanished": "every group still has rows",
 }
@@ -109,7 +109,8 @@ def _event(config: ModelConfig, reference: GroupReference, window: _Seen, event:
         said = f"a new group, N{position + 1}: {size} lie close together where the reference has {event.reference_share:.1%}, nearest to group {names[0]}{_moved(window, event)}. What sets it apart: {words}"
     elif event.kind == "merged":
         words = " / ".join(_typical(reference, j) for j in event.groups)
-        said = f"groups {names[0]} and {names[1]} have merged: {size} lie midway between their old places, {event.reference_share:.1%} in the reference. They were: {words}. Now: {'; '.join(apart(config, inside, window.rows[~event.members]))}"
+        left = " and ".join(f"{now:.1%} ({was:.1%})" for now, was in (_about(window, j) for j in event.groups))
+        said = f"groups {names[0]} and {names[1]} have merged: {size} lie between their old places, {event.reference_share:.1%} in the reference; about these lie {left}. They were: {words}. Now: {'; '.join(apart(config, inside, window.rows[~event.members]))}"
     elif event.kind == "split" and event.parts is not None:
         smaller = event.parts.sum() / event.members.sum()
         words = "; ".join(apart(config, window.rows[event.parts], window.rows[event.members & ~event.parts]))
@@ -128,10 +129,15 @@ def _typical(reference: GroupReference, j: int) -> str:
 
 def _moved(window: _Seen, event: Event) -> str:
     """Whether the group nearest to a new one lost as many rows about its centre as the new one has."""
-    j, radius = event.groups[0], window.sides.reference.radius
-    now, was = (float(((own == j) & (distance[:, j] <= radius[j, 1])).mean()) for own, distance in ((window.sides.own, window.sides.distance), (window.sides.was, window.sides.was_distance)))
-    name = window.sides.reference.groups[j].name
+    now, was = _about(window, event.groups[0])
+    name = window.sides.reference.groups[event.groups[0]].name
     return f", which lost as much about its centre ({now:.1%} of the rows, {was:.1%} in the reference): {name} or a part of it has moved there" if was - now > 0.5 * event.share else ""
+
+
+def _about(window: _Seen, j: int) -> tuple[float, float]:
+    """Shares of the window's and of the reference's rows that lie about a group's centre."""
+    now, was = about(window.sides, j)
+    return float(now.mean()), float(was.mean())
 
 
 def _taken(reference: GroupReference, window: _Seen, gone: int) -> str:

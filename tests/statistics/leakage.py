@@ -18,7 +18,7 @@ from tasks.science.gates import run_gate
 from tasks.spec.evidence import GateResult
 from tasks.spec.gates import LeakageGate
 from tasks.spec.model import ModelConfig
-from tests.statistics.studies import Study
+from tests.statistics.studies import Study, planted_model
 
 RUNS = 200
 TRAIN, HOLDOUT = 2500, 1600
@@ -28,29 +28,18 @@ FEATURES = ("age", "income", "region", "visits", "extra")
 
 @cache
 def config(entity: bool = True) -> ModelConfig:
-    columns = [{"name": "person", "type": "integer", "input": False}, {"name": "outcome", "type": "integer", "input": False}]
-    columns += [{"name": f, "type": "category" if f == "region" else "number", "nullable": True} for f in FEATURES]
-    raw = {
-        "name": "planted",
-        "title": "t",
-        "purpose": "p",
-        "owner": "o",
-        "materiality": "low",
-        "seed": 1,
-        "data": {
-            "source": {"kind": "file", "path": "x.csv", "format": "csv"},
-            "columns": columns,
-            "entity": "person" if entity else None,
-            "target": {"expression": "outcome > 0", "positive": "yes", "negative": "no"},
-            "split": {"train": 0.6, "holdout": 0.4, "replay": 0.0},
-        },
-        "protected": {"age_band": {"column": "age", "edges": [0, 40, 200]}},
-        "features": FEATURES,
-        "estimator": {"kind": "logistic_regression"},
-        "decision_threshold": 0.5,
-        "gates": [{"name": "floor", "kind": "floor", "metric": "roc_auc", "limit": 0.6}],
-    }
-    return ModelConfig.model_validate(raw, strict=False)
+    target = {"expression": "outcome > 0", "positive": "yes", "negative": "no"}
+    return planted_model(
+        FEATURES,
+        "region",
+        [{"name": "person", "type": "integer", "input": False}, {"name": "outcome", "type": "integer", "input": False}],
+        {"entity": "person" if entity else None, "target": target},
+        protected={"age_band": {"column": "age", "edges": [0, 40, 200]}},
+        features=FEATURES,
+        estimator={"kind": "logistic_regression"},
+        decision_threshold=0.5,
+        gates=[{"name": "floor", "kind": "floor", "metric": "roc_auc", "limit": 0.6}],
+    )
 
 
 def people(n: int, rng: np.random.Generator) -> tuple[pd.DataFrame, np.ndarray]:

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from tasks.spec.model import ModelConfig
+
 
 @dataclass(frozen=True)
 class Study:
@@ -37,3 +39,17 @@ class Count:
         """Standard error of a rate that is as it should be; of the one that was seen where nothing says how it should be."""
         share = self.rate if self.nominal is None else self.nominal
         return float(np.sqrt(share * (1 - share) / self.runs))
+
+
+def planted_model(inputs: tuple[str, ...], category: str, columns: list[dict[str, Any]], data: dict[str, Any], **rest: Any) -> ModelConfig:
+    """The config of a model of planted rows: what every one must say, and what this one adds.
+
+    Args:
+        inputs: columns that may be empty; all are numbers but ``category``.
+        columns: that no prediction asks for.
+        data: the target, and what else this one's data say.
+    """
+    asked = [{"name": name, "type": "category" if name == category else "number", "nullable": True} for name in inputs]
+    rows = {"source": {"kind": "file", "path": "x.csv", "format": "csv"}, "columns": [*columns, *asked], "split": {"train": 0.6, "holdout": 0.4, "replay": 0.0}, **data}
+    who = {"name": "planted", "title": "t", "purpose": "p", "owner": "o", "materiality": "low", "seed": 1}
+    return ModelConfig.model_validate({**who, "data": rows, **rest}, strict=False)
