@@ -36,7 +36,7 @@ SLAB = 0.3
 """Share of the reference's group in the region in which a gap is sought."""
 APART, TOGETHER, MERGED_ROWS = 0.5, 1.0, 40
 """Rows midway between two groups over those at the sparser of them: apart up to the first, together from the second; rows that are needed."""
-LEFT_EACH, LEFT_BOTH, FOUND_BETWEEN = 0.6, 1 / 3, 0.5
+LEFT_EACH, LEFT_BOTH, FOUND_BETWEEN = 0.8, 1 / 3, 0.5
 """Parts of its rows that each of a merged pair, and both together, may have left about their centres; part of what both lost that must lie between them."""
 MIDDLE, PEAK = 0.15, 0.15
 """Half widths of the regions midway between two centres and at each, where the centres are 1 apart."""

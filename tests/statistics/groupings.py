@@ -32,7 +32,7 @@ FEATURES = ("x1", "x2", "x3", "noise", "kind")
 MODELS = ("logistic_regression", "hist_gradient_boosting")
 TREES = {"max_iter": 60, "max_leaf_nodes": 5, "max_features": 0.4, "learning_rate": 0.03, "min_samples_leaf": 100}
 EVENTS = ("new", "merged", "split", "vanished")
-NO_MERGERS: dict[str, tuple[str, ...]] = {"replaced": ("vanished", "new"), "nearer": ()}
+NO_MERGERS: dict[str, tuple[str, ...]] = {"replaced": ("vanished", "new"), "moved": ("new",), "nearer": ()}
 """What is no merger though it looks like one, and the events that each is."""
 APART = 0.9
 """Adjusted Rand index of the planted groups with the reference's from which a world is one in which things can be planted."""
@@ -66,7 +66,7 @@ def rows(n: int, rng: np.random.Generator, event: str = "") -> pd.DataFrame:
 
     new: 6 % of the rows in a fifth place. merged: the second and third group meet midway. split: the first group
     leaves its middle. vanished: the third has no rows. replaced: the third has none, and as many lie in the fifth place, as far
-    from the second and the fourth group as the third was. nearer: the second and third come a quarter of the way towards each other.
+    from the second and the fourth group as the third was. moved: the second comes midway to the third, which stays. nearer: the second and third come a quarter of the way towards each other.
     """
     shares, centres = SHARES, CENTRES
     if event == "replaced":
@@ -79,6 +79,8 @@ def rows(n: int, rng: np.random.Generator, event: str = "") -> pd.DataFrame:
     place = centres[group].copy()
     if event == "merged":
         place[np.isin(group, (1, 2))] = CENTRES[1:3].mean(axis=0)
+    if event == "moved":
+        place[group == 1] = CENTRES[1:3].mean(axis=0)
     if event == "nearer":
         place[group == 1], place[group == 2] = (0.75 * CENTRES[own] + 0.25 * CENTRES[other] for own, other in ((1, 2), (2, 1)))
     x = place + rng.normal(size=(n, 3))
@@ -235,6 +237,7 @@ STUDIES = (
     Study(
         "Mergers that did not happen",
         "replaced: the third group has no rows, and as many lie in a fifth place, as far from the second and the fourth as the third was: one vanished and one is new. "
+        "moved: the second comes midway to the third, which stays: it is told as new, and of what it lost. "
         "nearer: the second and the third come a quarter of the way towards each other and still lie four standard deviations apart. At the same level.",
         lambda: no_mergers(100),
     ),
