@@ -38,6 +38,8 @@ APART, TOGETHER, MERGED_ROWS = 0.5, 1.0, 40
 """Rows midway between two groups over those at the sparser of them: apart up to the first, together from the second; rows that are needed."""
 LEFT_EACH, LEFT_BOTH, FOUND_BETWEEN = 0.8, 1 / 3, 0.5
 """Parts of its rows that each of a merged pair, and both together, may have left about their centres; part of what both lost that must lie between them."""
+CROSSED, CROSSED_LEVEL = 0.2, 0.01
+"""Where the middle is empty: part of the smaller group's share of the pair by which the sides' must have changed, and the p-value; it tells one name from another, no alarm hangs on it."""
 MIDDLE, PEAK = 0.15, 0.15
 """Half widths of the regions midway between two centres and at each, where the centres are 1 apart."""
 
@@ -223,9 +225,11 @@ def merged(sides: Sides, level: float, untold: dict[Kind, str]) -> list[Event]:
     there has Fisher's exact distribution (Bonferroni over the pairs). It is a merger if, besides, at most :data:`LEFT_EACH` of the
     former rows of each and :data:`LEFT_BOTH` of those of both are left about their centres (else what lies between is a new group, or one that
     moved, or both came nearer and are two still), at least :data:`FOUND_BETWEEN` of what both lost lies between them (else they vanished,
-    or went elsewhere), and the gap is closed: midway lie as many rows as about the sparser centre. What is left is counted
-    about the centres and not along the line: a model that asks one question between two groups, as trees do, sees what
-    meets midway not in one place but in each combination of the answers, and some of these places, far off the line, fall on its ends.
+    or went elsewhere), and they cannot be told apart by the gap: midway lie as many rows as about the sparser centre, or rows of one
+    have crossed it, so that the sides no longer hold what the groups did (:data:`CROSSED`, and Fisher's test; two
+    that only came nearer each keep their side). What is left is counted about the centres and not along the line: a model that
+    asks one question between two groups, as trees do, sees what meets midway not in one place but in each combination of the
+    answers, and some of these places, far off the line, fall on its ends.
     """
     pairs = [(a, b, line) for a, b in combinations(range(len(sides.reference.centres)), 2) if (line := _along(sides, a, b)) is not None]
     found, small = [], []
@@ -242,11 +246,18 @@ def merged(sides: Sides, level: float, untold: dict[Kind, str]) -> list[Event]:
         gone = bool((left <= LEFT_EACH * formerly).all()) and left.sum() <= LEFT_BOTH * formerly.sum()
         found_there = between.mean() - before.mean() >= FOUND_BETWEEN * (formerly - left).sum()
         closed = (between & (np.abs(t - 0.5) <= MIDDLE)).sum() >= TOGETHER * min(at_a.sum(), at_b.sum())
-        if p_value <= level / len(pairs) and gone and found_there and closed:
+        if p_value <= level / len(pairs) and gone and found_there and (closed or _crossed(sides.own[here] == b, sides.was[there] == b)):
             found.append(Event("merged", (a, b), between, float(between.mean()), float(before.mean()), p_value, level / len(pairs)))
     if small:
         untold["merged"] = f"of groups {'; '.join(small)} the window has fewer than {MERGED_ROWS} rows"
     return found
+
+
+def _crossed(now: np.ndarray, was: np.ndarray) -> bool:
+    """Whether the two sides of a pair hold other shares of it than they did, (n,) and (m,) bool of the one: two-sided Fisher's test, and :data:`CROSSED`."""
+    n, m, inside, outside = len(now), len(was), np.array(now.sum()), np.array(was.sum())
+    p_value = 2 * min(float(_more(inside, outside, n, m)), _fewer(int(inside), int(outside), n, m))
+    return bool(p_value <= CROSSED_LEVEL and abs(now.mean() - was.mean()) >= CROSSED * min(was.mean(), 1 - was.mean()))
 
 
 def _along(sides: Sides, a: int, b: int) -> tuple[np.ndarray, np.ndarray] | None:
