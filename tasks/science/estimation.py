@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import ndtr
 from scipy.stats import norm
 
-from tasks.science.estimation_calibration import Calibration, fit_calibration
+from tasks.science.estimation_calibration import Calibration
 from tasks.science.estimation_metrics import CELLS, Expected, Ranked, expected, realized
 
 REPLICATES = 500
@@ -35,11 +35,6 @@ class Estimate:
     rows: float = float("nan")
 
 
-def calibrated(reference_score: np.ndarray, reference_label: np.ndarray, score: np.ndarray) -> np.ndarray:
-    """Scores recalibrated by a logistic fit on the reference's log-odds (Platt 1999; Cox 1958)."""
-    return fit_calibration(reference_score, reference_label).probability(score)
-
-
 def estimate(metric: str, probability: np.ndarray, score: np.ndarray, threshold: float) -> float:
     """Expected metric of ``score`` when labels come up with ``probability``: confidence-based performance estimation.
 
@@ -52,27 +47,6 @@ def estimate(metric: str, probability: np.ndarray, score: np.ndarray, threshold:
         score: (n,) as served.
     """
     return expected(metric, probability, score, threshold).value
-
-
-def estimate_with_interval(
-    metric: str, reference_score: np.ndarray, reference_label: np.ndarray, score: np.ndarray, threshold: float, seed: int
-) -> Estimate:
-    """:func:`estimate_calibrated` with a logistic recalibration on all of the reference, (m,) with both classes."""
-    return estimate_calibrated(metric, fit_calibration(reference_score, reference_label), reference_score, score, threshold, seed)
-
-
-def estimate_calibrated(metric: str, calibration: Calibration, reference_score: np.ndarray, score: np.ndarray, threshold: float, seed: int) -> Estimate:
-    """:func:`estimate`, the interval of what labels will show, and a comparison with the reference.
-
-    The interval is a 95 % prediction interval for the metric of these very rows once their labels are known. In it are
-    the calibration's asymptotic normal law (sandwich covariance, White 1982) and the labels' coming up with the calibrated
-    probabilities: drawn, in windows of up to :data:`FEW` rows, and by the delta method above. Like the estimate it
-    holds only where P(label | inputs) is as in the reference.
-
-    Args:
-        reference_score: (m,). score: (n,).
-    """
-    return Estimator(calibration, reference_score, threshold).window(score, seed).estimate(metric)
 
 
 class Estimator:
@@ -100,7 +74,13 @@ class Window:
         self._at, self._ranked = estimator.calibration.at(score), Ranked(score)
 
     def estimate(self, metric: str) -> Estimate:
-        """As :func:`estimate_calibrated` says."""
+        """:func:`estimate`, the interval of what labels will show, and a comparison with the reference.
+
+        The interval is a 95 % prediction interval for the metric of these very rows once their labels are known. In it are
+        the calibration's asymptotic normal law (sandwich covariance, White 1982) and the labels' coming up with the
+        calibrated probabilities: drawn, in windows of up to :data:`FEW` rows, and by the delta method above. Like the
+        estimate it holds only where P(label | inputs) is as in the reference.
+        """
         e, at = self._estimator, self._at
         now, then = expected(metric, at.p, self._score, e.threshold, self._ranked), e.reference(metric)
         if len(self._score) > FEW:

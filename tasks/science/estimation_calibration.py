@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -117,12 +118,19 @@ def logistic_fit(x: np.ndarray, label: np.ndarray, weight: np.ndarray, start: fl
         z = x @ w
         return float(weight @ (np.logaddexp(0.0, z) - label * z) + held @ w**2 / 2)
 
-    w = np.append(0.0, np.full(x.shape[1] - 1, start))
+    def bend(w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        p = expit(x @ w)
+        return (weight * (p - label)) @ x + held * w, (x.T * (weight * p * (1 - p))) @ x + np.diag(held)
+
+    return newton(loss, bend, np.append(0.0, np.full(x.shape[1] - 1, start)))
+
+
+def newton(loss: Callable[[np.ndarray], float], bend: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], w: np.ndarray) -> np.ndarray:
+    """(k,) where a convex loss is least, from ``w`` on, steps halved until they gain; ``bend`` gives its slope (k,) and curvature (k, k)."""
     now = loss(w)
     for _ in range(STEPS):
-        p = expit(x @ w)
-        slope = (weight * (p - label)) @ x + held * w
-        step = np.linalg.lstsq((x.T * (weight * p * (1 - p))) @ x + np.diag(held), slope, rcond=None)[0]
+        slope, curvature = bend(w)
+        step = np.linalg.lstsq(curvature, slope, rcond=None)[0]
         size = 1.0
         while (then := loss(w - size * step)) > now and size > 1e-6:
             size /= 2

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tasks.science.estimation import Estimate, Z, greater
+from tasks.science.estimation_calibration import RIDGE, newton
 from tasks.science.estimation_metrics import COUNTED, EPS, Expected, expected
-
-STEPS, RIDGE = 60, 1e-6
 
 
 @dataclass(frozen=True)
@@ -54,17 +53,11 @@ def fit_classes(score: np.ndarray, code: np.ndarray, weight: np.ndarray | None =
     def loss(w: np.ndarray) -> float:
         return float(-weight @ np.log(np.clip(_probability(w, logs)[np.arange(len(code)), code], EPS, None)) + held @ w**2 / 2)
 
-    w = np.append(1.0, np.zeros(k - 1))
-    now = loss(w)
-    for _ in range(STEPS):
+    def bend(w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         p = _probability(w, logs)
-        step = np.linalg.lstsq(_information(p, logs, weight) + np.diag(held), weight @ _rows(p - truth, logs) + held * w, rcond=None)[0]
-        size = 1.0
-        while (then := loss(w - size * step)) > now and size > 1e-6:
-            size /= 2
-        if then >= now - 1e-12 * abs(now):
-            break
-        w, now = w - size * step, then
+        return weight @ _rows(p - truth, logs) + held * w, _information(p, logs, weight) + np.diag(held)
+
+    w = newton(loss, bend, np.append(1.0, np.zeros(k - 1)))
     p = _probability(w, logs)
     bread, parts = np.linalg.pinv(_information(p, logs, weight)), _rows(p - truth, logs) * weight[:, None]
     covariance = bread @ (parts.T @ parts) @ bread

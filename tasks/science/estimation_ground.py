@@ -184,26 +184,12 @@ def _by_losses(
 
     def moments(part: pd.DataFrame) -> Moments:
         served = score_array(config, part)
-        return Moments.of(lines, fitted.says(np.column_stack([encoded(config, known, part, list(config.features)), served])))
+        return Moments.of(lines, fitted.says(np.column_stack([encoded(config, known, part, list(config.features)), served])), served)
 
-    now, then, score = moments(window), Moments.of(lines, fitted.answers), score_array(config, window)
+    now, then, score = moments(window), Moments.of(lines, fitted.answers, fitted.score), score_array(config, window)
     reason = ""
     if len(rows) >= TOLD:
         served = score_array(config, rows)
         p_values = contradicts(lines, moments(rows), served, label_array(config, rows[LABEL]))
         reason = _contradiction(p_values, len(rows))
     return lambda metric: estimate_loss(metric, lines, now, score, then, fitted.score), reason
-
-
-def estimate_performance(
-    config: ModelConfig, reference: pd.DataFrame, window: pd.DataFrame, metric: str, seed: int, attention: dict[str, float] | None = None, recent: pd.DataFrame | None = None
-) -> Estimate:
-    """One metric of one window without its labels; where the estimator abstains, NaN with the reason as ``method``.
-
-    Args: as of :func:`find_ground`, which to call once where several metrics are asked.
-    """
-    ground = find_ground(config, reference, window, attention or {}, seed, recent)
-    if ground.estimate is None:
-        nothing = float("nan")
-        return Estimate(nothing, nothing, nothing, nothing, 1.0, f"not estimated: {ground.why}")
-    return ground.estimate(metric)

@@ -23,19 +23,36 @@ POWERS = ("size", "square", "error")
 
 @dataclass(frozen=True)
 class Line:
-    """Recalibration ``weights[0] + weights[1] * x`` of a model's answers, its covariance, and the spread around it relative to its height."""
+    """Recalibration: weighted least squares of what was true on a model's answers and the score; and what each reference row did to it.
+
+    The score is in it so that the mean of an error, and of an error times the score, is right on the weighted reference
+    even where the trees learned little of it: doubly robust, as the regression estimator of survey sampling (Särndal,
+    Swensson & Wretman 1992; Robins, Rotnitzky & Zhao 1994). ``influence`` (m, 3): the squares of its columns sum to the
+    covariance of the weights, the HC3 sandwich (MacKinnon & White 1985). ``left`` (m,): residuals.
+    """
 
     weights: np.ndarray
-    covariance: np.ndarray
-    relative: float
+    influence: np.ndarray
+    left: np.ndarray
+    middle: float
+    scale: float
 
-    def height(self, x: np.ndarray) -> np.ndarray:
-        return np.asarray(self.weights[0] + self.weights[1] * x)
+    def design(self, answer: np.ndarray, score: np.ndarray) -> np.ndarray:
+        return np.column_stack([np.ones(len(answer)), answer, (score - self.middle) / self.scale])
 
-    def variance(self, x: np.ndarray, slope: np.ndarray) -> float:
-        """Variance of ``sum(slope * height(x))`` by not knowing the line exactly."""
-        g = np.array([slope.sum(), slope @ x])
-        return float(g @ self.covariance @ g)
+
+@dataclass(frozen=True)
+class Lines:
+    """The line of every power; ``relative``: how absolute and squared errors vary around theirs, relative to its height, and ``skew``: how squared error and error do so together."""
+
+    by: dict[str, Line]
+    relative: dict[str, float]
+    skew: float
+
+    def variance(self, design: dict[str, np.ndarray], slope: dict[str, np.ndarray]) -> float:
+        """Variance of ``sum(slope * height)`` over powers by not knowing the lines exactly; rows tie the powers together."""
+        by_row = sum(self.by[name].influence @ (design[name].T @ g) for name, g in slope.items())
+        return float((np.asarray(by_row) ** 2).sum())
 
 
 @dataclass(frozen=True)
@@ -48,11 +65,14 @@ class LossModel:
     score: np.ndarray
     taken: np.ndarray
 
-    def lines(self, places: np.ndarray | None = None, weight: np.ndarray | None = None) -> dict[str, Line]:
+    def lines(self, places: np.ndarray | None = None, weight: np.ndarray | None = None) -> Lines:
         """Recalibrations on the rows at ``places``, each counting ``weight``: like the window, where inputs shifted."""
         rows = np.arange(len(self.score)) if places is None else places
         w = np.ones(len(rows)) if weight is None else weight
-        return {name: _line(self.answers[name][rows], self.truth[name][rows], w) for name in POWERS}
+        by = {name: _line(self.answers[name][rows], self.score[rows], self.truth[name][rows], w) for name in POWERS}
+        height = {name: np.maximum(self.truth[name][rows] - by[name].left, 0.0) for name in ("size", "square")}
+        relative = {name: _over(w @ by[name].left ** 2, w @ h**2) for name, h in height.items()}
+        return Lines(by, relative, _over(w @ (by["square"].left * by["error"].left), w @ height["square"] ** 1.5))
 
     def says(self, x: np.ndarray) -> dict[str, np.ndarray]:
         """Raw answers, (folds, n), for (n, columns) encoded rows, the score last."""
@@ -75,35 +95,36 @@ def fit_losses(x: np.ndarray, score: np.ndarray, label: np.ndarray, taken: np.nd
     return LossModel(trees, answers, truth, score, taken)
 
 
-def _line(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> Line:
-    """Weighted least squares with the sandwich covariance of White (1980)."""
-    design = np.column_stack([np.ones(len(x)), x])
-    bread = np.linalg.pinv((design.T * weight) @ design)
+def _line(answer: np.ndarray, score: np.ndarray, y: np.ndarray, weight: np.ndarray) -> Line:
+    middle, scale = float(np.average(score, weights=weight)), float(score.std()) or 1.0
+    design = np.column_stack([np.ones(len(answer)), answer, (score - middle) / scale])
+    bread = np.linalg.pinv((design.T * weight) @ design, hermitian=True)
     weights = bread @ (design.T @ (weight * y))
     left = y - design @ weights
-    covariance = bread @ ((design.T * (weight * left) ** 2) @ design) @ bread
-    size = float(weight @ (design @ weights) ** 2)
-    return Line(weights, (covariance + covariance.T) / 2, float(weight @ left**2) / size if size > 0 else 0.0)
+    leverage = weight * ((design @ bread) * design).sum(axis=1)
+    influence = (design * (weight * left / np.maximum(1 - leverage, 0.1))[:, None]) @ bread
+    return Line(weights, influence, left, middle, scale)
+
+
+def _over(top: float, bottom: float) -> float:
+    return float(top / bottom) if bottom > 0 else 0.0
 
 
 @dataclass(frozen=True)
 class Moments:
-    """Expected absolute error, squared error and error of each row; the raw answers behind them."""
+    """Expected absolute error, squared error and error of each row, and by power the design behind them."""
 
     size: np.ndarray
     square: np.ndarray
     error: np.ndarray
-    raw: dict[str, np.ndarray]
-    parts: tuple[Moments, ...] = ()
-    """The same by the trees of each fold alone."""
+    design: dict[str, np.ndarray]
 
     @staticmethod
-    def of(lines: dict[str, Line], raw: dict[str, np.ndarray]) -> Moments:
-        """raw: (n,) answers by target, or (folds, n)."""
-        parts = tuple(Moments.of(lines, {name: raw[name][k] for name in POWERS}) for k in range(len(raw["size"]))) if raw["size"].ndim == 2 else ()
-        mean = {name: raw[name].mean(axis=0) if parts else raw[name] for name in POWERS}
-        size, square = (np.maximum(lines[n].height(mean[n]), 0.0) for n in ("size", "square"))
-        return Moments(size, square, lines["error"].height(mean["error"]), mean, parts)
+    def of(lines: Lines, raw: dict[str, np.ndarray], score: np.ndarray) -> Moments:
+        """raw: (n,) answers by target, or (folds, n); score: (n,)."""
+        design = {name: line.design(raw[name].mean(axis=0) if raw[name].ndim == 2 else raw[name], score) for name, line in lines.by.items()}
+        height = {name: design[name] @ line.weights for name, line in lines.by.items()}
+        return Moments(np.maximum(height["size"], 0.0), np.maximum(height["square"], 0.0), height["error"], design)
 
 
 def expected_loss(metric: str, m: Moments, score: np.ndarray) -> Expected:
@@ -126,41 +147,51 @@ def expected_loss(metric: str, m: Moments, score: np.ndarray) -> Expected:
     return Expected(1 - lost, np.full(n, -(1 - lost) / (n * whole)), terms)
 
 
-def estimate_loss(metric: str, lines: dict[str, Line], now: Moments, score: np.ndarray, then: Moments, reference_score: np.ndarray) -> Estimate:
+def estimate_loss(metric: str, lines: Lines, now: Moments, score: np.ndarray, then: Moments, reference_score: np.ndarray) -> Estimate:
     """The expected metric with the 95 % interval of what labels will show on these rows, by the delta method.
 
-    A row's error varies around its expectation as it does in the reference, relative to its size; the covariance
-    of error and squared error is taken as 0, as it is where errors are symmetric. That the trees would be others on another
-    reference is in it by the delete-a-group jackknife over their folds (Kott 2001).
+    Two things vary. Errors vary around their expectation as in the reference, relative to their size, squared error and
+    error together. And the lines are known from a sample: their joint sandwich covariance. That the trees would be
+    others on another reference is in that already: they are cross-fitted and the lines mend them, so to first order it
+    would count the same noise of labels twice (Chernozhukov et al. 2018). All metrics are sizes above 0 (1 - R2 is),
+    so the interval is normal on the logarithm.
     """
     found, before = expected_loss(metric, now, score), expected_loss(metric, then, reference_score)
-    name = "size" if metric == "mae" else "square"
-    height = now.size if metric == "mae" else now.square
-    variance = lines[name].relative * float((height * found.by_label) @ (height * found.by_label)) + lines[name].variance(now.raw[name], found.by_label)
-    if metric == "r2" and np.isfinite(found.value):
-        mean = score + now.error
-        whole = float((score**2 + 2 * score * now.error + now.square).mean() - mean.mean() ** 2)
-        slope = (1 - found.value) * 2 * (mean - mean.mean()) / (len(score) * whole)
-        variance += float(slope**2 @ np.maximum(now.square - now.error**2, 0.0)) + lines["error"].variance(now.raw["error"], slope)
-    if now.parts:
-        each = np.array([expected_loss(metric, part, score).value for part in now.parts])
-        variance += (len(each) - 1) / len(each) * float(((each - each.mean()) ** 2).sum())
-    error = np.sqrt(variance)
-    if metric == "r2":
-        low, high = found.value - Z * error, found.value + Z * error
-    else:  # a size is above 0: normal on its logarithm
-        reach = np.exp(Z * error / found.value) if found.value > 0 else 1.0
-        low, high = found.value / reach, found.value * reach
+    slope = _slopes(metric, found, now, score)
+    error = np.sqrt(_noise(lines, now, slope) + lines.variance(now.design, slope))
+    size = 1 - found.value if metric == "r2" else found.value
+    reach = float(np.exp(Z * error / size)) if size > 0 else 1.0
+    low, high = (1 - size * reach, 1 - size / reach) if metric == "r2" else (size / reach, size * reach)
     return Estimate(found.value, float(low), float(high), before.value, greater(found, before), "direct loss estimation", float(len(reference_score)))
 
 
-def contradicts(lines: dict[str, Line], now: Moments, score: np.ndarray, label: np.ndarray) -> dict[str, float]:
+def _slopes(metric: str, found: Expected, now: Moments, score: np.ndarray) -> dict[str, np.ndarray]:
+    """By power: derivative of the metric by each row's loss, expected or shown."""
+    if metric == "mae":
+        return {"size": found.by_label}
+    if metric == "rmse" or not np.isfinite(found.value):
+        return {"square": found.by_label}
+    middle = float((score + now.error).mean())
+    whole = float((score**2 + 2 * score * now.error + now.square).mean()) - middle**2
+    return {"square": found.by_label, "error": 2 * (1 - found.value) * (score - middle) / (len(score) * whole)}
+
+
+def _noise(lines: Lines, now: Moments, slope: dict[str, np.ndarray]) -> float:
+    """Variance of the metric by the rows' own errors."""
+    variance = sum(lines.relative[name] * float(((height * slope[name]) ** 2).sum()) for name, height in (("size", now.size), ("square", now.square)) if name in slope)
+    if "error" in slope:
+        own = float(slope["error"] ** 2 @ np.maximum(now.square - now.error**2, 0.0))
+        variance += own + 2 * lines.skew * float((slope["square"] * slope["error"]) @ now.square**1.5)
+    return max(variance, 0.0)
+
+
+def contradicts(lines: Lines, now: Moments, score: np.ndarray, label: np.ndarray) -> dict[str, float]:
     """Two-sided p-values that labelled rows' errors are of the expected size, and of the expected mean."""
     error, n = label - score, len(label)
     found = {}
     for name, seen, height in (("size of the errors", np.abs(error), now.size), ("mean error", error, now.error)):
         key = "size" if name.startswith("size") else "error"
         gap = seen - height
-        spread = np.sqrt(gap.var(ddof=1) / n + lines[key].variance(now.raw[key], np.full(n, 1 / n)))
+        spread = np.sqrt(gap.var(ddof=1) / n + lines.variance(now.design, {key: np.full(n, 1 / n)}))
         found[name] = float(2 * norm.sf(abs(gap.mean()) / spread)) if spread > 0 else float(gap.mean() == 0)
     return found

@@ -72,11 +72,11 @@ def overlap(config: ModelConfig, reference: pd.DataFrame, window: pd.DataFrame, 
     rng = np.random.default_rng(seed)
     taken, seen = (rng.permutation(len(rows))[:ROWS] for rows in (reference, window))
     then, now = encoded(config, reference, reference.iloc[taken], columns), encoded(config, reference, window.iloc[seen], columns)
-    first = _tell(columns, then, now, taken, seed)
+    first = overlap_of(columns, then, now, taken, seed)
     if first.outside <= OUTSIDE:
         if first.shifted and len(reference) > ROWS:  # a calibration on weighted rows wants many
             taken = rng.permutation(len(reference))[:MANY]
-            return _tell(columns, encoded(config, reference, reference.iloc[taken], columns), now, taken, seed)
+            return overlap_of(columns, encoded(config, reference, reference.iloc[taken], columns), now, taken, seed)
         return first
     apart = {c: _apart(then[:, i], now[:, i]) for i, c in enumerate(columns)}
     order = sorted(columns, key=lambda c: -apart[c][1])
@@ -85,10 +85,10 @@ def overlap(config: ModelConfig, reference: pd.DataFrame, window: pd.DataFrame, 
     for count in range(max(1, len(broken)), len(columns) // 2 + 1):
         rest = [c for c in columns if c not in order[:count]]
         kept = [columns.index(c) for c in rest]
-        later = _tell(rest, then[:, kept], now[:, kept], taken, seed)
+        later = overlap_of(rest, then[:, kept], now[:, kept], taken, seed)
         if later.holds:
             taken = rng.permutation(len(reference))[:MANY]
-            later = _tell(rest, encoded(config, reference, reference.iloc[taken], rest), now[:, kept], taken, seed)
+            later = overlap_of(rest, encoded(config, reference, reference.iloc[taken], rest), now[:, kept], taken, seed)
             return replace(first, broken=tuple(order[:count]), without=later)
     return replace(first, broken=tuple(broken))
 
@@ -119,7 +119,7 @@ def _apart(then: np.ndarray, now: np.ndarray) -> tuple[float, float]:
     return float(after[before < RARE * after].sum()), float(np.abs(after - before).sum() / 2)
 
 
-def _tell(columns: list[str], then: np.ndarray, now: np.ndarray, taken: np.ndarray, seed: int) -> Overlap:
+def overlap_of(columns: list[str], then: np.ndarray, now: np.ndarray, taken: np.ndarray, seed: int) -> Overlap:
     """Cross-fitted classifier, its log-odds recalibrated so that they shrink to nothing where it learned noise."""
     x = np.vstack([then, now])
     side = np.append(np.zeros(len(then)), np.ones(len(now)))
@@ -138,9 +138,3 @@ def _tell(columns: list[str], then: np.ndarray, now: np.ndarray, taken: np.ndarr
     weight = weight / weight.mean()
     outside = float((1 / ratio[side == 1] < RARE).mean())
     return Overlap(tuple(columns), area, bool(told.pvalue < LEVEL and area > APART), outside, taken, weight, float(weight.sum() ** 2 / (weight**2).sum()))
-
-
-
-def density_ratio(then: np.ndarray, now: np.ndarray, seed: int) -> np.ndarray:
-    """(m,) weights with mean 1 that make (m, columns) encoded rows resemble (n, columns) others."""
-    return _tell([str(i) for i in range(then.shape[1])], then, now, np.arange(len(then)), seed).weight

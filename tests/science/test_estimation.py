@@ -9,10 +9,16 @@ import pytest
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
-from tasks.science.estimation import estimate, estimate_with_interval
+from tasks.science.estimation import Estimate, Estimator, estimate
+from tasks.science.estimation_calibration import fit_calibration
 from tasks.science.metrics import METRICS
 
 ALL = ("log_loss", "roc_auc", "brier", "accuracy")
+
+
+def estimated(metric: str, reference: np.ndarray, label: np.ndarray, score: np.ndarray, threshold: float, seed: int) -> Estimate:
+    """With a logistic recalibration on all of the reference."""
+    return Estimator(fit_calibration(reference, label), reference, threshold).window(score, seed).estimate(metric)
 
 
 @pytest.mark.parametrize("metric", ALL)
@@ -22,7 +28,7 @@ def test_labels_that_come_later_fall_into_the_interval_under_covariate_shift(met
         reference = rng.beta(1, 9, 3000)
         score = rng.beta(2, 6, 1000)
         label = rng.random(1000) < score
-        found = estimate_with_interval(metric, reference, rng.random(3000) < reference, score, 0.1, seed)
+        found = estimated(metric, reference, rng.random(3000) < reference, score, 0.1, seed)
         held += found.low <= METRICS[metric].compute(label, score, 0.1) <= found.high
     assert held >= 52  # P(fewer | 95 %, 60 windows) < 0.005
 
@@ -32,7 +38,7 @@ def test_the_comparison_with_the_reference_holds_its_level(metric: str) -> None:
     rng, p_values = np.random.default_rng(4), []
     for seed in range(150):
         reference, score = rng.beta(1, 9, 2000), rng.beta(1, 9, 300)
-        p_values.append(estimate_with_interval(metric, reference, rng.random(2000) < reference, score, 0.1, seed).greater_p)
+        p_values.append(estimated(metric, reference, rng.random(2000) < reference, score, 0.1, seed).greater_p)
     beyond = sum(not 0.05 < p < 0.95 for p in p_values)
     assert beyond <= 26  # P(more | level 10 %, 150 windows) < 0.002
 
@@ -41,7 +47,7 @@ def test_the_error_of_the_expected_area_is_that_of_resampling() -> None:
     rng = np.random.default_rng(0)
     reference, score = rng.beta(1, 5, 200_000), rng.beta(1, 5, 1000).round(2)
     label = rng.random(200_000) < reference
-    found = estimate_with_interval("roc_auc", reference, label, score, 0.5, 0)
+    found = estimated("roc_auc", reference, label, score, 0.5, 0)
     draws = [estimate("roc_auc", score[i], score[i], 0.5) for i in rng.integers(1000, size=(500, 1000))]
     error = (found.value - found.reference) / norm.isf(found.greater_p)
     assert error == pytest.approx(np.std(draws), rel=0.12)
@@ -56,7 +62,7 @@ def test_an_overconfident_score_is_judged_by_what_it_is_worth() -> None:
         return 1 / (1 + np.exp(-2 * odds)), rng.random(n) < 1 / (1 + np.exp(-odds))
 
     reference, window = world(-1.0, 20_000), world(0.5, 20_000)
-    found = estimate_with_interval("log_loss", *reference, window[0], 0.5, 0)
+    found = estimated("log_loss", *reference, window[0], 0.5, 0)
     realized = METRICS["log_loss"].compute(window[1], window[0], 0.5)
     assert found.low <= realized <= found.high and found.value == pytest.approx(realized, rel=0.03)
     assert found.reference == pytest.approx(METRICS["log_loss"].compute(reference[1], reference[0], 0.5), abs=1e-4)
@@ -76,7 +82,7 @@ def test_a_window_costs_less_than_half_a_second(metric: str) -> None:
     reference, score = rng.beta(1, 9, 30_000), rng.beta(1, 9, 2000)
     label = rng.random(30_000) < reference
     began = time.process_time()
-    estimate_with_interval(metric, reference, label, score, 0.1, 0)
+    estimated(metric, reference, label, score, 0.1, 0)
     assert time.process_time() - began < 0.5
 
 
@@ -84,5 +90,5 @@ def test_the_same_seed_gives_the_same_interval() -> None:
     rng = np.random.default_rng(0)
     reference, score = rng.beta(1, 9, 1000), rng.beta(1, 9, 300)
     label = rng.random(1000) < reference
-    first, second = (estimate_with_interval("log_loss", reference, label, score, 0.1, 7) for _ in range(2))
+    first, second = (estimated("log_loss", reference, label, score, 0.1, 7) for _ in range(2))
     assert first == second

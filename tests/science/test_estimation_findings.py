@@ -9,7 +9,7 @@ from sklearn import metrics as sk
 
 from tasks.science.estimation_classes import expected_classes
 from tasks.science.estimation_findings import performance_findings
-from tasks.science.estimation_ground import estimate_performance, find_ground
+from tasks.science.estimation_ground import find_ground
 from tasks.science.estimation_metrics import expected, realized
 from tasks.science.realized import measured
 from tasks.spec.evidence import Decision, Finding, WindowReport
@@ -100,7 +100,8 @@ def test_labels_that_contradict_it_make_it_abstain(config: ModelConfig, referenc
     (found,) = kinds(performance_findings(config, reference, turned, {}, ALPHA, 0))["estimated_performance"]
     assert found.value is None and not found.alarm and "300 labelled rows contradict it" in found.sentence
     recent = rows.assign(_label=1 - rows["_label"])
-    assert np.isnan(estimate_performance(config, reference, window(500, 9).assign(_label=np.nan), "roc_auc", 0, recent=recent).value)
+    ground = find_ground(config, reference, window(500, 9).assign(_label=np.nan), {}, 0, recent)
+    assert ground.estimate is None and "1,500 labelled rows contradict it" in ground.why
 
 
 def test_regression_and_multiclass_are_estimated_and_realized(config: ModelConfig) -> None:
