@@ -242,9 +242,9 @@ STUDIES = (
         "80 % intervals of the forecast",
         "How often the value that a window to come showed was inside, a history of 30 windows; the unit is the standard error of one window, which is known. "
         "A level that is known to stay would be covered by a narrower fan and a wandering one by a wider: the fan is a mixture of both, so far ahead the first errs to the wide side and the second to the narrow, by up to 3 points beyond the range.",
-        lambda: _coverage_rows(30, 400),
+        lambda: _coverage_rows(30, 1500),
     ),
-    Study("80 % intervals after a short history", "The same after 12 windows, where a beginning trend, a shift and a walk look alike: far ahead, the fan is too wide after a shift and too narrow in a trend or a walk.", lambda: _coverage_rows(12, 400)),
+    Study("80 % intervals after a short history", "The same after 12 windows, where a beginning trend, a shift and a walk look alike: far ahead, the fan is too wide after a shift and too narrow in a trend or a walk.", lambda: _coverage_rows(12, 800)),
     Study("Time to the first breach", "How often the first breach came within the 80 % interval of its time, in whole windows; an open end holds all that is later than 26 windows.", _passage_rows),
     Study(
         "The established trigger",
