@@ -28,17 +28,18 @@ class Line:
     The score is in it so that the mean of an error, and of an error times the score, is right on the weighted reference
     even where the trees learned little of it: doubly robust, as the regression estimator of survey sampling (Särndal,
     Swensson & Wretman 1992; Robins, Rotnitzky & Zhao 1994). ``influence`` (m, 3): the squares of its columns sum to the
-    covariance of the weights, the HC3 sandwich (MacKinnon & White 1985). ``left`` (m,): residuals.
+    covariance of the weights, the HC3 sandwich (MacKinnon & White 1985). ``left`` (m,): residuals. ``middle`` and
+    ``scale`` (2,) bring answers and scores to one size, whatever their unit.
     """
 
     weights: np.ndarray
     influence: np.ndarray
     left: np.ndarray
-    middle: float
-    scale: float
+    middle: np.ndarray
+    scale: np.ndarray
 
     def design(self, answer: np.ndarray, score: np.ndarray) -> np.ndarray:
-        return np.column_stack([np.ones(len(answer)), answer, (score - self.middle) / self.scale])
+        return _design(answer, score, self.middle, self.scale)
 
 
 @dataclass(frozen=True)
@@ -96,14 +97,20 @@ def fit_losses(x: np.ndarray, score: np.ndarray, label: np.ndarray, taken: np.nd
 
 
 def _line(answer: np.ndarray, score: np.ndarray, y: np.ndarray, weight: np.ndarray) -> Line:
-    middle, scale = float(np.average(score, weights=weight)), float(score.std()) or 1.0
-    design = np.column_stack([np.ones(len(answer)), answer, (score - middle) / scale])
+    both = np.stack([answer, score])
+    middle, scale = both.mean(axis=1), both.std(axis=1)
+    scale = np.where(scale > 1e-9 * np.abs(middle), scale, 1.0)
+    design = _design(answer, score, middle, scale)
     bread = np.linalg.pinv((design.T * weight) @ design, hermitian=True)
     weights = bread @ (design.T @ (weight * y))
     left = y - design @ weights
     leverage = weight * ((design @ bread) * design).sum(axis=1)
     influence = (design * (weight * left / np.maximum(1 - leverage, 0.1))[:, None]) @ bread
     return Line(weights, influence, left, middle, scale)
+
+
+def _design(answer: np.ndarray, score: np.ndarray, middle: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    return np.column_stack([np.ones(len(answer)), (answer - middle[0]) / scale[0], (score - middle[1]) / scale[1]])
 
 
 def _over(top: float, bottom: float) -> float:

@@ -48,14 +48,14 @@ def test_the_error_of_the_fit_is_that_of_the_jackknife(metric: str) -> None:
 def test_another_unit_of_the_label_changes_nothing_but_the_unit(metric: str) -> None:
     model, weight, window, score = world()
     large = 1e6
-    truth = {"size": model.truth["size"] * large, "square": model.truth["square"] * large**2, "error": model.truth["error"] * large}
-    moved = LossModel({}, model.answers, truth, model.score * large, model.taken)
+    unit = {"size": large, "square": large**2, "error": large}
+    moved = LossModel({}, *({name: part[name] * unit[name] for name in unit} for part in (model.answers, model.truth)), model.score * large, model.taken)
     factor = 1.0 if metric == "r2" else large
     found = []
-    for each, scale in ((model, 1.0), (moved, large)):
+    for each, told, scale in ((model, window, 1.0), (moved, {name: window[name] * unit[name] for name in unit}, large)):
         lines = each.lines(None, weight)
         then = Moments.of(lines, each.answers, each.score)
-        found.append(estimate_loss(metric, lines, Moments.of(lines, window, score * scale), score * scale, then, each.score))
+        found.append(estimate_loss(metric, lines, Moments.of(lines, told, score * scale), score * scale, then, each.score))
     for name in ("value", "low", "high"):
         assert getattr(found[1], name) == pytest.approx(factor * getattr(found[0], name), rel=1e-6)
 

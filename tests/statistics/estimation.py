@@ -222,7 +222,7 @@ STUDIES = (
         "Regression metrics: labels fall into the interval",
         "Direct loss estimation, errors that grow with one input, 5,000 reference rows weighted by the estimated density ratio, inputs up by half a standard deviation. "
         "Each run has a reference, a fit and weights of its own.",
-        [partial(regression, (200, 1000, 10_000), False, 300)],
+        [partial(regression, (200, 1000, 10_000), False, 400)],
     ),
     _study(
         "Regression metrics, skewed errors",

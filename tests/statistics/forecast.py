@@ -241,7 +241,7 @@ STUDIES = (
     Study(
         "80 % intervals of the forecast",
         "How often the value that a window to come showed was inside, a history of 30 windows; the unit is the standard error of one window, which is known. "
-        "A level that is known to stay would be covered by a narrower fan and a wandering one by a wider: the fan is a mixture of both, so far ahead the first errs to the wide side and the second to the narrow, by up to 3 points beyond the range.",
+        "A level that is known to stay would be covered by a narrower fan and a wandering one by a wider: the fan is a mixture of both, so 8 windows ahead the first errs to the wide side and the second to the narrow, by 1 or 2 points beyond the range; a prior that helped one would harm the other.",
         lambda: _coverage_rows(30, 1500),
     ),
     Study("80 % intervals after a short history", "The same after 12 windows, where a beginning trend, a shift and a walk look alike: far ahead, the fan is too wide after a shift and too narrow in a trend or a walk.", lambda: _coverage_rows(12, 800)),
