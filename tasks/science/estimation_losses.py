@@ -161,7 +161,8 @@ def estimate_loss(metric: str, lines: Lines, now: Moments, score: np.ndarray, th
     error together. And the lines are known from a sample: their joint sandwich covariance. That the trees would be
     others on another reference is in that already: they are cross-fitted and the lines mend them, so to first order it
     would count the same noise of labels twice (Chernozhukov et al. 2018). All metrics are sizes above 0 (1 - R2 is),
-    so the interval is normal on the logarithm.
+    so the interval is normal on the logarithm. Where errors have heavy tails, few rows decide on the squared ones, and
+    the intervals of rmse and r2 can be too narrow.
     """
     found, before = expected_loss(metric, now, score), expected_loss(metric, then, reference_score)
     slope = _slopes(metric, found, now, score)

@@ -33,7 +33,7 @@ def test_labels_fall_into_the_interval_of_every_multiclass_metric(n: int, runs: 
 
 
 def test_labels_fall_into_the_interval_of_every_regression_metric() -> None:
-    close(e.regression((200, 1000, 10_000), False, 15, 4))
+    close(e.regression((200, 1000, 10_000), 0.0, 15, 4))
 
 
 def test_labels_fall_into_the_interval_of_the_largest_difference() -> None:
