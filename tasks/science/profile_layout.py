@@ -30,7 +30,7 @@ NAMED_ROWS = 5
 CROSSING = 0.005
 """Share of rows that may cross the line between listed and unlisted names by chance alone: where names are many and alike, those
 that happened to be frequent in the reference would otherwise all seem to have become rarer since."""
-EDGE_ROWS = 50_000
+EDGE_ROWS = 20_000
 """Rows of a larger reference, evenly spaced, from which edges are taken; ends and counts are of all rows."""
 SPIKE = 0.01
 """Share of equal values from which the smallest or largest one bounds a wide cell of its own."""
