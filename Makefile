@@ -42,7 +42,7 @@ bench: setup  ## Measure ours and the peers in one run, as ratios
 backtest: setup  ## Replay real dated data: estimates, realized values and the trigger; writes docs/backtests.md
 	@$(RUN)/python -m tests.backtests
 
-simulate: setup  ## Measure the error rates of all statistics and write docs/evidence/, in some minutes
+simulate: setup  ## Measure the error rates of all statistics and write docs/evidence/, in an hour or more
 	@$(RUN)/python -m tests.statistics
 
 up: setup  ## Keep the local system running: Prefect with its UI, a worker, the prediction service

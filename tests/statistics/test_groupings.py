@@ -12,20 +12,20 @@ WORLDS = 2
 
 @pytest.mark.parametrize("kind", g.MODELS)
 def test_unchanged_windows_are_rarely_accused(kind: str) -> None:
-    seen = g.play(kind, "", 500, 16, g.ALPHA, 1, WORLDS)
+    seen = g.play(kind, "", 500, 16, g.ALPHA, 1, WORLDS, g.SEED)
     assert seen["any alarm"] <= binom.ppf(0.999, 16, g.ALPHA)
 
 
 @pytest.mark.parametrize("kind", g.MODELS)
 @pytest.mark.parametrize("event", g.EVENTS)
 def test_planted_events_are_found_by_name(kind: str, event: str) -> None:
-    seen = g.play(kind, event, 500, 8, g.WATCHED, 2, WORLDS)
+    seen = g.play(kind, event, 500, 8, g.WATCHED, 2, WORLDS, g.SEED)
     assert seen[event] >= binom.ppf(0.001, 8, 0.9)
 
 
 @pytest.mark.parametrize("kind", g.MODELS)
 @pytest.mark.parametrize("event", g.NO_MERGERS)
 def test_what_is_no_merger_is_not_called_one_but_by_its_own_name(kind: str, event: str) -> None:
-    seen = g.play(kind, event, 500, 8, g.WATCHED, 3, WORLDS)
+    seen = g.play(kind, event, 500, 8, g.WATCHED, 3, WORLDS, g.SEED)
     assert seen["any pair merged"] <= binom.ppf(0.999, 8, 0.05)
     assert all(seen[own] >= binom.ppf(0.001, 8, 0.9) for own in g.NO_MERGERS[event])
