@@ -92,9 +92,13 @@ def _way(where: str | None, expired: bool) -> str:
 
 
 def _sentence(found: Forgotten, because: str) -> str:
-    others = [f"{n} {name}" for name, n in found.numbers().items() if n and name not in ("predictions", "unknown")]
+    others = [_counted(n, name) for name, n in found.numbers().items() if n and name not in ("predictions", "unknown")]
     also = f", with {', '.join(others)}" if others else ""
-    return f"{found.predictions} logged prediction{'s' if found.predictions != 1 else ''} deleted{also}; {because}"
+    return f"{_counted(found.predictions, 'logged predictions')} deleted{also}; {because}"
+
+
+def _counted(n: int, names: str) -> str:
+    return f"{n} {names if n != 1 else names.removesuffix('s')}"
 
 
 def still_in(root: Path, model: str, ids: list[str]) -> list[str]:
@@ -113,10 +117,10 @@ def still_in(root: Path, model: str, ids: list[str]) -> list[str]:
 
 def forgotten_text(found: dict[str, Any]) -> str:
     """How a deletion is told on the terminal."""
-    numbers = [f"{found[name]} {name}" for name in ("predictions", "outcomes", "overrides", "appeals", "reviews") if found[name]]
+    numbers = [_counted(found[name], name) for name in ("predictions", "outcomes", "overrides", "appeals", "reviews") if found[name]]
     lines = [f"deleted: {', '.join(numbers)}" if numbers else "nothing was deleted"]
     if found["unknown"]:
-        lines.append(f"{found['unknown']} ids belong to no logged prediction of this model")
+        lines.append(f"of no logged prediction of this model: {_counted(found['unknown'], 'ids')}")
     if not found["swept"]:
         lines.append("somebody kept the log busy, so the bytes may still be in its files: run the command again when nobody reads it")
     lines += [f"still in {path}: remove it and its .dvc pointer, then run dvc gc where it was pushed" for path in found["still_in"]]
