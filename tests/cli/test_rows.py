@@ -66,7 +66,7 @@ def test_the_ledger_keeps_that_somebody_was_forgotten_and_not_who(checkout: Path
     assert (one.kind, one.actor, one.sentence) == ("forgotten", "anna@example.org", "1 logged prediction deleted, with 1 outcome; asked in a letter")
     assert two.details == {"predictions": 10, "outcomes": 0, "overrides": 0, "appeals": 0, "reviews": 0, "unknown": 0, "by": "column name"}
     assert "Jones" not in two.model_dump_json() and "p-v1.0.0-3" not in one.model_dump_json() and ledger.verify(settings) == []
-    assert commands.forgotten_text(commands.forget(checkout, settings, "care", ["nobody"], None, False, "x")).startswith("nothing was deleted\n1 ids belong")
+    assert commands.forgotten_text(commands.forget(checkout, settings, "care", ["nobody"], None, False, "x")).startswith("nothing was deleted\nof no logged prediction of this model: 1 id")
     assert len(ledger.entries(settings)) == 2 and len(log.frame("care", 0, ALL)) == 19
 
 
