@@ -59,9 +59,13 @@ def looked(change: Change, n: int, windows: int, seed: int, references: int = RE
     return seen
 
 
-def false_alarms(sizes: tuple[int, ...] = (200, 2000), windows: int = 40, seed: int = 1) -> list[dict[str, Any]]:
+SIZES = ((200, 40), (2000, 40), (20_000, 20))
+"""Rows of a window, and windows of each model."""
+
+
+def false_alarms(seed: int = 1) -> list[dict[str, Any]]:
     alpha, told = world().config.monitoring.alpha, []
-    for n in sizes:
+    for n, windows in SIZES:
         runs, seen = REFERENCES * windows, looked(unchanged, n, windows, seed)
         for case in ("any alarm", "retraining"):
             told.append({"case": case, "rows": n, "should": f"at most {alpha:.1%}", "was": f"{seen[case] / runs:.1%}", "standard error": f"{np.sqrt(alpha * (1 - alpha) / runs):.1%}", "runs": runs})
