@@ -43,7 +43,7 @@ class Database:
             if not self._is(is_laid):
                 with self.writing() as connection:  # of processes that start together, one lays the tables
                     lay(connection)
-        except BaseException:
+        except BaseException:  # whatever stopped it, a cancellation too: who gets no log cannot close it
             self.close()
             raise
 

@@ -81,9 +81,7 @@ def live_rule_findings(
     own typical person. A rule whose sample is too small is told, and is no alarm.
 
     Args:
-        config: of the version.
-        rules: of the version.
-        predict: the version's scores of raw rows.
+        config, rules, predict: of the version; its scores of raw rows.
         window: (n, columns) raw inputs and scores; ``_label`` and ``_id`` where they are known.
         reference: (m, columns) raw inputs and scores.
         window_attributions: (r, features) of rows drawn from the window; some 500 do.

@@ -302,11 +302,15 @@ def answered_by_people(overrides: Mapping[str, int], appeals: Mapping[str, int],
     """
     told = []
     if total := sum(overrides.values()):
-        told.append(f"People decided on {total:,} predictions themselves {since}: otherwise than the model in {_words(_share(overrides['other'], total))}")
+        told.append(f"People decided on {_predictions(total)} themselves {since}: otherwise than the model in {_words(_share(overrides['other'], total))}")
     if total := sum(appeals.values()):
         settled = appeals["upheld"] + appeals["rejected"]
-        told.append(f"{total:,} predictions were appealed {since}: open {appeals['open']:,}" + (f", upheld were {_words(_share(appeals['upheld'], settled))} answered" if settled else ""))
+        told.append(f"{_predictions(total)} {'was' if total == 1 else 'were'} appealed {since}: open {appeals['open']:,}" + (f", upheld were {_words(_share(appeals['upheld'], settled))} answered" if settled else ""))
     return told
+
+
+def _predictions(count: int) -> str:
+    return f"{count:,} prediction{'' if count == 1 else 's'}"
 
 
 def _share(count: int, rows: int) -> Share:

@@ -9,7 +9,7 @@ import pytest
 from tasks.records import pages
 from tasks.records.pages import watch
 from tasks.records.pages.watch import Watched
-from tasks.spec.evidence import Finding
+from tasks.spec.evidence import Finding, WindowReport
 from tasks.spec.groupings import GroupSummary
 from tests.records.watched import life
 
@@ -63,6 +63,15 @@ def test_what_prefect_shows_holds_rules_and_answers_too() -> None:
     shown = pages.model_markdown(watched)
     assert f"- {said}" in shown and "- ✕ changing the region alone" in shown.replace("Changing", "changing")
     assert f"<p>{said}" in pages.model_page(watched) and "What people answered" not in pages.model_page(Watched("income", "Income", "v1.0.0", "", TROUBLE))
+
+
+@pytest.mark.parametrize(("reports", "columns"), [([], 0), (TROUBLE[:1], 2), ([TROUBLE[0].model_copy(update={"findings": ()})], 1)])
+def test_prefects_table_of_pictures_has_as_many_columns_as_its_first_row(reports: list[WindowReport], columns: int) -> None:
+    """A table whose rule has another number of columns is shown as text, a picture's bytes and all."""
+    lines = pages.window_markdown(reports[0], []).split("\n") if columns == 1 else pages.model_markdown(Watched("income", "Income", "v1.0.0", "", reports)).split("\n")
+    rules = [i for i, line in enumerate(lines) if line and set(line) == {"|", "-"}]
+    assert [lines[i].count("---") for i in rules] == ([columns] if columns else [])
+    assert all(lines[i - 1].count("|") == lines[i].count("|") == lines[i + 1].count("|") for i in rules)
 
 
 def test_what_happened_to_groups_is_told_where_they_are_shown() -> None:

@@ -170,6 +170,7 @@ def test_overrides_and_appeals_in_a_sentence_each() -> None:
     decided, appealed = answered_by_people({"other": 3, "same": 1}, {"open": 1, "upheld": 1, "rejected": 1}, "since window 3")
     assert decided == "People decided on 4 predictions themselves since window 3: otherwise than the model in 75% (19% to 99%) of 4"
     assert appealed == "3 predictions were appealed since window 3: open 1, upheld were 50% (1% to 99%) of 2 answered"
+    assert answered_by_people(nobody[0], nobody[1] | {"open": 1}, "since window 3") == ["1 prediction was appealed since window 3: open 1"]
 
 
 def test_no_answers_and_no_queue() -> None:

@@ -185,8 +185,7 @@ def model_markdown(watched: Watched, address: str = "") -> str:
     if watched.map:
         title, by_group = map_by_group(watched.map)
         drawn.append((f"Groups in the model's own view: {title.lower()}", by_group))
-    parts = [f"**{sentence(watch.state(watched)[1])}**", steps]
-    parts.append(_gallery(drawn))
+    parts = [f"**{sentence(watch.state(watched)[1])}**", steps, _gallery(drawn)]
     if newest and newest.groups:
         parts.append("\n".join([_cell(sentence(newest.groups.sentence)), *(f"- {_cell(sentence(event))}" for event in newest.groups.events)]))
     if ruled := watch.rules(watched.reports):
@@ -198,10 +197,11 @@ def model_markdown(watched: Watched, address: str = "") -> str:
 
 def _gallery(drawn: Sequence[tuple[str, Markup]]) -> str:
     """Pictures two to a row, each under its title: a table is all that markdown has for it."""
-    lines, drawn = [], [(title, picture) for title, picture in drawn if str(picture).startswith("<svg")]
-    for i in range(0, len(drawn), 2):
-        titles, pictures = zip(*drawn[i : i + 2], strict=True)
-        lines += [f"| {' | '.join(f'**{_cell(title)}**' for title in titles)} |", *(["|---|---|"] if i == 0 else []), f"| {' | '.join(map(plots.picture, pictures))} |"]
+    lines, shown = [], [(title, picture) for title, picture in drawn if str(picture).startswith("<svg")]
+    for i in range(0, len(shown), 2):
+        titles, pictures = zip(*shown[i : i + 2], strict=True)
+        head = [] if i else ["|" + "---|" * len(titles)]  # as many columns as the first row has, else it is no table
+        lines += [f"| {' | '.join(f'**{_cell(title)}**' for title in titles)} |", *head, f"| {' | '.join(map(plots.picture, pictures))} |"]
     return "\n".join(lines)
 
 
