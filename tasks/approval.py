@@ -9,15 +9,14 @@ from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 
 from tasks.promotion import note, register
-from tasks.records import ledger, signatures
-from tasks.records.registry import Registry
-from tasks.records.workspace import ensure_clone
+from tasks.records.registry import ledger, signatures
+from tasks.records.registry.registry import Registry
+from tasks.records.repository.workspace import ensure_clone
 from tasks.spec.errors import PromotionConflict, PromotionRefused
 from tasks.spec.evidence import Entry, Verdict
 from tasks.spec.requests import ApprovalRequest, TrainingRequest
 from tasks.spec.settings import Settings
-from tasks.training import Candidate
-from tasks.validation import materiality
+from tasks.versions import Candidate, materiality
 
 
 def needs_signature(candidate: Candidate) -> bool:

@@ -11,9 +11,9 @@ import pandas as pd
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from tasks.records import dvc
-from tasks.records.predictions import PredictionLog
-from tasks.science.tables import LABEL
+from tasks.records.log.predictions import PredictionLog
+from tasks.records.repository import dvc
+from tasks.science.data.tables import LABEL
 from tasks.spec.base import Spec, load_yaml
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import GateResult, Measurement

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 import sys
 import tempfile
 import threading
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,13 +15,21 @@ import pandas as pd
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from tasks.records import dvc, workspace
-from tasks.records.predictions import PredictionLog
-from tasks.records.registry import Registry, Version
-from tasks.science.examination import Examination
-from tasks.science.explanations import Explainer
-from tasks.science.slices import protected_groups
-from tasks.science.tables import BENCHMARK, ENTITY, LABEL, ROW, label_array, score_array, score_columns, with_scores
+from tasks.records.log.predictions import PredictionLog
+from tasks.records.registry.registry import Registry
+from tasks.science.data.protected import protected_groups
+from tasks.science.data.tables import (
+    BENCHMARK,
+    ENTITY,
+    LABEL,
+    ROW,
+    label_array,
+    score_array,
+    score_columns,
+    with_scores,
+)
+from tasks.science.examination.examination import Examination
+from tasks.science.models.explanations import Explainer
 from tasks.serving.release import load_release
 from tasks.spec.base import load_yaml
 from tasks.spec.errors import ConfigError
@@ -33,101 +38,22 @@ from tasks.spec.model import ModelConfig, model_folder
 from tasks.spec.requests import ROOT
 from tasks.spec.rules import ExpertRules
 from tasks.spec.settings import Settings
-from tasks.stages.common import Place
-from tasks.training import Candidate
+from tasks.versions import Candidate, version_files
 
 CHAMPION = "_champion_score"
 EXPLAINED_ROWS = 1000
 READY_SECONDS = 300
 _READING = threading.Lock()
-KEPT_VERSIONS = 5
-"""How many versions of a model keep their files at hand beside the champion."""
 KEPT_EVIDENCE = 20
 """Scored holdouts of examined candidates that are kept of one model: more than are examined at a time."""
 
 
-@dataclass(frozen=True)
-class VersionFiles:
-    """The files of a registered version, taken out of DVC once and kept beside the release store."""
-
-    version: str
-    folder: Path
-
-    @property
-    def config(self) -> ModelConfig:
-        return load_yaml(self.folder / "model.yaml", ModelConfig)
-
-    @property
-    def model(self) -> Path:
-        return self.folder / "model"
-
-    @property
-    def evaluation(self) -> dict[str, Any]:
-        document: dict[str, Any] = json.loads((self.folder / "evaluation/evaluation.json").read_text())
-        return document
-
-    def reference(self) -> pd.DataFrame:
-        """The reference window: scored holdout rows of the newest benchmark that this version has answered.
-
-        Collected rows are in the order in which they were served, so their end is what the world looked like last. Labels
-        are as in a window of the log: 0 or 1, a class's name, or a number.
-        """
-        rows = pd.read_parquet(self.folder / "evaluation/holdout_scored.parquet")
-        newest = newest_benchmark(rows)
-        rows = rows[rows[BENCHMARK] == newest]
-        if newest == "recent":
-            rows = rows.tail(self.config.monitoring.reference_rows)
-        label = rows[LABEL] if self.config.kind == "multiclass" else rows[LABEL].astype(float)
-        return rows.assign(**{LABEL: label}).reset_index(drop=True)
 
 
-def newest_benchmark(rows: pd.DataFrame) -> str:
-    return "recent" if (rows[BENCHMARK] == "recent").any() else "holdout"
 
 
-def version_files(settings: Settings, model: str, version: Version) -> VersionFiles:
-    """Restore one version's model and evaluation from its commit, compared with the digests in its ``dvc.lock``.
-
-    What the DVC cache has lost is fetched, or made anew from the commit's code, parameters and data.
-
-    The files stay for the next caller; of each model the champion and the versions used last are kept.
-
-    Raises:
-        CorruptionError: the cache holds other bytes than were recorded, or what was made anew differs.
-    """
-    folder = settings.home / "versions" / model / version.tag
-    if not folder.exists():
-        with workspace.worktree(settings, version.commit) as tree:
-            place = Place(tree, model)
-            pointers = [str(p.relative_to(tree)) for p in sorted(place.collected.glob("*.dvc"))]
-            dvc.restore(tree, f"train@{model}", f"evaluate@{model}", pointers=pointers)
-            draft = folder.with_name(f".{version.tag}-{tree.name}")
-            try:
-                shutil.copytree(place.model, draft / "model")
-                shutil.copytree(place.evaluation, draft / "evaluation")
-                for name in ("model.yaml", "rules.yaml", "expectations.yaml"):
-                    if (model_folder(tree, model) / name).exists():
-                        shutil.copy(model_folder(tree, model) / name, draft / name)
-                draft.rename(folder)
-            except OSError:
-                if not folder.exists():  # else another run restored the same version first; both hold the same bytes
-                    raise
-            finally:
-                shutil.rmtree(draft, ignore_errors=True)
-        _prune(settings, model)
-    os.utime(folder)  # the time of the last use decides what is kept
-    return VersionFiles(version.tag, folder)
 
 
-def _prune(settings: Settings, model: str) -> None:
-    """Remove what was not used for longest; everything here can be restored."""
-    champion = Registry(settings).champion(model)
-    with workspace.lock(settings):  # of two runs that tidy up at once, the second sees what the first left
-        folders = [f for f in (settings.home / "versions" / model).glob("v*") if champion is None or f.name != champion.tag]
-        for folder in sorted(folders, key=lambda f: f.stat().st_mtime, reverse=True)[KEPT_VERSIONS:]:
-            gone = folder.with_name(f".{folder.name}-gone")
-            folder.rename(gone)  # in one step: a reader finds a version whole or not at all
-            shutil.rmtree(gone, ignore_errors=True)
 
 
 def evidence_path(settings: Settings, candidate: Candidate, champion: str | None) -> Path:

@@ -13,24 +13,24 @@ from prefect.cache_policies import NO_CACHE
 from prefect.deployments import run_deployment
 from prefect.events import emit_event
 
-from tasks.evaluation import VersionFiles, version_files
-from tasks.records import ledger
-from tasks.records.git import Git
-from tasks.records.log_forgetting import Forgotten
-from tasks.records.predictions import PredictionLog, Window
-from tasks.records.registry import Registry
-from tasks.science.alternatives import compare_versions
-from tasks.science.decisions import Case, asks_for_retraining, at_stake, decide, leaving
-from tasks.science.feed import silence_findings
-from tasks.science.monitoring import Seen, Sight, examine_window, judge_again
-from tasks.science.tables import LABEL, label_array, score_array
+from tasks.records.log.forgetting import Forgotten
+from tasks.records.log.predictions import PredictionLog, Window
+from tasks.records.registry import ledger
+from tasks.records.registry.registry import Registry
+from tasks.records.repository.git import Git
+from tasks.science.data.tables import LABEL, label_array, score_array
+from tasks.science.monitors.feed.findings import silence_findings
+from tasks.science.windows.alternatives import compare_versions
+from tasks.science.windows.decisions import Case, asks_for_retraining, at_stake, decide, leaving
+from tasks.science.windows.look import Seen, Sight, examine_window, judge_again
 from tasks.serving.release import load_release
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import Alternative, Finding, WindowReport
 from tasks.spec.pictures import Pictures
 from tasks.spec.requests import MonitoringRequest
 from tasks.spec.settings import Settings
-from tasks.watching import PICTURES, open_log, reference_of, sight_of
+from tasks.versions import VersionFiles, version_files
+from tasks.window_inputs import PICTURES, open_log, reference_of, sight_of
 
 EARLIER_VERSIONS = 2
 SILENCE = "silence"

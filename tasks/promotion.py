@@ -8,15 +8,14 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from tasks.evaluation import version_files
-from tasks.records import ledger, releases
-from tasks.records.git import Git
-from tasks.records.registry import Registry, Version
+from tasks.records.registry import ledger, releases
+from tasks.records.registry.registry import Registry, Version, stopped_because
+from tasks.records.repository.git import Git
 from tasks.spec.errors import PromotionRefused
 from tasks.spec.evidence import NOT_TRAINED, Entry, EntryKind, GateResult, Verdict
 from tasks.spec.requests import PromotionRequest, RollbackRequest, StopRequest, TrainingRequest
 from tasks.spec.settings import Settings
-from tasks.training import Candidate
+from tasks.versions import Candidate, version_files
 
 
 @task(cache_policy=NO_CACHE, task_run_name="promote")
@@ -102,10 +101,6 @@ def serve_champion(model: str) -> str | None:
     return champion.tag
 
 
-def stopped_because(settings: Settings, model: str) -> str:
-    """Why a model may not answer; empty where its newest promotion or rollback came after its newest stop."""
-    newest = ledger.newest_of(settings, model, ("promoted", "rolled_back", "stopped"))
-    return newest.sentence if newest is not None and newest.kind == "stopped" else ""
 
 
 @task(cache_policy=NO_CACHE, task_run_name="stop serving")

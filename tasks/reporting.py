@@ -16,14 +16,16 @@ from prefect.cache_policies import NO_CACHE
 from prefect.exceptions import FailedRun
 from prefect.states import Failed, State
 
-from tasks.evaluation import version_files
-from tasks.promotion import stopped_because
-from tasks.records import pages
-from tasks.records.predictions import PredictionLog
-from tasks.records.registry import Registry
-from tasks.science.forecast_findings import watched_series
-from tasks.science.forecast_record import record_rows, record_sentence, trigger_record
-from tasks.science.review import answered_by_people, review_summary
+from tasks.records.log.predictions import PredictionLog
+from tasks.records.pages.account import index_page
+from tasks.records.pages.model import model_markdown, model_page
+from tasks.records.pages.verdict import data_page, verdict_markdown, verdict_page
+from tasks.records.pages.watch import Watched
+from tasks.records.pages.window import window_markdown, window_page
+from tasks.records.registry.registry import Registry, stopped_because
+from tasks.science.monitors.forecast.findings import watched_series
+from tasks.science.monitors.forecast.track_record import record_rows, record_sentence, trigger_record
+from tasks.science.windows.review import answered_by_people, review_summary
 from tasks.spec.errors import AssayError
 from tasks.spec.evidence import Finding, Verdict, WindowReport
 from tasks.spec.forecast import Forecast, Observation, TriggerRecord
@@ -31,8 +33,8 @@ from tasks.spec.model import ModelConfig
 from tasks.spec.pictures import Pictures
 from tasks.spec.review import ReviewAnswer
 from tasks.spec.settings import Settings
-from tasks.training import Candidate
-from tasks.watching import PICTURES, open_log
+from tasks.versions import Candidate, version_files
+from tasks.window_inputs import PICTURES, open_log
 
 SHOWN = 60
 """Windows that pages look back on."""
@@ -72,7 +74,7 @@ def write_page(relative: str, html: str) -> Path:
     path.write_text(html, encoding="utf-8")
     found = [p for p in Settings().reports.rglob("*.html") if p.name != "index.html"]
     newest = [str(p.relative_to(Settings().reports)) for p in sorted(found, key=lambda p: -p.stat().st_mtime)]
-    (Settings().reports / "index.html").write_text(pages.index_page(newest), encoding="utf-8")
+    (Settings().reports / "index.html").write_text(index_page(newest), encoding="utf-8")
     return path
 
 
@@ -96,7 +98,7 @@ def _evaluation(candidate: Candidate) -> dict[str, Any]:
 @task(cache_policy=NO_CACHE, task_run_name="show the data checks")
 def report_data(model: str, checks: list[dict[str, Any]]) -> None:
     """The expectations as a table artifact and as a page."""
-    write_page(f"{model}/data.html", pages.data_page(model, checks))
+    write_page(f"{model}/data.html", data_page(model, checks))
     rows = [{"table": c["table"], "expectation": c["sentence"], "holds": "yes" if c["success"] else "NO", "rows": c["rows"]} for c in checks]
     create_table_artifact(key=f"data-{model.replace('_', '-')}", table=rows, description=f"Data expectations of {model}")
 
@@ -105,9 +107,9 @@ def report_data(model: str, checks: list[dict[str, Any]]) -> None:
 def report_verdict(candidate: Candidate, verdict: Verdict) -> str:
     """The verdict as an artifact and as a page; gives the page's path below the report folder."""
     name = f"{candidate.model}/verdict-{candidate.commit[:12]}.html"
-    write_page(name, pages.verdict_page(verdict, candidate.place.config().title, _evaluation(candidate)))
+    write_page(name, verdict_page(verdict, candidate.place.config().title, _evaluation(candidate)))
     create_markdown_artifact(
-        key=f"verdict-{candidate.model.replace('_', '-')}", markdown=pages.verdict_markdown(verdict, _evaluation(candidate), address_of(name)), description=f"Verdict on {candidate.commit[:12]}"
+        key=f"verdict-{candidate.model.replace('_', '-')}", markdown=verdict_markdown(verdict, _evaluation(candidate), address_of(name)), description=f"Verdict on {candidate.commit[:12]}"
     )
     return name
 
@@ -121,10 +123,10 @@ def report_windows(model: str, reports: list[WindowReport]) -> None:
         drawn = {r.window: _pictures(log, model, r.window) for r in reports}
     for report in reports:
         earlier = [r for r in history if r.window < report.window]
-        write_page(f"{model}/window-{report.window:05d}.html", pages.window_page(report, earlier, _title(settings, model), drawn[report.window]))
+        write_page(f"{model}/window-{report.window:05d}.html", window_page(report, earlier, _title(settings, model), drawn[report.window]))
     before = [r for r in history if r.window < reports[-1].window]
     address = address_of(f"{model}/window-{reports[-1].window:05d}.html")
-    create_markdown_artifact(key=f"monitoring-{_key(model)}", markdown=pages.window_markdown(reports[-1], before, address), description=f"Window {reports[-1].window} of {model}")
+    create_markdown_artifact(key=f"monitoring-{_key(model)}", markdown=window_markdown(reports[-1], before, address), description=f"Window {reports[-1].window} of {model}")
 
 
 @task(cache_policy=NO_CACHE, task_run_name="show the model")
@@ -138,7 +140,7 @@ def report_model(model: str, silence: list[Finding]) -> None:
     with open_log() as log:
         reports = log.reports(model, last=SHOWN)
         record = _of_metrics(config, trigger_record(config, reports))
-        watched = pages.Watched(
+        watched = Watched(
             model=model,
             title=config.title,
             champion=champion.tag,
@@ -152,8 +154,8 @@ def report_model(model: str, silence: list[Finding]) -> None:
             map=_pictures(log, model, reports[-1].window).map if reports else None,
         )
     name = f"{model}/watching.html"
-    write_page(name, pages.model_page(watched))
-    create_markdown_artifact(key=f"watching-{_key(model)}", markdown=pages.model_markdown(watched, address_of(name)), description=f"How {model} is doing")
+    write_page(name, model_page(watched))
+    create_markdown_artifact(key=f"watching-{_key(model)}", markdown=model_markdown(watched, address_of(name)), description=f"How {model} is doing")
 
 
 def _answers(log: PredictionLog, config: ModelConfig, reports: list[WindowReport]) -> list[str]:

@@ -5,38 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from tasks.records import dvc, ledger, workspace
-from tasks.records.git import Git
+from tasks.records.registry import ledger
+from tasks.records.repository import dvc, workspace
+from tasks.records.repository.git import Git
 from tasks.spec.evidence import Manifest
 from tasks.spec.requests import TrainingRequest
 from tasks.spec.settings import Settings
 from tasks.stages.common import Place
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One trained and measured model, as a commit of the origin and as files of a checkout."""
-
-    model: str
-    commit: str
-    branch: str
-    worktree: Path
-    model_digest: str
-
-    @property
-    def place(self) -> Place:
-        return Place(self.worktree, self.model)
-
-    def requesters(self, actor: str) -> tuple[str, str]:
-        """Who may not sign for this candidate: who asked for it, and the author of the commit it was trained from."""
-        return actor, Git(self.worktree).run("log", "-1", "--format=%ae", f"{self.commit}^")
+from tasks.versions import Candidate
 
 
 @contextmanager

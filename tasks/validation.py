@@ -9,11 +9,11 @@ import pandas as pd
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from tasks.evaluation import examination, newest_benchmark, version_files
-from tasks.records import signatures
-from tasks.records.registry import Registry
-from tasks.records.workspace import ensure_clone
-from tasks.science.gates import run_gate
+from tasks.evaluation import examination
+from tasks.records.registry import signatures
+from tasks.records.registry.registry import Registry
+from tasks.records.repository.workspace import ensure_clone
+from tasks.science.gates.run import run_gate
 from tasks.spec.base import load_yaml
 from tasks.spec.errors import PromotionRefused
 from tasks.spec.evidence import GateResult, Verdict
@@ -21,7 +21,7 @@ from tasks.spec.gates import GateConfig
 from tasks.spec.model import MANDATORY, Materiality, model_folder
 from tasks.spec.settings import Settings
 from tasks.spec.waivers import Waiver, Waivers
-from tasks.training import Candidate
+from tasks.versions import Candidate, materiality, newest_benchmark
 
 
 @task(cache_policy=NO_CACHE, task_run_name="gate {gate.name}")
@@ -54,14 +54,6 @@ def examine(candidate: Candidate, evidence: Path, champion: str | None, data: Ga
     return verdict_of(candidate, champion, waived, refused)
 
 
-def materiality(candidate: Candidate) -> Materiality:
-    """The higher one of the candidate's and the champion's: a candidate cannot talk itself out of an examination."""
-    settings = Settings()
-    champion = Registry(settings).champion(candidate.model)
-    found = [candidate.place.config().materiality]
-    if champion is not None:
-        found.append(version_files(settings, candidate.model, champion).config.materiality)
-    return max(found, key=list(MANDATORY).index)
 
 
 def missing_gates(asked: Materiality, gates: tuple[GateConfig, ...]) -> list[GateResult]:

@@ -7,6 +7,7 @@ import pwd
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
@@ -54,6 +55,13 @@ def developer(tmp_path: Path) -> Path:
     git(clone, "commit", "--quiet", "-m", "first")
     git(clone, "push", "--quiet", "origin", "main")
     return clone
+
+
+@pytest.fixture
+def dvc_developer(developer: Path) -> Path:
+    """The developer's clone, with DVC set up and not yet committed."""
+    subprocess.run([sys.executable, "-m", "dvc", "init", "--quiet", "--force"], cwd=developer, check=True)
+    return developer
 
 
 @pytest.fixture

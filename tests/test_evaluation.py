@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tasks.evaluation import evidence_path, examination
-from tasks.science.gates import run_gate
+from tasks.science.gates.run import run_gate
 from tasks.spec.errors import ConfigError, UnreachableError
 from tasks.spec.evidence import GateResult
 from tasks.spec.settings import Settings
@@ -19,9 +19,8 @@ from tasks.stages.evaluate import evaluate
 from tasks.stages.ingest import ingest
 from tasks.stages.prepare import prepare
 from tasks.stages.train import train
-from tasks.training import Candidate
-
-ROOT = Path(__file__).resolve().parents[1]
+from tasks.versions import Candidate
+from tests.conftest import ROOT
 
 
 def test_another_champion_is_another_evidence(tmp_path: Path) -> None:

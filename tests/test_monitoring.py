@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from tasks import monitoring
-from tasks.records import ledger
-from tasks.records.pages import window_markdown, window_page
-from tasks.records.predictions import Prediction, PredictionLog
-from tasks.science.decisions import leaving
+from tasks.records.log.predictions import Prediction, PredictionLog
+from tasks.records.pages.window import window_markdown, window_page
+from tasks.records.registry import ledger
+from tasks.science.windows.decisions import leaving
 from tasks.spec.evidence import Decision, WindowReport
 from tasks.spec.requests import ModelName, MonitoringRequest
 from tasks.spec.settings import Settings

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tasks.records import workspace
-from tasks.records.git import Git
+from tasks.records.repository import workspace
+from tasks.records.repository.git import Git
 from tasks.spec.settings import Settings
 from tasks.training import candidate_branch
 

@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 
 from tasks.cli.waivers import add_waiver
-from tasks.records import pages, signatures
+from tasks.records.pages.verdict import verdict_markdown, verdict_page
+from tasks.records.registry import signatures
 from tasks.spec.base import load_yaml
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import GateResult, Verdict
 from tasks.spec.waivers import Waiver, Waivers
 from tasks.validation import apply_waivers, waiver_problem
+from tests.conftest import ROOT
 from tests.keys import key
 
 TOMORROW = (datetime.now(UTC) + timedelta(days=1)).date().isoformat()
@@ -73,13 +75,13 @@ def test_a_waiver_reaches_its_gate_alone_and_stands_in_red(signed: tuple[Waiver,
     assert refused == ("it is old", "a waiver names gate 'nonsense', which this model does not have; allowed: auc-floor, other, fine")
     verdict = Verdict(model="care", commit="a" * 40, champion=None, model_digest="sha256:0", created="2026-01-01", passed=False, gates=results, refused_waivers=refused)
     assert [g.gate for g in verdict.failed] == ["other"]
-    page = pages.verdict_page(verdict, "Care", {})
+    page = verdict_page(verdict, "Care", {})
     assert '<p class="waiver"><strong>Waived: auc-floor</strong> by jo@example.org until' in page and "Not accepted: It is old." in page
-    assert "**WAIVED: auc-floor** by jo@example.org" in pages.verdict_markdown(verdict, {})
+    assert "**WAIVED: auc-floor** by jo@example.org" in verdict_markdown(verdict, {})
 
 
 def test_the_command_signs_what_stands_in_the_file_and_refuses_what_is_wrong(tmp_path: Path) -> None:
-    root = Path(__file__).resolve().parents[1]
+    root = ROOT
     copy = tmp_path / "checkout"
     for name in ("models.yaml", "models/care/model.yaml"):
         (copy / "deployments" / name).parent.mkdir(parents=True, exist_ok=True)

@@ -14,19 +14,20 @@ import pandas as pd
 from scipy.special import expit
 from sklearn.pipeline import Pipeline
 
-from tasks.evaluation import VersionFiles
-from tasks.science.drift_findings import window_p_values
-from tasks.science.estimators import build
-from tasks.science.explanations import attributions
-from tasks.science.feed import FeedFacts, duplicate_share
-from tasks.science.monitoring import Sight
-from tasks.science.profiles import profile
-from tasks.science.reference import Reference, fit_reference
+from tasks.science.models.estimators import build
+from tasks.science.models.explanations import attributions
+from tasks.science.monitors.drift.findings import window_p_values
+from tasks.science.monitors.feed.findings import duplicate_share
+from tasks.science.monitors.profiles.profile import profile
+from tasks.science.windows.look import Sight
+from tasks.science.windows.reference import Reference, fit_reference
 from tasks.serving.release import save_model
+from tasks.spec.arrivals import FeedFacts
 from tasks.spec.base import digest_file, load_yaml
 from tasks.spec.evidence import Manifest, WindowReport
 from tasks.spec.model import ModelConfig, load_model
 from tasks.spec.rules import ExpertRules
+from tasks.versions import VersionFiles
 
 ROOT = Path(__file__).resolve().parents[1]
 TAIL = 1 / np.arange(1, 31) ** 2

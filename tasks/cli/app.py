@@ -102,7 +102,7 @@ def waive(
 @app.command()
 def versions(model: Model, as_json: Json = False) -> None:
     """List the registered versions of a model."""
-    from tasks.records.registry import Registry
+    from tasks.records.registry.registry import Registry
     from tasks.spec.model import load_model
 
     load_model(ROOT, model)
@@ -133,7 +133,7 @@ def approve(
 ) -> None:
     """Sign a fit candidate that somebody else asked for, and promote it."""
     from tasks.approval import statement, waiting
-    from tasks.records import signatures
+    from tasks.records.registry import signatures
 
     entry = waiting(_settings(), model, commit)
     signature = signatures.sign(statement(entry, signer, because), key)
@@ -252,8 +252,8 @@ def ledger(verify: Annotated[bool, typer.Option(help="Check the chain and every 
     """Print the ledger, or check that nobody rewrote it."""
     from rich.console import Console
 
-    from tasks.records import ledger as records
-    from tasks.records.pages import account_table
+    from tasks.records.pages.account import account_table
+    from tasks.records.registry import ledger as records
 
     if verify:
         problems = records.verify(_settings())

@@ -7,9 +7,9 @@ from typing import Any
 import httpx
 
 from tasks.cli import system
-from tasks.records import ledger
-from tasks.records.predictions import PredictionLog
-from tasks.records.registry import Registry
+from tasks.records.log.predictions import PredictionLog
+from tasks.records.registry import ledger
+from tasks.records.registry.registry import Registry
 from tasks.spec.model import model_names
 from tasks.spec.requests import ROOT
 from tasks.spec.settings import Settings

@@ -9,9 +9,9 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from tasks.records.pages import ACTIONS, when
-from tasks.records.predictions import PredictionLog
-from tasks.science.replay import ReplayedWindow, replay
+from tasks.records.log.predictions import PredictionLog
+from tasks.records.pages.words import ACTIONS, when
+from tasks.science.windows.replay import ReplayedWindow, replay
 from tasks.spec.base import load_yaml
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import Decision

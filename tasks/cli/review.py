@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tasks.cli import runs
-from tasks.records.predictions import PredictionLog, Review
+from tasks.records.log.predictions import PredictionLog, Review
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import WindowReport
 from tasks.spec.model import load_model

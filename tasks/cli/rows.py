@@ -10,8 +10,9 @@ import pyarrow as pa
 from pyarrow import compute, parquet
 
 from tasks.cli.runs import actor
-from tasks.records import dvc, ledger
-from tasks.records.predictions import Forgotten, PredictionLog
+from tasks.records.log.predictions import Forgotten, PredictionLog
+from tasks.records.registry import ledger
+from tasks.records.repository import dvc
 from tasks.spec.errors import ConfigError
 from tasks.spec.model import load_model
 from tasks.spec.settings import Settings

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from tasks.cli import system
 from tasks.cli.prefect_api import PrefectApi
-from tasks.records.git import Git, GitError
+from tasks.records.repository.git import Git, GitError
 from tasks.spec.errors import CheckoutError, UnreachableError
 from tasks.spec.model import load_model
 from tasks.spec.settings import Settings

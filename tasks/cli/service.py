@@ -13,7 +13,7 @@ import sys
 import uvicorn
 from fastapi.staticfiles import StaticFiles
 
-from tasks.records.predictions import Prediction, PredictionLog
+from tasks.records.log.predictions import Prediction, PredictionLog
 from tasks.serving.app import create_app
 from tasks.spec.errors import AssayError
 from tasks.spec.settings import Settings

@@ -19,7 +19,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from tasks.records.git import Git
+from tasks.records.repository.git import Git
 from tasks.spec.errors import AssayError
 from tasks.spec.requests import ROOT
 from tasks.spec.settings import Settings

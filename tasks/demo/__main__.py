@@ -84,14 +84,14 @@ def _play(story: Any, out: Console) -> tuple[list[dict[str, Any]], bool]:
 
 
 def _account(story: Any, acts: list[dict[str, Any]]) -> Path:
-    from tasks.records.pages import account_page
+    from tasks.records.pages.account import account_page
     from tasks.reporting import write_page
 
     return write_page("account.html", account_page(story.ledger(), story.reports(), "Census income, six acts", acts))
 
 
 def _table(story: Any, out: Console) -> None:
-    from tasks.records.pages import account_table
+    from tasks.records.pages.account import account_table
 
     out.print()
     out.print(account_table(story.ledger()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tasks.demo.story import Load, Story, expect
-from tasks.records import ledger
+from tasks.records.registry import ledger
 from tasks.spec.evidence import WindowReport
 
 WINDOW = 2000

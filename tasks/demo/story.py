@@ -15,10 +15,11 @@ import pandas as pd
 
 from tasks.cli.prefect_api import PrefectApi
 from tasks.cli.system import System
-from tasks.records import dvc, ledger, workspace
-from tasks.records.predictions import PredictionLog
-from tasks.records.registry import Registry
-from tasks.science.tables import LABEL, as_requests
+from tasks.records.log.predictions import PredictionLog
+from tasks.records.registry import ledger
+from tasks.records.registry.registry import Registry
+from tasks.records.repository import dvc, workspace
+from tasks.science.data.tables import LABEL, as_requests
 from tasks.spec.evidence import WindowReport
 from tasks.spec.model import ModelConfig, load_model
 from tasks.spec.settings import Settings

@@ -1,4 +1,4 @@
-"""The gates that a model config may list; each kind has one function of its name in ``tasks.science.gates``."""
+"""The gates that a model config may list; each kind has one function of its name in ``tasks.science.gates.run``."""
 
 from __future__ import annotations
 

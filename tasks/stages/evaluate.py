@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_curve
 
-from tasks.science.explanations import attributions, importance
-from tasks.science.metrics import METRICS
-from tasks.science.tables import BENCHMARK, LABEL, label_array, score_array, with_scores
+from tasks.science.data.tables import BENCHMARK, LABEL, label_array, score_array, with_scores
+from tasks.science.models.explanations import attributions, importance
+from tasks.science.stats.metrics import METRICS
 from tasks.serving.release import load_release
 from tasks.spec.gates import METRIC_NAMES
 from tasks.spec.model import ModelConfig

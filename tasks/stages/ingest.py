@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from tasks.science.tables import typed
+from tasks.science.data.tables import typed
 from tasks.spec.errors import ConfigError, CorruptionError, UnreachableError
 from tasks.spec.model import FileSource, ModelConfig, PackageSource
 from tasks.stages.common import Place, run

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from tasks.science.tables import content_digest, split_base, split_collected
+from tasks.science.data.tables import content_digest, split_base, split_collected
 from tasks.spec.errors import ConfigError, CorruptionError
 from tasks.spec.model import ModelConfig
 from tasks.stages.common import Place, run

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tasks.science.estimators import build
-from tasks.science.tables import LABEL, as_requests, label_array
+from tasks.science.data.tables import LABEL, as_requests, label_array
+from tasks.science.models.estimators import build
 from tasks.serving.release import pipeline_scores, save_model
 from tasks.spec.base import digest_file
 from tasks.spec.errors import ConfigError

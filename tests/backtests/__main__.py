@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tasks.science.estimation_ground import find_ground, reference_losses
-from tasks.science.estimation_support import encoded
-from tasks.science.forecast import forecast
-from tasks.science.realized import beyond, greater_is_better, limit_of, measured
-from tasks.science.tables import LABEL, SCORE
+from tasks.science.data.tables import LABEL, SCORE
+from tasks.science.monitors.forecast.forecast import forecast
+from tasks.science.monitors.performance.estimators import find_ground, reference_losses
+from tasks.science.monitors.performance.realized import beyond, greater_is_better, limit_of, measured
+from tasks.science.monitors.performance.support import encoded
 from tasks.spec.forecast import Observation
 from tasks.spec.watching import ForecastPolicy
 from tests.backtests.worlds import ROOT, World, worlds

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tasks.science.estimators import build
-from tasks.science.tables import LABEL, SCORE, split_base, typed
+from tasks.science.data.tables import LABEL, SCORE, split_base, typed
+from tasks.science.models.estimators import build
 from tasks.spec.model import ModelConfig, PackageSource, load_model
 from tasks.stages.ingest import _check, _download, _from_package, _member
 

@@ -88,10 +88,10 @@ def alibi(reference: pd.DataFrame, window: pd.DataFrame) -> dict[str, Callable[[
 
 
 def ours(reference: pd.DataFrame, window: pd.DataFrame) -> dict[str, Callable[[], Any]]:
-    from tasks.science.drift_findings import drift_findings
-    from tasks.science.drift_reference import fit_reference
-    from tasks.science.monitoring import share
-    from tasks.science.profiles import profile
+    from tasks.science.monitors.drift.findings import drift_findings
+    from tasks.science.monitors.drift.reference import fit_reference
+    from tasks.science.monitors.profiles.profile import profile
+    from tasks.science.windows.look import share
     from tasks.spec.model import load_model
 
     care = load_model(ROOT, "care")

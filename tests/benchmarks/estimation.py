@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tasks.science.estimation import Estimator
-from tasks.science.estimation_calibration import fit_calibration
-from tasks.science.estimation_metrics import expected
+from tasks.science.monitors.performance.calibration import fit_calibration
+from tasks.science.monitors.performance.confidence_based import Estimator
+from tasks.science.monitors.performance.expected_metrics import expected
 from tests.nannyml_peer import ROOT, ask
 
 ROWS, CHUNKS, REFERENCE, THRESHOLD, REPEATS = 1_000_000, 100, 200_000, 0.3, 3

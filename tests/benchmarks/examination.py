@@ -19,10 +19,10 @@ from typing import Any
 import pandas as pd
 
 from tasks.data import check_data
-from tasks.science.estimators import build
-from tasks.science.explanations import Explainer
-from tasks.science.gates import run_gate
-from tasks.science.tables import LABEL
+from tasks.science.data.tables import LABEL
+from tasks.science.gates.run import run_gate
+from tasks.science.models.estimators import build
+from tasks.science.models.explanations import Explainer
 from tasks.serving.release import load_release
 from tasks.spec.base import load_yaml
 from tasks.spec.model import model_folder

@@ -18,14 +18,14 @@ from pathlib import Path
 import numpy as np
 import sqlalchemy as sa
 
-from tasks.evaluation import VersionFiles
-from tasks.records.log_tables import PREDICTIONS
-from tasks.records.predictions import PredictionLog, Window
-from tasks.science.decisions import Case, decide
-from tasks.science.monitoring import examine_window
-from tasks.science.tables import as_requests
+from tasks.records.log.predictions import PredictionLog, Window
+from tasks.records.log.tables import PREDICTIONS
+from tasks.science.data.tables import as_requests
+from tasks.science.windows.decisions import Case, decide
+from tasks.science.windows.look import examine_window
 from tasks.spec.evidence import WindowReport
-from tasks.watching import reference_of, sight_of
+from tasks.versions import VersionFiles
+from tasks.window_inputs import reference_of, sight_of
 from tests.worlds import NOW, ROOT, VERSION, World, on_disk, world
 
 HISTORIES = (10, 1000)

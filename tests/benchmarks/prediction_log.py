@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from tasks.records.log_tables import OUTCOMES, PREDICTIONS
-from tasks.records.predictions import PredictionLog
+from tasks.records.log.predictions import PredictionLog
+from tasks.records.log.tables import OUTCOMES, PREDICTIONS
 
 BLOCK = 50_000
 START = np.datetime64("2026-01-01T00:00:00.000")

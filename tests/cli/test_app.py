@@ -16,9 +16,7 @@ from tasks.cli import runs, system
 from tasks.cli.overview import overview_text
 from tasks.cli.prefect_api import PrefectApi
 from tasks.spec.errors import CheckoutError
-from tests.conftest import git
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.conftest import ROOT, git
 
 
 def assay(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

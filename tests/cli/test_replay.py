@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tasks.records.predictions import PredictionLog
+from tasks.records.log.predictions import PredictionLog
 from tasks.spec.model import load_model
 from tasks.spec.settings import Settings
 from tests.cli.test_app import ROOT, assay
-from tests.science.test_replay import BAD, QUIET, played
+from tests.science.windows.test_replay import BAD, QUIET, played
 
 
 @pytest.fixture(scope="module")

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from tasks.cli import review
-from tasks.records.predictions import Prediction, PredictionLog
+from tasks.records.log.predictions import Prediction, PredictionLog
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import Decision, WindowReport
 from tasks.spec.review import ReviewItem
 from tasks.spec.settings import Settings
 from tests.cli.test_app import assay
+from tests.conftest import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 ITEM = ReviewItem(id="p1", window=1, score=0.52, decision=True, reasons=("site holds a category that the reference has not",), alike=2)
 
 

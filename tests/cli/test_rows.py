@@ -12,13 +12,13 @@ import pandas as pd
 import pytest
 
 from tasks.cli import rows as commands
-from tasks.records import ledger
-from tasks.records.predictions import PredictionLog
+from tasks.records.log.predictions import PredictionLog
+from tasks.records.registry import ledger
 from tasks.spec.base import digest_file
 from tasks.spec.errors import AssayError, ConfigError
 from tasks.spec.settings import Settings
 from tests.conftest import ROOT, git
-from tests.records.logs import ALL, rows
+from tests.records.log.logs import ALL, rows
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ import pytest
 
 from tasks.cli import system as local
 from tasks.cli.prefect_api import PrefectApi
-from tasks.records import ledger
-from tasks.records.registry import Registry
+from tasks.records.registry import ledger
+from tasks.records.registry.registry import Registry
 from tasks.spec.evidence import Entry
 from tasks.spec.settings import Settings
 

@@ -20,12 +20,12 @@ import pytest
 
 from tasks.cli import system as local
 from tasks.cli.waivers import add_waiver
-from tasks.evaluation import version_files
-from tasks.records.predictions import PredictionLog
-from tasks.records.registry import Registry
-from tasks.science.tables import as_requests
+from tasks.records.log.predictions import PredictionLog
+from tasks.records.registry.registry import Registry
+from tasks.science.data.tables import as_requests
 from tasks.spec.base import digest_file
 from tasks.spec.model import load_model
+from tasks.versions import version_files
 from tests.browser import document
 from tests.flows.conftest import ROOT, Running, as_json, set_value
 from tests.keys import key
@@ -286,7 +286,7 @@ def test_a_port_is_free_again_at_once_after_its_connections_closed() -> None:
 
 def replay(running: Running) -> pd.DataFrame:
     """Rows of ``care`` that were neither trained nor examined on, as the service takes them."""
-    from tasks.records import dvc, workspace
+    from tasks.records.repository import dvc, workspace
 
     champion = Registry(running.settings).champion("care")
     assert champion is not None

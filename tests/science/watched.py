@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from tasks.science.tables import with_scores
+from tasks.science.data.tables import with_scores
 from tasks.spec.model import ModelConfig, MulticlassTarget, RegressionTarget, load_model
+from tests.conftest import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 CLASSES = ("low", "middle", "high")
 
 

@@ -15,16 +15,15 @@ import httpx
 import numpy as np
 import pandas as pd
 
-from tasks.records import releases
-from tasks.records.predictions import PredictionLog
-from tasks.science.estimators import build
+from tasks.records.log.predictions import PredictionLog
+from tasks.records.registry import releases
+from tasks.science.models.estimators import build
 from tasks.serving.release import save_model
 from tasks.spec.base import digest_file
 from tasks.spec.evidence import Manifest
 from tasks.spec.model import ModelConfig
 from tasks.spec.settings import Settings
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.conftest import ROOT
 
 
 @dataclass

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tasks.records.predictions import PredictionLog
+from tasks.records.log.predictions import PredictionLog
 from tasks.serving.human import _misfit
 from tasks.spec.evidence import Manifest
 from tasks.spec.model import load_model

@@ -13,12 +13,12 @@ import pandas as pd
 import pytest
 from scipy.stats import norm
 
-from tasks.science.gate_readiness import quantile_bound, readiness
-from tasks.science.tables import as_requests
+from tasks.science.data.tables import as_requests
+from tasks.science.gates.readiness import quantile_bound, readiness
 from tasks.serving.release import load_release
 from tasks.spec.gates import ReadinessGate
 from tasks.spec.model import ModelConfig, load_model
-from tests.science.test_gates import examination
+from tests.science.gates.test_run import examination
 from tests.serving.running import ROOT, release
 
 GATE = ReadinessGate(name="ready", kind="readiness")

@@ -18,7 +18,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tasks.records.predictions import Prediction, PredictionLog
+from tasks.records.log.predictions import Prediction, PredictionLog
 from tasks.serving.release import load_release, read_pointer
 from tasks.spec.base import digest_file
 from tasks.spec.errors import CorruptionError

@@ -11,8 +11,7 @@ import yaml
 from tasks.spec.base import load_yaml, validate
 from tasks.spec.errors import ConfigError
 from tasks.spec.model import ModelConfig, load_model
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.conftest import ROOT
 
 
 def wrong(path: str, value: Any) -> dict[str, Any]:

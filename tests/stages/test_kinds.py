@@ -15,11 +15,11 @@ import yaml
 from fastapi.testclient import TestClient
 
 from tasks.evaluation import CHAMPION, examination
-from tasks.records import releases
-from tasks.records.predictions import Prediction, PredictionLog
-from tasks.science.examination import Examination
-from tasks.science.gates import GATES, run_gate
-from tasks.science.tables import label_array, score_array, with_scores
+from tasks.records.log.predictions import Prediction, PredictionLog
+from tasks.records.registry import releases
+from tasks.science.data.tables import label_array, score_array, with_scores
+from tasks.science.examination.examination import Examination
+from tasks.science.gates.run import GATES, run_gate
 from tasks.serving.app import create_app
 from tasks.serving.release import load_release
 from tasks.spec.errors import ConfigError
@@ -28,7 +28,7 @@ from tasks.spec.gates import METRIC_NAMES, Kind
 from tasks.spec.model import load_model
 from tasks.spec.settings import Settings
 from tasks.stages.common import Place
-from tasks.training import Candidate
+from tasks.versions import Candidate
 from tests.stages.worlds import CLASSES, NAME, TARGETS, document, lay_out
 
 KINDS: tuple[Kind, ...] = get_args(Kind)

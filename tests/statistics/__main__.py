@@ -8,9 +8,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from tests.conftest import ROOT
 from tests.statistics.studies import Study
 
-EVIDENCE = Path(__file__).resolve().parents[2] / "docs/evidence"
+EVIDENCE = ROOT / "docs/evidence"
 HERE = Path(__file__).parent
 PROCESSES = 2
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.special import expit
 
-from tasks.science.calibration import calibration_error, intercept, slope
+from tasks.science.stats.calibration import calibration_error, intercept, slope
 from tests.statistics.studies import Study
 
 CONFIDENCE, BINS = 0.95, 10

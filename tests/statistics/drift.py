@@ -11,14 +11,13 @@ import numpy as np
 import pandas as pd
 from scipy.stats import beta, expon, lognorm, norm
 
-from tasks.science.drift import discoveries
-from tasks.science.drift_distances import cells, divergence, kolmogorov_smirnov, stability_index
-from tasks.science.drift_findings import KINDS, drift_findings, judge
-from tasks.science.drift_reference import DriftReference, fit_drift
-from tasks.science.drift_time import FALSE_SHARE, level
-from tasks.science.multivariate import multivariate_findings
-from tasks.science.profile_layout import CategoryLayout, Layout, NumberLayout, fit_layout
-from tasks.science.profiles import ODD, Profile, profile
+from tasks.science.monitors.drift.distances import cells, divergence, kolmogorov_smirnov, stability_index
+from tasks.science.monitors.drift.findings import KINDS, drift_findings, judge
+from tasks.science.monitors.drift.multivariate import multivariate_findings
+from tasks.science.monitors.drift.reference import DriftReference, fit_drift
+from tasks.science.monitors.profiles.layout import CategoryLayout, Layout, NumberLayout, fit_layout
+from tasks.science.monitors.profiles.profile import ODD, Profile, profile
+from tasks.science.stats.multiplicity import FALSE_SHARE, discoveries, level
 from tasks.spec.model import ModelConfig, load_model
 from tests.science.watched import ROOT
 from tests.statistics.studies import Study

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,18 +12,19 @@ import pandas as pd
 from scipy.special import expit
 from scipy.stats import binomtest
 
-from tasks.science.disparity import disparity
-from tasks.science.estimation import Estimator
-from tasks.science.estimation_calibration import chosen_calibration, fit_calibration
-from tasks.science.estimation_classes import estimate_classes, expected_classes, fit_classes
-from tasks.science.estimation_ground import find_ground
-from tasks.science.estimation_groups import MEASURES, estimated_disparity, fitted_group
-from tasks.science.estimation_losses import Moments, estimate_loss, fit_losses
-from tasks.science.estimation_metrics import expected
-from tasks.science.estimation_support import overlap_of
-from tasks.science.realized import errors_of
+from tasks.science.monitors.performance.calibration import chosen_calibration, fit_calibration
+from tasks.science.monitors.performance.confidence_based import Estimator
+from tasks.science.monitors.performance.direct_loss import Moments, estimate_loss, fit_losses
+from tasks.science.monitors.performance.estimators import find_ground
+from tasks.science.monitors.performance.expected_metrics import expected
+from tasks.science.monitors.performance.groups import MEASURES, estimated_disparity, fitted_group
+from tasks.science.monitors.performance.multiclass import estimate_classes, expected_classes, fit_classes
+from tasks.science.monitors.performance.realized import errors_of
+from tasks.science.monitors.performance.support import overlap_of
+from tasks.science.stats.disparity import disparity
 from tasks.spec.gates import METRIC_NAMES
 from tasks.spec.model import ModelConfig, load_model
+from tests.conftest import ROOT
 from tests.statistics.studies import Count, Study
 
 SEED, REFERENCE, THRESHOLD = 20261125, 5000, 0.3
@@ -123,7 +123,7 @@ def fairness(n: int, rng: np.random.Generator) -> Pair:
 
 
 def small_world() -> ModelConfig:
-    config = load_model(Path(__file__).resolve().parents[2], "care")
+    config = load_model(ROOT, "care")
     return config.model_copy(update={"features": ("site", "xage", "income", "mhi", "ghindx")})
 
 

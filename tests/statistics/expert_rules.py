@@ -21,9 +21,9 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
-from tasks.science.examination import Examination
-from tasks.science.explanations import _sampled
-from tasks.science.gates import run_gate
+from tasks.science.examination.examination import Examination
+from tasks.science.gates.run import run_gate
+from tasks.science.models.explanations import _sampled
 from tasks.spec.base import validate
 from tasks.spec.gates import RulesGate
 from tasks.spec.rules import ExpertRules

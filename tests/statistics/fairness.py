@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tasks.science.disparity import disparity, disparity_interval
-from tasks.science.examination import Examination
-from tasks.science.fairness import Groups
-from tasks.science.gate_fairness import fairness
+from tasks.science.examination.examination import Examination
+from tasks.science.gates.fairness import fairness
+from tasks.science.gates.fairness_counts import Groups
+from tasks.science.stats.disparity import disparity, disparity_interval
 from tasks.spec.evidence import GateResult
 from tasks.spec.gates import FairnessGate
 from tests.statistics.studies import Study

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tasks.science.forecast import MINIMUM, forecast
-from tasks.science.forecast_findings import forecast_findings
-from tasks.science.forecast_record import trigger_record
+from tasks.science.monitors.forecast.findings import forecast_findings
+from tasks.science.monitors.forecast.forecast import MINIMUM, forecast
+from tasks.science.monitors.forecast.track_record import trigger_record
 from tasks.spec.evidence import Decision, Finding, WindowReport
 from tasks.spec.forecast import Observation, TriggerRecord
 from tasks.spec.model import ModelConfig, load_model
+from tests.conftest import ROOT
 from tests.statistics.studies import Study
 
 SEED = 20261126
@@ -97,7 +97,7 @@ def first_passage(name: str, limit: float, history: int, runs: int, seed: int) -
 @cache
 def watching() -> ModelConfig:
     """The care model's config, watched by log-loss with the horizon and probability that are the defaults."""
-    config = load_model(Path(__file__).resolve().parents[2], "care")
+    config = load_model(ROOT, "care")
     return config.model_copy(update={"monitoring": config.monitoring.model_copy(update={"metrics": {"log_loss": 0.15}})})
 
 

@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
-from tasks.science.embeddings import embed
-from tasks.science.estimators import build
-from tasks.science.groupings import GroupReference, adjusted_rand, fit_groupings, nearest
-from tasks.science.groupings_window import grouping_findings
-from tasks.science.monitoring import TESTED, share
+from tasks.science.models.embeddings import embed
+from tasks.science.models.estimators import build
+from tasks.science.monitors.groupings.findings import grouping_findings
+from tasks.science.monitors.groupings.reference import GroupReference, adjusted_rand, fit_groupings, nearest
+from tasks.science.windows.look import TESTED, share
 from tasks.spec.evidence import Finding
 from tasks.spec.model import ModelConfig
 from tests.statistics.studies import Study, planted_model

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tasks.science.calibration import mean_calibration
-from tasks.science.leakage import label_jump
-from tasks.science.weak_slices import discretise, weak_slices
+from tasks.science.gates.leakage_checks import label_jump
+from tasks.science.gates.slice_search import discretise, weak_slices
+from tasks.science.stats.calibration import mean_calibration
 from tests.statistics.studies import Study
 
 ROWS, LIMIT, MINIMUM, CONFIDENCE = 4000, 0.1, 200, 0.95

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 from sklearn.linear_model import LogisticRegression
 
-from tasks.science.examination import Examination
-from tasks.science.gates import run_gate
+from tasks.science.examination.examination import Examination
+from tasks.science.gates.run import run_gate
 from tasks.spec.evidence import GateResult
 from tasks.spec.gates import LeakageGate
 from tasks.spec.model import ModelConfig

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,16 +14,18 @@ import pandas as pd
 from scipy.special import expit
 from scipy.stats import norm
 
-from tasks.science.attribution_drift import attribution_findings
-from tasks.science.feed import FeedFacts, duplicate_share, duplicates_expected, feed_findings, silence_findings
-from tasks.science.live_rules import live_rule_findings
-from tasks.science.monitoring import TESTED
-from tasks.science.window_quality import quality_findings
+from tasks.science.monitors.drift.attribution import attribution_findings
+from tasks.science.monitors.feed.data_quality import quality_findings
+from tasks.science.monitors.feed.findings import duplicate_share, duplicates_expected, feed_findings, silence_findings
+from tasks.science.rules.live import live_rule_findings
+from tasks.science.windows.look import TESTED
+from tasks.spec.arrivals import FeedFacts
 from tasks.spec.base import validate
 from tasks.spec.evidence import Finding
 from tasks.spec.model import Column, ModelConfig, load_model
 from tasks.spec.rules import ExpertRules
 from tasks.spec.watching import FeedPolicy, Monitoring
+from tests.conftest import ROOT
 from tests.statistics.studies import Study
 
 SEED = 20261126
@@ -70,7 +71,7 @@ def explained(rows: pd.DataFrame, n: int, rng: np.random.Generator) -> pd.DataFr
 @lru_cache(maxsize=1)
 def world() -> tuple[ModelConfig, ExpertRules]:
     """The model, and rules of which most lie exactly on the edge: there a false alarm is likeliest."""
-    care = load_model(Path(__file__).resolve().parents[2], "care")
+    care = load_model(ROOT, "care")
     columns = tuple(Column(name=name, type="category" if name == "sex" else "number") for name in (*WEIGHTS, "sex"))
     data = care.data.model_copy(update={"columns": columns, "entity": None})
     feed = FeedPolicy(silent_seconds=3600, labels_seconds=86400, volume_change=0.3)

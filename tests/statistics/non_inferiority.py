@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,14 +11,15 @@ import pandas as pd
 from scipy.special import expit, softmax
 from scipy.stats import multinomial, norm
 
-from tasks.science.comparison import metric_estimate, paired_estimate, tango_score
-from tasks.science.counts import COUNTED, from_confusion, joint_counts
-from tasks.science.examination import Examination
-from tasks.science.gates import run_gate
-from tasks.science.jackknife import contributions
-from tasks.science.metrics import METRICS
+from tasks.science.examination.examination import Examination
+from tasks.science.gates.run import run_gate
+from tasks.science.stats.comparison import metric_estimate, paired_estimate, tango_score
+from tasks.science.stats.counts import COUNTED, from_confusion, joint_counts
+from tasks.science.stats.jackknife import contributions
+from tasks.science.stats.metrics import METRICS
 from tasks.spec.gates import METRIC_NAMES, ComparisonGate, FloorGate, Kind
 from tasks.spec.model import ModelConfig, load_model
+from tests.conftest import ROOT
 from tests.statistics.studies import Study
 
 SEED = 20261125
@@ -141,7 +141,7 @@ def family(known: Truth, n: int, runs: int, seed: int) -> list[dict[str, Any]]:
     pairs = [ComparisonGate(name=f"compare-{i}", kind="comparison", metric=m, margin=gaps[m]) for i, m in enumerate(FAMILY)]  # type: ignore[arg-type]
     loose = [g.model_copy(update={"limit": g.limit + (1 if METRICS[g.metric].greater_is_better is False else -1)}) for g in floors[1:]]
     wide = [g.model_copy(update={"margin": 1.0}) for g in pairs]
-    config, found = load_model(Path(__file__).resolve().parents[2], "care"), []
+    config, found = load_model(ROOT, "care"), []
     for case, gates in (("all on the limit", (*floors, *pairs)), ("one on the limit, seven far inside", (floors[0], *loose, *wide))):
         rng, failed, passed, alone = np.random.default_rng(seed), 0, 0, 0
         for _ in range(runs):

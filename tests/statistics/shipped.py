@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tasks.science.examination import Examination
-from tasks.science.gates import run_gate
-from tasks.science.slices import protected_groups
-from tasks.science.tables import BENCHMARK, LABEL, ROW, label_array, score_array
+from tasks.science.data.protected import protected_groups
+from tasks.science.data.tables import BENCHMARK, LABEL, ROW, label_array, score_array
+from tasks.science.examination.examination import Examination
+from tasks.science.gates.run import run_gate
 from tasks.serving.release import load_release
 from tasks.spec.gates import LeakageGate, SliceMetric, SlicesGate
 from tasks.stages.common import Place

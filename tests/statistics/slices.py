@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tasks.science.avoidable import avoidable, judged, logit, losses
-from tasks.science.weak_slices import Weakness, discretise, weak_slices
+from tasks.science.gates.slice_loss import avoidable, judged, logit, losses
+from tasks.science.gates.slice_search import Weakness, discretise, weak_slices
 from tests.statistics.studies import Study
 
 RUNS = 200

@@ -1,4 +1,4 @@
-"""A smaller version of docs/evidence/windows.md; single looks are tested in tests/science/test_monitoring.py."""
+"""A smaller version of docs/evidence/windows.md; single looks are tested in tests/science/windows/test_look.py."""
 
 from __future__ import annotations
 

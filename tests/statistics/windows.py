@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tasks.science.decisions import Case, decide
-from tasks.science.monitoring import examine_window
+from tasks.science.windows.decisions import Case, decide
+from tasks.science.windows.look import examine_window
 from tests.statistics.studies import Study
 from tests.worlds import World, world
 

@@ -6,7 +6,27 @@ from itertools import pairwise
 
 from markupsafe import Markup
 
-from tasks.records.pages.canvas import ACCENT, BAD, BOTTOM, INK, LEFT, RIGHT, SOFT, TOP, WIDTH, Place, dot, ends, frame, line, scale, short, svg, text, ticks
+from tasks.records.pages.canvas import (
+    ACCENT,
+    BAD,
+    BOTTOM,
+    INK,
+    LEFT,
+    RIGHT,
+    SOFT,
+    TOP,
+    WIDTH,
+    Place,
+    dot,
+    ends,
+    frame,
+    line,
+    scale,
+    short,
+    svg,
+    text,
+    ticks,
+)
 from tasks.spec.evidence import Plot, Point, Series
 
 PITCH = 22

@@ -6,7 +6,26 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from tasks.records.pages.canvas import ACCENT, BAD, BOTTOM, INK, LEFT, RIGHT, SOFT, TOP, WIDTH, Place, dot, ends, line, scale, short, svg, text, ticks
+from tasks.records.pages.canvas import (
+    ACCENT,
+    BAD,
+    BOTTOM,
+    INK,
+    LEFT,
+    RIGHT,
+    SOFT,
+    TOP,
+    WIDTH,
+    Place,
+    dot,
+    ends,
+    line,
+    scale,
+    short,
+    svg,
+    text,
+    ticks,
+)
 from tasks.spec.forecast import Forecast, Observation
 
 SHOWN = 24

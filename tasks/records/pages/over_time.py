@@ -8,7 +8,27 @@ from itertools import groupby, pairwise
 
 from markupsafe import Markup
 
-from tasks.records.pages.canvas import ACCENT, BAD, BOTTOM, GOOD, INK, LEFT, RIGHT, SOFT, TOP, WIDTH, Place, dot, ends, line, scale, short, svg, text, ticks
+from tasks.records.pages.canvas import (
+    ACCENT,
+    BAD,
+    BOTTOM,
+    GOOD,
+    INK,
+    LEFT,
+    RIGHT,
+    SOFT,
+    TOP,
+    WIDTH,
+    Place,
+    dot,
+    ends,
+    line,
+    scale,
+    short,
+    svg,
+    text,
+    ticks,
+)
 from tasks.spec.evidence import WindowReport
 
 SHOWN = 40

@@ -1,0 +1,131 @@
+"""The database below the prediction log: durable, ordered, and never a file that is gone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+
+from tasks.records.log.migration import is_laid, lay
+from tasks.spec.errors import ConfigError, LogUnavailable
+
+APPEND_ORDER = 0x4153534159  # "ASSAY": the key of the lock that serialises writers on PostgreSQL
+
+
+class Database:
+    """One process's connections to the log's database: SQLite or PostgreSQL.
+
+    Raises:
+        ConfigError: another kind of database.
+        LogUnavailable: it cannot be opened.
+    """
+
+    def __init__(self, url: str) -> None:
+        address = sa.engine.make_url(url)
+        kind = address.get_backend_name()
+        if kind not in {"sqlite", "postgresql"}:
+            raise ConfigError(f"ASSAY_LOG_URL names a {kind} database; allowed: sqlite and postgresql. Leave it empty for SQLite below ASSAY_HOME.")
+        self.where = address.render_as_string(hide_password=True)
+        self.file = address.database if kind == "sqlite" and address.database not in {None, "", ":memory:"} else None
+        self._sqlite = kind == "sqlite"
+        if self._sqlite:
+            self.engine = sa.create_engine(address)
+            sa.event.listen(self.engine, "connect", self._prepare_sqlite)
+        else:
+            # A server may be set to acknowledge before it wrote; this log may not. A stuck writer must not hang the others for ever.
+            options = {"connect_timeout": 5, "options": "-c synchronous_commit=on -c lock_timeout=20000"}
+            self.engine = sa.create_engine(address.set(drivername="postgresql+psycopg"), pool_pre_ping=True, connect_args=options)
+        self._opened: tuple[int, int] | None = None
+        try:
+            if not self._is(is_laid):
+                with self.writing() as connection:  # of processes that start together, one lays the tables
+                    lay(connection)
+        except BaseException:  # whatever stopped it, a cancellation too: who gets no log cannot close it
+            self.close()
+            raise
+
+    def _is(self, laid: Callable[[sa.Connection], bool]) -> bool:
+        """Whether all tables are there as they should be; it takes no lock, so a reader never waits for the writers."""
+        try:
+            with self.engine.connect() as connection:
+                self._opened = connection.info["files"][0] if self.file else None
+                return laid(connection)
+        except (sa.exc.SQLAlchemyError, OSError) as error:
+            raise LogUnavailable(self.sentence(error)) from None
+
+    @contextmanager
+    def writing(self) -> Iterator[sa.Connection]:
+        """One durable transaction, alone among all writers of all processes.
+
+        On PostgreSQL a row's number is drawn at its insert but seen at its commit, so of two writers side by side the
+        later number may be seen first, and a reader that had cut a window there would never count the earlier row.
+        The lock is taken before the first number is drawn and given back after the commit can be seen, so the order of
+        numbers is the order of commits. SQLite has one writer at a time; IMMEDIATE makes it so from the first read on.
+
+        Raises:
+            LogUnavailable: nothing was written, or it went into a file that is not at the log's path any more.
+            sqlalchemy.exc.IntegrityError: a unique key is taken; nothing was written.
+        """
+        try:
+            self._refuse_another_file()
+            with self.engine.connect() as connection:
+                if self._sqlite:
+                    connection.exec_driver_sql("BEGIN IMMEDIATE")
+                else:
+                    connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": APPEND_ORDER})
+                yield connection
+                connection.commit()
+                self._refuse_another_file(connection)
+        except sa.exc.IntegrityError:
+            raise
+        except (sa.exc.SQLAlchemyError, OSError) as error:
+            raise LogUnavailable(self.sentence(error)) from None
+
+    def sentence(self, error: Exception | str) -> str:
+        cause = (str(getattr(error, "orig", error)).strip().splitlines() or [type(error).__name__])[0]
+        return f"the prediction log at {self.where} cannot be written ({cause}), so nothing is answered. Free the disk or mend the database; the service goes on by itself."
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+    def _prepare_sqlite(self, connection: Any, record: Any) -> None:
+        for setting in ("busy_timeout=20000", "journal_mode=WAL", "synchronous=FULL", "secure_delete=ON"):
+            connection.execute(f"PRAGMA {setting}")
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()  # from here on this connection holds the -wal file too
+        if self.file:
+            record.info["files"] = _identity(self.file), _identity(f"{self.file}-wal")
+
+    def _refuse_another_file(self, connection: sa.Connection | None = None) -> None:
+        """An unlinked file takes writes without an error; whoever opens the path later would not find them."""
+        if self.file is None:
+            return
+        found = _identity(self.file)
+        same = found == self._opened and (connection is None or connection.info["files"] == (found, _identity(f"{self.file}-wal")))
+        if not same:
+            state = "was replaced or has lost its -wal file" if found else "was deleted"
+            raise LogUnavailable(
+                f"the prediction log {self.file} {state} while the service had it open, so nothing is answered. "
+                "Put the same file back, or start the service again to go on with what is at that path."
+            )
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+class Part:
+    """One side of the log; all sides share the database."""
+
+    database: Database
+    _closed = False
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise LogUnavailable(f"the prediction log at {self.database.where} is closed, so nothing is answered. Start the service again.")

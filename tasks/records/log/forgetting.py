@@ -1,0 +1,172 @@
+"""Rows that must go: one person's on request, and what is older than it may be kept."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pandas as pd
+import sqlalchemy as sa
+
+from tasks.records.log.reading import ASKED_AT_ONCE, END, Reading
+from tasks.records.log.tables import ABOUT_PREDICTIONS, PREDICTIONS
+from tasks.spec.errors import ConfigError
+
+SWEEP_SECONDS = 10.0
+"""How long a sweep waits for readers of the -wal file."""
+YOUNG_ROWS = 10_000
+"""Expiry goes from the oldest position on and ends at so many rows in a row that may stay; clocks jump, but not for as long as that."""
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """What was deleted, row by row of each table."""
+
+    predictions: int = 0
+    outcomes: int = 0
+    overrides: int = 0
+    appeals: int = 0
+    reviews: int = 0
+    unknown: int = 0
+    """Ids that no prediction of the model has."""
+    swept: bool = True
+    """Whether the bytes are gone as well. False: somebody kept the log busy; they may still be in its files until :meth:`Forgetting.sweep` can do its work."""
+
+    def numbers(self) -> dict[str, int]:
+        return {name: n for name, n in asdict(self).items() if name != "swept"}
+
+
+Told = Callable[[Forgotten], None]
+
+
+class Forgetting(Reading):
+    """Windows keep their numbers, reports and profiles, which hold no rows; what is missing is counted (:meth:`missing`).
+
+    On SQLite deleted bytes are overwritten (``secure_delete``), the file is written anew after a person's rows were deleted, and the
+    -wal file is cut. PostgreSQL frees the space (VACUUM) and overwrites it as it is used again; its own WAL archive and backups are its administrator's to clear.
+    Parquet files that were exported or collected before are not touched: :func:`tasks.cli.evidence.still_in` finds them.
+    """
+
+    def forget(self, model: str, ids: Sequence[str], told: Told | None = None) -> Forgotten:
+        """Delete predictions by id, with their outcomes, overrides, appeals and reviews.
+
+        Args:
+            told: called with the counts before anything is final; where it raises (the ledger cannot be written),
+                nothing is deleted.
+        """
+        asked = sorted(set(ids))
+        p = PREDICTIONS.c
+        with self.database.writing() as connection:
+            seqs: list[int] = []
+            for part in _parts(asked):
+                seqs += connection.execute(sa.select(p.seq).where(p.model == model, p.id.in_(part))).scalars().all()
+            found = Forgotten(**_delete(connection, model, seqs), unknown=len(asked) - len(seqs))
+            if told is not None:
+                told(found)
+        return self._swept(found, thorough=True)
+
+    def find(self, model: str, column: str, value: str) -> list[str]:
+        """Ids of the predictions whose input has a value; every row of the model is looked at.
+
+        Args:
+            value: compared as a number where the column holds numbers, else as text, exactly.
+
+        Raises:
+            ConfigError: no row has that column, or its values are numbers and this is none.
+        """
+        keys, known = [], False
+        for table in self.chunks(model, 0, END, columns=[column, "_id"]):
+            known = known or bool(table[column].notna().any())
+            keys += table.loc[_equal(table[column], column, value), "_id"].tolist()
+        if not known:
+            raise ConfigError(f"no logged prediction of {model} has an input {column!r}; the newest has: {', '.join(self._columns(model)) or 'none, since there is none'}.")
+        return keys
+
+    def expire(self, model: str, before: datetime | str, told: Told | None = None) -> Forgotten:
+        """Delete the predictions made before a time, and all about them, 5,000 to a transaction so that the service goes on.
+
+        ``told`` is called once, at the end, and cannot undo what is done. On SQLite their content is overwritten; of an id, a copy may be left inside a page of the index until the next :meth:`sweep`.
+        """
+        moment = pd.Timestamp(before)
+        limit = (moment.tz_localize(UTC) if moment.tzinfo is None else moment.tz_convert(UTC)).isoformat(timespec="milliseconds")
+        p = PREDICTIONS.c
+        total: dict[str, int] = {}
+        after, young = 0, 0
+        while young < YOUNG_ROWS:
+            with self.database.engine.connect() as connection:
+                query = sa.select(p.seq, p.time).where(p.model == model, p.seq > after).order_by(p.seq).limit(ASKED_AT_ONCE)
+                rows = connection.execute(query).all()
+            if not rows:
+                break
+            after = rows[-1].seq
+            old = [r.seq for r in rows if r.time and r.time < limit]
+            young = 0 if old else young + len(rows)
+            if old:
+                with self.database.writing() as connection:
+                    for name, count in _delete(connection, model, old).items():
+                        total[name] = total.get(name, 0) + count
+        found = Forgotten(**total)
+        if told is not None:
+            told(found)
+        return self._swept(found, thorough=False) if total else found
+
+    def _columns(self, model: str) -> list[str]:
+        newest = self.newest(model, 1)
+        return [c for c in newest.columns if not c.startswith("_")]
+
+    def _swept(self, found: Forgotten, thorough: bool) -> Forgotten:
+        return replace(found, swept=self.sweep(thorough))
+
+    def sweep(self, thorough: bool = True) -> bool:
+        """Bring deletions to the bytes on disk; False where somebody kept it from doing so: a long reader, or a full disk.
+
+        Args:
+            thorough: SQLite leaves copies of what it moved within its pages, which no ``secure_delete`` overwrites, so the
+                file is written anew (VACUUM). That takes as much free disk as the log has, and writers wait meanwhile.
+        """
+        engine = self.database.engine.execution_options(isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            if connection.dialect.name == "postgresql":
+                for table in (PREDICTIONS, *ABOUT_PREDICTIONS):
+                    connection.execute(sa.text(f"VACUUM {table.name}"))
+                return True
+            try:
+                if thorough:
+                    connection.exec_driver_sql("VACUUM")
+                end = time.monotonic() + SWEEP_SECONDS
+                while connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()[0]:
+                    if time.monotonic() > end:
+                        return False
+                    time.sleep(0.1)
+            except sa.exc.OperationalError:
+                return False
+        return True
+
+
+def _parts(items: Sequence[Any]) -> list[Sequence[Any]]:
+    return [items[start : start + ASKED_AT_ONCE] for start in range(0, len(items), ASKED_AT_ONCE)]
+
+
+def _delete(connection: sa.Connection, model: str, seqs: Sequence[int]) -> dict[str, int]:
+    counts = {t.name: 0 for t in (PREDICTIONS, *ABOUT_PREDICTIONS)}
+    for part in _parts(seqs):
+        for table in ABOUT_PREDICTIONS:
+            counts[table.name] += connection.execute(sa.delete(table).where(table.c.model == model, table.c.prediction.in_(part))).rowcount
+        counts[PREDICTIONS.name] += connection.execute(sa.delete(PREDICTIONS).where(PREDICTIONS.c.model == model, PREDICTIONS.c.seq.in_(part))).rowcount
+    return counts
+
+
+def _equal(values: pd.Series, column: str, value: str) -> pd.Series:
+    if values.dtype == "str":
+        return values == value
+    if values.isna().all():
+        return values.notna()
+    if pd.api.types.is_bool_dtype(values):
+        return values == (value.lower() == "true") if value.lower() in {"true", "false"} else values != values
+    try:
+        return values == float(value)
+    except ValueError:
+        raise ConfigError(f"column {column} holds numbers, and {value!r} is none; nothing was deleted. Give a number, e.g. {column}={values.dropna().iloc[0]:g}.") from None

@@ -1,0 +1,137 @@
+"""The prediction log: every input, score, decision and outcome, on disk before anybody is answered."""
+
+from __future__ import annotations
+
+import json
+import math
+import queue
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from tasks.records.log.answers import Answers, Appeal, Override, Review
+from tasks.records.log.database import Database
+from tasks.records.log.export import Export
+from tasks.records.log.feed import Feed
+from tasks.records.log.forgetting import Forgetting, Forgotten
+from tasks.records.log.tables import PREDICTIONS
+from tasks.records.log.windows import Window, Windows
+from tasks.spec.arrivals import FeedFacts
+from tasks.spec.errors import LogUnavailable
+
+__all__ = ["Appeal", "FeedFacts", "Forgotten", "Override", "Prediction", "PredictionLog", "Review", "Window"]
+
+BATCH = 200
+"""Requests that one transaction takes at most."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    id: str
+    model: str
+    version: str
+    time: str
+    inputs: dict[str, Any]
+    score: float
+    """Binary: probability of the positive class; regression: the number; multiclass: probability of the most probable class."""
+    decision: bool | str | None
+    """Multiclass: a class's name; None where nothing is decided (a regression without a threshold)."""
+    scores: dict[str, float] | None = None
+    """Multiclass: a probability for each class."""
+
+    def row(self) -> dict[str, Any]:
+        """The row of the table.
+
+        Raises:
+            TypeError: the inputs are no JSON.
+            ValueError: the score is no finite number, which one database would refuse and the other keep.
+        """
+        if not math.isfinite(self.score):
+            raise ValueError(f"the score of prediction {self.id} of {self.model} is {self.score}; it has to be a finite number, so it is not logged.")
+        named = isinstance(self.decision, str)
+        return {
+            "id": self.id,
+            "model": self.model,
+            "version": self.version,
+            "time": self.time,
+            "inputs": json.dumps(self.inputs),
+            "score": self.score,
+            "decision": None if named else self.decision,
+            "decision_name": self.decision if named else None,
+            "scores": None if self.scores is None else json.dumps(self.scores),
+        }
+
+
+class PredictionLog(Answers, Windows, Feed, Export, Forgetting):
+    """One process's access to the log; many processes may have one each.
+
+    Raises:
+        ConfigError: the URL names neither SQLite nor PostgreSQL.
+        LogUnavailable: the database cannot be opened.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.database = Database(url)
+        self._waiting: queue.SimpleQueue[tuple[list[dict[str, Any]], Future[None]] | None] = queue.SimpleQueue()
+        self._writer: threading.Thread | None = None
+        self._closed = False
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Write what waits, then close; what comes later is refused. Closing again changes nothing."""
+        with self._lock:
+            self._closed = True
+            self._waiting.put(None)
+        if self._writer is not None:
+            self._writer.join(timeout=30)
+        self.database.close()
+
+    def append(self, rows: Sequence[Prediction]) -> None:
+        """Return once the rows are on disk; requests that wait together share one commit.
+
+        Raises:
+            LogUnavailable: they are not, and none of them is in the log.
+        """
+        records = [p.row() for p in rows]
+        if not records:
+            return
+        done: Future[None] = Future()
+        with self._lock:  # nothing may be queued behind the end mark, where nobody would answer it
+            self._refuse_closed()
+            if self._writer is None:
+                self._writer = threading.Thread(target=self._write, name="prediction-log", daemon=True)
+                self._writer.start()
+            self._waiting.put((records, done))
+        done.result()
+
+    def _write(self) -> None:
+        while True:
+            item = self._waiting.get()
+            batch = [item]
+            while len(batch) < BATCH and not self._waiting.empty():
+                batch.append(self._waiting.get())
+            jobs = [job for job in batch if job is not None]
+            if jobs:
+                self._commit(jobs)
+            if None in batch:
+                return
+
+    def _commit(self, jobs: list[tuple[list[dict[str, Any]], Future[None]]]) -> None:
+        try:
+            with self.database.writing() as connection:
+                connection.execute(sa.insert(PREDICTIONS), [record for records, _ in jobs for record in records])
+        except Exception as error:  # whatever stops the write must reach every waiting request, or it would hang
+            if len(jobs) > 1 and isinstance(error, sa.exc.IntegrityError):
+                for job in jobs:  # one request's repeated id must not refuse the others
+                    self._commit([job])
+                return
+            told = error if isinstance(error, LogUnavailable) else LogUnavailable(self.database.sentence(error))
+            for _, done in jobs:
+                done.set_exception(told)
+            return
+        for _, done in jobs:
+            done.set_result(None)

@@ -1,0 +1,79 @@
+"""The verdict on one candidate, and the checks of its data: pages, and markdown for Prefect."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tasks.records.pages import plots
+from tasks.records.pages.drawings import draw
+from tasks.records.pages.forest import FIRST, forest, ordered
+from tasks.records.pages.words import PAGES, WORDS, cell, number, page_link, sentence
+from tasks.spec.evidence import GateResult, Plot, Verdict
+from tasks.spec.waivers import Waiver
+
+SHOWN = 3
+"""Plots of what holds that are shown beside those of what does not."""
+
+
+def verdict_sentence(verdict: Verdict) -> str:
+    mandatory = [g for g in verdict.gates if g.mandatory]
+    if verdict.passed and verdict.waived:
+        return f"{len(mandatory) - len(verdict.waived)} of {len(mandatory)} mandatory gates of {verdict.model} passed; waived: {', '.join(g.gate for g in verdict.waived)}."
+    if verdict.passed:
+        return f"All {len(mandatory)} mandatory gates of {verdict.model} passed."
+    return f"{len(verdict.failed)} of {len(mandatory)} mandatory gates did not pass: {', '.join(g.gate for g in verdict.failed)}."
+
+
+def verdict_page(verdict: Verdict, title: str, evaluation: dict[str, Any]) -> str:
+    """The verdict with every number behind it."""
+    return PAGES.get_template("verdict.html").render(
+        heading=f"{title}: verdict",
+        verdict=verdict,
+        gates=list(enumerate(ordered(verdict.gates), 1)),
+        sentence=verdict_sentence(verdict),
+        plots=plots.evaluation_plots(evaluation),
+        waived=waiver_sentence,
+        draw=draw,
+        forest=forest,
+        gate_plots=_gate_plots,
+    )
+
+
+def _gate_plots(gate: GateResult) -> tuple[list[Plot], list[Plot]]:
+    """Plots to show and plots to fold away: where a rule broke, the many that hold wait for the reader."""
+    drawn = sorted(gate.plots, key=lambda p: 0 if p.state is None else 1 + FIRST[p.state])
+    hold = [p for p in drawn if p.state == "pass"]
+    if gate.state == "pass" or len(hold) <= SHOWN:
+        return drawn, []
+    return [p for p in drawn if p.state != "pass"], hold
+
+
+def verdict_markdown(verdict: Verdict, evaluation: dict[str, Any], address: str = "") -> str:
+    """The verdict as Prefect shows it: the gates as a table, the plots as pictures."""
+    head = f"**{'Fit to serve.' if verdict.passed else 'Not fit to serve.'}** {verdict_sentence(verdict)}\n\n"
+    lines = ["| Gate | State | Estimate | Interval | Limit | Rows |", "|---|---|---|---|---|---|"]
+    lines += [f"| {g.gate} | {WORDS[g.state]} | {_first(g)} |" for g in verdict.gates]
+    lines += ["", *(f"- **{g.gate}**: {cell(sentence(g.reason))} {cell(sentence(g.remedy)) if g.remedy else ''}" for g in verdict.gates)]
+    lines += [f"- **WAIVED: {g.gate}** {cell(waiver_sentence(g.waiver))}" for g in verdict.waived if g.waiver]
+    lines += [f"- {cell(sentence(problem))}" for problem in verdict.refused_waivers]
+    pictures = "\n\n".join(plots.picture(plot) for plot in plots.evaluation_plots(evaluation))
+    return head + "\n".join(lines) + f"\n\n{pictures}\n\nCommit `{verdict.commit[:12]}`, compared with {verdict.champion or 'no champion yet'}.{page_link(address)}"
+
+
+def waiver_sentence(waiver: Waiver) -> str:
+    """Who let a gate go, until when and why."""
+    return f"by {waiver.who} until {waiver.expires}: {sentence(waiver.reason)}"
+
+
+def _first(gate: GateResult) -> str:
+    if not gate.measurements:
+        return "| | |"
+    m = next((m for m in gate.measurements if m.state == gate.state), gate.measurements[0])
+    interval = f"{number(m.low)} to {number(m.high)}" if m.low is not None else ""
+    return f"{number(m.value)} | {interval} | {number(m.limit)} | {m.rows:,}"
+
+
+def data_page(model: str, checks: list[dict[str, Any]]) -> str:
+    """The expectations on the data."""
+    broken = sum(not c["success"] for c in checks)
+    return PAGES.get_template("data.html").render(heading=f"{model}: data expectations", checks=checks, broken=broken)

@@ -1,0 +1,70 @@
+"""What every page shares: templates, states in words, numbers, times, and pieces of markdown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from tasks.records.pages import plots
+from tasks.spec.evidence import Decision
+
+WORDS = {"pass": "✓ pass", "fail": "✕ fail", "insufficient_evidence": "? insufficient evidence"}
+CSS = {"pass": "pass", "fail": "fail", "insufficient_evidence": "open"}
+VERSION = re.compile(r"v\d+\.")
+ACTIONS = {"nothing": "✓ Nothing to do.", "alert": "▲ Alert.", "retrain": "▲ Retrain.", "roll_back": "▲ Roll back.", "stop": "■ Stop."}
+
+
+def action(decision: Decision) -> str:
+    """What was decided, in words."""
+    return "▲ Retrain, once labels are there." if decision.waits_for else ACTIONS[decision.action]
+
+
+def number(value: Any) -> str:
+    """A number with the precision that a reader can use."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    return f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) and abs(value) >= 10 else f"{value:.4g}"
+
+
+PAGES = Environment(loader=PackageLoader("tasks.records.pages"), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+
+
+def when(moment: str) -> str:
+    """An ISO 8601 time in UTC as a person reads it: ``2026-11-25 02:17:59``; what is no such time stays as it is."""
+    try:
+        return datetime.fromisoformat(moment).strftime("%Y-%m-%d %H:%M:%S")
+    except ValueError:
+        return moment
+
+
+def sentence(text: str) -> str:
+    """A reason with a capital letter, unless it begins with the name of a column, metric or version, and a full stop."""
+    first = text.split(" ")[0]
+    begin = text[:1] if "_" in first or VERSION.match(first) else text[:1].upper()
+    return begin + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+
+
+PAGES.globals.update(num=number, word=WORDS.__getitem__, css=CSS.__getitem__, bar=plots.interval_bar, action=action, when=when, told=sentence)
+
+
+def gallery(drawn: Sequence[tuple[str, Markup]]) -> str:
+    """Pictures two to a row, each under its title: a table is all that markdown has for it."""
+    lines, shown = [], [(title, picture) for title, picture in drawn if str(picture).startswith("<svg")]
+    for i in range(0, len(shown), 2):
+        titles, pictures = zip(*shown[i : i + 2], strict=True)
+        head = [] if i else ["|" + "---|" * len(titles)]  # as many columns as the first row has, else it is no table
+        lines += [f"| {' | '.join(f'**{cell(title)}**' for title in titles)} |", *head, f"| {' | '.join(map(plots.picture, pictures))} |"]
+    return "\n".join(lines)
+
+
+def page_link(address: str) -> str:
+    return f"\n\n[The whole page]({address})" if address else ""
+
+
+def cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")

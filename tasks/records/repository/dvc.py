@@ -1,0 +1,214 @@
+"""DVC, by its own command, and our own look at what it laid out: DVC trusts the files of its cache unseen."""
+
+from __future__ import annotations
+
+import configparser
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import yaml
+
+from tasks.records.repository import process
+from tasks.spec.errors import CorruptionError, StageError
+
+LAST_LINES = 15
+CORRUPT = re.compile(r"(corrupted|cache file .* is missing|missing cache files|failed to load directory)", re.IGNORECASE)
+FAILED = re.compile(r"failed to reproduce '([^']+)'")
+
+
+@dataclass(frozen=True)
+class Out:
+    """One file or folder that DVC keeps, as ``record`` (``dvc.lock`` or a ``.dvc`` file) names it."""
+
+    path: str
+    md5: str
+    record: str
+
+
+def reproduce(worktree: Path, *targets: str, timeout: float = 3600) -> None:
+    """Bring the stages up to date, and compare all files they were made from with their recorded digests.
+
+    Raises:
+        StageError: a stage failed; a stage's own ``error:`` line is the message where it printed one.
+        CorruptionError: the cache does not hold what was recorded.
+    """
+    code, output = _dvc(worktree, "repro", *targets, timeout=timeout)
+    if not code:
+        _verify(worktree, _needed(worktree, targets))
+        return
+    failed = set(FAILED.findall(output))
+    # A stage may have failed over damaged rows: then the damage is the news. What it wrote itself is not on record.
+    items = {target.partition("@")[2] for target in targets}
+    ended = [name for name in _stages(worktree) if name.partition("@")[2] in items and name not in failed]
+    _verify(worktree, _needed(worktree, ended, without=failed))
+    raise _failure(("repro", *targets), output)
+
+
+def checkout(worktree: Path, *targets: str) -> None:
+    """Lay tracked files (of stages, or of ``.dvc`` files) from the cache into the worktree, and compare them with their recorded digests.
+
+    Raises:
+        CorruptionError: the cache does not hold what was recorded.
+        StageError: DVC failed for another reason.
+    """
+    code, output = _dvc(worktree, "checkout", "--force", *targets, timeout=600)
+    if code:
+        raise _failure(("checkout", *targets), output)
+    stages = _stages(worktree)
+    for target in targets:
+        _verify(worktree, _pointer(worktree, worktree / target) if target.endswith(".dvc") else _outs(stages[target]))
+
+
+def restore(worktree: Path, *stages: str, pointers: Iterable[str] = ()) -> None:
+    """Lay out what stages made; where the cache has lost it, fetch it, or else make it anew from code, parameters and data.
+
+    What is made anew counts only where it comes out with the digests on record.
+
+    Args:
+        worktree: a clean checkout of the commit that recorded them.
+        pointers: ``.dvc`` files that the stages read; no stage can make them anew.
+
+    Raises:
+        CorruptionError: the cache holds other bytes than were recorded, or what was made anew differs.
+        StageError: a stage failed while it was made anew.
+    """
+    try:
+        checkout(worktree, *stages)
+    except StageError:  # not in the cache
+        if _dvc(worktree, "pull", *stages, timeout=3600)[0] == 0:
+            checkout(worktree, *stages)
+            return
+        if pointers := list(pointers):
+            checkout(worktree, *pointers)
+        recorded = {name: _stages(worktree)[name]["outs"] for name in stages}
+        reproduce(worktree, *stages)
+        other = [name for name in stages if _stages(worktree)[name]["outs"] != recorded[name]]
+        if other:
+            raise CorruptionError(
+                f"{', '.join(other)} was not in the DVC cache, and made anew it differs from what dvc.lock records. Fetch the recorded files with dvc pull, "
+                "or install the libraries that the version's requirements.lock names and try again."
+            ) from None
+
+
+def add(worktree: Path, path: Path) -> None:
+    """Track one file.
+
+    Raises:
+        StageError: DVC failed.
+    """
+    arguments = ("add", "--quiet", str(path.relative_to(worktree)))
+    code, output = _dvc(worktree, *arguments, timeout=600)
+    if code:
+        raise _failure(arguments, output)
+
+
+def _stages(worktree: Path) -> dict[str, Any]:
+    lock = worktree / "dvc.lock"
+    stages: dict[str, Any] = (yaml.safe_load(lock.read_text()) or {}).get("stages", {}) if lock.exists() else {}
+    return stages
+
+
+def _outs(stage: dict[str, Any]) -> Iterator[Out]:
+    for out in stage.get("outs", ()):
+        yield Out(out["path"], out["md5"], "dvc.lock")
+
+
+def _pointer(worktree: Path, file: Path) -> Iterator[Out]:
+    here = file.relative_to(worktree)
+    for out in yaml.safe_load(file.read_text())["outs"]:
+        yield Out((here.parent / out["path"]).as_posix(), out["md5"], here.as_posix())
+
+
+def _needed(worktree: Path, targets: Iterable[str], without: Iterable[str] = ()) -> Iterator[Out]:
+    """What the stages made and what they were made from: no more of the cache than one run has used."""
+    stages, waiting, seen = _stages(worktree), list(targets), set(without)
+    while waiting:
+        name = waiting.pop()
+        if name in seen or name not in stages:
+            continue
+        seen.add(name)
+        yield from _outs(stages[name])
+        for dep in (PurePosixPath(d["path"]) for d in stages[name].get("deps", ())):
+            waiting += [other for other, stage in stages.items() if any(_touch(dep, PurePosixPath(o["path"])) for o in stage.get("outs", ()))]
+            for file in (worktree / dep).glob("*.dvc"):
+                yield from _pointer(worktree, file)
+
+
+def _touch(one: PurePosixPath, other: PurePosixPath) -> bool:
+    return one.is_relative_to(other) or other.is_relative_to(one)
+
+
+def _verify(worktree: Path, outs: Iterable[Out]) -> None:
+    """Compare files in the worktree with recorded digests; what is not in the cache (``cache: false``) is git's to keep.
+
+    Raises:
+        CorruptionError: a file differs, and the message names it, both digests, and what to delete.
+    """
+    cache = _cache(worktree)
+    for out in outs:
+        kept = _kept(cache, out.md5)
+        if not kept.exists() or not (worktree / out.path).exists():
+            continue
+        if not out.md5.endswith(".dir"):
+            _compare(worktree / out.path, out.path, out.md5, out.record, kept)
+            continue
+        _compare(kept, f"the list of files of {out.path}", out.md5, out.record, kept)
+        for item in json.loads(kept.read_bytes()):
+            path = f"{out.path}/{item['relpath']}"
+            _compare(worktree / path, path, item["md5"], out.record, _kept(cache, item["md5"]))
+
+
+def _compare(file: Path, name: str, recorded: str, record: str, kept: Path) -> None:
+    try:
+        with file.open("rb") as stream:
+            found = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    except FileNotFoundError:
+        found = "nothing (the file is missing)"
+    if found == recorded.removesuffix(".dir"):
+        return
+    again = "run again, and its stage makes it anew" if record == "dvc.lock" else "take it from a copy of the cache, since no stage can make it anew"
+    raise CorruptionError(f"{name} has md5 {found}, and {record} says {recorded.removesuffix('.dir')}: the DVC cache is damaged. Delete {kept}; then fetch it with dvc pull, or {again}.")
+
+
+def _cache(worktree: Path) -> Path:
+    """The cache folder as DVC finds it: a relative path starts at the config file's own folder."""
+    folder = "cache"
+    for name in ("config", "config.local"):
+        config = configparser.ConfigParser(interpolation=None)
+        config.read(worktree / ".dvc" / name)
+        folder = config.get("cache", "dir", fallback=folder)
+    return (worktree / ".dvc" / folder).resolve()
+
+
+def _kept(cache: Path, md5: str) -> Path:
+    return cache / "files/md5" / md5[:2] / md5[2:]
+
+
+def _dvc(worktree: Path, *arguments: str, timeout: float) -> tuple[int, str]:
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    # Stages say 'python': it has to be this one, whatever the caller's PATH is.
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
+    environment |= {"DVC_NO_ANALYTICS": "true", "DO_NOT_TRACK": "1"}
+    try:
+        code, out, err = process.run([sys.executable, "-m", "dvc", *arguments], worktree, environment, timeout)
+    except subprocess.TimeoutExpired:
+        raise StageError(f"dvc {' '.join(arguments)} was stopped after {timeout:.0f} s.") from None
+    return code, (out + b"\n" + err).decode(errors="replace")
+
+
+def _failure(arguments: tuple[str, ...], output: str) -> StageError | CorruptionError:
+    own = [line.removeprefix("error: ") for line in output.splitlines() if line.startswith("error: ")]
+    lines = [line for line in output.splitlines() if line.strip()][-LAST_LINES:]
+    if own:
+        return StageError(own[-1])
+    if CORRUPT.search(output):
+        return CorruptionError("the DVC cache does not hold what was recorded. Restore it (dvc pull), or delete the file named here and run again: " + " | ".join(lines[-3:]))
+    return StageError(f"dvc {' '.join(arguments)} failed:\n" + "\n".join(lines))

@@ -1,0 +1,113 @@
+"""Git, by its own command, with an identity of our own, unsigned, and never a prompt."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from tasks.records.repository import process
+from tasks.spec.errors import CheckoutError, UnreachableError
+
+IDENTITY = {
+    f"GIT_{who}_{what}": value
+    for who in ("AUTHOR", "COMMITTER")
+    for what, value in (("NAME", "Assay"), ("EMAIL", "assay@localhost"))
+}
+UNSIGNED = ("commit.gpgsign=false", "tag.gpgsign=false", "push.gpgsign=false")
+"""A person's key is not ours to sign with, and asking for its passphrase would be a prompt."""
+NETWORK = ("clone", "fetch", "push")
+PATIENCE = 300.0
+"""Seconds that one command may take which talks to the origin."""
+UNREACHABLE = re.compile(
+    r"does not appear to be a git repository|repository '.*' does not exist|repository '.*' not found|Could not read from remote|unable to access '\w+://"
+    r"|Could not resolve host|unable to connect to|Connection (timed out|refused|reset)|hung up unexpectedly"
+)
+DECLINED = re.compile(r"hook declined")
+OVERTAKEN = re.compile(r"\[rejected\]|cannot lock ref|failed to update ref|reference already exists|incorrect old value")
+
+
+class GitError(CheckoutError):
+    """Git refused; ``output`` is what it said."""
+
+    def __init__(self, message: str, output: str) -> None:
+        super().__init__(message)
+        self.output = output
+
+
+class Overtaken(GitError):
+    """A push came second: the origin holds something newer than this clone had seen."""
+
+
+class Declined(GitError):
+    """A hook of the origin refused a push; ``words`` is what the hook said."""
+
+    @property
+    def words(self) -> str:
+        said = [line.removeprefix("remote:").strip() for line in self.output.splitlines() if line.startswith("remote:")]
+        return "; ".join(line for line in said if line) or "it gave no reason"
+
+
+class Git:
+    """Commands in one repository or worktree; ``origin`` is how errors call the other side."""
+
+    def __init__(self, path: Path, origin: str | None = None) -> None:
+        self.path = path
+        self.origin = origin
+
+    def run(self, *arguments: str, stdin: bytes | None = None, env: Mapping[str, str] | None = None) -> str:
+        """Run one git command and give what it printed, without the blanks at both ends; errors as of :meth:`read`."""
+        return self.read(*arguments, stdin=stdin, env=env).decode(errors="replace").strip()
+
+    def read(self, *arguments: str, stdin: bytes | None = None, env: Mapping[str, str] | None = None) -> bytes:
+        """Run one git command and give the bytes it printed.
+
+        Raises:
+            UnreachableError: the remote does not answer.
+            Declined: a hook of the remote refused a push.
+            Overtaken: the remote moved before a push.
+            GitError: git refused for another reason.
+        """
+        environment = {k: v for k, v in os.environ.items() if k not in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")}
+        environment |= {**IDENTITY, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", **(env or {})}
+        command = ["git", *(word for setting in UNSIGNED for word in ("-c", setting)), *arguments]
+        try:
+            code, out, err = process.run(command, self.path, environment, PATIENCE if arguments[0] in NETWORK else None, stdin)
+        except subprocess.TimeoutExpired:
+            raise self._unreachable(f"no answer to git {arguments[0]} within {PATIENCE:.0f} s") from None
+        if code == 0:
+            return out
+        said = err.decode(errors="replace").strip()
+        message = f"git {' '.join(arguments[:2])} failed in {self.path}: {said}"
+        if DECLINED.search(said):
+            raise Declined(message, said)
+        if arguments[0] == "push" and OVERTAKEN.search(said):  # the origin hangs up on such a push, too
+            raise Overtaken(message, said)
+        if UNREACHABLE.search(said):
+            first = next(line for line in said.splitlines() if UNREACHABLE.search(line))
+            raise self._unreachable(first.removeprefix("fatal: ").removesuffix("."))
+        raise GitError(message, said)
+
+    def _unreachable(self, why: str) -> UnreachableError:
+        url = self.origin or self.run("config", "--default", "origin", "--get", "remote.origin.url")
+        named, why = (re.sub(r"//[^/@\s]+@", "//", text) for text in (url, why))  # a URL may carry a password
+        return UnreachableError(f"the origin {named} does not answer ({why}). Set ASSAY_ORIGIN to a git repository that can be reached, or start the host it is on.")
+
+    def rev_parse(self, revision: str) -> str:
+        """The full commit id of a revision.
+
+        Raises:
+            CheckoutError: there is no such commit here.
+        """
+        try:
+            return self.run("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+        except GitError:
+            raise CheckoutError(f"revision {revision!r} is not a commit that the origin knows. Push it first, or name a branch, a tag or a full commit id.") from None
+
+    def changed_files(self) -> list[str]:
+        """Paths with uncommitted changes, untracked ones included."""
+        records = self.run("status", "--porcelain", "--no-renames", "-z").split("\0")
+        # run() strips its output, and with it a leading blank of the first record's two status letters
+        return [record.lstrip().split(" ", 1)[1].lstrip() for record in records if record]

@@ -1,0 +1,101 @@
+"""The clone that flows work in, and clean worktrees of it; nobody's own checkout is ever touched."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock
+
+from tasks.records.repository.git import Declined, Git, Overtaken
+from tasks.spec.errors import CheckoutError
+from tasks.spec.settings import Settings
+
+
+def lock(settings: Settings) -> FileLock:
+    """Held while refs of the clone are changed; several flow runs share one clone."""
+    settings.home.mkdir(parents=True, exist_ok=True)
+    return FileLock(settings.home / "clone.lock", timeout=120, is_singleton=True)
+
+
+def ensure_clone(settings: Settings) -> Git:
+    """Clone the origin once, then bring branches and tags up to what the origin has.
+
+    Raises:
+        UnreachableError: the origin does not answer.
+    """
+    with lock(settings):
+        if not (settings.clone / ".git").exists():
+            draft = settings.home / f"clone-{uuid.uuid4().hex[:8]}"
+            Git(settings.home, settings.origin_url).run("clone", "--quiet", "--no-checkout", settings.origin_url, str(draft))
+            draft.rename(settings.clone)
+        git = Git(settings.clone)
+        git.run("fetch", "--quiet", "--prune", "--prune-tags", "--force", "origin", "+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*")
+    return git
+
+
+def resolve(git: Git, revision: str) -> str:
+    """A commit id for a branch of the origin, a tag or a commit."""
+    try:
+        return git.rev_parse(f"refs/remotes/origin/{revision}")
+    except CheckoutError:
+        return git.rev_parse(revision)
+
+
+@contextmanager
+def worktree(settings: Settings, revision: str) -> Iterator[Path]:
+    """A clean, detached checkout of one commit with the shared DVC cache; removed at the end."""
+    git = ensure_clone(settings)
+    commit = resolve(git, revision)
+    path = settings.worktrees / uuid.uuid4().hex[:12]
+    settings.worktrees.mkdir(parents=True, exist_ok=True)
+    with lock(settings):
+        git.run("worktree", "add", "--quiet", "--detach", str(path), commit)
+    try:
+        (path / ".dvc").mkdir(exist_ok=True)
+        (path / ".dvc/config.local").write_text(
+            f"[core]\n    analytics = false\n    check_update = false\n    site_cache_dir = {settings.home / 'dvc-site'}\n"
+            f"[cache]\n    dir = {settings.cache}\n"
+        )
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+        with lock(settings):
+            git.run("worktree", "prune")
+
+
+def commit_run(settings: Settings, tree: Path, message: str, branch: str) -> str:
+    """Commit everything in a worktree and push it to the origin as a branch of its own; gives the commit."""
+    git = _commit(tree, message, "--allow-empty")
+    with lock(settings):
+        git.run("push", "--quiet", "origin", f"HEAD:refs/heads/{branch}")
+    return git.rev_parse("HEAD")
+
+
+def push_data(settings: Settings, tree: Path, message: str) -> str:
+    """Commit in a worktree and move the origin's main branch forward to it; gives the commit.
+
+    Raises:
+        CheckoutError: the branch has moved since the worktree was made, or a hook refused; nothing was pushed.
+    """
+    git = _commit(tree, message)
+    try:
+        with lock(settings):
+            git.run("push", "--quiet", "origin", f"HEAD:refs/heads/{settings.branch}")
+    except Overtaken as error:
+        raise CheckoutError(f"branch {settings.branch} of the origin moved while data were collected, and nothing was pushed. Start the run again. ({error.output.splitlines()[-1]})") from None
+    except Declined as error:
+        raise CheckoutError(f"a hook of the origin refused the new data on branch {settings.branch}, and nothing was pushed. It says: {error.words}.") from None
+    return git.rev_parse("HEAD")
+
+
+def _commit(tree: Path, message: str, *options: str) -> Git:
+    git = Git(tree)
+    git.run("add", "--all")
+    # worktree() wrote our own cache folder there: it goes into no commit, whether the repository ignores, tracks or forgot the file
+    git.run("reset", "--quiet", "HEAD", "--", ".dvc/config.local")
+    git.run("commit", "--quiet", "--no-verify", *options, "--message", message)
+    return git

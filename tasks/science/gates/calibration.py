@@ -1,0 +1,125 @@
+"""The gate that asks whether a score of 0.2 means two in ten, and a predicted number the mean, for all rows or for each group."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tasks.science.examination.benchmarks import BenchmarkFault, benchmark_rows
+from tasks.science.examination.examination import Examination
+from tasks.science.examination.judging import judge, result, worst
+from tasks.science.examination.plots import reliability_plots
+from tasks.science.examination.targets import faulty, of_each_class
+from tasks.science.stats.calibration import (
+    calibration_error,
+    intercept,
+    mean_calibration,
+    mean_reliability,
+    reliability,
+    slope,
+)
+from tasks.science.stats.comparison import Interval, metric_interval
+from tasks.science.stats.counts import MINIMUM
+from tasks.spec.evidence import GateResult, Measurement, State
+from tasks.spec.gates import CalibrationGate
+
+METHOD = "Cox 1958 with robust Wald bounds; debiased error by bins (Bröcker 2011; Kumar et al. 2019) with bootstrap; Wilson bounds of rates"
+METHOD_OF_MEANS = "least squares of labels on scores (Mincer & Zarnowitz 1969) with robust Wald bounds; debiased error of means by bins"
+
+
+def calibration(config: CalibrationGate, examination: Examination) -> GateResult:
+    """Calibration error, slope and intercept against their limits, interval included; rates by bin are shown beside.
+
+    Multiclass: each class against the rest. Regression: what is asked of rates is asked of means.
+    """
+    if examination.kind == "multiclass":
+        return of_each_class(calibration, config, examination)
+    try:
+        inside = benchmark_rows(config.benchmark, examination)
+    except BenchmarkFault as fault:
+        return result(config, "fail", str(fault))
+    wrong = faulty(examination.kind, examination.score[inside])
+    if wrong:
+        return result(config, "fail", wrong)
+    parts = {"all rows": inside}
+    if config.by is not None:
+        if config.by not in examination.groups:
+            return result(config, "fail", f"by names {config.by!r}; allowed: {', '.join(map(str, examination.groups.columns))}")
+        groups = examination.groups[config.by].to_numpy()
+        parts = {name: inside & (groups == name) for name in sorted({str(g) for g in groups[inside] if isinstance(g, str)})}
+        if len(parts) < 2:
+            return result(config, "fail", f"{config.by} has {len(parts)} group in the holdout; a comparison needs two")
+    numbers = examination.kind == "regression"
+    scale = float(examination.label[inside].std()) if numbers else 1.0
+    by_part = {name: _judged_means(config, name, mask, examination, scale) if numbers else _judged(config, name, mask, examination) for name, mask in parts.items()}
+    judged = [m for found in by_part.values() for m in found]
+    state = worst([m.state for m in judged])
+    told = "; ".join(_told(m) for m in judged if state == "pass" or m.state != "pass")
+    shown = tuple(m for name, mask in parts.items() for m in _shown(config, name, mask, examination))
+    states = {name: worst([m.state for m in found]) for name, found in by_part.items()}
+    plots = reliability_plots(parts, examination, config.bins, config.confidence, states)
+    return result(config, state, told, (*judged, *shown), METHOD_OF_MEANS if numbers else METHOD, plots)
+
+
+def _judged(config: CalibrationGate, name: str, mask: np.ndarray, examination: Examination) -> list[Measurement]:
+    label, score = examination.label[mask], examination.score[mask]
+    few = min(int(label.sum()), int((~label).sum()))
+    if few < MINIMUM:
+        told = f"the smaller class of {name} has {few} of {len(label)} rows; at least {MINIMUM} are needed to tell"
+        return [Measurement(label=told, value=None, rows=len(label), state="insufficient_evidence")]
+    error = calibration_error(label, score, config.bins, config.confidence, examination.seed)
+    state = judge(error.value, error.high, config.error, greater_is_better=False)
+    found = [Measurement(label=f"calibration error of {name}", value=error.value, low=error.low, high=error.high, limit=config.error, rows=len(label), state=state)]
+    ranges = {"slope": (slope, config.slope), "intercept": (intercept, (-config.intercept, config.intercept))}
+    for what, (estimate, (low, high)) in ranges.items():
+        found.append(_within(f"calibration {what} of {name}", estimate(label, score, config.confidence), low, high, len(label)))
+    return found
+
+
+def _judged_means(config: CalibrationGate, name: str, mask: np.ndarray, examination: Examination, scale: float) -> list[Measurement]:
+    label, score = examination.label[mask], examination.score[mask]
+    if len(label) < MINIMUM or not scale > 0:
+        told = f"{name} has {len(label)} rows, and the labels of all vary by {scale:.3g}; at least {MINIMUM} rows of labels that vary are needed to tell"
+        return [Measurement(label=told, value=None, rows=len(label), state="insufficient_evidence")]
+    found = mean_calibration(label, score, scale, config.bins, config.confidence, examination.seed)
+    error, rows = found.error, len(label)
+    measured = [
+        Measurement(
+            label=f"calibration error of {name}, in standard deviations of the labels", value=error.value, low=error.low, high=error.high, limit=config.error, rows=rows,
+            state=judge(error.value, error.high, config.error, greater_is_better=False),
+        )
+    ]
+    measured.append(_within(f"calibration slope of {name}", found.slope, *config.slope, rows))
+    return [*measured, _within(f"calibration intercept of {name}, in standard deviations of the labels", found.intercept, -config.intercept, config.intercept, rows)]
+
+
+def _within(label: str, found: Interval, low: float, high: float, rows: int) -> Measurement:
+    """Two one-sided tests: the interval lies inside the limits; the limit shown is the nearer one."""
+    if not np.isfinite([found.value, found.low, found.high]).all():
+        told = f"{label} does not exist (the scores are all alike, or separate the classes)"
+        return Measurement(label=told, value=None, rows=rows, state="fail")
+    states: list[State] = [judge(found.value, found.low, low, True), judge(found.value, found.high, high, False)]
+    limit = low if abs(found.value - low) < abs(found.value - high) else high
+    return Measurement(label=label, value=found.value, low=found.low, high=found.high, limit=limit, rows=rows, state=worst(states))
+
+
+def _told(found: Measurement) -> str:
+    if found.value is None:
+        return found.label
+    limit = "" if found.limit is None else f", limit {found.limit:g}"
+    return f"{found.label} is {found.value:.3f} ({found.low:.3f} to {found.high:.3f}{limit}) on {found.rows:,} rows"
+
+
+def _shown(config: CalibrationGate, name: str, mask: np.ndarray, examination: Examination) -> list[Measurement]:
+    """Brier score, log-loss and observed rates by bin, of numbers their errors and means: to be read, not judged."""
+    label, score = examination.label[mask], examination.score[mask]
+    if len(label) < MINIMUM:
+        return []
+    shown, numbers = [], examination.kind == "regression"
+    for metric in ("mae", "rmse") if numbers else ("brier", "log_loss"):
+        found = metric_interval(metric, label, score, examination.decision_threshold, config.confidence, examination.seed)
+        shown.append(Measurement(label=f"{metric} of {name}", value=found.value, low=found.low, high=found.high, rows=len(label), state="pass"))
+    for b in (mean_reliability if numbers else reliability)(label, score, config.bins, config.confidence):
+        told = f"{'mean' if numbers else 'rate'} of {name} scored {b.low:.3f} to {b.high:.3f}, {b.score:.3f} on average"
+        state: State = "pass" if b.rows >= MINIMUM else "insufficient_evidence"
+        shown.append(Measurement(label=told, value=b.rate, low=b.rate_low, high=b.rate_high, rows=b.rows, state=state))
+    return shown

@@ -1,0 +1,209 @@
+"""The fairness gate: how far the groups of one protected attribute, or the intersections of several, are apart."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tasks.science.examination.examination import Examination
+from tasks.science.examination.judging import judge, result
+from tasks.science.gates.fairness_counts import AMONG, MEASURES, Groups, count_errors, count_groups
+from tasks.science.gates.metrics import fault
+from tasks.science.stats.disparity import Sample, disparity, disparity_interval, group_intervals, parity_p_value
+from tasks.spec.errors import ConfigError
+from tasks.spec.evidence import GateResult, Measurement, State
+from tasks.spec.gates import FairnessGate
+
+ESTIMATOR = "inverted test by resampling of group counts (Chuang & Lai 2000), two-sided; groups by Wilson's interval (Student's t for calibration and errors) with Šidák's correction; parity by the oddest group against all, simulated"
+TOO_MANY = 100
+"""Times the rows of a group beyond which asking for more is no advice."""
+
+
+def fairness(config: FairnessGate, examination: Examination) -> GateResult:
+    """Disparity between protected groups, on all rows.
+
+    Fail: the estimate is on the wrong side of the limit and parity is refuted, so that unbiased data fail no more often
+    than the confidence allows however many groups there are. Pass: the interval's pessimistic end is on the right side.
+    Insufficient evidence: everything between, small or undefined groups, and missing attributes.
+    """
+    refused = _refused(config, examination)
+    if refused:
+        return result(config, "fail", refused)
+    if config.class_name is not None:
+        examination = examination.against_rest(config.class_name)
+    score, label = examination.score, examination.label
+    wrong = fault(examination.kind, score) or ("" if np.isfinite(label).all() else "some labels are no finite numbers")
+    if wrong:
+        return result(config, "fail", wrong)
+    wanted = list(config.among)
+    unknown = [a for a in wanted if a not in examination.groups]
+    if unknown:
+        known = ", ".join(map(str, examination.groups.columns)) or "none"
+        raise ConfigError(f"gate {config.name} names the protected attribute {unknown[0]!r}, which has no groups; allowed: {known}.")
+    decision = np.zeros(len(label), bool) if config.of_errors else examination.decision
+    if config.of_errors:
+        found = count_errors(label, score, examination.groups[wanted], config.measure == "mean_absolute_error").groups(*wanted)
+    else:
+        label = np.asarray(label, bool)
+        found = count_groups(label, decision, examination.groups[wanted], score if config.measure == "calibration" else None).groups(*wanted)
+    shown = _measurements(config, found)
+    by = " and ".join(wanted)
+    if len(found.names) < 2:
+        count = f"{len(found.names)} group" if len(wanted) == 1 else f"{len(found.names)} intersection"
+        return result(config, "fail", f"{by} has {count} in the holdout; a comparison needs two", shown)
+    unusable = _share_missing(config, found) or _one_sided(config, label, decision)
+    if unusable:
+        return result(config, "insufficient_evidence", unusable, shown)
+    judged = found.select(_large(config, found))
+    small = _small(config, found)
+    if small and (len(wanted) == 1 or len(judged.names) < 2 or _unjudged_share(config, found) > config.unjudged_share):
+        return result(config, "insufficient_evidence", f"too few {_among(config)} to judge {small}, or put groups together in the config", shown)
+    return _settle(config, judged, shown, examination.seed, _aside(config, found, small))
+
+
+def _refused(config: FairnessGate, examination: Examination) -> str:
+    """Why the measure means nothing for this kind of model, in words; empty where it does."""
+    if config.of_errors != (examination.kind == "regression"):
+        errors, rates = "mean_error, mean_absolute_error", "selection_rate and the other measures of decisions"
+        return f"{config.measure} means nothing for a {examination.kind} model; allowed: {errors if examination.kind == 'regression' else rates}"
+    if (config.class_name is not None) != (examination.kind == "multiclass"):
+        classes = ", ".join(examination.classes)
+        return f"class_name says which class of a multiclass model is asked about; {'name one of: ' + classes if classes else 'leave it out'}"
+    if config.class_name is not None and config.class_name not in examination.classes:
+        return f"class_name is {config.class_name!r}, which is no class; allowed: {', '.join(examination.classes)}"
+    return ""
+
+
+def _settle(config: FairnessGate, judged: Groups, shown: tuple[Measurement, ...], seed: int, aside: str) -> GateResult:
+    """The judgement over groups that are large enough."""
+    sample, better = judged.sample(config.measure), config.statistic == "ratio"
+    name = f"{config.measure.replace('_', ' ')} {config.statistic} by {' and '.join(config.among)}"
+    value = float(disparity(sample.values, config.statistic))
+    if np.isnan(value) or (sample.spread is not None and not bool(np.all(sample.spread > 0))):
+        why = "is 0 in every group" if np.isnan(value) else "does not vary within a group"
+        return result(config, "insufficient_evidence", f"{name} cannot be told: the measure {why}{aside}", shown)
+    low, high = disparity_interval(sample, config.statistic, config.confidence, seed)
+    state = judge(value, low if better else high, config.limit, better)
+    advice, chance = "", 1 - config.confidence
+    if state == "fail" and parity_p_value(sample, seed) > chance:
+        state = "insufficient_evidence"
+        advice = f"; equal groups look like this in more than {chance:.1%} of samples, and {_more(config, judged, abs(value - (1 if better else 0)), high - low)} would tell"
+    elif state == "insufficient_evidence":
+        advice = f"; {_more(config, judged, abs(config.limit - value), 2 * abs(value - (low if better else high)))} would tell"
+    measured = Measurement(label=name, value=value, low=low, high=high, limit=config.limit, rows=int(judged.rows.sum()), state=state)
+    side = "at least" if better else "at most"
+    reason = f"{name} is {value:.3f} ({low:.3f} to {high:.3f}); {side} {config.limit:g} is asked; furthest apart are {_pair(config, judged)}{advice}{aside}"
+    return result(config, state, reason, (measured, *shown), ESTIMATOR)
+
+
+def _among(config: FairnessGate) -> str:
+    if config.measure == "equalized_odds":
+        return "positives or negatives"
+    return AMONG.get(config.measure, "rows")
+
+
+def _large(config: FairnessGate, found: Groups) -> np.ndarray:
+    return np.asarray(found.sample(config.measure).rows.min(axis=0) >= config.minimum_rows)
+
+
+def _small(config: FairnessGate, found: Groups) -> str:
+    """The groups under the minimum, each with what it has and what it lacks; empty where there are none."""
+    least = found.sample(config.measure).rows.min(axis=0)
+    lacking = [(name, int(n)) for name, n in zip(found.names, least, strict=True) if n < config.minimum_rows]
+    told = ", ".join(f"{name} ({n}; {config.minimum_rows - n} more would do)" for name, n in lacking)
+    return f"{told}; at least {config.minimum_rows} each are needed" if told else ""
+
+
+def _unjudged_share(config: FairnessGate, found: Groups) -> float:
+    return float(found.rows[~_large(config, found)].sum() / found.rows.sum())
+
+
+def _share_missing(config: FairnessGate, found: Groups) -> str:
+    total = found.missing + int(found.rows.sum())
+    if found.missing <= config.missing_share * total:
+        return ""
+    which = " or ".join(config.among)
+    needed = int(np.ceil(found.missing - config.missing_share * total))
+    return f"{found.missing:,} of {total:,} rows ({found.missing / total:.1%}) have no {which}, and at most {config.missing_share:.0%} may; knowing it for {needed:,} more rows would do"
+
+
+def _one_sided(config: FairnessGate, label: np.ndarray, decision: np.ndarray) -> str:
+    """In words, where every label or every decision is the same and a comparison says nothing."""
+    if config.of_errors:
+        return ""
+    if config.measure != "selection_rate" and label.all() == label.any():
+        return f"all {len(label):,} labels are {'positive' if label.all() else 'negative'}; {config.measure.replace('_', ' ')} needs both classes"
+    if config.measure != "calibration" and decision.all() == decision.any():
+        return f"the model {'selects all' if decision.all() else 'selects none'} of {len(label):,} rows; equal treatment by a constant says nothing about its fairness"
+    return ""
+
+
+def _aside(config: FairnessGate, found: Groups, small: str) -> str:
+    """What was left out of the judgement, and how much of it there is."""
+    told = ""
+    if small:
+        told += f"; not judged, with {_unjudged_share(config, found):.1%} of rows: {small}"
+    if found.missing:
+        told += f"; {found.missing:,} rows ({found.missing / (found.missing + found.rows.sum()):.1%}) without {' or '.join(config.among)} are left out"
+    return told
+
+
+def _extremes(config: FairnessGate, sample: Sample) -> tuple[int, int, int]:
+    """The measure that decides, and the groups with its lowest and highest value."""
+    apart = [float(disparity(sample.values[i : i + 1], config.statistic)) for i in range(len(sample.values))]
+    m = int(np.argmin(apart) if config.statistic == "ratio" else np.argmax(apart))
+    return m, int(sample.values[m].argmin()), int(sample.values[m].argmax())
+
+
+def _pair(config: FairnessGate, judged: Groups) -> str:
+    sample = judged.sample(config.measure)
+    m, low, high = _extremes(config, sample)
+    measure = MEASURES[config.measure][m]
+    among = AMONG.get(measure, "rows")
+    told = [f"{judged.names[g]} {sample.values[m, g]:.3f} of {int(sample.rows[m, g]):,} {among}" for g in (low, high)]
+    prefix = f"in {measure.replace('_', ' ')} " if len(sample.values) > 1 else ""
+    return f"{prefix}{told[0]} and {told[1]}"
+
+
+def _more(config: FairnessGate, judged: Groups, margin: float, width: float) -> str:
+    """About how many more rows of which of the two furthest groups narrow the interval's half ``width / 2`` to ``margin``.
+
+    The squared half width is taken as proportional to the sum of the two groups' squared standard errors.
+    """
+    sample = judged.sample(config.measure)
+    m, low, high = _extremes(config, sample)
+    centre = sample.centre
+    error = sample.error(centre) / (centre if config.statistic == "ratio" else 1)
+    variance, rows = error[m, [low, high]] ** 2, sample.rows[m, [low, high]]
+    shrink = min((2 * margin / width) ** 2, 0.9) if width > 0 else 0.9
+    worse = int(variance.argmax())
+    left = variance.sum() * shrink - variance[1 - worse]
+    among = AMONG.get(MEASURES[config.measure][m], "rows")
+    names = [judged.names[low], judged.names[high]]
+    if shrink * TOO_MANY < 1:
+        return f"more than {TOO_MANY} times the {among}"
+    if left > 0 and variance[worse] / left < 10:
+        return f"about {_round(rows[worse] * (variance[worse] / left - 1))} more {among} of {names[worse]}"
+    each = [_round(n * (1 / shrink - 1)) for n in rows]
+    return f"about {each[0]} more {among} of {names[0]} and {each[1]} of {names[1]}"
+
+
+def _round(count: float) -> str:
+    """Two figures, upwards: the reckoning gives no more."""
+    unit = 10 ** max(int(np.floor(np.log10(max(count, 1)))) - 1, 0)
+    return f"{int(np.ceil(max(count, 1) / unit)) * unit:,}"
+
+
+def _measurements(config: FairnessGate, found: Groups) -> tuple[Measurement, ...]:
+    """One entry for every group and measure, with its interval and rows."""
+    if not found.names:
+        return ()
+    sample = found.sample(config.measure)
+    low, high = group_intervals(sample, config.confidence)
+    shown = []
+    for m, measure in enumerate(MEASURES[config.measure]):
+        for g, name in enumerate(found.names):
+            rows = int(sample.rows[m, g])
+            state: State = "pass" if rows >= config.minimum_rows else "insufficient_evidence"
+            numbers = [float(x) if np.isfinite(x) else None for x in (sample.values[m, g], low[m, g], high[m, g])]
+            shown.append(Measurement(label=f"{measure} of {name}", value=numbers[0], low=numbers[1], high=numbers[2], rows=rows, state=state))
+    return tuple(shown)

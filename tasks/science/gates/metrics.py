@@ -1,0 +1,185 @@
+"""The gates on data expectations and on benchmarks: absolute floors, and the champion on the same rows.
+
+Two errors, each held over all floors and comparisons of an examination. Pass: since each of them has to pass, they are one
+intersection-union test (Berger 1982), and the chance that a candidate which is unfit by any of them gets through all is at most
+1 - confidence, without a correction for their number. Fail: it is a claim that a limit is missed, and of several such claims one
+errs more easily, so their p-values are adjusted by Holm (1979) and the chance that any of them is wrong is at most 1 - confidence.
+Between the two is insufficient evidence. ``tests/statistics/non_inferiority.py`` measures both.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.stats import norm
+
+from tasks.science.examination.benchmarks import BenchmarkFault, benchmark_rows
+from tasks.science.examination.examination import Examination
+from tasks.science.examination.judging import result, three_way
+from tasks.science.stats.comparison import Estimate, metric_estimate, paired_estimate
+from tasks.science.stats.counts import MINIMUM
+from tasks.science.stats.metrics import METRICS, NEED_CLASSES
+from tasks.science.stats.multiplicity import holm
+from tasks.spec.evidence import GateResult, Measurement
+from tasks.spec.gates import METRIC_NAMES, ComparisonGate, DataGate, FloorGate
+
+FAMILY = "fails by Holm 1979 over all {number} floors and comparisons, passes as an intersection-union test (Berger 1982)"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a gate's rows say: the estimate of what is judged and its limit, with the rows; ``same`` where both give the same scores."""
+
+    estimate: Estimate
+    limit: float
+    rows: int
+    same: bool = False
+
+
+def fault(kind: str, score: np.ndarray, classes: tuple[str, ...] = ()) -> str:
+    """What is wrong with the scores of a kind of model, in words; empty where nothing is."""
+    if kind == "regression":
+        return "" if np.isfinite(score).all() else "some predictions are no finite numbers"
+    if not bool(((score >= 0) & (score <= 1)).all()):  # a NaN is neither
+        return "some scores are no numbers between 0 and 1"
+    if kind == "multiclass" and (score.ndim != 2 or (classes and score.shape[1] != len(classes))):
+        return f"scores have shape {score.shape}; one column for each of {len(classes)} classes is needed"
+    if kind == "multiclass" and not bool(np.allclose(score.sum(axis=1), 1, atol=1e-6)):
+        return "the scores of some rows do not sum to 1 over the classes"
+    return ""
+
+
+def scarce(kind: str, metric: str, label: np.ndarray, where: str, classes: tuple[str, ...] = ()) -> str:
+    """Why so few rows tell nothing about the metric, in words; empty where there are enough."""
+    if kind == "binary":
+        few = min(int(label.sum()), int((~label).sum()))
+        return f"the smaller class of {where} has {few} of {len(label)} rows; at least {MINIMUM} are needed to tell" if few < MINIMUM else ""
+    if kind == "multiclass" and metric in NEED_CLASSES:
+        counts = np.bincount(label, minlength=len(classes))
+        name, few = classes[int(counts.argmin())], int(counts.min())
+        return f"class {name} of {where} has {few} of {len(label)} rows; at least {MINIMUM} are needed to tell" if few < MINIMUM else ""
+    if metric == "r2" and len(label) and np.ptp(label) == 0:
+        return f"all {len(label)} labels of {where} are {label[0]:g}; where nothing varies, no share of variance can be told"
+    return f"{where} has {len(label)} rows; at least {MINIMUM} are needed to tell" if len(label) < MINIMUM else ""
+
+
+def data(config: DataGate, examination: Examination) -> GateResult:
+    """The expectations that were checked on the data."""
+    checked = examination.data_check
+    if checked is None:
+        return result(config, "fail", "the data were not checked, and this gate is there to see that they are")
+    return checked.model_copy(update={"gate": config.name, "mandatory": config.mandatory})
+
+
+def floor(config: FloorGate, examination: Examination) -> GateResult:
+    """The metric against an absolute limit."""
+    found = _answer(config, examination)
+    if isinstance(found, GateResult):
+        return found
+    side = "at least" if METRICS[config.metric].greater_is_better else "at most"
+    return _settle(config, examination, found, f"{config.metric} is {{0:.4f}} ({{1:.4f}} to {{2:.4f}}) on {found.rows:,} rows; {side} {config.limit:g} is asked")
+
+
+def comparison(config: ComparisonGate, examination: Examination) -> GateResult:
+    """Non-inferiority to the champion on the same rows."""
+    found = _answer(config, examination)
+    if isinstance(found, GateResult):
+        return found
+    told = f"{config.metric} moves by {{0:+.4f}} ({{1:+.4f}} to {{2:+.4f}}) on {found.rows:,} rows; worse by {config.margin:g} is tolerated"
+    return _settle(config, examination, found, told)
+
+
+def _answer(config: FloorGate | ComparisonGate, examination: Examination) -> Answer | GateResult:
+    """Computed once for a question, whichever gate of the examination asks."""
+    question = config.model_dump_json(exclude={"name", "mandatory", "confidence"})
+    found = examination.once(("benchmark", question), lambda: _computed(config, examination))
+    return found if isinstance(found, Answer) else result(config, found[0], found[1])
+
+
+def _computed(config: FloorGate | ComparisonGate, examination: Examination) -> Answer | tuple[Any, str]:
+    """The answer, or the state and reason of a gate that has none."""
+    metric, kind, classes = config.metric, examination.kind, examination.classes
+    if metric not in METRIC_NAMES[kind]:
+        return "fail", f"{metric} does not measure a {kind} model; allowed: {', '.join(METRIC_NAMES[kind])}"
+    try:
+        mask = benchmark_rows(_newest(config.benchmark, examination), examination)
+    except BenchmarkFault as wrong:
+        return "fail", str(wrong)
+    label, score = examination.label[mask], examination.score[mask]
+    champion = examination.champion_score[mask] if isinstance(config, ComparisonGate) and examination.champion_score is not None else None
+    wrong_scores = fault(kind, score, classes) or ("" if champion is None else fault(kind, champion, classes))
+    if wrong_scores:
+        return "fail", wrong_scores
+    if kind != "binary" and not bool(np.isfinite(label).all() if kind == "regression" else (label >= 0).all()):
+        return "fail", f"some labels of {config.benchmark} are {'no finite numbers' if kind == 'regression' else 'of no known class'}"
+    few = scarce(kind, metric, label, config.benchmark, classes)
+    if few:
+        return "insufficient_evidence", few
+    threshold, seed = examination.decision_threshold, examination.seed
+    better = METRICS[metric].greater_is_better
+    if isinstance(config, FloorGate):
+        found = Answer(metric_estimate(metric, label, score, threshold, seed), config.limit, len(label))
+    elif champion is None:
+        return "pass", "there is no champion to compare with yet; the floors carry this release"
+    else:
+        estimate = paired_estimate(metric, label, score, champion, threshold, seed)
+        found = Answer(estimate, -config.margin if better else config.margin, len(label), np.array_equal(score, champion))
+    if not math.isfinite(found.estimate.value):
+        return "fail", f"{metric} has no value on {config.benchmark}: no row is selected" if metric == "precision" else f"{metric} has no value on {config.benchmark}"
+    return found
+
+
+def _newest(benchmark: str, examination: Examination) -> str:
+    """``newest`` is what was collected in production, where there is any."""
+    if benchmark != "newest":
+        return benchmark
+    return "recent" if bool((examination.benchmark == "recent").any()) else "holdout"
+
+
+def _refutations(examination: Examination) -> dict[str, float]:
+    """One-sided p-value of every floor and comparison of the examination that has an answer, by its gate's name."""
+    gates = examination.config.gates if examination.config is not None else ()
+    found = {}
+    for gate in gates:
+        answer = _answer(gate, examination) if isinstance(gate, FloorGate | ComparisonGate) else None
+        if isinstance(answer, Answer) and isinstance(gate, FloorGate | ComparisonGate):
+            found[gate.name] = answer.estimate.refuted(answer.limit, METRICS[gate.metric].greater_is_better)
+    return found
+
+
+def _settle(config: FloorGate | ComparisonGate, examination: Examination, found: Answer, told: str) -> GateResult:
+    """A pass needs an interval: where every row agrees it has no width, and says nothing about the next row.
+
+    Args:
+        told: a sentence with places for value, low and high.
+    """
+    better, chance, limit = METRICS[config.metric].greater_is_better, 1 - config.confidence, found.limit
+    family = dict(examination.once("refutations of benchmarks", lambda: _refutations(examination)))
+    family[config.name] = found.estimate.refuted(limit, better)
+    refuted = holm(family)[config.name]
+    interval = found.estimate.interval(config.confidence)
+    state = three_way(interval.value, interval.low if better else interval.high, limit, better, refuted, chance)
+    reason, remedy = told.format(interval.value, interval.low, interval.high), ""
+    if state == "pass" and not interval.low < interval.high and not found.same:  # the same answers are equal by identity, with nothing to estimate
+        state, reason = "insufficient_evidence", f"{reason}; all {found.rows:,} rows agree, so there is no interval to judge by"
+    elif state == "insufficient_evidence" and refuted < 1:
+        reason += f"; that it is missed is not proven (p {refuted:.2g}, adjusted over {len(family)} gates)"
+        remedy = _more(found, interval.low, interval.high, len(family), config.confidence)
+    bounds = [x if math.isfinite(x) else None for x in (interval.low, interval.high)]
+    measured = Measurement(
+        label=f"{config.metric} on {config.benchmark}" if isinstance(config, FloorGate) else f"{config.metric}, challenger minus champion, on {config.benchmark}",
+        value=interval.value, low=bounds[0], high=bounds[1], limit=limit, rows=found.rows, state=state,
+    )
+    return result(config, state, reason, (measured,), f"{interval.method}; {FAMILY.format(number=len(family))}").model_copy(update={"remedy": remedy})
+
+
+def _more(found: Answer, low: float, high: float, gates: int, confidence: float) -> str:
+    """About how many rows would prove a limit to be missed, were the estimate to stay: the half width, for so many gates, has to come down to the gap."""
+    gap = abs(found.estimate.value - found.limit)
+    half = (high - found.estimate.value if found.limit > found.estimate.value else found.estimate.value - low) * float(norm.ppf(1 - (1 - confidence) / gates) / norm.ppf(confidence))
+    if not gap > 0 or not math.isfinite(half) or half <= gap:
+        return ""
+    return f"about {math.ceil(found.rows * (half / gap) ** 2 / 10) * 10:,} rows instead of {found.rows:,} would tell, were the estimate to stay where it is"

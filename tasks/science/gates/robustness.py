@@ -1,0 +1,81 @@
+"""The gate that damages the rows: bounded loss of performance, no exception, no score that is no number."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from tasks.science.examination.examination import Examination
+from tasks.science.examination.judging import judge, result, worst
+from tasks.science.examination.targets import faulty, fewest, shape
+from tasks.science.gates.perturbations import perturb, touched
+from tasks.science.stats.comparison import paired_difference
+from tasks.science.stats.counts import MINIMUM
+from tasks.science.stats.metrics import METRICS
+from tasks.spec.evidence import GateResult, Measurement
+from tasks.spec.gates import Perturbation, RobustnessGate
+from tasks.spec.model import Column
+
+STRESSED = 200
+"""Rows on which each perturbation hits every cell it can, to provoke exceptions and scores that are no numbers."""
+
+
+def robustness(config: RobustnessGate, examination: Examination) -> GateResult:
+    """The metric on damaged rows minus the same on the rows as they are; paired bounds as for model comparison."""
+    if examination.config is None:
+        return result(config, "fail", "the model's columns are not known here (no config was given), so no damage within their bounds can be drawn")
+    columns = [c for c in examination.config.inputs if c.name in examination.features]
+    chosen = np.random.default_rng(examination.seed).permutation(len(examination.label))[: config.rows]
+    rows, label = examination.rows.iloc[chosen].reset_index(drop=True), examination.label[chosen]
+    few, told = fewest(examination, label)
+    if few < MINIMUM:
+        return result(config, "insufficient_evidence", f"{told}; at least {MINIMUM} are needed to tell")
+    before = _scores(examination, rows)
+    if isinstance(before, str):
+        return result(config, "fail", f"on rows as they are, {before}")
+    measured = tuple(_withstood(p, i, config, examination, columns, rows, label, before) for i, p in enumerate(config.perturbations))
+    state = worst([m.state for m in measured])
+    moves = [m.label + ("" if m.value is None else f" by {m.value:+.4f} ({m.low:+.4f} to {m.high:+.4f})") for m in measured if state == "pass" or m.state != "pass"]
+    reason = "; ".join(moves) + f"; worse by {config.limit:g} is tolerated unless a perturbation says otherwise"
+    return result(config, state, reason, measured, "difference of the metric on the same rows, damaged and as they are; paired DeLong 1988 or paired row losses")
+
+
+def _withstood(
+    damage: Perturbation, number: int, config: RobustnessGate, examination: Examination, columns: list[Column], rows: pd.DataFrame, label: np.ndarray, before: np.ndarray
+) -> Measurement:
+    name, seed = f"{damage.kind} {damage.strength:g}", examination.seed + number
+    limit = config.limit if damage.limit is None else damage.limit
+    if not touched(damage.kind, columns):
+        told = f"{name} reaches no feature of this model; leave it out of the gate's perturbations"
+        return Measurement(label=told, value=None, limit=limit, rows=0, state="insufficient_evidence")
+    whole = damage if damage.kind == "noise" else damage.model_copy(update={"strength": 1.0})
+    stressed = _scores(examination, perturb(rows[:STRESSED], columns, whole, seed))
+    if isinstance(stressed, str):
+        return Measurement(label=f"under {damage.kind} in every cell it reaches, {stressed}", value=None, limit=limit, rows=min(STRESSED, len(rows)), state="fail")
+    after = _scores(examination, perturb(rows, columns, damage, seed))
+    if isinstance(after, str):
+        return Measurement(label=f"under {name}, {after}", value=None, limit=limit, rows=len(rows), state="fail")
+    better = METRICS[config.metric].greater_is_better
+    told = f"under {name}, {config.metric} moves"
+    if np.array_equal(after, before):  # the same answers: equal by identity, with nothing to estimate
+        return Measurement(label=told, value=0.0, low=0.0, high=0.0, limit=-limit if better else limit, rows=len(rows), state="pass")
+    found = paired_difference(config.metric, label, after, before, examination.decision_threshold, config.confidence, seed)
+    bound = -limit if better else limit
+    state = judge(found.value, found.low if better else found.high, bound, better)
+    if state == "pass" and not found.low < found.high:
+        state = "insufficient_evidence"
+    return Measurement(label=told, value=found.value, low=found.low, high=found.high, limit=bound, rows=len(rows), state=state)
+
+
+def _scores(examination: Examination, rows: pd.DataFrame) -> np.ndarray | str:
+    """Scores of the model's kind, or what went wrong in words."""
+    try:
+        found = np.asarray(examination.predict(rows), dtype=float)
+    except Exception as error:  # a model may raise whatever it likes, and that is the finding
+        return f"the model raises {type(error).__name__}: {error}"
+    if found.shape != shape(examination, len(rows)):
+        return f"the model gives scores of shape {found.shape} for {len(rows)} rows"
+    bad = int((~np.isfinite(found) if examination.kind == "regression" else ~((found >= 0) & (found <= 1))).sum())
+    if bad:
+        return f"{bad} of {found.size} scores are no {'finite numbers' if examination.kind == 'regression' else 'numbers between 0 and 1'}"
+    return faulty(examination.kind, found) or found

@@ -1,0 +1,45 @@
+"""The gates: each kind is one function from its config entry and the evidence to a result. All fail closed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tasks.science.examination.examination import Examination
+from tasks.science.examination.judging import remedy
+from tasks.science.gates.calibration import calibration
+from tasks.science.gates.explanations import faithfulness, stability
+from tasks.science.gates.fairness import fairness
+from tasks.science.gates.leakage import leakage
+from tasks.science.gates.metrics import comparison, data, floor
+from tasks.science.gates.readiness import readiness
+from tasks.science.gates.robustness import robustness
+from tasks.science.gates.rules import rules
+from tasks.science.gates.slices import slices
+from tasks.spec.evidence import GateResult
+from tasks.spec.gates import GateConfig
+
+GATES: dict[str, Callable[[Any, Examination], GateResult]] = {
+    "data": data,
+    "floor": floor,
+    "comparison": comparison,
+    "fairness": fairness,
+    "rules": rules,
+    "readiness": readiness,
+    "stability": stability,
+    "faithfulness": faithfulness,
+    "robustness": robustness,
+    "calibration": calibration,
+    "leakage": leakage,
+    "slices": slices,
+}
+
+
+def run_gate(config: GateConfig, examination: Examination) -> GateResult:
+    """Run one gate.
+
+    Pass: the confidence bound is on the right side of the limit. Fail: the estimate itself is on the wrong side, or
+    what is needed is missing. Insufficient evidence: everything between.
+    """
+    found = GATES[config.kind](config, examination)
+    return found if found.remedy else found.model_copy(update={"remedy": remedy(found)})

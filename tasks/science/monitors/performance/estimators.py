@@ -1,0 +1,195 @@
+"""What an estimate of one window may rest on: the score, the score on a weighted reference, the other inputs, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm
+
+from tasks.science.data.tables import LABEL, label_array, score_array
+from tasks.science.monitors.performance.calibration import Calibration, chosen_calibration
+from tasks.science.monitors.performance.confidence_based import Estimate, Estimator
+from tasks.science.monitors.performance.direct_loss import LossModel, Moments, contradicts, estimate_loss, fit_losses
+from tasks.science.monitors.performance.multiclass import estimate_classes, fit_classes
+from tasks.science.monitors.performance.realized import labelled_part
+from tasks.science.monitors.performance.support import Overlap, encoded, overlap
+from tasks.science.monitors.performance.without_score import Witness
+from tasks.science.stats.multiplicity import family_wise
+from tasks.spec.model import ModelConfig
+
+LEAST, WINDOW = 100, 30
+"""Labelled reference rows, and rows of a window, under which nothing is estimated."""
+LOSS_ROWS = 10_000
+"""Reference rows that a model of losses learns from."""
+CONTRADICTED = 0.01
+"""Chance that labelled rows that follow the estimate are taken to contradict it."""
+TOLD = 30
+"""Labelled rows under which they cannot contradict anything."""
+HOLDS = "this holds where the label follows from the inputs as it did in the reference"
+
+
+@dataclass(frozen=True)
+class Ground:
+    """``estimate`` gives the estimate of a metric, and is None where the estimator abstains; ``why`` says why, or on what it rests.
+
+    ``score_believed``: whether it rests on the score. ``overlap``: of the inputs, where it was looked at.
+    """
+
+    estimate: Callable[[str], Estimate] | None
+    why: str
+    score_believed: bool
+    overlap: Overlap | None = None
+
+
+def find_ground(
+    config: ModelConfig, reference: pd.DataFrame, window: pd.DataFrame, attention: dict[str, float], seed: int, recent: pd.DataFrame | None = None, losses: LossModel | None = None
+) -> Ground:
+    """Look at support, shift and contradiction, in this order, and take the best ground that is left.
+
+    Args:
+        reference: (m, columns) scored rows; those with a label count. window: (n, columns) scored rows.
+        attention: share of attribution by feature; a feature under 1 % may leave the support.
+        recent: labelled, scored rows of the last windows; the window's own labelled rows are always looked at.
+        losses: for regression, what :func:`reference_losses` gave; fitted here without it.
+    """
+    known = labelled_part(reference)
+    reason = _unfit(config, known, window)
+    if reason:
+        return Ground(None, reason, False)
+    lies = overlap(config, known, window, attention, seed)
+    if not lies.holds:
+        return _from_the_rest(config, known, window, lies, seed)
+    taken, weight = (lies.taken, lies.weight) if lies.shifted else (np.arange(len(known)), None)
+    found, contradiction = _believed(config, known, window, taken, weight, recent, seed, losses)
+    if contradiction:
+        return Ground(None, contradiction, False, lies)
+    why = HOLDS
+    if lies.shifted:
+        why = f"the inputs have shifted, so the reference is weighted to resemble the window and is worth {lies.effective:,.0f} rows; {why}"
+    return Ground(found, why, True, lies)
+
+
+def _unfit(config: ModelConfig, known: pd.DataFrame, window: pd.DataFrame) -> str:
+    if len(window) < WINDOW:
+        return f"the window has {len(window)} rows and {WINDOW} are needed"
+    if len(known) < LEAST:
+        return f"the reference has {len(known)} labelled rows and {LEAST} are needed"
+    label, score, now = label_array(config, known[LABEL]), score_array(config, known), score_array(config, window)
+    if not np.isfinite(score).all() or not np.isfinite(now).all():
+        return "some scores are missing or infinite"
+    if len(np.unique(label)) < 2 or len(np.unique(score)) < 2:
+        return "the reference's labelled rows hold one class or one score only"
+    if config.kind == "multiclass" and (label < 0).any():
+        return f"{int((label < 0).sum())} labels of the reference are of no class that the config names"
+    return ""
+
+
+def _from_the_rest(config: ModelConfig, known: pd.DataFrame, window: pd.DataFrame, lies: Overlap, seed: int) -> Ground:
+    left = f"{lies.outside:.0%} of the rows lie where the reference has next to none" if lies.outside else f"the reference, weighted to resemble the window, is worth only {lies.effective:.0f} rows"
+    named = f", by {', '.join(lies.broken)}" if lies.broken else ""
+    if config.kind != "binary" or lies.without is None:
+        return Ground(None, f"{left}{named}", False, lies)
+    rest = lies.without
+    columns, now = list(rest.columns), score_array(config, window)
+
+    @cache
+    def witness() -> Witness:  # costly, so only for who asks
+        rows = known.iloc[rest.taken]
+        x, y = encoded(config, known, rows, columns), label_array(config, rows[LABEL])
+        return Witness(x, score_array(config, rows), y, encoded(config, known, window, columns), rest.weight if rest.shifted else None, seed)
+
+    why = f"the score is not believed, for {left}{named}; it is judged by the other {len(columns)} inputs, which holds where the label follows from them as it did in the reference"
+    return Ground(lambda metric: witness().estimate(metric, now, config.threshold), why, False, lies)
+
+
+def _believed(
+    config: ModelConfig, known: pd.DataFrame, window: pd.DataFrame, taken: np.ndarray, weight: np.ndarray | None, recent: pd.DataFrame | None, seed: int, losses: LossModel | None
+) -> tuple[Callable[[str], Estimate], str]:
+    """How the score is turned into estimates, and why labelled rows contradict that, in words; empty where they do not."""
+    label, score, now = label_array(config, known[LABEL]), score_array(config, known), score_array(config, window)
+    rows = labelled_part(window if recent is None else pd.concat([recent, window]).drop_duplicates("_id" if "_id" in window and "_id" in recent else None))
+    effective = float(len(taken) if weight is None else weight.sum() ** 2 / (weight**2).sum())
+    if config.kind == "regression":
+        return _by_losses(config, known, window, rows, taken, weight, seed, losses)
+    told = label_array(config, rows[LABEL]) if len(rows) else np.empty(0)
+    if config.kind == "multiclass":
+        classes = fit_classes(score[taken], label[taken], weight)
+        ask: Callable[[str], Estimate] = lambda metric: estimate_classes(metric, classes, score, now)  # noqa: E731
+        if len(rows) >= TOLD:
+            served = score_array(config, rows)
+            p, top = classes.probability(served), served.argmax(axis=1)
+            sure = p[np.arange(len(p)), top]
+            p_values = _p_values(sure, told == top, lambda slope: classes.variance(served, p, slope[:, None] * np.eye(p.shape[1])[top]))
+            return _with_rows(ask, effective), _contradiction(p_values, len(rows))
+        return _with_rows(ask, effective), ""
+    calibration = chosen_calibration(score[taken], label[taken], weight, seed)
+    ask = Estimator(calibration, score, config.threshold).window(now, seed).estimate
+    if len(rows) < TOLD:
+        return _with_rows(ask, effective), ""
+    return _with_rows(ask, effective), contradiction(calibration, score_array(config, rows), np.asarray(told, dtype=bool))
+
+
+def _with_rows(ask: Callable[[str], Estimate], rows: float) -> Callable[[str], Estimate]:
+    return lambda metric: replace(ask(metric), rows=rows)
+
+
+def contradiction(calibration: Calibration, score: np.ndarray, label: np.ndarray) -> str:
+    """Why (n,) labels contradict the calibrated probabilities, in words; empty where they do not.
+
+    Calibration in the large and Spiegelhalter's test (1986) of the Brier score against its expectation, Holm over both;
+    that the calibration is known from a sample only is in their variances.
+    """
+    p = calibration.probability(score)
+    return _contradiction(_p_values(p, label, lambda slope: calibration.variance(score, slope)), len(label))
+
+
+def _p_values(p: np.ndarray, label: np.ndarray, uncertainty: Callable[[np.ndarray], float]) -> dict[str, float]:
+    found = {}
+    for name, slope in (("their share", np.ones(len(p))), ("their spread around it", 1 - 2 * p)):
+        error = np.sqrt(float(slope**2 @ (p * (1 - p))) + uncertainty(slope))
+        gap = float(slope @ (label - p))
+        found[name] = float(2 * norm.sf(abs(gap) / error)) if error > 0 else float(gap == 0)
+    return found
+
+
+def _contradiction(p_values: dict[str, float], rows: int) -> str:
+    stands = [name for name, significant in zip(p_values, family_wise(list(p_values.values()), CONTRADICTED), strict=True) if significant]
+    if not stands:
+        return ""
+    return f"{rows:,} labelled rows contradict it, by {' and '.join(stands)} (p {min(p_values.values()):.2g}): the label no longer follows from the inputs as it did in the reference"
+
+
+def reference_losses(config: ModelConfig, reference: pd.DataFrame, seed: int) -> LossModel:
+    """For regression: the model of losses, which depends on the reference alone and is costly."""
+    known = labelled_part(reference)
+    taken = np.sort(np.random.default_rng(seed).permutation(len(known))[:LOSS_ROWS])
+    rows = known.iloc[taken]
+    score = score_array(config, rows)
+    x = np.column_stack([encoded(config, known, rows, list(config.features)), score])
+    return fit_losses(x, score, label_array(config, rows[LABEL]), taken, seed)
+
+
+def _by_losses(
+    config: ModelConfig, known: pd.DataFrame, window: pd.DataFrame, rows: pd.DataFrame, taken: np.ndarray, weight: np.ndarray | None, seed: int, losses: LossModel | None
+) -> tuple[Callable[[str], Estimate], str]:
+    fitted = losses or reference_losses(config, known, seed)
+    place = np.full(len(known), -1)
+    place[fitted.taken] = np.arange(len(fitted.taken))
+    both = place[taken] >= 0
+    lines = fitted.lines(place[taken][both], None if weight is None else weight[both])
+
+    def moments(part: pd.DataFrame) -> Moments:
+        served = score_array(config, part)
+        return Moments.of(lines, fitted.says(np.column_stack([encoded(config, known, part, list(config.features)), served])), served)
+
+    now, then, score = moments(window), Moments.of(lines, fitted.answers, fitted.score), score_array(config, window)
+    reason = ""
+    if len(rows) >= TOLD:
+        served = score_array(config, rows)
+        p_values = contradicts(lines, moments(rows), served, label_array(config, rows[LABEL]))
+        reason = _contradiction(p_values, len(rows))
+    return lambda metric: estimate_loss(metric, lines, now, score, then, fitted.score), reason

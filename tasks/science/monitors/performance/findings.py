@@ -1,0 +1,145 @@
+"""What is known of the performance of one window, with labels and without, and how far the estimator was off so far."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from tasks.science.data.protected import protected_groups
+from tasks.science.data.tables import LABEL, SCORE, label_array
+from tasks.science.monitors.performance.direct_loss import LossModel
+from tasks.science.monitors.performance.estimators import Ground, find_ground
+from tasks.science.monitors.performance.groups import MEASURES, Disparity, Group, estimated_disparity, fitted_group
+from tasks.science.monitors.performance.realized import (
+    beyond,
+    greater_is_better,
+    labelled_part,
+    limit_of,
+    measured,
+    realized_findings,
+)
+from tasks.science.monitors.performance.track_record import estimator_findings
+from tasks.spec.evidence import Finding, WindowReport
+from tasks.spec.gates import FairnessGate
+from tasks.spec.model import ModelConfig
+
+ODDS = ("true_positive_rate", "false_positive_rate")
+
+
+def performance_findings(
+    config: ModelConfig,
+    reference: pd.DataFrame,
+    window: pd.DataFrame,
+    attention: dict[str, float],
+    alpha: float,
+    seed: int,
+    history: Sequence[WindowReport] = (),
+    recent: pd.DataFrame | None = None,
+    losses: LossModel | None = None,
+) -> list[Finding]:
+    """Findings of the kinds estimated_performance, estimated_fairness, realized_performance and estimator.
+
+    Args:
+        reference: (m, columns) raw inputs, scores and labels. window: (n, columns) the same; a label is missing where it is not known.
+        attention: share of attribution by feature.
+        alpha: chance of any false alarm for each kind.
+        history: reports on the same version, this window's earlier ones included.
+        recent: labelled rows of the last windows, which may contradict the estimator; losses: as of :func:`find_ground`.
+    """
+    window = window.assign(**{c.name: np.nan for c in config.inputs if c.name not in window})
+    ground = find_ground(config, reference, window, attention, seed, recent, losses)
+    estimates = estimated_findings(config, reference, window, ground, alpha)
+    realized = realized_findings(config, reference, window, alpha, seed)
+    fairness = fairness_findings(config, reference, window, ground, alpha, seed)
+    return [*estimates, *fairness, *realized, *estimator_findings(config, [*estimates, *realized], history, alpha)]
+
+
+def estimated_findings(config: ModelConfig, reference: pd.DataFrame, window: pd.DataFrame, ground: Ground, alpha: float) -> list[Finding]:
+    """Watched metrics without labels; an alarm needs a value beyond the tolerated one and a significant change, at a share of ``alpha`` a metric."""
+    known, findings = labelled_part(reference), []
+    for metric, tolerated in config.watched.items():
+        found = ground.estimate(metric) if ground.estimate is not None else None
+        if found is None or not np.isfinite([found.value, found.low, found.high]).all():
+            why = ground.why if found is None else "the scores of the window leave no two classes to tell apart"
+            text = f"{metric} is not estimated: {why}"
+            findings.append(Finding(kind="estimated_performance", subject=metric, value=None, rows=len(window), alarm=False, sentence=text))
+            continue
+        # what the other inputs say is held against what they say of the reference
+        before = measured(config, metric, known).value if ground.score_believed else found.reference
+        limit = limit_of(metric, before, tolerated)
+        worse_p = 1 - found.greater_p if greater_is_better(metric) else found.greater_p
+        alarm = beyond(metric, found.value, limit) and worse_p <= alpha / len(config.watched)
+        text = f"{metric} is estimated without labels at {found.value:.3f} (labels will show {found.low:.3f} to {found.high:.3f}), {before:.3f} in the reference; {ground.why}"
+        findings.append(
+            Finding(
+                kind="estimated_performance", subject=metric, value=found.value, low=found.low, high=found.high, reference=before, limit=limit, rows=len(window), alarm=bool(alarm), sentence=text
+            )
+        )
+    return findings
+
+
+def _looks(config: ModelConfig, attribute: str) -> dict[tuple[str, str], float | None]:
+    """Measure and statistic of every disparity of one attribute, with the limit of the gate that asks for it."""
+    found: dict[tuple[str, str], float | None] = {(m, "difference"): None for m in MEASURES}
+    for gate in config.gates:
+        if isinstance(gate, FairnessGate) and gate.attribute == attribute and gate.measure in (*MEASURES, "accuracy", "equalized_odds"):
+            found[gate.measure, gate.statistic] = gate.limit
+    return found
+
+
+def fairness_findings(config: ModelConfig, reference: pd.DataFrame, window: pd.DataFrame, ground: Ground, alpha: float, seed: int) -> list[Finding]:
+    """Disparities of every protected attribute without labels, for a binary model.
+
+    The limits are those of the fairness gates: one machinery for gate and monitor. An alarm needs a disparity beyond its limit,
+    worse than the reference's, and a significant change, at a share of ``alpha`` (Bonferroni) for each that has a limit.
+    """
+    if config.kind != "binary" or not len(window):
+        return []
+    known = labelled_part(reference)
+    then, now = protected_groups(config, known), protected_groups(config, window)
+    looks = {attribute: _looks(config, attribute) for attribute in config.protected}
+    level = alpha / max(1, sum(limit is not None for asked in looks.values() for limit in asked.values()))
+    findings = []
+    for attribute, asked in looks.items():
+        groups, missing = _groups(config, known, window, then[attribute], now[attribute], ground)
+        if len(groups) < 2:
+            text = f"fairness by {attribute} is not estimated: {'; '.join(missing) or 'there are not two groups'}"
+            findings.append(Finding(kind="estimated_fairness", subject=attribute, value=None, rows=len(window), alarm=False, sentence=text))
+            continue
+        for (measure, statistic), limit in asked.items():
+            found = estimated_disparity(groups, ODDS if measure == "equalized_odds" else (measure,), statistic, config.threshold, seed)
+            findings.append(_fairness_finding(f"{measure} {statistic} by {attribute}", found, statistic, limit, level, sum(len(g.window) for g in groups), missing))
+    return findings
+
+
+def _groups(config: ModelConfig, known: pd.DataFrame, window: pd.DataFrame, then: pd.Series, now: pd.Series, ground: Ground) -> tuple[list[Group], list[str]]:
+    if not ground.score_believed:
+        return [], [ground.why]
+    groups, missing = [], []
+    label, score, served = np.asarray(label_array(config, known[LABEL]), dtype=bool), known[SCORE].to_numpy(float), window[SCORE].to_numpy(float)
+    for name in sorted({*then.dropna(), *now.dropna()}):
+        inside = (then == name).to_numpy()
+        found = fitted_group(name, score[inside], label[inside], served[(now == name).to_numpy()])
+        if isinstance(found, Group):
+            groups.append(found)
+        else:
+            missing.append(found)
+    return groups, missing
+
+
+def _fairness_finding(subject: str, found: Disparity, statistic: str, limit: float | None, level: float, rows: int, missing: list[str]) -> Finding:
+    left_out = f"; not judged: {'; '.join(missing)}" if missing else ""
+    if not np.isfinite(found.value):
+        text = f"{subject} is not estimated: no group's labels give it a value{left_out}"
+        return Finding(kind="estimated_fairness", subject=subject, value=None, rows=rows, alarm=False, sentence=text)
+    worse = found.value > found.reference if statistic == "difference" else found.value < found.reference
+    broken = limit is not None and (found.value > limit if statistic == "difference" else found.value < limit)
+    each = ", ".join(f"{name} {rate:.1%}" for name, rate in found.rates.items())
+    size = f"estimated without labels at {found.value:.3f} (labels will show {found.low:.3f} to {found.high:.3f})" if found.low < found.high else f"{found.value:.3f}, which needs no labels"
+    text = f"{subject} is {size}, {found.reference:.3f} in the reference: {each}{left_out}"
+    return Finding(
+        kind="estimated_fairness", subject=subject, value=found.value, low=found.low, high=found.high, reference=found.reference if np.isfinite(found.reference) else None, limit=limit, rows=rows,
+        alarm=bool(worse and broken and found.p_value <= level), sentence=text,
+    )

@@ -1,0 +1,77 @@
+"""Where inputs left the reference's support, the score is not believed: the label's probability is learned from the other inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy.special import expit
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+
+from tasks.science.monitors.performance.calibration import logistic_fit, odds
+from tasks.science.monitors.performance.confidence_based import Estimate, Z, greater, label_variance
+from tasks.science.monitors.performance.expected_metrics import expected
+
+FOLDS = 5
+TREES = {"max_leaf_nodes": 16, "learning_rate": 0.1, "min_samples_leaf": 20, "l2_regularization": 1.0, "early_stopping": False}
+SCORE_STEPS, LABEL_STEPS = 120, 40
+
+
+class Witness:
+    """P(label | the other inputs): what the score was worth on the reference as far as the other inputs give it.
+
+    Trees learn the reference's log-odds of the score from the other inputs, which is quick, for they hold no noise of labels;
+    others learn the label itself; a logistic fit on both gives the probability. All is cross-fitted. The metric is
+    that of the score as it was served, broken or not. It holds where P(label | the other inputs) is as in the reference.
+    """
+
+    def __init__(self, reference: np.ndarray, score: np.ndarray, label: np.ndarray, window: np.ndarray, weight: np.ndarray | None, seed: int) -> None:
+        """reference: (m, columns) encoded, score and label: (m,) of the same rows; window: (n, columns); weight: (m,) or None."""
+        fold = np.random.default_rng(seed).permutation(len(label)) % FOLDS
+        told, self._parts = np.zeros((len(label), 2)), []
+        for k in range(FOLDS):
+            fit = fold != k
+            answers = _learn(reference[fit], score[fit], label[fit], seed)
+            told[~fit] = answers(reference[~fit])
+            self._parts.append(answers(window))
+        self._weights, self._covariance = _logistic(told, label, weight)
+        self._told = np.mean(self._parts, axis=0)
+        self._reference, self._label, self._before = score, np.asarray(label, dtype=float), self._probability(told)
+
+    def _probability(self, told: np.ndarray) -> np.ndarray:
+        return np.asarray(expit(_with_one(told) @ self._weights))
+
+    def estimate(self, metric: str, score: np.ndarray, threshold: float) -> Estimate:
+        """With an interval of at least 95 %: labels and recalibration by the delta method, the trees by the delete-a-group jackknife (Kott 2001).
+
+        Where the score knows more than the other inputs, as it did on the reference, the metric comes out too bad, at most by
+        as much as it does there: the interval is drawn out by that.
+        """
+        p = self._probability(self._told)
+        now, then = expected(metric, p, score, threshold), expected(metric, self._before, self._reference, threshold)
+        each = np.array([expected(metric, self._probability(part), score, threshold).value for part in self._parts])
+        trees = (FOLDS - 1) / FOLDS * float(((each - each.mean()) ** 2).sum())
+        slope = (now.by_label * p * (1 - p)) @ _with_one(self._told)
+        reach = Z * np.sqrt(label_variance(now, p) + float(slope @ self._covariance @ slope) + trees)
+        known = expected(metric, self._label, self._reference, threshold).value - then.value
+        low, high = now.value - reach + min(known, 0.0), now.value + reach + max(known, 0.0)
+        return Estimate(now.value, float(low), float(high), then.value, greater(now, then), "from the other inputs", float(len(self._before)))
+
+
+def _learn(x: np.ndarray, score: np.ndarray, label: np.ndarray, seed: int) -> Callable[[np.ndarray], np.ndarray]:
+    first = HistGradientBoostingRegressor(random_state=seed, max_iter=SCORE_STEPS, **TREES).fit(x, odds(score))
+    second = HistGradientBoostingClassifier(random_state=seed, max_iter=LABEL_STEPS, **TREES).fit(x, label)
+    return lambda rows: np.column_stack([first.predict(rows), second.decision_function(rows)])
+
+
+def _with_one(told: np.ndarray) -> np.ndarray:
+    return np.column_stack([np.ones(len(told)), told])
+
+
+def _logistic(told: np.ndarray, label: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    x, y = _with_one(told), np.asarray(label, dtype=float)
+    w = np.ones(len(y)) if weight is None else weight
+    weights = logistic_fit(x, y, w)
+    p = expit(x @ weights)
+    bread = np.linalg.pinv((x.T * (w * p * (1 - p))) @ x)
+    return weights, bread @ ((x.T * (w * (y - p)) ** 2) @ x) @ bread

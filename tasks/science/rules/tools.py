@@ -1,0 +1,126 @@
+"""What several expert rules need: which rows they speak of, scores that can be judged, and bounds of a share."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from scipy.stats import beta
+
+from tasks.science.data.tables import evaluate
+from tasks.science.examination.examination import Examination
+from tasks.science.examination.judging import judge
+from tasks.science.examination.targets import faulty, shape
+from tasks.spec.errors import ConfigError
+from tasks.spec.evidence import Measurement
+from tasks.spec.rules import Case, Direction, Invariance, Monotone, Rule, ScoreRange, Value
+
+SAMPLE = 500
+INDIFFERENT = 1e-9
+SHOWN = 20
+ROW_RULES = (Direction, Monotone, ScoreRange, Invariance)
+"""Rules that a single row keeps or breaks."""
+
+
+class RuleFault(Exception):
+    """A rule that cannot be asked of this model; the message says why and what is allowed."""
+
+
+def rows_where(expression: str, examination: Examination) -> np.ndarray:
+    """(n,) bool: the rows that a rule speaks of."""
+    if expression == "all":
+        return np.ones(len(examination.rows), bool)
+    try:
+        return evaluate(examination.rows, expression, "rows").to_numpy(bool)
+    except ConfigError as error:
+        raise RuleFault(str(error)) from None
+
+
+def with_number(column: str, where: str, examination: Examination, size: int = SAMPLE) -> tuple[pd.DataFrame, pd.Series]:
+    """A sample of the rows whose ``column`` is a number, and all numbers of the column in the rows asked for."""
+    part = examination.rows[rows_where(where, examination)]
+    values = pd.to_numeric(part[column], errors="coerce")
+    if len(part) and values.notna().sum() == 0 and part[column].notna().any():
+        raise RuleFault(f"{column} holds no numbers, and this rule needs a numeric column")
+    numbers = values.dropna()
+    return part.loc[numbers.index].sample(min(size, len(numbers)), random_state=examination.seed), numbers
+
+
+def scores(examination: Examination, rows: pd.DataFrame) -> np.ndarray:
+    """(n,) scores, or (n, k) of several classes; anything that is none of its kind breaks the rule."""
+    found = np.asarray(examination.predict(rows), dtype=float)
+    if found.shape != shape(examination, len(rows)) or faulty(examination.kind, found):
+        raise RuleFault(f"the model gives scores that are no {'finite numbers' if examination.kind == 'regression' else 'numbers between 0 and 1'}")
+    return found
+
+
+def unused(column: str) -> RuleFault:
+    return RuleFault(f"the model does not use {column}, so it cannot follow this rule; use it as a feature or drop the rule")
+
+
+def share(label: str, broken: int, rows: int, tolerance: float, confidence: float) -> Measurement:
+    """A share of rows with one-sided bounds of Clopper & Pearson (1934)."""
+    low = float(beta.ppf(1 - confidence, broken, rows - broken + 1)) if broken else 0.0
+    high = float(beta.ppf(confidence, broken + 1, rows - broken)) if broken < rows else 1.0
+    state = judge(broken / rows, high, tolerance, greater_is_better=False)
+    return Measurement(label=label, value=broken / rows, low=low, high=high, limit=tolerance, rows=rows, state=state)
+
+
+def note(rule: Rule, rows: pd.DataFrame, excess: np.ndarray, examination: Examination) -> None:
+    """Keep which of (n,) looked-at rows break a rule, and by how much: those whose ``excess`` is positive, or NaN."""
+    broken = ~(excess <= 0)
+    examination.once(("broken", rule), lambda: pd.Series(excess[broken], index=rows.index[broken], dtype=float))
+
+
+def broken_rows(rule: Rule, examination: Examination) -> pd.Series:
+    """By how much each row breaks a rule that was checked before, on the index of the rows; none for rules that no single row can break."""
+    found: pd.Series = examination.once(("broken", rule), lambda: pd.Series(dtype=float)) if isinstance(rule, ROW_RULES) else pd.Series(dtype=float)
+    return found
+
+
+def fitting(column: str, value: Value, examination: Examination) -> object:
+    """The value as the column holds it.
+
+    Raises:
+        RuleFault: the column does not exist, or cannot hold the value; the message lists what is allowed.
+    """
+    rows = examination.rows
+    if column not in rows:
+        raise RuleFault(f"{column!r} is no input column; allowed: {', '.join(map(str, rows.columns))}")
+    spec = next((c for c in examination.config.inputs if c.name == column), None) if examination.config else None
+    if value is None:
+        if spec is not None and not spec.nullable:
+            raise RuleFault(f"{column} is never missing; give it a value, or declare the column nullable")
+        return np.nan
+    if pd.api.types.is_numeric_dtype(rows[column]):
+        return _number(column, value, None if spec is None else spec.minimum, None if spec is None else spec.maximum)
+    text = f"{value:g}" if isinstance(value, int | float) else value
+    if spec is not None and spec.categories is not None:
+        allowed = set(spec.categories)
+    else:
+        allowed = set(rows[column].dropna().unique().astype(str))
+        if examination.train is not None:
+            allowed |= set(examination.train[column].dropna().unique().astype(str))
+    if text not in allowed:
+        names = sorted(allowed)
+        raise RuleFault(f"{column} has no value {text!r}; allowed: {', '.join(names[:SHOWN])}{', ...' if len(names) > SHOWN else ''}")
+    return text
+
+
+def _number(column: str, value: int | float | str, minimum: float | None, maximum: float | None) -> float:
+    if isinstance(value, str):
+        raise RuleFault(f"{column} is a number, and {value!r} is none")
+    if (minimum is not None and value < minimum) or (maximum is not None and value > maximum):
+        raise RuleFault(f"{column} is {value:g}; allowed: {'any' if minimum is None else f'{minimum:g}'} to {'any' if maximum is None else f'{maximum:g}'}")
+    return float(value)
+
+
+def range_words(low: float | None, high: float | None) -> str:
+    """Between two ends, or on one side of one."""
+    if low is None or high is None:
+        return f"at least {low:g}" if low is not None else f"at most {high:g}"
+    return f"between {low:g} and {high:g}"
+
+
+def case_words(case: Case) -> str:
+    """A case as a person would say it."""
+    return ", ".join(f"{name} {'missing' if value is None else value}" for name, value in case.items())

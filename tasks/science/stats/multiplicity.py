@@ -1,0 +1,78 @@
+"""False alarms over time: how strict a window must be, given the windows before it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from scipy.stats import false_discovery_control
+
+FALSE_SHARE = 0.1
+"""Of the windows that raise an alarm of one kind, the share that may be false, over any stretch of time."""
+WEALTH = 0.5
+"""Share of it that is spent before the first alarm."""
+
+
+def simes(p_values: Sequence[float]) -> float:
+    """One p-value for "all of them are null" (Simes 1986); 1 without any."""
+    return float(min(false_discovery_control(p_values))) if p_values else 1.0
+
+
+def levels(alpha: float, past: Sequence[Mapping[str, float]], kinds: Sequence[str]) -> dict[str, float]:
+    """The level of each kind in the next window.
+
+    Never more than ``alpha``, the configured chance of a false alarm in one window; and where years of quiet windows would let
+    the false alarms pile up against a few true ones, as little as LORD++ allows (Ramdas, Yang, Wainwright & Jordan 2017): the false
+    discovery rate over the windows stays at :data:`FALSE_SHARE`, if p-values of windows are independent. An alarm earns some back.
+
+    Args:
+        alpha: one kind's share of ``monitoring.alpha``.
+        past: by window, oldest first, the p-value of each kind (:func:`tasks.science.monitors.drift.findings.window_p_values`), of one version; a kind
+            that was not tested has none, or 1.
+        kinds: that are asked for.
+    """
+    return {kind: level(alpha, [p.get(kind, 1.0) for p in past]) for kind in kinds}
+
+
+def level(alpha: float, past: Sequence[float]) -> float:
+    """The level of the next window of one stream; see :func:`levels`. All that is kept of the past are its p-values."""
+    gamma, current = _spending(len(past) + 1), alpha
+    found: list[int] = []
+    for now in range(len(past) + 1):
+        gained = WEALTH * FALSE_SHARE * gamma[now]
+        for nth, before in enumerate(found):
+            gained += FALSE_SHARE * (1 - WEALTH if nth == 0 else 1) * gamma[now - before - 1]
+        current = min(alpha, float(gained))
+        if now < len(past) and past[now] <= current:
+            found.append(now)
+    return current
+
+
+def _spending(windows: int) -> np.ndarray:
+    """How the wealth is spread over the windows (Javanmard & Montanari 2018); the factor makes the infinite sum 1 at most."""
+    t = np.arange(1, windows + 1)
+    return np.asarray(0.0722 * np.log(np.maximum(t, 2)) / (t * np.exp(np.sqrt(np.log(t)))))
+
+
+def discoveries(p_values: list[float], alpha: float) -> list[bool]:
+    """Which p-values stand with the false discovery rate at ``alpha`` (Benjamini & Hochberg 1995)."""
+    return [bool(p <= alpha) for p in false_discovery_control(p_values)] if p_values else []
+
+
+def family_wise(p_values: list[float], alpha: float) -> list[bool]:
+    """Which p-values stand with the chance of any false one at ``alpha`` (Holm 1979)."""
+    stands, count = [False] * len(p_values), len(p_values)
+    for rank, i in enumerate(sorted(range(count), key=lambda i: p_values[i])):
+        if p_values[i] > alpha / (count - rank):
+            break
+        stands[i] = True
+    return stands
+
+
+def holm(p_values: dict[str, float]) -> dict[str, float]:
+    """Adjusted p-values: rejecting those up to a level errs anywhere among the true ones with at most its probability (Holm 1979)."""
+    adjusted, largest = {}, 0.0
+    for i, name in enumerate(sorted(p_values, key=lambda n: p_values[n])):
+        largest = max(largest, min(1.0, (len(p_values) - i) * p_values[name]))
+        adjusted[name] = largest
+    return adjusted

@@ -1,0 +1,254 @@
+"""From findings to a decision: one policy, whose lines have names and are asked from first to last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+from tasks.science.models.explanations import UNIMPORTANT
+from tasks.science.stats.metrics import METRICS
+from tasks.spec.evidence import Alternative, Decision, Finding, FindingKind, WindowReport
+from tasks.spec.model import ModelConfig
+
+PERFORMANCE = ("realized_performance", "estimated_performance")
+BEHAVIOUR = ("prediction_drift", "selection_rate")
+"""Scores that moved may be the right answer to other people: each of these alone is told, both together are acted on."""
+FEED = ("data_quality", "feed")
+DRIFT = ("data_drift", "missingness", "new_category", "out_of_range")
+TOLD = 4
+
+
+@dataclass(frozen=True)
+class Case:
+    """All that a decision on one window rests on.
+
+    ``findings`` of this window; ``history``: other reports on the same version; ``alternatives``: earlier versions
+    scored on this window; ``labelled_rows``, since the trouble began, that no data version holds yet; ``window``: its
+    number, None where it is later than all of the history; ``leaving``: a window just before this one called for a
+    rollback, and what its version did is no reason to retrain the next.
+    """
+
+    config: ModelConfig
+    findings: Sequence[Finding]
+    history: Sequence[WindowReport] = ()
+    alternatives: Sequence[Alternative] = ()
+    labelled_rows: int = 0
+    window: int | None = None
+    leaving: bool = False
+
+    @property
+    def alarms(self) -> list[Finding]:
+        return [f for f in self.findings if f.alarm]
+
+    @property
+    def kinds(self) -> set[str]:
+        return {f.kind for f in self.alarms}
+
+    @property
+    def at_stake(self) -> bool:
+        """Whether performance is, or what the model does has changed on both sides."""
+        return at_stake(self.config, self.findings)
+
+    @property
+    def broken(self) -> list[Finding]:
+        """Realized performance that is surely beyond an absolute limit, whatever the relative one says."""
+        return _broken(self.config, self.findings)
+
+    @property
+    def told(self) -> list[Finding]:
+        """The alarms in the order in which a person should hear of them."""
+        order = {kind: i for i, kind in enumerate(get_args(FindingKind))}
+        return sorted([*self.alarms, *(f for f in self.broken if not f.alarm)], key=lambda f: (order[f.kind], -(f.importance or 0.0)))
+
+    @property
+    def reason(self) -> str:
+        told = self.told
+        more = f"; and {len(told) - TOLD} more" if len(told) > TOLD else ""
+        return "; ".join(f.sentence for f in told[:TOLD]) + more
+
+    @property
+    def before(self) -> list[WindowReport]:
+        """Reports on the windows before this one, newest first."""
+        return sorted((r for r in self.history if self.window is None or r.window < self.window), key=lambda r: -r.window)
+
+
+def decide(case: Case) -> Decision:
+    """One decision for one window, by the first line of the policy that applies.
+
+    A retraining that must wait for labels is decided at once and says how many rows it waits for.
+    """
+    decision = next(decision for line in POLICY if (decision := line(case)) is not None)
+    return decision.model_copy(update={"findings": tuple(f"{f.kind}: {f.subject}" for f in case.told)})
+
+
+def _stop(case: Case) -> Decision | None:
+    """Realized performance beyond an absolute limit, interval included, and nothing better to return to."""
+    if any(a.better for a in case.alternatives) or not _confirmed(case):
+        return None
+    broken = case.broken
+    if not broken:
+        return None
+    limits = ", ".join(f"{f.subject} {case.config.monitoring.metric_limits[f.subject]:g}" for f in broken)  # type: ignore[index]
+    text = f"beyond the absolute limit ({limits}) with its whole interval, and no earlier version does better; {'; '.join(f.sentence for f in broken)}"
+    return Decision(action="stop", reason=text, policy="stop where realized performance is surely beyond its absolute limit and no earlier version does better")
+
+
+def _roll_back(case: Case) -> Decision | None:
+    better = sorted((a for a in case.alternatives if a.better), key=lambda a: a.difference_high)
+    if not better or not (case.kinds & set(PERFORMANCE) or case.broken) or not _confirmed(case):
+        return None
+    a = better[0]
+    text = f"{a.version} would do better on these {a.rows:,} rows ({a.metric} {a.earlier:.3f} against {a.current:.3f}, {a.basis}); {case.reason}"
+    policy = "roll back where performance is at stake and an earlier version does better on the same labelled rows"
+    return Decision(action="roll_back", reason=text, policy=policy, target=a.version)
+
+
+def _leaving(case: Case) -> Decision | None:
+    if case.leaving and case.at_stake:
+        return Decision(action="alert", reason=f"a rollback was decided already; {case.reason}", policy="a version that is leaving causes no retraining")
+    return None
+
+
+def _feed(case: Case) -> Decision | None:
+    """A broken feed is to be mended: what is learned from it would be its fault."""
+    if case.kinds & set(FEED):
+        return Decision(action="alert", reason=case.reason, policy="alert where the data in flight are broken; nothing is learned from them")
+    return None
+
+
+def _confirm(case: Case) -> Decision | None:
+    if case.at_stake and not _confirmed(case):
+        asked = case.config.monitoring.confirm_windows
+        text = f"seen in {_in_a_row(case)} of the {asked} windows in a row that confirm it; {case.reason}"
+        return Decision(action="alert", reason=text, policy="alert until performance was at stake in enough windows in a row")
+    return None
+
+
+def _retrain(case: Case) -> Decision | None:
+    if not case.at_stake:
+        return None
+    refused = _asked_already(case)
+    if refused:
+        return Decision(action="alert", reason=f"{refused}; {case.reason}", policy="one retraining per cause and cool-down")
+    labelled = case.labelled_rows
+    missing = max(case.config.monitoring.retrain_rows - labelled, 0)
+    text = f"it starts as soon as {missing:,} more labelled rows are there" if missing else f"{labelled:,} labelled rows are there to learn from"
+    policy = "retrain where performance or behaviour has moved, once enough labelled rows are there"
+    return Decision(action="retrain", reason=f"{text}; {case.reason}", policy=policy, waits_for=missing, learns_from=labelled)
+
+
+def _foreseen(case: Case) -> Decision | None:
+    """The established trigger: before it hurts, where there is something to learn from, and else a word ahead of time.
+
+    Only performance is retrained for: a gap that is about to open is for a person to judge, as one that is open is.
+    """
+    if "forecast" not in case.kinds:
+        return None
+    performance = any(f.kind == "forecast" and f.subject in case.config.watched for f in case.alarms)
+    if not performance or case.leaving or case.labelled_rows < case.config.monitoring.retrain_rows or _asked_already(case):
+        return Decision(action="alert", reason=case.reason, policy="alert on a breach that is probable within the horizon")
+    text = f"{case.labelled_rows:,} labelled rows are there to learn from; {case.reason}"
+    return Decision(action="retrain", reason=text, policy="retrain ahead of a breach that is probable within the horizon", learns_from=case.labelled_rows)
+
+
+def _tell(case: Case) -> Decision | None:
+    drift = [f for f in case.alarms if f.kind in DRIFT]
+    if len(drift) < len(case.alarms):
+        return Decision(action="alert", reason=case.reason, policy=f"alert on what a person should look at: {_named(case)}")
+    if any((f.importance or 0.0) >= UNIMPORTANT for f in drift):
+        return Decision(action="alert", reason=case.reason, policy="alert on drift of a feature that matters")
+    if drift:
+        text = f"only columns that carry under {UNIMPORTANT:.0%} of the attribution moved; {case.reason}"
+        return Decision(action="nothing", reason=text, policy="drift that does not touch the predictions is quiet")
+    return None
+
+
+def _nothing(case: Case) -> Decision:
+    silent = case.findings and all(f.value is None for f in case.findings)
+    return Decision(action="nothing", reason=case.findings[0].sentence if silent else "no alarm", policy="nothing to do")
+
+
+POLICY: tuple[Callable[[Case], Decision | None], ...] = (_stop, _roll_back, _leaving, _feed, _confirm, _retrain, _foreseen, _tell, _nothing)
+
+
+def asks_for_retraining(report: WindowReport) -> bool:
+    """Whether the report's decision starts a retraining now, and not only once labels are there."""
+    return report.decision.action == "retrain" and report.decision.waits_for == 0
+
+
+def at_stake(config: ModelConfig, findings: Sequence[Finding]) -> bool:
+    """Whether performance is, or what the model does has changed on both sides."""
+    kinds = {f.kind for f in findings if f.alarm}
+    return bool(kinds & set(PERFORMANCE)) or kinds >= set(BEHAVIOUR) or bool(_broken(config, findings))
+
+
+def leaving(history: Sequence[WindowReport], number: int) -> bool:
+    """Whether the unbroken run of this version's windows before this one called for a rollback."""
+    by_number = {r.window: r for r in history}
+    while (number := number - 1) in by_number:
+        if by_number[number].decision.action == "roll_back":
+            return True
+    return False
+
+
+def _broken(config: ModelConfig, findings: Sequence[Finding]) -> list[Finding]:
+    return [f for f in findings if f.kind == "realized_performance" and _surely_beyond(config, f)]
+
+
+def _quiet(config: ModelConfig, report: WindowReport) -> bool:
+    """A window in which nothing is at stake, nor about to be: while a breach is foreseen, its cause is not over."""
+    return not at_stake(config, report.findings) and not any(f.alarm and f.kind == "forecast" for f in report.findings)
+
+
+def _in_a_row(case: Case) -> int:
+    """Windows up to this one, without a gap, in which performance was at stake."""
+    count = int(case.at_stake)
+    for report in case.before if count else ():
+        if not at_stake(case.config, report.findings):
+            break
+        count += 1
+    return count
+
+
+def _confirmed(case: Case) -> bool:
+    return case.config.monitoring.confirm_windows <= 1 or _in_a_row(case) >= case.config.monitoring.confirm_windows
+
+
+def _named(case: Case) -> str:
+    return ", ".join(kind.replace("_", " ") for kind in get_args(FindingKind) if kind in case.kinds and kind not in DRIFT)
+
+
+def _surely_beyond(config: ModelConfig, finding: Finding) -> bool:
+    limit = config.monitoring.metric_limits.get(finding.subject)  # type: ignore[call-overload]
+    if limit is None or finding.low is None or finding.high is None:
+        return False
+    return bool(finding.high < limit if METRICS[finding.subject].greater_is_better else finding.low > limit)
+
+
+def _asked_already(case: Case) -> str:
+    """Why no other retraining is started; empty where one may be.
+
+    A cause is over once ``clear_windows`` windows in a row were quiet. Until then another retraining needs the cool-down
+    to have passed and as many new labelled rows as the first one had to have: else it would learn the same again.
+    """
+    limits = case.config.monitoring
+    asked = max((r for r in case.history if asks_for_retraining(r)), key=lambda r: r.created, default=None)
+    # Windows of predictions made since: a window judged again when its labels come is the same trouble, not a new one.
+    if asked is None or _cleared_since(case, asked.window):
+        return ""
+    if sum(r.first > asked.created for r in case.history) < limits.cooldown_windows:
+        return "a retraining was asked for already"
+    more = asked.decision.learns_from + limits.retrain_rows - case.labelled_rows
+    return f"a retraining was asked for already on window {asked.window}, and {more:,} more labelled rows would teach another one something new" if more > 0 else ""
+
+
+def _cleared_since(case: Case, window: int) -> bool:
+    quiet = 0
+    for report in reversed(case.before):
+        if report.findings and all(f.value is None for f in report.findings):
+            continue  # a window that could not be judged says neither that it is over nor that it goes on
+        quiet = quiet + 1 if report.window > window and _quiet(case.config, report) else 0
+        if quiet >= case.config.monitoring.clear_windows:
+            return True
+    return False

@@ -1,0 +1,137 @@
+"""What a version or a candidate is on disk: the files of a registered version, the checkout of a candidate, and their materiality."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from tasks.records.registry.registry import Registry, Version
+from tasks.records.repository import dvc, workspace
+from tasks.records.repository.git import Git
+from tasks.science.data.tables import BENCHMARK, LABEL
+from tasks.spec.base import load_yaml
+from tasks.spec.model import MANDATORY, Materiality, ModelConfig, model_folder
+from tasks.spec.settings import Settings
+from tasks.stages.common import Place
+
+KEPT_VERSIONS = 5
+"""How many versions of a model keep their files at hand beside the champion."""
+
+
+@dataclass(frozen=True)
+class VersionFiles:
+    """The files of a registered version, taken out of DVC once and kept beside the release store."""
+
+    version: str
+    folder: Path
+
+    @property
+    def config(self) -> ModelConfig:
+        return load_yaml(self.folder / "model.yaml", ModelConfig)
+
+    @property
+    def model(self) -> Path:
+        return self.folder / "model"
+
+    @property
+    def evaluation(self) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads((self.folder / "evaluation/evaluation.json").read_text())
+        return document
+
+    def reference(self) -> pd.DataFrame:
+        """The reference window: scored holdout rows of the newest benchmark that this version has answered.
+
+        Collected rows are in the order in which they were served, so their end is what the world looked like last. Labels
+        are as in a window of the log: 0 or 1, a class's name, or a number.
+        """
+        rows = pd.read_parquet(self.folder / "evaluation/holdout_scored.parquet")
+        newest = newest_benchmark(rows)
+        rows = rows[rows[BENCHMARK] == newest]
+        if newest == "recent":
+            rows = rows.tail(self.config.monitoring.reference_rows)
+        label = rows[LABEL] if self.config.kind == "multiclass" else rows[LABEL].astype(float)
+        return rows.assign(**{LABEL: label}).reset_index(drop=True)
+
+
+def newest_benchmark(rows: pd.DataFrame) -> str:
+    return "recent" if (rows[BENCHMARK] == "recent").any() else "holdout"
+
+
+def version_files(settings: Settings, model: str, version: Version) -> VersionFiles:
+    """Restore one version's model and evaluation from its commit, compared with the digests in its ``dvc.lock``.
+
+    What the DVC cache has lost is fetched, or made anew from the commit's code, parameters and data.
+
+    The files stay for the next caller; of each model the champion and the versions used last are kept.
+
+    Raises:
+        CorruptionError: the cache holds other bytes than were recorded, or what was made anew differs.
+    """
+    folder = settings.home / "versions" / model / version.tag
+    if not folder.exists():
+        with workspace.worktree(settings, version.commit) as tree:
+            place = Place(tree, model)
+            pointers = [str(p.relative_to(tree)) for p in sorted(place.collected.glob("*.dvc"))]
+            dvc.restore(tree, f"train@{model}", f"evaluate@{model}", pointers=pointers)
+            draft = folder.with_name(f".{version.tag}-{tree.name}")
+            try:
+                shutil.copytree(place.model, draft / "model")
+                shutil.copytree(place.evaluation, draft / "evaluation")
+                for name in ("model.yaml", "rules.yaml", "expectations.yaml"):
+                    if (model_folder(tree, model) / name).exists():
+                        shutil.copy(model_folder(tree, model) / name, draft / name)
+                draft.rename(folder)
+            except OSError:
+                if not folder.exists():  # else another run restored the same version first; both hold the same bytes
+                    raise
+            finally:
+                shutil.rmtree(draft, ignore_errors=True)
+        _prune(settings, model)
+    os.utime(folder)  # the time of the last use decides what is kept
+    return VersionFiles(version.tag, folder)
+
+
+def _prune(settings: Settings, model: str) -> None:
+    """Remove what was not used for longest; everything here can be restored."""
+    champion = Registry(settings).champion(model)
+    with workspace.lock(settings):  # of two runs that tidy up at once, the second sees what the first left
+        folders = [f for f in (settings.home / "versions" / model).glob("v*") if champion is None or f.name != champion.tag]
+        for folder in sorted(folders, key=lambda f: f.stat().st_mtime, reverse=True)[KEPT_VERSIONS:]:
+            gone = folder.with_name(f".{folder.name}-gone")
+            folder.rename(gone)  # in one step: a reader finds a version whole or not at all
+            shutil.rmtree(gone, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One trained and measured model, as a commit of the origin and as files of a checkout."""
+
+    model: str
+    commit: str
+    branch: str
+    worktree: Path
+    model_digest: str
+
+    @property
+    def place(self) -> Place:
+        return Place(self.worktree, self.model)
+
+    def requesters(self, actor: str) -> tuple[str, str]:
+        """Who may not sign for this candidate: who asked for it, and the author of the commit it was trained from."""
+        return actor, Git(self.worktree).run("log", "-1", "--format=%ae", f"{self.commit}^")
+
+
+def materiality(candidate: Candidate) -> Materiality:
+    """The higher one of the candidate's and the champion's: a candidate cannot talk itself out of an examination."""
+    settings = Settings()
+    champion = Registry(settings).champion(candidate.model)
+    found = [candidate.place.config().materiality]
+    if champion is not None:
+        found.append(version_files(settings, candidate.model, champion).config.materiality)
+    return max(found, key=list(MANDATORY).index)

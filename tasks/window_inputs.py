@@ -1,0 +1,136 @@
+"""What a look at a window needs: the version's fitted reference, and all that is known of the window, read once and in chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+import pandas as pd
+
+from tasks.data import check_window
+from tasks.records.log.predictions import PredictionLog, Window
+from tasks.science.models.explanations import Explainer
+from tasks.science.monitors.drift.findings import window_p_values
+from tasks.science.monitors.profiles.profile import Profile, merge, profile
+from tasks.science.windows.look import Sight
+from tasks.science.windows.reference import Reference, fit_reference, load_reference
+from tasks.serving.release import Release, load_release
+from tasks.spec.arrivals import FeedFacts
+from tasks.spec.base import load_yaml
+from tasks.spec.errors import ConfigError, CorruptionError
+from tasks.spec.rules import ExpertRules
+from tasks.spec.settings import Settings
+from tasks.versions import VersionFiles
+
+HISTORY = 60
+"""Windows of one version that a look knows of; so its cost does not grow with the history."""
+P_VALUES = 400
+"""Windows whose p-values the false discoveries over time are reckoned with."""
+RECENT_WINDOWS, RECENT_ROWS = 3, 5000
+"""Labelled rows of windows before, which may contradict an estimate."""
+BACKGROUND = 1000
+KEPT, SEEN, CAME, PICTURES = "reference", "profile", "feed", "pictures"
+"""Kinds of documents that are kept of a window, or, under the number 0, of a version."""
+
+
+@contextmanager
+def open_log() -> Iterator[PredictionLog]:
+    log = PredictionLog(Settings().log_database)
+    try:
+        yield log
+    finally:
+        log.close()
+
+
+@lru_cache(maxsize=4)
+def _release(files: VersionFiles) -> Release:
+    return load_release(files.model)
+
+
+@lru_cache(maxsize=4)
+def reference_of(files: VersionFiles, database: str) -> Reference:
+    """The version's reference, fitted by whoever asks first and kept in the log beside what rests on it."""
+    config, rows, kind = files.config, files.reference(), f"{KEPT}:{files.version}"
+    log = PredictionLog(database)
+    try:
+        kept = log.profile(config.name, 0, kind)
+        if kept is not None:
+            try:
+                return load_reference(kept, rows)
+            except (ConfigError, CorruptionError):
+                pass  # another format: it follows from the version's files, so it is fitted again
+        found = fit_reference(config, _release(files).pipeline, rows, _explain(files, rows))
+        log.save_profile(config.name, 0, kind, found.document())
+    finally:
+        log.close()
+    return found
+
+
+def _explain(files: VersionFiles, background: pd.DataFrame) -> Callable[[pd.DataFrame, int], pd.DataFrame]:
+    """Attributions of raw rows, against reference rows where the model's kind needs a background."""
+    config = files.config
+    features = list(config.features)
+    explainer = Explainer(_release(files).pipeline, background[features].sample(min(BACKGROUND, len(background)), random_state=config.seed))
+    return lambda rows, seed: explainer(rows[features], seed)
+
+
+def sight_of(log: PredictionLog, files: VersionFiles, reference: Reference, window: Window, now: datetime | None = None) -> Sight:
+    """Read one window: every row is counted into its profile, some are looked at row by row."""
+    config, model = files.config, files.config.name
+    release, explain = _release(files), _explain(files, reference.rows)
+    rows = log.sample(model, window.first_seq, window.last_seq, config.monitoring.sampled_rows, config.seed)
+    counted = _profile(log, reference, window)
+    facts = log.feed(model, window.first_seq, window.last_seq)
+    expectations = files.folder / "expectations.yaml"
+    rules = files.folder / "rules.yaml"
+    log.save_profile(model, window.number, SEEN, counted.document())
+    if log.profile(model, window.number, CAME) is None:  # later windows are held against this one as it was when it was new
+        log.save_profile(model, window.number, CAME, {"format": 1, **asdict(facts)})
+    log.save_profile(model, window.number, f"p_values:{window.version}", {"format": 1, **window_p_values(config, reference.drift, counted, reference.importance)})
+    return Sight(
+        number=window.number,
+        rows=rows,
+        profile=counted,
+        facts=facts,
+        facts_before=[_facts(document) for number, document in log.profiles(model, CAME, last=HISTORY).items() if number < window.number],
+        checks=check_window(config, expectations, rows) if expectations.exists() else [],
+        rules=load_yaml(rules, ExpertRules) if rules.exists() else None,
+        pipeline=release.pipeline,
+        predict=release.score,
+        explain=explain,
+        history=log.reports(model, last=HISTORY, version=window.version),
+        past=_past(log, model, window),
+        recent=_recent(log, model, window),
+        now=now or datetime.now(UTC),
+    )
+
+
+def _profile(log: PredictionLog, reference: Reference, window: Window) -> Profile:
+    found: Profile | None = None
+    for chunk in log.chunks(reference.layout.model, window.first_seq, window.last_seq):
+        part = profile(reference.layout, chunk)
+        found = part if found is None else merge(found, part)
+    return profile(reference.layout, reference.rows.iloc[:0]) if found is None else found
+
+
+def _past(log: PredictionLog, model: str, window: Window) -> list[dict[str, float]]:
+    kept = log.profiles(model, f"p_values:{window.version}", last=P_VALUES)
+    return [{kind: p for kind, p in document.items() if kind != "format"} for number, document in kept.items() if number < window.number]
+
+
+def _recent(log: PredictionLog, model: str, window: Window) -> pd.DataFrame:
+    """Labelled rows of this version's last windows before this one, the newest :data:`RECENT_ROWS`."""
+    before = [w for n in range(max(window.number - RECENT_WINDOWS, 1), window.number) if (w := log.window(model, n)) is not None and w.version == window.version]
+    if not before:
+        return log.frame(model, 1, 0)
+    rows = log.sample(model, before[0].first_seq, before[-1].last_seq, RECENT_ROWS, window.number)
+    return rows[rows["_label"].notna()]
+
+
+def _facts(document: dict[str, Any]) -> FeedFacts:
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in document.items() if name != "format"}
+    return FeedFacts(**values)

@@ -1,0 +1,187 @@
+"""The registry and the ledger against real git repositories."""
+
+from __future__ import annotations
+
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tasks.records.registry import ledger
+from tasks.records.registry.registry import Registry
+from tasks.records.repository import workspace
+from tasks.records.repository.git import Git
+from tasks.spec.errors import CheckoutError, PromotionConflict, PromotionRefused, UnreachableError
+from tasks.spec.settings import Settings
+from tests.conftest import ROOT
+
+
+def candidate(settings: Settings, text: str) -> str:
+    with workspace.worktree(settings, "main") as tree:
+        (tree / "model.txt").write_text(text)
+        return workspace.commit_run(settings, tree, f"candidate {text}", f"assay/candidates/income/{text}")
+
+
+def promote(settings: Settings, commit: str, expected: str | None) -> str:
+    return Registry(settings).promote("income", commit, {"verdict": commit}, "test", "person", expected).tag
+
+
+def test_promote_then_roll_back_is_an_assignment_and_every_step_is_on_record(settings: Settings) -> None:
+    registry = Registry(settings)
+    first, second = candidate(settings, "one"), candidate(settings, "two")
+    assert promote(settings, first, None) == "v1.0.0"
+    assert promote(settings, second, "v1.0.0") == "v2.0.0"
+    assert [v.tag for v in registry.previous_champions("income")] == ["v1.0.0"]
+    registry.assign("income", "v1.0.0", "rolled_back", {"because": "test"}, "test", "person", "v2.0.0")
+    champion = registry.champion("income")
+    assert champion is not None and (champion.tag, champion.commit) == ("v1.0.0", first)
+    assert [v.tag for v in registry.versions("income")] == ["v1.0.0", "v2.0.0"]
+    assert [e.kind for e in ledger.entries(settings)] == ["promoted", "promoted", "rolled_back"]
+    assert ledger.verify(settings) == []
+    assert champion.evidence is not None
+    assert ledger.evidence(settings, champion.evidence) == {"verdict": first}
+
+
+def test_of_two_promotions_that_race_one_wins_and_nothing_is_half_promoted(settings: Settings, tmp_path: Path) -> None:
+    one, two = candidate(settings, "one"), candidate(settings, "two")
+    homes = [Settings(home=tmp_path / f"home-{i}", origin=settings.origin) for i in range(2)]
+    for home in homes:
+        workspace.ensure_clone(home)
+
+    def attempt(home: Settings, commit: str) -> str:
+        try:
+            return promote(home, commit, None)
+        except PromotionConflict:
+            return "conflict"
+
+    with ThreadPoolExecutor(2) as pool:
+        outcomes = list(pool.map(attempt, homes, (one, two)))
+    assert sorted(outcomes) == ["conflict", "v1.0.0"]
+    tags = Git(tmp_path / "origin.git").run("tag").splitlines()
+    assert sorted(tags) == ["income#champion#1", "income@v1.0.0"]
+    assert [e.kind for e in ledger.entries(settings)] == ["promoted"]
+
+
+def test_a_stale_comparison_is_refused(settings: Settings) -> None:
+    promote(settings, candidate(settings, "one"), None)
+    with pytest.raises(PromotionConflict, match=r"v1\.0\.0 is champion, and the evidence compares with none"):
+        promote(settings, candidate(settings, "two"), None)
+
+
+def test_the_way_back_never_leads_to_what_was_withdrawn(settings: Settings) -> None:
+    registry = Registry(settings)
+    for text, expected in (("one", None), ("two", "v1.0.0"), ("three", "v2.0.0")):
+        promote(settings, candidate(settings, text), expected)
+    registry.assign("income", "v2.0.0", "rolled_back", {"step": 1}, "test", "monitor", "v3.0.0")
+    assert [v.tag for v in registry.previous_champions("income")] == ["v1.0.0"]
+    registry.assign("income", "v1.0.0", "rolled_back", {"step": 2}, "test", "person", "v2.0.0")
+    assert registry.previous_champions("income") == []
+    registry.assign("income", "v3.0.0", "promoted", {"step": 3}, "test", "person", "v1.0.0")
+    assert [v.tag for v in registry.previous_champions("income")] == ["v1.0.0"]
+
+
+def test_an_unknown_version_is_named(settings: Settings) -> None:
+    promote(settings, candidate(settings, "one"), None)
+    with pytest.raises(PromotionRefused, match=r"no version v9\.0\.0; registered: v1\.0\.0"):
+        Registry(settings).assign("income", "v9.0.0", "rolled_back", {}, "test", "person", "v1.0.0")
+
+
+def hook(repository: Path, name: str, script: str) -> None:
+    path = repository / "hooks" / name
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+
+
+def tags(path: Path) -> list[str]:
+    return Git(path).run("tag").splitlines()
+
+
+def test_a_promotion_goes_on_when_only_the_ledger_moved(settings: Settings, tmp_path: Path) -> None:
+    commit = candidate(settings, "one")
+    root, other = ROOT, Settings(home=tmp_path / "other", origin=settings.origin)
+    code = "import sys; from tests.records.registry.test_registry import other_entry; other_entry(*sys.argv[1:])"
+    # git runs this after it has asked the origin for its refs and before it sends ours: nothing can come later than that
+    hook(settings.clone / ".git", "pre-push", f"[ -e {tmp_path}/once ] && exit 0\ntouch {tmp_path}/once\ncd {root} && {sys.executable} -c '{code}' {other.home} {other.origin}")
+    assert promote(settings, commit, None) == "v1.0.0"
+    assert [(e.kind, e.model) for e in ledger.entries(settings)] == [("trained", "care"), ("promoted", "income")]
+    assert ledger.verify(settings) == []
+    assert tags(Path(settings.origin)) == tags(settings.clone) == ["income#champion#1", "income@v1.0.0"]
+
+
+def other_entry(home: str, origin: str) -> None:
+    ledger.append(Settings(home=Path(home), origin=origin), "trained", "care", None, None, "test", "person", "unrelated", None)
+
+
+@pytest.mark.parametrize("name", ["pre-receive", "update"])
+def test_a_refusal_by_a_hook_is_quoted(settings: Settings, name: str) -> None:
+    commit = candidate(settings, "one")
+    hook(Path(settings.origin), name, "echo 'no release on a Friday' >&2; exit 1")
+    with pytest.raises(PromotionRefused, match=r"a hook of the origin refused income v1\.0\.0, and nothing was changed\. It says: no release on a Friday"):
+        promote(settings, commit, None)
+    assert tags(settings.clone) == tags(Path(settings.origin)) == []
+    with pytest.raises(CheckoutError, match="no release on a Friday"):
+        other_entry(str(settings.home), settings.origin)
+
+
+@pytest.mark.parametrize(("script", "error"), [("kill -9 $PPID", UnreachableError), ("kill -INT {us}; sleep 20", KeyboardInterrupt)])
+def test_a_push_that_breaks_off_leaves_no_tag_that_the_origin_has_not(settings: Settings, script: str, error: type[BaseException]) -> None:
+    commit = candidate(settings, "one")
+    hook(Path(settings.origin), "pre-receive", script.format(us=os.getpid()))
+    with pytest.raises(error):
+        promote(settings, commit, None)
+    assert tags(settings.clone) == tags(Path(settings.origin)) == []
+    (Path(settings.origin) / "hooks/pre-receive").unlink()
+    assert promote(settings, commit, None) == "v1.0.0"
+
+
+def test_what_gto_refuses_is_one_sentence(settings: Settings) -> None:
+    commit = candidate(settings, "one")
+    with pytest.raises(PromotionRefused, match=r"^Not a name v1\.0\.0 at [0-9a-f]{12} cannot be written to the registry: Invalid value 'Not a name'"):
+        Registry(settings).promote("Not a name", commit, {}, "test", "person", None)
+    with pytest.raises(PromotionRefused, match="cannot be written to the registry: unknown Git revision"):
+        promote(settings, "0" * 40, None)
+    promote(settings, commit, None)
+    with pytest.raises(PromotionRefused, match=r"is registered already, as v1\.0\.0\. Make that version champion: assay promote income v1\.0\.0"):
+        promote(settings, commit, "v1.0.0")
+    assert tags(settings.clone) == tags(Path(settings.origin))
+
+
+def test_the_developers_tree_index_and_branch_are_never_touched(settings: Settings, developer: Path) -> None:
+    (developer / "model.txt").write_text("uncommitted work\n")
+    (developer / "new.txt").write_text("untracked\n")
+    (developer / "staged.txt").write_text("staged\n")
+    mine = Git(developer)
+    mine.run("add", "staged.txt")
+    before = mine.run("status", "--porcelain=v2", "--branch"), (developer / "model.txt").read_text()
+    promote(settings, candidate(settings, "one"), None)
+    assert (mine.run("status", "--porcelain=v2", "--branch"), (developer / "model.txt").read_text()) == before
+    assert list(settings.worktrees.iterdir()) == []
+
+
+def test_changed_files_are_named_in_full(developer: Path) -> None:
+    (developer / "model.txt").write_text("changed\n")
+    assert Git(developer).changed_files() == ["model.txt"]
+
+
+def test_an_unknown_revision_says_what_to_do(settings: Settings) -> None:
+    with pytest.raises(CheckoutError, match="'nonsense' is not a commit that the origin knows. Push it first"), workspace.worktree(settings, "nonsense"):
+        pass
+
+
+def test_data_are_not_pushed_over_a_branch_that_moved(settings: Settings, developer: Path) -> None:
+    with workspace.worktree(settings, "main") as tree:
+        (developer / "model.txt").write_text("second\n")
+        for command in (("commit", "--quiet", "-am", "second"), ("push", "--quiet", "origin", "main")):
+            Git(developer).run(*command)
+        (tree / "rows.txt").write_text("rows\n")
+        with pytest.raises(CheckoutError, match="moved while data were collected"):
+            workspace.push_data(settings, tree, "data")
+
+
+def test_readers_of_the_registry_do_not_import_gto() -> None:
+    import subprocess
+
+    code = "import sys, tasks.records.registry.registry; sys.exit('gto' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,127 @@
+"""Damage stays within the declared bounds, and the gate sees a loss, an exception and a score that is no number."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.special import expit
+
+from tasks.science.examination.examination import Examination
+from tasks.science.gates.perturbations import UNSEEN, perturb
+from tasks.science.gates.run import run_gate
+from tasks.spec.gates import Perturbation, RobustnessGate
+from tasks.spec.model import Column, ModelConfig, load_model
+from tests.conftest import ROOT
+
+COLUMNS = [
+    Column(name="age", type="integer", minimum=18, maximum=100),
+    Column(name="income", type="number", minimum=0, maximum=200, nullable=True),
+    Column(name="job", type="category"),
+    Column(name="sex", type="category", categories=("female", "male")),
+]
+GATE = RobustnessGate(name="robustness", kind="robustness", metric="roc_auc", limit=0.05)
+N = 2000
+
+
+def config(columns: list[Column] = COLUMNS) -> ModelConfig:
+    income = load_model(ROOT, "income")
+    return income.model_copy(update={"data": income.data.model_copy(update={"columns": tuple(columns)})})
+
+
+def rows() -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    income = np.where(rng.random(N) < 0.05, np.nan, rng.normal(50, 15, N).clip(0))
+    return pd.DataFrame({"age": rng.integers(18, 90, N).astype(float), "income": income, "job": rng.choice(["a", "b"], N), "sex": rng.choice(["female", "male"], N)})
+
+
+def steady(r: pd.DataFrame) -> np.ndarray:
+    return np.asarray(expit((r["income"].fillna(50).clip(0, 100) - 50) / 8 + 0.3 * (r["job"] == "a")))
+
+
+def examine(predict: Any = steady, gate: RobustnessGate = GATE, **changes: Any) -> Any:
+    table = rows()
+    fields: dict[str, Any] = dict.fromkeys(Examination.__dataclass_fields__)
+    label = np.random.default_rng(1).random(N) < (wavy if predict is wavy else steady)(table)
+    features = tuple(table.columns)
+    return run_gate(gate, Examination(**(fields | {"rows": table, "label": label, "predict": predict, "features": features, "decision_threshold": 0.5, "seed": 1, "config": config()} | changes)))
+
+
+@pytest.mark.parametrize("kind", ["noise", "missing", "unseen", "out_of_range", "unit"])
+def test_damage_stays_within_what_is_declared(kind: Any) -> None:
+    before = rows()
+    after = perturb(before, COLUMNS, Perturbation(kind=kind, strength=0.3), 4)
+    assert after["age"].between(18, 100).all() and (after["age"] == after["age"].round()).all()
+    assert after["income"].dropna().between(0, 200).all()
+    assert after["sex"].equals(before["sex"])
+    assert (kind == "missing") == bool(after["income"].isna().sum() > before["income"].isna().sum())
+    assert (kind == "unseen") == (UNSEEN in set(after["job"]))
+    changed = (after["income"] != before["income"]) & before["income"].notna()
+    expected = {"noise": 1.0, "unseen": 0.0}.get(kind, 0.3)
+    assert changed[before["income"].notna()].mean() == pytest.approx(expected, abs=0.04)
+    pd.testing.assert_frame_equal(after, perturb(before, COLUMNS, Perturbation(kind=kind, strength=0.3), 4))
+
+
+def test_a_steady_model_passes_and_each_damage_is_measured() -> None:
+    result = examine()
+    assert result.state == "pass", result.reason
+    assert [m.label.split()[1] for m in result.measurements] == ["noise", "missing", "unseen", "out_of_range", "unit"]
+    assert all(m.rows == N and m.limit == -0.05 for m in result.measurements)
+
+
+def raises(r: pd.DataFrame) -> np.ndarray:
+    if (r["job"] == UNSEEN).any():
+        raise ValueError("unknown job")
+    return steady(r)
+
+
+def not_a_number(r: pd.DataFrame) -> np.ndarray:
+    return np.where(r["income"].isna() & (r["job"] == "a"), np.nan, steady(r))
+
+
+def wavy(r: pd.DataFrame) -> np.ndarray:
+    return np.asarray(expit(3 * np.sin(r["income"].fillna(50) * 2)))
+
+
+def explodes(r: pd.DataFrame) -> np.ndarray:
+    return np.asarray(expit((r["income"].fillna(50) - 50) / 8))
+
+
+@pytest.mark.parametrize(
+    ("predict", "says"),
+    [
+        (raises, "under unseen in every cell it reaches, the model raises ValueError: unknown job"),
+        (not_a_number, "are no numbers between 0 and 1"),
+        (wavy, "under noise 0.1, roc_auc moves by -0."),
+        (lambda r: np.zeros((len(r), 2)), "on rows as they are, the model gives scores of shape (2000, 2)"),
+    ],
+    ids=["exception", "not a number", "loss", "shape"],
+)
+def test_a_model_that_breaks_fails_with_the_name_of_the_damage(predict: Any, says: str) -> None:
+    result = examine(predict)
+    assert result.state == "fail"
+    assert says in result.reason
+
+
+def test_a_perturbation_has_its_own_limit_and_only_so_much_loss_is_tolerated() -> None:
+    strong = Perturbation(kind="out_of_range", strength=0.3)
+    result = examine(explodes, GATE.model_copy(update={"perturbations": (strong,), "limit": 0.01}))
+    assert result.state == "fail"
+    assert examine(explodes, GATE.model_copy(update={"perturbations": (strong.model_copy(update={"limit": 0.5}),), "limit": 0.01})).state == "pass"
+
+
+@pytest.mark.parametrize(
+    ("changes", "state", "says"),
+    [
+        ({"config": None}, "fail", "no config was given"),
+        ({"config": config([c.model_copy(update={"nullable": False}) for c in COLUMNS])}, "insufficient_evidence", "missing 0.05 reaches no feature"),
+        ({"label": np.ones(N, bool)}, "insufficient_evidence", "smaller class has 0"),
+    ],
+    ids=["no config", "nothing to damage", "one class"],
+)
+def test_bad_evidence_is_never_a_pass(changes: dict[str, Any], state: str, says: str) -> None:
+    result = examine(**changes)
+    assert result.state == state
+    assert says in result.reason

