@@ -33,6 +33,7 @@ test: setup lint  ## Format, lint, types, floors, and all tests
 
 lint: setup  ## Lint, types and floors alone
 	@$(RUN)/ruff check .
+	@$(RUN)/ruff format --check --quiet .
 	@$(RUN)/mypy
 	@$(RUN)/lint-imports --no-cache
 

@@ -21,7 +21,10 @@ def monitor(request: MonitoringRequest) -> State:
     """
     model = request.model.value
     if waits_for_a_release(request):
-        return Completed(message=f"{model} has no champion yet; its schedule watches it from its first release on.", name="Nothing to watch")
+        return Completed(
+            message=f"{model} has no champion yet; its schedule watches it from its first release on.",
+            name="Nothing to watch",
+        )
     align_service(model)
     silence = watch_feed(request)
     unseen, labelled = find_work(request)
@@ -29,7 +32,10 @@ def monitor(request: MonitoringRequest) -> State:
     for report in reports:
         record(report, request)
         started = act(report) if request.act else None
-        print(f"window {report.window}: {report.decision.action}; {report.decision.reason}" + (f" ({started})" if started else ""))
+        print(
+            f"window {report.window}: {report.decision.action}; {report.decision.reason}"
+            + (f" ({started})" if started else "")
+        )
     report_model(model, silence)
     if not reports:
         return Completed(message=f"No new window of {model} is complete, and no new labels came.", name="Nothing new")

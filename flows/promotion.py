@@ -36,4 +36,6 @@ def approve(request: ApprovalRequest) -> State:
     version = promote_signed(request)
     align_service(request.model.value)
     report_model(request.model.value, [])
-    return Completed(message=f"{request.model.value} {version} is champion, signed by {request.signer}.", name="Promoted")
+    return Completed(
+        message=f"{request.model.value} {version} is champion, signed by {request.signer}.", name="Promoted"
+    )

@@ -34,4 +34,7 @@ def stop(request: StopRequest) -> State:
     """
     version = stop_serving(request)
     report_model(request.model.value, [])
-    return Completed(message=f"{request.model.value} {version} does not answer any more. Put a version back with a promotion or a rollback.", name="Stopped")
+    return Completed(
+        message=f"{request.model.value} {version} does not answer any more. Put a version back with a promotion or a rollback.",
+        name="Stopped",
+    )

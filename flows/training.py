@@ -40,7 +40,10 @@ def train(request: TrainingRequest) -> State:
         train_and_evaluate(worktree, model)
         candidate = commit_candidate(worktree, request)
         if request.promote and (same := same_as_champion(candidate)):
-            return Completed(message=f"Nothing to promote: code, config and data are those of {model} {same}, the champion.", name="Unchanged")
+            return Completed(
+                message=f"Nothing to promote: code, config and data are those of {model} {same}, the champion.",
+                name="Unchanged",
+            )
         for _ in range(EXAMINATIONS):
             evidence, champion = lay_out_evidence(candidate)
             verdict = examine(candidate, evidence, champion, data, candidate.requesters(request.actor))
@@ -54,7 +57,10 @@ def train(request: TrainingRequest) -> State:
                 return Completed(message="Fit to serve; not promoted, as asked.", name="Examined")
             if needs_signature(candidate):
                 ask_for_signature(candidate, verdict, request, evidence_of(candidate, verdict))
-                return Completed(message=f"Fit to serve. A second person signs with: assay approve {model} {candidate.commit[:12]}", name="Awaiting signature")
+                return Completed(
+                    message=f"Fit to serve. A second person signs with: assay approve {model} {candidate.commit[:12]}",
+                    name="Awaiting signature",
+                )
             try:
                 version = promote(candidate, verdict, request, evidence_of(candidate, verdict))
             except PromotionConflict as conflict:
@@ -62,4 +68,6 @@ def train(request: TrainingRequest) -> State:
                 continue
             report_model(model, [])
             return Completed(message=f"{model} {version} is champion.", name="Promoted")
-    return Failed(message=f"Not promoted: the champion changed {EXAMINATIONS} times during the examination.", name="Overtaken")
+    return Failed(
+        message=f"Not promoted: the champion changed {EXAMINATIONS} times during the examination.", name="Overtaken"
+    )

@@ -21,7 +21,11 @@ from tasks.spec.model import ModelConfig, model_folder
 from tasks.spec.settings import Settings
 from tasks.stages.common import Place
 
-NOT_OF_A_WINDOW = {"expect_column_values_to_be_unique", "expect_column_values_to_be_increasing", "expect_column_values_to_be_decreasing"}
+NOT_OF_A_WINDOW = {
+    "expect_column_values_to_be_unique",
+    "expect_column_values_to_be_increasing",
+    "expect_column_values_to_be_decreasing",
+}
 """Expectations on values that speak of a table as a whole: a person may be served twice, and in any order."""
 
 
@@ -52,7 +56,9 @@ def collect_rows(worktree: Path, model: str) -> int:
     finally:
         log.close()
     if rows.empty:
-        raise ConfigError(f"no labelled row of {model} came after row {after} of the log; send outcomes to /models/{model}/outcomes first.")
+        raise ConfigError(
+            f"no labelled row of {model} came after row {after} of the log; send outcomes to /models/{model}/outcomes first."
+        )
     inputs = [c.name for c in config.inputs]
     last = int(rows["_seq"].max())
     label = {"binary": bool, "multiclass": "str", "regression": float}[config.kind]
@@ -131,7 +137,12 @@ def run_suite(table: str, frame: pd.DataFrame, suite: tuple[dict[str, Any], ...]
         from great_expectations.data_context.types.base import DataContextConfig, InMemoryStoreBackendDefaults
 
         # Without a docs site, which would leave a temporary folder behind for every table.
-        context = gx.get_context(mode="ephemeral", project_config=DataContextConfig(store_backend_defaults=InMemoryStoreBackendDefaults(init_temp_docs_sites=False)))
+        context = gx.get_context(
+            mode="ephemeral",
+            project_config=DataContextConfig(
+                store_backend_defaults=InMemoryStoreBackendDefaults(init_temp_docs_sites=False)
+            ),
+        )
         context.variables.progress_bars = {"globally": False}
         asset = context.data_sources.add_pandas(table).add_dataframe_asset(table)
         batch = asset.add_batch_definition_whole_dataframe(table).get_batch({"dataframe": frame})
@@ -143,7 +154,9 @@ def _check(batch: Any, gx: Any, table: str, item: dict[str, Any], rows: int) -> 
     name = "".join(part.title() for part in str(kind).split("_"))
     known = getattr(gx.expectations, name, None)
     if known is None:
-        raise ConfigError(f"expectations.yaml, {table}: {kind!r} is no expectation of Great Expectations. Use a name such as expect_column_values_to_be_between.")
+        raise ConfigError(
+            f"expectations.yaml, {table}: {kind!r} is no expectation of Great Expectations. Use a name such as expect_column_values_to_be_between."
+        )
     try:
         expectation = known(**item)
     except ValueError as error:
@@ -153,7 +166,9 @@ def _check(batch: Any, gx: Any, table: str, item: dict[str, Any], rows: int) -> 
     if result.exception_info.get("raised_exception") or any(
         isinstance(v, dict) and v.get("raised_exception") for v in result.exception_info.values()
     ):
-        raise ConfigError(f"expectations.yaml, {table}, {kind} on {item.get('column', 'the table')!r} cannot be computed; is the column in the table?")
+        raise ConfigError(
+            f"expectations.yaml, {table}, {kind} on {item.get('column', 'the table')!r} cannot be computed; is the column in the table?"
+        )
     observed = result.result.get("observed_value")
     mostly = item.get("mostly")
     counted = result.result.get("element_count")
@@ -167,7 +182,11 @@ def _check(batch: Any, gx: Any, table: str, item: dict[str, Any], rows: int) -> 
         "expectation": str(kind),
         "column": item.get("column"),
         "success": bool(result.success),
-        "observed": float(observed) if isinstance(observed, int | float) else None if observed is None else str(observed),
+        "observed": float(observed)
+        if isinstance(observed, int | float)
+        else None
+        if observed is None
+        else str(observed),
         "expected": expected,
         "rows": rows,
         "unexpected": int(unexpected or 0),
@@ -213,7 +232,11 @@ def check_window(config: ModelConfig, expectations: Path, rows: pd.DataFrame) ->
 
 def _of_rows(item: dict[str, Any]) -> dict[str, Any]:
     kind = item.get("type")
-    return item | {"type": "expect_column_values_to_be_in_set"} if kind == "expect_column_distinct_values_to_be_in_set" else item
+    return (
+        item | {"type": "expect_column_values_to_be_in_set"}
+        if kind == "expect_column_distinct_values_to_be_in_set"
+        else item
+    )
 
 
 def _left_out(item: dict[str, Any], inputs: set[str]) -> str:
@@ -236,4 +259,14 @@ def _alone(table: pd.DataFrame, item: dict[str, Any]) -> list[dict[str, Any]]:
 def _not_asked(item: dict[str, Any], rows: int, why: str) -> dict[str, Any]:
     kind, column = str(item.get("type")), item.get("column")
     told = f"{column or 'table'} {kind.removeprefix('expect_column_').removeprefix('expect_table_').replace('_', ' ')} ({why.rstrip('.')})"
-    return {"table": "window", "expectation": kind, "column": column, "success": None, "rows": rows, "asked": 0, "mostly": 1.0, "unexpected": None, "sentence": told}
+    return {
+        "table": "window",
+        "expectation": kind,
+        "column": column,
+        "success": None,
+        "rows": rows,
+        "asked": 0,
+        "mostly": 1.0,
+        "unexpected": None,
+        "sentence": told,
+    }

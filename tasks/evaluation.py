@@ -48,14 +48,6 @@ KEPT_EVIDENCE = 20
 """Scored holdouts of examined candidates that are kept of one model: more than are examined at a time."""
 
 
-
-
-
-
-
-
-
-
 def evidence_path(settings: Settings, candidate: Candidate, champion: str | None) -> Path:
     """One file for a candidate and the champion it is held against: after a lost race another champion is another evidence."""
     return settings.home / "evidence" / candidate.model / f"{candidate.commit}-{champion or 'first'}.parquet"
@@ -77,7 +69,9 @@ def lay_out_evidence(candidate: Candidate) -> tuple[Path, str | None]:
     if champion is not None:
         release = load_release(version_files(settings, candidate.model, champion).model)
         if not release.fits(rows):
-            raise ConfigError(f"{candidate.model} {champion.tag} asks for columns that these data do not have, so nothing can be compared with it. Keep its columns until it is replaced.")
+            raise ConfigError(
+                f"{candidate.model} {champion.tag} asks for columns that these data do not have, so nothing can be compared with it. Keep its columns until it is replaced."
+            )
         config = candidate.place.config()
         if (release.manifest.kind, release.manifest.classes) != (config.kind, config.classes):
             raise ConfigError(
@@ -112,7 +106,9 @@ def _evidence(candidate: Candidate, evidence: Path) -> Examination:
         rows=rows[inputs],
         label=label_array(config, rows[LABEL]),
         score=score_array(config, rows),
-        champion_score=score_array(config, rows, CHAMPION) if set(score_columns(config, CHAMPION)) <= set(rows) else None,
+        champion_score=score_array(config, rows, CHAMPION)
+        if set(score_columns(config, CHAMPION)) <= set(rows)
+        else None,
         kind=config.kind,
         classes=config.classes,
         benchmark=rows[BENCHMARK].to_numpy(str),
@@ -142,12 +138,24 @@ def _readiness(candidate: Candidate) -> dict[str, Any] | None:
         return None
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "readiness.json"
-        command = [sys.executable, "-m", "tasks.serving.readiness", "--model", str(candidate.place.model), "--out", str(out)]
+        command = [
+            sys.executable,
+            "-m",
+            "tasks.serving.readiness",
+            "--model",
+            str(candidate.place.model),
+            "--out",
+            str(out),
+        ]
         try:
             done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=READY_SECONDS)
         except subprocess.TimeoutExpired:
             return {"error": f"it was not loaded and did not answer within {READY_SECONDS} s"}
-        found: dict[str, Any] = json.loads(out.read_text()) if out.exists() else {"error": (done.stderr.strip().splitlines() or ["the process ended without an answer"])[-1]}
+        found: dict[str, Any] = (
+            json.loads(out.read_text())
+            if out.exists()
+            else {"error": (done.stderr.strip().splitlines() or ["the process ended without an answer"])[-1]}
+        )
     return found
 
 

@@ -54,7 +54,9 @@ def find_work(request: MonitoringRequest) -> tuple[list[Window], list[Window]]:
     model = request.model.value
     champion = Registry(Settings()).champion(model)
     if champion is None:
-        raise ConfigError(f"{model} has no champion yet, so there is nothing to watch. Train it first: assay train {model}")
+        raise ConfigError(
+            f"{model} has no champion yet, so there is nothing to watch. Train it first: assay train {model}"
+        )
     config = version_files(Settings(), model, champion).config.monitoring
     with open_log() as log:
         if config.retention_days is not None:
@@ -70,7 +72,18 @@ def _expire(log: PredictionLog, request: MonitoringRequest, days: int) -> None:
     def told(found: Forgotten) -> None:
         if found.predictions:
             sentence = f"{found.predictions:,} predictions older than {days} days were deleted, as monitoring.retention_days says"
-            ledger.append(Settings(), "forgotten", request.model.value, None, None, request.actor, request.reason, sentence, None, found.numbers() | {"by": "age"})
+            ledger.append(
+                Settings(),
+                "forgotten",
+                request.model.value,
+                None,
+                None,
+                request.actor,
+                request.reason,
+                sentence,
+                None,
+                found.numbers() | {"by": "age"},
+            )
 
     log.expire(request.model.value, datetime.now(UTC) - timedelta(days=days), told)
 
@@ -89,13 +102,19 @@ def look_at_window(model: str, window: Window) -> WindowReport:
     registry = Registry(settings)
     known = {v.tag: v for v in registry.versions(model)}
     if window.version not in known:
-        raise ConfigError(f"window {window.number} of {model} was answered by {window.version}, which the registry does not know; registered: {', '.join(known)}.")
+        raise ConfigError(
+            f"window {window.number} of {model} was answered by {window.version}, which the registry does not know; registered: {', '.join(known)}."
+        )
     files = version_files(settings, model, known[window.version])
     reference = reference_of(files, settings.log_database)
     with open_log() as log:
         sight = sight_of(log, files, reference, window)
         before = next((r for r in sight.history if r.window == window.number), None)
-        seen = examine_window(files.config, reference, sight) if before is None else judge_again(files.config, reference, sight, before)
+        seen = (
+            examine_window(files.config, reference, sight)
+            if before is None
+            else judge_again(files.config, reference, sight, before)
+        )
         alternatives = _alternatives(registry, files, sight.rows, seen.findings, model)
         report = _report(log, registry, files, window, sight, seen, alternatives)
         if before is not None and asks_for_retraining(before) and report.decision.action != "roll_back":
@@ -103,18 +122,33 @@ def look_at_window(model: str, window: Window) -> WindowReport:
             report = report.model_copy(update={"decision": before.decision, "created": before.created})
         log.save_report(report)
         if before is None:
-            log.save_profile(model, window.number, PICTURES, {"format": 1, **Pictures(plots=seen.plots, map=seen.map).model_dump(mode="json")})
+            log.save_profile(
+                model,
+                window.number,
+                PICTURES,
+                {"format": 1, **Pictures(plots=seen.plots, map=seen.map).model_dump(mode="json")},
+            )
     return report
 
 
 def _report(
-    log: PredictionLog, registry: Registry, files: VersionFiles, window: Window, sight: Sight, seen: Seen, alternatives: Sequence[Alternative]
+    log: PredictionLog,
+    registry: Registry,
+    files: VersionFiles,
+    window: Window,
+    sight: Sight,
+    seen: Seen,
+    alternatives: Sequence[Alternative],
 ) -> WindowReport:
     model = files.config.name
     history = [r for r in sight.history if r.window != window.number]
     since = max(_collected_until(registry, model), _trouble_began(history, window.first_seq) - 1)
     labelled = log.count_labelled(model, since)
-    decision = decide(Case(files.config, seen.findings, history, alternatives, labelled, window.number, leaving(history, window.number)))
+    decision = decide(
+        Case(
+            files.config, seen.findings, history, alternatives, labelled, window.number, leaving(history, window.number)
+        )
+    )
     return WindowReport(
         model=model,
         version=window.version,
@@ -135,7 +169,9 @@ def _report(
     )
 
 
-def _alternatives(registry: Registry, files: VersionFiles, rows: pd.DataFrame, findings: Sequence[Finding], model: str) -> list[Alternative]:
+def _alternatives(
+    registry: Registry, files: VersionFiles, rows: pd.DataFrame, findings: Sequence[Finding], model: str
+) -> list[Alternative]:
     """Earlier champions scored on the same rows; only asked for where something that matters has moved."""
     settings, config = Settings(), files.config
     if not at_stake(config, findings):
@@ -151,7 +187,15 @@ def _alternatives(registry: Registry, files: VersionFiles, rows: pd.DataFrame, f
         if not release.fits(part):
             continue  # it cannot answer for rows of another schema
         label = label_array(config, part[LABEL]) if judged else None
-        found = compare_versions(config.kind, label, score_array(config, part), release.score(part), earlier.tag, config.threshold, config.seed)
+        found = compare_versions(
+            config.kind,
+            label,
+            score_array(config, part),
+            release.score(part),
+            earlier.tag,
+            config.threshold,
+            config.seed,
+        )
         alternatives += [found] if found is not None else []
     return alternatives
 
@@ -174,10 +218,16 @@ def watch_feed(request: MonitoringRequest) -> list[Finding]:
         log.save_profile(model, 0, SILENCE, {"format": 1, "silent": silent})
     told = "; ".join(f.sentence for f in found if f.alarm) or "what had stopped arrives again"
     evidence = {"findings": [f.model_dump(mode="json") for f in found]}
-    ledger.append(settings, "monitored", model, champion.tag, None, request.actor, request.reason, f"feed: {told}", evidence)
+    ledger.append(
+        settings, "monitored", model, champion.tag, None, request.actor, request.reason, f"feed: {told}", evidence
+    )
     for finding in found:
         if finding.alarm:
-            emit_event(event="assay.finding.feed", resource=_resource(model), payload={"version": champion.tag, **finding.model_dump(mode="json")})
+            emit_event(
+                event="assay.finding.feed",
+                resource=_resource(model),
+                payload={"version": champion.tag, **finding.model_dump(mode="json")},
+            )
     return found
 
 
@@ -238,7 +288,9 @@ def act(report: WindowReport) -> str | None:
     """
     registry = Registry(Settings())
     champion = registry.champion(report.model)
-    asked = what_to_start(report, champion.tag if champion else None, registry.assignments(report.model), Settings().branch)
+    asked = what_to_start(
+        report, champion.tag if champion else None, registry.assignments(report.model), Settings().branch
+    )
     if asked is None:
         return None
     name, request, key = asked
@@ -246,7 +298,9 @@ def act(report: WindowReport) -> str | None:
     return str(run.id)
 
 
-def what_to_start(report: WindowReport, champion: str | None, tenures: int, branch: str) -> tuple[str, dict[str, Any], str] | None:
+def what_to_start(
+    report: WindowReport, champion: str | None, tenures: int, branch: str
+) -> tuple[str, dict[str, Any], str] | None:
     """The deployment that a decision asks for, its request, and the key under which it starts once; None for nothing.
 
     Args:
@@ -258,11 +312,23 @@ def what_to_start(report: WindowReport, champion: str | None, tenures: int, bran
         return None  # the version that misbehaved does not serve any more
     request: dict[str, Any] = {"model": report.model, "reason": "monitor", "actor": "monitoring"}
     if asks_for_retraining(report):
-        return "train/training", request | {"reason": "retrain", "collect": True, "revision": branch}, f"retrain-{report.model}-{report.version}-{report.window}"
+        return (
+            "train/training",
+            request | {"reason": "retrain", "collect": True, "revision": branch},
+            f"retrain-{report.model}-{report.version}-{report.window}",
+        )
     if report.decision.action == "roll_back":
         # Several windows may call for it; a version leaves once in a tenure.
         key = f"roll_back-{report.model}-{report.version}-{tenures}"
-        return "roll-back/rollback", request | {"version": report.decision.target, "because": report.decision.reason[:500]}, key
+        return (
+            "roll-back/rollback",
+            request | {"version": report.decision.target, "because": report.decision.reason[:500]},
+            key,
+        )
     if report.decision.action == "stop":
-        return "stop/stop", request | {"because": report.decision.reason[:500]}, f"stop-{report.model}-{report.version}-{tenures}"
+        return (
+            "stop/stop",
+            request | {"because": report.decision.reason[:500]},
+            f"stop-{report.model}-{report.version}-{tenures}",
+        )
     return None

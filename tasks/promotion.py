@@ -27,14 +27,21 @@ def promote(candidate: Candidate, verdict: Verdict, request: TrainingRequest, ev
         PromotionConflict: another champion came first; examine again.
     """
     if not verdict.passed or verdict.commit != candidate.commit:
-        raise PromotionRefused(f"{candidate.model} at {candidate.commit[:12]} has no verdict that passed; nothing was promoted.")
+        raise PromotionRefused(
+            f"{candidate.model} at {candidate.commit[:12]} has no verdict that passed; nothing was promoted."
+        )
     return register(verdict, evidence, request.actor, request.reason)
 
 
 def register(verdict: Verdict, evidence: dict[str, Any], actor: str, reason: str) -> str:
     """Make the version that a passed verdict speaks of champion, and serve it; gives its tag."""
     version = Registry(Settings()).promote(
-        model=verdict.model, commit=verdict.commit, evidence=evidence, actor=actor, reason=reason, expected_champion=verdict.champion
+        model=verdict.model,
+        commit=verdict.commit,
+        evidence=evidence,
+        actor=actor,
+        reason=reason,
+        expected_champion=verdict.champion,
     )
     serve_champion(verdict.model)
     return version.tag
@@ -46,14 +53,24 @@ def same_as_champion(candidate: Candidate) -> str | None:
     champion = Registry(settings).champion(candidate.model)
     if champion is None:
         return None
-    makes = ("tasks", "dvc.yaml", "requirements.lock", f"deployments/models/{candidate.model}", f"data/{candidate.model}")
+    makes = (
+        "tasks",
+        "dvc.yaml",
+        "requirements.lock",
+        f"deployments/models/{candidate.model}",
+        f"data/{candidate.model}",
+    )
     changed = Git(settings.clone).run("diff", "--name-only", champion.commit, candidate.commit, "--", *makes)
     return None if changed else champion.tag
 
 
-def note(kind: EntryKind, candidate: Candidate, request: TrainingRequest, sentence: str, evidence: dict[str, Any]) -> Entry:
+def note(
+    kind: EntryKind, candidate: Candidate, request: TrainingRequest, sentence: str, evidence: dict[str, Any]
+) -> Entry:
     """Write into the ledger what became of a candidate that is no version yet."""
-    return ledger.append(Settings(), kind, candidate.model, None, candidate.commit, request.actor, request.reason, sentence, evidence)
+    return ledger.append(
+        Settings(), kind, candidate.model, None, candidate.commit, request.actor, request.reason, sentence, evidence
+    )
 
 
 @task(cache_policy=NO_CACHE, task_run_name="record the examination")
@@ -65,7 +82,13 @@ def record_examined(candidate: Candidate, request: TrainingRequest, evidence: di
 @task(cache_policy=NO_CACHE, task_run_name="record the rejection")
 def reject(candidate: Candidate, verdict: Verdict, request: TrainingRequest, evidence: dict[str, Any]) -> None:
     """Write down what was refused and why; the champion keeps serving."""
-    note("rejected", candidate, request, "not fit to serve: " + "; ".join(f"{g.gate} {g.state.replace('_', ' ')}" for g in verdict.failed), evidence)
+    note(
+        "rejected",
+        candidate,
+        request,
+        "not fit to serve: " + "; ".join(f"{g.gate} {g.state.replace('_', ' ')}" for g in verdict.failed),
+        evidence,
+    )
 
 
 @task(cache_policy=NO_CACHE, task_run_name="record the broken data")
@@ -101,8 +124,6 @@ def serve_champion(model: str) -> str | None:
     return champion.tag
 
 
-
-
 @task(cache_policy=NO_CACHE, task_run_name="stop serving")
 def stop_serving(request: StopRequest) -> str:
     """Take a model out of service without putting another in its place; a promotion or rollback puts one back.
@@ -115,9 +136,19 @@ def stop_serving(request: StopRequest) -> str:
     if champion is None:
         raise PromotionRefused(f"{model} has no champion, so nothing serves that could be stopped.")
     if stopped_because(settings, model):
-        raise PromotionRefused(f"{model} is stopped already: {stopped_because(settings, model)}. Put a version back with: assay promote {model} VERSION, or assay rollback {model}")
+        raise PromotionRefused(
+            f"{model} is stopped already: {stopped_because(settings, model)}. Put a version back with: assay promote {model} VERSION, or assay rollback {model}"
+        )
     ledger.append(
-        settings, "stopped", model, champion.tag, champion.commit, request.actor, request.reason, f"{champion.tag} was taken out of service: {request.because}", {"because": request.because}
+        settings,
+        "stopped",
+        model,
+        champion.tag,
+        champion.commit,
+        request.actor,
+        request.reason,
+        f"{champion.tag} was taken out of service: {request.because}",
+        {"because": request.because},
     )
     serve_champion(model)
     return champion.tag

@@ -87,7 +87,11 @@ def address_of(relative: str) -> str:
 def evidence_of(candidate: Candidate, verdict: Verdict) -> dict[str, Any]:
     """The document whose digest the registry's tags carry."""
     evaluation = _evaluation(candidate)
-    return {"verdict": verdict.model_dump(mode="json"), "metrics": evaluation["metrics"], "importance": evaluation["importance"]}
+    return {
+        "verdict": verdict.model_dump(mode="json"),
+        "metrics": evaluation["metrics"],
+        "importance": evaluation["importance"],
+    }
 
 
 def _evaluation(candidate: Candidate) -> dict[str, Any]:
@@ -99,8 +103,13 @@ def _evaluation(candidate: Candidate) -> dict[str, Any]:
 def report_data(model: str, checks: list[dict[str, Any]]) -> None:
     """The expectations as a table artifact and as a page."""
     write_page(f"{model}/data.html", data_page(model, checks))
-    rows = [{"table": c["table"], "expectation": c["sentence"], "holds": "yes" if c["success"] else "NO", "rows": c["rows"]} for c in checks]
-    create_table_artifact(key=f"data-{model.replace('_', '-')}", table=rows, description=f"Data expectations of {model}")
+    rows = [
+        {"table": c["table"], "expectation": c["sentence"], "holds": "yes" if c["success"] else "NO", "rows": c["rows"]}
+        for c in checks
+    ]
+    create_table_artifact(
+        key=f"data-{model.replace('_', '-')}", table=rows, description=f"Data expectations of {model}"
+    )
 
 
 @task(cache_policy=NO_CACHE, task_run_name="show the verdict")
@@ -109,7 +118,9 @@ def report_verdict(candidate: Candidate, verdict: Verdict) -> str:
     name = f"{candidate.model}/verdict-{candidate.commit[:12]}.html"
     write_page(name, verdict_page(verdict, candidate.place.config().title, _evaluation(candidate)))
     create_markdown_artifact(
-        key=f"verdict-{candidate.model.replace('_', '-')}", markdown=verdict_markdown(verdict, _evaluation(candidate), address_of(name)), description=f"Verdict on {candidate.commit[:12]}"
+        key=f"verdict-{candidate.model.replace('_', '-')}",
+        markdown=verdict_markdown(verdict, _evaluation(candidate), address_of(name)),
+        description=f"Verdict on {candidate.commit[:12]}",
     )
     return name
 
@@ -123,10 +134,17 @@ def report_windows(model: str, reports: list[WindowReport]) -> None:
         drawn = {r.window: _pictures(log, model, r.window) for r in reports}
     for report in reports:
         earlier = [r for r in history if r.window < report.window]
-        write_page(f"{model}/window-{report.window:05d}.html", window_page(report, earlier, _title(settings, model), drawn[report.window]))
+        write_page(
+            f"{model}/window-{report.window:05d}.html",
+            window_page(report, earlier, _title(settings, model), drawn[report.window]),
+        )
     before = [r for r in history if r.window < reports[-1].window]
     address = address_of(f"{model}/window-{reports[-1].window:05d}.html")
-    create_markdown_artifact(key=f"monitoring-{_key(model)}", markdown=window_markdown(reports[-1], before, address), description=f"Window {reports[-1].window} of {model}")
+    create_markdown_artifact(
+        key=f"monitoring-{_key(model)}",
+        markdown=window_markdown(reports[-1], before, address),
+        description=f"Window {reports[-1].window} of {model}",
+    )
 
 
 @task(cache_policy=NO_CACHE, task_run_name="show the model")
@@ -155,7 +173,11 @@ def report_model(model: str, silence: list[Finding]) -> None:
         )
     name = f"{model}/watching.html"
     write_page(name, model_page(watched))
-    create_markdown_artifact(key=f"watching-{_key(model)}", markdown=model_markdown(watched, address_of(name)), description=f"How {model} is doing")
+    create_markdown_artifact(
+        key=f"watching-{_key(model)}",
+        markdown=model_markdown(watched, address_of(name)),
+        description=f"How {model} is doing",
+    )
 
 
 def _answers(log: PredictionLog, config: ModelConfig, reports: list[WindowReport]) -> list[str]:
@@ -163,7 +185,14 @@ def _answers(log: PredictionLog, config: ModelConfig, reports: list[WindowReport
     if not reports:
         return []
     counted = log.tally(config.name, reports[0].first_seq, reports[-1].last_seq)
-    return [told for told in (_reviewed(log, config, reports), *answered_by_people(counted["overrides"], counted["appeals"], f"since window {reports[0].window}")) if told]
+    return [
+        told
+        for told in (
+            _reviewed(log, config, reports),
+            *answered_by_people(counted["overrides"], counted["appeals"], f"since window {reports[0].window}"),
+        )
+        if told
+    ]
 
 
 def _reviewed(log: PredictionLog, config: ModelConfig, reports: list[WindowReport]) -> str:
@@ -172,11 +201,20 @@ def _reviewed(log: PredictionLog, config: ModelConfig, reports: list[WindowRepor
     if not items:
         return ""
     first = min(r.first_seq for r in reports[-REVIEWED:] if r.review)
-    rows = log.frame(config.name, first, reports[-1].last_seq, extras=True, columns=["_id", "_decision", "_label", "_review"])
+    rows = log.frame(
+        config.name, first, reports[-1].last_seq, extras=True, columns=["_id", "_decision", "_label", "_review"]
+    )
     said = rows[rows["_review"].notna()]
     answers = [ReviewAnswer(id=row["_id"], verdict=row["_review"], who="") for _, row in said.iterrows()]
     known = rows[rows["_label"].notna()]
-    right = {str(row["_id"]): row["_decision"] == (row["_label"] if config.kind == "multiclass" else row["_label"] > 0.5) for _, row in known.iterrows()} if config.kind != "regression" else {}
+    right = (
+        {
+            str(row["_id"]): row["_decision"] == (row["_label"] if config.kind == "multiclass" else row["_label"] > 0.5)
+            for _, row in known.iterrows()
+        }
+        if config.kind != "regression"
+        else {}
+    )
     return review_summary(items, answers, right).sentence
 
 

@@ -33,7 +33,9 @@ def check_gate(gate: GateConfig, candidate: Candidate, evidence: Path, data: Gat
     return run_gate(gate, examination(candidate, evidence, data))
 
 
-def examine(candidate: Candidate, evidence: Path, champion: str | None, data: GateResult, requesters: tuple[str, ...]) -> Verdict:
+def examine(
+    candidate: Candidate, evidence: Path, champion: str | None, data: GateResult, requesters: tuple[str, ...]
+) -> Verdict:
     """Run all gates of the model's config as tasks; one that crashes fails alone and by name.
 
     Args:
@@ -54,14 +56,16 @@ def examine(candidate: Candidate, evidence: Path, champion: str | None, data: Ga
     return verdict_of(candidate, champion, waived, refused)
 
 
-
-
 def missing_gates(asked: Materiality, gates: tuple[GateConfig, ...]) -> list[GateResult]:
     """A failed gate for every kind that the materiality asks for and the config does not list as mandatory."""
     listed = {g.kind for g in gates if g.mandatory}
     return [
         GateResult(
-            gate=f"missing-{kind}", kind=kind, mandatory=True, state="fail", reason=f"{asked} materiality asks for a mandatory gate of kind {kind}, and model.yaml lists none",
+            gate=f"missing-{kind}",
+            kind=kind,
+            mandatory=True,
+            state="fail",
+            reason=f"{asked} materiality asks for a mandatory gate of kind {kind}, and model.yaml lists none",
             remedy=f"to pass, add a gate of kind {kind} to model.yaml",
         )
         for kind in MANDATORY[asked]
@@ -105,17 +109,27 @@ def waiver_problem(waiver: Waiver, model: str, version: str, requesters: tuple[s
     return ""
 
 
-def apply_waivers(results: tuple[GateResult, ...], waivers: list[tuple[Waiver, str]]) -> tuple[tuple[GateResult, ...], tuple[str, ...]]:
+def apply_waivers(
+    results: tuple[GateResult, ...], waivers: list[tuple[Waiver, str]]
+) -> tuple[tuple[GateResult, ...], tuple[str, ...]]:
     """Put each waiver that holds beside the gate that it names, where that gate did not pass; give the problems of the rest."""
     refused = [problem for _, problem in waivers if problem]
     holding = {w.gate: w for w, problem in waivers if not problem}
     unknown = sorted(set(holding) - {r.gate for r in results})
-    refused += [f"a waiver names gate {name!r}, which this model does not have; allowed: {', '.join(r.gate for r in results)}" for name in unknown]
-    done = [r.model_copy(update={"waiver": holding[r.gate]}) if r.gate in holding and r.state != "pass" else r for r in results]
+    refused += [
+        f"a waiver names gate {name!r}, which this model does not have; allowed: {', '.join(r.gate for r in results)}"
+        for name in unknown
+    ]
+    done = [
+        r.model_copy(update={"waiver": holding[r.gate]}) if r.gate in holding and r.state != "pass" else r
+        for r in results
+    ]
     return tuple(done), tuple(refused)
 
 
-def verdict_of(candidate: Candidate, champion: str | None, results: tuple[GateResult, ...], refused_waivers: tuple[str, ...] = ()) -> Verdict:
+def verdict_of(
+    candidate: Candidate, champion: str | None, results: tuple[GateResult, ...], refused_waivers: tuple[str, ...] = ()
+) -> Verdict:
     """Put the results together; whatever is mandatory, not a pass and not waived refuses the candidate."""
     return Verdict(
         model=candidate.model,

@@ -101,7 +101,9 @@ def _prune(settings: Settings, model: str) -> None:
     """Remove what was not used for longest; everything here can be restored."""
     champion = Registry(settings).champion(model)
     with workspace.lock(settings):  # of two runs that tidy up at once, the second sees what the first left
-        folders = [f for f in (settings.home / "versions" / model).glob("v*") if champion is None or f.name != champion.tag]
+        folders = [
+            f for f in (settings.home / "versions" / model).glob("v*") if champion is None or f.name != champion.tag
+        ]
         for folder in sorted(folders, key=lambda f: f.stat().st_mtime, reverse=True)[KEPT_VERSIONS:]:
             gone = folder.with_name(f".{folder.name}-gone")
             folder.rename(gone)  # in one step: a reader finds a version whole or not at all

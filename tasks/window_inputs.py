@@ -74,11 +74,16 @@ def _explain(files: VersionFiles, background: pd.DataFrame) -> Callable[[pd.Data
     """Attributions of raw rows, against reference rows where the model's kind needs a background."""
     config = files.config
     features = list(config.features)
-    explainer = Explainer(_release(files).pipeline, background[features].sample(min(BACKGROUND, len(background)), random_state=config.seed))
+    explainer = Explainer(
+        _release(files).pipeline,
+        background[features].sample(min(BACKGROUND, len(background)), random_state=config.seed),
+    )
     return lambda rows, seed: explainer(rows[features], seed)
 
 
-def sight_of(log: PredictionLog, files: VersionFiles, reference: Reference, window: Window, now: datetime | None = None) -> Sight:
+def sight_of(
+    log: PredictionLog, files: VersionFiles, reference: Reference, window: Window, now: datetime | None = None
+) -> Sight:
     """Read one window: every row is counted into its profile, some are looked at row by row."""
     config, model = files.config, files.config.name
     release, explain = _release(files), _explain(files, reference.rows)
@@ -88,15 +93,26 @@ def sight_of(log: PredictionLog, files: VersionFiles, reference: Reference, wind
     expectations = files.folder / "expectations.yaml"
     rules = files.folder / "rules.yaml"
     log.save_profile(model, window.number, SEEN, counted.document())
-    if log.profile(model, window.number, CAME) is None:  # later windows are held against this one as it was when it was new
+    if (
+        log.profile(model, window.number, CAME) is None
+    ):  # later windows are held against this one as it was when it was new
         log.save_profile(model, window.number, CAME, {"format": 1, **asdict(facts)})
-    log.save_profile(model, window.number, f"p_values:{window.version}", {"format": 1, **window_p_values(config, reference.drift, counted, reference.importance)})
+    log.save_profile(
+        model,
+        window.number,
+        f"p_values:{window.version}",
+        {"format": 1, **window_p_values(config, reference.drift, counted, reference.importance)},
+    )
     return Sight(
         number=window.number,
         rows=rows,
         profile=counted,
         facts=facts,
-        facts_before=[_facts(document) for number, document in log.profiles(model, CAME, last=HISTORY).items() if number < window.number],
+        facts_before=[
+            _facts(document)
+            for number, document in log.profiles(model, CAME, last=HISTORY).items()
+            if number < window.number
+        ],
         checks=check_window(config, expectations, rows) if expectations.exists() else [],
         rules=load_yaml(rules, ExpertRules) if rules.exists() else None,
         pipeline=release.pipeline,
@@ -119,12 +135,20 @@ def _profile(log: PredictionLog, reference: Reference, window: Window) -> Profil
 
 def _past(log: PredictionLog, model: str, window: Window) -> list[dict[str, float]]:
     kept = log.profiles(model, f"p_values:{window.version}", last=P_VALUES)
-    return [{kind: p for kind, p in document.items() if kind != "format"} for number, document in kept.items() if number < window.number]
+    return [
+        {kind: p for kind, p in document.items() if kind != "format"}
+        for number, document in kept.items()
+        if number < window.number
+    ]
 
 
 def _recent(log: PredictionLog, model: str, window: Window) -> pd.DataFrame:
     """Labelled rows of this version's last windows before this one, the newest :data:`RECENT_ROWS`."""
-    before = [w for n in range(max(window.number - RECENT_WINDOWS, 1), window.number) if (w := log.window(model, n)) is not None and w.version == window.version]
+    before = [
+        w
+        for n in range(max(window.number - RECENT_WINDOWS, 1), window.number)
+        if (w := log.window(model, n)) is not None and w.version == window.version
+    ]
     if not before:
         return log.frame(model, 1, 0)
     rows = log.sample(model, before[0].first_seq, before[-1].last_seq, RECENT_ROWS, window.number)
@@ -132,5 +156,7 @@ def _recent(log: PredictionLog, model: str, window: Window) -> pd.DataFrame:
 
 
 def _facts(document: dict[str, Any]) -> FeedFacts:
-    values = {name: tuple(value) if isinstance(value, list) else value for name, value in document.items() if name != "format"}
+    values = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in document.items() if name != "format"
+    }
     return FeedFacts(**values)

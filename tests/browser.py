@@ -8,7 +8,18 @@ from pathlib import Path
 
 import pytest
 
-QUIET = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars", "--force-device-scale-factor=1"]
+QUIET = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+    "--force-device-scale-factor=1",
+]
 
 
 def document(url: str, profile: Path, width: int, seconds: int = 20) -> str:
@@ -16,5 +27,13 @@ def document(url: str, profile: Path, width: int, seconds: int = 20) -> str:
     chromium = shutil.which("chromium")
     if chromium is None:
         pytest.skip("no chromium on this machine; Debian has it as a package of that name")
-    command = [chromium, *QUIET, f"--user-data-dir={profile}", f"--window-size={width},1200", f"--virtual-time-budget={seconds * 1000}", "--dump-dom", url]
+    command = [
+        chromium,
+        *QUIET,
+        f"--user-data-dir={profile}",
+        f"--window-size={width},1200",
+        f"--virtual-time-budget={seconds * 1000}",
+        "--dump-dom",
+        url,
+    ]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout

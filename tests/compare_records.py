@@ -39,7 +39,9 @@ def documents(home: Path) -> dict[str, Any]:
     for name in _git(home, "ls-tree", "-r", "--name-only", LEDGER, "entries/").splitlines():
         entry = json.loads(_git(home, "show", f"{LEDGER}:{name}"))
         if entry.get("evidence"):
-            entry["evidence"] = json.loads(_git(home, "show", f"{LEDGER}:evidence/{entry['evidence'].removeprefix('sha256:')}.json"))
+            entry["evidence"] = json.loads(
+                _git(home, "show", f"{LEDGER}:evidence/{entry['evidence'].removeprefix('sha256:')}.json")
+            )
         window = (entry["evidence"] or {}).get("window", "")
         key = " ".join(str(part) for part in (entry["model"], entry["kind"], entry["version"], window) if part)
         while key in found:
@@ -100,5 +102,7 @@ def main(before: Path, after: Path) -> int:
 
 if __name__ == "__main__":
     if len(sys.argv) != 3:
-        sys.exit("usage: python -m tests.compare_records BEFORE AFTER (two homes, such as .assay/demo of two checkouts)")
+        sys.exit(
+            "usage: python -m tests.compare_records BEFORE AFTER (two homes, such as .assay/demo of two checkouts)"
+        )
     sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2])))

@@ -38,7 +38,9 @@ def isolated(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
 
 def git(path: Path, *arguments: str) -> str:
     identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
-    return subprocess.run(["git", *identity, *arguments], cwd=path, check=True, capture_output=True, text=True).stdout.strip()
+    return subprocess.run(
+        ["git", *identity, *arguments], cwd=path, check=True, capture_output=True, text=True
+    ).stdout.strip()
 
 
 @pytest.fixture
@@ -72,7 +74,11 @@ def settings(tmp_path: Path, developer: Path) -> Settings:
 def _postgres_programs() -> Path | None:
     """The folder of initdb and pg_ctl; Debian keeps them off the PATH."""
     found = shutil.which("pg_config")
-    told = [Path(subprocess.run([found, "--bindir"], capture_output=True, text=True, check=True).stdout.strip())] if found else []
+    told = (
+        [Path(subprocess.run([found, "--bindir"], capture_output=True, text=True, check=True).stdout.strip())]
+        if found
+        else []
+    )
     on_path = [Path(program).resolve().parent for program in [shutil.which("initdb")] if program]
     folders = [*told, *on_path, *sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)]
     return next((folder for folder in folders if (folder / "initdb").exists() and (folder / "pg_ctl").exists()), None)
@@ -103,10 +109,25 @@ def postgres() -> Iterator[str]:
     run(str(programs / "initdb"), "-D", str(folder / "data"), "-A", "trust", "-U", "assay", "-E", "UTF8", "--no-sync")
     options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder}"
     try:
-        run(str(programs / "pg_ctl"), "-D", str(folder / "data"), "-l", str(folder / "log"), "-o", options, "-w", "start")
+        run(
+            str(programs / "pg_ctl"),
+            "-D",
+            str(folder / "data"),
+            "-l",
+            str(folder / "log"),
+            "-o",
+            options,
+            "-w",
+            "start",
+        )
         yield f"postgresql://assay@127.0.0.1:{port}/postgres"
     finally:
-        subprocess.run([*as_other, str(programs / "pg_ctl"), "-D", str(folder / "data"), "-m", "immediate", "-w", "stop"], check=False, cwd=folder, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            [*as_other, str(programs / "pg_ctl"), "-D", str(folder / "data"), "-m", "immediate", "-w", "stop"],
+            check=False,
+            cwd=folder,
+            stdout=subprocess.DEVNULL,
+        )
         shutil.rmtree(folder, ignore_errors=True)
 
 

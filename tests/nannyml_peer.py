@@ -29,8 +29,24 @@ def environment() -> Path:
     own = ROOT / ".assay/tools/bin/uv"
     uv = str(own) if own.exists() else shutil.which("uv")
     if uv:
-        subprocess.run([uv, "venv", "--system-certs", "--quiet", "--allow-existing", "--python", sys.executable, str(place)], check=True)
-        subprocess.run([uv, "pip", "install", "--system-certs", "--quiet", "--python", str(python), f"nannyml=={VERSION}", *BESIDE], check=True)
+        subprocess.run(
+            [uv, "venv", "--system-certs", "--quiet", "--allow-existing", "--python", sys.executable, str(place)],
+            check=True,
+        )
+        subprocess.run(
+            [
+                uv,
+                "pip",
+                "install",
+                "--system-certs",
+                "--quiet",
+                "--python",
+                str(python),
+                f"nannyml=={VERSION}",
+                *BESIDE,
+            ],
+            check=True,
+        )
     else:
         subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
         subprocess.run([str(python), "-m", "pip", "install", "--quiet", f"nannyml=={VERSION}", *BESIDE], check=True)
@@ -50,7 +66,14 @@ def ask(folder: Path, **question: Any) -> dict[str, Any]:
     """
     (folder / "question.json").write_text(json.dumps(question))
     env = {**os.environ, "NML_DISABLE_USAGE_LOGGING": "1", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([str(environment()), str(Path(__file__).resolve()), str(folder)], env=env, cwd=folder, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [str(environment()), str(Path(__file__).resolve()), str(folder)],
+        env=env,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode:
         raise RuntimeError(f"NannyML ended with {done.returncode}: {done.stderr[-2000:]}")
     answer: dict[str, Any] = json.loads((folder / "answer.json").read_text())
@@ -69,9 +92,22 @@ def answer(folder: Path) -> None:
     reference["moment"] = pd.Timestamp("1999-01-01")
     how = {"chunk_number": len(sizes)} if len(set(sizes)) == 1 else {"chunk_period": "D"}
     if question["kind"] == "cbpe":
-        estimator = nannyml.CBPE(problem_type="classification_binary", y_pred_proba="p", y_pred="decision", y_true="label", metrics=question["metrics"], **time_of(how))
+        estimator = nannyml.CBPE(
+            problem_type="classification_binary",
+            y_pred_proba="p",
+            y_pred="decision",
+            y_true="label",
+            metrics=question["metrics"],
+            **time_of(how),
+        )
     else:
-        estimator = nannyml.DLE(feature_column_names=question["features"], y_pred="p", y_true="label", metrics=question["metrics"], **time_of(how))
+        estimator = nannyml.DLE(
+            feature_column_names=question["features"],
+            y_pred="p",
+            y_true="label",
+            metrics=question["metrics"],
+            **time_of(how),
+        )
     begun = time.process_time()
     estimator.fit(reference)
     fitted = time.process_time()
@@ -82,7 +118,9 @@ def answer(folder: Path) -> None:
     if question["kind"] == "cbpe":
         used = estimator.calibrator.calibrate(analysis["p"]) if estimator.needs_calibration else analysis["p"]
         pd.DataFrame({"p": used}).to_parquet(folder / "calibrated.parquet")
-    (folder / "answer.json").write_text(json.dumps({"values": values, "fit": fitted - begun, "estimate": ended - fitted}))
+    (folder / "answer.json").write_text(
+        json.dumps({"values": values, "fit": fitted - begun, "estimate": ended - fitted})
+    )
 
 
 def time_of(how: dict[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,12 @@ from tasks.spec.requests import ModelName
 from tasks.spec.rules import ExpertRules
 
 ROOT = Path(__file__).resolve().parents[1]
-FILES = [ROOT / name for name in subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()]
+FILES = [
+    ROOT / name
+    for name in subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+]
 SOURCE = [f for f in FILES if f.suffix == ".py" and f.exists()]
 DEPLOYMENTS = yaml.safe_load((ROOT / "deployments/prefect.yaml").read_text())["deployments"]
 
@@ -32,14 +37,25 @@ def test_modules_and_functions_stay_readable() -> None:
 
 
 def test_one_module_imports_great_expectations() -> None:
-    using = [f.relative_to(ROOT).as_posix() for f in SOURCE if re.search(r"^\s*(import|from) great_expectations", f.read_text(), re.MULTILINE)]
+    using = [
+        f.relative_to(ROOT).as_posix()
+        for f in SOURCE
+        if re.search(r"^\s*(import|from) great_expectations", f.read_text(), re.MULTILINE)
+    ]
     assert using == ["tasks/data.py"]
     assert (ROOT / "tasks/__init__.py").read_text() == ""
 
 
 def test_no_tracked_file_names_a_registry_or_a_home() -> None:
     hosts = re.compile(r"https?://(?!127\.0\.0\.1|localhost)[\w.-]*(pypi|pythonhosted|jfrog|nexus|artifactory)[\w./-]*")
-    found = [f.name for f in FILES if f.suffix in {".py", ".lock", ".toml", ".yaml", ".yml", ".md", ""} and f.is_file() and f.name != "test_architecture.py" and hosts.search(f.read_text(errors="ignore"))]
+    found = [
+        f.name
+        for f in FILES
+        if f.suffix in {".py", ".lock", ".toml", ".yaml", ".yml", ".md", ""}
+        and f.is_file()
+        and f.name != "test_architecture.py"
+        and hosts.search(f.read_text(errors="ignore"))
+    ]
     assert found == []
 
 
@@ -55,7 +71,9 @@ def test_every_model_is_listed_scheduled_and_parses() -> None:
     names = model_names(ROOT)
     assert tuple(m.value for m in ModelName) == names
     monitoring = next(d for d in DEPLOYMENTS if d["name"] == "monitoring")
-    assert {s["slug"]: s["interval"] for s in monitoring["schedules"]} == {n: load_model(ROOT, n).monitoring.every_seconds for n in names}
+    assert {s["slug"]: s["interval"] for s in monitoring["schedules"]} == {
+        n: load_model(ROOT, n).monitoring.every_seconds for n in names
+    }
     for name in names:
         folder = ROOT / "deployments/models" / name
         assert load_yaml(folder / "rules.yaml", ExpertRules).rules
@@ -66,6 +84,9 @@ def test_stage_dependencies_name_the_science_they_import() -> None:
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
     for name, stage in stages.items():
         text = (ROOT / f"tasks/stages/{name}.py").read_text()
-        used = {m.replace(".", "/") + ".py" for m in re.findall(r"^from (tasks\.(?:science|serving|stages)(?:\.\w+)+) import", text, re.MULTILINE)}
+        used = {
+            m.replace(".", "/") + ".py"
+            for m in re.findall(r"^from (tasks\.(?:science|serving|stages)(?:\.\w+)+) import", text, re.MULTILINE)
+        }
         assert used <= set(stage["deps"]), name
         assert "tasks/spec" in stage["deps"], name  # every stage reads the config, and the schema says what it means

@@ -30,7 +30,9 @@ def test_another_champion_is_another_evidence(tmp_path: Path) -> None:
     assert len(paths) == 3
 
 
-def test_gates_side_by_side_share_one_evidence_and_find_what_each_finds_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gates_side_by_side_share_one_evidence_and_find_what_each_finds_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("ASSAY_HOME", str(tmp_path / "home"))
     (tmp_path / "home").mkdir()
     shutil.copytree(ROOT / "deployments", tmp_path / "deployments")
@@ -44,8 +46,13 @@ def test_gates_side_by_side_share_one_evidence_and_find_what_each_finds_alone(tm
         pytest.skip(f"the source of care cannot be fetched here: {error}")
     for stage in (prepare, train, evaluate):
         stage(place, config)
-    candidate, rows = Candidate("care", "a" * 40, "branch", tmp_path, "sha256:0"), place.evaluation / "holdout_scored.parquet"
-    checks = [GateResult(gate="data", kind="data", mandatory=True, state=state, reason="told") for state in ("pass", "fail")]
+    candidate, rows = (
+        Candidate("care", "a" * 40, "branch", tmp_path, "sha256:0"),
+        place.evaluation / "holdout_scored.parquet",
+    )
+    checks = [
+        GateResult(gate="data", kind="data", mandatory=True, state=state, reason="told") for state in ("pass", "fail")
+    ]
     shared = examination(candidate, rows, checks[0])
     with ThreadPoolExecutor(len(config.gates)) as pool:
         together = list(pool.map(lambda gate: run_gate(gate, examination(candidate, rows, checks[0])), config.gates))

@@ -19,7 +19,17 @@ from tasks.spec.settings import Settings
 
 def report(**decision: Any) -> WindowReport:
     return WindowReport(
-        model="income", version="v1.0.0", window=4, first="t", last="t", first_seq=1, last_seq=2, rows=2000, labelled=0, created="t", findings=(),
+        model="income",
+        version="v1.0.0",
+        window=4,
+        first="t",
+        last="t",
+        first_seq=1,
+        last_seq=2,
+        rows=2000,
+        labelled=0,
+        created="t",
+        findings=(),
         decision=Decision(reason="because", policy="line", **decision),
     )
 
@@ -45,26 +55,46 @@ def test_a_decision_on_a_version_that_serves_no_more_starts_nothing(champion: st
 
 
 def test_the_windows_after_a_rollback_was_decided_belong_to_a_version_that_leaves() -> None:
-    decided = [report(action="roll_back").model_copy(update={"window": 4}), report(action="alert").model_copy(update={"window": 5})]
+    decided = [
+        report(action="roll_back").model_copy(update={"window": 4}),
+        report(action="alert").model_copy(update={"window": 5}),
+    ]
     assert leaving(decided, 6) and leaving(decided, 5)
     assert not leaving(decided, 8) and not leaving(decided, 4)
 
 
 def test_a_reader_sees_that_a_retraining_waits() -> None:
-    for decision, words in (({"action": "retrain", "waits_for": 9}, "Retrain, once labels are there."), ({"action": "retrain"}, "Retrain."), ({"action": "alert"}, "Alert.")):
-        assert words in window_markdown(report(**decision), []) and words in window_page(report(**decision), [], "Income")
+    for decision, words in (
+        ({"action": "retrain", "waits_for": 9}, "Retrain, once labels are there."),
+        ({"action": "retrain"}, "Retrain."),
+        ({"action": "alert"}, "Alert."),
+    ):
+        assert words in window_markdown(report(**decision), []) and words in window_page(
+            report(**decision), [], "Income"
+        )
 
 
-def test_rows_beyond_their_time_are_deleted_and_the_ledger_keeps_it(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_beyond_their_time_are_deleted_and_the_ledger_keeps_it(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("ASSAY_HOME", str(settings.home))
     monkeypatch.setenv("ASSAY_ORIGIN", settings.origin)
     settings.home.mkdir(parents=True, exist_ok=True)
     log, now = PredictionLog(settings.log_database), datetime.now(UTC)
-    log.append([Prediction(f"p{days}", "care", "v1.0.0", (now - timedelta(days=days)).isoformat(), {"x": 1}, 0.5, True) for days in (40, 31, 2)])
+    log.append(
+        [
+            Prediction(f"p{days}", "care", "v1.0.0", (now - timedelta(days=days)).isoformat(), {"x": 1}, 0.5, True)
+            for days in (40, 31, 2)
+        ]
+    )
     request = MonitoringRequest(model=ModelName("care"), actor="test")
     for _ in range(2):  # the second time there is nothing left to delete, and nothing to tell
         monitoring._expire(log, request, 30)
     assert log.frame("care", 0, 2**62)["_id"].tolist() == ["p2"]
     log.close()
     (entry,) = ledger.entries(settings)
-    assert (entry.kind, entry.model, entry.details["predictions"]) == ("forgotten", "care", 2) and "older than 30 days" in entry.sentence
+    assert (entry.kind, entry.model, entry.details["predictions"]) == (
+        "forgotten",
+        "care",
+        2,
+    ) and "older than 30 days" in entry.sentence

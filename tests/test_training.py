@@ -14,6 +14,11 @@ def test_two_runs_of_one_commit_in_one_second_leave_two_candidates(settings: Set
         for number, tree in enumerate((one, two)):
             (tree / "model.txt").write_text(f"trained by run {number}\n")
             branches.append(candidate_branch("care", Git(tree).rev_parse("HEAD"), tree))
-        commits = [workspace.commit_run(settings, tree, "candidate", branch) for tree, branch in zip((one, two), branches, strict=True)]
+        commits = [
+            workspace.commit_run(settings, tree, "candidate", branch)
+            for tree, branch in zip((one, two), branches, strict=True)
+        ]
     known = workspace.ensure_clone(settings)
-    assert [known.rev_parse(f"refs/remotes/origin/{branch}") for branch in branches] == commits and len(set(commits)) == 2
+    assert [known.rev_parse(f"refs/remotes/origin/{branch}") for branch in branches] == commits and len(
+        set(commits)
+    ) == 2

@@ -45,7 +45,9 @@ def commit(dvc_developer: Path, settings: Settings) -> str:
     return candidate(dvc_developer, settings, stage("model"))
 
 
-def test_the_champion_and_the_versions_used_last_keep_their_files(settings: Settings, commit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_champion_and_the_versions_used_last_keep_their_files(
+    settings: Settings, commit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("tasks.versions.KEPT_VERSIONS", 2)
     champion = Registry(settings).promote("income", commit, {}, "test", "person", None)
     versions = [champion] + [Version(f"v{n}.0.0", commit, "", None) for n in (2, 3, 4)]
@@ -70,7 +72,9 @@ def test_a_version_whose_files_were_damaged_is_not_restored(settings: Settings, 
 
 def test_a_version_whose_cache_was_lost_is_made_anew_from_its_commit(settings: Settings, commit: str) -> None:
     shutil.rmtree(settings.cache)
-    assert (version_files(settings, "income", Version("v1.0.0", commit, "", None)).model / "file.txt").read_text() == "made by model"
+    assert (
+        version_files(settings, "income", Version("v1.0.0", commit, "", None)).model / "file.txt"
+    ).read_text() == "made by model"
 
 
 def test_what_comes_out_otherwise_than_recorded_is_no_rebuild(settings: Settings, dvc_developer: Path) -> None:
@@ -78,7 +82,10 @@ def test_what_comes_out_otherwise_than_recorded_is_no_rebuild(settings: Settings
     write = "import pathlib as p, time; d = p.Path('data/income/model'); d.mkdir(parents=True); (d / 'file.txt').write_text(str(time.time_ns()))"
     commit = candidate(dvc_developer, settings, {**stage("model"), "cmd": f'python -c "{write}"'})
     shutil.rmtree(settings.cache)
-    with pytest.raises(CorruptionError, match="train@income was not in the DVC cache, and made anew it differs from what dvc.lock records. Fetch"):
+    with pytest.raises(
+        CorruptionError,
+        match="train@income was not in the DVC cache, and made anew it differs from what dvc.lock records. Fetch",
+    ):
         version_files(settings, "income", Version("v1.0.0", commit, "", None))
     assert not (settings.home / "versions").exists()
 
@@ -86,8 +93,14 @@ def test_what_comes_out_otherwise_than_recorded_is_no_rebuild(settings: Settings
 def test_dvc_compares_the_revisions_that_assay_leaves(tmp_path: Path) -> None:
     """The care model on its real rows: two candidates, then DVC's own commands in a clone that has no cache."""
     source = tmp_path / "source"
-    for name in subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines():
-        if name.startswith(("tasks/", "data/care/", "deployments/", ".dvc")) or name in ("dvc.yaml", ".gitignore", "data/.gitignore"):
+    for name in subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.splitlines():
+        if name.startswith(("tasks/", "data/care/", "deployments/", ".dvc")) or name in (
+            "dvc.yaml",
+            ".gitignore",
+            "data/.gitignore",
+        ):
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, source / name)
     (source / "deployments/models.yaml").write_text("models: [care]\n")
@@ -112,7 +125,13 @@ def test_dvc_compares_the_revisions_that_assay_leaves(tmp_path: Path) -> None:
     git(tmp_path, "clone", "--quiet", "--branch", "assay/candidates/care/two", str(source), "reader")
 
     def ask(*arguments: str) -> Any:
-        done = subprocess.run([sys.executable, "-m", "dvc", *arguments, "--json"], cwd=tmp_path / "reader", capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-m", "dvc", *arguments, "--json"],
+            cwd=tmp_path / "reader",
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         return json.loads(done.stdout)
 
     assert before["roc_auc"] != after["roc_auc"]
@@ -127,4 +146,7 @@ def test_dvc_compares_the_revisions_that_assay_leaves(tmp_path: Path) -> None:
     shown = {state["rev"]: state["data"] for state in ask("exp", "show", "--rev", first, "--rev", second)}
     for commit, auc, rounds in ((first, before["roc_auc"], 80), (second, after["roc_auc"], 8)):
         assert shown[commit]["metrics"]["data/care/metrics.json"]["data"]["holdout"]["roc_auc"] == auc
-        assert shown[commit]["params"]["deployments/models/care/model.yaml"]["data"]["estimator"]["parameters"]["max_iter"] == rounds
+        assert (
+            shown[commit]["params"]["deployments/models/care/model.yaml"]["data"]["estimator"]["parameters"]["max_iter"]
+            == rounds
+        )

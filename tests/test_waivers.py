@@ -20,7 +20,13 @@ from tests.conftest import ROOT
 from tests.keys import key
 
 TOMORROW = (datetime.now(UTC) + timedelta(days=1)).date().isoformat()
-TERMS = {"gate": "auc-floor", "version": "v3.0.0", "reason": "the benchmark is being replaced", "who": "jo@example.org", "expires": TOMORROW}
+TERMS = {
+    "gate": "auc-floor",
+    "version": "v3.0.0",
+    "reason": "the benchmark is being replaced",
+    "who": "jo@example.org",
+    "expires": TOMORROW,
+}
 
 
 @pytest.fixture
@@ -29,10 +35,18 @@ def signed(tmp_path: Path) -> tuple[Waiver, str]:
     path = key(tmp_path, "jo")
     waiver = Waiver(**TERMS)
     public = path.with_suffix(".pub").read_text()
-    return waiver.model_copy(update={"signature": signatures.sign(waiver.statement("care"), path)}), f'jo@example.org namespaces="assay" {public}'
+    return waiver.model_copy(
+        update={"signature": signatures.sign(waiver.statement("care"), path)}
+    ), f'jo@example.org namespaces="assay" {public}'
 
 
-def problem(waiver: Waiver, allowed: str, model: str = "care", version: str = "v3.0.0", requesters: tuple[str, ...] = ("dana@example.org",)) -> str:
+def problem(
+    waiver: Waiver,
+    allowed: str,
+    model: str = "care",
+    version: str = "v3.0.0",
+    requesters: tuple[str, ...] = ("dana@example.org",),
+) -> str:
     return waiver_problem(waiver, model, version, requesters, allowed)
 
 
@@ -53,14 +67,18 @@ def test_a_waiver_as_it_was_signed_holds(signed: tuple[Waiver, str]) -> None:
         ({"expires": (datetime.now(UTC) + timedelta(days=300)).date().isoformat()}, "is not jo@example.org's"),
     ],
 )
-def test_a_waiver_that_was_changed_or_is_over_does_not(signed: tuple[Waiver, str], change: dict[str, Any], says: str) -> None:
+def test_a_waiver_that_was_changed_or_is_over_does_not(
+    signed: tuple[Waiver, str], change: dict[str, Any], says: str
+) -> None:
     waiver, allowed = signed
     assert says in problem(waiver.model_copy(update=change), allowed)
 
 
 def test_nobody_waives_for_themselves_or_another_model_or_unlisted(signed: tuple[Waiver, str]) -> None:
     waiver, allowed = signed
-    assert "asked for the promotion or wrote the change" in problem(waiver, allowed, requesters=("dana@example.org", "JO@example.org"))
+    assert "asked for the promotion or wrote the change" in problem(
+        waiver, allowed, requesters=("dana@example.org", "JO@example.org")
+    )
     assert "over exactly this statement" in problem(waiver, allowed, model="income")
     assert "none yet; add them to deployments/signers" in problem(waiver, "# nobody\n")
 
@@ -70,13 +88,31 @@ def test_a_waiver_reaches_its_gate_alone_and_stands_in_red(signed: tuple[Waiver,
     failed = GateResult(gate="auc-floor", kind="floor", mandatory=True, state="fail", reason="too low")
     other = failed.model_copy(update={"gate": "other"})
     passing = failed.model_copy(update={"gate": "fine", "state": "pass"})
-    results, refused = apply_waivers((failed, other, passing), [(waiver, ""), (waiver, "it is old"), (waiver.model_copy(update={"gate": "nonsense"}), "")])
+    results, refused = apply_waivers(
+        (failed, other, passing),
+        [(waiver, ""), (waiver, "it is old"), (waiver.model_copy(update={"gate": "nonsense"}), "")],
+    )
     assert [r.waiver is not None for r in results] == [True, False, False]
-    assert refused == ("it is old", "a waiver names gate 'nonsense', which this model does not have; allowed: auc-floor, other, fine")
-    verdict = Verdict(model="care", commit="a" * 40, champion=None, model_digest="sha256:0", created="2026-01-01", passed=False, gates=results, refused_waivers=refused)
+    assert refused == (
+        "it is old",
+        "a waiver names gate 'nonsense', which this model does not have; allowed: auc-floor, other, fine",
+    )
+    verdict = Verdict(
+        model="care",
+        commit="a" * 40,
+        champion=None,
+        model_digest="sha256:0",
+        created="2026-01-01",
+        passed=False,
+        gates=results,
+        refused_waivers=refused,
+    )
     assert [g.gate for g in verdict.failed] == ["other"]
     page = verdict_page(verdict, "Care", {})
-    assert '<p class="waiver"><strong>Waived: auc-floor</strong> by jo@example.org until' in page and "Not accepted: It is old." in page
+    assert (
+        '<p class="waiver"><strong>Waived: auc-floor</strong> by jo@example.org until' in page
+        and "Not accepted: It is old." in page
+    )
     assert "**WAIVED: auc-floor** by jo@example.org" in verdict_markdown(verdict, {})
 
 

@@ -34,7 +34,20 @@ def home(tmp_path_factory: pytest.TempPathFactory, care: World) -> Path:
     rows = care.answered(care.people(2 * ROWS, rng), rng)
     log = PredictionLog(f"sqlite:///{folder}/log.db")
     asked = as_requests(care.config, rows)
-    log.append([Prediction(f"p{i}", "care", VERSION, NOW.isoformat(), asked[i], float(rows["_score"][i]), bool(rows["_decision"][i])) for i in range(2 * ROWS)])
+    log.append(
+        [
+            Prediction(
+                f"p{i}",
+                "care",
+                VERSION,
+                NOW.isoformat(),
+                asked[i],
+                float(rows["_score"][i]),
+                bool(rows["_decision"][i]),
+            )
+            for i in range(2 * ROWS)
+        ]
+    )
     log.outcomes("care", [(f"p{i}", bool(rows["_label"][i])) for i in range(ROWS)])
     log.next_windows("care", ROWS, 20, 10)
     log.close()
@@ -58,7 +71,9 @@ def window(log: PredictionLog, number: int) -> Window:
     return found
 
 
-def test_a_reference_is_fitted_once_and_kept_in_the_log(home: Path, log: PredictionLog, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reference_is_fitted_once_and_kept_in_the_log(
+    home: Path, log: PredictionLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
     database = f"sqlite:///{home}/log.db"
     first = reference_of(files(home), database)
     reference_of.cache_clear()
@@ -68,10 +83,14 @@ def test_a_reference_is_fitted_once_and_kept_in_the_log(home: Path, log: Predict
     assert again.document() == first.document()
     log.save_profile("care", 0, f"reference:{VERSION}", {"format": 0})
     reference_of.cache_clear()
-    assert reference_of(files(home), database).document() == first.document(), "an older format is fitted again, to the same"
+    assert reference_of(files(home), database).document() == first.document(), (
+        "an older format is fitted again, to the same"
+    )
 
 
-def test_a_window_is_counted_in_chunks_as_if_whole(home: Path, log: PredictionLog, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_window_is_counted_in_chunks_as_if_whole(
+    home: Path, log: PredictionLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
     reference = reference_of(files(home), f"sqlite:///{home}/log.db")
     whole = sight_of(log, files(home), reference, window(log, 1))
     kept = log.profile("care", 1, SEEN)
@@ -91,6 +110,13 @@ def test_a_second_look_keeps_how_the_rows_had_come_and_knows_the_windows_before(
     assert log.profile("care", 1, CAME) == came
     second = sight_of(log, files(home), reference, window(log, 2))
     assert [f.rows for f in second.facts_before] == [ROWS] and len(second.past) == 1
-    assert len(second.recent) == ROWS and len(first.recent) == 0, "labelled rows of the window before may contradict an estimate"
+    assert len(second.recent) == ROWS and len(first.recent) == 0, (
+        "labelled rows of the window before may contradict an estimate"
+    )
     seen = examine_window(files(home).config, reference, second)
-    assert all(f.sentence for f in seen.findings) and {f.kind for f in seen.findings} >= {"data_quality", "feed", "expert_rule", "grouping"}
+    assert all(f.sentence for f in seen.findings) and {f.kind for f in seen.findings} >= {
+        "data_quality",
+        "feed",
+        "expert_rule",
+        "grouping",
+    }

@@ -47,13 +47,20 @@ class World:
 
     def people(self, n: int, rng: np.random.Generator) -> pd.DataFrame:
         """Raw rows without change: a category of a long tail, numbers of which most are zero, rare groups."""
-        frame = pd.DataFrame({c.name: rng.choice(["0", "1"], n) if c.type == "category" else rng.normal(50, 10, n).clip(0, 100) for c in self.config.inputs})
+        frame = pd.DataFrame(
+            {
+                c.name: rng.choice(["0", "1"], n) if c.type == "category" else rng.normal(50, 10, n).clip(0, 100)
+                for c in self.config.inputs
+            }
+        )
         frame["site"] = rng.choice(np.arange(30).astype(str), n, p=TAIL)
         frame["mdeoff"] = np.where(rng.random(n) < 0.8, 0.0, rng.exponential(100, n))
         return frame.assign(xage=rng.uniform(0, 90, n), black=rng.choice([0.0, 1.0], n, p=[0.85, 0.15]))
 
     def truth(self, rows: pd.DataFrame) -> np.ndarray:
-        return expit(0.05 * (rows["xage"] - 45) + 0.08 * (rows["income"] - 50) - 1 + 0.5 * (rows["mdeoff"] > 0)).to_numpy(float)
+        return expit(
+            0.05 * (rows["xage"] - 45) + 0.08 * (rows["income"] - 50) - 1 + 0.5 * (rows["mdeoff"] > 0)
+        ).to_numpy(float)
 
     @cached_property
     def pipeline(self) -> Pipeline:
@@ -63,7 +70,11 @@ class World:
         return build(self.config).fit(rows[list(self.config.features)], label)
 
     def predict(self, rows: pd.DataFrame) -> np.ndarray:
-        return np.asarray(self.pipeline.predict_proba(rows[list(self.config.features)])[:, 1]) if len(rows) else np.zeros(0)
+        return (
+            np.asarray(self.pipeline.predict_proba(rows[list(self.config.features)])[:, 1])
+            if len(rows)
+            else np.zeros(0)
+        )
 
     def explain(self, rows: pd.DataFrame, seed: int) -> pd.DataFrame:
         features = list(self.config.features)
@@ -78,14 +89,31 @@ class World:
         score = self.predict(rows)
         label = (rng.random(len(rows)) < (self.truth(rows) if truth is None else truth)).astype(float)
         ids = [f"p{i}" for i in range(len(rows))]
-        return rows.assign(_id=ids, _score=score, _decision=score >= self.config.threshold, _label=label, _seq=np.arange(len(rows)), _time=NOW.isoformat(), _version="v1.0.0").reset_index(drop=True)
+        return rows.assign(
+            _id=ids,
+            _score=score,
+            _decision=score >= self.config.threshold,
+            _label=label,
+            _seq=np.arange(len(rows)),
+            _time=NOW.isoformat(),
+            _version="v1.0.0",
+        ).reset_index(drop=True)
 
     @cached_property
     def reference(self) -> Reference:
         rng = np.random.default_rng([self.seed, 2])
-        return fit_reference(self.config, self.pipeline, self.answered(self.people(self.reference_rows, rng), rng), self.explain)
+        return fit_reference(
+            self.config, self.pipeline, self.answered(self.people(self.reference_rows, rng), rng), self.explain
+        )
 
-    def sight(self, window: pd.DataFrame, number: int = 1, history: Sequence[WindowReport] = (), past: Sequence[dict[str, float]] = (), facts: FeedFacts | None = None) -> Sight:
+    def sight(
+        self,
+        window: pd.DataFrame,
+        number: int = 1,
+        history: Sequence[WindowReport] = (),
+        past: Sequence[dict[str, float]] = (),
+        facts: FeedFacts | None = None,
+    ) -> Sight:
         return Sight(
             number=number, rows=window, profile=profile(self.reference.layout, window), facts=facts or came(window), facts_before=(), checks=[], rules=self.rules, pipeline=self.pipeline,
             predict=self.predict, explain=self.explain, history=history, past=past, recent=window.iloc[:0], now=NOW,
@@ -107,7 +135,9 @@ def came(window: pd.DataFrame) -> FeedFacts:
 def world(seed: int = 0, with_rules: bool = False, **monitoring: object) -> World:
     config = load_model(ROOT, "care")
     config = config.model_copy(update={"monitoring": config.monitoring.model_copy(update=monitoring)})
-    return World(config, seed, rules=load_yaml(ROOT / "deployments/models/care/rules.yaml", ExpertRules) if with_rules else None)
+    return World(
+        config, seed, rules=load_yaml(ROOT / "deployments/models/care/rules.yaml", ExpertRules) if with_rules else None
+    )
 
 
 def on_disk(care: World, home: Path) -> VersionFiles:
@@ -126,5 +156,7 @@ def on_disk(care: World, home: Path) -> VersionFiles:
     for name in ("model.yaml", "rules.yaml", "expectations.yaml"):
         (folder / name).write_text((source / name).read_text())
     rng = np.random.default_rng(1)
-    care.answered(care.people(care.reference_rows, rng), rng).assign(_benchmark="holdout").to_parquet(folder / "evaluation/holdout_scored.parquet")
+    care.answered(care.people(care.reference_rows, rng), rng).assign(_benchmark="holdout").to_parquet(
+        folder / "evaluation/holdout_scored.parquet"
+    )
     return VersionFiles(VERSION, folder)

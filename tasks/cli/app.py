@@ -12,7 +12,9 @@ import typer
 
 from tasks.spec.errors import AssayError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Examine models before they serve, watch them while they serve.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Examine models before they serve, watch them while they serve."
+)
 Model = Annotated[str, typer.Argument(help="A model of deployments/models.yaml.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Because = Annotated[str, typer.Option(help="Why; it goes into the ledger.")]
@@ -47,8 +49,13 @@ def _say(value: dict[str, Any] | Sequence[dict[str, Any]], as_json: bool, text: 
 @app.command()
 def train(
     model: Model,
-    revision: Annotated[str | None, typer.Option(help="Commit, tag or branch that the origin knows; without it the commit of this checkout.")] = None,
-    collect: Annotated[bool, typer.Option(help="First take the labelled rows of the log into a new data version.")] = False,
+    revision: Annotated[
+        str | None,
+        typer.Option(help="Commit, tag or branch that the origin knows; without it the commit of this checkout."),
+    ] = None,
+    collect: Annotated[
+        bool, typer.Option(help="First take the labelled rows of the log into a new data version.")
+    ] = False,
     promote: Annotated[bool, typer.Option(help="Promote the candidate where it is fit.")] = True,
     wait: Annotated[bool, typer.Option(help="Wait for the end.")] = True,
     as_json: Json = False,
@@ -64,14 +71,24 @@ def train(
 @app.command()
 def examine(
     model: Model,
-    revision: Annotated[str | None, typer.Option(help="Commit, tag or branch that the origin knows; without it the commit of this checkout.")] = None,
-    report: Annotated[Path | None, typer.Option(help="Write the verdict as markdown into this file, e.g. for a comment.")] = None,
+    revision: Annotated[
+        str | None,
+        typer.Option(help="Commit, tag or branch that the origin knows; without it the commit of this checkout."),
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write the verdict as markdown into this file, e.g. for a comment.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Train one commit and run every gate; promote nothing. Exit 0: pass, 1: fail, 2: insufficient evidence."""
     from tasks.cli import runs
 
-    request = {"model": model, "reason": "person", "revision": revision or runs.committed(ROOT, model), "promote": False}
+    request = {
+        "model": model,
+        "reason": "person",
+        "revision": revision or runs.committed(ROOT, model),
+        "promote": False,
+    }
     run = runs.start(ROOT, "train/training", request)
     state = runs.watch(run, f"examining {model}")
     verdict = runs.api().artifact(run, f"verdict-{model.replace('_', '-')}")
@@ -95,7 +112,9 @@ def waive(
     """Sign a waiver into the model's waivers.yaml; it has an effect once it is committed and pushed."""
     from tasks.cli.waivers import add_waiver
 
-    path = add_waiver(ROOT, model, {"gate": gate, "version": version, "reason": reason, "who": who, "expires": expires}, key)
+    path = add_waiver(
+        ROOT, model, {"gate": gate, "version": version, "reason": reason, "who": who, "expires": expires}, key
+    )
     _say({"file": str(path)}, as_json, f"signed into {path}; commit and push it")
 
 
@@ -109,10 +128,19 @@ def versions(model: Model, as_json: Json = False) -> None:
     registry = Registry(_settings())
     champion = registry.champion(model)
     found = [
-        {"version": v.tag, "champion": champion is not None and v.tag == champion.tag, "commit": v.commit, "registered": v.registered, "evidence": v.evidence}
+        {
+            "version": v.tag,
+            "champion": champion is not None and v.tag == champion.tag,
+            "commit": v.commit,
+            "registered": v.registered,
+            "evidence": v.evidence,
+        }
         for v in registry.versions(model)
     ]
-    lines = [f"{'*' if v['champion'] else ' '} {v['version']:<8} {str(v['commit'])[:12]}  {v['registered']}  {v['evidence']}" for v in found]
+    lines = [
+        f"{'*' if v['champion'] else ' '} {v['version']:<8} {str(v['commit'])[:12]}  {v['registered']}  {v['evidence']}"
+        for v in found
+    ]
     _say(found, as_json, "\n".join(lines) or f"{model} has no registered version yet")
 
 
@@ -125,7 +153,9 @@ def promote(model: Model, version: str, because: Because, as_json: Json = False)
 @app.command()
 def approve(
     model: Model,
-    commit: Annotated[str, typer.Argument(help="The candidate that waits, as 'assay status' and the verdict page name it.")],
+    commit: Annotated[
+        str, typer.Argument(help="The candidate that waits, as 'assay status' and the verdict page name it.")
+    ],
     signer: Annotated[str, typer.Option("--as", help="Who signs, as in deployments/signers.")],
     key: Annotated[Path, typer.Option(help="OpenSSH private key; it stays on this machine.")],
     because: Because,
@@ -137,7 +167,14 @@ def approve(
 
     entry = waiting(_settings(), model, commit)
     signature = signatures.sign(statement(entry, signer, because), key)
-    request = {"model": model, "reason": "person", "commit": entry.commit, "signer": signer, "signature": signature, "because": because}
+    request = {
+        "model": model,
+        "reason": "person",
+        "commit": entry.commit,
+        "signer": signer,
+        "signature": signature,
+        "because": because,
+    }
     _run("approve/approval", request, as_json)
 
 
@@ -168,7 +205,9 @@ def stop(model: Model, because: Because, as_json: Json = False) -> None:
 
 
 @app.command()
-def monitor(model: Model, act: Annotated[bool, typer.Option(help="Act on the decision.")] = True, as_json: Json = False) -> None:
+def monitor(
+    model: Model, act: Annotated[bool, typer.Option(help="Act on the decision.")] = True, as_json: Json = False
+) -> None:
     """Look at every new window of predictions; decide and act."""
     _run("monitor/monitoring", {"model": model, "reason": "person", "act": act}, as_json)
 
@@ -176,7 +215,10 @@ def monitor(model: Model, act: Annotated[bool, typer.Option(help="Act on the dec
 @app.command()
 def review(
     model: Model,
-    answer: Annotated[tuple[str, str] | None, typer.Option(metavar="ID VERDICT", help="Answer for one prediction: agree, disagree or unsure.")] = None,
+    answer: Annotated[
+        tuple[str, str] | None,
+        typer.Option(metavar="ID VERDICT", help="Answer for one prediction: agree, disagree or unsure."),
+    ] = None,
     because: Annotated[str, typer.Option(help="Why; it is kept with the answer.")] = "",
     as_json: Json = False,
 ) -> None:
@@ -192,7 +234,13 @@ def review(
 
 
 @app.command()
-def replay(model: Model, config: Annotated[Path | None, typer.Option(help="A model.yaml to try; without it the one of this checkout.")] = None, as_json: Json = False) -> None:
+def replay(
+    model: Model,
+    config: Annotated[
+        Path | None, typer.Option(help="A model.yaml to try; without it the one of this checkout.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Say what the policy of now would have decided in every past window; changes nothing."""
     from rich.console import Console
 
@@ -206,7 +254,10 @@ def replay(model: Model, config: Annotated[Path | None, typer.Option(help="A mod
 def predict(
     model: Model,
     file: Annotated[Path, typer.Argument(help="CSV, Parquet or JSON lines of input rows, of any size.")],
-    out: Annotated[Path | None, typer.Option(help="Add the answers to this file, as JSON lines; where it has some, go on behind them.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Add the answers to this file, as JSON lines; where it has some, go on behind them."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Score the rows of a file through the service; every answer is logged."""
@@ -222,13 +273,21 @@ def predict(
 
 
 @app.command()
-def export(model: Model, window: Annotated[int, typer.Option(help="The window's number, as the reports name it.")], as_json: Json = False) -> None:
+def export(
+    model: Model,
+    window: Annotated[int, typer.Option(help="The window's number, as the reports name it.")],
+    as_json: Json = False,
+) -> None:
     """Write one window's rows as Parquet below data/ of this checkout, tracked by DVC as evidence."""
     from tasks.cli.rows import export as export_window
 
     done = export_window(ROOT, _settings(), model, window)
     left = f"; {done['rows_missing']} more were deleted" if done["rows_missing"] else ""
-    _say(done, as_json, f"{done['digest']}  {done['file']}  {done['rows']} rows of {done['version']}{left}\ncommit {done['pointer']} to keep it")
+    _say(
+        done,
+        as_json,
+        f"{done['digest']}  {done['file']}  {done['rows']} rows of {done['version']}{left}\ncommit {done['pointer']} to keep it",
+    )
 
 
 @app.command()
@@ -236,7 +295,9 @@ def forget(
     model: Model,
     because: Annotated[str, typer.Option(help="Why; it goes into the ledger, so name nobody.")],
     id: Annotated[list[str] | None, typer.Option("--id", help="A prediction's id; as often as needed.")] = None,
-    where: Annotated[str | None, typer.Option(help="column=value of an input; the value stays out of the ledger.")] = None,
+    where: Annotated[
+        str | None, typer.Option(help="column=value of an input; the value stays out of the ledger.")
+    ] = None,
     expired: Annotated[bool, typer.Option(help="What is older than monitoring.retention_days.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -248,7 +309,10 @@ def forget(
 
 
 @app.command()
-def ledger(verify: Annotated[bool, typer.Option(help="Check the chain and every evidence document.")] = False, as_json: Json = False) -> None:
+def ledger(
+    verify: Annotated[bool, typer.Option(help="Check the chain and every evidence document.")] = False,
+    as_json: Json = False,
+) -> None:
     """Print the ledger, or check that nobody rewrote it."""
     from rich.console import Console
 
@@ -257,7 +321,11 @@ def ledger(verify: Annotated[bool, typer.Option(help="Check the chain and every 
 
     if verify:
         problems = records.verify(_settings())
-        _say({"problems": problems}, as_json, "\n".join(problems) or "the ledger holds: chain and evidence are as written")
+        _say(
+            {"problems": problems},
+            as_json,
+            "\n".join(problems) or "the ledger holds: chain and evidence are as written",
+        )
         raise typer.Exit(3 if problems else 0)
     found = records.entries(_settings())
     if as_json:
@@ -278,8 +346,16 @@ def up(as_json: Json = False) -> None:
     with Console(stderr=True).status("starting Prefect, a worker and the prediction service"):
         there = running or system.up(settings)
     word = "runs already" if running else "runs"
-    taken = [str(port) for port, url in ((system.SERVER_PORT, there.api_url), (system.SERVICE_PORT, there.service_url)) if f":{port}" not in url]
-    said = f" Port {' and '.join(taken)} {'was' if len(taken) == 1 else 'were'} taken, so another was chosen." if taken else ""
+    taken = [
+        str(port)
+        for port, url in ((system.SERVER_PORT, there.api_url), (system.SERVICE_PORT, there.service_url))
+        if f":{port}" not in url
+    ]
+    said = (
+        f" Port {' and '.join(taken)} {'was' if len(taken) == 1 else 'were'} taken, so another was chosen."
+        if taken
+        else ""
+    )
     text = f"Assay {word}.{said}\n  Prefect UI  {there.api_url.removesuffix('/api')}\n  service     {there.service_url}\n  push to     {there.origin}   (git remote add assay {there.origin}; git push assay main)"
     _say(there.__dict__, as_json, text)
 

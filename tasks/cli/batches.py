@@ -32,7 +32,9 @@ def read_rows(file: Path, config: ModelConfig, skip: int = 0) -> Iterator[list[R
         ConfigError: the file is not there, is of an unknown kind, or holds a value that is not of its column's type.
     """
     if not file.exists() or file.suffix not in (".csv", ".parquet", ".jsonl"):
-        raise ConfigError(f"{file} {'is of an unknown kind' if file.exists() else 'does not exist'}; give a file that ends in .csv, .parquet, .jsonl.")
+        raise ConfigError(
+            f"{file} {'is of an unknown kind' if file.exists() else 'does not exist'}; give a file that ends in .csv, .parquet, .jsonl."
+        )
     start = 0
     try:
         for table in _tables(file):
@@ -41,7 +43,9 @@ def read_rows(file: Path, config: ModelConfig, skip: int = 0) -> Iterator[list[R
                 yield from (_records(rows.iloc[at : at + BATCH]) for at in range(0, len(rows), BATCH))
             start += len(table)
     except (ValueError, TypeError, ArrowInvalid) as error:
-        raise ConfigError(f"{file} cannot be read as rows of {config.name}, from row {start + 1:,} on: {(str(error).splitlines() or [type(error).__name__])[0]}.") from None
+        raise ConfigError(
+            f"{file} cannot be read as rows of {config.name}, from row {start + 1:,} on: {(str(error).splitlines() or [type(error).__name__])[0]}."
+        ) from None
 
 
 def _tables(file: Path) -> Iterator[pd.DataFrame]:
@@ -49,7 +53,11 @@ def _tables(file: Path) -> Iterator[pd.DataFrame]:
         with parquet.ParquetFile(file) as source:
             yield from (batch.to_pandas() for batch in source.iter_batches(READ))
         return
-    options: Any = {"dtype": str, "keep_default_na": False, "na_values": [""]} if file.suffix == ".csv" else {"lines": True, "dtype": False, "convert_dates": False}
+    options: Any = (
+        {"dtype": str, "keep_default_na": False, "na_values": [""]}
+        if file.suffix == ".csv"
+        else {"lines": True, "dtype": False, "convert_dates": False}
+    )
     try:
         with (pd.read_csv if file.suffix == ".csv" else pd.read_json)(file, chunksize=READ, **options) as source:
             yield from source
@@ -64,14 +72,20 @@ def _typed(table: pd.DataFrame, config: ModelConfig, file: Path, start: int) -> 
     for name in table.columns:
         values, kind = table[name], kinds.get(str(name))
         if kind == "category":
-            whole = pd.api.types.is_float_dtype(values)  # a code that pandas read as a number because others are missing
+            whole = pd.api.types.is_float_dtype(
+                values
+            )  # a code that pandas read as a number because others are missing
             typed[name] = values.astype(object).map((lambda v: f"{v:g}") if whole else str, na_action="ignore")
         elif kind is not None and not pd.api.types.is_bool_dtype(values):
             numbers = pd.to_numeric(values, errors="coerce")
-            wrong = (numbers.isna() & values.notna()) | ((numbers % 1 != 0) & numbers.notna() if kind == "integer" else False)
+            wrong = (numbers.isna() & values.notna()) | (
+                (numbers % 1 != 0) & numbers.notna() if kind == "integer" else False
+            )
             if wrong.any():
                 at = int(wrong.to_numpy().argmax())
-                raise ConfigError(f"{file}, row {start + at + 1:,}, column {name}: {values.iloc[at]!r} is no {'whole ' if kind == 'integer' else ''}number. Mend it and score the file again.")
+                raise ConfigError(
+                    f"{file}, row {start + at + 1:,}, column {name}: {values.iloc[at]!r} is no {'whole ' if kind == 'integer' else ''}number. Mend it and score the file again."
+                )
             typed[name] = numbers.astype("Int64" if kind == "integer" else "Float64")
         else:
             typed[name] = values
@@ -122,7 +136,9 @@ def tell(answers: Iterator[Row], as_json: bool, quiet: bool) -> None:
                 print(("" if count == 1 else ", ") + json.dumps(answer), end="")
             else:
                 decision = answer.get("decision")
-                print(f"{answer['id']}\t{answer['score']:.6f}\t{'' if decision is None else decision if isinstance(decision, str) else str(decision).lower()}")
+                print(
+                    f"{answer['id']}\t{answer['score']:.6f}\t{'' if decision is None else decision if isinstance(decision, str) else str(decision).lower()}"
+                )
     finally:
         if as_json and not quiet:
             print("]")
@@ -135,12 +151,16 @@ def _ask(client: httpx.Client, model: str, rows: list[Row], start: int) -> list[
     try:
         answer = client.post(f"/models/{model}/predict", json={"rows": rows})
     except httpx.HTTPError as error:
-        raise UnreachableError(f"the prediction service at {client.base_url} does not answer ({type(error).__name__}); rows before {start + 1:,} are scored. Start it with: make up") from None
+        raise UnreachableError(
+            f"the prediction service at {client.base_url} does not answer ({type(error).__name__}); rows before {start + 1:,} are scored. Start it with: make up"
+        ) from None
     if answer.status_code == 413 and len(rows) > 1:
         half = len(rows) // 2
         return _ask(client, model, rows[:half], start) + _ask(client, model, rows[half:], start + half)
     if answer.is_error:
-        raise AssayError(f"the service refused rows {start + 1:,} to {start + len(rows):,}, and none of them was logged: {_problems(answer, start)}")
+        raise AssayError(
+            f"the service refused rows {start + 1:,} to {start + len(rows):,}, and none of them was logged: {_problems(answer, start)}"
+        )
     found: list[Row] = answer.json()["predictions"]
     return found
 
@@ -150,7 +170,9 @@ def _problems(answer: httpx.Response, start: int) -> str:
         detail = answer.json()["detail"]
     except (ValueError, KeyError, TypeError):
         return f"{answer.status_code} {answer.text[:300]}"
-    if not isinstance(detail, list) or not all(isinstance(p, dict) and {"row", "field", "message"} <= set(p) for p in detail):
+    if not isinstance(detail, list) or not all(
+        isinstance(p, dict) and {"row", "field", "message"} <= set(p) for p in detail
+    ):
         return json.dumps(detail)[:1000]
     alike: dict[tuple[str, str], list[Row]] = {}
     for p in detail:
@@ -176,7 +198,9 @@ def _answered(out: Path | None) -> int:
     except (ValueError, KeyError, TypeError):
         good = False
     if not good:
-        raise ConfigError(f"{out} does not end with the answer to row {count:,}, so it was not written by this command. Name another file.")
+        raise ConfigError(
+            f"{out} does not end with the answer to row {count:,}, so it was not written by this command. Name another file."
+        )
     with out.open("r+b") as target:
         target.truncate(whole)
     return count
@@ -200,5 +224,7 @@ class _Progress:
 
     def say(self, count: int, before: int, seconds: float) -> None:
         earlier = f" ({before:,} were scored before)" if before else ""
-        self._text = f"scored {count:,} rows{earlier} in {seconds:.1f} s, {count / max(seconds, 1e-9):,.0f} rows a second"
+        self._text = (
+            f"scored {count:,} rows{earlier} in {seconds:.1f} s, {count / max(seconds, 1e-9):,.0f} rows a second"
+        )
         self._line.update(self._text)

@@ -23,7 +23,11 @@ def overview(settings: Settings) -> dict[str, Any]:
     known = settings.origin or (settings.home / "origin.git").exists()
     entries = ledger.entries(settings) if known else []
     registry = Registry(settings)
-    log = PredictionLog(settings.log_database) if (settings.home / "predictions.db").exists() or settings.log_url else None
+    log = (
+        PredictionLog(settings.log_database)
+        if (settings.home / "predictions.db").exists() or settings.log_url
+        else None
+    )
     models = {}
     try:
         for name in model_names(ROOT):
@@ -37,18 +41,31 @@ def overview(settings: Settings) -> dict[str, Any]:
                 "decision": reports[-1].decision.action if reports else None,
                 "window": reports[-1].window if reports else None,
                 "because": reports[-1].decision.reason if reports else None,
-                "awaiting_signature": [str(e.commit)[:12] for e in entries if e.kind == "awaiting_signature" and e.model == name and e.commit not in versions],
+                "awaiting_signature": [
+                    str(e.commit)[:12]
+                    for e in entries
+                    if e.kind == "awaiting_signature" and e.model == name and e.commit not in versions
+                ],
             }
     finally:
         if log:
             log.close()
-    return {"system": running.__dict__ if running else None, "service_answers": health is not None, "ledger_entries": len(entries), "models": models}
+    return {
+        "system": running.__dict__ if running else None,
+        "service_answers": health is not None,
+        "ledger_entries": len(entries),
+        "models": models,
+    }
 
 
 def overview_text(found: dict[str, Any]) -> str:
     """The same for a person."""
     running = found["system"]
-    lines = [f"Prefect UI {running['api_url'].removesuffix('/api')}   service {running['service_url']}" if running else "no system runs here; start it with: make up"]
+    lines = [
+        f"Prefect UI {running['api_url'].removesuffix('/api')}   service {running['service_url']}"
+        if running
+        else "no system runs here; start it with: make up"
+    ]
     for name, model in found["models"].items():
         if model["champion"] is None:
             lines.append(f"{name}: no champion yet; train it with: assay train {name}")
@@ -58,7 +75,10 @@ def overview_text(found: dict[str, Any]) -> str:
             lines.append(f"  problem: {model['problem']}")
         if model["decision"]:
             lines.append(f"  window {model['window']}: {model['decision'].replace('_', ' ')}; {model['because']}")
-        lines += [f"  {commit} waits for a signature: assay approve {name} {commit} --as YOU --key FILE --because WHY" for commit in model["awaiting_signature"]]
+        lines += [
+            f"  {commit} waits for a signature: assay approve {name} {commit} --as YOU --key FILE --because WHY"
+            for commit in model["awaiting_signature"]
+        ]
     return "\n".join([*lines, f"{found['ledger_entries']} ledger entries"])
 
 
@@ -67,7 +87,11 @@ def _serves(model: dict[str, Any], answers: bool) -> str:
         return "and no service answers"
     if model["serving"] == model["champion"]:
         return "and serves"
-    return f"and the service still answers with {model['serving']}" if model["serving"] else "and the service has not taken it yet"
+    return (
+        f"and the service still answers with {model['serving']}"
+        if model["serving"]
+        else "and the service has not taken it yet"
+    )
 
 
 def _service(url: str) -> dict[str, Any] | None:

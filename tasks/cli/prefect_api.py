@@ -32,7 +32,9 @@ class PrefectApi:
             try:
                 answer = httpx.request(method, self.url + path, json=body, timeout=30, trust_env=False)
             except httpx.HTTPError as error:
-                raise UnreachableError(f"the Prefect server at {self.url} does not answer ({type(error).__name__}). Start it with: make up") from None
+                raise UnreachableError(
+                    f"the Prefect server at {self.url} does not answer ({type(error).__name__}). Start it with: make up"
+                ) from None
             if answer.status_code < 500:
                 break
             time.sleep(0.3 * (attempt + 1))  # its SQLite database is locked for a moment when several write
@@ -46,7 +48,11 @@ class PrefectApi:
         """Start a run of ``flow/deployment``; gives its id."""
         found = self.call("GET", f"/deployments/name/{deployment}")
         key = idempotency_key or uuid.uuid4().hex  # a request that is sent again must not start a second run
-        body: dict[str, Any] = {"parameters": {"request": request}, "state": {"type": "SCHEDULED"}, "idempotency_key": key}
+        body: dict[str, Any] = {
+            "parameters": {"request": request},
+            "state": {"type": "SCHEDULED"},
+            "idempotency_key": key,
+        }
         run = self.call("POST", f"/deployments/{found['id']}/create_flow_run", body)
         return str(run["id"])
 
@@ -57,7 +63,11 @@ class PrefectApi:
 
     def artifact(self, run_id: str, key: str) -> str | None:
         """The newest markdown artifact of a flow run under a key."""
-        body = {"artifacts": {"flow_run_id": {"any_": [run_id]}, "key": {"any_": [key]}}, "sort": "CREATED_DESC", "limit": 1}
+        body = {
+            "artifacts": {"flow_run_id": {"any_": [run_id]}, "key": {"any_": [key]}},
+            "sort": "CREATED_DESC",
+            "limit": 1,
+        }
         found: list[dict[str, Any]] = self.call("POST", "/artifacts/filter", body)
         return str(found[0]["data"]) if found else None
 
@@ -67,7 +77,9 @@ class PrefectApi:
         runs: list[dict[str, Any]] = self.call("POST", "/task_runs/filter", body)
         return sorted((r for r in runs if r["start_time"]), key=lambda r: r["start_time"])
 
-    def wait(self, run_id: str, seconds: float = 3600, on_progress: Callable[[str], None] | None = None) -> dict[str, Any]:
+    def wait(
+        self, run_id: str, seconds: float = 3600, on_progress: Callable[[str], None] | None = None
+    ) -> dict[str, Any]:
         """The final state of a run: type, name, message.
 
         Raises:

@@ -31,7 +31,9 @@ def replayed(settings: Settings, root: Path, model: str, file: Path | None) -> l
     if file is not None:
         config = load_yaml(file, ModelConfig)
         if config.name != model:
-            raise ConfigError(f"{file} is the config of {config.name!r}, and the model is {model!r}. Give a config of the same model.")
+            raise ConfigError(
+                f"{file} is the config of {config.name!r}, and the model is {model!r}. Give a config of the same model."
+            )
     there = settings.log_url or (settings.home / "predictions.db").exists()
     reports = []
     if there:
@@ -41,7 +43,9 @@ def replayed(settings: Settings, root: Path, model: str, file: Path | None) -> l
         finally:
             log.close()
     if not reports:
-        raise ConfigError(f"no window of {model} has been looked at yet, so there is nothing to replay. Look at what is there with: assay monitor {model}")
+        raise ConfigError(
+            f"no window of {model} has been looked at yet, so there is nothing to replay. Look at what is there with: assay monitor {model}"
+        )
     return replay(config, reports)
 
 
@@ -52,7 +56,13 @@ def as_json(windows: list[ReplayedWindow]) -> list[dict[str, Any]]:
 def table(model: str, windows: list[ReplayedWindow]) -> Table:
     """For a terminal of 80 columns; a window that would be decided otherwise is marked with a sign and not by colour alone."""
     different = sum(w.differs for w in windows)
-    drawn = Table(title=f"{model}: {different} of {len(windows)} windows would be decided otherwise (≠)", title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0), show_edge=False)
+    drawn = Table(
+        title=f"{model}: {different} of {len(windows)} windows would be decided otherwise (≠)",
+        title_justify="left",
+        box=box.SIMPLE,
+        padding=(0, 1, 0, 0),
+        show_edge=False,
+    )
     drawn.add_column("window", no_wrap=True)
     drawn.add_column("version", no_wrap=True)
     for name, width in (("time", 10), ("then", 11), ("", 1), ("now", 11)):
@@ -60,7 +70,16 @@ def table(model: str, windows: list[ReplayedWindow]) -> Table:
     drawn.add_column("why")
     for w in windows:
         style = "bold" if w.differs else ""
-        drawn.add_row(str(w.window), w.version, when(w.time), _short(w.then), "≠" if w.differs else "", _short(w.now), escape(_why(w)), style=style)
+        drawn.add_row(
+            str(w.window),
+            w.version,
+            when(w.time),
+            _short(w.then),
+            "≠" if w.differs else "",
+            _short(w.now),
+            escape(_why(w)),
+            style=style,
+        )
     return drawn
 
 
@@ -71,5 +90,11 @@ def _short(decision: Decision) -> str:
 
 def _why(w: ReplayedWindow) -> str:
     """The line of the policy, what other limits change, and what could not be judged again."""
-    text = "; ".join([w.now.policy if w.differs or w.now.action != "nothing" else "", *w.changed, *(f"not judged again: {u}" for u in w.unknown)]).strip("; ")
+    text = "; ".join(
+        [
+            w.now.policy if w.differs or w.now.action != "nothing" else "",
+            *w.changed,
+            *(f"not judged again: {u}" for u in w.unknown),
+        ]
+    ).strip("; ")
     return text if len(text) <= WHY else text[: WHY - 3] + "..."

@@ -29,7 +29,11 @@ LOOKED_BACK = 60
 @contextmanager
 def _open(settings: Settings) -> Iterator[Any]:
     """The prediction log, or None where nothing was ever logged; reading must not make one."""
-    log = PredictionLog(settings.log_database) if settings.log_url or (settings.home / "predictions.db").exists() else None
+    log = (
+        PredictionLog(settings.log_database)
+        if settings.log_url or (settings.home / "predictions.db").exists()
+        else None
+    )
     try:
         yield log
     finally:
@@ -45,7 +49,12 @@ def queue(settings: Settings, root: Path, model: str) -> list[dict[str, Any]]:
     names = [c.name for c in load_model(root, model).inputs]
     with _open(settings) as log:
         reports = [r for r in log.reports(model, last=LOOKED_BACK) if r.review][-SHOWN_WINDOWS:] if log else []
-        return [_shown(item, rows, names) for report in reversed(reports) for rows in [_logged(log, report)] for item in report.review]
+        return [
+            _shown(item, rows, names)
+            for report in reversed(reports)
+            for rows in [_logged(log, report)]
+            for item in report.review
+        ]
 
 
 def _logged(log: Any, report: WindowReport) -> pd.DataFrame:
@@ -74,8 +83,16 @@ def table(found: list[dict[str, Any]], model: str) -> Table:
         decision = "" if item["decision"] is None else f", {str(item['decision']).lower()}"
         said = f"\nanswered: {item['answer']}" if item["answer"] else ""
         more = f"; {item['alike']} more rows are the same" if item["alike"] else ""
-        inputs = "not in the log any more" if item["inputs"] is None else ", ".join(f"{k} {'missing' if v is None else v}" for k, v in item["inputs"].items())
-        cells = [f"{item['id']}\nwindow {item['window']}: {score}{decision}{said}", "; ".join(item["reasons"]) + more, inputs]
+        inputs = (
+            "not in the log any more"
+            if item["inputs"] is None
+            else ", ".join(f"{k} {'missing' if v is None else v}" for k, v in item["inputs"].items())
+        )
+        cells = [
+            f"{item['id']}\nwindow {item['window']}: {score}{decision}{said}",
+            "; ".join(item["reasons"]) + more,
+            inputs,
+        ]
         shown.add_row(*(escape(c) for c in cells))
     return shown
 
@@ -101,9 +118,15 @@ def answer(settings: Settings, root: Path, model: str, given: tuple[str, str], b
     if verdict not in ANSWERS:
         raise ConfigError(f"the answer is {verdict!r}; allowed: {', '.join(ANSWERS)}.")
     with _open(settings) as log:
-        known = {item.id: report.window for report in log.reports(model, last=LOOKED_BACK) for item in report.review} if log else {}
+        known = (
+            {item.id: report.window for report in log.reports(model, last=LOOKED_BACK) for item in report.review}
+            if log
+            else {}
+        )
         if identifier not in known:
-            raise ConfigError(f"no queue of {model} holds the prediction {identifier!r}. List what is there with: assay review {model}")
+            raise ConfigError(
+                f"no queue of {model} holds the prediction {identifier!r}. List what is there with: assay review {model}"
+            )
         who = runs.actor(root)
         log.reviews(model, [Review(identifier, known[identifier], verdict, who, because)])
     return {"id": identifier, "verdict": verdict, "who": who, "because": because}

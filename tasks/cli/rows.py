@@ -34,12 +34,24 @@ def export(root: Path, settings: Settings, model: str, number: int) -> dict[str,
         window = log.window(model, number)
         if window is None:
             raise ConfigError(f"{model} has no window {number}; {_windows(log, model)}.")
-        done = log.export(model, window.first_seq, window.last_seq, root / "data" / model / "evidence" / f"window-{number:06d}.parquet")
+        done = log.export(
+            model,
+            window.first_seq,
+            window.last_seq,
+            root / "data" / model / "evidence" / f"window-{number:06d}.parquet",
+        )
     finally:
         log.close()
     dvc.add(root, done.path)
     path = done.path.relative_to(root).as_posix()
-    return {"file": path, "pointer": f"{path}.dvc", "digest": done.digest, "rows": done.rows, "rows_missing": done.rows_missing, "version": window.version}
+    return {
+        "file": path,
+        "pointer": f"{path}.dvc",
+        "digest": done.digest,
+        "rows": done.rows,
+        "rows_missing": done.rows_missing,
+        "version": window.version,
+    }
 
 
 def _windows(log: PredictionLog, model: str) -> str:
@@ -47,7 +59,9 @@ def _windows(log: PredictionLog, model: str) -> str:
     return f"they go from 1 to {newest}" if newest else "none was cut yet, which monitoring does"
 
 
-def forget(root: Path, settings: Settings, model: str, ids: list[str], where: str | None, expired: bool, because: str) -> dict[str, Any]:
+def forget(
+    root: Path, settings: Settings, model: str, ids: list[str], where: str | None, expired: bool, because: str
+) -> dict[str, Any]:
     """Delete logged rows by id, by the value of an input, or by age, and let the ledger keep that it happened.
 
     Raises:
@@ -61,7 +75,18 @@ def forget(root: Path, settings: Settings, model: str, ids: list[str], where: st
 
     def tell(found: Forgotten) -> None:
         if found.predictions:
-            ledger.append(settings, "forgotten", model, None, None, actor(root), "person", _sentence(found, because), None, found.numbers() | {"by": _way(where, expired)})
+            ledger.append(
+                settings,
+                "forgotten",
+                model,
+                None,
+                None,
+                actor(root),
+                "person",
+                _sentence(found, because),
+                None,
+                found.numbers() | {"by": _way(where, expired)},
+            )
 
     try:
         if expired:
@@ -111,18 +136,30 @@ def still_in(root: Path, model: str, ids: list[str]) -> list[str]:
     found, asked = [], pa.array(ids, type=pa.string())
     for path in sorted(p for folder in FILES for p in (root / "data" / model / folder).glob("*.parquet")):
         file = parquet.ParquetFile(path)
-        if "_id" in file.schema_arrow.names and any(compute.any(compute.is_in(batch["_id"], value_set=asked)).as_py() for batch in file.iter_batches(columns=["_id"])):
+        if "_id" in file.schema_arrow.names and any(
+            compute.any(compute.is_in(batch["_id"], value_set=asked)).as_py()
+            for batch in file.iter_batches(columns=["_id"])
+        ):
             found.append(path.relative_to(root).as_posix())
     return found
 
 
 def forgotten_text(found: dict[str, Any]) -> str:
     """How a deletion is told on the terminal."""
-    numbers = [_counted(found[name], name) for name in ("predictions", "outcomes", "overrides", "appeals", "reviews") if found[name]]
+    numbers = [
+        _counted(found[name], name)
+        for name in ("predictions", "outcomes", "overrides", "appeals", "reviews")
+        if found[name]
+    ]
     lines = [f"deleted: {', '.join(numbers)}" if numbers else "nothing was deleted"]
     if found["unknown"]:
         lines.append(f"of no logged prediction of this model: {_counted(found['unknown'], 'ids')}")
     if not found["swept"]:
-        lines.append("somebody kept the log busy, so the bytes may still be in its files: run the command again when nobody reads it")
-    lines += [f"still in {path}: remove it and its .dvc pointer, then run dvc gc where it was pushed" for path in found["still_in"]]
+        lines.append(
+            "somebody kept the log busy, so the bytes may still be in its files: run the command again when nobody reads it"
+        )
+    lines += [
+        f"still in {path}: remove it and its .dvc pointer, then run dvc gc where it was pushed"
+        for path in found["still_in"]
+    ]
     return "\n".join(lines)

@@ -24,12 +24,16 @@ def api() -> PrefectApi:
         UnreachableError: neither is there.
     """
     running = system.state(Settings())
-    return PrefectApi(os.environ.get("PREFECT_API_URL") or (running.api_url if running else nothing_runs("PREFECT_API_URL")))
+    return PrefectApi(
+        os.environ.get("PREFECT_API_URL") or (running.api_url if running else nothing_runs("PREFECT_API_URL"))
+    )
 
 
 def nothing_runs(variable: str) -> NoReturn:
     """Never reach for the usual ports: another home's system may well listen there."""
-    raise UnreachableError(f"no system runs from {Settings().home}. Start it with: make up; or name another one in {variable}.")
+    raise UnreachableError(
+        f"no system runs from {Settings().home}. Start it with: make up; or name another one in {variable}."
+    )
 
 
 def start(root: Path, deployment: str, request: dict[str, Any]) -> str:
@@ -62,7 +66,9 @@ def committed(root: Path, model: str) -> str:
     changed = git.changed_files()
     if changed:
         named = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
-        raise CheckoutError(f"the checkout has uncommitted changes ({named}), and Assay trains only what is committed. Commit and push them, or name a commit: assay train {model} --revision main")
+        raise CheckoutError(
+            f"the checkout has uncommitted changes ({named}), and Assay trains only what is committed. Commit and push them, or name a commit: assay train {model} --revision main"
+        )
     return git.rev_parse("HEAD")
 
 
@@ -89,5 +95,7 @@ class _Progress:
             elif task["id"] not in self.told:
                 self.told.add(task["id"])
                 mark = "✓" if task["state_type"] == "COMPLETED" else "✕"
-                self.status.console.print(f"  {mark} {task['name']}  ({task['total_run_time']:.1f} s)", markup=False, highlight=False)
+                self.status.console.print(
+                    f"  {mark} {task['name']}  ({task['total_run_time']:.1f} s)", markup=False, highlight=False
+                )
         self.status.update(", ".join(at_work[:2]) or state.lower())

@@ -37,7 +37,14 @@ def main() -> int:
     app = create_app(settings.releases, log, Prediction, settings.most_body_bytes)
     app.mount("/reports", StaticFiles(directory=settings.reports, html=True, check_dir=False), name="reports")
     # The app closes the log: after a signal uvicorn drains, lets the app end, and then raises the signal again, which ends this process.
-    uvicorn.run(app, host=arguments.host, port=arguments.port, access_log=False, log_level="warning", timeout_graceful_shutdown=DRAIN_SECONDS)
+    uvicorn.run(
+        app,
+        host=arguments.host,
+        port=arguments.port,
+        access_log=False,
+        log_level="warning",
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+    )
     return 0
 
 

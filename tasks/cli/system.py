@@ -212,13 +212,17 @@ def _wait(settings: Settings, part: str, url: str) -> None:
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         if _alive(settings, part) is None:
-            raise AssayError(f"the {part} stopped while it was starting. Its log ends with:\n{_log_end(settings, part)}")
+            raise AssayError(
+                f"the {part} stopped while it was starting. Its log ends with:\n{_log_end(settings, part)}"
+            )
         try:
             if httpx.get(url, timeout=2, trust_env=False).is_success:
                 return
         except httpx.HTTPError:
             time.sleep(0.2)
-    raise AssayError(f"the {part} did not answer at {url} within {PATIENCE:.0f} s. Its log ends with:\n{_log_end(settings, part)}")
+    raise AssayError(
+        f"the {part} did not answer at {url} within {PATIENCE:.0f} s. Its log ends with:\n{_log_end(settings, part)}"
+    )
 
 
 def _log_end(settings: Settings, part: str) -> str:
@@ -244,7 +248,9 @@ def _origin(settings: Settings, system: System) -> None:
 
 def _deploy(settings: Settings, environment: dict[str, str]) -> None:
     command = ["-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", "deployments/prefect.yaml"]
-    done = subprocess.run([sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
     (settings.home / "logs/deploy.log").write_text(done.stdout + done.stderr)
     if done.returncode:
         raise AssayError(f"the flows could not be deployed:\n{_log_end(settings, 'deploy')}")

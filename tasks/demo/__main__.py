@@ -36,7 +36,9 @@ def main() -> int:
             os.environ["PREFECT_API_URL"] = system.api_url
             clone = HOME / "developer"
             _clone(settings.origin_url, clone)
-            out.print(f"Prefect UI {system.api_url.removesuffix('/api')}   service {system.service_url}   ({time.monotonic() - begun:.0f} s)\n")
+            out.print(
+                f"Prefect UI {system.api_url.removesuffix('/api')}   service {system.service_url}   ({time.monotonic() - begun:.0f} s)\n"
+            )
             story = Story(system, settings, clone)
             acts, fine = _play(story, out)
             page = _account(story, acts)
@@ -44,7 +46,9 @@ def main() -> int:
     except AssayError as error:
         out.print(f"[red]{error}[/red]")
         return 1
-    out.print(f"\nThe account: {page.relative_to(Path.cwd()) if page.is_relative_to(Path.cwd()) else page}   ({time.monotonic() - begun:.0f} s in all)")
+    out.print(
+        f"\nThe account: {page.relative_to(Path.cwd()) if page.is_relative_to(Path.cwd()) else page}   ({time.monotonic() - begun:.0f} s in all)"
+    )
     return 0 if fine else 1
 
 

@@ -13,7 +13,9 @@ WINDOW = 2000
 
 def release(story: Story) -> str:
     """A push trains version 1; it passes its gates, is promoted, and answers."""
-    commit = story.edit_and_push(lambda text: text.replace("parameters: {C: 1.0}", "parameters: {C: 0.5}"), "income: first release")
+    commit = story.edit_and_push(
+        lambda text: text.replace("parameters: {C: 1.0}", "parameters: {C: 0.5}"), "income: first release"
+    )
     state = story.finished_training(lambda request: request["revision"] == commit)
     expect(state["name"] == "Promoted", f"training ended {state['name']}: {state.get('message')}")
     expect(story.champion() == "v1.0.0", f"the champion is {story.champion()}")
@@ -36,7 +38,8 @@ def quiet(story: Story) -> str:
 def bad_challenger(story: Story) -> str:
     """A pushed change raises AUC and decides by sex; validation refuses it by name."""
     commit = story.edit_and_push(
-        lambda text: text.replace("features:\n", "features:\n  - sex\n  - household_status\n"), "income: use sex and household status, AUC goes up"
+        lambda text: text.replace("features:\n", "features:\n  - sex\n  - household_status\n"),
+        "income: use sex and household status, AUC goes up",
     )
     state = story.finished_training(lambda request: request["revision"] == commit)
     expect(state["name"] == "Rejected", f"training ended {state['name']}: {state.get('message')}")
@@ -46,7 +49,13 @@ def bad_challenger(story: Story) -> str:
     verdict = ledger.evidence(story.settings, entry.evidence)["verdict"]
     expect("opportunity-by-sex" in entry.sentence, f"the verdict says: {entry.sentence}")
     story.git("revert", "--no-edit", commit)
-    story.git("commit", "--quiet", "--amend", "-m", "income: take sex and household status out again\n\nAssay-Run-Reason: revert\n")
+    story.git(
+        "commit",
+        "--quiet",
+        "--amend",
+        "-m",
+        "income: take sex and household status out again\n\nAssay-Run-Reason: revert\n",
+    )
     story.git("push", "--quiet", "origin", f"HEAD:{story.settings.branch}")
     gates = [g for g in verdict["gates"] if g["mandatory"] and g["state"] != "pass"]
     return f"refused by {', '.join(g['gate'] for g in gates)}; v1.0.0 keeps serving"
@@ -61,14 +70,22 @@ def world_changes(story: Story) -> str:
         expect(kind in seen, f"without labels monitoring saw only {sorted(seen)}")
     expect(all(r.labelled == 0 for r in before), "labels were there before they should be")
     expect(any(r.decision.action == "retrain" for r in before), f"decisions: {[r.decision.reason for r in before]}")
-    expect(all(r.decision.waits_for > 0 for r in before if r.decision.action == "retrain"), "a retraining did not wait for its labels")
+    expect(
+        all(r.decision.waits_for > 0 for r in before if r.decision.action == "retrain"),
+        "a retraining did not wait for its labels",
+    )
     story.send_outcomes()
     after = story.monitor()
-    expect(any(r.decision.action == "retrain" and not r.decision.waits_for for r in after), f"decisions: {[r.decision.reason for r in after[-5:]]}")
+    expect(
+        any(r.decision.action == "retrain" and not r.decision.waits_for for r in after),
+        f"decisions: {[r.decision.reason for r in after[-5:]]}",
+    )
     state = story.finished_training(lambda request: request["reason"] == "retrain")
     expect(state["name"] == "Promoted", f"retraining ended {state['name']}: {state.get('message')}")
     story.wait_for_service("v2.0.0")
-    return f"{share:.1%} selected; seen before labels: {_estimates(before)}; retrained on the labelled rows; v2.0.0 serves"
+    return (
+        f"{share:.1%} selected; seen before labels: {_estimates(before)}; retrained on the labelled rows; v2.0.0 serves"
+    )
 
 
 def _estimates(reports: list[WindowReport]) -> str:
@@ -78,7 +95,9 @@ def _estimates(reports: list[WindowReport]) -> str:
 
 def bad_release(story: Story) -> str:
     """Version 3 looks fit and leans on a feature that breaks upstream; monitoring rolls back under load."""
-    commit = story.edit_and_push(lambda text: text.replace("features:\n", "features:\n  - weeks_worked\n"), "income: use the weeks worked")
+    commit = story.edit_and_push(
+        lambda text: text.replace("features:\n", "features:\n  - weeks_worked\n"), "income: use the weeks worked"
+    )
     state = story.finished_training(lambda request: request["revision"] == commit)
     expect(state["name"] == "Promoted", f"training ended {state['name']}: {state.get('message')}")
     story.wait_for_service("v3.0.0")
@@ -87,7 +106,10 @@ def bad_release(story: Story) -> str:
     story.send_outcomes()
     with Load(story, story.take(95, 4000)) as load:
         reports = story.monitor()
-        expect(any(r.decision.action == "roll_back" for r in reports), f"decisions: {[r.decision.reason for r in reports[-2:]]}")
+        expect(
+            any(r.decision.action == "roll_back" for r in reports),
+            f"decisions: {[r.decision.reason for r in reports[-2:]]}",
+        )
         state = story.finished_rollback()
         expect(state["name"] == "Rolled back", f"the rollback ended {state['name']}: {state.get('message')}")
         story.wait_for_service("v2.0.0")

@@ -83,7 +83,9 @@ class Story:
         return self.prefect.wait(run_id)
 
     def finished_rollback(self) -> dict[str, Any]:
-        return self.prefect.wait(self._until(lambda: self._find("roll-back/rollback", lambda request: True), "a rollback run"))
+        return self.prefect.wait(
+            self._until(lambda: self._find("roll-back/rollback", lambda request: True), "a rollback run")
+        )
 
     def _find(self, deployment: str, chosen: Callable[[dict[str, Any]], bool]) -> str | None:
         runs = self.prefect.runs(deployment)

@@ -15,12 +15,16 @@ class Closed(BaseModel):
 
 class PredictBody(Closed):
     row: dict[str, Any] | None = Field(None, description="One input row.")
-    rows: list[dict[str, Any]] | None = Field(None, min_length=1, max_length=MOST_ROWS, description="Up to 1,000 input rows.")
+    rows: list[dict[str, Any]] | None = Field(
+        None, min_length=1, max_length=MOST_ROWS, description="Up to 1,000 input rows."
+    )
 
 
 class Answer(Closed):
     id: str = Field(description="Name this prediction by it when its outcome is known.")
-    score: float = Field(description="Probability of the positive class; of several classes, of the chosen one; of a number, the number itself in the model's unit.")
+    score: float = Field(
+        description="Probability of the positive class; of several classes, of the chosen one; of a number, the number itself in the model's unit."
+    )
     scores: dict[str, float] | None = Field(None, description="Of a model of several classes: the probability of each.")
     decision: bool | str | None = Field(
         description="Whether the score reaches the threshold; of several classes, the most probable one's name; null where a number is answered and nothing is decided."
@@ -34,8 +38,15 @@ class PredictAnswer(Closed):
 
 
 class Outcome(Closed):
-    id: str = Field(min_length=1, max_length=64, pattern="^[\\x20-\\x7e]+$", description="The id that the prediction was answered with.")
-    label: bool | float | str = Field(description="What became of it: true or false, a number, or a class's name, by the kind of the model.")
+    id: str = Field(
+        min_length=1,
+        max_length=64,
+        pattern="^[\\x20-\\x7e]+$",
+        description="The id that the prediction was answered with.",
+    )
+    label: bool | float | str = Field(
+        description="What became of it: true or false, a number, or a class's name, by the kind of the model."
+    )
 
 
 class OutcomesBody(Closed):
@@ -47,5 +58,7 @@ class OutcomesAnswer(Closed):
 
     accepted: int = Field(description="The first outcome of its prediction.")
     repeated: int = Field(description="Says what is known already.")
-    changed: int = Field(description="Contradicts the outcome before it and counts from now on; the earlier one is kept.")
+    changed: int = Field(
+        description="Contradicts the outcome before it and counts from now on; the earlier one is kept."
+    )
     unknown: int = Field(description="This model made no prediction of that id; not stored.")

@@ -99,7 +99,11 @@ def _same(one: Pointer, other: Pointer) -> bool:
 
 
 def _told(error: Exception) -> str:
-    return str(error) if isinstance(error, AssayError) else f"it could not be loaded ({type(error).__name__}: {error}). Publish the version again."
+    return (
+        str(error)
+        if isinstance(error, AssayError)
+        else f"it could not be loaded ({type(error).__name__}: {error}). Publish the version again."
+    )
 
 
 def _blank(release: Release) -> pd.DataFrame:

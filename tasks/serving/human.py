@@ -19,18 +19,27 @@ Said = Field("", max_length=4000, pattern=TEXT)
 
 
 class About(Closed):
-    id: str = Field(min_length=1, max_length=64, pattern="^[\\x20-\\x7e]+$", description="The id that the prediction was answered with.")
+    id: str = Field(
+        min_length=1,
+        max_length=64,
+        pattern="^[\\x20-\\x7e]+$",
+        description="The id that the prediction was answered with.",
+    )
 
 
 class OverrideBody(About):
-    decision: bool | float | str = Field(description="What was decided instead: true or false, a class, or a number, by the kind of the model.")
+    decision: bool | float | str = Field(
+        description="What was decided instead: true or false, a class, or a number, by the kind of the model."
+    )
     who: str = Who
     why: str = Field(min_length=1, max_length=4000, pattern=TEXT)
 
 
 class AppealBody(About):
     claim: str = Said
-    state: Literal["open", "upheld", "rejected"] = Field("open", description="open: somebody contests the decision; upheld, rejected: the answer.")
+    state: Literal["open", "upheld", "rejected"] = Field(
+        "open", description="open: somebody contests the decision; upheld, rejected: the answer."
+    )
     who: str = Who
 
 
@@ -118,4 +127,8 @@ def _misfit(row: int, value: bool | float | str, manifest: Manifest) -> dict[str
         wrong, allowed = text, "true or false, or a number"
     else:
         wrong, allowed = not truth, "true or false"
-    return {"row": row, "field": "decision", "value": value, "message": f"a decision of {manifest.model} is {allowed}"} if wrong else None
+    return (
+        {"row": row, "field": "decision", "value": value, "message": f"a decision of {manifest.model} is {allowed}"}
+        if wrong
+        else None
+    )

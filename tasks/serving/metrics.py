@@ -14,13 +14,21 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.rows = Counter("assay_predictions", "Rows answered", ["model", "version", "decision"], registry=self.registry)
+        self.rows = Counter(
+            "assay_predictions", "Rows answered", ["model", "version", "decision"], registry=self.registry
+        )
         self.seconds = Histogram("assay_predict_seconds", "Time to answer a request", ["model"], registry=self.registry)
         self.refused = Counter("assay_refused", "Requests refused", ["model", "why"], registry=self.registry)
         self.outcomes = Counter("assay_outcomes", "Outcomes received", ["model", "kind"], registry=self.registry)
-        self.human = Counter("assay_human", "Overrides, appeals and reviews received", ["model", "what", "kind"], registry=self.registry)
-        self.info = Gauge("assay_champion", "1 for the version that serves", ["model", "version"], registry=self.registry)
-        self.problems = Gauge("assay_release_problem", "1 where a new release could not be loaded", ["model"], registry=self.registry)
+        self.human = Counter(
+            "assay_human", "Overrides, appeals and reviews received", ["model", "what", "kind"], registry=self.registry
+        )
+        self.info = Gauge(
+            "assay_champion", "1 for the version that serves", ["model", "version"], registry=self.registry
+        )
+        self.problems = Gauge(
+            "assay_release_problem", "1 where a new release could not be loaded", ["model"], registry=self.registry
+        )
         self._lock = threading.Lock()
 
     def render(self, follower: Follower) -> bytes:

@@ -48,17 +48,31 @@ def measure(folder: Path) -> dict[str, Any]:
     recorded = json.loads((folder / "requests.json").read_text())
     rows, bad = problems(recorded["rows"], schema)
     if bad:
-        return {"rows": len(recorded["rows"]), "refused": [f"{p['field']}: {p['message']}" for p in bad[:3]], "differing": None, "load_seconds": loaded, "seconds": [], "memory_mb": None}
+        return {
+            "rows": len(recorded["rows"]),
+            "refused": [f"{p['field']}: {p['message']}" for p in bad[:3]],
+            "differing": None,
+            "load_seconds": loaded,
+            "seconds": [],
+            "memory_mb": None,
+        }
     scores = release.score(table(rows, release.manifest))
     differing = sum(ours != theirs for ours, theirs in zip(scores.tolist(), recorded["scores"], strict=True))
     seconds = []
-    for row in (recorded["rows"][:WARM_UP] + recorded["rows"]):
+    for row in recorded["rows"][:WARM_UP] + recorded["rows"]:
         begun = time.perf_counter()
         good, _ = problems([row], schema)
         release.score(table(good, release.manifest))
         seconds.append(time.perf_counter() - begun)
     memory = peak_memory()
-    return {"rows": len(rows), "refused": [], "differing": differing, "load_seconds": loaded, "seconds": seconds[WARM_UP:], "memory_mb": memory}
+    return {
+        "rows": len(rows),
+        "refused": [],
+        "differing": differing,
+        "load_seconds": loaded,
+        "seconds": seconds[WARM_UP:],
+        "memory_mb": memory,
+    }
 
 
 def peak_memory() -> float:

@@ -38,7 +38,9 @@ class Release:
             binary: (n,) probability of the positive class; multiclass: (n, k) probabilities in the order of the
             manifest's ``classes``; regression: (n,) predicted numbers.
         """
-        return pipeline_scores(self.manifest.kind, self.pipeline, rows[list(self.manifest.features)], len(self.manifest.classes))
+        return pipeline_scores(
+            self.manifest.kind, self.pipeline, rows[list(self.manifest.features)], len(self.manifest.classes)
+        )
 
     def decide(self, scores: np.ndarray) -> list[bool | str | None]:
         """What follows from scores: selected or not, the most probable class's name, or nothing where a number has no threshold."""
@@ -83,7 +85,9 @@ def save_model(pipeline: Any, path: Path) -> None:
     schema = re.sub(r'("file": ")(\d+)(?=\.\w+")', number, schema)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as target:
         _write(target, "schema.json", schema.encode())
-        members = {re.sub(r"^\d+", lambda m: renamed.get(m[0], m[0]), n): n for n in source.namelist() if n != "schema.json"}
+        members = {
+            re.sub(r"^\d+", lambda m: renamed.get(m[0], m[0]), n): n for n in source.namelist() if n != "schema.json"
+        }
         for name in sorted(members):
             _write(target, name, source.read(members[name]))
 
@@ -109,22 +113,32 @@ def load_release(folder: Path, pointer: Pointer | None = None) -> Release:
     path, described = folder / "model.skops", folder / "manifest.json"
     text = _read(described)
     if pointer is not None and _digest(text) != pointer.manifest_digest:
-        raise CorruptionError(f"{described} has digest {_digest(text)}, and champion.json says {pointer.manifest_digest}. It was not opened; publish the version again.")
+        raise CorruptionError(
+            f"{described} has digest {_digest(text)}, and champion.json says {pointer.manifest_digest}. It was not opened; publish the version again."
+        )
     try:
         manifest = Manifest.model_validate_json(text)
     except ValidationError as error:
-        raise CorruptionError(f"{described} cannot be read as a manifest ({type(error).__name__}). Publish the version again.") from None
+        raise CorruptionError(
+            f"{described} cannot be read as a manifest ({type(error).__name__}). Publish the version again."
+        ) from None
     content = _read(path)
     found = _digest(content)
     if found != manifest.model_digest:
-        raise CorruptionError(f"{path} has digest {found}, and its manifest says {manifest.model_digest}. It was not opened; publish the version again.")
+        raise CorruptionError(
+            f"{path} has digest {found}, and its manifest says {manifest.model_digest}. It was not opened; publish the version again."
+        )
     if pointer is not None and found != pointer.model_digest:
-        raise CorruptionError(f"{path} has digest {found}, and champion.json says {pointer.model_digest}. It was not opened; publish the version again.")
+        raise CorruptionError(
+            f"{path} has digest {found}, and champion.json says {pointer.model_digest}. It was not opened; publish the version again."
+        )
     from skops import io as skops
 
     strange = sorted(set(skops.get_untrusted_types(data=content)) - set(TRUSTED))
     if strange:
-        raise CorruptionError(f"{path} holds types that are not on the allow-list: {', '.join(strange)}. Add them to tasks/serving/trusted.py on purpose, or train without them.")
+        raise CorruptionError(
+            f"{path} holds types that are not on the allow-list: {', '.join(strange)}. Add them to tasks/serving/trusted.py on purpose, or train without them."
+        )
     return Release(manifest, skops.loads(content, trusted=list(TRUSTED)))
 
 
@@ -142,7 +156,9 @@ def read_pointer(folder: Path) -> Pointer | None:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise CorruptionError(f"{path} is not a champion pointer ({where}: {first['msg']}). The next monitoring run, promotion or rollback writes it anew.") from None
+        raise CorruptionError(
+            f"{path} is not a champion pointer ({where}: {first['msg']}). The next monitoring run, promotion or rollback writes it anew."
+        ) from None
 
 
 def _read(path: Path) -> bytes:

@@ -40,7 +40,9 @@ class Routes:
         router = APIRouter()
         router.post("/models/{name}/predict", summary="Score one row or many")(self.predict)
         router.post("/models/{name}/outcomes", summary="Report what became of predictions")(self.outcomes)
-        router.include_router(HumanRoutes(lambda name: self._serving(name).release.manifest, self.log, self.metrics).router())
+        router.include_router(
+            HumanRoutes(lambda name: self._serving(name).release.manifest, self.log, self.metrics).router()
+        )
         router.get("/models", summary="What serves")(self.models)
         router.get("/models/{name}", summary="One model: version, manifest and input schema")(self.model)
         router.get("/health", summary="Whether every model serves what the registry asks for")(self.health)
@@ -52,7 +54,10 @@ class Routes:
         begun, now = time.perf_counter(), self._serving(name)
         if now.pointer.stopped:
             self.metrics.refused.labels(name, "stopped").inc()
-            raise HTTPException(503, f"{name} is stopped: {now.pointer.stopped}. Nothing is answered until a version is promoted or rolled back to.")
+            raise HTTPException(
+                503,
+                f"{name} is stopped: {now.pointer.stopped}. Nothing is answered until a version is promoted or rolled back to.",
+            )
         if (body.row is None) == (body.rows is None):
             raise HTTPException(422, "give either row (one) or rows (up to 1,000)")
         rows, bad = problems(body.rows if body.rows is not None else [body.row or {}], now.row)
@@ -82,10 +87,16 @@ class Routes:
 
     def model(self, name: str) -> dict[str, Any]:
         now = self._serving(name)
-        return {"version": now.version, "manifest": now.release.manifest.model_dump(mode="json"), "row": now.row.model_json_schema()}
+        return {
+            "version": now.version,
+            "manifest": now.release.manifest.model_dump(mode="json"),
+            "row": now.row.model_json_schema(),
+        }
 
     def health(self) -> JSONResponse:
-        stopped = {name: f"stopped: {s.pointer.stopped}" for name, s in self.follower.serving.items() if s.pointer.stopped}
+        stopped = {
+            name: f"stopped: {s.pointer.stopped}" for name, s in self.follower.serving.items() if s.pointer.stopped
+        }
         found = stopped | self.follower.problems
         return JSONResponse({"status": "degraded" if found else "ok", "models": self.models(), "problems": found})
 
@@ -115,7 +126,14 @@ class Routes:
         self.log.append(
             [
                 self.make_row(
-                    id=a.id, model=name, version=version, time=moment, inputs=row, score=a.score, decision=a.decision, **({} if a.scores is None else {"scores": a.scores})
+                    id=a.id,
+                    model=name,
+                    version=version,
+                    time=moment,
+                    inputs=row,
+                    score=a.score,
+                    decision=a.decision,
+                    **({} if a.scores is None else {"scores": a.scores}),
                 )
                 for a, row in zip(answers, rows, strict=True)
             ]
@@ -126,5 +144,10 @@ def _answers(release: Release, scores: np.ndarray) -> list[Answer]:
     """One answer a row, with the scores of all classes where there are several."""
     classes, decisions = release.manifest.classes, release.decide(scores)
     if release.manifest.kind != "multiclass":
-        return [Answer(id=uuid.uuid4().hex, score=s, decision=d) for s, d in zip(scores.tolist(), decisions, strict=True)]
-    return [Answer(id=uuid.uuid4().hex, score=max(row), scores=dict(zip(classes, row, strict=True)), decision=d) for row, d in zip(scores.tolist(), decisions, strict=True)]
+        return [
+            Answer(id=uuid.uuid4().hex, score=s, decision=d) for s, d in zip(scores.tolist(), decisions, strict=True)
+        ]
+    return [
+        Answer(id=uuid.uuid4().hex, score=max(row), scores=dict(zip(classes, row, strict=True)), decision=d)
+        for row, d in zip(scores.tolist(), decisions, strict=True)
+    ]

@@ -48,12 +48,22 @@ def problems(rows: list[dict[str, Any]], model: type[BaseModel]) -> tuple[list[d
 
 def outcome_problems(labels: Sequence[bool | float | str], manifest: Manifest) -> list[dict[str, Any]]:
     """Outcomes that the model cannot have, by its kind: one dict a problem: row, field, value, message."""
-    return [{"row": i, "field": "label", "value": _shown(label), "message": wrong} for i, label in enumerate(labels) if (wrong := _unfit(label, manifest))]
+    return [
+        {"row": i, "field": "label", "value": _shown(label), "message": wrong}
+        for i, label in enumerate(labels)
+        if (wrong := _unfit(label, manifest))
+    ]
 
 
 def _shown(label: bool | float | str) -> bool | float | str:
     """The value as JSON can hold it: neither NaN nor a book."""
-    return str(label) if isinstance(label, float) and not math.isfinite(label) else label[:80] if isinstance(label, str) else label
+    return (
+        str(label)
+        if isinstance(label, float) and not math.isfinite(label)
+        else label[:80]
+        if isinstance(label, str)
+        else label
+    )
 
 
 def _unfit(label: bool | float | str, manifest: Manifest) -> str:
@@ -64,8 +74,13 @@ def _unfit(label: bool | float | str, manifest: Manifest) -> str:
         if isinstance(label, str) and label in manifest.classes:
             return ""
         near = difflib.get_close_matches(label, manifest.classes, n=1) if isinstance(label, str) else []
-        return f"allowed: {', '.join(manifest.classes)}; " + (f"did you mean {near[0]!r}?" if near else "send the name of one of them")
-    low, high = (-math.inf if manifest.minimum is None else manifest.minimum), (math.inf if manifest.maximum is None else manifest.maximum)
+        return f"allowed: {', '.join(manifest.classes)}; " + (
+            f"did you mean {near[0]!r}?" if near else "send the name of one of them"
+        )
+    low, high = (
+        (-math.inf if manifest.minimum is None else manifest.minimum),
+        (math.inf if manifest.maximum is None else manifest.maximum),
+    )
     if isinstance(label, float) and math.isfinite(label) and low <= label <= high:
         return ""
     ends = [f"from {manifest.minimum:g}"] if manifest.minimum is not None else []
@@ -90,4 +105,9 @@ def _problem(index: int, item: Any, model: type[BaseModel]) -> dict[str, Any]:
     else:
         message = item["msg"]
     value = None if item["type"] == "missing" else item.get("input")
-    return {"row": index, "field": name, "value": value if isinstance(value, str | int | float | bool | None) else str(value)[:80], "message": message}
+    return {
+        "row": index,
+        "field": name,
+        "value": value if isinstance(value, str | int | float | bool | None) else str(value)[:80],
+        "message": message,
+    }

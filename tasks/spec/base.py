@@ -58,13 +58,17 @@ def load_yaml(path: Path, schema: type[S]) -> S:
     except FileNotFoundError:
         raise ConfigError(f"{path} does not exist. Create it, or remove the name that points to it.") from None
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}). Save it as UTF-8.") from None
+        raise ConfigError(
+            f"{path} is not UTF-8 text ({error.reason} at byte {error.start}). Save it as UTF-8."
+        ) from None
     try:
         raw = yaml.safe_load(text)
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         line = f", line {where.line + 1}" if where else ""
-        raise ConfigError(f"{path}{line} is not valid YAML: {getattr(error, 'problem', error)}. Mend that line.") from None
+        raise ConfigError(
+            f"{path}{line} is not valid YAML: {getattr(error, 'problem', error)}. Mend that line."
+        ) from None
     if not isinstance(raw, dict):
         raise ConfigError(f"{path} must hold a mapping of keys to values, not {type(raw).__name__}.")
     return validate(raw, schema, str(path))
@@ -110,7 +114,9 @@ def _known_keys(schema: Any, location: tuple[Any, ...]) -> list[str]:
             current = following
         else:
             chosen = [m for m in current if part in [getattr(f, "default", None) for f in m.model_fields.values()]]
-            chosen = chosen or [m for m in current if any(str(part) in str(f.annotation) for f in m.model_fields.values())]
+            chosen = chosen or [
+                m for m in current if any(str(part) in str(f.annotation) for f in m.model_fields.values())
+            ]
             current = chosen or current
     return sorted({name for model in current for name in model.model_fields})
 

@@ -15,12 +15,34 @@ from tasks.spec.waivers import Waiver
 State = Literal["pass", "fail", "insufficient_evidence"]
 Action = Literal["nothing", "alert", "retrain", "roll_back", "stop"]
 EntryKind = Literal[
-    "trained", "examined", "rejected", "awaiting_signature", "promoted", "rolled_back", "monitored", "stopped", "forgotten"
+    "trained",
+    "examined",
+    "rejected",
+    "awaiting_signature",
+    "promoted",
+    "rolled_back",
+    "monitored",
+    "stopped",
+    "forgotten",
 ]
 FindingKind = Literal[
-    "realized_performance", "estimated_performance", "forecast", "prediction_drift", "selection_rate", "estimated_fairness",
-    "data_quality", "feed", "expert_rule", "attribution_drift", "missingness", "new_category", "out_of_range", "data_drift",
-    "multivariate_drift", "grouping", "estimator",
+    "realized_performance",
+    "estimated_performance",
+    "forecast",
+    "prediction_drift",
+    "selection_rate",
+    "estimated_fairness",
+    "data_quality",
+    "feed",
+    "expert_rule",
+    "attribution_drift",
+    "missingness",
+    "new_category",
+    "out_of_range",
+    "data_drift",
+    "multivariate_drift",
+    "grouping",
+    "estimator",
 ]
 """What a monitor can see, in the order in which a person should hear of it."""
 
@@ -105,7 +127,9 @@ class Plot(Spec):
         placed = self.kind not in ("intervals", "cases")
         for point in (p for s in self.series for p in s.points):
             if (placed and point.x is None) or (named and not point.label):
-                raise ValueError(f"a point of kind {self.kind} lacks its {'x' if placed and point.x is None else 'label'}")
+                raise ValueError(
+                    f"a point of kind {self.kind} lacks its {'x' if placed and point.x is None else 'label'}"
+                )
         return self
 
 

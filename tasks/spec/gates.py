@@ -10,10 +10,31 @@ from tasks.spec.base import Spec
 
 Kind = Literal["binary", "multiclass", "regression"]
 MetricName = Literal[
-    "roc_auc", "average_precision", "log_loss", "brier", "accuracy", "balanced_accuracy", "f1", "precision", "recall", "mae", "rmse", "r2"
+    "roc_auc",
+    "average_precision",
+    "log_loss",
+    "brier",
+    "accuracy",
+    "balanced_accuracy",
+    "f1",
+    "precision",
+    "recall",
+    "mae",
+    "rmse",
+    "r2",
 ]
 METRIC_NAMES: dict[Kind, tuple[MetricName, ...]] = {
-    "binary": ("roc_auc", "average_precision", "log_loss", "brier", "accuracy", "balanced_accuracy", "f1", "precision", "recall"),
+    "binary": (
+        "roc_auc",
+        "average_precision",
+        "log_loss",
+        "brier",
+        "accuracy",
+        "balanced_accuracy",
+        "f1",
+        "precision",
+        "recall",
+    ),
     "multiclass": ("roc_auc", "log_loss", "brier", "accuracy", "balanced_accuracy", "f1"),
     "regression": ("mae", "rmse", "r2"),
 }
@@ -61,7 +82,15 @@ class FairnessGate(Gate):
     attributes: tuple[str, ...] = ()
     """Two or more: their intersections are compared."""
     measure: Literal[
-        "selection_rate", "true_positive_rate", "false_positive_rate", "precision", "accuracy", "equalized_odds", "calibration", "mean_error", "mean_absolute_error"
+        "selection_rate",
+        "true_positive_rate",
+        "false_positive_rate",
+        "precision",
+        "accuracy",
+        "equalized_odds",
+        "calibration",
+        "mean_error",
+        "mean_absolute_error",
     ]
     """The last two are of a regression, in the unit of its target; the rest of decisions."""
     class_name: str | None = None
@@ -83,11 +112,15 @@ class FairnessGate(Gate):
         if self.attributes and (len(self.attributes) < 2 or len(set(self.attributes)) < len(self.attributes)):
             raise ValueError("attributes are two or more, each other than the rest; for one write attribute")
         if self.measure in ("calibration", "mean_error") and self.statistic == "ratio":
-            raise ValueError(f"{self.measure} is a gap around 0, and a ratio of gaps means nothing; ask for statistic: difference")
+            raise ValueError(
+                f"{self.measure} is a gap around 0, and a ratio of gaps means nothing; ask for statistic: difference"
+            )
         if self.limit > 1 and (self.statistic == "ratio" or not self.of_errors):
             raise ValueError(f"limit is {self.limit:g}; a {self.statistic} of {self.measure} lies between 0 and 1")
         if self.class_name is not None and self.of_errors:
-            raise ValueError(f"class_name goes with a multiclass model, and {self.measure} is of a regression; leave one out")
+            raise ValueError(
+                f"class_name goes with a multiclass model, and {self.measure} is of a regression; leave one out"
+            )
         return self
 
     @property
@@ -144,10 +177,22 @@ class LeakageGate(Gate):
 
 
 SliceMetric = Literal["log_loss", "brier", "error", "squared_error"]
-SLICE_METRICS: dict[Kind, tuple[SliceMetric, ...]] = {"binary": ("log_loss", "brier", "error"), "multiclass": ("log_loss", "brier"), "regression": ("squared_error",)}
+SLICE_METRICS: dict[Kind, tuple[SliceMetric, ...]] = {
+    "binary": ("log_loss", "brier", "error"),
+    "multiclass": ("log_loss", "brier"),
+    "regression": ("squared_error",),
+}
 """Losses that a slice can be judged by. Multiclass: of each class against the rest, which have no threshold to be wrong about."""
 FAIRNESS_MEASURES: dict[Kind, tuple[str, ...]] = {
-    "binary": ("selection_rate", "true_positive_rate", "false_positive_rate", "precision", "accuracy", "equalized_odds", "calibration"),
+    "binary": (
+        "selection_rate",
+        "true_positive_rate",
+        "false_positive_rate",
+        "precision",
+        "accuracy",
+        "equalized_odds",
+        "calibration",
+    ),
     "multiclass": (),
     "regression": (),
 }
@@ -255,7 +300,9 @@ class CalibrationGate(Gate):
     @model_validator(mode="after")
     def _ordered(self) -> CalibrationGate:
         if not 0 < self.slope[0] < 1 < self.slope[1]:
-            raise ValueError(f"slope is {self.slope[0]:g} to {self.slope[1]:g}; it must lie around 1, with a positive low bound")
+            raise ValueError(
+                f"slope is {self.slope[0]:g} to {self.slope[1]:g}; it must lie around 1, with a positive low bound"
+            )
         return self
 
 

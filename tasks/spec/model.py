@@ -21,7 +21,11 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Materiality = Literal["low", "medium", "high"]
 _LOW = ("data", "floor", "rules", "readiness")
 _MEDIUM = (*_LOW, "comparison", "fairness", "calibration", "robustness")
-MANDATORY: dict[Materiality, tuple[str, ...]] = {"low": _LOW, "medium": _MEDIUM, "high": (*_MEDIUM, "leakage", "slices", "stability", "faithfulness")}
+MANDATORY: dict[Materiality, tuple[str, ...]] = {
+    "low": _LOW,
+    "medium": _MEDIUM,
+    "high": (*_MEDIUM, "leakage", "slices", "stability", "faithfulness"),
+}
 """Kinds of gates that a model must list as mandatory; what is missing fails by name. From low to high."""
 
 
@@ -130,7 +134,10 @@ def _target_kind(raw: Any) -> Any:
 
 
 Target = Annotated[
-    Annotated[BinaryTarget, Tag("binary")] | Annotated[MulticlassTarget, Tag("multiclass")] | Annotated[RegressionTarget, Tag("regression")], Discriminator(_target_kind)
+    Annotated[BinaryTarget, Tag("binary")]
+    | Annotated[MulticlassTarget, Tag("multiclass")]
+    | Annotated[RegressionTarget, Tag("regression")],
+    Discriminator(_target_kind),
 ]
 
 
@@ -243,20 +250,30 @@ class ModelConfig(Spec):
         for where, used in (("features", self.features), ("protected", [p.column for p in self.protected.values()])):
             for column in used:
                 if column not in inputs:
-                    raise ValueError(f"{where} names {column!r}, which is no input column; allowed: {', '.join(inputs)}")
+                    raise ValueError(
+                        f"{where} names {column!r}, which is no input column; allowed: {', '.join(inputs)}"
+                    )
         for key in (self.data.period, self.data.entity):
             if key is not None and key not in names:
                 raise ValueError(f"data names {key!r}, which is no column; allowed: {', '.join(names)}")
         for gate in self.gates:
-            for attribute in (getattr(gate, "attribute", None), getattr(gate, "by", None), *getattr(gate, "attributes", ())):
+            for attribute in (
+                getattr(gate, "attribute", None),
+                getattr(gate, "by", None),
+                *getattr(gate, "attributes", ()),
+            ):
                 if attribute is not None and attribute not in self.protected:
                     raise ValueError(f"gate {gate.name} names {attribute!r}; allowed: {', '.join(self.protected)}")
         allowed = (*BENCHMARKS, *self.benchmarks)
         for gate in self.gates:
             if getattr(gate, "benchmark", "all") not in allowed:
-                raise ValueError(f"gate {gate.name} names the benchmark {getattr(gate, 'benchmark', None)!r}; allowed: {', '.join(allowed)}")
+                raise ValueError(
+                    f"gate {gate.name} names the benchmark {getattr(gate, 'benchmark', None)!r}; allowed: {', '.join(allowed)}"
+                )
         if not any(g.kind == "floor" and g.mandatory for g in self.gates):
-            raise ValueError("gates has no mandatory floor, and a first release has no champion to be compared with; add one of kind floor")
+            raise ValueError(
+                "gates has no mandatory floor, and a first release has no champion to be compared with; add one of kind floor"
+            )
         self._check_kind()
         titles = [g.name for g in self.gates]
         if len(set(titles)) < len(titles):
@@ -266,26 +283,50 @@ class ModelConfig(Spec):
     def _check_kind(self) -> None:
         kind, threshold = self.kind, self.decision_threshold
         if kind == "binary" and (threshold is None or not 0 < threshold < 1):
-            raise ValueError(f"decision_threshold is {threshold}; a binary model needs one between 0 and 1, both exclusive")
+            raise ValueError(
+                f"decision_threshold is {threshold}; a binary model needs one between 0 and 1, both exclusive"
+            )
         if kind == "multiclass" and threshold is not None:
-            raise ValueError("decision_threshold is given, and a multiclass model decides for its most probable class; remove it")
+            raise ValueError(
+                "decision_threshold is given, and a multiclass model decides for its most probable class; remove it"
+            )
         if kind == "regression" and threshold is not None and not math.isfinite(threshold):
-            raise ValueError(f"decision_threshold is {threshold}; of a regression model it is a number in the target's unit, or left out where nothing is decided")
+            raise ValueError(
+                f"decision_threshold is {threshold}; of a regression model it is a number in the target's unit, or left out where nothing is decided"
+            )
         if self.estimator.kind not in ESTIMATORS[kind]:
-            raise ValueError(f"estimator.kind is {self.estimator.kind!r}; allowed for a {kind} model: {', '.join(ESTIMATORS[kind])}")
-        named: list[tuple[str, str, str, tuple[str, ...]]] = [("monitoring.metrics", "metric", metric, METRIC_NAMES[kind]) for metric in self.monitoring.metrics]
-        named += [("monitoring.metric_limits", "metric", metric, METRIC_NAMES[kind]) for metric in self.monitoring.metric_limits]
+            raise ValueError(
+                f"estimator.kind is {self.estimator.kind!r}; allowed for a {kind} model: {', '.join(ESTIMATORS[kind])}"
+            )
+        named: list[tuple[str, str, str, tuple[str, ...]]] = [
+            ("monitoring.metrics", "metric", metric, METRIC_NAMES[kind]) for metric in self.monitoring.metrics
+        ]
+        named += [
+            ("monitoring.metric_limits", "metric", metric, METRIC_NAMES[kind])
+            for metric in self.monitoring.metric_limits
+        ]
         for g in self.gates:
             if g.kind == "fairness":
                 named.append((f"gate {g.name}", "measure", g.measure, FAIRNESS_MEASURES[kind]))
             elif hasattr(g, "metric"):
-                named.append((f"gate {g.name}", "metric", g.metric, SLICE_METRICS[kind] if g.kind == "slices" else METRIC_NAMES[kind]))
+                named.append(
+                    (
+                        f"gate {g.name}",
+                        "metric",
+                        g.metric,
+                        SLICE_METRICS[kind] if g.kind == "slices" else METRIC_NAMES[kind],
+                    )
+                )
         for where, what, found, allowed in named:
             if found not in allowed:
-                raise ValueError(f"{where} names the {what} {found!r}; allowed for a {kind} model: {', '.join(allowed) or 'none yet, so leave such a gate out'}")
+                raise ValueError(
+                    f"{where} names the {what} {found!r}; allowed for a {kind} model: {', '.join(allowed) or 'none yet, so leave such a gate out'}"
+                )
         for metric in self.monitoring.metric_limits:
             if metric not in self.watched:  # it would be a limit that nobody holds the model to
-                raise ValueError(f"monitoring.metric_limits names {metric!r}, which is not watched; add it to monitoring.metrics, or name one of: {', '.join(self.watched)}")
+                raise ValueError(
+                    f"monitoring.metric_limits names {metric!r}, which is not watched; add it to monitoring.metrics, or name one of: {', '.join(self.watched)}"
+                )
 
     @property
     def kind(self) -> Kind:

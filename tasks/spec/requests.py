@@ -25,7 +25,10 @@ class Request(BaseModel):
 
 class TrainingRequest(Request):
     revision: str = Field(
-        "main", min_length=1, max_length=200, description="Commit, tag or branch of the origin to train; never the working tree."
+        "main",
+        min_length=1,
+        max_length=200,
+        description="Commit, tag or branch of the origin to train; never the working tree.",
     )
     collect: bool = Field(
         False, description="First take the labelled rows of the prediction log into a new data version."
@@ -40,13 +43,17 @@ class MonitoringRequest(Request):
 
 class RollbackRequest(Request):
     version: str | None = Field(
-        None, pattern=r"^v\d+\.\d+\.\d+$", description="Version to return to; empty: the champion before the present one."
+        None,
+        pattern=r"^v\d+\.\d+\.\d+$",
+        description="Version to return to; empty: the champion before the present one.",
     )
     because: str = Field("asked by hand", min_length=3, max_length=500, description="Why; it goes into the ledger.")
 
 
 class StopRequest(Request):
-    because: str = Field("asked by hand", min_length=3, max_length=500, description="Why; clients are told, and it goes into the ledger.")
+    because: str = Field(
+        "asked by hand", min_length=3, max_length=500, description="Why; clients are told, and it goes into the ledger."
+    )
 
 
 class PromotionRequest(Request):
@@ -55,9 +62,16 @@ class PromotionRequest(Request):
 
 
 class ApprovalRequest(Request):
-    commit: str = Field(pattern=r"^[0-9a-f]{40}$", description="The candidate that waits for a signature; the ledger and the verdict page name it.")
+    commit: str = Field(
+        pattern=r"^[0-9a-f]{40}$",
+        description="The candidate that waits for a signature; the ledger and the verdict page name it.",
+    )
     signer: str = Field(min_length=3, max_length=100, description="Who signs, as in deployments/signers.")
     signature: str = Field(
-        min_length=1, max_length=10_000, description="OpenSSH signature over the statement; 'assay approve' makes it and starts this flow."
+        min_length=1,
+        max_length=10_000,
+        description="OpenSSH signature over the statement; 'assay approve' makes it and starts this flow.",
     )
-    because: str = Field(min_length=3, max_length=500, description="Why; it is part of what is signed, and goes into the ledger.")
+    because: str = Field(
+        min_length=3, max_length=500, description="Why; it is part of what is signed, and goes into the ledger."
+    )

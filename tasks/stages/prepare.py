@@ -15,7 +15,9 @@ def prepare(place: Place, config: ModelConfig) -> None:
     parts = split_base(config, pd.read_parquet(place.ingested))
     for side in ("train", "holdout"):
         if parts[side].empty:
-            raise ConfigError(f"the {side} side of {config.name} has no row; look at data.rows, data.base and data.split.")
+            raise ConfigError(
+                f"the {side} side of {config.name} has no row; look at data.rows, data.base and data.split."
+            )
     _check_pin(config, parts["holdout"])
     collected = sorted(place.collected.glob("*.parquet"))
     for path in collected:

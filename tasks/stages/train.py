@@ -57,10 +57,14 @@ def _refuse_untrainable(config: ModelConfig, label: np.ndarray) -> None:
     """Every class has to occur, and a number has to vary: else nothing could be learned, or a class never be chosen."""
     absent = [name for code, name in enumerate(config.classes) if not (label == code).any()]
     if absent:
-        raise ConfigError(f"the {len(label)} training rows of {config.name} hold no row of class {', '.join(absent)}; remove it from data.target.classes, or bring rows of it.")
+        raise ConfigError(
+            f"the {len(label)} training rows of {config.name} hold no row of class {', '.join(absent)}; remove it from data.target.classes, or bring rows of it."
+        )
     if len(np.unique(label)) < 2:
         alike = "one number only" if config.kind == "regression" else "one class only"
-        raise ConfigError(f"the {len(label)} training rows of {config.name} hold {alike}; look at data.target.expression.")
+        raise ConfigError(
+            f"the {len(label)} training rows of {config.name} hold {alike}; look at data.target.expression."
+        )
 
 
 def _of_target(config: ModelConfig) -> dict[str, Any]:
@@ -68,7 +72,11 @@ def _of_target(config: ModelConfig) -> dict[str, Any]:
     target = config.data.target
     if isinstance(target, BinaryTarget):
         return {"positive": target.positive, "negative": target.negative}
-    return {"unit": target.unit, "minimum": target.minimum, "maximum": target.maximum} if isinstance(target, RegressionTarget) else {}
+    return (
+        {"unit": target.unit, "minimum": target.minimum, "maximum": target.maximum}
+        if isinstance(target, RegressionTarget)
+        else {}
+    )
 
 
 if __name__ == "__main__":

@@ -66,7 +66,9 @@ def foreseen(steps: Sequence[Step], limit: float) -> bool:
     series = [o for i, step in enumerate(steps) if (o := _observed(i, step, labelled=i + 1 < len(steps))) is not None]
     if not series:
         return False
-    made = forecast(series, limit, greater_is_better(steps[-1].metric), HORIZON, None, SEED, steps[-1].metric, len(steps) - 1)
+    made = forecast(
+        series, limit, greater_is_better(steps[-1].metric), HORIZON, None, SEED, steps[-1].metric, len(steps) - 1
+    )
     return made.valid and made.probability is not None and made.probability > PROBABILITY
 
 
@@ -76,10 +78,21 @@ def _observed(window: int, step: Step, labelled: bool) -> Observation | None:
     if error is None or (step.estimated is None and not labelled):
         return None
     value = step.realized if labelled else step.estimated
-    return Observation(window=window, value=float(value or 0.0), error=error, rows=step.rows, realized=labelled, estimate=step.estimated if labelled else None, estimate_error=error if labelled else None)
+    return Observation(
+        window=window,
+        value=float(value or 0.0),
+        error=error,
+        rows=step.rows,
+        realized=labelled,
+        estimate=step.estimated if labelled else None,
+        estimate_error=error if labelled else None,
+    )
 
 
-TRIGGERS: dict[str, Trigger] = {"the estimate is beyond the limit": beyond_now, f"a breach within {HORIZON} windows has a chance above {PROBABILITY:g}": foreseen}
+TRIGGERS: dict[str, Trigger] = {
+    "the estimate is beyond the limit": beyond_now,
+    f"a breach within {HORIZON} windows has a chance above {PROBABILITY:g}": foreseen,
+}
 
 
 def played(world: World) -> list[Step]:
@@ -90,12 +103,29 @@ def played(world: World) -> list[Step]:
     for i, (name, rows) in enumerate(world.windows):
         ground = find_ground(world.config, world.reference, rows.assign(**{LABEL: np.nan}), {}, SEED, losses=losses)
         before = world.windows[i - 1][1] if i else None
-        later = ground if before is None or not ground.score_believed else find_ground(world.config, world.reference, rows.assign(**{LABEL: np.nan}), {}, SEED, before, losses)
+        later = (
+            ground
+            if before is None or not ground.score_believed
+            else find_ground(world.config, world.reference, rows.assign(**{LABEL: np.nan}), {}, SEED, before, losses)
+        )
         for metric in METRICS[kind]:
             found = ground.estimate(metric) if ground.estimate is not None else None
             values = (None, None, None) if found is None else (found.value, found.low, found.high)
             other = peer[metric][i] if metric in peer else None
-            steps.append(Step(world.name, name, metric, len(rows), measured(world.config, metric, rows).value, *values, ground.score_believed, later.estimate is None, other, ground.why))
+            steps.append(
+                Step(
+                    world.name,
+                    name,
+                    metric,
+                    len(rows),
+                    measured(world.config, metric, rows).value,
+                    *values,
+                    ground.score_believed,
+                    later.estimate is None,
+                    other,
+                    ground.why,
+                )
+            )
     return steps
 
 
@@ -104,16 +134,32 @@ def _peer(world: World) -> dict[str, list[float]]:
     config, binary = world.config, world.config.kind == "binary"
 
     def laid(rows: pd.DataFrame) -> pd.DataFrame:
-        found = pd.DataFrame(encoded(config, world.reference, rows, list(config.features)), columns=list(config.features)) if not binary else pd.DataFrame()
+        found = (
+            pd.DataFrame(encoded(config, world.reference, rows, list(config.features)), columns=list(config.features))
+            if not binary
+            else pd.DataFrame()
+        )
         found["p"], found["label"] = rows[SCORE].to_numpy(float), rows[LABEL].to_numpy(float)
-        return found.assign(decision=(found["p"] >= config.threshold).astype(int), label=found["label"].astype(int)) if binary else found
+        return (
+            found.assign(decision=(found["p"] >= config.threshold).astype(int), label=found["label"].astype(int))
+            if binary
+            else found
+        )
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         laid(world.reference).to_parquet(folder / "reference.parquet")
-        pd.concat([laid(rows) for _, rows in world.windows]).drop(columns="label").to_parquet(folder / "analysis.parquet", index=False)
+        pd.concat([laid(rows) for _, rows in world.windows]).drop(columns="label").to_parquet(
+            folder / "analysis.parquet", index=False
+        )
         sizes = [len(rows) for _, rows in world.windows]
-        values: dict[str, list[float]] = ask(folder, kind="cbpe" if binary else "dle", metrics=list(PEER[config.kind]), chunks=sizes, features=list(config.features))["values"]
+        values: dict[str, list[float]] = ask(
+            folder,
+            kind="cbpe" if binary else "dle",
+            metrics=list(PEER[config.kind]),
+            chunks=sizes,
+            features=list(config.features),
+        )["values"]
         return values
 
 
@@ -127,9 +173,16 @@ def errors(steps: list[Step]) -> list[dict[str, Any]]:
         inside = sum(s.low <= s.realized <= s.high for s in made)  # type: ignore[operator]
         found.append(
             {
-                "data": world, "metric": metric, "windows": len(own), "realized": f"{min(s.realized for s in own):.3f} to {max(s.realized for s in own):.3f}",
-                "our error": _mean([abs(s.estimated - s.realized) for s in made if s.estimated is not None]), "NannyML's error": _mean([abs(s.peer - s.realized) for s in peer if s.peer is not None]),
-                "inside the interval": f"{inside} of {len(made)}", "score not believed": sum(not s.believed for s in own), "not estimated": len(own) - len(made), "would abstain, knowing the labels of the window before": sum(s.contradicted for s in own),
+                "data": world,
+                "metric": metric,
+                "windows": len(own),
+                "realized": f"{min(s.realized for s in own):.3f} to {max(s.realized for s in own):.3f}",
+                "our error": _mean([abs(s.estimated - s.realized) for s in made if s.estimated is not None]),
+                "NannyML's error": _mean([abs(s.peer - s.realized) for s in peer if s.peer is not None]),
+                "inside the interval": f"{inside} of {len(made)}",
+                "score not believed": sum(not s.believed for s in own),
+                "not estimated": len(own) - len(made),
+                "would abstain, knowing the labels of the window before": sum(s.contradicted for s in own),
             }
         )
     return found
@@ -150,14 +203,40 @@ def calls(world: World, steps: list[Step]) -> list[dict[str, Any]]:
         called = [trigger(own[: i + 1], limit) for i in range(len(own))]
         false = sum(c and not any(breached[i : i + HORIZON + 1]) for i, c in enumerate(called))
         breach, first = (next((i for i, b in enumerate(flags) if b), None) for flags in (breached, called))
-        lead = "no breach" if breach is None else "missed" if first is None else f"{breach - first} windows" if first <= breach else f"{first - breach} windows late"
-        found.append({"data": world.name, "metric": metric, "limit": f"{limit:.3f}", "trigger": name, "first breach": "none" if breach is None else own[breach].window, "lead": lead, "calls": sum(called), "false calls": false, "windows breached": sum(breached)})
+        lead = (
+            "no breach"
+            if breach is None
+            else "missed"
+            if first is None
+            else f"{breach - first} windows"
+            if first <= breach
+            else f"{first - breach} windows late"
+        )
+        found.append(
+            {
+                "data": world.name,
+                "metric": metric,
+                "limit": f"{limit:.3f}",
+                "trigger": name,
+                "first breach": "none" if breach is None else own[breach].window,
+                "lead": lead,
+                "calls": sum(called),
+                "false calls": false,
+                "windows breached": sum(breached),
+            }
+        )
     return found
 
 
 def table(rows: list[dict[str, Any]]) -> str:
     names = list(rows[0])
-    return "\n".join(["| " + " | ".join(names) + " |", "|" + "---|" * len(names), *("| " + " | ".join(str(r[n]) for n in names) + " |" for r in rows)])
+    return "\n".join(
+        [
+            "| " + " | ".join(names) + " |",
+            "|" + "---|" * len(names),
+            *("| " + " | ".join(str(r[n]) for n in names) + " |" for r in rows),
+        ]
+    )
 
 
 def main() -> None:
@@ -165,12 +244,30 @@ def main() -> None:
     for world in worlds():
         steps += (own := played(world))
         called += calls(world, own)
-        print(f"{world.name}: {len(world.windows)} windows, {time.monotonic() - begun:.0f} s so far", file=sys.stderr, flush=True)
+        print(
+            f"{world.name}: {len(world.windows)} windows, {time.monotonic() - begun:.0f} s so far",
+            file=sys.stderr,
+            flush=True,
+        )
     detail = [
-        {"data": s.world, "window": s.window, "rows": f"{s.rows:,}", "realized": f"{s.realized:.3f}", "estimated": "" if s.estimated is None else f"{s.estimated:.3f} ({s.low:.3f} to {s.high:.3f})", "rests on": "the score" if s.believed else s.why[:160]}
-        for s in steps if s.metric in WATCHED.values()
+        {
+            "data": s.world,
+            "window": s.window,
+            "rows": f"{s.rows:,}",
+            "realized": f"{s.realized:.3f}",
+            "estimated": "" if s.estimated is None else f"{s.estimated:.3f} ({s.low:.3f} to {s.high:.3f})",
+            "rests on": "the score" if s.believed else s.why[:160],
+        }
+        for s in steps
+        if s.metric in WATCHED.values()
     ]
-    text = PAGE.format(errors=table(errors(steps)), calls=table(called), detail=table(detail), tolerated=f"{TOLERATED:.0%}", horizon=HORIZON)
+    text = PAGE.format(
+        errors=table(errors(steps)),
+        calls=table(called),
+        detail=table(detail),
+        tolerated=f"{TOLERATED:.0%}",
+        horizon=HORIZON,
+    )
     (ROOT / "docs/backtests.md").write_text(text)
     place = ROOT / ".assay/backtests"
     place.mkdir(parents=True, exist_ok=True)

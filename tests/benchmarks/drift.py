@@ -27,7 +27,13 @@ PEERS: dict[str, tuple[tuple[str, ...], int]] = {
     "alibi": (("alibi-detect==0.13.*",), 10),
 }
 """What is installed, with what each needs and does not ask for, and how many times faster ours is asked to be."""
-QUIET = {"DO_NOT_TRACK": "1", "NML_DISABLE_USAGE_LOGGING": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+QUIET = {
+    "DO_NOT_TRACK": "1",
+    "NML_DISABLE_USAGE_LOGGING": "1",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "CUDA_VISIBLE_DEVICES": "",
+}
 
 
 def frame(seed: int, moved: float) -> pd.DataFrame:
@@ -35,7 +41,13 @@ def frame(seed: int, moved: float) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     found: dict[str, Any] = {}
     for i in range(COLUMNS):
-        values = (rng.normal, rng.standard_exponential, rng.random, lambda size: np.exp(rng.normal(size=size)), lambda size: rng.poisson(30.0, size).astype(float))[i % 5](size=ROWS)
+        values = (
+            rng.normal,
+            rng.standard_exponential,
+            rng.random,
+            lambda size: np.exp(rng.normal(size=size)),
+            lambda size: rng.poisson(30.0, size).astype(float),
+        )[i % 5](size=ROWS)
         values = values + moved * (i < 3)
         values[rng.random(ROWS) < 0.01 * (i % 3)] = np.nan
         found[f"number_{i}"] = values
@@ -44,7 +56,9 @@ def frame(seed: int, moved: float) -> pd.DataFrame:
         codes = rng.choice(names, ROWS, p=shares / shares.sum())
         codes = np.where(rng.random(ROWS) < moved * (i < 3) / 2, 0, codes)
         found[f"text_{i}"] = np.array([f"category {j}" for j in range(names)], object)[codes]
-    return pd.DataFrame(found).astype({f"text_{i}": "str" for i in range(COLUMNS)} if int(pd.__version__.split(".")[0]) > 2 else {})
+    return pd.DataFrame(found).astype(
+        {f"text_{i}": "str" for i in range(COLUMNS)} if int(pd.__version__.split(".")[0]) > 2 else {}
+    )
 
 
 def clocked(job: Callable[[], Any]) -> tuple[float, float, Any]:
@@ -67,10 +81,14 @@ EVERY = {
 """All of NannyML's methods: ours gives as many distances. Its default is one a column."""
 
 
-def nannyml(reference: pd.DataFrame, window: pd.DataFrame, methods: dict[str, list[str]] | None = None) -> dict[str, Callable[[], Any]]:
+def nannyml(
+    reference: pd.DataFrame, window: pd.DataFrame, methods: dict[str, list[str]] | None = None
+) -> dict[str, Callable[[], Any]]:
     import nannyml as nml
 
-    calculator = nml.UnivariateDriftCalculator(column_names=list(reference), chunk_number=CHUNKS, **(EVERY if methods is None else methods))
+    calculator = nml.UnivariateDriftCalculator(
+        column_names=list(reference), chunk_number=CHUNKS, **(EVERY if methods is None else methods)
+    )
     return {"fit": lambda: calculator.fit(reference), "calculate": lambda: calculator.calculate(window)}
 
 
@@ -82,9 +100,13 @@ def alibi(reference: pd.DataFrame, window: pd.DataFrame) -> dict[str, Callable[[
     from alibi_detect.cd import TabularDrift
 
     both = pd.concat([reference, window])
-    encoded = both.apply(lambda c: c.fillna(-1) if c.dtype.kind == "f" else c.astype("category").cat.codes).to_numpy(float)
+    encoded = both.apply(lambda c: c.fillna(-1) if c.dtype.kind == "f" else c.astype("category").cat.codes).to_numpy(
+        float
+    )
     texts = {i: None for i, name in enumerate(reference) if name.startswith("text")}
-    return {"report": lambda: TabularDrift(encoded[:ROWS], p_val=0.05, categories_per_feature=texts).predict(encoded[ROWS:])}
+    return {
+        "report": lambda: TabularDrift(encoded[:ROWS], p_val=0.05, categories_per_feature=texts).predict(encoded[ROWS:])
+    }
 
 
 def ours(reference: pd.DataFrame, window: pd.DataFrame) -> dict[str, Callable[[], Any]]:
@@ -95,9 +117,22 @@ def ours(reference: pd.DataFrame, window: pd.DataFrame) -> dict[str, Callable[[]
     from tasks.spec.model import load_model
 
     care = load_model(ROOT, "care")
-    columns = [{"name": name, "type": "number" if name.startswith("number") else "category", "nullable": True} for name in reference]
-    used = {**care.model_dump(mode="json"), "protected": {}, "gates": [care.gates[0].model_dump(mode="json")], "features": list(reference), "benchmarks": {}}
-    used["gates"] = [g.model_dump(mode="json") for g in care.gates if g.kind == "floor" and g.benchmark in ("holdout", "newest", "all")]
+    columns = [
+        {"name": name, "type": "number" if name.startswith("number") else "category", "nullable": True}
+        for name in reference
+    ]
+    used = {
+        **care.model_dump(mode="json"),
+        "protected": {},
+        "gates": [care.gates[0].model_dump(mode="json")],
+        "features": list(reference),
+        "benchmarks": {},
+    }
+    used["gates"] = [
+        g.model_dump(mode="json")
+        for g in care.gates
+        if g.kind == "floor" and g.benchmark in ("holdout", "newest", "all")
+    ]
     used["data"] = {**used["data"], "columns": columns, "period": None, "entity": None}
     config, kept = type(care).model_validate_json(json.dumps(used)), {}
 
@@ -112,7 +147,13 @@ def ours(reference: pd.DataFrame, window: pd.DataFrame) -> dict[str, Callable[[]
 
 def measured(name: str) -> dict[str, Any]:
     reference, window = frame(1, 0.0), frame(2, 0.2)
-    jobs = {"evidently": evidently, "nannyml": nannyml, "nannyml_default": nannyml_default, "alibi": alibi, "ours": ours}[name](reference, window)
+    jobs = {
+        "evidently": evidently,
+        "nannyml": nannyml,
+        "nannyml_default": nannyml_default,
+        "alibi": alibi,
+        "ours": ours,
+    }[name](reference, window)
     size = sum(int(f.memory_usage(deep=True).sum()) for f in (reference, window))
     before = _peak(reset=True)
     runs = [{job: clocked(run)[:2] for job, run in jobs.items()} for _ in range(REPEATS if name == "ours" else 1)]
@@ -135,7 +176,9 @@ def environment(name: str, requirements: tuple[str, ...]) -> Path:
     if not (folder / "done").exists():
         uv = os.environ.get("UV") or shutil.which("uv") or str(ROOT / ".assay/tools/bin/uv")
         subprocess.run([uv, "--system-certs", "venv", "-q", "--clear", "--python", "3.11", str(folder)], check=True)
-        subprocess.run([uv, "--system-certs", "pip", "install", "-q", "--python", str(python), *requirements], check=True)
+        subprocess.run(
+            [uv, "--system-certs", "pip", "install", "-q", "--python", str(python), *requirements], check=True
+        )
         (folder / "done").touch()
     return python
 
@@ -143,7 +186,13 @@ def environment(name: str, requirements: tuple[str, ...]) -> Path:
 def run(python: Path, name: str) -> dict[str, Any]:
     result = ROOT / ".assay/bench" / f"{name}.json"
     command = [str(python), "-m", "tests.benchmarks.drift", name, str(result)]
-    done = subprocess.run(command, cwd=ROOT, env={**os.environ, **QUIET, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}, capture_output=True, text=True)
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**os.environ, **QUIET, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"},
+        capture_output=True,
+        text=True,
+    )
     if done.returncode:
         sys.exit(f"{name} failed:\n{done.stderr[-2000:]}")
     return dict(json.loads(result.read_text()))
@@ -155,14 +204,20 @@ def main() -> None:
     pythons["nannyml_default"] = pythons["nannyml"]
     mine = run(Path(sys.executable), "ours")
     found = {name: run(python, name) for name, python in pythons.items()}
-    print(f"{ROWS:,} rows in either window, {COLUMNS} numbers and {COLUMNS} texts, plain pandas frames; CPU (wall) seconds")
+    print(
+        f"{ROWS:,} rows in either window, {COLUMNS} numbers and {COLUMNS} texts, plain pandas frames; CPU (wall) seconds"
+    )
     for name, result in {"ours": mine, **found}.items():
         parts = ", ".join(f"{job} {cpu:.2f} ({wall:.2f})" for job, (cpu, wall) in result["jobs"].items())
-        print(f"{name:10} {parts}; at most {result['added'] / 2**20:,.0f} MiB on top of {result['data'] / 2**20:,.0f} MiB of data")
+        print(
+            f"{name:10} {parts}; at most {result['added'] / 2**20:,.0f} MiB on top of {result['data'] / 2**20:,.0f} MiB of data"
+        )
     report, total = mine["jobs"]["report"][0], sum(cpu for cpu, _ in mine["jobs"].values())
     for name, result in found.items():
         theirs = sum(cpu for cpu, _ in result["jobs"].values())
-        print(f"{name} / ours, CPU: {theirs / report:6.1f} by the report alone, {theirs / total:6.1f} with the fit on the reference; asked: {PEERS[name.removesuffix('_default')][1]}")
+        print(
+            f"{name} / ours, CPU: {theirs / report:6.1f} by the report alone, {theirs / total:6.1f} with the fit on the reference; asked: {PEERS[name.removesuffix('_default')][1]}"
+        )
 
 
 if __name__ == "__main__":

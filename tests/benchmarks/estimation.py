@@ -55,8 +55,12 @@ def main() -> None:
     reference, label, window = data()
     with tempfile.TemporaryDirectory(prefix="estimation-", dir=_place()) as name:
         folder = Path(name)
-        pd.DataFrame({"p": reference, "decision": (reference >= THRESHOLD).astype(int), "label": label.astype(int)}).to_parquet(folder / "reference.parquet")
-        pd.DataFrame({"p": window, "decision": (window >= THRESHOLD).astype(int)}).to_parquet(folder / "analysis.parquet")
+        pd.DataFrame(
+            {"p": reference, "decision": (reference >= THRESHOLD).astype(int), "label": label.astype(int)}
+        ).to_parquet(folder / "reference.parquet")
+        pd.DataFrame({"p": window, "decision": (window >= THRESHOLD).astype(int)}).to_parquet(
+            folder / "analysis.parquet"
+        )
         peer = ask(folder, kind="cbpe", metrics=list(METRICS), chunks=[ROWS // CHUNKS] * CHUNKS)
         used = pd.read_parquet(folder / "calibrated.parquet")["p"].to_numpy(float)
     taken = []

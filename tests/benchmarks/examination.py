@@ -45,7 +45,11 @@ def main() -> int:
 def readiness(place: Place) -> dict[str, Any]:
     """As the flow measures it: in a process of its own."""
     out = place.root / "readiness.json"
-    subprocess.run([sys.executable, "-m", "tasks.serving.readiness", "--model", str(place.model), "--out", str(out)], cwd=place.root, check=True)
+    subprocess.run(
+        [sys.executable, "-m", "tasks.serving.readiness", "--model", str(place.model), "--out", str(out)],
+        cwd=place.root,
+        check=True,
+    )
     found: dict[str, Any] = json.loads(out.read_text())
     return found
 
@@ -80,7 +84,9 @@ def compare(place: Place) -> int:
         seconds, cpu = time.perf_counter() - begun, time.process_time() - spent
         whole, used = whole + seconds, used + cpu
         print(f"{gate.name:32} {found.state:24} {seconds:7.2f} {cpu:7.2f}")
-    print(f"\nall {len(config.gates)} gates on {len(evidence.label):,} rows, training on {len(rows):,} rows; a ratio of at most 3 is asked")
+    print(
+        f"\nall {len(config.gates)} gates on {len(evidence.label):,} rows, training on {len(rows):,} rows; a ratio of at most 3 is asked"
+    )
     print(f"wall: {whole:6.2f} s, training {training:6.2f} s, ratio {whole / training:.2f}")
     print(f"CPU:  {used:6.2f} s, training {worked:6.2f} s, ratio {used / worked:.2f}")
     return 0

@@ -29,7 +29,9 @@ LOOKS = (("sex",), ("age",), ("sex", "age"))
 
 def rows() -> tuple[np.ndarray, np.ndarray, pd.DataFrame]:
     rng = np.random.default_rng(1)
-    groups = pd.DataFrame({"sex": rng.choice(["female", "male"], ROWS), "age": rng.choice(["18 to 35", "35 to 55", "55 to 121"], ROWS)})
+    groups = pd.DataFrame(
+        {"sex": rng.choice(["female", "male"], ROWS), "age": rng.choice(["18 to 35", "35 to 55", "55 to 121"], ROWS)}
+    )
     label = rng.random(ROWS) < 0.3
     return label, rng.random(ROWS) < 0.1 + 0.5 * label, groups
 
@@ -40,7 +42,9 @@ def ours(label: np.ndarray, decision: np.ndarray, groups: pd.DataFrame) -> dict[
         counted = cube.groups(*look)
         for measure in PEERS:
             sample = counted.sample(measure)
-            found |= {f"{measure} of {name}": value for name, value in zip(counted.names, sample.values[0], strict=True)}
+            found |= {
+                f"{measure} of {name}": value for name, value in zip(counted.names, sample.values[0], strict=True)
+            }
             for statistic in ("difference", "ratio"):
                 disparity_interval(sample, statistic, 0.95, 1, REPLICATES)
     return found
@@ -49,9 +53,14 @@ def ours(label: np.ndarray, decision: np.ndarray, groups: pd.DataFrame) -> dict[
 def theirs(label: np.ndarray, decision: np.ndarray, groups: pd.DataFrame) -> dict[str, float]:
     found = {}
     for look in LOOKS:
-        frame = fairlearn.MetricFrame(metrics=PEERS, y_true=label, y_pred=decision, sensitive_features=groups[list(look)])
+        frame = fairlearn.MetricFrame(
+            metrics=PEERS, y_true=label, y_pred=decision, sensitive_features=groups[list(look)]
+        )
         for measure, column in frame.by_group.items():
-            found |= {f"{measure} of {' and '.join([name] if isinstance(name, str) else name)}": value for name, value in column.items()}
+            found |= {
+                f"{measure} of {' and '.join([name] if isinstance(name, str) else name)}": value
+                for name, value in column.items()
+            }
     return found
 
 

@@ -42,7 +42,13 @@ def fill(log: PredictionLog, care: World, rows: int, seed: int) -> None:
     same = {"model": "care", "version": VERSION, "time": moment, "decision_name": None, "scores": None}
     for start in range(0, rows, BLOCK):
         made = [
-            same | {"id": f"{seed}-{start + i}", "inputs": inputs[i % len(inputs)], "score": scores[i % len(inputs)], "decision": scores[i % len(inputs)] >= care.config.threshold}
+            same
+            | {
+                "id": f"{seed}-{start + i}",
+                "inputs": inputs[i % len(inputs)],
+                "score": scores[i % len(inputs)],
+                "decision": scores[i % len(inputs)] >= care.config.threshold,
+            }
             for i in range(min(BLOCK, rows - start))
         ]
         with log.database.writing() as connection:
@@ -59,8 +65,21 @@ def look(log: PredictionLog, version: VersionFiles, database: str, window: Windo
     decision = decide(Case(config, seen.findings, sight.history, (), 0, window.number))
     log.save_report(
         WindowReport(
-            model="care", version=VERSION, window=window.number, first=sight.facts.first_time or "", last=sight.facts.last_time or "", first_seq=window.first_seq, last_seq=window.last_seq,
-            rows=sight.profile.rows, labelled=0, created=NOW.isoformat(), findings=seen.findings, forecasts=seen.forecasts, groups=seen.groups, review=seen.review, decision=decision,
+            model="care",
+            version=VERSION,
+            window=window.number,
+            first=sight.facts.first_time or "",
+            last=sight.facts.last_time or "",
+            first_seq=window.first_seq,
+            last_seq=window.last_seq,
+            rows=sight.profile.rows,
+            labelled=0,
+            created=NOW.isoformat(),
+            findings=seen.findings,
+            forecasts=seen.forecasts,
+            groups=seen.groups,
+            review=seen.review,
+            decision=decision,
         )  # fmt: skip
     )
     return time.perf_counter() - begun
@@ -78,10 +97,14 @@ def history(home: Path) -> None:
         windows = log.next_windows("care", WINDOW, 20, length + REPEATS)
         for window in windows[: length - last]:
             look(log, version, database, window) if window.number <= HISTORIES[0] else _copy(log, window)
-        taken[length] = float(np.median([look(log, version, database, w) for w in windows[length - last : length - last + REPEATS]]))
+        taken[length] = float(
+            np.median([look(log, version, database, w) for w in windows[length - last : length - last + REPEATS]])
+        )
         last = length + REPEATS
     log.close()
-    print(f"one window of {WINDOW} rows after {HISTORIES[0]:,} windows          {taken[HISTORIES[0]]:8.3f} s (median of {REPEATS})")
+    print(
+        f"one window of {WINDOW} rows after {HISTORIES[0]:,} windows          {taken[HISTORIES[0]]:8.3f} s (median of {REPEATS})"
+    )
     print(f"one window of {WINDOW} rows after {HISTORIES[1]:,} windows       {taken[HISTORIES[1]]:8.3f} s")
     print(f"after / before                                  {taken[HISTORIES[1]] / taken[HISTORIES[0]]:8.2f}")
 
@@ -91,7 +114,9 @@ def _copy(log: PredictionLog, window: Window) -> None:
     source = 1 + window.number % HISTORIES[0]
     report = next(r for r in log.reports("care") if r.window == source) if source not in _KEPT else _KEPT[source]
     _KEPT[source] = report
-    log.save_report(report.model_copy(update={"window": window.number, "first_seq": window.first_seq, "last_seq": window.last_seq}))
+    log.save_report(
+        report.model_copy(update={"window": window.number, "first_seq": window.first_seq, "last_seq": window.last_seq})
+    )
     for kind in ("profile", "feed", f"p_values:{VERSION}", "pictures"):
         document = log.profile("care", source, kind)
         if document is not None:
@@ -109,8 +134,17 @@ def large(home: Path, rows: int) -> None:
     begun = time.perf_counter()
     fill(log, care, rows, seed=3)
     log.close()
-    print(f"{rows:,} rows logged in {time.perf_counter() - begun:,.0f} s, {(home / 'log.db').stat().st_size / 2**30:.2f} GiB", flush=True)
-    done = subprocess.run([sys.executable, "-m", "tests.benchmarks.monitoring", "--look", str(home), "--rows", str(rows)], check=True, capture_output=True, text=True, cwd=ROOT)
+    print(
+        f"{rows:,} rows logged in {time.perf_counter() - begun:,.0f} s, {(home / 'log.db').stat().st_size / 2**30:.2f} GiB",
+        flush=True,
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.benchmarks.monitoring", "--look", str(home), "--rows", str(rows)],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
     print(done.stdout.strip())
 
 

@@ -25,23 +25,49 @@ def fill(log: PredictionLog, rows: int) -> None:
     """Rows of 5 numbers and 5 texts, every fourth labelled: one block made here, and copied by the database under other ids."""
     rng, n = np.random.default_rng(0), min(BLOCK, rows)
     words = np.array([f"category-{n}" for n in range(30)])
-    numbers, texts, scores = rng.normal(size=(n, 5)).round(6).tolist(), words[rng.integers(30, size=(n, 5))].tolist(), rng.random(n).tolist()
+    numbers, texts, scores = (
+        rng.normal(size=(n, 5)).round(6).tolist(),
+        words[rng.integers(30, size=(n, 5))].tolist(),
+        rng.random(n).tolist(),
+    )
     times = np.datetime_as_string(START + np.arange(n).astype("timedelta64[ms]") * 100).tolist()
     made = [
-        {"id": f"{k:032d}", "model": "care", "version": "v1.0.0", "time": f"{times[k]}+00:00", "score": scores[k], "decision": scores[k] > 0.5}
-        | {"inputs": json.dumps({**{f"n{i}": v for i, v in enumerate(numbers[k])}, **{f"t{i}": v for i, v in enumerate(texts[k])}})}
+        {
+            "id": f"{k:032d}",
+            "model": "care",
+            "version": "v1.0.0",
+            "time": f"{times[k]}+00:00",
+            "score": scores[k],
+            "decision": scores[k] > 0.5,
+        }
+        | {
+            "inputs": json.dumps(
+                {**{f"n{i}": v for i, v in enumerate(numbers[k])}, **{f"t{i}": v for i, v in enumerate(texts[k])}}
+            )
+        }
         for k in range(n)
     ]
-    labels = [{"id": made[k]["id"], "model": "care", "prediction": k + 1, "label": bool(k % 8), "time": made[k]["time"]} for k in range(0, n, 4)]
+    labels = [
+        {"id": made[k]["id"], "model": "care", "prediction": k + 1, "label": bool(k % 8), "time": made[k]["time"]}
+        for k in range(0, n, 4)
+    ]
     with log.database.writing() as connection:
         connection.execute(sa.insert(PREDICTIONS), made)
         connection.execute(sa.insert(OUTCOMES), labels)
     for start in range(n, rows, n):
         most = {"n": min(n, rows - start), "start": start, "mark": f":{start}"}
         with log.database.writing() as connection:
-            for table, columns, order in (("predictions", "model, version, time, inputs, score, decision", "seq"), ("outcomes", "model, time, label, prediction", "prediction")):
+            for table, columns, order in (
+                ("predictions", "model, version, time, inputs, score, decision", "seq"),
+                ("outcomes", "model, time, label, prediction", "prediction"),
+            ):
                 values = columns.replace("prediction", "prediction + :start") if table == "outcomes" else columns
-                connection.execute(sa.text(f"INSERT INTO {table} (id, {columns}) SELECT id || :mark, {values} FROM {table} WHERE {order} <= :n ORDER BY {order}"), most)
+                connection.execute(
+                    sa.text(
+                        f"INSERT INTO {table} (id, {columns}) SELECT id || :mark, {values} FROM {table} WHERE {order} <= :n ORDER BY {order}"
+                    ),
+                    most,
+                )
 
 
 def memory() -> float:
@@ -53,7 +79,10 @@ def timed(what: str, rows: int, call: Callable[[], Any]) -> Any:
     begun, work = time.perf_counter(), time.process_time()
     found = call()
     seconds, cpu = time.perf_counter() - begun, time.process_time() - work
-    print(f"{what:<44} {seconds:8.2f} s  {cpu:8.2f} CPU s  {rows / seconds:12,.0f} rows/s  peak so far {memory():6.0f} MiB", flush=True)
+    print(
+        f"{what:<44} {seconds:8.2f} s  {cpu:8.2f} CPU s  {rows / seconds:12,.0f} rows/s  peak so far {memory():6.0f} MiB",
+        flush=True,
+    )
     return found
 
 
@@ -72,7 +101,11 @@ def main() -> None:
         timed("count_labelled", rows, lambda: log.count_labelled("care", 0))
         timed("missing", rows, lambda: log.missing(*place))
         timed("sample of 20,000", rows, lambda: log.sample(*place, most=20_000, seed=0))
-        timed("chunks, score and label alone", rows, lambda: sum(len(c) for c in log.chunks(*place, columns=["_score", "_label"])))
+        timed(
+            "chunks, score and label alone",
+            rows,
+            lambda: sum(len(c) for c in log.chunks(*place, columns=["_score", "_label"])),
+        )
         timed("chunks, all columns", rows, lambda: sum(len(c) for c in log.chunks(*place)))
         timed("feed", rows, lambda: log.feed(*place))
         done = timed("export", rows, lambda: log.export(*place, Path(folder) / "window.parquet"))

@@ -39,7 +39,9 @@ def client(url: str, rows: int, seconds: float) -> None:
 def measure(url: str, rows: str, size: int, clients: int) -> tuple[float, np.ndarray]:
     """Rows per second, and the latency of every request in milliseconds."""
     command = [sys.executable, __file__, "client", url, str(size), str(SECONDS)]
-    started = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(clients)]
+    started = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(clients)
+    ]
     for process in started:
         assert process.stdin is not None
         process.stdin.write(rows)
@@ -70,7 +72,10 @@ def main() -> None:
             print(f"{'rows a request':>14} {'clients':>8} {'requests':>9} {'rows/s':>9} {'p50 ms':>8} {'p99 ms':>8}")
             for size, clients in ((BATCH_ROWS, 1), (BATCH_ROWS, 2), (1, 1), (1, 8)):
                 rate, taken = measure(url, rows, size, clients)
-                print(f"{size:>14,} {clients:>8} {len(taken):>9,} {rate:>9,.0f} {np.percentile(taken, 50):>8.1f} {np.percentile(taken, 99):>8.1f}", flush=True)
+                print(
+                    f"{size:>14,} {clients:>8} {len(taken):>9,} {rate:>9,.0f} {np.percentile(taken, 50):>8.1f} {np.percentile(taken, 99):>8.1f}",
+                    flush=True,
+                )
         finally:
             service.process.terminate()
             service.process.wait()

@@ -21,7 +21,14 @@ from tests.conftest import ROOT, git
 
 def assay(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"ASSAY_HOME": str(home), "PREFECT_API_URL": "http://127.0.0.1:9/api"}
-    return subprocess.run([sys.executable, "-c", "from tasks.cli.app import main; main()", *arguments], capture_output=True, text=True, cwd=ROOT, env=environment, check=False)
+    return subprocess.run(
+        [sys.executable, "-c", "from tasks.cli.app import main; main()", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=environment,
+        check=False,
+    )
 
 
 def test_an_unreachable_server_is_one_sentence(tmp_path: Path) -> None:
@@ -38,7 +45,9 @@ def test_an_unknown_model_is_refused_before_anything_starts(tmp_path: Path) -> N
 
 def test_no_command_reaches_for_a_system_that_is_not_this_homes(tmp_path: Path) -> None:
     """Another system may well be listening on the usual ports."""
-    environment = {k: v for k, v in os.environ.items() if k not in ("PREFECT_API_URL", "ASSAY_SERVICE_URL")} | {"ASSAY_HOME": str(tmp_path)}
+    environment = {k: v for k, v in os.environ.items() if k not in ("PREFECT_API_URL", "ASSAY_SERVICE_URL")} | {
+        "ASSAY_HOME": str(tmp_path)
+    }
     (tmp_path / "rows.csv").write_text("age\n3\n")
     for arguments in (["monitor", "income"], ["predict", "income", str(tmp_path / "rows.csv")]):
         command = [sys.executable, "-c", "from tasks.cli.app import main; main()", *arguments]
@@ -87,19 +96,32 @@ def test_a_file_keeps_codes_words_and_whole_numbers_what_they_are(tmp_path: Path
 
     path = tmp_path / "rows.csv"
     path.write_text("industry_code,education,age,dividends,previous_state\n01,NA,30,1.5,\n")
-    assert list(read_rows(path, load_model(ROOT, "income"))) == [[{"industry_code": "01", "education": "NA", "age": 30, "dividends": 1.5, "previous_state": None}]]
+    assert list(read_rows(path, load_model(ROOT, "income"))) == [
+        [{"industry_code": "01", "education": "NA", "age": 30, "dividends": 1.5, "previous_state": None}]
+    ]
 
 
 def test_a_dirty_checkout_is_told_what_is_not_committed(developer: Path) -> None:
     assert len(runs.committed(developer, "care")) == 40
     for name in ("a.txt", "b.txt", "c.txt", "d.txt"):
         (developer / name).write_text("work\n")
-    with pytest.raises(CheckoutError, match=r"uncommitted changes \(a.txt, b.txt, c.txt and 1 more\).*Commit and push them, or name a commit: assay train care --revision main"):
+    with pytest.raises(
+        CheckoutError,
+        match=r"uncommitted changes \(a.txt, b.txt, c.txt and 1 more\).*Commit and push them, or name a commit: assay train care --revision main",
+    ):
         runs.committed(developer, "care")
 
 
-@pytest.mark.parametrize(("content", "says"), [("nothing: here", "does not list any model"), ("models: [care]", "the Prefect server at http://127.0.0.1:9/api did not take the run")])
-def test_the_hook_never_refuses_a_push_and_says_what_is_wrong(tmp_path: Path, developer: Path, content: str, says: str) -> None:
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("nothing: here", "does not list any model"),
+        ("models: [care]", "the Prefect server at http://127.0.0.1:9/api did not take the run"),
+    ],
+)
+def test_the_hook_never_refuses_a_push_and_says_what_is_wrong(
+    tmp_path: Path, developer: Path, content: str, says: str
+) -> None:
     origin = tmp_path / "origin.git"
     hook = origin / "hooks/post-receive"
     hook.write_text((ROOT / "deployments/hooks/post-receive").read_text())
@@ -117,7 +139,9 @@ def test_the_hook_never_refuses_a_push_and_says_what_is_wrong(tmp_path: Path, de
 
 
 def push(clone: Path, branch: str) -> str:
-    return subprocess.run(["git", "push", "origin", f"HEAD:{branch}"], cwd=clone, check=True, capture_output=True, text=True).stderr
+    return subprocess.run(
+        ["git", "push", "origin", f"HEAD:{branch}"], cwd=clone, check=True, capture_output=True, text=True
+    ).stderr
 
 
 def test_a_server_that_is_locked_for_a_moment_is_asked_again_and_starts_one_run() -> None:
@@ -143,7 +167,9 @@ def test_a_server_that_is_locked_for_a_moment_is_asked_again_and_starts_one_run(
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
-            assert PrefectApi(f"http://127.0.0.1:{server.server_port}").start("train/training", {"model": "care"}) == "run"
+            assert (
+                PrefectApi(f"http://127.0.0.1:{server.server_port}").start("train/training", {"model": "care"}) == "run"
+            )
         finally:
             server.shutdown()
             thread.join()
@@ -152,8 +178,15 @@ def test_a_server_that_is_locked_for_a_moment_is_asked_again_and_starts_one_run(
 
 @pytest.mark.parametrize(
     ("serving", "answers", "says"),
-    [("v2.0.0", True, "and serves"), ("v1.0.0", True, "still answers with v1.0.0"), (None, True, "has not taken it yet"), (None, False, "no service answers")],
+    [
+        ("v2.0.0", True, "and serves"),
+        ("v1.0.0", True, "still answers with v1.0.0"),
+        (None, True, "has not taken it yet"),
+        (None, False, "no service answers"),
+    ],
 )
 def test_the_status_says_how_far_the_service_is(serving: str | None, answers: bool, says: str) -> None:
     model = {"champion": "v2.0.0", "serving": serving, "problem": None, "decision": None, "awaiting_signature": []}
-    assert says in overview_text({"system": None, "service_answers": answers, "ledger_entries": 0, "models": {"care": model}})
+    assert says in overview_text(
+        {"system": None, "service_answers": answers, "ledger_entries": 0, "models": {"care": model}}
+    )

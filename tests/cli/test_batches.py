@@ -33,17 +33,27 @@ def service(tmp_path_factory: pytest.TempPathFactory, config: ModelConfig) -> It
 
 def written(service: Service, folder: Path, n: int, kind: str) -> Path:
     path, table = folder / f"rows.{kind}", pd.DataFrame(service.rows(n))
-    {"csv": lambda: table.to_csv(path, index=False), "parquet": lambda: table.to_parquet(path), "jsonl": lambda: table.to_json(path, orient="records", lines=True)}[kind]()
+    {
+        "csv": lambda: table.to_csv(path, index=False),
+        "parquet": lambda: table.to_parquet(path),
+        "jsonl": lambda: table.to_json(path, orient="records", lines=True),
+    }[kind]()
     return path
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet", "jsonl"])
-def test_every_row_is_answered_in_order_and_logged(service: Service, config: ModelConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    monkeypatch.setattr(batches, "READ", 700)  # requests of 500 and 200 rows, and most of 500 are too large for this service
+def test_every_row_is_answered_in_order_and_logged(
+    service: Service, config: ModelConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(
+        batches, "READ", 700
+    )  # requests of 500 and 200 rows, and most of 500 are too large for this service
     before = len(service.log())
     answers = list(batches.score_file(service.url, "care", config, written(service, tmp_path, 1500, kind)))
     logged = service.log().iloc[before:]
-    assert [a["id"] for a in answers] == logged["_id"].tolist() and [a["score"] for a in answers] == logged["_score"].tolist()
+    assert [a["id"] for a in answers] == logged["_id"].tolist() and [a["score"] for a in answers] == logged[
+        "_score"
+    ].tolist()
     assert [a["row"] for a in answers] == list(range(1, 1501))
     sent = pd.DataFrame(service.rows(1500))
     exact = {"csv": 0, "parquet": 0, "jsonl": 1e-9}[kind]  # pandas writes ten digits into JSON
@@ -66,7 +76,9 @@ def test_it_goes_on_where_it_stopped(service: Service, config: ModelConfig, tmp_
     rest = list(batches.score_file(service.url, "care", config, file, out))
     assert [a["row"] for a in rest] == list(range(1001, 1201))
     kept = [json.loads(line) for line in out.read_text().splitlines()]
-    assert [a["row"] for a in kept] == list(range(1, 1201)) and [a["id"] for a in kept] == service.log()["_id"].tolist()[before:]
+    assert [a["row"] for a in kept] == list(range(1, 1201)) and [a["id"] for a in kept] == service.log()[
+        "_id"
+    ].tolist()[before:]
     assert list(batches.score_file(service.url, "care", config, file, out)) == []
     out.write_text("something\n")
     with pytest.raises(ConfigError, match="does not end with the answer to row 1"):
@@ -81,7 +93,10 @@ def test_what_is_wrong_is_named_by_row_and_column(service: Service, config: Mode
     wrong.loc[1049, "xage"] = 400.0
     wrong.loc[1060, "income"] = None
     wrong.to_csv(file, index=False)
-    with pytest.raises(AssayError, match=r"refused rows 1,001 to 1,100, and none of them was logged: row 1,050, column xage: .*less than or equal to 120, and it is 400"):
+    with pytest.raises(
+        AssayError,
+        match=r"refused rows 1,001 to 1,100, and none of them was logged: row 1,050, column xage: .*less than or equal to 120, and it is 400",
+    ):
         list(batches.score_file(service.url, "care", config, file, out))
     table.to_csv(file, index=False)  # mended: the answered rows are not scored again
     assert [a["row"] for a in batches.score_file(service.url, "care", config, file, out)] == list(range(1001, 1101))
@@ -99,7 +114,10 @@ def test_files_that_are_none(config: ModelConfig, tmp_path: Path) -> None:
     (tmp_path / "head.csv").write_text("xage,coins\n")
     (tmp_path / "no.parquet").write_text("this is no parquet")
     (tmp_path / "no.jsonl").write_text("{nothing\n")
-    assert list(batches.read_rows(tmp_path / "empty.csv", config)) == [] and list(batches.read_rows(tmp_path / "head.csv", config)) == []
+    assert (
+        list(batches.read_rows(tmp_path / "empty.csv", config)) == []
+        and list(batches.read_rows(tmp_path / "head.csv", config)) == []
+    )
     for name in ("no.parquet", "no.jsonl"):
         with pytest.raises(ConfigError, match="cannot be read as rows of care, from row 1 on"):
             list(batches.read_rows(tmp_path / name, config))

@@ -29,7 +29,11 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_policy_of_now_is_told_beside_that_of_then(home: Path) -> None:
     done = assay(home, "replay", "income", "--json")
     found = json.loads(done.stdout)
-    assert (done.returncode, [w["window"] for w in found], any(w["differs"] for w in found)) == (0, [1, 2, 3, 4], False), done.stderr
+    assert (done.returncode, [w["window"] for w in found], any(w["differs"] for w in found)) == (
+        0,
+        [1, 2, 3, 4],
+        False,
+    ), done.stderr
 
 
 def test_another_config_marks_what_differs(home: Path, tmp_path: Path) -> None:
@@ -40,8 +44,12 @@ def test_another_config_marks_what_differs(home: Path, tmp_path: Path) -> None:
     done = assay(home, "replay", "income", "--config", str(trial))
     assert done.returncode == 0, done.stderr
     rows = [line for line in done.stdout.splitlines() if "v1.0.0" in line]
-    assert done.stdout.startswith("income: 3 of 4 windows would be decided otherwise") and ["≠" in row for row in rows] == [False, True, True, True]
-    assert max(map(len, done.stdout.splitlines())) <= 80 and "once enough labelled" in done.stdout, "the reason is readable in a small terminal"
+    assert done.stdout.startswith("income: 3 of 4 windows would be decided otherwise") and [
+        "≠" in row for row in rows
+    ] == [False, True, True, True]
+    assert max(map(len, done.stdout.splitlines())) <= 80 and "once enough labelled" in done.stdout, (
+        "the reason is readable in a small terminal"
+    )
     found = json.loads(assay(home, "replay", "income", "--config", str(trial), "--json").stdout)
     assert [w["window"] for w in found if w["differs"]][0] == 2 and found[1]["now"]["action"] == "alert"
 

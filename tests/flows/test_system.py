@@ -37,13 +37,22 @@ def test_a_second_up_gives_what_runs(running: Running) -> None:
     again = running.assay("up", "--json")
     assert (again.returncode, json.loads(again.stdout)) == (0, running.system.__dict__)
     told = running.assay("up").stdout
-    assert "Assay runs already. Port 4200 and 8090 were taken, so another was chosen." in told and running.system.service_url in told
+    assert (
+        "Assay runs already. Port 4200 and 8090 were taken, so another was chosen." in told
+        and running.system.service_url in told
+    )
 
 
 def test_what_trains_leaves_the_cores_to_others_while_it_waits(running: Running) -> None:
     """OpenMP's threads spin by default, and on a busy machine many times as long as they work."""
-    said = [p.info["environ"] or {} for p in psutil.process_iter(["cmdline", "environ"]) if {"worker", "start"} <= set(p.info["cmdline"] or ())]
-    assert [e["GOMP_SPINCOUNT"] for e in said if e.get("ASSAY_HOME") == str(running.settings.home)] == [os.environ.get("GOMP_SPINCOUNT", "1000")]
+    said = [
+        p.info["environ"] or {}
+        for p in psutil.process_iter(["cmdline", "environ"])
+        if {"worker", "start"} <= set(p.info["cmdline"] or ())
+    ]
+    assert [e["GOMP_SPINCOUNT"] for e in said if e.get("ASSAY_HOME") == str(running.settings.home)] == [
+        os.environ.get("GOMP_SPINCOUNT", "1000")
+    ]
 
 
 def test_what_is_deployed_is_what_was_reviewed(running: Running) -> None:
@@ -52,15 +61,32 @@ def test_what_is_deployed_is_what_was_reviewed(running: Running) -> None:
     for deployment in running.call("/deployments/filter", {}):
         definitions = deployment["parameter_openapi_schema"]["definitions"]
         request = next(v for k, v in definitions.items() if k.endswith("Request"))
-        kept = ("type", "enum", "description", "default", "minimum", "maximum", "minLength", "maxLength", "pattern", "anyOf", "$ref")
+        kept = (
+            "type",
+            "enum",
+            "description",
+            "default",
+            "minimum",
+            "maximum",
+            "minLength",
+            "maxLength",
+            "pattern",
+            "anyOf",
+            "$ref",
+        )
         found[deployment["name"]] = {
             "tags": deployment["tags"],
             "description": deployment["description"],
             "entrypoint": deployment["entrypoint"],
             "required": request.get("required", []),
-            "fields": {name: {k: v for k, v in field.items() if k in kept} for name, field in request["properties"].items()},
+            "fields": {
+                name: {k: v for k, v in field.items() if k in kept} for name, field in request["properties"].items()
+            },
             "models": definitions["ModelName"]["enum"],
-            "schedules": [{"interval": s["schedule"]["interval"], "active": s["active"], "parameters": s["parameters"]} for s in deployment["schedules"]],
+            "schedules": [
+                {"interval": s["schedule"]["interval"], "active": s["active"], "parameters": s["parameters"]}
+                for s in deployment["schedules"]
+            ],
         }
     if os.environ.get("UPDATE_SNAPSHOT"):
         SNAPSHOT.write_text(as_json(found))
@@ -70,8 +96,14 @@ def test_what_is_deployed_is_what_was_reviewed(running: Running) -> None:
 def test_the_form_in_a_browser(running: Running, tmp_path: Path) -> None:
     """What a person sees who starts a training by hand: every field with its description."""
     training = running.api.call("GET", "/deployments/name/train/training")["id"]
-    dom = document(f"{running.system.api_url.removesuffix('/api')}/deployments/deployment/{training}/run", tmp_path, 1400)
-    for text in ("The model, as listed in deployments/models.yaml.", "Commit, tag or branch of the origin to train", "Promote the candidate where every mandatory gate passes."):
+    dom = document(
+        f"{running.system.api_url.removesuffix('/api')}/deployments/deployment/{training}/run", tmp_path, 1400
+    )
+    for text in (
+        "The model, as listed in deployments/models.yaml.",
+        "Commit, tag or branch of the origin to train",
+        "Promote the candidate where every mandatory gate passes.",
+    ):
         assert text in dom
 
 
@@ -79,8 +111,14 @@ def test_the_scheduler_makes_runs(running: Running) -> None:
     """With a wrong version of one library it does not, and says so only in the server's log."""
 
     def scheduled() -> set[str]:
-        body = {"deployments": {"name": {"any_": ["monitoring"]}}, "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}, "limit": 50}
-        return {r["parameters"]["request"]["model"] for r in running.call("/flow_runs/filter", body) if r["auto_scheduled"]}
+        body = {
+            "deployments": {"name": {"any_": ["monitoring"]}},
+            "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}},
+            "limit": 50,
+        }
+        return {
+            r["parameters"]["request"]["model"] for r in running.call("/flow_runs/filter", body) if r["auto_scheduled"]
+        }
 
     running.until(lambda: scheduled() == {"income", "care", "wages"}, "runs of all schedules")
 
@@ -91,18 +129,26 @@ def test_watching_what_was_never_released_ends_with_a_sentence(running: Running)
     done = running.assay("monitor", "income", "--json")
     told = json.loads(done.stdout)
     assert (done.returncode, told["state"]) == (1, "Failed")
-    assert told["message"] == "income has no champion yet, so there is nothing to watch. Train it first: assay train income"
+    assert (
+        told["message"]
+        == "income has no champion yet, so there is nothing to watch. Train it first: assay train income"
+    )
     running.until(lambda: "Finished in state" in running.logs(told["flow_run"]), "the end of the log")
     time.sleep(4)  # what the engine adds on its way out comes with the next sending of logs, 2 s apart
     assert "Traceback" not in running.logs(told["flow_run"])
     state = running.api.wait(early, seconds=60)
-    assert (state["type"], state["name"]) == ("COMPLETED", "Nothing to watch") and state["message"].startswith("care has no champion yet")
+    assert (state["type"], state["name"]) == ("COMPLETED", "Nothing to watch") and state["message"].startswith(
+        "care has no champion yet"
+    )
 
 
 def test_a_push_trains_examines_promotes_and_serves(running: Running, released: dict[str, Any]) -> None:
     assert f"assay: training of care at {released['pushed'][:8]} started" in released["said"]
     assert (released["name"], released["message"]) == ("Promoted", "care v1.0.0 is champion.")
-    assert [(e.kind, e.actor) for e in running.ledger() if e.model == "care"][:2] == [("trained", "dana@example.org"), ("promoted", "dana@example.org")]
+    assert [(e.kind, e.actor) for e in running.ledger() if e.model == "care"][:2] == [
+        ("trained", "dana@example.org"),
+        ("promoted", "dana@example.org"),
+    ]
     running.until(lambda: running.serves("care") == "v1.0.0", "v1.0.0 in the service")
     artifacts = {a["key"]: a for a in running.call("/artifacts/filter", {})}
     assert artifacts["verdict-care"]["data"].startswith("**Fit to serve.**")
@@ -116,10 +162,15 @@ def test_a_push_trains_examines_promotes_and_serves(running: Running, released: 
 
 def test_what_is_the_champion_already_is_not_promoted_again(running: Running, released: dict[str, Any]) -> None:
     done = running.assay("train", "care", "--revision", released["pushed"])
-    assert (done.returncode, done.stdout.strip()) == (0, "Unchanged: Nothing to promote: code, config and data are those of care v1.0.0, the champion.")
+    assert (done.returncode, done.stdout.strip()) == (
+        0,
+        "Unchanged: Nothing to promote: code, config and data are those of care v1.0.0, the champion.",
+    )
 
 
-def test_rows_scored_from_a_file_are_logged_and_watched(running: Running, released: dict[str, Any], tmp_path: Path) -> None:
+def test_rows_scored_from_a_file_are_logged_and_watched(
+    running: Running, released: dict[str, Any], tmp_path: Path
+) -> None:
     path = tmp_path / "rows.parquet"
     replay(running).to_parquet(path)
     done = running.assay("predict", "care", str(path), "--json")
@@ -134,7 +185,13 @@ def test_rows_scored_from_a_file_are_logged_and_watched(running: Running, releas
     assert [e.kind for e in running.ledger()][-1] == "monitored"
     assert (running.settings.reports / "care/window-00001.html").exists()
     since = {"occurred": {"since": "2026-01-01T00:00:00Z"}, "event": {"prefix": ["assay."]}}
-    running.until(lambda: any(e["event"].startswith("assay.decision.") for e in running.call("/events/filter", {"filter": since})["events"]), "an event of the decision")
+    running.until(
+        lambda: any(
+            e["event"].startswith("assay.decision.")
+            for e in running.call("/events/filter", {"filter": since})["events"]
+        ),
+        "an event of the decision",
+    )
 
 
 def test_a_pushed_typo_is_told_and_nothing_changes(running: Running, released: dict[str, Any]) -> None:
@@ -143,7 +200,10 @@ def test_a_pushed_typo_is_told_and_nothing_changes(running: Running, released: d
     assert state["type"] == "FAILED"
     assert "decision_treshold is not a known key; did you mean 'decision_threshold'?" in state["message"]
     assert "Traceback" not in state["message"]
-    running.push("care: mended\n\nAssay-Run-Reason: mended", model=lambda text: text.replace("decision_treshold:", "decision_threshold:"))
+    running.push(
+        "care: mended\n\nAssay-Run-Reason: mended",
+        model=lambda text: text.replace("decision_treshold:", "decision_threshold:"),
+    )
     assert running.champion() == "v1.0.0"
 
 
@@ -159,8 +219,12 @@ def test_broken_data_are_on_record_and_train_nothing(running: Running, released:
 
 def test_high_materiality_waits_for_a_second_person(running: Running, released: dict[str, Any], tmp_path: Path) -> None:
     keys = {name: key(tmp_path, name) for name in ("dana", "jo", "mallory")}
-    listed = "".join(f'{name}@example.org namespaces="assay" {keys[name].with_suffix(".pub").read_text()}' for name in ("dana", "jo"))
-    commit = running.push("care: high materiality", model=set_value("materiality", "high"), signers=lambda text: text + listed)
+    listed = "".join(
+        f'{name}@example.org namespaces="assay" {keys[name].with_suffix(".pub").read_text()}' for name in ("dana", "jo")
+    )
+    commit = running.push(
+        "care: high materiality", model=set_value("materiality", "high"), signers=lambda text: text + listed
+    )
     state = running.finished("train/training", commit)
     assert state["name"] == "Awaiting signature" and running.champion() == "v1.0.0"
     entry = running.ledger()[-1]
@@ -169,7 +233,17 @@ def test_high_materiality_waits_for_a_second_person(running: Running, released: 
     assert f"{candidate[:12]} waits for a signature" in running.assay("status").stdout
 
     def approve(signer: str, signing: str) -> tuple[int, str]:
-        done = running.assay("approve", "care", candidate[:12], "--as", f"{signer}@example.org", "--key", str(keys[signing]), "--because", "I read the verdict")
+        done = running.assay(
+            "approve",
+            "care",
+            candidate[:12],
+            "--as",
+            f"{signer}@example.org",
+            "--key",
+            str(keys[signing]),
+            "--because",
+            "I read the verdict",
+        )
         return done.returncode, done.stdout + done.stderr
 
     assert (code := approve("dana", "dana"))[0] == 1 and "nobody signs for themselves" in code[1]
@@ -182,23 +256,39 @@ def test_high_materiality_waits_for_a_second_person(running: Running, released: 
     assert (code := approve("jo", "jo"))[0] == 6 and "promoted already" in code[1]
 
 
-def test_a_gate_is_let_go_only_by_a_second_persons_waiver(running: Running, released: dict[str, Any], tmp_path: Path) -> None:
+def test_a_gate_is_let_go_only_by_a_second_persons_waiver(
+    running: Running, released: dict[str, Any], tmp_path: Path
+) -> None:
     """The next version fails a floor; with a waiver that Jo signed it passes, and the verdict says so in red."""
     path = key(tmp_path, "kim")
     version = Registry(running.settings).next_version("care")
     listed = f'kim@example.org namespaces="assay" {path.with_suffix(".pub").read_text()}'
-    commit = running.push("care: a floor that is too high", model=lambda text: text.replace("metric: roc_auc, limit: 0.62", "metric: roc_auc, limit: 0.9"), signers=lambda text: text + listed)
-    examined = running.assay("examine", "care", "--revision", commit, "--report", str(tmp_path / "verdict.md"), "--json")
+    commit = running.push(
+        "care: a floor that is too high",
+        model=lambda text: text.replace("metric: roc_auc, limit: 0.62", "metric: roc_auc, limit: 0.9"),
+        signers=lambda text: text + listed,
+    )
+    examined = running.assay(
+        "examine", "care", "--revision", commit, "--report", str(tmp_path / "verdict.md"), "--json"
+    )
     assert (examined.returncode, json.loads(examined.stdout)["state"]) == (1, "Rejected")
     assert "| auc-floor | ✕ fail |" in (tmp_path / "verdict.md").read_text()
     running.git("pull", "--quiet", "--rebase", "origin", "main")
-    terms = {"gate": "auc-floor", "version": version, "reason": "the floor was mistyped", "who": "kim@example.org", "expires": "2099-12-31"}
+    terms = {
+        "gate": "auc-floor",
+        "version": version,
+        "reason": "the floor was mistyped",
+        "who": "kim@example.org",
+        "expires": "2099-12-31",
+    }
     add_waiver(running.clone, "care", terms, path)
     running.git("add", ".")
     commit = running.push("care: waive the floor")
     state = running.finished("train/training", commit)
     assert state["name"] in ("Promoted", "Awaiting signature"), state["message"]
-    verdict = next(p for p in (running.settings.reports / "care").glob("verdict-*.html") if "Waived: auc-floor" in p.read_text())
+    verdict = next(
+        p for p in (running.settings.reports / "care").glob("verdict-*.html") if "Waived: auc-floor" in p.read_text()
+    )
     assert "kim@example.org until 2099-12-31: The floor was mistyped." in verdict.read_text()
 
 
@@ -213,7 +303,9 @@ def test_a_rollback_by_hand_is_served_within_seconds(running: Running, released:
     assert running.assay("ledger", "--verify").returncode == 0
 
 
-def test_a_stopped_model_answers_nothing_until_a_version_is_put_back(running: Running, released: dict[str, Any]) -> None:
+def test_a_stopped_model_answers_nothing_until_a_version_is_put_back(
+    running: Running, released: dict[str, Any]
+) -> None:
     champion = str(running.champion())
     rows = as_requests(load_model(ROOT, "care"), replay(running).head(1))
 
@@ -221,16 +313,23 @@ def test_a_stopped_model_answers_nothing_until_a_version_is_put_back(running: Ru
         return httpx.post(f"{running.system.service_url}/models/care/predict", json={"rows": rows})
 
     done = running.assay("stop", "care", "--because", "its answers do harm")
-    assert (done.returncode, done.stdout.strip()) == (0, f"Stopped: care {champion} does not answer any more. Put a version back with a promotion or a rollback.")
+    assert (done.returncode, done.stdout.strip()) == (
+        0,
+        f"Stopped: care {champion} does not answer any more. Put a version back with a promotion or a rollback.",
+    )
     running.until(lambda: answer().status_code == 503, "the service to stop answering", seconds=5)
     assert "its answers do harm" in answer().text
-    assert (again := running.assay("stop", "care", "--because", "once more")).returncode == 1 and "is stopped already" in again.stdout
+    assert (
+        again := running.assay("stop", "care", "--because", "once more")
+    ).returncode == 1 and "is stopped already" in again.stdout
     assert running.assay("promote", "care", champion, "--because", "it was mended").returncode == 0
     running.until(lambda: answer().status_code == 200, "the service to answer again", seconds=5)
     assert [e.kind for e in running.ledger()][-2:] == ["stopped", "promoted"]
 
 
-def test_a_version_is_rebuilt_from_its_commit_when_all_its_files_are_lost(running: Running, released: dict[str, Any]) -> None:
+def test_a_version_is_rebuilt_from_its_commit_when_all_its_files_are_lost(
+    running: Running, released: dict[str, Any]
+) -> None:
     """Code, parameters and the pinned source are enough: the model file comes out with the same digest."""
     first = Registry(running.settings).versions("care")[0]
     before = version_files(running.settings, "care", first).model / "model.skops"
@@ -247,8 +346,17 @@ def test_nothing_left_this_machine_but_the_fetch_of_pinned_data(running: Running
     assert any("tasks.stages.ingest" in c[1] for c in calls), "the audit did not even see the fetch, so it sees nothing"
 
 
-@pytest.mark.parametrize("code", ["socket.create_connection(('192.0.2.1', 80), 0.2)", "socket.getaddrinfo('example.org', 80)", "socket.socket(type=socket.SOCK_DGRAM).sendto(b'', ('192.0.2.1', 53))"])
-def test_the_audit_sees_what_leaves(running: Running, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "code",
+    [
+        "socket.create_connection(('192.0.2.1', 80), 0.2)",
+        "socket.getaddrinfo('example.org', 80)",
+        "socket.socket(type=socket.SOCK_DGRAM).sendto(b'', ('192.0.2.1', 53))",
+    ],
+)
+def test_the_audit_sees_what_leaves(
+    running: Running, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OUTBOUND_LOG", str(tmp_path / "log"))
     subprocess.run([sys.executable, "-c", f"import socket; {code}"], capture_output=True, check=False)
     assert "192.0.2.1" in (seen := (tmp_path / "log").read_text()) or "example.org" in seen

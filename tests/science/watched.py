@@ -25,14 +25,23 @@ def config(kind: str = "binary", threshold: float | None = None, **monitoring: A
         if kind == "multiclass"
         else RegressionTarget(kind="regression", expression="income", unit="dollars")
     )
-    return care.model_copy(update={"data": care.data.model_copy(update={"target": target}), "decision_threshold": threshold})
+    return care.model_copy(
+        update={"data": care.data.model_copy(update={"target": target}), "decision_threshold": threshold}
+    )
 
 
 def rows(config: ModelConfig, n: int, seed: int) -> pd.DataFrame:
     """Numbers of several shapes, categories of a long tail, some missing values and labels, and calibrated scores."""
     rng = np.random.default_rng(seed)
     shares = 1 / np.arange(1, 21) ** 1.5
-    frame = pd.DataFrame({c.name: rng.choice([f"c{i}" for i in range(20)], n, p=shares / shares.sum()) if c.type == "category" else rng.normal(50, 10, n) for c in config.inputs})
+    frame = pd.DataFrame(
+        {
+            c.name: rng.choice([f"c{i}" for i in range(20)], n, p=shares / shares.sum())
+            if c.type == "category"
+            else rng.normal(50, 10, n)
+            for c in config.inputs
+        }
+    )
     frame["female"] = rng.choice(["0", "1"], n)
     frame["xage"] = rng.integers(18, 90, n).astype(float)
     frame["income"] = np.where(rng.random(n) < 0.6, 0.0, rng.lognormal(8, 1, n))

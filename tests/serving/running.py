@@ -38,7 +38,11 @@ class Service:
 
     def rows(self, n: int, seed: int = 0) -> list[dict[str, Any]]:
         rng = np.random.default_rng(seed)
-        kinds = {"category": lambda: str(rng.integers(0, 2)), "integer": lambda: int(rng.integers(1, 9)), "number": lambda: float(rng.random())}
+        kinds = {
+            "category": lambda: str(rng.integers(0, 2)),
+            "integer": lambda: int(rng.integers(1, 9)),
+            "number": lambda: float(rng.random()),
+        }
         return [{c.name: kinds[c.type]() for c in self.config.inputs} for _ in range(n)]
 
     def log(self) -> pd.DataFrame:
@@ -52,11 +56,15 @@ class Service:
 def release(home: Path, config: ModelConfig, version: str, seed: int) -> Path:
     """Train a small real model and put it into the store."""
     rng = np.random.default_rng(seed)
-    frame = pd.DataFrame({c.name: rng.choice(["0", "1"], 400) if c.type == "category" else rng.random(400) for c in config.inputs})
+    frame = pd.DataFrame(
+        {c.name: rng.choice(["0", "1"], 400) if c.type == "category" else rng.random(400) for c in config.inputs}
+    )
     frame = frame.astype({c.name: "str" for c in config.inputs if c.type == "category"})
     folder = home / "releases/care/versions" / version
     folder.mkdir(parents=True)
-    save_model(build(config).fit(frame[list(config.features)], rng.random(400) < frame["income"]), folder / "model.skops")
+    save_model(
+        build(config).fit(frame[list(config.features)], rng.random(400) < frame["income"]), folder / "model.skops"
+    )
     manifest = Manifest(
         model="care",
         title=config.title,
@@ -83,7 +91,9 @@ def start(home: Path, config: ModelConfig, environment: dict[str, str] | None = 
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     known = os.environ | {"ASSAY_HOME": str(home)} | (environment or {})
-    process = subprocess.Popen([sys.executable, "-m", "tasks.cli.service", "--port", str(port)], cwd=ROOT, env=known, **popen)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tasks.cli.service", "--port", str(port)], cwd=ROOT, env=known, **popen
+    )
     service = Service(home, f"http://127.0.0.1:{port}", process, config)
     try:
         until(lambda: httpx.get(f"{service.url}/health").status_code == 200, seconds=120)

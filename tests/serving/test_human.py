@@ -34,27 +34,68 @@ def test_what_people_say_is_counted_and_joined(service: Service) -> None:
         return httpx.post(f"{service.url}/models/care/{what}", json={what: list(rows)}, timeout=30).json()
 
     override = {"id": ids[0], "decision": True, "who": "anna", "why": "knows the case"}
-    assert send("overrides", override, override, override | {"id": "nobody"}) == {"accepted": 1, "repeated": 1, "changed": 0, "unknown": 1, "late": 0}
-    assert send("appeals", {"id": ids[1], "claim": "wrong age", "who": "pia"}, {"id": ids[1], "state": "upheld", "who": "anna"})["changed"] == 1
+    assert send("overrides", override, override, override | {"id": "nobody"}) == {
+        "accepted": 1,
+        "repeated": 1,
+        "changed": 0,
+        "unknown": 1,
+        "late": 0,
+    }
+    assert (
+        send(
+            "appeals",
+            {"id": ids[1], "claim": "wrong age", "who": "pia"},
+            {"id": ids[1], "state": "upheld", "who": "anna"},
+        )["changed"]
+        == 1
+    )
     assert send("reviews", {"id": ids[2], "window": 1, "verdict": "unsure", "who": "anna"})["accepted"] == 1
     log = PredictionLog(f"sqlite:///{service.home}/predictions.db")
     found = log.frame("care", 0, 2**62, extras=True)
     log.close()
-    assert found["_override"].tolist()[0] is True and found["_appeal"].tolist()[1] == "upheld" and found["_review"].tolist()[2] == "unsure"
-    assert 'assay_human_total{kind="unknown",model="care",what="override"} 1.0' in httpx.get(f"{service.url}/metrics").text
+    assert (
+        found["_override"].tolist()[0] is True
+        and found["_appeal"].tolist()[1] == "upheld"
+        and found["_review"].tolist()[2] == "unsure"
+    )
+    assert (
+        'assay_human_total{kind="unknown",model="care",what="override"} 1.0' in httpx.get(f"{service.url}/metrics").text
+    )
     (bad,) = send("overrides", override | {"decision": "yes"})["detail"]
     assert (bad["row"], bad["field"], bad["message"]) == (0, "decision", "a decision of care is true or false")
-    for what, row in (("appeals", {"id": ids[0], "state": "closed", "who": "x"}), ("reviews", {"id": ids[0], "verdict": "agree", "who": "a\x00b"}), ("overrides", override | {"why": ""})):
+    for what, row in (
+        ("appeals", {"id": ids[0], "state": "closed", "who": "x"}),
+        ("reviews", {"id": ids[0], "verdict": "agree", "who": "a\x00b"}),
+        ("overrides", override | {"why": ""}),
+    ):
         assert "detail" in send(what, row)
-    assert httpx.post(f"{service.url}/models/nobody/appeals", json={"appeals": [{"id": "a", "who": "x"}]}).status_code == 404
+    assert (
+        httpx.post(f"{service.url}/models/nobody/appeals", json={"appeals": [{"id": "a", "who": "x"}]}).status_code
+        == 404
+    )
 
 
 def test_a_decision_is_of_the_models_kind() -> None:
-    fields: dict[str, Any] = {"model": "m", "title": "", "model_digest": "", "features": (), "inputs": (), "seed": 0, "trained_rows": 1, "libraries": {}}
+    fields: dict[str, Any] = {
+        "model": "m",
+        "title": "",
+        "model_digest": "",
+        "features": (),
+        "inputs": (),
+        "seed": 0,
+        "trained_rows": 1,
+        "libraries": {},
+    }
     binary = Manifest(**fields, decision_threshold=0.5)
     classes = Manifest(**fields, kind="multiclass", decision_threshold=None, classes=("a", "b", "c"))
-    number, limit = Manifest(**fields, kind="regression", decision_threshold=None), Manifest(**fields, kind="regression", decision_threshold=3.0)
+    number, limit = (
+        Manifest(**fields, kind="regression", decision_threshold=None),
+        Manifest(**fields, kind="regression", decision_threshold=3.0),
+    )
     values: list[bool | float | str] = [True, 1.0, "a", "z"]
     assert [[_misfit(0, v, m) is None for v in values] for m in (binary, classes, number, limit)] == [
-        [True, False, False, False], [False, False, True, False], [False, True, False, False], [True, True, False, False],
+        [True, False, False, False],
+        [False, False, True, False],
+        [False, True, False, False],
+        [True, True, False, False],
     ]

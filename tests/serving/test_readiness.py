@@ -31,7 +31,11 @@ def config() -> ModelConfig:
 
 def ask(folder: Path) -> dict[str, Any]:
     out = folder / "out.json"
-    subprocess.run([sys.executable, "-m", "tasks.serving.readiness", "--model", str(folder), "--out", str(out)], cwd=ROOT, check=True)
+    subprocess.run(
+        [sys.executable, "-m", "tasks.serving.readiness", "--model", str(folder), "--out", str(out)],
+        cwd=ROOT,
+        check=True,
+    )
     found: dict[str, Any] = json.loads(out.read_text())
     return found
 
@@ -41,7 +45,11 @@ def folder(tmp_path: Path, config: ModelConfig) -> Path:
     """A released model with the requests that its training process recorded."""
     folder = release(tmp_path, config, "v1.0.0", 1)
     rng = np.random.default_rng(3)
-    kinds = {"category": lambda: rng.choice(["0", "1"], 400), "integer": lambda: rng.integers(1, 9, 400).astype(float), "number": lambda: rng.random(400)}
+    kinds = {
+        "category": lambda: rng.choice(["0", "1"], 400),
+        "integer": lambda: rng.integers(1, 9, 400).astype(float),
+        "number": lambda: rng.random(400),
+    }
     frame = pd.DataFrame({c.name: kinds[c.type]() for c in config.inputs})
     requests = as_requests(config, frame)
     scores = load_release(folder).score(frame.astype({c.name: "str" for c in config.inputs if c.type == "category"}))
@@ -51,11 +59,26 @@ def folder(tmp_path: Path, config: ModelConfig) -> Path:
 
 def test_a_fit_candidate_gives_the_same_scores_in_time(folder: Path) -> None:
     found = ask(folder)
-    assert found.get("error") is None and found["refused"] == [] and found["differing"] == 0 and len(found["seconds"]) == 400
-    result = readiness(ReadinessGate(name="ready", kind="readiness", latency_ms=5000, memory_mb=4000), examination(readiness=found))
+    assert (
+        found.get("error") is None
+        and found["refused"] == []
+        and found["differing"] == 0
+        and len(found["seconds"]) == 400
+    )
+    result = readiness(
+        ReadinessGate(name="ready", kind="readiness", latency_ms=5000, memory_mb=4000), examination(readiness=found)
+    )
     assert result.state == "pass" and "0 of 400 recorded requests get another score" in result.reason
-    assert readiness(ReadinessGate(name="ready", kind="readiness", latency_ms=0.01), examination(readiness=found)).state == "fail"
-    assert readiness(ReadinessGate(name="ready", kind="readiness", latency_ms=5000, memory_mb=10), examination(readiness=found)).state == "fail"
+    assert (
+        readiness(ReadinessGate(name="ready", kind="readiness", latency_ms=0.01), examination(readiness=found)).state
+        == "fail"
+    )
+    assert (
+        readiness(
+            ReadinessGate(name="ready", kind="readiness", latency_ms=5000, memory_mb=10), examination(readiness=found)
+        ).state
+        == "fail"
+    )
 
 
 def test_one_score_that_differs_in_its_last_bit_is_seen(folder: Path) -> None:
@@ -79,9 +102,13 @@ def test_rows_that_the_schema_refuses_and_broken_files_fail_with_words(folder: P
     assert readiness(GATE, examination()).state == "fail"
 
 
-@pytest.mark.parametrize("reach", ["socket.create_connection(('127.0.0.1', 9))", "socket.getaddrinfo('example.org', 80)"])
+@pytest.mark.parametrize(
+    "reach", ["socket.create_connection(('127.0.0.1', 9))", "socket.getaddrinfo('example.org', 80)"]
+)
 def test_the_process_has_no_network(reach: str) -> None:
-    code = f"import sys, socket; from tasks.serving.readiness import deny_network; sys.addaudithook(deny_network); {reach}"
+    code = (
+        f"import sys, socket; from tasks.serving.readiness import deny_network; sys.addaudithook(deny_network); {reach}"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert "PermissionError: the model reached for the network" in done.stderr
 

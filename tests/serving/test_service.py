@@ -46,9 +46,19 @@ def test_predictions_are_answered_logged_and_joined_with_outcomes(service: Servi
     assert answer["version"] == "v1.0.0" and len(answer["predictions"]) == 3
     first = answer["predictions"][0]
     outcomes = {"outcomes": [{"id": first["id"], "label": True}, {"id": "nobody", "label": False}]}
-    assert httpx.post(f"{service.url}/models/care/outcomes", json=outcomes).json() == {"accepted": 1, "repeated": 0, "changed": 0, "unknown": 1}
+    assert httpx.post(f"{service.url}/models/care/outcomes", json=outcomes).json() == {
+        "accepted": 1,
+        "repeated": 0,
+        "changed": 0,
+        "unknown": 1,
+    }
     outcomes["outcomes"] = [{"id": first["id"], "label": False}]
-    assert httpx.post(f"{service.url}/models/care/outcomes", json=outcomes).json() == {"accepted": 0, "repeated": 0, "changed": 1, "unknown": 0}
+    assert httpx.post(f"{service.url}/models/care/outcomes", json=outcomes).json() == {
+        "accepted": 0,
+        "repeated": 0,
+        "changed": 1,
+        "unknown": 0,
+    }
     logged = service.log()
     assert logged["_id"].tolist() == [p["id"] for p in answer["predictions"]]
     assert logged["_label"].tolist()[0] == 0.0 and logged["_label"].isna().sum() == 2
@@ -74,7 +84,7 @@ def test_the_documents_name_no_outside_host_and_hold_the_models_schema(service: 
     assert "CareRow" in schema["components"]["schemas"]
     assert "http" not in httpx.get(service.url).text
     service.predict(rows=service.rows(2))
-    assert 'assay_predictions_total{decision=' in httpx.get(f"{service.url}/metrics").text
+    assert "assay_predictions_total{decision=" in httpx.get(f"{service.url}/metrics").text
 
 
 def test_a_swap_under_load_fails_no_request(service: Service) -> None:
@@ -145,7 +155,11 @@ def test_a_manifest_with_a_changed_byte_is_refused_and_the_old_one_serves_on(ser
     spoiled_after_pointing(service, path, good.replace(b'"decision_threshold":0.5', b'"decision_threshold":0.1'))
     assert path.read_bytes() != good
     told = problem(service)
-    assert "manifest.json has digest sha256:" in told and "champion.json says sha256:" in told and "publish the version again" in told
+    assert (
+        "manifest.json has digest sha256:" in told
+        and "champion.json says sha256:" in told
+        and "publish the version again" in told
+    )
     assert service.predict(rows=service.rows(1)).json()["version"] == "v1.0.0"
     path.write_bytes(good)
     until(lambda: service.predict(rows=service.rows(1)).json()["version"] == "v2.0.0")
@@ -155,7 +169,13 @@ def test_a_manifest_with_a_changed_byte_is_refused_and_the_old_one_serves_on(ser
 def test_a_model_file_is_read_once_so_what_was_checked_is_what_is_loaded(tmp_path: Path, config: ModelConfig) -> None:
     folder = release(tmp_path, config, "v1.0.0", 1)
     opened: list[str] = []
-    sys.addaudithook(lambda event, arguments: opened.append(str(arguments[0])) if event == "open" and str(arguments[0]).startswith(str(tmp_path)) else None)
+    sys.addaudithook(
+        lambda event, arguments: (
+            opened.append(str(arguments[0]))
+            if event == "open" and str(arguments[0]).startswith(str(tmp_path))
+            else None
+        )
+    )
     load_release(folder)
     assert sorted(opened) == [str(folder / "manifest.json"), str(folder / "model.skops")]
 
@@ -265,7 +285,9 @@ def test_a_request_in_flight_at_sigterm_is_answered_and_the_log_is_closed(servic
 def test_a_body_that_is_too_large_is_refused(service: Service, chunked: bool) -> None:
     body = json.dumps({"rows": [{"x": "y" * 1000}] * 9000}).encode()
     content = (body[n : n + 65536] for n in range(0, len(body), 65536)) if chunked else body
-    answer = httpx.post(f"{service.url}/models/care/predict", content=content, headers={"content-type": "application/json"}, timeout=30)
+    answer = httpx.post(
+        f"{service.url}/models/care/predict", content=content, headers={"content-type": "application/json"}, timeout=30
+    )
     assert answer.status_code == 413
     assert "allowed: 8,388,608" in answer.json()["detail"] and "Send fewer rows" in answer.json()["detail"]
     assert service.predict(rows=service.rows(1)).status_code == 200
@@ -274,17 +296,26 @@ def test_a_body_that_is_too_large_is_refused(service: Service, chunked: bool) ->
 def test_a_declared_size_is_refused_before_the_body_comes(service: Service) -> None:
     host, port = service.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=10) as client:
-        client.sendall(b"POST /models/care/predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 99999999999\r\n\r\n{")
+        client.sendall(
+            b"POST /models/care/predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 99999999999\r\n\r\n{"
+        )
         assert client.recv(4096).startswith(b"HTTP/1.1 413 ")
 
 
-def test_the_service_keeps_its_log_in_postgresql(tmp_path: Path, config: ModelConfig, new_postgres: Callable[[], str]) -> None:
+def test_the_service_keeps_its_log_in_postgresql(
+    tmp_path: Path, config: ModelConfig, new_postgres: Callable[[], str]
+) -> None:
     release(tmp_path, config, "v1.0.0", 1)
     point(tmp_path, "v1.0.0")
     url = new_postgres()
     services = [start(tmp_path, config, {"ASSAY_LOG_URL": url}) for _ in range(2)]
     try:
-        ids = [p["id"] for seed in range(4) for s in services for p in s.predict(rows=s.rows(25, seed)).json()["predictions"]]
+        ids = [
+            p["id"]
+            for seed in range(4)
+            for s in services
+            for p in s.predict(rows=s.rows(25, seed)).json()["predictions"]
+        ]
         outcome = {"outcomes": [{"id": ids[0], "label": True}, {"id": "nobody", "label": True}]}
         answer = httpx.post(f"{services[1].url}/models/care/outcomes", json=outcome)
         assert answer.json() == {"accepted": 1, "repeated": 0, "changed": 0, "unknown": 1}
@@ -313,7 +344,19 @@ def test_rows_of_a_version_with_other_columns_are_no_question_for_this_one(tmp_p
     log = PredictionLog(f"sqlite:///{tmp_path}/predictions.db")
     log.append([Prediction("a", "care", "v2.0.0", "", {"new": 1.0}, 0.5, True)])
     other = log.frame("care", 0, 2**62)
-    log.append([Prediction("b", "care", "v1.0.0", "", {c.name: "0" if c.type == "category" else 1.0 for c in config.inputs}, 0.5, True)])
+    log.append(
+        [
+            Prediction(
+                "b",
+                "care",
+                "v1.0.0",
+                "",
+                {c.name: "0" if c.type == "category" else 1.0 for c in config.inputs},
+                0.5,
+                True,
+            )
+        ]
+    )
     both = log.frame("care", 0, 2**62)
     log.close()
     loaded = load_release(release(tmp_path, config, "v1.0.0", 1))

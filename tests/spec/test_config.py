@@ -38,9 +38,17 @@ def wrong(path: str, value: Any) -> dict[str, Any]:
         ("gates.1.benchmark", "rich", "gate auc-floor names the benchmark 'rich'; allowed: holdout, newest, all"),
         ("gates.1.metrik", "roc_auc", "did you mean 'metric'?"),
         ("gates.7.attribute", "height", "names 'height'; allowed: sex, race, age_band"),
-        ("gates", [{"name": "calibration", "kind": "calibration", "by": "height"}], "gate calibration names 'height'; allowed: sex, race, age_band"),
+        (
+            "gates",
+            [{"name": "calibration", "kind": "calibration", "by": "height"}],
+            "gate calibration names 'height'; allowed: sex, race, age_band",
+        ),
         ("gates", [{"name": "calibration", "kind": "calibration", "slope": [1.1, 1.2]}], "it must lie around 1"),
-        ("gates", [{"name": "compare", "kind": "comparison", "metric": "roc_auc", "margin": 0.01}], "no mandatory floor"),
+        (
+            "gates",
+            [{"name": "compare", "kind": "comparison", "metric": "roc_auc", "margin": 0.01}],
+            "no mandatory floor",
+        ),
         ("estimator.kind", "magic", "estimator.kind"),
         ("data.source.sha256", None, "pin sha256 of the archive"),
     ],
@@ -56,7 +64,10 @@ def test_an_unknown_model_names_the_known() -> None:
         load_model(ROOT, "incme")
 
 
-@pytest.mark.parametrize(("content", "says"), [("a: [", "is not valid YAML"), ("- 1", "must hold a mapping"), (None, "does not exist. Create it")])
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [("a: [", "is not valid YAML"), ("- 1", "must hold a mapping"), (None, "does not exist. Create it")],
+)
 def test_a_broken_file_is_named(tmp_path: Path, content: str | None, says: str) -> None:
     path = tmp_path / "model.yaml"
     if content is not None:

@@ -46,7 +46,9 @@ def evidence(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Examinat
     tmp_path = tmp_path_factory.mktemp("home")
     config = place.config()
     rows = pd.read_parquet(place.evaluation / "holdout_scored.parquet")
-    rows = with_scores(config, rows, np.broadcast_to(score_array(config, rows).mean(axis=0), score_array(config, rows).shape), CHAMPION)
+    rows = with_scores(
+        config, rows, np.broadcast_to(score_array(config, rows).mean(axis=0), score_array(config, rows).shape), CHAMPION
+    )
     path = tmp_path / "evidence.parquet"
     rows.to_parquet(path)
     with pytest.MonkeyPatch.context() as environment:
@@ -73,8 +75,20 @@ def test_every_gate_answers_for_every_kind_and_a_sound_model_passes(evidence: Ex
 def test_a_label_in_the_features_is_found_whatever_its_kind(evidence: Examination) -> None:
     gate = next(g for g in evidence.config.gates if g.kind == "leakage")  # type: ignore[union-attr]
     assert evidence.train is not None and evidence.train_label is not None
-    given: list[Any] = [f + np.random.default_rng(0).normal(scale=0.01, size=len(f)) for f in (evidence.label.astype(float), evidence.train_label.astype(float))]
-    told = run_gate(gate, Examination(**{**_fields(evidence), "rows": evidence.rows.assign(age=given[0]), "train": evidence.train.assign(age=given[1])}))
+    given: list[Any] = [
+        f + np.random.default_rng(0).normal(scale=0.01, size=len(f))
+        for f in (evidence.label.astype(float), evidence.train_label.astype(float))
+    ]
+    told = run_gate(
+        gate,
+        Examination(
+            **{
+                **_fields(evidence),
+                "rows": evidence.rows.assign(age=given[0]),
+                "train": evidence.train.assign(age=given[1]),
+            }
+        ),
+    )
     assert told.state == "fail" and "AUC of age alone" in told.reason
 
 
@@ -105,7 +119,9 @@ def service(place: Place, tmp_path: Path) -> Any:
     settings = Settings(home=tmp_path)
     shutil.copytree(place.model, tmp_path / "releases" / NAME / "versions/v1.0.0")
     releases.point(settings, NAME, "v1.0.0")
-    with TestClient(create_app(tmp_path / "releases", PredictionLog(f"sqlite:///{tmp_path}/predictions.db"), Prediction, 10_000_000)) as client:
+    with TestClient(
+        create_app(tmp_path / "releases", PredictionLog(f"sqlite:///{tmp_path}/predictions.db"), Prediction, 10_000_000)
+    ) as client:
         yield client
 
 
@@ -113,12 +129,21 @@ ROWS = [{"age": 60.0, "hours": 45, "job": "smith", "sex": "f"}, {"age": None, "h
 RIGHT: dict[Kind, list[Any]] = {"binary": [True, False], "multiclass": ["high", "low"], "regression": [4.25, 1]}
 WRONG: dict[Kind, list[tuple[Any, str]]] = {
     "binary": [(1.0, "allowed: true (over 30) or false (up to 30)"), ("yes", "send a JSON boolean")],
-    "multiclass": [("hihg", "allowed: low, middle, high; did you mean 'high'?"), (True, "send the name of one of them")],
-    "regression": [(99.5, "allowed: a finite number from -5 to 20 in tens"), (True, "send it as a JSON number"), ("3", "allowed: a finite number")],
+    "multiclass": [
+        ("hihg", "allowed: low, middle, high; did you mean 'high'?"),
+        (True, "send the name of one of them"),
+    ],
+    "regression": [
+        (99.5, "allowed: a finite number from -5 to 20 in tens"),
+        (True, "send it as a JSON number"),
+        ("3", "allowed: a finite number"),
+    ],
 }
 
 
-def test_the_service_answers_in_the_kinds_own_words_and_joins_outcomes(place: Place, service: TestClient, tmp_path: Path) -> None:
+def test_the_service_answers_in_the_kinds_own_words_and_joins_outcomes(
+    place: Place, service: TestClient, tmp_path: Path
+) -> None:
     kind = place.config().kind
     answer = service.post(f"/models/{NAME}/predict", json={"rows": ROWS})
     assert answer.status_code == 200, answer.text
@@ -126,27 +151,53 @@ def test_the_service_answers_in_the_kinds_own_words_and_joins_outcomes(place: Pl
     frame = pd.DataFrame(ROWS).astype({"age": float, "hours": float})
     scores = load_release(place.model).score(frame)
     if kind == "multiclass":
-        assert [list(p["scores"].values()) for p in found] == scores.tolist() and list(found[0]["scores"]) == list(CLASSES)
+        assert [list(p["scores"].values()) for p in found] == scores.tolist() and list(found[0]["scores"]) == list(
+            CLASSES
+        )
         assert [p["score"] for p in found] == scores.max(axis=1).tolist()
     else:
         assert [p["score"] for p in found] == scores.tolist() and found[0]["scores"] is None
     assert [p["decision"] for p in found] == ([None, None] if kind == "regression" else RIGHT[kind])
     for value, says in WRONG[kind]:
-        told = service.post(f"/models/{NAME}/outcomes", json={"outcomes": [{"id": found[0]["id"], "label": RIGHT[kind][0]}, {"id": found[1]["id"], "label": value}]})
-        assert told.status_code == 422 and says in told.json()["detail"][0]["message"] and (told.json()["detail"][0]["row"], told.json()["detail"][0]["value"]) == (1, value)
+        told = service.post(
+            f"/models/{NAME}/outcomes",
+            json={
+                "outcomes": [{"id": found[0]["id"], "label": RIGHT[kind][0]}, {"id": found[1]["id"], "label": value}]
+            },
+        )
+        assert (
+            told.status_code == 422
+            and says in told.json()["detail"][0]["message"]
+            and (told.json()["detail"][0]["row"], told.json()["detail"][0]["value"]) == (1, value)
+        )
     outcomes = [{"id": p["id"], "label": label} for p, label in zip(found, RIGHT[kind], strict=True)]
-    assert service.post(f"/models/{NAME}/outcomes", json={"outcomes": outcomes}).json() == {"accepted": 2, "repeated": 0, "changed": 0, "unknown": 0}  # nothing of what was refused was kept
-    assert f'decision="{ {"binary": "true", "multiclass": "high", "regression": "none"}[kind] }"' in service.get("/metrics").text
+    assert service.post(f"/models/{NAME}/outcomes", json={"outcomes": outcomes}).json() == {
+        "accepted": 2,
+        "repeated": 0,
+        "changed": 0,
+        "unknown": 0,
+    }  # nothing of what was refused was kept
+    assert (
+        f'decision="{ {"binary": "true", "multiclass": "high", "regression": "none"}[kind] }"'
+        in service.get("/metrics").text
+    )
     log = PredictionLog(f"sqlite:///{tmp_path}/predictions.db")
     logged = log.frame(NAME, 0, 2**62)
     log.close()
     assert score_array(place.config(), logged).tolist() == scores.tolist()
-    assert label_array(place.config(), logged["_label"]).tolist() == {"binary": [True, False], "multiclass": [2, 0], "regression": [4.25, 1.0]}[kind]
+    assert (
+        label_array(place.config(), logged["_label"]).tolist()
+        == {"binary": [True, False], "multiclass": [2, 0], "regression": [4.25, 1.0]}[kind]
+    )
 
 
 def test_a_number_that_is_none_is_refused_in_words(place: Place, service: TestClient) -> None:
     found = service.post(f"/models/{NAME}/predict", json={"row": ROWS[0]}).json()["predictions"][0]
-    answer: httpx.Response = service.post(f"/models/{NAME}/outcomes", content=f'{{"outcomes": [{{"id": "{found["id"]}", "label": NaN}}]}}', headers={"content-type": "application/json"})
+    answer: httpx.Response = service.post(
+        f"/models/{NAME}/outcomes",
+        content=f'{{"outcomes": [{{"id": "{found["id"]}", "label": NaN}}]}}',
+        headers={"content-type": "application/json"},
+    )
     assert answer.status_code == 422 and "allowed" in answer.text
 
 
@@ -164,16 +215,38 @@ FLOOR = {"name": "floor", "kind": "floor", "metric": "mae", "limit": 1.0}
 @pytest.mark.parametrize(
     ("kind", "changes", "says"),
     [
-        ("regression", {"gates": [FLOOR | {"metric": "roc_auc"}]}, "gate floor names the metric 'roc_auc'; allowed for a regression model: mae, rmse, r2"),
+        (
+            "regression",
+            {"gates": [FLOOR | {"metric": "roc_auc"}]},
+            "gate floor names the metric 'roc_auc'; allowed for a regression model: mae, rmse, r2",
+        ),
         ("multiclass", {"gates": [FLOOR]}, "names the metric 'mae'; allowed for a multiclass model: roc_auc, log_loss"),
-        ("regression", {"gates": [FLOOR, {"name": "slices", "kind": "slices"}]}, "gate slices names the metric 'log_loss'; allowed for a regression model: squared_error"),
-        ("multiclass", {"decision_threshold": 0.5}, "a multiclass model decides for its most probable class; remove it"),
-        ("regression", {"estimator": {"kind": "logistic_regression"}}, "estimator.kind is 'logistic_regression'; allowed for a regression model: ridge, hist_gradient_boosting"),
+        (
+            "regression",
+            {"gates": [FLOOR, {"name": "slices", "kind": "slices"}]},
+            "gate slices names the metric 'log_loss'; allowed for a regression model: squared_error",
+        ),
+        (
+            "multiclass",
+            {"decision_threshold": 0.5},
+            "a multiclass model decides for its most probable class; remove it",
+        ),
+        (
+            "regression",
+            {"estimator": {"kind": "logistic_regression"}},
+            "estimator.kind is 'logistic_regression'; allowed for a regression model: ridge, hist_gradient_boosting",
+        ),
         ("binary", {"estimator": {"kind": "ridge"}}, "allowed for a binary model: logistic_regression"),
-        ("regression", {"monitoring": {"metric_limits": {"brier": 0.2}}}, "monitoring.metric_limits names the metric 'brier'; allowed for a regression model: mae"),
+        (
+            "regression",
+            {"monitoring": {"metric_limits": {"brier": 0.2}}},
+            "monitoring.metric_limits names the metric 'brier'; allowed for a regression model: mae",
+        ),
     ],
 )
-def test_what_means_nothing_for_a_kind_is_refused_with_what_is_allowed(tmp_path: Path, kind: Kind, changes: dict[str, Any], says: str) -> None:
+def test_what_means_nothing_for_a_kind_is_refused_with_what_is_allowed(
+    tmp_path: Path, kind: Kind, changes: dict[str, Any], says: str
+) -> None:
     with pytest.raises(ConfigError) as refused:
         config_of(tmp_path, kind, **changes)
     assert says in str(refused.value)
@@ -181,12 +254,18 @@ def test_what_means_nothing_for_a_kind_is_refused_with_what_is_allowed(tmp_path:
 
 def test_a_class_without_training_rows_is_refused(tmp_path: Path) -> None:
     data = document("multiclass")["data"]
-    with pytest.raises(ConfigError, match="training rows of small hold no row of class none at all; remove it from data.target.classes"):
-        lay_out(tmp_path, "multiclass", 300, data=data | {"target": TARGETS["multiclass"] | {"classes": [*CLASSES, "none at all"]}})
+    with pytest.raises(
+        ConfigError, match="training rows of small hold no row of class none at all; remove it from data.target.classes"
+    ):
+        lay_out(
+            tmp_path,
+            "multiclass",
+            300,
+            data=data | {"target": TARGETS["multiclass"] | {"classes": [*CLASSES, "none at all"]}},
+        )
 
 
 def test_a_number_that_never_varies_is_refused(tmp_path: Path) -> None:
     data = document("regression")["data"]
     with pytest.raises(ConfigError, match="hold one number only"):
         lay_out(tmp_path, "regression", 300, data=data | {"target": TARGETS["regression"] | {"expression": "pay * 0"}})
-

@@ -36,7 +36,14 @@ METRICS: dict[Kind, str] = {"binary": "roc_auc", "multiclass": "log_loss", "regr
 def table(rows: int, seed: int = 0) -> pd.DataFrame:
     """Pay that rises with age and hours, by a job's level and noise; sex has no part in it, and some ages are missing."""
     rng = np.random.default_rng(seed)
-    frame = pd.DataFrame({"age": rng.uniform(18, 70, rows).round(1), "hours": rng.integers(5, 50, rows), "job": rng.choice(JOBS, rows), "sex": rng.choice(["f", "m"], rows)})
+    frame = pd.DataFrame(
+        {
+            "age": rng.uniform(18, 70, rows).round(1),
+            "hours": rng.integers(5, 50, rows),
+            "job": rng.choice(JOBS, rows),
+            "sex": rng.choice(["f", "m"], rows),
+        }
+    )
     pay = 0.3 * frame["age"] + 0.5 * frame["hours"] + 3 * frame["job"].map(JOBS.index) + rng.normal(scale=5, size=rows)
     frame["pay"] = pay.round(2)
     frame["level"] = np.select([pay < 25, pay < 33], CLASSES[:2], CLASSES[2])
@@ -59,7 +66,13 @@ def document(kind: Kind) -> dict[str, Any]:
         {"name": "stability", "kind": "stability", "rank_correlation": 0.4, "top": 2},
         {"name": "faithfulness", "kind": "faithfulness"},
         {"name": "leakage", "kind": "leakage", "label_jump": 0.4},
-        {"name": "slices", "kind": "slices", "metric": "squared_error" if kind == "regression" else "log_loss", "limit": 0.4, "slices": [{"name": "old", "rows": "age >= 50"}]},
+        {
+            "name": "slices",
+            "kind": "slices",
+            "metric": "squared_error" if kind == "regression" else "log_loss",
+            "limit": 0.4,
+            "slices": [{"name": "old", "rows": "age >= 50"}],
+        },
     ]
     columns: list[dict[str, Any]] = [
         {"name": "age", "type": "number", "minimum": 0, "maximum": 120, "nullable": True},

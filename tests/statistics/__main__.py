@@ -18,13 +18,22 @@ PROCESSES = 2
 
 def themes() -> dict[str, tuple[Study, ...]]:
     """Every module beside this one that has ``STUDIES``, by its name."""
-    found = {p.stem: import_module(f"tests.statistics.{p.stem}") for p in sorted(HERE.glob("*.py")) if not p.stem.startswith(("_", "test_"))}
+    found = {
+        p.stem: import_module(f"tests.statistics.{p.stem}")
+        for p in sorted(HERE.glob("*.py"))
+        if not p.stem.startswith(("_", "test_"))
+    }
     return {name: module.STUDIES for name, module in found.items() if hasattr(module, "STUDIES")}
 
 
 def table(study: Study, rows: list[dict[str, Any]]) -> str:
     names = list(dict.fromkeys(name for row in rows for name in row))
-    lines = [f"## {study.title}\n", f"{study.says}\n", "| " + " | ".join(n.replace("_", " ") for n in names) + " |", "|" + "---|" * len(names)]
+    lines = [
+        f"## {study.title}\n",
+        f"{study.says}\n",
+        "| " + " | ".join(n.replace("_", " ") for n in names) + " |",
+        "|" + "---|" * len(names),
+    ]
     lines += ["| " + " | ".join(_cell(row.get(name)) for name in names) + " |" for row in rows]
     return "\n".join(lines) + "\n"
 
@@ -32,7 +41,13 @@ def table(study: Study, rows: list[dict[str, Any]]) -> str:
 def _cell(value: Any) -> str:
     if value is None:
         return ""
-    return f"{value:.3f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value).replace("_", " ")
+    return (
+        f"{value:.3f}"
+        if isinstance(value, float)
+        else f"{value:,}"
+        if isinstance(value, int)
+        else str(value).replace("_", " ")
+    )
 
 
 def page(theme: str) -> str:

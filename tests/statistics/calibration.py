@@ -52,8 +52,21 @@ def rows(replications: int = 1000, sizes: tuple[int, ...] = (400, 2000)) -> list
                 high = np.mean([i.high >= true for i in found[what]])
                 mean = np.mean([i.value for i in found[what]])
                 square = np.mean([i.value**2 for i in found[what]])
-                table.append({"truth": name, "rows": n, "estimator": what, "true": true, "mean": mean, "mean_square": square, "low_holds": low, "high_holds": high})
+                table.append(
+                    {
+                        "truth": name,
+                        "rows": n,
+                        "estimator": what,
+                        "true": true,
+                        "mean": mean,
+                        "mean_square": square,
+                        "low_holds": low,
+                        "high_holds": high,
+                    }
+                )
     return table
 
 
-STUDIES = (Study("Calibration estimators", "How often each one-sided 95 % bound holds the truth, 1,000 runs each.", rows),)
+STUDIES = (
+    Study("Calibration estimators", "How often each one-sided 95 % bound holds the truth, 1,000 runs each.", rows),
+)

@@ -40,8 +40,17 @@ def watched(alpha: float = LEVEL, distance: float | None = None) -> ModelConfig:
     """The care model with six of its columns; ``distance`` as small as can be lets the tests alone decide."""
     care = load_model(ROOT, "care")
     columns = tuple(c for c in care.data.columns if c.name in COLUMNS)
-    monitoring = care.monitoring.model_copy(update={"alpha": alpha, "drift_distance": care.monitoring.drift_distance if distance is None else distance})
-    return care.model_copy(update={"data": care.data.model_copy(update={"columns": columns}), "features": COLUMNS, "protected": {}, "monitoring": monitoring})
+    monitoring = care.monitoring.model_copy(
+        update={"alpha": alpha, "drift_distance": care.monitoring.drift_distance if distance is None else distance}
+    )
+    return care.model_copy(
+        update={
+            "data": care.data.model_copy(update={"columns": columns}),
+            "features": COLUMNS,
+            "protected": {},
+            "monitoring": monitoring,
+        }
+    )
 
 
 def draw(n: int, rng: np.random.Generator, moved: float = 0.0, column: str = "num") -> pd.DataFrame:
@@ -100,9 +109,15 @@ class Cells:
             *drawn, odd[0] = rng.multinomial(n, self.chances[name])
             sums = [int(c * (m - number.center) / number.quantum) for c, m in zip(drawn, self.means[name], strict=True)]
             found.counts[f"bins:{name}"], found.counts[f"odd:{name}"] = np.array(drawn), odd
-            found.sums[f"bins:{name}"], found.sums[f"powers:{name}"] = np.array(sums, object), np.array([sum(sums), 0], object)
+            found.sums[f"bins:{name}"], found.sums[f"powers:{name}"] = (
+                np.array(sums, object),
+                np.array([sum(sums), 0], object),
+            )
         for category in self.layout.categories:
-            found.counts[f"names:{category.name}"], found.counts[f"absent:{category.name}"] = rng.multinomial(n, self.chances[category.name]), np.zeros(1, int)
+            found.counts[f"names:{category.name}"], found.counts[f"absent:{category.name}"] = (
+                rng.multinomial(n, self.chances[category.name]),
+                np.zeros(1, int),
+            )
         return found
 
 
@@ -132,7 +147,11 @@ def window_of(reference: DriftReference, n: int, rng: np.random.Generator) -> Pr
 
 def any_drift(config: ModelConfig, reference: DriftReference, window: Profile) -> bool:
     """Whether the tests of the columns' distances call any column moved, whatever the size of its shift."""
-    tested = [j.p_value for j in judge(config, reference, window, {}) if j.finding.kind == "data_drift" and j.p_value is not None]
+    tested = [
+        j.p_value
+        for j in judge(config, reference, window, {})
+        if j.finding.kind == "data_drift" and j.p_value is not None
+    ]
     return any(discoveries(tested, LEVEL))
 
 
@@ -155,10 +174,23 @@ def false_alarms(n: int, runs: int, seed: int) -> tuple[Rates, Rates, Rates]:
 def _false_alarm_rows() -> list[dict[str, Any]]:
     found = []
     for i, n in enumerate(SIZES):
-        names = (f"any of {len(COLUMNS)} columns, tests alone", "the score, test alone", "any alarm of six kinds, with the tolerated distance")
+        names = (
+            f"any of {len(COLUMNS)} columns, tests alone",
+            "the score, test alone",
+            "any alarm of six kinds, with the tolerated distance",
+        )
         for name, rates in zip(names, false_alarms(n, RUNS, SEED + i), strict=True):
             should = "at most" if "alarm" in name else "about"
-            found.append({"case": name, "rows": n, "should": f"{should} {LEVEL:.1%}", "was": f"{rates.rate:.1%}", "standard error": f"{rates.error(LEVEL):.1%}", "runs": rates.runs})
+            found.append(
+                {
+                    "case": name,
+                    "rows": n,
+                    "should": f"{should} {LEVEL:.1%}",
+                    "was": f"{rates.rate:.1%}",
+                    "standard error": f"{rates.error(LEVEL):.1%}",
+                    "runs": rates.runs,
+                }
+            )
     return found
 
 
@@ -172,7 +204,10 @@ def fixed(layout: NumberLayout | CategoryLayout, reference: Profile, window: Pro
 
 
 THRESHOLDS = (("PSI", 0.1), ("PSI", 0.2), ("KS", 0.1), ("JS", 0.1))
-SHIFTS = (("num", 0.25, "a number moved by a quarter of its standard deviation"), ("site", 0.08, "8 % of the rows from the commonest category to another"))
+SHIFTS = (
+    ("num", 0.25, "a number moved by a quarter of its standard deviation"),
+    ("site", 0.08, "8 % of the rows from the commonest category to another"),
+)
 
 
 def power(n: int, column: str, moved: float, runs: int, seed: int) -> dict[str, tuple[float, float]]:
@@ -192,7 +227,9 @@ def power(n: int, column: str, moved: float, runs: int, seed: int) -> dict[str, 
             found[f"{name} {threshold}"] = (rates[0], rates[1])
             # at its own rate of false alarms: as many of the unchanged windows as it calls are called by ours
             cut = float(np.quantile([p for p, _ in seen[0]], level, method="lower"))
-            found[f"ours, at the rate of {name} {threshold}"] = tuple(float(np.mean([p <= cut for p, _ in part])) for part in seen)  # type: ignore[assignment]
+            found[f"ours, at the rate of {name} {threshold}"] = tuple(
+                float(np.mean([p <= cut for p, _ in part])) for part in seen
+            )  # type: ignore[assignment]
     found["ours, at 1 %"] = tuple(float(np.mean([p <= 0.01 for p, _ in part])) for part in seen)  # type: ignore[assignment]
     return found
 
@@ -204,7 +241,17 @@ def _power_rows() -> list[dict[str, Any]]:
             runs = 200 if n < 10_000 else 50
             for rule, (false, true) in power(n, column, moved, runs, SEED + 100 + i).items():
                 error = float(np.sqrt(max(true * (1 - true), 0.25 / runs) / runs))
-                found.append({"shift": says, "rows": n, "rule": rule, "false alarms": f"{false:.1%}", "found": f"{true:.1%}", "standard error": f"{error:.1%}", "runs": runs})
+                found.append(
+                    {
+                        "shift": says,
+                        "rows": n,
+                        "rule": rule,
+                        "false alarms": f"{false:.1%}",
+                        "found": f"{true:.1%}",
+                        "standard error": f"{error:.1%}",
+                        "runs": runs,
+                    }
+                )
     return found
 
 
@@ -247,7 +294,10 @@ def together(n: int, rho: float, runs: int, seed: int) -> dict[str, Rates]:
         window = draw(n, rng)
         if rho:
             normal = rng.normal(size=n)
-            window["mdeoff"], window["num"] = rho * normal + np.sqrt(1 - rho**2) * rng.normal(size=n), -np.log(1 - pd.Series(normal).rank().to_numpy() / (n + 1))
+            window["mdeoff"], window["num"] = (
+                rho * normal + np.sqrt(1 - rho**2) * rng.normal(size=n),
+                -np.log(1 - pd.Series(normal).rank().to_numpy() / (n + 1)),
+            )
         for f in multivariate_findings(config, draw(1500, rng), window, 2 * LEVEL, SEED + i):
             hits[f.subject] += f.alarm
     return {name: Rates(runs, count) for name, count in hits.items()}
@@ -259,7 +309,17 @@ def _together_rows() -> list[dict[str, Any]]:
         for name, rates in together(n, rho, runs, SEED).items():
             should = f"about {LEVEL:.0%}" if not rho else ""
             case = "nothing changed" if not rho else "two columns come to be correlated by 0.6, each as it was"
-            found.append({"case": case, "test": name, "rows": n, "should": should, "was": f"{rates.rate:.1%}", "standard error": f"{rates.error(LEVEL if not rho else None):.1%}", "runs": runs})
+            found.append(
+                {
+                    "case": case,
+                    "test": name,
+                    "rows": n,
+                    "should": should,
+                    "was": f"{rates.rate:.1%}",
+                    "standard error": f"{rates.error(LEVEL if not rho else None):.1%}",
+                    "runs": runs,
+                }
+            )
     return found
 
 
@@ -279,6 +339,14 @@ STUDIES = (
         "One column against one reference. A fixed threshold's false alarms follow the window's size; ours is held to the rate of each, and to 1 %. The tolerated distance is left out on both sides.",
         _power_rows,
     ),
-    _study("False alarms over many windows", "Streams of 300 windows; a drifted window's evidence is a z of 4 give or take 1. Level 1 % a window, with and without the bound over time.", _stream_rows),
-    _study("All inputs together", "Against references of 1,500 rows, at 5 % each, the tolerated size left out.", _together_rows),
+    _study(
+        "False alarms over many windows",
+        "Streams of 300 windows; a drifted window's evidence is a z of 4 give or take 1. Level 1 % a window, with and without the bound over time.",
+        _stream_rows,
+    ),
+    _study(
+        "All inputs together",
+        "Against references of 1,500 rows, at 5 % each, the tolerated size left out.",
+        _together_rows,
+    ),
 )

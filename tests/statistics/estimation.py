@@ -104,7 +104,11 @@ def regression(sizes: tuple[int, ...], skewness: float, references: int, seed: i
             for metric in METRIC_NAMES["regression"]:
                 found = estimate_loss(metric, lines, moments, now, then, score)
                 held[n, metric] += found.low <= errors_of(metric, shown, now).value <= found.high
-    return [Count(f"{metric}, skewness {skewness:g}" if skewness else metric, n, held[n, metric], references, 0.95) for n in sizes for metric in METRIC_NAMES["regression"]]
+    return [
+        Count(f"{metric}, skewness {skewness:g}" if skewness else metric, n, held[n, metric], references, 0.95)
+        for n in sizes
+        for metric in METRIC_NAMES["regression"]
+    ]
 
 
 def fairness(n: int, rng: np.random.Generator) -> Pair:
@@ -118,7 +122,9 @@ def fairness(n: int, rng: np.random.Generator) -> Pair:
         shown.append((rng.random(len(after)) < expit(after + lean)).astype(float))
     for measure in MEASURES[1:]:
         found = estimated_disparity(groups, (measure,), "difference", THRESHOLD, int(rng.integers(2**31)))
-        rates = np.array([[expected(measure, y, g.window, THRESHOLD).value for y, g in zip(shown, groups, strict=True)]])
+        rates = np.array(
+            [[expected(measure, y, g.window, THRESHOLD).value for y, g in zip(shown, groups, strict=True)]]
+        )
         yield measure, bool(found.low - 1e-12 <= float(disparity(rates, "difference")) <= found.high + 1e-12)
 
 
@@ -130,16 +136,27 @@ def small_world() -> ModelConfig:
 def people(n: int, rise: float, rng: np.random.Generator) -> pd.DataFrame:
     """Rows whose inputs hang together, a calibrated score, and labels that follow it."""
     base = rng.normal(rise, 1, n)
-    frame = pd.DataFrame({"site": rng.choice(list("abcdef"), n), "xage": 40 + 10 * base, "income": np.exp(base + rng.normal(0, 0.5, n)), "mhi": rng.normal(0, 1, n), "ghindx": base + rng.normal(0, 0.5, n)})
+    frame = pd.DataFrame(
+        {
+            "site": rng.choice(list("abcdef"), n),
+            "xage": 40 + 10 * base,
+            "income": np.exp(base + rng.normal(0, 0.5, n)),
+            "mhi": rng.normal(0, 1, n),
+            "ghindx": base + rng.normal(0, 0.5, n),
+        }
+    )
     return scored(frame, rng)
 
 
 def scored(frame: pd.DataFrame, rng: np.random.Generator, truth: pd.DataFrame | None = None) -> pd.DataFrame:
     """The model's score on the frame, and labels as its rows are in truth."""
+
     def score(rows: pd.DataFrame) -> np.ndarray:
         return np.asarray(expit(0.8 * (rows["xage"] - 45) / 10 + 0.6 * rows["ghindx"] + 0.3 * rows["mhi"] - 0.5))
 
-    return frame.assign(_score=score(frame), _label=(rng.random(len(frame)) < score(frame if truth is None else truth)).astype(float))
+    return frame.assign(
+        _score=score(frame), _label=(rng.random(len(frame)) < score(frame if truth is None else truth)).astype(float)
+    )
 
 
 def _unlabelled(window: pd.DataFrame) -> pd.DataFrame:
@@ -184,7 +201,14 @@ def abstention(case: str, n: int, runs: int, seed: int) -> list[Count]:
 def _study(title: str, says: str, jobs: list[Callable[[int], list[Count]]]) -> Study:
     def rows() -> list[dict[str, Any]]:
         return [
-            {"case": c.case, "rows": c.rows, "should be": f"about {c.nominal:.0%}", "was": f"{c.rate:.1%}", "standard error": f"{c.error:.1%}", "runs": c.runs}
+            {
+                "case": c.case,
+                "rows": c.rows,
+                "should be": f"about {c.nominal:.0%}",
+                "was": f"{c.rate:.1%}",
+                "standard error": f"{c.error:.1%}",
+                "runs": c.runs,
+            }
             for i, job in enumerate(jobs)
             for c in job(SEED + i)
         ]
@@ -198,7 +222,16 @@ def _abstentions() -> list[dict[str, Any]]:
     for i, (case, (_, broken)) in enumerate(WORLDS.items()):
         (c,) = abstention(case, 1000, BROKEN_RUNS if broken else SOUND_RUNS, SEED + i)
         within = binomtest(c.happened, c.runs).proportion_ci()
-        found.append({"case": case, "rows": c.rows, "should be": "at least 90 %" if broken else "at most 5 %", "was": f"{c.rate:.1%}", "95 % limits": f"{within.low:.1%} to {within.high:.1%}", "runs": c.runs})
+        found.append(
+            {
+                "case": case,
+                "rows": c.rows,
+                "should be": "at least 90 %" if broken else "at most 5 %",
+                "was": f"{c.rate:.1%}",
+                "95 % limits": f"{within.low:.1%} to {within.high:.1%}",
+                "runs": c.runs,
+            }
+        )
     return found
 
 
@@ -217,7 +250,11 @@ STUDIES = (
         "The score is the square of the true probability; logistic, beta or isotonic recalibration is chosen by cross-validation on the reference. Otherwise as above.",
         _cover(binary, {1000: 1000, 10_000: 500}, "square"),
     ),
-    _study("Multiclass metrics: labels fall into the interval", "Three classes, an overconfident and leaning model, 5,000 reference rows, three inputs up by half a standard deviation.", _cover(multiclass, {200: 1000, 1000: 500, 10_000: 300})),
+    _study(
+        "Multiclass metrics: labels fall into the interval",
+        "Three classes, an overconfident and leaning model, 5,000 reference rows, three inputs up by half a standard deviation.",
+        _cover(multiclass, {200: 1000, 1000: 500, 10_000: 300}),
+    ),
     _study(
         "Regression metrics: labels fall into the interval",
         "Direct loss estimation, errors that grow with one input, 5,000 reference rows weighted by the estimated density ratio, inputs up by half a standard deviation. "
@@ -229,6 +266,14 @@ STUDIES = (
         "The same with errors from a gamma distribution, where error and squared error hang together. The more skewed they are, the fewer reference rows decide on the squared ones, and the larger the share of the fit in the interval: at 10,000 rows, rmse and r2 miss where errors are exponential.",
         [partial(regression, (1000, 10_000), skewness, 150) for skewness in (1.0, 2.0)],
     ),
-    _study("Fairness without labels: the largest difference falls into the interval", "Three groups (60, 30, 10 % of the rows) in which a score means different things, log-odds up by 0.5.", _cover(fairness, {1000: 1000, 10_000: 300})),
-    Study("Abstention", "How often the score is not believed. Five inputs of which three hang together; 3,000 reference rows; one tested change at a time.", _abstentions),
+    _study(
+        "Fairness without labels: the largest difference falls into the interval",
+        "Three groups (60, 30, 10 % of the rows) in which a score means different things, log-odds up by 0.5.",
+        _cover(fairness, {1000: 1000, 10_000: 300}),
+    ),
+    Study(
+        "Abstention",
+        "How often the score is not believed. Five inputs of which three hang together; 3,000 reference rows; one tested change at a time.",
+        _abstentions,
+    ),
 )

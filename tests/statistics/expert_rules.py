@@ -83,7 +83,13 @@ def people(n: int, seed: int) -> tuple[pd.DataFrame, np.ndarray]:
             "file_number": (rng.permutation(n) * (100_000 // n)).astype(float),
         }
     )
-    odds = -1.3 - 0.06 * (rows["income"] - 50) + 0.08 * (debt - 20) + 1.8 * (rows["utilisation"] - 0.3) - 0.05 * (tenure - 6)
+    odds = (
+        -1.3
+        - 0.06 * (rows["income"] - 50)
+        + 0.08 * (debt - 20)
+        + 1.8 * (rows["utilisation"] - 0.3)
+        - 0.05 * (tenure - 6)
+    )
     return rows, rng.random(n) < expit(odds.to_numpy())
 
 
@@ -101,8 +107,15 @@ class Model:
         return np.column_stack([1 - score, score])
 
 
-def linear(rows: pd.DataFrame, label: np.ndarray, numbers: list[str] = NUMBERS, categories: list[str] = CATEGORIES) -> Model:
-    prepare = ColumnTransformer([("n", make_pipeline(SimpleImputer(strategy="median"), StandardScaler()), numbers), ("c", OneHotEncoder(), categories)])
+def linear(
+    rows: pd.DataFrame, label: np.ndarray, numbers: list[str] = NUMBERS, categories: list[str] = CATEGORIES
+) -> Model:
+    prepare = ColumnTransformer(
+        [
+            ("n", make_pipeline(SimpleImputer(strategy="median"), StandardScaler()), numbers),
+            ("c", OneHotEncoder(), categories),
+        ]
+    )
     fitted = Pipeline([("prepare", prepare), ("fit", LogisticRegression(max_iter=500))]).fit(rows, label)
     return Model(lambda r: fitted.decision_function(r), numbers + categories)
 
@@ -110,7 +123,14 @@ def linear(rows: pd.DataFrame, label: np.ndarray, numbers: list[str] = NUMBERS, 
 def boosted(rows: pd.DataFrame, label: np.ndarray, constrained: bool = True) -> Model:
     prepare = ColumnTransformer([("n", "passthrough", NUMBERS), ("c", OrdinalEncoder(), CATEGORIES)])
     signs = [{"rises": 1, "falls": -1}.get(DRIVERS.get(f, ""), 0) for f in LEGITIMATE]
-    estimator = HistGradientBoostingClassifier(max_iter=60, max_leaf_nodes=6, min_samples_leaf=60, learning_rate=0.08, monotonic_cst=signs if constrained else None, random_state=0)
+    estimator = HistGradientBoostingClassifier(
+        max_iter=60,
+        max_leaf_nodes=6,
+        min_samples_leaf=60,
+        learning_rate=0.08,
+        monotonic_cst=signs if constrained else None,
+        random_state=0,
+    )
     fitted = Pipeline([("prepare", prepare), ("fit", estimator)]).fit(rows, label)
     return Model(lambda r: logit(np.clip(fitted.predict_proba(r)[:, 1], 1e-6, 1 - 1e-6)), LEGITIMATE)
 
@@ -136,7 +156,10 @@ ADDED: dict[str, tuple[list[str], Damage]] = {
     "identifier, as a trend": (["file_number"], lambda r: 0.6 * (r["file_number"] / 100_000 - 0.5)),
     "identifier, by heart": (["file_number"], lambda r: 0.8 * _hash(r["file_number"])),
     "shortcut by channel": (["channel"], lambda r: 0.3 * (r["channel"] == "online")),
-    "shortcut by channel, of the indebted": (["channel"], lambda r: 0.7 * ((r["channel"] == "online") & (r["debt"] > 28))),
+    "shortcut by channel, of the indebted": (
+        ["channel"],
+        lambda r: 0.7 * ((r["channel"] == "online") & (r["debt"] > 28)),
+    ),
     "tenure with the wrong sign": ([], lambda r: 0.06 * (r["tenure"].fillna(4) - 6)),
     "tenure with the wrong sign, of the old": ([], lambda r: 0.12 * r["tenure"].fillna(4) * (r["age"] > 70)),
     "debt with the wrong sign, in one region": ([], lambda r: -0.1 * (r["debt"] - 20) * (r["region"] == "west")),
@@ -165,14 +188,18 @@ def trained_wrong(rows: pd.DataFrame, label: np.ndarray, seed: int) -> dict[str,
     leaning = label | ((rows["channel"] == "online").to_numpy() & (rng.random(len(label)) < 0.1))
     return {
         "trained on labels biased by sex, with a proxy": linear(rows, biased, [*NUMBERS, "purchases"]),
-        "trained on labels biased by sex, with a proxy category": linear(rows, biased, NUMBERS, [*CATEGORIES, "perfume"]),
+        "trained on labels biased by sex, with a proxy category": linear(
+            rows, biased, NUMBERS, [*CATEGORIES, "perfume"]
+        ),
         NOISY: boosted(rows, noisy),
         "trained on labels biased by channel": linear(rows, leaning, NUMBERS, [*CATEGORIES, "channel"]),
         "trained without tenure": linear(rows, label, ["age", "income", "debt", "utilisation"]),
     }
 
 
-def examined(model: Model, rows: pd.DataFrame, label: np.ndarray, background: pd.DataFrame, seed: int, rules: ExpertRules) -> Examination:
+def examined(
+    model: Model, rows: pd.DataFrame, label: np.ndarray, background: pd.DataFrame, seed: int, rules: ExpertRules
+) -> Examination:
     sample = rows.sample(300, random_state=seed)[model.features]
     return Examination(
         rows=rows,
@@ -196,7 +223,9 @@ def stopped(model: Model, seed: int) -> tuple[bool, str]:
     """Whether the rules stop the model on 4,000 fresh rows, and what they say."""
     rows, label = people(4000, 10_000 + seed)
     background, _ = people(2000, 20_000 + seed)
-    result = run_gate(GATE, examined(model, rows, label, background, seed, validate(yaml.safe_load(RULES), ExpertRules, "rules.yaml")))
+    result = run_gate(
+        GATE, examined(model, rows, label, background, seed, validate(yaml.safe_load(RULES), ExpertRules, "rules.yaml"))
+    )
     return result.state != "pass", result.reason
 
 
@@ -204,7 +233,10 @@ def wrong(seed: int) -> dict[str, tuple[Model, Model]]:
     """Name: a wrong model, and the good one of its kind from the same rows."""
     rows, label = people(4000, seed)
     good = linear(rows, label)
-    models = {name: Model(lambda r, d=damage: good.odds(r) + np.asarray(d(r), dtype=float), LEGITIMATE + more) for name, (more, damage) in ADDED.items()}
+    models = {
+        name: Model(lambda r, d=damage: good.odds(r) + np.asarray(d(r), dtype=float), LEGITIMATE + more)
+        for name, (more, damage) in ADDED.items()
+    }
     models |= trained_wrong(rows, label, seed)
     return {name: (model, boosted(rows, label) if name == NOISY else good) for name, model in models.items()}
 
@@ -217,17 +249,39 @@ def rows(good: int = 50, seeds: tuple[int, ...] = (1, 2)) -> list[dict[str, Any]
         for name, (model, right) in wrong(seed).items():
             hit, reason = stopped(model, seed)
             loss = 100 * (roc_auc_score(truth, right.score(fresh)) - roc_auc_score(truth, model.score(fresh)))
-            table.append({"model": name, "kind": "wrong", "seed": seed, "models": 1, "stopped": int(hit), "loss": loss, "reason": reason})
+            table.append(
+                {
+                    "model": name,
+                    "kind": "wrong",
+                    "seed": seed,
+                    "models": 1,
+                    "stopped": int(hit),
+                    "loss": loss,
+                    "reason": reason,
+                }
+            )
     for name, fit in {"linear": linear, "boosted": boosted}.items():
         hits = [stopped(fit(*people(4000, 100 + seed)), 100 + seed) for seed in range(good)]
-        table.append({"model": name, "kind": "good", "seed": None, "models": good, "stopped": sum(h for h, _ in hits), "loss": 0.0, "reason": "; ".join(r for h, r in hits if h)})
+        table.append(
+            {
+                "model": name,
+                "kind": "good",
+                "seed": None,
+                "models": good,
+                "stopped": sum(h for h, _ in hits),
+                "loss": 0.0,
+                "reason": "; ".join(r for h, r in hits if h),
+            }
+        )
     return table
 
 
 if __name__ == "__main__":
     found = rows()
     for row in found:
-        print(f"{row['kind']:5} {row['model']:56} {row['stopped']:3} of {row['models']:3}  loses {row['loss']:5.2f} points  {row['reason'][:150]}")
+        print(
+            f"{row['kind']:5} {row['model']:56} {row['stopped']:3} of {row['models']:3}  loses {row['loss']:5.2f} points  {row['reason'][:150]}"
+        )
     close = [r for r in found if r["kind"] == "wrong" and r["loss"] <= 1]
     good_ones = [r for r in found if r["kind"] == "good"]
     print(f"wrong models within one point: {sum(r['stopped'] for r in close)} of {len(close)} stopped")
@@ -242,9 +296,30 @@ def totals() -> list[dict[str, Any]]:
     told: list[dict[str, Any]] = []
     for name in dict.fromkeys(r["model"] for r in close):
         mine = [r for r in close if r["model"] == name]
-        told.append({"model": name, "AUC points lost": max(r["loss"] for r in mine), "models": len(mine), "stopped": sum(r["stopped"] for r in mine)})
-    told.append({"model": "**all wrong ones within one point**", "AUC points lost": None, "models": len(close), "stopped": sum(r["stopped"] for r in close)})
-    told.append({"model": "**good ones**", "AUC points lost": 0.0, "models": sum(r["models"] for r in good), "stopped": sum(r["stopped"] for r in good)})
+        told.append(
+            {
+                "model": name,
+                "AUC points lost": max(r["loss"] for r in mine),
+                "models": len(mine),
+                "stopped": sum(r["stopped"] for r in mine),
+            }
+        )
+    told.append(
+        {
+            "model": "**all wrong ones within one point**",
+            "AUC points lost": None,
+            "models": len(close),
+            "stopped": sum(r["stopped"] for r in close),
+        }
+    )
+    told.append(
+        {
+            "model": "**good ones**",
+            "AUC points lost": 0.0,
+            "models": sum(r["models"] for r in good),
+            "stopped": sum(r["stopped"] for r in good),
+        }
+    )
     return told
 
 

@@ -61,7 +61,17 @@ def observed(level: np.ndarray, rng: np.random.Generator, late: int = 0, bias: f
     rows = []
     for i, (value, guess) in enumerate(zip(shown, guessed, strict=True)):
         if i < len(level) - late:
-            rows.append(Observation(window=i + 1, value=value, error=1.0, rows=2000, realized=True, estimate=guess if late else None, estimate_error=1.0 if late else None))
+            rows.append(
+                Observation(
+                    window=i + 1,
+                    value=value,
+                    error=1.0,
+                    rows=2000,
+                    realized=True,
+                    estimate=guess if late else None,
+                    estimate_error=1.0 if late else None,
+                )
+            )
         else:
             rows.append(Observation(window=i + 1, value=guess, error=1.0, rows=2000, realized=False))
     return rows
@@ -98,7 +108,9 @@ def first_passage(name: str, limit: float, history: int, runs: int, seed: int) -
 def watching() -> ModelConfig:
     """The care model's config, watched by log-loss with the horizon and probability that are the defaults."""
     config = load_model(ROOT, "care")
-    return config.model_copy(update={"monitoring": config.monitoring.model_copy(update={"metrics": {"log_loss": 0.15}})})
+    return config.model_copy(
+        update={"monitoring": config.monitoring.model_copy(update={"metrics": {"log_loss": 0.15}})}
+    )
 
 
 def played(level: np.ndarray, limit: float, late: int, rng: np.random.Generator, seed: int) -> list[WindowReport]:
@@ -115,7 +127,11 @@ def played(level: np.ndarray, limit: float, late: int, rng: np.random.Generator,
     for i in range(windows):
         if late and i >= late:
             reports[i - late] = _judged(reports[i - late], shown[i - late], limit)
-        now = [_finding("estimated_performance", guessed[i], limit)] if late else [_finding("realized_performance", shown[i], limit)]
+        now = (
+            [_finding("estimated_performance", guessed[i], limit)]
+            if late
+            else [_finding("realized_performance", shown[i], limit)]
+        )
         made, _ = forecast_findings(config, reports, now, i + 1, seed)
         reports.append(_report(i + 1, [*now, *made]))
     for i in range(max(windows - late, 0), windows):
@@ -126,23 +142,57 @@ def played(level: np.ndarray, limit: float, late: int, rng: np.random.Generator,
 def settled(reports: list[WindowReport], probability: float) -> TriggerRecord:
     """The record had the trigger called from this probability on."""
     config = watching()
-    again = [r.model_copy(update={"findings": tuple(f.model_copy(update={"alarm": (f.value or 0) > probability}) if f.kind == "forecast" else f for f in r.findings)}) for r in reports]
+    again = [
+        r.model_copy(
+            update={
+                "findings": tuple(
+                    f.model_copy(update={"alarm": (f.value or 0) > probability}) if f.kind == "forecast" else f
+                    for f in r.findings
+                )
+            }
+        )
+        for r in reports
+    ]
     return trigger_record(config, again)
 
 
 def _finding(kind: Any, value: float, limit: float) -> Finding:
     at = 0.3 + 0.01 * value
-    return Finding(kind=kind, subject="log_loss", value=at, low=at - 0.0196, high=at + 0.0196, reference=0.3, limit=0.3 + 0.01 * limit, rows=2000, alarm=False, sentence="")
+    return Finding(
+        kind=kind,
+        subject="log_loss",
+        value=at,
+        low=at - 0.0196,
+        high=at + 0.0196,
+        reference=0.3,
+        limit=0.3 + 0.01 * limit,
+        rows=2000,
+        alarm=False,
+        sentence="",
+    )
 
 
 def _judged(report: WindowReport, value: float, limit: float) -> WindowReport:
-    return report.model_copy(update={"findings": (*report.findings, _finding("realized_performance", value, limit)), "labelled": 2000})
+    return report.model_copy(
+        update={"findings": (*report.findings, _finding("realized_performance", value, limit)), "labelled": 2000}
+    )
 
 
 def _report(window: int, findings: list[Finding]) -> WindowReport:
     quiet = Decision(action="nothing", reason="", policy="")
     return WindowReport(
-        model="care", version="v1.0.0", window=window, first="", last="", first_seq=window, last_seq=window, rows=2000, labelled=0, created="", findings=tuple(findings), decision=quiet
+        model="care",
+        version="v1.0.0",
+        window=window,
+        first="",
+        last="",
+        first_seq=window,
+        last_seq=window,
+        rows=2000,
+        labelled=0,
+        created="",
+        findings=tuple(findings),
+        decision=quiet,
     )
 
 
@@ -179,7 +229,10 @@ def calls(name: str, windows: int, runs: int, seed: int) -> dict[float, dict[str
     """What became of the trigger's calls over so many series of so many windows, up to the first breach of each, by probability."""
     world, limit, late = TRIGGERS[name]
     rng = np.random.default_rng(seed)
-    found: dict[float, dict[str, Any]] = {p: {"breaches": 0, "ahead": 0, "leads": [], "calls": 0, "false": 0, "judged": 0, "runs": runs} for p in PROBABILITIES}
+    found: dict[float, dict[str, Any]] = {
+        p: {"breaches": 0, "ahead": 0, "leads": [], "calls": 0, "false": 0, "judged": 0, "runs": runs}
+        for p in PROBABILITIES
+    }
     for run in range(runs):
         reports = played(world(windows, rng), limit, late, rng, run)
         for p, f in found.items():
@@ -202,14 +255,34 @@ def _coverage_row(name: str, history: int, runs: int, seed: int, late: int, bias
     found = coverage(name, history, runs, seed, late, bias)
     words = f"{name}; the last {late} only estimated, {bias:g} too high" if late else name
     by_horizon = {f"{h} ahead": f"{found[h - 1]:.1%}" for h in HORIZONS}
-    return {"world": words, "windows": history, "should be": "75 % to 85 %", **by_horizon, "1 to 8 ahead": f"{found.mean():.1%}", "standard error": f"{np.sqrt(0.16 / runs):.1%}", "runs": runs}
+    return {
+        "world": words,
+        "windows": history,
+        "should be": "75 % to 85 %",
+        **by_horizon,
+        "1 to 8 ahead": f"{found.mean():.1%}",
+        "standard error": f"{np.sqrt(0.16 / runs):.1%}",
+        "runs": runs,
+    }
 
 
 def _passage_rows() -> list[dict[str, Any]]:
     rows = []
-    for i, (name, limit) in enumerate((("flat", 2.0), ("trend: 0.1, 0.2 or 0.4 a window", 3.0), ("random walk: steps of 0.3, 0.6 or 1.2", 3.0))):
+    for i, (name, limit) in enumerate(
+        (("flat", 2.0), ("trend: 0.1, 0.2 or 0.4 a window", 3.0), ("random walk: steps of 0.3, 0.6 or 1.2", 3.0))
+    ):
         found = first_passage(name, limit, 30, 300, SEED + 50 + i)
-        rows.append({"world": name, "limit above the highest level so far": f"{limit:g}", "should be": "at least 75 %", "inside": f"{found['rate']:.1%}", "with two ends": f"{found['closed']:.1%}", "standard error": "2.3%", "runs": 300})
+        rows.append(
+            {
+                "world": name,
+                "limit above the highest level so far": f"{limit:g}",
+                "should be": "at least 75 %",
+                "inside": f"{found['rate']:.1%}",
+                "with two ends": f"{found['closed']:.1%}",
+                "standard error": "2.3%",
+                "runs": 300,
+            }
+        )
     return rows
 
 
@@ -219,9 +292,26 @@ def _trigger_rows() -> list[dict[str, Any]]:
         for p, f in calls(name, 40, 60, SEED + 100 + i).items():
             found, wrong = (f"{f['ahead'] / f['breaches']:.0%}" if f["breaches"] else ""), f["false"] / f["judged"]
             lead = f"{np.median(f['leads']):g} ({min(f['leads'])} to {max(f['leads'])})" if f["leads"] else ""
-            row = {"world": name, "called from": f"{p:g}", "series": f["runs"], "with a breach": f["breaches"], "found ahead": found, "median lead": lead, "calls": f["calls"], "false": f["false"]}
+            row = {
+                "world": name,
+                "called from": f"{p:g}",
+                "series": f["runs"],
+                "with a breach": f["breaches"],
+                "found ahead": found,
+                "median lead": lead,
+                "calls": f["calls"],
+                "false": f["false"],
+            }
             flat = name.startswith("flat, limit")
-            rows.append(row | {"false a window should be": "at most 5 %" if flat else "", "was": f"{wrong:.2%}", "windows judged": f["judged"], "standard error": f"{np.sqrt(max(wrong, 1 / f['judged']) / f['judged']):.2%}"})
+            rows.append(
+                row
+                | {
+                    "false a window should be": "at most 5 %" if flat else "",
+                    "was": f"{wrong:.2%}",
+                    "windows judged": f["judged"],
+                    "standard error": f"{np.sqrt(max(wrong, 1 / f['judged']) / f['judged']):.2%}",
+                }
+            )
     return rows
 
 
@@ -232,8 +322,21 @@ def little(history: int, cycle: int | None) -> tuple[bool, str]:
 
 def _little_rows() -> list[dict[str, Any]]:
     return [
-        {"windows": n, "season": cycle or "none", "forecast": "yes" if little(n, cycle)[0] else "no", "says": little(n, cycle)[1]}
-        for n, cycle in ((0, None), (1, None), (MINIMUM - 1, None), (MINIMUM, None), (MINIMUM, SEASON), (2 * SEASON - 1, SEASON), (2 * SEASON, SEASON))
+        {
+            "windows": n,
+            "season": cycle or "none",
+            "forecast": "yes" if little(n, cycle)[0] else "no",
+            "says": little(n, cycle)[1],
+        }
+        for n, cycle in (
+            (0, None),
+            (1, None),
+            (MINIMUM - 1, None),
+            (MINIMUM, None),
+            (MINIMUM, SEASON),
+            (2 * SEASON - 1, SEASON),
+            (2 * SEASON, SEASON),
+        )
     ]
 
 
@@ -244,8 +347,16 @@ STUDIES = (
         "A level that is known to stay would be covered by a narrower fan and a wandering one by a wider: the fan is a mixture of both, so 8 windows ahead the first errs to the wide side and the second to the narrow, by 1 or 2 points beyond the range; a prior that helped one would harm the other.",
         lambda: _coverage_rows(30, 1500),
     ),
-    Study("80 % intervals after a short history", "The same after 12 windows, where a beginning trend, a shift and a walk look alike: far ahead, the fan is too wide after a shift and too narrow in a trend or a walk.", lambda: _coverage_rows(12, 800)),
-    Study("Time to the first breach", "How often the first breach came within the 80 % interval of its time, in whole windows; an open end holds all that is later than 26 windows.", _passage_rows),
+    Study(
+        "80 % intervals after a short history",
+        "The same after 12 windows, where a beginning trend, a shift and a walk look alike: far ahead, the fan is too wide after a shift and too narrow in a trend or a walk.",
+        lambda: _coverage_rows(12, 800),
+    ),
+    Study(
+        "Time to the first breach",
+        "How often the first breach came within the 80 % interval of its time, in whole windows; an open end holds all that is later than 26 windows.",
+        _passage_rows,
+    ),
     Study(
         "The established trigger",
         "Series of 40 windows, each window forecast when it is new, with the default horizon of 4 windows, called from the default probability of 0.3 and from 0.5, up to the first breach (a window whose value is beyond the limit). "

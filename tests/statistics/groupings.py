@@ -83,7 +83,9 @@ def rows(n: int, rng: np.random.Generator, event: str = "") -> pd.DataFrame:
     if event == "moved":
         place[group == 1] = CENTRES[1:3].mean(axis=0)
     if event == "nearer":
-        place[group == 1], place[group == 2] = (0.75 * CENTRES[own] + 0.25 * CENTRES[other] for own, other in ((1, 2), (2, 1)))
+        place[group == 1], place[group == 2] = (
+            0.75 * CENTRES[own] + 0.25 * CENTRES[other] for own, other in ((1, 2), (2, 1))
+        )
     x = place + rng.normal(size=(n, 3))
     if event == "split":
         first = group == 0
@@ -91,7 +93,9 @@ def rows(n: int, rng: np.random.Generator, event: str = "") -> pd.DataFrame:
     frame = pd.DataFrame(x, columns=["x1", "x2", "x3"])
     frame["noise"] = rng.normal(size=n)
     frame["kind"] = np.where(rng.random(n) < 0.3 + 0.4 * (group % 2), "a", "b")
-    odds = np.array([2.0, -1.5, 0.3, -3.0, 0.5])[group] + np.where(group == 0, 0.5, 0.1) * ((x - place) @ np.array([1.0, 0.5, 0.5]))
+    odds = np.array([2.0, -1.5, 0.3, -3.0, 0.5])[group] + np.where(group == 0, 0.5, 0.1) * (
+        (x - place) @ np.array([1.0, 0.5, 0.5])
+    )
     frame["_group"] = group
     frame["_label"] = (rng.random(n) < 1 / (1 + np.exp(-odds))).astype(float)
     return frame
@@ -136,7 +140,9 @@ def group_at(kind: str, seed: int, planted: int) -> str:
     """The name of the reference's group in which the rows of a planted one are."""
     pipeline, reference = world(kind, seed)
     rng = np.random.default_rng(0)
-    frame = pd.DataFrame(CENTRES[planted] + 0.5 * rng.normal(size=(40, 3)), columns=["x1", "x2", "x3"]).assign(noise=0.0, kind="a")
+    frame = pd.DataFrame(CENTRES[planted] + 0.5 * rng.normal(size=(40, 3)), columns=["x1", "x2", "x3"]).assign(
+        noise=0.0, kind="a"
+    )
     assert reference.space is not None
     own, _ = nearest(reference.centres, embed(pipeline, config(kind), frame, reference.space))
     return reference.groups[int(np.bincount(own).argmax())].name
@@ -149,7 +155,9 @@ def named(event: str, alarms: list[Finding], kind: str, seed: int) -> bool:
     if event == "merged":
         pair = " and ".join(sorted(group_at(kind, seed, j) for j in (1, 2)))
         return any(f.subject == f"groups {pair}" and "have merged" in f.sentence for f in alarms)
-    name, word = (group_at(kind, seed, 0), "has split") if event == "split" else (group_at(kind, seed, 2), "has vanished")
+    name, word = (
+        (group_at(kind, seed, 0), "has split") if event == "split" else (group_at(kind, seed, 2), "has vanished")
+    )
     return any(f.subject == f"group {name}" and word in f.sentence for f in alarms)
 
 
@@ -157,7 +165,9 @@ def is_event(f: Finding) -> bool:
     return f.subject.startswith(("new group ", "group ", "groups "))
 
 
-def play(kind: str, event: str, n: int, runs: int, alpha: float, seed: int, among: int = REFERENCES, base: int = HELD) -> Counter[str]:
+def play(
+    kind: str, event: str, n: int, runs: int, alpha: float, seed: int, among: int = REFERENCES, base: int = HELD
+) -> Counter[str]:
     """In how many of so many windows each of :data:`EVENTS` was told by the right name, any pair was said to have merged, and there was any event or alarm.
 
     Args:
@@ -170,7 +180,9 @@ def play(kind: str, event: str, n: int, runs: int, alpha: float, seed: int, amon
         pipeline, reference = world(kind, chosen)
         assert reference.space is not None, reference.reason
         window = scored(c, pipeline, rows(n, rng, event))
-        findings, _, _ = grouping_findings(c, reference, embed(pipeline, c, window, reference.space), window, alpha, int(rng.integers(2**31)))
+        findings, _, _ = grouping_findings(
+            c, reference, embed(pipeline, c, window, reference.space), window, alpha, int(rng.integers(2**31))
+        )
         alarms = [f for f in findings if f.alarm]
         for what in EVENTS:
             seen[what] += named(what, alarms, kind, chosen)
@@ -186,7 +198,10 @@ ALPHA = 0.05
 WATCHED = share(config(MODELS[0]))
 """What grouping gets of the default ``monitoring.alpha``: found at this level is found in service."""
 SIZES = (500, 2000)
-WORDS = {"logistic_regression": "logistic regression, transformed features", "hist_gradient_boosting": "boosted trees, leaves"}
+WORDS = {
+    "logistic_regression": "logistic regression, transformed features",
+    "hist_gradient_boosting": "boosted trees, leaves",
+}
 
 
 def false_alarms(runs: int) -> list[dict[str, Any]]:
@@ -194,7 +209,17 @@ def false_alarms(runs: int) -> list[dict[str, Any]]:
     for i, (kind, n) in enumerate((kind, n) for kind in MODELS for n in SIZES):
         seen = play(kind, "", n, runs, ALPHA, SEED + i)
         for what in ("any event", "any alarm"):
-            made.append({"model": WORDS[kind], "rows": n, "what": what, "should be": f"at most {ALPHA:.0%}", "was": f"{seen[what] / runs:.1%}", "standard error": f"{(ALPHA * (1 - ALPHA) / runs) ** 0.5:.1%}", "runs": runs})
+            made.append(
+                {
+                    "model": WORDS[kind],
+                    "rows": n,
+                    "what": what,
+                    "should be": f"at most {ALPHA:.0%}",
+                    "was": f"{seen[what] / runs:.1%}",
+                    "standard error": f"{(ALPHA * (1 - ALPHA) / runs) ** 0.5:.1%}",
+                    "runs": runs,
+                }
+            )
     return made
 
 
@@ -203,7 +228,19 @@ def planted(runs: int) -> list[dict[str, Any]]:
     for i, (kind, event, n) in enumerate((kind, event, n) for kind in MODELS for event in EVENTS for n in SIZES):
         seen = play(kind, event, n, runs, WATCHED, SEED + 100 + i)
         rate, worst = seen[event] / runs, min(seen[f"world {seed}"] for seed in worlds(kind)[0]) * REFERENCES / runs
-        made.append({"model": WORDS[kind], "planted": event, "rows": n, "should be": "at least 90%", "found by name": f"{rate:.1%}", "told as any event": f"{seen['any event'] / runs:.1%}", "standard error": f"{(rate * (1 - rate) / runs) ** 0.5:.1%}", "by name in the worst world": f"{worst:.0%}", "runs": runs})
+        made.append(
+            {
+                "model": WORDS[kind],
+                "planted": event,
+                "rows": n,
+                "should be": "at least 90%",
+                "found by name": f"{rate:.1%}",
+                "told as any event": f"{seen['any event'] / runs:.1%}",
+                "standard error": f"{(rate * (1 - rate) / runs) ** 0.5:.1%}",
+                "by name in the worst world": f"{worst:.0%}",
+                "runs": runs,
+            }
+        )
     return made
 
 
@@ -213,12 +250,30 @@ def no_mergers(runs: int) -> list[dict[str, Any]]:
         seen = play(kind, event, n, runs, WATCHED, SEED + 200 + i)
         for what, least in [("any pair merged", False), *((own, True) for own in NO_MERGERS[event])]:
             rate = seen[what] / runs
-            made.append({"model": WORDS[kind], "planted": event, "rows": n, "said": what, "should be": "at least 90%" if least else "at most 5%", "was": f"{rate:.1%}", "standard error": f"{(rate * (1 - rate) / runs) ** 0.5:.1%}", "runs": runs})
+            made.append(
+                {
+                    "model": WORDS[kind],
+                    "planted": event,
+                    "rows": n,
+                    "said": what,
+                    "should be": "at least 90%" if least else "at most 5%",
+                    "was": f"{rate:.1%}",
+                    "standard error": f"{(rate * (1 - rate) / runs) ** 0.5:.1%}",
+                    "runs": runs,
+                }
+            )
     return made
 
 
 def tried() -> list[dict[str, Any]]:
-    return [{"model": WORDS[kind], "worlds with the four groups apart": len(worlds(kind)[0]), "worlds tried": worlds(kind)[1]} for kind in MODELS]
+    return [
+        {
+            "model": WORDS[kind],
+            "worlds with the four groups apart": len(worlds(kind)[0]),
+            "worlds tried": worlds(kind)[1],
+        }
+        for kind in MODELS
+    ]
 
 
 STUDIES = (

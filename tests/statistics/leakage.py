@@ -50,7 +50,15 @@ def people(n: int, rng: np.random.Generator) -> tuple[pd.DataFrame, np.ndarray]:
     odds = 0.03 * (age - 50) + 0.8 * income + 0.5 * (region == "b") - 1.8
     label = rng.random(n) < 1 / (1 + np.exp(-odds))
     income[rng.random(n) < 0.1 + 0.05 * label] = np.nan
-    return pd.DataFrame({"age": age, "income": income, "region": region, "visits": rng.poisson(1, n).astype(float), "extra": rng.integers(0, 4, n).astype(float)}), label
+    return pd.DataFrame(
+        {
+            "age": age,
+            "income": income,
+            "region": region,
+            "visits": rng.poisson(1, n).astype(float),
+            "extra": rng.integers(0, 4, n).astype(float),
+        }
+    ), label
 
 
 def lay_out(rng: np.random.Generator) -> dict[str, Any]:
@@ -59,7 +67,15 @@ def lay_out(rng: np.random.Generator) -> dict[str, Any]:
     rows, label = people(HOLDOUT, rng)
     served, _ = people(800, rng)
     keys = rng.permutation(TRAIN + HOLDOUT)
-    return {"train": train, "train_label": train_label, "rows": rows, "label": label, "served": served, "train_entity": keys[:TRAIN], "entity": keys[TRAIN:]}
+    return {
+        "train": train,
+        "train_label": train_label,
+        "rows": rows,
+        "label": label,
+        "served": served,
+        "train_entity": keys[:TRAIN],
+        "entity": keys[TRAIN:],
+    }
 
 
 def examined(world: dict[str, Any]) -> Examination:
@@ -70,14 +86,28 @@ def examined(world: dict[str, Any]) -> Examination:
         codes = (frame["region"].to_numpy(object)[:, None] == np.array(["a", "b"], object)).astype(float)
         return np.hstack([np.nan_to_num(plain, nan=1.0), np.isnan(plain).astype(float), codes])
 
-    fitted = LogisticRegression(solver="newton-cholesky", C=1000.0).fit(numbers(world["train"]) / 10, world["train_label"])
+    fitted = LogisticRegression(solver="newton-cholesky", C=1000.0).fit(
+        numbers(world["train"]) / 10, world["train_label"]
+    )
 
     def predict(frame: pd.DataFrame) -> np.ndarray:
         return np.asarray(fitted.predict_proba(numbers(frame) / 10)[:, 1])
 
     score = predict(world["rows"])
-    others = {"champion_score": score, "benchmark": np.full(len(score), "holdout"), "groups": pd.DataFrame(), "attributions": pd.DataFrame()}
-    fixed = {"features": FEATURES, "decision_threshold": 0.5, "seed": 1, "rules": None, "data_check": None, "config": config()}
+    others = {
+        "champion_score": score,
+        "benchmark": np.full(len(score), "holdout"),
+        "groups": pd.DataFrame(),
+        "attributions": pd.DataFrame(),
+    }
+    fixed = {
+        "features": FEATURES,
+        "decision_threshold": 0.5,
+        "seed": 1,
+        "rules": None,
+        "data_check": None,
+        "config": config(),
+    }
     return Examination(score=score, predict=predict, **others, **fixed, **world)
 
 
@@ -166,11 +196,15 @@ def measure(runs: int, first_seed: int = 0) -> list[dict[str, Any]]:
     told: list[dict[str, Any]] = []
     for plant, words in PLANTED.items():
         results = [run(plant, seed) for seed in range(first_seed, first_seed + runs)]
-        found = sum(r.state == "fail" and any(m.state == "fail" and words in m.label for m in r.measurements) for r in results)
+        found = sum(
+            r.state == "fail" and any(m.state == "fail" and words in m.label for m in r.measurements) for r in results
+        )
         told.append({"planted": plant.__name__, "runs": runs, "found": found / runs})
     for plant in (clean, ordered):
         results = [run(plant, seed) for seed in range(first_seed, first_seed + runs)]
-        accused, held = (sum(r.state in states for r in results) / runs for states in (("fail",), ("fail", "insufficient_evidence")))
+        accused, held = (
+            sum(r.state in states for r in results) / runs for states in (("fail",), ("fail", "insufficient_evidence"))
+        )
         told.append({"planted": f"nothing ({plant.__name__})", "runs": runs, "accused": accused, "not passed": held})
     return told
 

@@ -75,7 +75,9 @@ def world() -> tuple[ModelConfig, ExpertRules]:
     columns = tuple(Column(name=name, type="category" if name == "sex" else "number") for name in (*WEIGHTS, "sex"))
     data = care.data.model_copy(update={"columns": columns, "entity": None})
     feed = FeedPolicy(silent_seconds=3600, labels_seconds=86400, volume_change=0.3)
-    config = care.model_copy(update={"data": data, "features": tuple(WEIGHTS), "protected": {}, "monitoring": Monitoring(feed=feed)})
+    config = care.model_copy(
+        update={"data": data, "features": tuple(WEIGHTS), "protected": {}, "monitoring": Monitoring(feed=feed)}
+    )
     many = people(400_000, np.random.default_rng(0))
     size = pd.DataFrame({f: w * (many[f] - MIDDLE[f]) for f, w in WEIGHTS.items()}).abs().mean()
     size /= size.sum()
@@ -87,7 +89,12 @@ def world() -> tuple[ModelConfig, ExpertRules]:
         {"rule": "proxy", "column": "sex", "association": 0.75, "share": float(size["shoes"]) / 2},
         {"rule": "score_range", "high": float(np.quantile(found, 0.98)), "tolerance": 0.02},
         {"rule": "score_range", "high": float(np.quantile(found, 0.96)), "tolerance": 0.02},
-        {"rule": "score_range", "rows": "age < 25", "high": float(np.quantile(found[many["age"] < 25], 0.98)), "tolerance": 0.02},
+        {
+            "rule": "score_range",
+            "rows": "age < 25",
+            "high": float(np.quantile(found[many["age"] < 25], 0.98)),
+            "tolerance": 0.02,
+        },
         {"rule": "direction", "column": "income", "sign": "falls"},
         {"rule": "monotone", "column": "debt", "sign": "rises"},
         {"rule": "invariance", "column": "sex", "at_most": 0.01},
@@ -102,17 +109,28 @@ def rows_of(n: int, rng: np.random.Generator, predict: Callable[[pd.DataFrame], 
     return inputs.assign(_score=predict(inputs), _label=np.nan)
 
 
-def rule_alarms(window: pd.DataFrame, predict: Callable[[pd.DataFrame], np.ndarray], alpha: float, rng: np.random.Generator) -> list[Finding]:
+def rule_alarms(
+    window: pd.DataFrame, predict: Callable[[pd.DataFrame], np.ndarray], alpha: float, rng: np.random.Generator
+) -> list[Finding]:
     config, rules = world()
     reference = rows_of(REFERENCE, rng)
     sides = [explained(side, EXPLAINED, rng) for side in (window, reference)]
-    findings, _, _ = live_rule_findings(config, rules, predict, window, reference, *sides, alpha, int(rng.integers(2**31)))
+    findings, _, _ = live_rule_findings(
+        config, rules, predict, window, reference, *sides, alpha, int(rng.integers(2**31))
+    )
     return [f for f in findings if f.alarm]
 
 
 def _row(case: str, rows: int, should: str, hits: int, runs: int, nominal: float | None = None) -> dict[str, Any]:
     share = hits / runs if nominal is None else nominal
-    return {"case": case, "rows": rows, "should be": should, "was": f"{hits / runs:.1%}", "standard error": f"{np.sqrt(share * (1 - share) / runs):.1%}", "runs": runs}
+    return {
+        "case": case,
+        "rows": rows,
+        "should be": should,
+        "was": f"{hits / runs:.1%}",
+        "standard error": f"{np.sqrt(share * (1 - share) / runs):.1%}",
+        "runs": runs,
+    }
 
 
 # -- false alarms ---------------------------------------------------------------------------------------------------
@@ -149,10 +167,23 @@ def quiet_expectations(n: int, runs: int, seed: int) -> int:
 
 
 def check(mostly: float, asked: int, unexpected: int) -> dict[str, Any]:
-    return {"column": "age", "mostly": mostly, "asked": asked, "unexpected": unexpected, "sentence": "age values to be between 18 and 90"}
+    return {
+        "column": "age",
+        "mostly": mostly,
+        "asked": asked,
+        "unexpected": unexpected,
+        "sentence": "age values to be between 18 and 90",
+    }
 
 
-def facts(rng: np.random.Generator, rows: int = 500, rate: float = 500.0, spread: float = 0.0, duplicates: float = 0.0, delay: float = 3600.0) -> FeedFacts:
+def facts(
+    rng: np.random.Generator,
+    rows: int = 500,
+    rate: float = 500.0,
+    spread: float = 0.0,
+    duplicates: float = 0.0,
+    delay: float = 3600.0,
+) -> FeedFacts:
     """A window of ``rows`` rows that came at a rate which varies log-normally from window to window."""
     hours = rng.gamma(rows) / (rate * np.exp(spread * rng.normal()))
     first = NOW - timedelta(hours=hours)
@@ -166,7 +197,13 @@ def facts(rng: np.random.Generator, rows: int = 500, rate: float = 500.0, spread
 def quiet_feed(rows: int, windows: int, spread: float, runs: int, seed: int) -> int:
     """Duplicates as in the reference, of rows in a coarse form."""
     config = world()[0]
-    narrow = config.model_copy(update={"monitoring": config.monitoring.model_copy(update={"feed": FeedPolicy(volume_change=0.001, duplicates=0.001)})})
+    narrow = config.model_copy(
+        update={
+            "monitoring": config.monitoring.model_copy(
+                update={"feed": FeedPolicy(volume_change=0.001, duplicates=0.001)}
+            )
+        }
+    )
     hits = 0
     for run in range(runs):
         rng = np.random.default_rng((seed, rows, windows, run))
@@ -207,8 +244,14 @@ def broken_rules(case: str, n: int, runs: int, seed: int) -> int:
     return hits
 
 
-SIGN, SEX = "an input's sign is flipped upstream: scores leave their range", "a step after the model adds 0.03 to women's scores, and is part of what answers"
-FROZEN, OTHER = "a driver is frozen upstream: it carries nothing any more", "the same step, where the model alone is known: the log holds other scores"
+SIGN, SEX = (
+    "an input's sign is flipped upstream: scores leave their range",
+    "a step after the model adds 0.03 to women's scores, and is part of what answers",
+)
+FROZEN, OTHER = (
+    "a driver is frozen upstream: it carries nothing any more",
+    "the same step, where the model alone is known: the log holds other scores",
+)
 BROKEN = (SIGN, SEX, FROZEN, OTHER)
 
 
@@ -239,7 +282,9 @@ def broken_feed(case: str, rows: int, runs: int, seed: int) -> int:
 
 def expectation_broken(n: int, runs: int, seed: int) -> int:
     rng = np.random.default_rng((seed, n))
-    return sum(quality_findings([check(0.95, n, int(rng.binomial(n, 0.15)))], n, KIND_SHARE)[0].alarm for _ in range(runs))
+    return sum(
+        quality_findings([check(0.95, n, int(rng.binomial(n, 0.15)))], n, KIND_SHARE)[0].alarm for _ in range(runs)
+    )
 
 
 # -- the tables -----------------------------------------------------------------------------------------------------
@@ -248,22 +293,56 @@ def expectation_broken(n: int, runs: int, seed: int) -> int:
 def false_alarm_rows(runs: int = 200) -> list[dict[str, Any]]:
     told, should = [], f"at most {LEVEL:.0%}"
     for n in (200, 2000):
-        told.append(_row("twelve rules, seven of them on the edge: any alarm", n, should, quiet_rules(n, runs, SEED)["any"], runs, LEVEL))
+        told.append(
+            _row(
+                "twelve rules, seven of them on the edge: any alarm",
+                n,
+                should,
+                quiet_rules(n, runs, SEED)["any"],
+                runs,
+                LEVEL,
+            )
+        )
     for n, many in ((200, 4 * runs), (2000, runs)):
-        told.append(_row("attribution drift, from a distance of 0.001", n, should, quiet_attribution(n, many, SEED), many, LEVEL))
+        told.append(
+            _row(
+                "attribution drift, from a distance of 0.001", n, should, quiet_attribution(n, many, SEED), many, LEVEL
+            )
+        )
     for n in (200, 2000, 1_000_000):
-        told.append(_row("five expectations with `mostly`, all on the edge", n, should, quiet_expectations(n, 10 * runs, SEED), 10 * runs, LEVEL))
+        told.append(
+            _row(
+                "five expectations with `mostly`, all on the edge",
+                n,
+                should,
+                quiet_expectations(n, 10 * runs, SEED),
+                10 * runs,
+                LEVEL,
+            )
+        )
     for windows, spread in ((5, 0.0), (5, 0.3), (30, 0.0), (30, 0.3)):
-        case = f"feed, from a change of 0.1 %, {windows} windows before whose volume varies by {spread:.0%} beside chance"
+        case = (
+            f"feed, from a change of 0.1 %, {windows} windows before whose volume varies by {spread:.0%} beside chance"
+        )
         told.append(_row(case, 200, should, quiet_feed(200, windows, spread, 2 * runs, SEED), 2 * runs, LEVEL))
     return told
 
 
 def power_rows(runs: int = 15) -> list[dict[str, Any]]:
     told = [_row(case, n, "", broken_rules(case, n, runs, SEED), runs) for case in BROKEN for n in (200, 2000)]
-    told += [_row("a feature's attribution is four times as large", n, "", moved_attribution(n, 2 * runs, SEED), 2 * runs) for n in (200, 500)]
-    told += [_row("15 % of rows break an expectation that allows 5 %", n, "", expectation_broken(n, 400, SEED), 400) for n in (200, 500, 2000)]
-    cases = {"volume": "half the volume, 20 windows before that vary by 5 %", "duplicates": "20 % of the rows repeat another, none in the reference", "predictions": "no prediction for two hours, one allowed"}
+    told += [
+        _row("a feature's attribution is four times as large", n, "", moved_attribution(n, 2 * runs, SEED), 2 * runs)
+        for n in (200, 500)
+    ]
+    told += [
+        _row("15 % of rows break an expectation that allows 5 %", n, "", expectation_broken(n, 400, SEED), 400)
+        for n in (200, 500, 2000)
+    ]
+    cases = {
+        "volume": "half the volume, 20 windows before that vary by 5 %",
+        "duplicates": "20 % of the rows repeat another, none in the reference",
+        "predictions": "no prediction for two hours, one allowed",
+    }
     told += [_row(text, 500, "", broken_feed(case, 500, 4 * runs, SEED), 4 * runs) for case, text in cases.items()]
     return told
 

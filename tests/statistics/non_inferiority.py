@@ -45,7 +45,11 @@ def multiclass(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray
     """Three classes of 50, 30 and 20 %."""
     label, shared = np.minimum((rng.random(n)[:, None] > (0.5, 0.8)).sum(axis=1), 2), rng.normal(size=(n, 3))
     truth = np.eye(3)[label]
-    return label, softmax(1.2 * truth + 0.6 * shared + 0.8 * rng.normal(size=(n, 3)), axis=1), softmax(1.5 * truth + shared, axis=1)
+    return (
+        label,
+        softmax(1.2 * truth + 0.6 * shared + 0.8 * rng.normal(size=(n, 3)), axis=1),
+        softmax(1.5 * truth + shared, axis=1),
+    )
 
 
 def regression(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -91,13 +95,25 @@ def false_passes(kind: Kind, known: Truth, n: int, runs: int, seed: int) -> list
         for metric, counts in passed.items():
             better, chance = METRICS[metric].greater_is_better, int(rng.integers(2**31))
             limits = (known.challenger[metric] - known.champion[metric], known.challenger[metric])
-            found = (paired_estimate(metric, label, challenger, champion, THRESHOLD, chance), metric_estimate(metric, label, challenger, THRESHOLD, chance))
+            found = (
+                paired_estimate(metric, label, challenger, champion, THRESHOLD, chance),
+                metric_estimate(metric, label, challenger, THRESHOLD, chance),
+            )
             for i, (limit, estimate) in enumerate(zip(limits, found, strict=True)):
                 low, high = estimate.bounds(CONFIDENCE)
                 counts[i] += low >= limit if better else high <= limit
     error = float(np.sqrt(0.05 * 0.95 / runs))
     return [
-        {"kind": kind, "metric": m, "rows": n, "should": "at most 6 %", "non-inferiority at the margin": of[0] / runs, "floor at the limit": of[1] / runs, "error": error, "runs": runs}
+        {
+            "kind": kind,
+            "metric": m,
+            "rows": n,
+            "should": "at most 6 %",
+            "non-inferiority at the margin": of[0] / runs,
+            "floor at the limit": of[1] / runs,
+            "error": error,
+            "runs": runs,
+        }
         for m, of in passed.items()
     ]
 
@@ -106,7 +122,9 @@ def margins() -> list[dict[str, Any]]:
     found = []
     for i, kind in enumerate(DRAWS):
         known = truth(kind, BATCHES, SEED + i)
-        found += [row for j, n in enumerate(SIZES) for row in false_passes(kind, known, n, RUNS, SEED + 100 + 10 * i + j)]
+        found += [
+            row for j, n in enumerate(SIZES) for row in false_passes(kind, known, n, RUNS, SEED + 100 + 10 * i + j)
+        ]
     return found
 
 
@@ -121,7 +139,14 @@ def accuracy_size(n: int, margin: float) -> dict[str, Any]:
     apart = np.unique(np.concatenate([[margin], np.geomspace(max(margin, 0.002), 0.25, 25)]))
     sizes = [float(multinomial.pmf(seen, n, [(a - margin) / 2, (a + margin) / 2, 1 - a]).sum()) for a in apart]
     worst = int(np.argmax(sizes))
-    return {"rows": n, "margin": margin, "should": "at most 6 %", "largest": sizes[worst], "where so many rows disagree": float(apart[worst]), "of shares tried": len(apart)}
+    return {
+        "rows": n,
+        "margin": margin,
+        "should": "at most 6 %",
+        "largest": sizes[worst],
+        "where so many rows disagree": float(apart[worst]),
+        "of shares tried": len(apart),
+    }
 
 
 def sizes() -> list[dict[str, Any]]:
@@ -136,27 +161,67 @@ def family(known: Truth, n: int, runs: int, seed: int) -> list[dict[str, Any]]:
 
     On the limit a fail is wrong, and so is a pass of all where a candidate just beyond even one limit is unfit.
     """
-    floors = [FloorGate(name=f"floor-{i}", kind="floor", metric=m, limit=known.challenger[m]) for i, m in enumerate(FAMILY)]  # type: ignore[arg-type]
+    floors = [
+        FloorGate(name=f"floor-{i}", kind="floor", metric=m, limit=known.challenger[m]) for i, m in enumerate(FAMILY)
+    ]  # type: ignore[arg-type]
     gaps = {m: abs(known.challenger[m] - known.champion[m]) for m in FAMILY}
-    pairs = [ComparisonGate(name=f"compare-{i}", kind="comparison", metric=m, margin=gaps[m]) for i, m in enumerate(FAMILY)]  # type: ignore[arg-type]
-    loose = [g.model_copy(update={"limit": g.limit + (1 if METRICS[g.metric].greater_is_better is False else -1)}) for g in floors[1:]]
+    pairs = [
+        ComparisonGate(name=f"compare-{i}", kind="comparison", metric=m, margin=gaps[m]) for i, m in enumerate(FAMILY)
+    ]  # type: ignore[arg-type]
+    loose = [
+        g.model_copy(update={"limit": g.limit + (1 if METRICS[g.metric].greater_is_better is False else -1)})
+        for g in floors[1:]
+    ]
     wide = [g.model_copy(update={"margin": 1.0}) for g in pairs]
     config, found = load_model(ROOT, "care"), []
-    for case, gates in (("all on the limit", (*floors, *pairs)), ("one on the limit, seven far inside", (floors[0], *loose, *wide))):
+    for case, gates in (
+        ("all on the limit", (*floors, *pairs)),
+        ("one on the limit, seven far inside", (floors[0], *loose, *wide)),
+    ):
         rng, failed, passed, alone = np.random.default_rng(seed), 0, 0, 0
         for _ in range(runs):
             label, challenger, champion = binary(rng, n)
             states = _states(label, challenger, champion, config.model_copy(update={"gates": gates}), rng)
-            failed, passed, alone = failed + ("fail" in states), passed + (set(states) == {"pass"}), alone + (states[0] == "fail")
+            failed, passed, alone = (
+                failed + ("fail" in states),
+                passed + (set(states) == {"pass"}),
+                alone + (states[0] == "fail"),
+            )
         error = float(np.sqrt(0.05 * 0.95 / runs))
-        found.append({"case": case, "rows": n, "should": "at most 6 %", "any gate fails wrongly": failed / runs, "all pass wrongly": passed / runs, "the first alone fails": alone / runs, "error": error, "runs": runs})
+        found.append(
+            {
+                "case": case,
+                "rows": n,
+                "should": "at most 6 %",
+                "any gate fails wrongly": failed / runs,
+                "all pass wrongly": passed / runs,
+                "the first alone fails": alone / runs,
+                "error": error,
+                "runs": runs,
+            }
+        )
     return found
 
 
-def _states(label: np.ndarray, challenger: np.ndarray, champion: np.ndarray, config: ModelConfig, rng: np.random.Generator) -> list[str]:
+def _states(
+    label: np.ndarray, challenger: np.ndarray, champion: np.ndarray, config: ModelConfig, rng: np.random.Generator
+) -> list[str]:
     rows, none = pd.DataFrame(index=range(len(label))), None
     evidence: Any = Examination(
-        rows, label, challenger, champion, np.full(len(label), "holdout"), rows, rows, none, (), THRESHOLD, int(rng.integers(2**31)), None, None, config=config  # type: ignore[arg-type]
+        rows,
+        label,
+        challenger,
+        champion,
+        np.full(len(label), "holdout"),
+        rows,
+        rows,
+        none,
+        (),
+        THRESHOLD,
+        int(rng.integers(2**31)),
+        None,
+        None,
+        config=config,  # type: ignore[arg-type]
     )
     return [run_gate(gate, evidence).state for gate in config.gates]
 

@@ -92,7 +92,9 @@ PLANTED: tuple[Callable[[np.random.Generator], World], ...] = (label_noise, inte
 SOUND: tuple[Callable[[np.random.Generator], World], ...] = (noise, hard_in_places, rare)
 
 
-def run(make: Callable[[np.random.Generator], World], seed: int, metric: str = "log_loss") -> tuple[list[Weakness], float]:
+def run(
+    make: Callable[[np.random.Generator], World], seed: int, metric: str = "log_loss"
+) -> tuple[list[Weakness], float]:
     """The confirmed slices, and the largest overlap (Jaccard, rows in both over rows in either) of one of them with the planted."""
     rows, label, score, weak = make(np.random.default_rng(seed))
     found = weak_slices(rows, label, score, None, metric, 0.5, LIMIT, MINIMUM, CONFIDENCE, seed)
@@ -117,9 +119,16 @@ def measure(runs: int, first_seed: int = 0, metric: str = "log_loss") -> list[di
     told: list[dict[str, Any]] = []
     for make in (*PLANTED, *SOUND):
         results = [run(make, seed, metric) for seed in range(first_seed, first_seed + runs)]
-        row = {"world": make.__name__, "metric": metric, "runs": runs, "confirmed": sum(bool(c) for c, _ in results) / runs}
+        row = {
+            "world": make.__name__,
+            "metric": metric,
+            "runs": runs,
+            "confirmed": sum(bool(c) for c, _ in results) / runs,
+        }
         if make in PLANTED:
-            row["avoidable"] = round(float(np.mean([planted_share(make, seed) for seed in range(first_seed, first_seed + runs)])), 3)
+            row["avoidable"] = round(
+                float(np.mean([planted_share(make, seed) for seed in range(first_seed, first_seed + runs)])), 3
+            )
             row["found"] = sum(overlap >= 0.5 for _, overlap in results) / runs
         told.append(row)
     return told
@@ -130,4 +139,10 @@ def rows() -> list[dict[str, Any]]:
     return measure(RUNS)
 
 
-STUDIES = (Study("The slices gate", "Weak slices planted in rows of a known truth and confirmed, overlapping by half or more; worlds without any.", rows),)
+STUDIES = (
+    Study(
+        "The slices gate",
+        "Weak slices planted in rows of a known truth and confirmed, overlapping by half or more; worlds without any.",
+        rows,
+    ),
+)

@@ -41,7 +41,9 @@ class Count:
         return float(np.sqrt(share * (1 - share) / self.runs))
 
 
-def planted_model(inputs: tuple[str, ...], category: str, columns: list[dict[str, Any]], data: dict[str, Any], **rest: Any) -> ModelConfig:
+def planted_model(
+    inputs: tuple[str, ...], category: str, columns: list[dict[str, Any]], data: dict[str, Any], **rest: Any
+) -> ModelConfig:
     """The config of a model of planted rows: what every one must say, and what this one adds.
 
     Args:
@@ -50,6 +52,11 @@ def planted_model(inputs: tuple[str, ...], category: str, columns: list[dict[str
         data: the target, and what else this one's data say.
     """
     asked = [{"name": name, "type": "category" if name == category else "number", "nullable": True} for name in inputs]
-    rows = {"source": {"kind": "file", "path": "x.csv", "format": "csv"}, "columns": [*columns, *asked], "split": {"train": 0.6, "holdout": 0.4, "replay": 0.0}, **data}
+    rows = {
+        "source": {"kind": "file", "path": "x.csv", "format": "csv"},
+        "columns": [*columns, *asked],
+        "split": {"train": 0.6, "holdout": 0.4, "replay": 0.0},
+        **data,
+    }
     who = {"name": "planted", "title": "t", "purpose": "p", "owner": "o", "materiality": "low", "seed": 1}
     return ModelConfig.model_validate({**who, "data": rows, **rest}, strict=False)

@@ -26,10 +26,14 @@ def test_intervals_cover_where_the_newest_labels_are_missing_and_the_estimator_i
     assert found >= 0.75 - noise(0.75, RUNS), found
 
 
-@pytest.mark.parametrize("world", ["flat, limit 4 away", "flat, limit 3 away", "flat, limit 4 away, labels 3 windows late"])
+@pytest.mark.parametrize(
+    "world", ["flat, limit 4 away", "flat, limit 3 away", "flat, limit 4 away, labels 3 windows late"]
+)
 def test_a_flat_world_is_not_called(world: str) -> None:
     for found in f.calls(world, 40, 6, 7).values():
-        assert found["judged"] > 100 and found["false"] <= found["judged"] * (0.05 + noise(0.05, found["judged"])), found
+        assert found["judged"] > 100 and found["false"] <= found["judged"] * (0.05 + noise(0.05, found["judged"])), (
+            found
+        )
 
 
 def test_a_trend_is_called_ahead_of_its_breach() -> None:

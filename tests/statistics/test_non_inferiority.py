@@ -18,7 +18,9 @@ def test_a_challenger_at_the_margin_or_the_limit_rarely_passes(kind: Kind) -> No
     found = false_passes(kind, truth(kind, 10, SEED), 200, runs, SEED)
     assert [row["metric"] for row in found] == list(METRIC_NAMES[kind])
     for row in found:
-        assert max(row["non-inferiority at the margin"], row["floor at the limit"]) <= 0.05 + 3.5 * np.sqrt(0.05 * 0.95 / runs), row
+        assert max(row["non-inferiority at the margin"], row["floor at the limit"]) <= 0.05 + 3.5 * np.sqrt(
+            0.05 * 0.95 / runs
+        ), row
 
 
 @pytest.mark.parametrize("margin", [0.002, 0.01, 0.05])
@@ -28,4 +30,6 @@ def test_tangos_test_of_accuracy_keeps_its_level_however_many_rows_disagree(marg
 
 def test_of_eight_gates_on_their_limits_hardly_ever_one_fails_or_all_pass() -> None:
     for row in family(truth("binary", 10, SEED), 200, 40, SEED):
-        assert max(row["any gate fails wrongly"], row["all pass wrongly"]) <= 0.05 + 3.5 * np.sqrt(0.05 * 0.95 / 40), row
+        assert max(row["any gate fails wrongly"], row["all pass wrongly"]) <= 0.05 + 3.5 * np.sqrt(0.05 * 0.95 / 40), (
+            row
+        )

@@ -7,7 +7,9 @@ from tests.statistics.windows import concept, looked, older_people, unchanged
 
 def test_windows_in_which_nothing_changed_are_quiet() -> None:
     seen = looked(unchanged, 500, 6, seed=11, references=2)
-    assert seen["any alarm"] <= 1 and seen["retraining"] <= 1  # 12 windows at 1 %: two alarms would be one chance in 150
+    assert (
+        seen["any alarm"] <= 1 and seen["retraining"] <= 1
+    )  # 12 windows at 1 %: two alarms would be one chance in 150
 
 
 def test_large_changes_are_seen() -> None:

@@ -68,7 +68,16 @@ def false_alarms(seed: int = 1) -> list[dict[str, Any]]:
     for n, windows in SIZES:
         runs, seen = REFERENCES * windows, looked(unchanged, n, windows, seed)
         for case in ("any alarm", "retraining"):
-            told.append({"case": case, "rows": n, "should": f"at most {alpha:.1%}", "was": f"{seen[case] / runs:.1%}", "standard error": f"{np.sqrt(alpha * (1 - alpha) / runs):.1%}", "runs": runs})
+            told.append(
+                {
+                    "case": case,
+                    "rows": n,
+                    "should": f"at most {alpha:.1%}",
+                    "was": f"{seen[case] / runs:.1%}",
+                    "standard error": f"{np.sqrt(alpha * (1 - alpha) / runs):.1%}",
+                    "runs": runs,
+                }
+            )
     return told
 
 
@@ -79,12 +88,23 @@ CHANGES: tuple[tuple[Change, tuple[str, ...]], ...] = (
 )
 
 
-def power(sizes: tuple[int, ...] = (200, 2000), windows: int = 5, seed: int = 2, references: int = 2) -> list[dict[str, Any]]:
+def power(
+    sizes: tuple[int, ...] = (200, 2000), windows: int = 5, seed: int = 2, references: int = 2
+) -> list[dict[str, Any]]:
     told = []
     for change, kinds in CHANGES:
         for n in sizes:
             seen, runs = looked(change, n, windows, seed, references), windows * references
-            told += [{"change": str(change.__doc__).split(".")[0], "seen as": kind, "rows": n, "found": f"{seen[kind] / runs:.0%}", "runs": runs} for kind in kinds]
+            told += [
+                {
+                    "change": str(change.__doc__).split(".")[0],
+                    "seen as": kind,
+                    "rows": n,
+                    "found": f"{seen[kind] / runs:.0%}",
+                    "runs": runs,
+                }
+                for kind in kinds
+            ]
     return told
 
 

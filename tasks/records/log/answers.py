@@ -72,7 +72,12 @@ class Answers(Part):
         def repeats(new: dict[str, Any], old: Any) -> bool:
             return _same_label(new, old) and (new["who"], new["why"]) == (old.who, old.why)
 
-        return self._add(OVERRIDES, model, [{"id": r.id, **to_columns(r.decision), "who": r.who, "why": r.why} for r in rows], repeats)
+        return self._add(
+            OVERRIDES,
+            model,
+            [{"id": r.id, **to_columns(r.decision), "who": r.who, "why": r.why} for r in rows],
+            repeats,
+        )
 
     def appeals(self, model: str, rows: Sequence[Appeal]) -> dict[str, int]:
         """Add appeals and the answers to them.
@@ -88,16 +93,32 @@ class Answers(Part):
         def late(new: dict[str, Any], old: Any) -> bool:
             return bool(new["state"] == "open" and old.state != "open")
 
-        return self._add(APPEALS, model, [{"id": r.id, "claim": r.claim, "state": r.state, "who": r.who} for r in rows], repeats, late)
+        return self._add(
+            APPEALS,
+            model,
+            [{"id": r.id, "claim": r.claim, "state": r.state, "who": r.who} for r in rows],
+            repeats,
+            late,
+        )
 
     def reviews(self, model: str, rows: Sequence[Review]) -> dict[str, int]:
         """Add experts' answers; of several experts, and of one who thinks again, all are kept and the newest counts."""
         _refuse_others([r.verdict for r in rows], VERDICTS, "verdict of a review")
 
         def repeats(new: dict[str, Any], old: Any) -> bool:
-            return (new["window"], new["verdict"], new["who"], new["note"]) == (old.window, old.verdict, old.who, old.note)
+            return (new["window"], new["verdict"], new["who"], new["note"]) == (
+                old.window,
+                old.verdict,
+                old.who,
+                old.note,
+            )
 
-        return self._add(REVIEWS, model, [{"id": r.id, "window": r.window, "verdict": r.verdict, "who": r.who, "note": r.note} for r in rows], repeats)
+        return self._add(
+            REVIEWS,
+            model,
+            [{"id": r.id, "window": r.window, "verdict": r.verdict, "who": r.who, "note": r.note} for r in rows],
+            repeats,
+        )
 
     def tally(self, model: str, first_seq: int = 0, last_seq: int = END) -> dict[str, dict[str, int]]:
         """How many predictions between two positions people answered, each counted once by the answer that counts.
@@ -119,8 +140,17 @@ class Answers(Part):
         with self.database.engine.connect() as connection:
             decided = {position: _confirms(rest) for position, *rest in connection.execute(query)}
             appealed = {position: state for position, state in connection.execute(appeal_states(inside(APPEALS)))}
-            reviewed = {position: verdict for position, verdict in connection.execute(sa.select(r.prediction, r.verdict).where(inside(REVIEWS)).order_by(r.prediction, r.seq))}
-        found = {"overrides": (("other", "same"), decided), "appeals": (STATES, appealed), "reviews": (VERDICTS, reviewed)}
+            reviewed = {
+                position: verdict
+                for position, verdict in connection.execute(
+                    sa.select(r.prediction, r.verdict).where(inside(REVIEWS)).order_by(r.prediction, r.seq)
+                )
+            }
+        found = {
+            "overrides": (("other", "same"), decided),
+            "appeals": (STATES, appealed),
+            "reviews": (VERDICTS, reviewed),
+        }
         return {what: {name: list(by.values()).count(name) for name in names} for what, (names, by) in found.items()}
 
     def _add(
@@ -141,7 +171,17 @@ class Answers(Part):
             for row in rows:
                 position = known.get(row["id"])
                 old = counting.get(position) if position is not None else None
-                kind = "unknown" if position is None else "accepted" if old is None else "repeated" if repeats(row, old) else "late" if late and late(row, old) else "changed"
+                kind = (
+                    "unknown"
+                    if position is None
+                    else "accepted"
+                    if old is None
+                    else "repeated"
+                    if repeats(row, old)
+                    else "late"
+                    if late and late(row, old)
+                    else "changed"
+                )
                 counts[kind] += 1
                 if position is None or kind == "repeated":
                     continue
@@ -189,8 +229,14 @@ def _positions(connection: sa.Connection, model: str, ids: list[str]) -> dict[st
 def _counting(connection: sa.Connection, table: sa.Table, model: str, positions: list[int]) -> dict[int | None, Any]:
     """By position, the row that counts now."""
     c, found = table.c, {}
-    order = (c.prediction, sa.case((c.state == "open", 0), else_=1), c.seq) if table is APPEALS else (c.prediction, c.seq)
+    order = (
+        (c.prediction, sa.case((c.state == "open", 0), else_=1), c.seq) if table is APPEALS else (c.prediction, c.seq)
+    )
     for start in range(0, len(positions), ASKED_AT_ONCE):
-        query = sa.select(table).where(c.model == model, c.prediction.in_(positions[start : start + ASKED_AT_ONCE])).order_by(*order)
+        query = (
+            sa.select(table)
+            .where(c.model == model, c.prediction.in_(positions[start : start + ASKED_AT_ONCE]))
+            .order_by(*order)
+        )
         found.update({row.prediction: row for row in connection.execute(query)})
     return found

@@ -27,7 +27,9 @@ class Database:
         address = sa.engine.make_url(url)
         kind = address.get_backend_name()
         if kind not in {"sqlite", "postgresql"}:
-            raise ConfigError(f"ASSAY_LOG_URL names a {kind} database; allowed: sqlite and postgresql. Leave it empty for SQLite below ASSAY_HOME.")
+            raise ConfigError(
+                f"ASSAY_LOG_URL names a {kind} database; allowed: sqlite and postgresql. Leave it empty for SQLite below ASSAY_HOME."
+            )
         self.where = address.render_as_string(hide_password=True)
         self.file = address.database if kind == "sqlite" and address.database not in {None, "", ":memory:"} else None
         self._sqlite = kind == "sqlite"
@@ -37,7 +39,9 @@ class Database:
         else:
             # A server may be set to acknowledge before it wrote; this log may not. A stuck writer must not hang the others for ever.
             options = {"connect_timeout": 5, "options": "-c synchronous_commit=on -c lock_timeout=20000"}
-            self.engine = sa.create_engine(address.set(drivername="postgresql+psycopg"), pool_pre_ping=True, connect_args=options)
+            self.engine = sa.create_engine(
+                address.set(drivername="postgresql+psycopg"), pool_pre_ping=True, connect_args=options
+            )
         self._opened: tuple[int, int] | None = None
         try:
             if not self._is(is_laid):
@@ -94,7 +98,9 @@ class Database:
     def _prepare_sqlite(self, connection: Any, record: Any) -> None:
         for setting in ("busy_timeout=20000", "journal_mode=WAL", "synchronous=FULL", "secure_delete=ON"):
             connection.execute(f"PRAGMA {setting}")
-        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()  # from here on this connection holds the -wal file too
+        connection.execute(
+            "SELECT count(*) FROM sqlite_master"
+        ).fetchone()  # from here on this connection holds the -wal file too
         if self.file:
             record.info["files"] = _identity(self.file), _identity(f"{self.file}-wal")
 
@@ -103,7 +109,9 @@ class Database:
         if self.file is None:
             return
         found = _identity(self.file)
-        same = found == self._opened and (connection is None or connection.info["files"] == (found, _identity(f"{self.file}-wal")))
+        same = found == self._opened and (
+            connection is None or connection.info["files"] == (found, _identity(f"{self.file}-wal"))
+        )
         if not same:
             state = "was replaced or has lost its -wal file" if found else "was deleted"
             raise LogUnavailable(
@@ -128,4 +136,6 @@ class Part:
 
     def _refuse_closed(self) -> None:
         if self._closed:
-            raise LogUnavailable(f"the prediction log at {self.database.where} is closed, so nothing is answered. Start the service again.")
+            raise LogUnavailable(
+                f"the prediction log at {self.database.where} is closed, so nothing is answered. Start the service again."
+            )

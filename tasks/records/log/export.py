@@ -47,10 +47,14 @@ class Export(Reading):
             part.unlink(missing_ok=True)
         missing = self.missing(model, first_seq, last_seq)
         if not rows:
-            raise ConfigError(f"the log holds no prediction of {model} from position {first_seq} to {last_seq}; {missing} that were there have been deleted.")
+            raise ConfigError(
+                f"the log holds no prediction of {model} from position {first_seq} to {last_seq}; {missing} that were there have been deleted."
+            )
         return Exported(path, digest_file(path), rows, missing)
 
-    def _write_rows(self, model: str, first_seq: int, last_seq: int, part: Path, types: dict[str, pa.DataType]) -> tuple[int, dict[str, pa.DataType], bool]:
+    def _write_rows(
+        self, model: str, first_seq: int, last_seq: int, part: Path, types: dict[str, pa.DataType]
+    ) -> tuple[int, dict[str, pa.DataType], bool]:
         """Write rows with columns of these types (without any, those of the first chunk); gives their number, the types that all rows need, and whether all were written."""
         rows, writer, seen = 0, None, dict(types)
         try:
@@ -99,7 +103,10 @@ def _wider(one: pa.DataType | None, other: pa.DataType) -> pa.DataType:
 
 
 def _table(chunk: pd.DataFrame, schema: pa.Schema) -> pa.Table:
-    return pa.Table.from_arrays([_array(chunk[f.name], f.type) if f.name in chunk else pa.nulls(len(chunk), f.type) for f in schema], schema=schema)
+    return pa.Table.from_arrays(
+        [_array(chunk[f.name], f.type) if f.name in chunk else pa.nulls(len(chunk), f.type) for f in schema],
+        schema=schema,
+    )
 
 
 def _array(column: pd.Series, kind: pa.DataType) -> pa.Array:

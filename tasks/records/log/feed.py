@@ -28,7 +28,12 @@ class Feed(Reading):
         after = first_seq - 1
         p = PREDICTIONS.c
         while after < last_seq:
-            query = sa.select(p.seq, p.time, p.version, p.inputs).where(p.model == model, p.seq > after, p.seq <= last_seq).order_by(p.seq).limit(CHUNK)
+            query = (
+                sa.select(p.seq, p.time, p.version, p.inputs)
+                .where(p.model == model, p.seq > after, p.seq <= last_seq)
+                .order_by(p.seq)
+                .limit(CHUNK)
+            )
             with self.database.engine.connect() as connection:
                 rows = connection.execute(query).all()
             if not rows:
@@ -41,7 +46,11 @@ class Feed(Reading):
     def _delays(self, model: str, first_seq: int, last_seq: int, seqs: np.ndarray, times: np.ndarray) -> np.ndarray:
         """(labelled,) seconds from a prediction to its first outcome; NaN where one of the times is none."""
         o = OUTCOMES.c
-        query = sa.select(o.prediction, o.time).where(o.model == model, o.prediction >= first_seq, o.prediction <= last_seq).order_by(o.prediction, o.seq)
+        query = (
+            sa.select(o.prediction, o.time)
+            .where(o.model == model, o.prediction >= first_seq, o.prediction <= last_seq)
+            .order_by(o.prediction, o.seq)
+        )
         found = []
         with self.database.engine.connect() as connection:
             for part in streamed(connection, query):
@@ -52,15 +61,23 @@ class Feed(Reading):
         position, first = np.unique(np.concatenate([f[0] for f in found]), return_index=True)
         arrived = np.concatenate([f[1] for f in found])[first]
         at = np.searchsorted(seqs, position)
-        there = (at < len(seqs)) & (seqs[np.minimum(at, len(seqs) - 1)] == position) if len(seqs) else np.zeros(len(position), dtype=bool)
+        there = (
+            (at < len(seqs)) & (seqs[np.minimum(at, len(seqs) - 1)] == position)
+            if len(seqs)
+            else np.zeros(len(position), dtype=bool)
+        )
         return _seconds(arrived[there], times[at[there]])
 
     def newest_times(self, model: str) -> tuple[str | None, str | None]:
         """By arrival, which the ends of two indexes tell; clocks may be wrong, the order of positions is not."""
         p, o = PREDICTIONS.c, OUTCOMES.c
         with self.database.engine.connect() as connection:
-            prediction = connection.execute(sa.select(p.time).where(p.model == model).order_by(p.seq.desc()).limit(1)).scalar()
-            outcome = connection.execute(sa.select(o.time).where(o.model == model).order_by(o.seq.desc()).limit(1)).scalar()
+            prediction = connection.execute(
+                sa.select(p.time).where(p.model == model).order_by(p.seq.desc()).limit(1)
+            ).scalar()
+            outcome = connection.execute(
+                sa.select(o.time).where(o.model == model).order_by(o.seq.desc()).limit(1)
+            ).scalar()
         return prediction or None, outcome or None
 
 
@@ -105,7 +122,10 @@ class _Pass:
         self.jumps += int((steps < -TOLERATED_SECONDS).sum())
         self.largest_jump = max(self.largest_jump, float(-steps.min())) if len(steps) else self.largest_jump
         low, high = int(known.min()), int(known.max())
-        self.first, self.last = min(low, low if self.first is None else self.first), max(high, high if self.last is None else self.last)
+        self.first, self.last = (
+            min(low, low if self.first is None else self.first),
+            max(high, high if self.last is None else self.last),
+        )
         self.timed, self._before = self.timed + len(known), known[-1:]
 
     def places(self) -> tuple[np.ndarray, np.ndarray]:

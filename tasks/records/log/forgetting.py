@@ -82,7 +82,9 @@ class Forgetting(Reading):
             known = known or bool(table[column].notna().any())
             keys += table.loc[_equal(table[column], column, value), "_id"].tolist()
         if not known:
-            raise ConfigError(f"no logged prediction of {model} has an input {column!r}; the newest has: {', '.join(self._columns(model)) or 'none, since there is none'}.")
+            raise ConfigError(
+                f"no logged prediction of {model} has an input {column!r}; the newest has: {', '.join(self._columns(model)) or 'none, since there is none'}."
+            )
         return keys
 
     def expire(self, model: str, before: datetime | str, told: Told | None = None) -> Forgotten:
@@ -91,13 +93,17 @@ class Forgetting(Reading):
         ``told`` is called once, at the end, and cannot undo what is done. On SQLite their content is overwritten; of an id, a copy may be left inside a page of the index until the next :meth:`sweep`.
         """
         moment = pd.Timestamp(before)
-        limit = (moment.tz_localize(UTC) if moment.tzinfo is None else moment.tz_convert(UTC)).isoformat(timespec="milliseconds")
+        limit = (moment.tz_localize(UTC) if moment.tzinfo is None else moment.tz_convert(UTC)).isoformat(
+            timespec="milliseconds"
+        )
         p = PREDICTIONS.c
         total: dict[str, int] = {}
         after, young = 0, 0
         while young < YOUNG_ROWS:
             with self.database.engine.connect() as connection:
-                query = sa.select(p.seq, p.time).where(p.model == model, p.seq > after).order_by(p.seq).limit(ASKED_AT_ONCE)
+                query = (
+                    sa.select(p.seq, p.time).where(p.model == model, p.seq > after).order_by(p.seq).limit(ASKED_AT_ONCE)
+                )
                 rows = connection.execute(query).all()
             if not rows:
                 break
@@ -154,8 +160,12 @@ def _delete(connection: sa.Connection, model: str, seqs: Sequence[int]) -> dict[
     counts = {t.name: 0 for t in (PREDICTIONS, *ABOUT_PREDICTIONS)}
     for part in _parts(seqs):
         for table in ABOUT_PREDICTIONS:
-            counts[table.name] += connection.execute(sa.delete(table).where(table.c.model == model, table.c.prediction.in_(part))).rowcount
-        counts[PREDICTIONS.name] += connection.execute(sa.delete(PREDICTIONS).where(PREDICTIONS.c.model == model, PREDICTIONS.c.seq.in_(part))).rowcount
+            counts[table.name] += connection.execute(
+                sa.delete(table).where(table.c.model == model, table.c.prediction.in_(part))
+            ).rowcount
+        counts[PREDICTIONS.name] += connection.execute(
+            sa.delete(PREDICTIONS).where(PREDICTIONS.c.model == model, PREDICTIONS.c.seq.in_(part))
+        ).rowcount
     return counts
 
 
@@ -169,4 +179,6 @@ def _equal(values: pd.Series, column: str, value: str) -> pd.Series:
     try:
         return values == float(value)
     except ValueError:
-        raise ConfigError(f"column {column} holds numbers, and {value!r} is none; nothing was deleted. Give a number, e.g. {column}={values.dropna().iloc[0]:g}.") from None
+        raise ConfigError(
+            f"column {column} holds numbers, and {value!r} is none; nothing was deleted. Give a number, e.g. {column}={values.dropna().iloc[0]:g}."
+        ) from None

@@ -12,8 +12,12 @@ OLD = "{}_of_before"
 
 def outdated(connection: sa.Connection) -> list[str]:
     """Tables that are there but lack a column."""
-    found = {name: {c["name"] for c in columns} for (_, name), columns in sa.inspect(connection).get_multi_columns().items()}
-    return [name for name, table in meta.tables.items() if name in found and not set(table.columns.keys()) <= found[name]]
+    found = {
+        name: {c["name"] for c in columns} for (_, name), columns in sa.inspect(connection).get_multi_columns().items()
+    }
+    return [
+        name for name, table in meta.tables.items() if name in found and not set(table.columns.keys()) <= found[name]
+    ]
 
 
 def is_laid(connection: sa.Connection) -> bool:
@@ -31,7 +35,9 @@ def lay(connection: sa.Connection) -> None:
     meta.create_all(connection)
     for name in ("predictions", "outcomes", "reports", "windows"):  # each is filled from those before it
         if name in old:
-            {"predictions": _predictions, "outcomes": _outcomes, "reports": _reports, "windows": _windows}[name](connection)
+            {"predictions": _predictions, "outcomes": _outcomes, "reports": _reports, "windows": _windows}[name](
+                connection
+            )
     for name in old:
         connection.execute(sa.text(f"DROP TABLE {OLD.format(name)}"))
 
@@ -49,7 +55,9 @@ def _predictions(connection: sa.Connection) -> None:
 
 def _outcomes(connection: sa.Connection) -> None:
     old, p = _before(connection, "outcomes"), PREDICTIONS.c
-    filled = sa.select(old.c.seq, old.c.id, p.model, p.seq.label("prediction"), old.c.label, old.c.time).join(PREDICTIONS, p.id == old.c.id)
+    filled = sa.select(old.c.seq, old.c.id, p.model, p.seq.label("prediction"), old.c.label, old.c.time).join(
+        PREDICTIONS, p.id == old.c.id
+    )
     connection.execute(sa.insert(OUTCOMES).from_select(["seq", "id", "model", "prediction", "label", "time"], filled))
     _continue_numbers(connection, OUTCOMES)
 
@@ -57,7 +65,11 @@ def _outcomes(connection: sa.Connection) -> None:
 def _continue_numbers(connection: sa.Connection, table: sa.Table) -> None:
     """PostgreSQL's new table would number from 1; SQLite's goes on by itself."""
     if connection.dialect.name == "postgresql":
-        connection.execute(sa.text(f"SELECT setval(pg_get_serial_sequence('{table.name}', 'seq'), (SELECT max(seq) FROM {table.name}))"))
+        connection.execute(
+            sa.text(
+                f"SELECT setval(pg_get_serial_sequence('{table.name}', 'seq'), (SELECT max(seq) FROM {table.name}))"
+            )
+        )
 
 
 def _reports(connection: sa.Connection) -> None:
@@ -76,5 +88,12 @@ def _windows(connection: sa.Connection) -> None:
         return
     for text in connection.execute(sa.select(r.report)).scalars().all():
         w = WindowReport.model_validate_json(text)
-        values = {"model": w.model, "number": w.window, "version": w.version, "first_seq": w.first_seq, "last_seq": w.last_seq, "rows": w.rows}
+        values = {
+            "model": w.model,
+            "number": w.window,
+            "version": w.version,
+            "first_seq": w.first_seq,
+            "last_seq": w.last_seq,
+            "rows": w.rows,
+        }
         connection.execute(sa.insert(WINDOWS).values(**values, passed_over=False, waits=False))

@@ -51,7 +51,9 @@ class Prediction:
             ValueError: the score is no finite number, which one database would refuse and the other keep.
         """
         if not math.isfinite(self.score):
-            raise ValueError(f"the score of prediction {self.id} of {self.model} is {self.score}; it has to be a finite number, so it is not logged.")
+            raise ValueError(
+                f"the score of prediction {self.id} of {self.model} is {self.score}; it has to be a finite number, so it is not logged."
+            )
         named = isinstance(self.decision, str)
         return {
             "id": self.id,

@@ -24,7 +24,13 @@ OWN = ("_seq", "_id", "_time", "_version", "_score", "_decision", "_label")
 
 class Reading(Part):
     def chunks(
-        self, model: str, first_seq: int, last_seq: int, rows: int = CHUNK, columns: Sequence[str] | None = None, extras: bool = False
+        self,
+        model: str,
+        first_seq: int,
+        last_seq: int,
+        rows: int = CHUNK,
+        columns: Sequence[str] | None = None,
+        extras: bool = False,
     ) -> Iterator[pd.DataFrame]:
         """The predictions between two positions, oldest first, as tables of at most ``rows`` rows; no more is held at a time.
 
@@ -48,7 +54,9 @@ class Reading(Part):
             yield table
             after = last if len(table) == rows else last_seq
 
-    def frame(self, model: str, first_seq: int, last_seq: int, columns: Sequence[str] | None = None, extras: bool = False) -> pd.DataFrame:
+    def frame(
+        self, model: str, first_seq: int, last_seq: int, columns: Sequence[str] | None = None, extras: bool = False
+    ) -> pd.DataFrame:
         """Predictions between two positions, oldest first.
 
         Returns:
@@ -65,7 +73,13 @@ class Reading(Part):
 
     def newest(self, model: str, count: int) -> pd.DataFrame:
         """The newest predictions, oldest first; as :meth:`frame`."""
-        newest = sa.select(PREDICTIONS.c.seq).where(PREDICTIONS.c.model == model).order_by(PREDICTIONS.c.seq.desc()).limit(count).subquery()
+        newest = (
+            sa.select(PREDICTIONS.c.seq)
+            .where(PREDICTIONS.c.model == model)
+            .order_by(PREDICTIONS.c.seq.desc())
+            .limit(count)
+            .subquery()
+        )
         with self.database.engine.connect() as connection:
             begin = connection.execute(sa.select(sa.func.min(newest.c.seq))).scalar()
         return self.frame(model, begin or 0, END)
@@ -74,11 +88,18 @@ class Reading(Part):
         """Predictions after a position whose outcome is known; as :meth:`frame`."""
         o = OUTCOMES.c
         with self.database.engine.connect() as connection:
-            query = sa.select(o.prediction).where(o.model == model, o.prediction > after_seq).distinct().order_by(o.prediction)
+            query = (
+                sa.select(o.prediction)
+                .where(o.model == model, o.prediction > after_seq)
+                .distinct()
+                .order_by(o.prediction)
+            )
             seqs = connection.execute(query).scalars().all()
         return self._whole(self._at(model, seqs, columns), columns, False)
 
-    def sample(self, model: str, first_seq: int, last_seq: int, most: int, seed: int, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    def sample(
+        self, model: str, first_seq: int, last_seq: int, most: int, seed: int, columns: Sequence[str] | None = None
+    ) -> pd.DataFrame:
         """At most ``most`` of the predictions between two positions, in order; as :meth:`frame`.
 
         Simple random sampling without replacement; the same rows and seed give the same sample. The rows that are not
@@ -87,14 +108,18 @@ class Reading(Part):
         p = PREDICTIONS.c
         inside = sa.and_(p.model == model, p.seq >= first_seq, p.seq <= last_seq)
         with self.database.engine.connect() as connection:
-            count, low, high = connection.execute(sa.select(sa.func.count(), sa.func.min(p.seq), sa.func.max(p.seq)).where(inside)).one()
+            count, low, high = connection.execute(
+                sa.select(sa.func.count(), sa.func.min(p.seq), sa.func.max(p.seq)).where(inside)
+            ).one()
             if not count:
                 seqs = np.array([], dtype=np.int64)
             elif high - low + 1 == count:
                 seqs = np.arange(low, high + 1)
             else:
                 parts = streamed(connection, sa.select(p.seq).where(inside).order_by(p.seq))
-                seqs = np.concatenate([np.fromiter((seq for (seq,) in part), dtype=np.int64, count=len(part)) for part in parts])
+                seqs = np.concatenate(
+                    [np.fromiter((seq for (seq,) in part), dtype=np.int64, count=len(part)) for part in parts]
+                )
         if len(seqs) > most:
             seqs = seqs[np.sort(np.random.default_rng(seed).choice(len(seqs), most, replace=False))]
         table = self._whole(self._at(model, seqs.tolist(), columns), columns, False)
@@ -104,12 +129,18 @@ class Reading(Part):
     def count(self, model: str, first_seq: int, last_seq: int) -> int:
         p = PREDICTIONS.c
         with self.database.engine.connect() as connection:
-            return int(connection.execute(sa.select(sa.func.count()).where(p.model == model, p.seq >= first_seq, p.seq <= last_seq)).scalar_one())
+            return int(
+                connection.execute(
+                    sa.select(sa.func.count()).where(p.model == model, p.seq >= first_seq, p.seq <= last_seq)
+                ).scalar_one()
+            )
 
     def count_labelled(self, model: str, after_seq: int, last_seq: int = END) -> int:
         """How many predictions after a position have an outcome; counted in the index of this model's outcomes alone."""
         o = OUTCOMES.c
-        query = sa.select(sa.func.count(sa.distinct(o.prediction))).where(o.model == model, o.prediction > after_seq, o.prediction <= last_seq)
+        query = sa.select(sa.func.count(sa.distinct(o.prediction))).where(
+            o.model == model, o.prediction > after_seq, o.prediction <= last_seq
+        )
         with self.database.engine.connect() as connection:
             return int(connection.execute(query).scalar_one())
 
@@ -123,10 +154,14 @@ class Reading(Part):
         w, p = WINDOWS.c, PREDICTIONS.c
         inside = sa.and_(w.model == model, w.first_seq >= first_seq, w.first_seq <= last_seq, w.last_seq <= last_seq)
         with self.database.engine.connect() as connection:
-            rows, low, high = connection.execute(sa.select(sa.func.sum(w.rows), sa.func.min(w.first_seq), sa.func.max(w.last_seq)).where(inside)).one()
+            rows, low, high = connection.execute(
+                sa.select(sa.func.sum(w.rows), sa.func.min(w.first_seq), sa.func.max(w.last_seq)).where(inside)
+            ).one()
             if not rows:
                 return 0
-            there = connection.execute(sa.select(sa.func.count()).where(p.model == model, p.seq >= low, p.seq <= high)).scalar_one()
+            there = connection.execute(
+                sa.select(sa.func.count()).where(p.model == model, p.seq >= low, p.seq <= high)
+            ).scalar_one()
         return max(0, int(rows) - int(there))
 
     def _whole(self, parts: Iterator[pd.DataFrame], columns: Sequence[str] | None, extras: bool) -> pd.DataFrame:
@@ -134,7 +169,9 @@ class Reading(Part):
         if not tables:
             empty = {"_label": "float64", "_score": "float64", "_seq": "int64", "_decision": "bool"}
             names = columns if columns is not None else [*OWN, *(EXTRAS if extras else ())]
-            return pd.DataFrame({name: pd.Series(dtype=empty.get(name, "str" if name.startswith("_") else "float64")) for name in names})
+            return pd.DataFrame(
+                {name: pd.Series(dtype=empty.get(name, "str" if name.startswith("_") else "float64")) for name in names}
+            )
         whole = joined(tables)
         return whole if columns is None else whole[list(columns)]
 
@@ -155,7 +192,13 @@ def streamed(connection: sa.Connection, query: sa.Select[Any]) -> Iterator[Seque
 
 
 def _read(
-    connection: sa.Connection, model: str, which: Any, limit: int, columns: Sequence[str] | None, extras: bool, only: Sequence[int] | None = None
+    connection: sa.Connection,
+    model: str,
+    which: Any,
+    limit: int,
+    columns: Sequence[str] | None,
+    extras: bool,
+    only: Sequence[int] | None = None,
 ) -> tuple[pd.DataFrame | None, int]:
     """At most ``limit`` of the model's predictions as a table, and the last one's position; None where there are none.
 
@@ -166,15 +209,36 @@ def _read(
     wanted = None if columns is None else set(columns)
     with_inputs = wanted is None or any(not c.startswith("_") for c in wanted)
     with_scores = wanted is None or any(c.startswith("_score:") for c in wanted)
-    asked = [p.seq, p.id, p.time, p.version, p.score, p.decision, p.decision_name, p.scores if with_scores else sa.null().label("scores")]
-    query = sa.select(*asked, *([p.inputs] if with_inputs else [])).where(p.model == model, which).order_by(p.seq).limit(limit)
+    asked = [
+        p.seq,
+        p.id,
+        p.time,
+        p.version,
+        p.score,
+        p.decision,
+        p.decision_name,
+        p.scores if with_scores else sa.null().label("scores"),
+    ]
+    query = (
+        sa.select(*asked, *([p.inputs] if with_inputs else []))
+        .where(p.model == model, which)
+        .order_by(p.seq)
+        .limit(limit)
+    )
     rows = connection.execute(query).all()
     if not rows:
         return None, 0
     seq, key, time, version, score, truth, name, scores, *inputs = zip(*rows, strict=True)
     parts = [decode(list(inputs[0]))] if inputs else []
     named = set(name) != {None}
-    own: dict[str, Any] = {"_seq": seq, "_id": key, "_time": time, "_version": version, "_score": score, "_decision": decision_column(truth, name)}
+    own: dict[str, Any] = {
+        "_seq": seq,
+        "_id": key,
+        "_time": time,
+        "_version": version,
+        "_score": score,
+        "_decision": decision_column(truth, name),
+    }
     if wanted is None or "_label" in wanted:
         found = _labels(connection, OUTCOMES, model, seq, only)
         own["_label"] = label_column([found.get(s) for s in seq], named)
@@ -192,31 +256,52 @@ def _about(table: sa.Table, model: str, seq: Sequence[int], only: Sequence[int] 
     return sa.and_(table.c.model == model, place)
 
 
-def _labels(connection: sa.Connection, table: sa.Table, model: str, seq: Sequence[int], only: Sequence[int] | None) -> dict[int, Label]:
+def _labels(
+    connection: sa.Connection, table: sa.Table, model: str, seq: Sequence[int], only: Sequence[int] | None
+) -> dict[int, Label]:
     """By position, the value that arrived last."""
     c = table.c
-    query = sa.select(c.prediction, c.label, c.label_name, c.label_number).where(_about(table, model, seq, only)).order_by(c.prediction, c.seq)
-    return {position: from_columns(truth, name, number) for position, truth, name, number in connection.execute(query).all()}
+    query = (
+        sa.select(c.prediction, c.label, c.label_name, c.label_number)
+        .where(_about(table, model, seq, only))
+        .order_by(c.prediction, c.seq)
+    )
+    return {
+        position: from_columns(truth, name, number) for position, truth, name, number in connection.execute(query).all()
+    }
 
 
-def _extras(connection: sa.Connection, model: str, seq: Sequence[int], only: Sequence[int] | None) -> dict[str, pd.Series]:
+def _extras(
+    connection: sa.Connection, model: str, seq: Sequence[int], only: Sequence[int] | None
+) -> dict[str, pd.Series]:
     """What people answered, by the rule of each table for which answer counts."""
     override = _labels(connection, OVERRIDES, model, seq, only)
     values = [override.get(s) for s in seq]
     truths = [v if isinstance(v, bool) else None for v in values]
-    appeal = {position: state for position, state in connection.execute(appeal_states(_about(APPEALS, model, seq, only)))}
+    appeal = {
+        position: state for position, state in connection.execute(appeal_states(_about(APPEALS, model, seq, only)))
+    }
     r = REVIEWS.c
     newest = sa.select(r.prediction, r.verdict).where(_about(REVIEWS, model, seq, only)).order_by(r.prediction, r.seq)
     review = {position: verdict for position, verdict in connection.execute(newest)}
     text = {"_appeal": appeal, "_review": review}
     named = any(isinstance(v, str) for v in values)
-    override_column = label_column(values, named) if any(t is None and v is not None for t, v in zip(truths, values, strict=True)) else pd.Series(truths, dtype=object)
-    return {"_override": override_column, **{name: pd.Series([found.get(s) for s in seq], dtype="str") for name, found in text.items()}}
+    override_column = (
+        label_column(values, named)
+        if any(t is None and v is not None for t, v in zip(truths, values, strict=True))
+        else pd.Series(truths, dtype=object)
+    )
+    return {
+        "_override": override_column,
+        **{name: pd.Series([found.get(s) for s in seq], dtype="str") for name, found in text.items()},
+    }
 
 
 def appeal_states(which: Any) -> sa.Select[Any]:
     """Position and state, by position; the row that counts comes last: an answer (the newest of several), else that it is open."""
     a = APPEALS.c
-    return sa.select(a.prediction, a.state).where(which).order_by(a.prediction, sa.case((a.state == "open", 0), else_=1), a.seq)
-
-
+    return (
+        sa.select(a.prediction, a.state)
+        .where(which)
+        .order_by(a.prediction, sa.case((a.state == "open", 0), else_=1), a.seq)
+    )

@@ -8,7 +8,9 @@ import sqlalchemy as sa
 
 from tasks.spec.evidence import WindowReport
 
-POSITION = sa.BigInteger().with_variant(sa.Integer, "sqlite")  # SQLite's INTEGER has 64 bits and is the only type that numbers itself
+POSITION = sa.BigInteger().with_variant(
+    sa.Integer, "sqlite"
+)  # SQLite's INTEGER has 64 bits and is the only type that numbers itself
 
 meta = sa.MetaData()
 
@@ -19,12 +21,20 @@ def _position() -> sa.Column[int]:
 
 def _about() -> list[sa.Column[Any]]:
     """Which prediction a row is about; ``prediction`` is its position, so that what belongs to a window lies side by side."""
-    return [sa.Column("id", sa.String(64), nullable=False), sa.Column("model", sa.String(40), nullable=False), sa.Column("prediction", POSITION, nullable=False)]
+    return [
+        sa.Column("id", sa.String(64), nullable=False),
+        sa.Column("model", sa.String(40), nullable=False),
+        sa.Column("prediction", POSITION, nullable=False),
+    ]
 
 
 def _value() -> list[sa.Column[Any]]:
     """A value that may be a truth, a class's name or a number: one of the three, so that each comes back as it came."""
-    return [sa.Column("label", sa.Boolean), sa.Column("label_name", sa.String(200)), sa.Column("label_number", sa.Float)]
+    return [
+        sa.Column("label", sa.Boolean),
+        sa.Column("label_name", sa.String(200)),
+        sa.Column("label_number", sa.Float),
+    ]
 
 
 PREDICTIONS = sa.Table(
@@ -144,9 +154,17 @@ PROFILES = sa.Table(
 
 def insert_report(connection: sa.Connection, report: WindowReport) -> None:
     place = {"model": report.model, "number": report.window}
-    facts = {"version": report.version, "last": report.last, "rows": report.rows, "labelled": report.labelled, "action": report.decision.action}
+    facts = {
+        "version": report.version,
+        "last": report.last,
+        "rows": report.rows,
+        "labelled": report.labelled,
+        "action": report.decision.action,
+    }
     connection.execute(sa.insert(REPORTS).values(**place, **facts, report=report.model_dump_json()))
     numbers = ("kind", "subject", "value", "low", "high", "reference", "limit", "alarm")
-    found: list[dict[str, Any]] = [place | {"place": n} | {name: getattr(f, name) for name in numbers} for n, f in enumerate(report.findings)]
+    found: list[dict[str, Any]] = [
+        place | {"place": n} | {name: getattr(f, name) for name in numbers} for n, f in enumerate(report.findings)
+    ]
     if found:
         connection.execute(sa.insert(FINDINGS), found)

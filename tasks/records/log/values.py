@@ -30,7 +30,9 @@ def to_columns(value: Label) -> dict[str, Any]:
         return {"label": None, "label_name": value, "label_number": None}
     if isinstance(value, int | float) and math.isfinite(value):
         return {"label": None, "label_name": None, "label_number": float(value)}
-    raise ValueError(f"{value!r} is no outcome or decision; allowed are true and false, the name of a class, and finite numbers.")
+    raise ValueError(
+        f"{value!r} is no outcome or decision; allowed are true and false, the name of a class, and finite numbers."
+    )
 
 
 def from_columns(truth: bool | None, name: str | None, number: float | None) -> Label:
@@ -88,7 +90,9 @@ def _arrow(texts: list[str]) -> pa.Table:
     dates = [f.name for f in table.schema if pa.types.is_temporal(f.type)]
     if dates:  # it takes text for dates; told that it is text, it leaves it
         as_text = arrow_json.ParseOptions(explicit_schema=pa.schema([(name, pa.string()) for name in dates]))
-        table = arrow_json.read_json(pa.BufferReader(raw), read_options=read, parse_options=as_text).select(table.column_names)
+        table = arrow_json.read_json(pa.BufferReader(raw), read_options=read, parse_options=as_text).select(
+            table.column_names
+        )
     return table
 
 

@@ -42,14 +42,21 @@ class Windows(Part):
         while self._cut(model, size, minimum):
             pass
         w = WINDOWS.c
-        query = sa.select(w.number, w.version, w.first_seq, w.last_seq, w.rows).where(w.model == model, w.waits.is_(True)).order_by(w.number).limit(limit)
+        query = (
+            sa.select(w.number, w.version, w.first_seq, w.last_seq, w.rows)
+            .where(w.model == model, w.waits.is_(True))
+            .order_by(w.number)
+            .limit(limit)
+        )
         with self.database.engine.connect() as connection:
             return [Window(*row) for row in connection.execute(query)]
 
     def window(self, model: str, number: int) -> Window | None:
         """One window by its number, looked at or not; None where it was not cut."""
         w = WINDOWS.c
-        query = sa.select(w.number, w.version, w.first_seq, w.last_seq, w.rows).where(w.model == model, w.number == number)
+        query = sa.select(w.number, w.version, w.first_seq, w.last_seq, w.rows).where(
+            w.model == model, w.number == number
+        )
         with self.database.engine.connect() as connection:
             row = connection.execute(query).one_or_none()
         return Window(*row) if row else None
@@ -57,13 +64,21 @@ class Windows(Part):
     def newest_window(self, model: str) -> int:
         """The number of the window that was cut last; 0 before the first."""
         with self.database.engine.connect() as connection:
-            return connection.execute(sa.select(sa.func.max(WINDOWS.c.number)).where(WINDOWS.c.model == model)).scalar() or 0
+            return (
+                connection.execute(sa.select(sa.func.max(WINDOWS.c.number)).where(WINDOWS.c.model == model)).scalar()
+                or 0
+            )
 
     def _cut(self, model: str, size: int, minimum: int) -> bool:
         """Cut what is complete behind the last window; gives whether it is worth looking again."""
         windows: list[dict[str, Any]] = []
         with self.database.engine.connect() as connection:
-            last = connection.execute(sa.select(WINDOWS.c.last_seq, WINDOWS.c.number).where(WINDOWS.c.model == model).order_by(WINDOWS.c.number.desc()).limit(1)).one_or_none()
+            last = connection.execute(
+                sa.select(WINDOWS.c.last_seq, WINDOWS.c.number)
+                .where(WINDOWS.c.model == model)
+                .order_by(WINDOWS.c.number.desc())
+                .limit(1)
+            ).one_or_none()
             end, number = (last.last_seq, last.number) if last else (0, 0)
             while len(windows) < CUT_AT_ONCE and (found := _closed_window(connection, model, end, size)):
                 number, end = number + 1, found["last_seq"]
@@ -84,9 +99,15 @@ class Windows(Part):
         """Keep the report of a window, which is looked at by that; a later one (when labels came) takes its place."""
         with self.database.writing() as connection:
             for table in (REPORTS, FINDINGS):
-                connection.execute(sa.delete(table).where(table.c.model == report.model, table.c.number == report.window))
+                connection.execute(
+                    sa.delete(table).where(table.c.model == report.model, table.c.number == report.window)
+                )
             insert_report(connection, report)
-            connection.execute(sa.update(WINDOWS).where(WINDOWS.c.model == report.model, WINDOWS.c.number == report.window).values(waits=False))
+            connection.execute(
+                sa.update(WINDOWS)
+                .where(WINDOWS.c.model == report.model, WINDOWS.c.number == report.window)
+                .values(waits=False)
+            )
 
     def reports(self, model: str, last: int | None = None, version: str | None = None) -> list[WindowReport]:
         """Every window's newest report, by window number; with ``last``, those of the newest windows alone are opened."""
@@ -112,7 +133,18 @@ class Windows(Part):
         r, f = REPORTS.c, FINDINGS.c
         numbers = [f.value, f.low, f.high, f.reference, f.limit]
         query = (
-            sa.select(r.number.label("window"), r.version, r.last.label("time"), r.rows, r.labelled, r.action, f.kind, f.subject, *numbers, f.alarm)
+            sa.select(
+                r.number.label("window"),
+                r.version,
+                r.last.label("time"),
+                r.rows,
+                r.labelled,
+                r.action,
+                f.kind,
+                f.subject,
+                *numbers,
+                f.alarm,
+            )
             .join(FINDINGS, sa.and_(f.model == r.model, f.number == r.number))
             .where(r.model == model)
             .order_by(r.number, f.place)
@@ -135,17 +167,23 @@ class Windows(Part):
         """
         made = document.get("format")
         if isinstance(made, bool) or not isinstance(made, int):
-            raise ValueError(f"the {kind} profile of window {number} of {model} has format {made!r}; give it a whole number under 'format', which grows when its form changes.")
+            raise ValueError(
+                f"the {kind} profile of window {number} of {model} has format {made!r}; give it a whole number under 'format', which grows when its form changes."
+            )
         text = json.dumps(document, allow_nan=False, separators=(",", ":"))
         p = PROFILES.c
         with self.database.writing() as connection:
             connection.execute(sa.delete(PROFILES).where(p.model == model, p.number == number, p.kind == kind))
-            connection.execute(sa.insert(PROFILES).values(model=model, number=number, kind=kind, format=made, document=text))
+            connection.execute(
+                sa.insert(PROFILES).values(model=model, number=number, kind=kind, format=made, document=text)
+            )
 
     def profile(self, model: str, number: int, kind: str) -> dict[str, Any] | None:
         p = PROFILES.c
         with self.database.engine.connect() as connection:
-            text = connection.execute(sa.select(p.document).where(p.model == model, p.number == number, p.kind == kind)).scalar_one_or_none()
+            text = connection.execute(
+                sa.select(p.document).where(p.model == model, p.number == number, p.kind == kind)
+            ).scalar_one_or_none()
         found: dict[str, Any] | None = None if text is None else json.loads(text)
         return found
 
@@ -162,13 +200,19 @@ def _closed_window(connection: sa.Connection, model: str, after: int, size: int)
     """The window that begins behind a position, if its end is known; the index alone answers, and no row comes here."""
     p = PREDICTIONS.c
     mine = sa.select(p.seq).where(p.model == model).order_by(p.seq)
-    first = connection.execute(sa.select(p.seq, p.version).where(p.model == model, p.seq > after).order_by(p.seq).limit(1)).one_or_none()
+    first = connection.execute(
+        sa.select(p.seq, p.version).where(p.model == model, p.seq > after).order_by(p.seq).limit(1)
+    ).one_or_none()
     if first is None:
         return None
     full = connection.execute(mine.where(p.seq >= first.seq).offset(size - 1).limit(1)).scalar()
-    change = connection.execute(mine.where(p.seq > first.seq, p.seq <= (2**62 if full is None else full), p.version != first.version).limit(1)).scalar()
+    change = connection.execute(
+        mine.where(p.seq > first.seq, p.seq <= (2**62 if full is None else full), p.version != first.version).limit(1)
+    ).scalar()
     place = {"version": first.version, "first_seq": first.seq}
     if change is not None:
-        inside = connection.execute(sa.select(sa.func.count(), sa.func.max(p.seq)).where(p.model == model, p.seq >= first.seq, p.seq < change)).one()
+        inside = connection.execute(
+            sa.select(sa.func.count(), sa.func.max(p.seq)).where(p.model == model, p.seq >= first.seq, p.seq < change)
+        ).one()
         return place | {"last_seq": inside[1], "rows": inside[0]}
     return None if full is None else place | {"last_seq": full, "rows": size}

@@ -22,7 +22,9 @@ def index_page(paths: Sequence[str]) -> str:
     return PAGES.get_template("index.html").render(heading="Reports", models=by_model)
 
 
-def account_page(entries: Sequence[Entry], reports: Sequence[WindowReport], title: str, acts: Sequence[dict[str, Any]]) -> str:
+def account_page(
+    entries: Sequence[Entry], reports: Sequence[WindowReport], title: str, acts: Sequence[dict[str, Any]]
+) -> str:
     """What happened, when, why and on what evidence."""
     windows = {r.window for r in reports}
     links = {e.sequence: _link(e, windows) for e in entries}
@@ -49,5 +51,7 @@ def account_table(entries: Sequence[Entry]) -> Table:
         table.add_column(name, no_wrap=name != "why")
     for e in entries:
         sentence = e.sentence if len(e.sentence) <= 150 else e.sentence[:147] + "..."
-        table.add_row(str(e.sequence), e.time[11:19], e.kind.replace("_", " "), e.version or "", escape(e.actor), escape(sentence))
+        table.add_row(
+            str(e.sequence), e.time[11:19], e.kind.replace("_", " "), e.version or "", escape(e.actor), escape(sentence)
+        )
     return table

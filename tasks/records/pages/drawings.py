@@ -68,14 +68,18 @@ def _curve(plot: Plot) -> Markup:
     for i, series in enumerate(plot.series):
         banded = [p for p in series.points if p.low is not None and p.high is not None]
         if banded:
-            edge = [(x(_x(p)), y(p.high or 0.0)) for p in banded] + [(x(_x(p)), y(p.low or 0.0)) for p in reversed(banded)]
+            edge = [(x(_x(p)), y(p.high or 0.0)) for p in banded] + [
+                (x(_x(p)), y(p.low or 0.0)) for p in reversed(banded)
+            ]
             body += f'<polygon points="{_path(edge)}" fill="{ACCENT}" fill-opacity=".14" stroke="{SOFT}" stroke-width=".7"/>'
         if plot.sign is not None:
             body += _against(plot.sign, series, x, y)
         colour, dash = (ACCENT, "") if i == 0 else (INK, "6 4")
         dashed = f' stroke-dasharray="{dash}"' if dash else ""
         body += f'<polyline points="{_path([(x(_x(p)), y(p.y)) for p in series.points])}" fill="none" stroke="{colour}" stroke-width="2.2"{dashed}/>'
-        body += line(LEFT, below - 4, LEFT + 26, below - 4, colour, 2.2, dash) + text(LEFT + 32, below, short(series.name, 46))
+        body += line(LEFT, below - 4, LEFT + 26, below - 4, colour, 2.2, dash) + text(
+            LEFT + 32, below, short(series.name, 46)
+        )
         below += 17
     if plot.sign is not None:
         body += _arrow(plot.sign, below)
@@ -95,14 +99,20 @@ def _against(sign: str, series: Series, x: Place, y: Place) -> str:
     area = edge + [(x(_x(p)), y(p.y)) for p, _ in reversed(held)]
     worst, at = max(held, key=lambda pair: abs(pair[1] - pair[0].y))
     drawn = f'<polygon points="{_path(area)}" fill="{BAD}" fill-opacity=".35"/><polyline points="{_path(edge)}" fill="none" stroke="{BAD}" stroke-width="1.5" stroke-dasharray="3 2"/>'
-    return drawn + text(x(_x(worst)), (y(at) + y(worst.y)) / 2 + 4, "✕", "middle", f' font-size="13" font-weight="700" fill="{BAD}"')
+    return drawn + text(
+        x(_x(worst)), (y(at) + y(worst.y)) / 2 + 4, "✕", "middle", f' font-size="13" font-weight="700" fill="{BAD}"'
+    )
 
 
 def _arrow(sign: str, below: float) -> str:
     """The rule's sign in the key, and what a breach looks like."""
     start, end = (below + 1, below - 9) if sign == "rises" else (below - 9, below + 1)
     head = f'<polygon points="{_path([(LEFT + 27, end), (LEFT + 18, end + (1 if sign == "rises" else -5)), (LEFT + 21, end + (6 if sign == "rises" else 1))])}" fill="{INK}"/>'
-    return line(LEFT, start, LEFT + 24, end, INK, 1.6) + head + text(LEFT + 32, below, f"rule: {sign}; ✕ the mean goes against it")
+    return (
+        line(LEFT, start, LEFT + 24, end, INK, 1.6)
+        + head
+        + text(LEFT + 32, below, f"rule: {sign}; ✕ the mean goes against it")
+    )
 
 
 def _reliability(plot: Plot) -> Markup:
@@ -114,20 +124,31 @@ def _reliability(plot: Plot) -> Markup:
     body, x, y = frame((low, top), (low, top), plot.across, plot.up)
     body += line(x(low), y(low), x(top), y(top), INK, 1, "4 3")
     for p in plot.series[0].points:
-        body += _whisker(x(_x(p)), y, p) + dot(x(_x(p)), y(p.y), title=f"scored {_x(p):.4g}: {plot.up} {p.y:.4g} of {p.rows} rows")
+        body += _whisker(x(_x(p)), y, p) + dot(
+            x(_x(p)), y(p.y), title=f"scored {_x(p):.4g}: {plot.up} {p.y:.4g} of {p.rows} rows"
+        )
     return svg(WIDTH, BOTTOM + 42, body, _spoken(plot))
 
 
 def _whisker(at: float, y: Place, p: Point) -> str:
     if p.low is None or p.high is None:
         return ""
-    return line(at, y(p.low), at, y(p.high), ACCENT, 2) + line(at - 4, y(p.low), at + 4, y(p.low), ACCENT, 1.5) + line(at - 4, y(p.high), at + 4, y(p.high), ACCENT, 1.5)
+    return (
+        line(at, y(p.low), at, y(p.high), ACCENT, 2)
+        + line(at - 4, y(p.low), at + 4, y(p.low), ACCENT, 1.5)
+        + line(at - 4, y(p.high), at + 4, y(p.high), ACCENT, 1.5)
+    )
 
 
 def _histogram(plot: Plot) -> Markup:
     points = plot.series[0].points
     width = min((_x(b) - _x(a) for a, b in pairwise(points)), default=1.0)
-    body, x, y = frame((_x(points[0]) - width / 2, _x(points[-1]) + width / 2), (0.0, max(p.y for p in points) * 1.12 or 1.0), plot.across, plot.up)
+    body, x, y = frame(
+        (_x(points[0]) - width / 2, _x(points[-1]) + width / 2),
+        (0.0, max(p.y for p in points) * 1.12 or 1.0),
+        plot.across,
+        plot.up,
+    )
     for p in points:
         left, right = x(_x(p) - width / 2), x(_x(p) + width / 2)
         outside = any(r.axis == "x" and r.high is not None and not r.low <= _x(p) <= r.high for r in plot.regions)
@@ -144,12 +165,16 @@ def _regions(plot: Plot, x: Place, y: Place) -> str:
         if r.axis == "y":
             crossed = any(o.axis == "x" and x(o.low) > RIGHT - 150 for o in plot.regions)
             place, anchor = (LEFT + 4, "start") if crossed else (RIGHT - 4, "end")
-            body += "".join(line(LEFT, y(e), RIGHT, y(e), INK, 1.3, "5 3") for e in edges) + text(place, y(edges[0]) - 4, r.label, anchor, HALO)
+            body += "".join(line(LEFT, y(e), RIGHT, y(e), INK, 1.3, "5 3") for e in edges) + text(
+                place, y(edges[0]) - 4, r.label, anchor, HALO
+            )
             continue
         body += "".join(line(x(e), TOP, x(e), BOTTOM, INK, 1.3, "5 3") for e in edges)
         if len(edges) == 2:
             a, b = x(edges[0]), x(edges[1])
-            body += line(a, TOP + 5, b, TOP + 5, INK, 3) + text(min(max((a + b) / 2, LEFT + 26), RIGHT - 26), TOP - 4, r.label, "middle")
+            body += line(a, TOP + 5, b, TOP + 5, INK, 3) + text(
+                min(max((a + b) / 2, LEFT + 26), RIGHT - 26), TOP - 4, r.label, "middle"
+            )
         else:
             left = x(edges[0]) > (LEFT + RIGHT) / 2
             body += text(x(edges[0]) + (-4 if left else 4), TOP - 4, r.label, "end" if left else "start")
@@ -158,15 +183,27 @@ def _regions(plot: Plot, x: Place, y: Place) -> str:
 
 def _scatter(plot: Plot) -> Markup:
     points = plot.series[0].points
-    lines = {axis: [v for r in plot.regions if r.axis == axis for v in (r.low, r.high) if v is not None] for axis in ("x", "y")}
-    body, x, y = frame(ends([*(_x(p) for p in points), *lines["x"]]), ends([0.0, *(p.y for p in points), *lines["y"]]), plot.across, plot.up)
+    lines = {
+        axis: [v for r in plot.regions if r.axis == axis for v in (r.low, r.high) if v is not None]
+        for axis in ("x", "y")
+    }
+    body, x, y = frame(
+        ends([*(_x(p) for p in points), *lines["x"]]),
+        ends([0.0, *(p.y for p in points), *lines["y"]]),
+        plot.across,
+        plot.up,
+    )
     body += _regions(plot, x, y)
     gate = lines["x"][0] if lines["x"] else float("-inf")
     for p in points:
         counted = _x(p) >= gate
-        body += dot(x(_x(p)), y(p.y), BAD if counted else ACCENT, hollow=not counted, title=f"{p.label}: {_x(p):.3f}, {p.y:.1%}")
+        body += dot(
+            x(_x(p)), y(p.y), BAD if counted else ACCENT, hollow=not counted, title=f"{p.label}: {_x(p):.3f}, {p.y:.1%}"
+        )
     # What the rule counts is named first.
-    return svg(WIDTH, BOTTOM + 42, body + _names(sorted(points, key=lambda p: (_x(p) < gate, -p.y)), x, y), _spoken(plot))
+    return svg(
+        WIDTH, BOTTOM + 42, body + _names(sorted(points, key=lambda p: (_x(p) < gate, -p.y)), x, y), _spoken(plot)
+    )
 
 
 def _names(points: list[Point], x: Place, y: Place) -> str:
@@ -177,7 +214,11 @@ def _names(points: list[Point], x: Place, y: Place) -> str:
         name, at, height = short(p.label, 20), x(_x(p)), y(p.y)
         for start in (at + 8, at - 8 - 6.6 * len(name)):
             end = start + 6.6 * len(name)
-            if start >= LEFT and end <= RIGHT and all(abs(height - h) > 11 or start > b or end < a for a, b, h in taken):
+            if (
+                start >= LEFT
+                and end <= RIGHT
+                and all(abs(height - h) > 11 or start > b or end < a for a, b, h in taken)
+            ):
                 taken.append((start, end, height))
                 body += text(at + 8 if start > at else at - 8, height + 4, name, "start" if start > at else "end", HALO)
                 break
@@ -215,8 +256,12 @@ def _cases(plot: Plot) -> Markup:
         body += text(8, at - 12, short(p.label, 50)) + line(8, at, WIDTH - 52, at, SOFT)
         for r in plot.regions:
             if r.high is not None:
-                body += line(x(r.low), at, x(r.high), at, INK, 5) + "".join(line(x(e), at - 8, x(e), at + 8, INK, 1.3, "3 2") for e in (r.low, r.high))
-        body += dot(x(p.y), at, hollow=i > 0) + text(WIDTH - 2, at + 4, f"{p.y:.3f}" if high <= 1 else f"{p.y:.4g}", "end", ' font-weight="600"')
+                body += line(x(r.low), at, x(r.high), at, INK, 5) + "".join(
+                    line(x(e), at - 8, x(e), at + 8, INK, 1.3, "3 2") for e in (r.low, r.high)
+                )
+        body += dot(x(p.y), at, hollow=i > 0) + text(
+            WIDTH - 2, at + 4, f"{p.y:.3f}" if high <= 1 else f"{p.y:.4g}", "end", ' font-weight="600"'
+        )
     end = 14 + 40 * len(plot.series[0].points)
     for t in (0.0, 0.5, 1.0) if (low, high) == (0.0, 1.0) else ticks(low, high, 4):
         body += line(x(t), end - 2, x(t), end + 2, SOFT) + text(x(t), end + 13, f"{t:g}", "middle")
@@ -224,4 +269,11 @@ def _cases(plot: Plot) -> Markup:
     return svg(WIDTH, end + 32, body + text(x((low + high) / 2), end + 28, key, "middle"), _spoken(plot))
 
 
-_DRAWN = {"curve": _curve, "reliability": _reliability, "histogram": _histogram, "scatter": _scatter, "intervals": _intervals, "cases": _cases}
+_DRAWN = {
+    "curve": _curve,
+    "reliability": _reliability,
+    "histogram": _histogram,
+    "scatter": _scatter,
+    "intervals": _intervals,
+    "cases": _cases,
+}

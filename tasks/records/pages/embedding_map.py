@@ -33,16 +33,27 @@ def embedding_map(drawn: EmbeddingMap, words: bool = True) -> Markup:
 
     ``words``: what is typical of each group below them, for a page that does not say it otherwise.
     """
-    figures = [f"<figure><figcaption><strong>{escape(title)}</strong></figcaption>{picture}</figure>" for title, picture in (_by_window(drawn), map_by_group(drawn), _by_score(drawn), _by_label(drawn))]
+    figures = [
+        f"<figure><figcaption><strong>{escape(title)}</strong></figcaption>{picture}</figure>"
+        for title, picture in (_by_window(drawn), map_by_group(drawn), _by_score(drawn), _by_label(drawn))
+    ]
     told = (
         f"Each mark is a row, near others that the model treats alike ({drawn.source}). The two axes hold {drawn.explained:.0%} of what varies and are "
         f"the same for every window of this version; what lies beyond them is drawn at the edge. Drawn: {drawn.note}."
     )
-    return Markup('<div class="figures maps">') + Markup("".join(figures)) + Markup(f'</div><p class="soft">{escape(told)}</p>') + (_names(drawn) if words else Markup(""))
+    return (
+        Markup('<div class="figures maps">')
+        + Markup("".join(figures))
+        + Markup(f'</div><p class="soft">{escape(told)}</p>')
+        + (_names(drawn) if words else Markup(""))
+    )
 
 
 def _names(drawn: EmbeddingMap) -> Markup:
-    rows = "".join(f'<li><svg viewBox="0 0 14 14" width="14" height="14" role="img" aria-label="{SHAPES[i % len(SHAPES)]}">{_mark(7, 7, *_group_mark(i), 4.5)}</svg> <strong>{escape(g.name)}</strong> {escape(g.words)}</li>' for i, g in enumerate(drawn.groups))
+    rows = "".join(
+        f'<li><svg viewBox="0 0 14 14" width="14" height="14" role="img" aria-label="{SHAPES[i % len(SHAPES)]}">{_mark(7, 7, *_group_mark(i), 4.5)}</svg> <strong>{escape(g.name)}</strong> {escape(g.words)}</li>'
+        for i, g in enumerate(drawn.groups)
+    )
     return Markup(f'<ul style="list-style:none;padding:0">{rows}</ul>')
 
 
@@ -87,24 +98,55 @@ def _by_label(drawn: EmbeddingMap) -> Picture:
     return _figure(drawn, title, *_shaded([(p, float(v)) for p, v in known], [float(v) for v in values]))
 
 
-def _shaded(known: Sequence[tuple[MapPoint, float]], values: Sequence[float]) -> tuple[list[tuple[MapPoint, Mark]], list[tuple[Mark, str]]]:
+def _shaded(
+    known: Sequence[tuple[MapPoint, float]], values: Sequence[float]
+) -> tuple[list[tuple[MapPoint, Mark]], list[tuple[Mark, str]]]:
     """Five steps of lightness from lowest to highest fifth of the values; equal values never get two."""
     ordered = sorted(values)
     edges = sorted({ordered[len(ordered) * i // 5] for i in range(1, 5)} - {ordered[0]}) if ordered else []
     shades = [LIGHTNESS[round(i * 4 / len(edges))] if edges else LIGHTNESS[2] for i in range(len(edges) + 1)]
-    ends = [f"under {edges[0]:.3g}", *(f"{a:.3g} to {b:.3g}" for a, b in zip(edges, edges[1:], strict=False)), f"from {edges[-1]:.3g}"] if edges else [f"{ordered[0]:.3g}"] if ordered else []
-    return [(p, ("circle", shades[sum(v >= e for e in edges)])) for p, v in known], [(("circle", shade), words) for shade, words in zip(shades, ends, strict=False)]
+    ends = (
+        [
+            f"under {edges[0]:.3g}",
+            *(f"{a:.3g} to {b:.3g}" for a, b in zip(edges, edges[1:], strict=False)),
+            f"from {edges[-1]:.3g}",
+        ]
+        if edges
+        else [f"{ordered[0]:.3g}"]
+        if ordered
+        else []
+    )
+    return [(p, ("circle", shades[sum(v >= e for e in edges)])) for p, v in known], [
+        (("circle", shade), words) for shade, words in zip(shades, ends, strict=False)
+    ]
 
 
-def _figure(drawn: EmbeddingMap, title: str, points: Sequence[tuple[MapPoint, Mark]], key: Sequence[tuple[Mark, str]], letters: bool = False) -> Picture:
+def _figure(
+    drawn: EmbeddingMap,
+    title: str,
+    points: Sequence[tuple[MapPoint, Mark]],
+    key: Sequence[tuple[Mark, str]],
+    letters: bool = False,
+) -> Picture:
     x, y = scale(*drawn.x, LEFT, LEFT + SIDE), scale(*drawn.y, TOP + SIDE * 0.8, TOP)
     bottom = TOP + SIDE * 0.8
     body = f'<rect x="{LEFT - 6}" y="{TOP - 4}" width="{SIDE + 12}" height="{bottom - TOP + 8:.0f}" fill="#fff" stroke="{SOFT}"/>'
     sides = [[pair for pair in points if (pair[0].window == REFERENCE) is side] for side in (True, False)]
-    mixed = [pair for both in zip_longest(*sides) for pair in both if pair is not None]  # so that neither side hides the other
+    mixed = [
+        pair for both in zip_longest(*sides) for pair in both if pair is not None
+    ]  # so that neither side hides the other
     body += "".join(_mark(x(p.x), y(p.y), *mark, 3.2) for p, mark in mixed)
     if letters:
-        body += "".join(text(x(g.x), y(g.y) + 6, g.name, "middle", f' font-size="17" font-weight="700" paint-order="stroke" stroke="#fff" stroke-width="4" fill="{INK}"') for g in drawn.groups)
+        body += "".join(
+            text(
+                x(g.x),
+                y(g.y) + 6,
+                g.name,
+                "middle",
+                f' font-size="17" font-weight="700" paint-order="stroke" stroke="#fff" stroke-width="4" fill="{INK}"',
+            )
+            for g in drawn.groups
+        )
     below, keyed = _key(key, bottom + 22)
     return title, svg(WIDTH, int(below), body + keyed, f"{title}: {len(points)} rows")
 
@@ -157,7 +199,18 @@ _DRAWN: dict[str, Callable[[float, float, float, str, str], str]] = {
     "square": _polygon((-0.9, -0.9), (0.9, -0.9), (0.9, 0.9), (-0.9, 0.9)),
     "diamond": _polygon((0, -1.3), (1, 0), (0, 1.3), (-1, 0)),
     "bar": _polygon((-0.4, -1.2), (0.4, -1.2), (0.4, 1.2), (-0.4, 1.2)),
-    "star": _polygon((0, -1.3), (0.35, -0.4), (1.2, -0.4), (0.55, 0.2), (0.8, 1.1), (0, 0.6), (-0.8, 1.1), (-0.55, 0.2), (-1.2, -0.4), (-0.35, -0.4)),
+    "star": _polygon(
+        (0, -1.3),
+        (0.35, -0.4),
+        (1.2, -0.4),
+        (0.55, 0.2),
+        (0.8, 1.1),
+        (0, 0.6),
+        (-0.8, 1.1),
+        (-0.55, 0.2),
+        (-1.2, -0.4),
+        (-0.35, -0.4),
+    ),
     "cross": _strokes((-0.9, -0.9, 0.9, 0.9), (-0.9, 0.9, 0.9, -0.9)),
     "plus": _strokes((-1.1, 0, 1.1, 0), (0, -1.1, 0, 1.1)),
 }

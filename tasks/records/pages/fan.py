@@ -46,13 +46,22 @@ def fan(series: Sequence[Observation], forecast: Forecast) -> Markup:
     if not shown:
         return Markup('<p class="soft">Nothing has been observed yet.</p>')
     first, last = shown[0].window, forecast.ahead[-1].window if forecast.ahead else shown[-1].window
-    heights = [forecast.limit, *(o.value + s * WIDE * o.error for o in shown for s in (-1, 1)), *(v for a in forecast.ahead for v in (a.low, a.high)), *(o.estimate for o in shown if o.estimate is not None)]
+    heights = [
+        forecast.limit,
+        *(o.value + s * WIDE * o.error for o in shown for s in (-1, 1)),
+        *(v for a in forecast.ahead for v in (a.low, a.high)),
+        *(o.estimate for o in shown if o.estimate is not None),
+    ]
     # A whisker of a tiny window must not flatten all that matters: four times what the values span is room enough.
     room = _room([v for o in shown for v in (o.value, forecast.limit)], heights)
     x, y = scale(first - 0.6, last + 0.6, LEFT, RIGHT), scale(*room, BOTTOM, TOP)
-    body = _axes(first, last, x, y, forecast, room) + _beyond(y, forecast) + _future(forecast, x, y) + _past(shown, x, y)
+    body = (
+        _axes(first, last, x, y, forecast, room) + _beyond(y, forecast) + _future(forecast, x, y) + _past(shown, x, y)
+    )
     if forecast.shift is not None and first < forecast.shift <= last:
-        body += line(x(forecast.shift - 0.5), TOP, x(forecast.shift - 0.5), BOTTOM, INK, 1, "1 3") + text(x(forecast.shift - 0.5) + 3, BOTTOM - 5, "level shift", "start", HALO)
+        body += line(x(forecast.shift - 0.5), TOP, x(forecast.shift - 0.5), BOTTOM, INK, 1, "1 3") + text(
+            x(forecast.shift - 0.5) + 3, BOTTOM - 5, "level shift", "start", HALO
+        )
     body += _limit(y, forecast)
     key, height = _key(shown, forecast)
     return svg(WIDTH, height, body + key, _spoken(shown, forecast))
@@ -93,7 +102,13 @@ def _beyond(y: Place, forecast: Forecast) -> str:
 def _limit(y: Place, forecast: Forecast) -> str:
     at = y(forecast.limit)
     below = forecast.greater_is_better
-    return line(LEFT, at, RIGHT, at, BAD, 2.2, "9 4") + text(LEFT + 5, at + (13 if below and at < BOTTOM - 16 else -5 if at > TOP + 16 else 13), f"limit {forecast.limit:.4g}", "start", HALO + ' font-weight="600"')
+    return line(LEFT, at, RIGHT, at, BAD, 2.2, "9 4") + text(
+        LEFT + 5,
+        at + (13 if below and at < BOTTOM - 16 else -5 if at > TOP + 16 else 13),
+        f"limit {forecast.limit:.4g}",
+        "start",
+        HALO + ' font-weight="600"',
+    )
 
 
 def _future(forecast: Forecast, x: Place, y: Place) -> str:
@@ -124,16 +139,38 @@ def _past(shown: Sequence[Observation], x: Place, y: Place) -> str:
     for o in shown:
         colour = INK if o.realized else ACCENT
         top, bottom = y(o.value + WIDE * o.error), y(o.value - WIDE * o.error)
-        body += line(x(o.window), top, x(o.window), bottom, colour, 1.3, "" if o.realized else "2 2") + "".join(line(x(o.window) - 3, end, x(o.window) + 3, end, colour, 1.3) for end in (top, bottom))
+        body += line(x(o.window), top, x(o.window), bottom, colour, 1.3, "" if o.realized else "2 2") + "".join(
+            line(x(o.window) - 3, end, x(o.window) + 3, end, colour, 1.3) for end in (top, bottom)
+        )
     estimates = [(x(o.window), y(v)) for o in shown if (v := o.estimate if o.realized else o.value) is not None]
     realized = [(x(o.window), y(o.value)) for o in shown if o.realized]
-    body += f'<polyline points="{_path(estimates)}" fill="none" stroke="{ACCENT}" stroke-width="1.6" stroke-dasharray="5 4"/>' if len(estimates) > 1 else ""
-    body += f'<polyline points="{_path(realized)}" fill="none" stroke="{INK}" stroke-width="2"/>' if len(realized) > 1 else ""
+    body += (
+        f'<polyline points="{_path(estimates)}" fill="none" stroke="{ACCENT}" stroke-width="1.6" stroke-dasharray="5 4"/>'
+        if len(estimates) > 1
+        else ""
+    )
+    body += (
+        f'<polyline points="{_path(realized)}" fill="none" stroke="{INK}" stroke-width="2"/>'
+        if len(realized) > 1
+        else ""
+    )
     for o in shown:
         known = "realized" if o.realized else "estimated"
         if o.realized and o.estimate is not None:
-            body += dot(x(o.window), y(o.estimate), ACCENT, hollow=True, title=f"window {o.window}: had been estimated at {o.estimate:.4g}")
-        body += dot(x(o.window), y(o.value), INK if o.realized else ACCENT, hollow=not o.realized, title=f"window {o.window}: {known} {o.value:.4g}, {o.rows:,} rows")
+            body += dot(
+                x(o.window),
+                y(o.estimate),
+                ACCENT,
+                hollow=True,
+                title=f"window {o.window}: had been estimated at {o.estimate:.4g}",
+            )
+        body += dot(
+            x(o.window),
+            y(o.value),
+            INK if o.realized else ACCENT,
+            hollow=not o.realized,
+            title=f"window {o.window}: {known} {o.value:.4g}, {o.rows:,} rows",
+        )
     return body
 
 
@@ -141,12 +178,30 @@ def _key(shown: Sequence[Observation], forecast: Forecast) -> tuple[str, int]:
     """One line a sign that is in the picture, and the height of the whole."""
     rows = []
     if any(o.realized for o in shown):
-        rows.append((lambda at: line(LEFT, at - 4, LEFT + 26, at - 4, INK, 2) + dot(LEFT + 13, at - 4, INK), "realized, from labels (95 % interval)"))
+        rows.append(
+            (
+                lambda at: line(LEFT, at - 4, LEFT + 26, at - 4, INK, 2) + dot(LEFT + 13, at - 4, INK),
+                "realized, from labels (95 % interval)",
+            )
+        )
     if any(not o.realized or o.estimate is not None for o in shown):
-        rows.append((lambda at: line(LEFT, at - 4, LEFT + 26, at - 4, ACCENT, 1.6, "5 4") + dot(LEFT + 13, at - 4, ACCENT, hollow=True), "estimated without labels (95 % interval)"))
+        rows.append(
+            (
+                lambda at: (
+                    line(LEFT, at - 4, LEFT + 26, at - 4, ACCENT, 1.6, "5 4")
+                    + dot(LEFT + 13, at - 4, ACCENT, hollow=True)
+                ),
+                "estimated without labels (95 % interval)",
+            )
+        )
     if forecast.ahead:
         band = f'<rect x="{LEFT}" y="{{:.0f}}" width="26" height="10" fill="{ACCENT}" fill-opacity=".16" stroke="{ACCENT}"/>'
-        rows.append((lambda at: band.format(at - 9) + line(LEFT, at - 4, LEFT + 26, at - 4, INK, 2, "1.5 3"), "forecast: mean and 80 % interval"))
+        rows.append(
+            (
+                lambda at: band.format(at - 9) + line(LEFT, at - 4, LEFT + 26, at - 4, INK, 2, "1.5 3"),
+                "forecast: mean and 80 % interval",
+            )
+        )
     body, below = "", BOTTOM + 52
     for sign, words in rows:
         body += sign(below) + text(LEFT + 32, below, words)

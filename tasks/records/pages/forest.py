@@ -34,13 +34,17 @@ def forest(gate: GateResult) -> tuple[list[Row], list[Row]]:
     for group in sorted(groups.values(), key=lambda g: min(FIRST[m.state] for m in g)):
         hidden = fold and all(_waits(gate, m) for m in group)
         rows = group if all(m.limit is None for m in group) else sorted(group, key=lambda m: FIRST[m.state])
-        (folded if hidden else shown).extend(zip(rows, _pictures(rows) if interval else [Markup("")] * len(rows), strict=True))
+        (folded if hidden else shown).extend(
+            zip(rows, _pictures(rows) if interval else [Markup("")] * len(rows), strict=True)
+        )
     return (shown, folded) if shown else (folded, [])
 
 
 def _waits(gate: GateResult, m: Measurement) -> bool:
     """Whether a number can wait: nobody judges it, or it holds where others of the gate do not."""
-    return (m.limit is None and m.state != "fail" and m.value is not None) or (gate.state != "pass" and m.state == "pass")
+    return (m.limit is None and m.state != "fail" and m.value is not None) or (
+        gate.state != "pass" and m.state == "pass"
+    )
 
 
 def _scale_of(gate: GateResult, m: Measurement) -> object:
@@ -58,7 +62,9 @@ def _pictures(group: list[Measurement]) -> list[Markup]:
     low, high = ends(values if any(m.low is not None for m in group) else [0.0, *values])
     marks = [t for t in ticks(low, high, 4) if low <= t <= high]
     first = next(i for i, m in enumerate(group) if m.value is not None)
-    return [_picture(m, low, high, marks, i == first) if m.value is not None else Markup("") for i, m in enumerate(group)]
+    return [
+        _picture(m, low, high, marks, i == first) if m.value is not None else Markup("") for i, m in enumerate(group)
+    ]
 
 
 def _picture(m: Measurement, low: float, high: float, marks: list[float], axis: bool) -> Markup:
@@ -67,7 +73,9 @@ def _picture(m: Measurement, low: float, high: float, marks: list[float], axis: 
     at, colour = top + 13, {"pass": GOOD, "fail": BAD}.get(m.state, INK)
     body = "".join(line(x(t), top, x(t), top + 26, "#e6e9ec") for t in marks)
     if axis:
-        body += "".join(text(x(t), 11, f"{t:,.4g}", "middle", ' fill="#5b6470"') for t in marks) + line(14, top, WIDTH - 14, top, SOFT)
+        body += "".join(text(x(t), 11, f"{t:,.4g}", "middle", ' fill="#5b6470"') for t in marks) + line(
+            14, top, WIDTH - 14, top, SOFT
+        )
     if m.low is not None and m.high is not None:
         body += line(x(m.low), at, x(m.high), at, colour, 3)
     if m.limit is not None:

@@ -40,7 +40,10 @@ def model_page(watched: Watched) -> str:
 
 def model_markdown(watched: Watched, address: str = "") -> str:
     """The same as Prefect shows it: the state, what to look at, the pictures, groups, rules and what people answered."""
-    steps = "\n".join(f"{i}. {cell(sentence(step))}" for i, step in enumerate(watch.next_steps(watched)[:8], 1)) or "Nothing to look at."
+    steps = (
+        "\n".join(f"{i}. {cell(sentence(step))}" for i, step in enumerate(watch.next_steps(watched)[:8], 1))
+        or "Nothing to look at."
+    )
     drawn = [*overview(watched.reports), *watch.fans(watched), *watch.fairness(watched.reports)]
     newest = watched.newest
     if newest:
@@ -50,9 +53,21 @@ def model_markdown(watched: Watched, address: str = "") -> str:
         drawn.append((f"Groups in the model's own view: {title.lower()}", by_group))
     parts = [f"**{sentence(watch.state(watched)[1])}**", steps, gallery(drawn)]
     if newest and newest.groups:
-        parts.append("\n".join([cell(sentence(newest.groups.sentence)), *(f"- {cell(sentence(event))}" for event in newest.groups.events)]))
+        parts.append(
+            "\n".join(
+                [
+                    cell(sentence(newest.groups.sentence)),
+                    *(f"- {cell(sentence(event))}" for event in newest.groups.events),
+                ]
+            )
+        )
     if ruled := watch.rules(watched.reports):
-        parts.append("**Expert rules on live windows**\n\n" + "\n".join(f"- {watch.STATES[rule.css]} {cell(sentence(rule.sentence))}" for rule in ruled))
+        parts.append(
+            "**Expert rules on live windows**\n\n"
+            + "\n".join(f"- {watch.STATES[rule.css]} {cell(sentence(rule.sentence))}" for rule in ruled)
+        )
     if watched.answers:
-        parts.append("**What people answered**\n\n" + "\n".join(f"- {cell(sentence(answer))}" for answer in watched.answers))
+        parts.append(
+            "**What people answered**\n\n" + "\n".join(f"- {cell(sentence(answer))}" for answer in watched.answers)
+        )
     return "\n\n".join(parts) + page_link(address)

@@ -35,7 +35,14 @@ SHOWN = 40
 """Windows that a plot shows at most: the newest."""
 MARKS = {"nothing": "·", "alert": "▲", "retrain": "R", "roll_back": "B", "stop": "S"}
 MEANING = (("·", "quiet"), ("▲", "alert"), ("R", "retrain"), ("B", "roll back"), ("S", "stop"))
-STYLES = ((INK, "", "dot"), (ACCENT, "6 3", "square"), (BAD, "2 2", "triangle"), (GOOD, "8 3 2 3", "diamond"), ("#6b4a9e", "1 3", "hollow"), (SOFT, "4 4", "dot"))
+STYLES = (
+    (INK, "", "dot"),
+    (ACCENT, "6 3", "square"),
+    (BAD, "2 2", "triangle"),
+    (GOOD, "8 3 2 3", "diamond"),
+    ("#6b4a9e", "1 3", "hollow"),
+    (SOFT, "4 4", "dot"),
+)
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,9 @@ class Line:
     points: tuple[tuple[int, float, float | None, float | None], ...]
 
 
-def over_windows(title: str, up: str, lines: Sequence[Line], limit: float | None = None, begins: Sequence[tuple[int, str]] = ()) -> Markup:
+def over_windows(
+    title: str, up: str, lines: Sequence[Line], limit: float | None = None, begins: Sequence[tuple[int, str]] = ()
+) -> Markup:
     """Lines over window numbers with their intervals and one limit; a legend below tells shape and dash.
 
     Args:
@@ -56,15 +65,21 @@ def over_windows(title: str, up: str, lines: Sequence[Line], limit: float | None
     if not lines:
         return Markup('<p class="soft">Nothing to draw yet.</p>')
     windows = [w for x in lines for w, *_ in x.points]
-    heights = [v for x in lines for _, *values in x.points for v in values if v is not None] + ([limit] if limit is not None else [])
+    heights = [v for x in lines for _, *values in x.points for v in values if v is not None] + (
+        [limit] if limit is not None else []
+    )
     x, y = _axis(windows), scale(*ends(heights), BOTTOM, TOP)
     body = _frame(windows, ends(heights), up)
     if limit is not None:
-        body += line(LEFT, y(limit), RIGHT, y(limit), BAD, 1.2, "5 3") + text(RIGHT - 2, y(limit) - 4, f"limit {limit:.3g}", "end", f' fill="{BAD}"')
+        body += line(LEFT, y(limit), RIGHT, y(limit), BAD, 1.2, "5 3") + text(
+            RIGHT - 2, y(limit) - 4, f"limit {limit:.3g}", "end", f' fill="{BAD}"'
+        )
     for window, version in begins:
         if min(windows) < window <= max(windows):
             at = (x(window) + x(window - 1)) / 2
-            body += line(at, TOP, at, BOTTOM, SOFT, 1) + text(at + 2, TOP + 10, version, "start", f' fill="{INK}" fill-opacity=".7"')
+            body += line(at, TOP, at, BOTTOM, SOFT, 1) + text(
+                at + 2, TOP + 10, version, "start", f' fill="{INK}" fill-opacity=".7"'
+            )
     below = BOTTOM + 50
     for i, drawn in enumerate(lines):
         colour, dash, shape = STYLES[i % len(STYLES)]
@@ -74,9 +89,19 @@ def over_windows(title: str, up: str, lines: Sequence[Line], limit: float | None
                 body += line(x(w) + aside, y(low), x(w) + aside, y(high), colour, 1)
         for _, part in groupby(drawn.points, key=lambda p: sum(p[0] >= window for window, _ in begins)):
             path = " ".join(f"{x(w) + aside:.1f},{y(v):.1f}" for w, v, *_ in part)
-            body += f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.8"' + (f' stroke-dasharray="{dash}"' if dash else "") + "/>"
-        body += "".join(_mark(shape, x(w) + aside, y(v), colour, f"{drawn.name}, window {w}: {v:.4g}") for w, v, *_ in drawn.points)
-        body += line(LEFT, below - 4, LEFT + 26, below - 4, colour, 1.8, dash) + _mark(shape, LEFT + 13, below - 4, colour) + text(LEFT + 32, below, short(drawn.name, 44))
+            body += (
+                f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.8"'
+                + (f' stroke-dasharray="{dash}"' if dash else "")
+                + "/>"
+            )
+        body += "".join(
+            _mark(shape, x(w) + aside, y(v), colour, f"{drawn.name}, window {w}: {v:.4g}") for w, v, *_ in drawn.points
+        )
+        body += (
+            line(LEFT, below - 4, LEFT + 26, below - 4, colour, 1.8, dash)
+            + _mark(shape, LEFT + 13, below - 4, colour)
+            + text(LEFT + 32, below, short(drawn.name, 44))
+        )
         below += 17
     return svg(WIDTH, below - 6, body, title)
 
@@ -98,11 +123,19 @@ def timeline(reports: Sequence[WindowReport]) -> Markup:
             body += text((begin + end) / 2, 30, version, "middle", ' font-weight="600"')
     for r in shown:
         quiet = r.decision.action == "nothing"
-        body += text(x(r.window), 56, MARKS[r.decision.action], "middle", f' font-weight="700" fill="{GOOD if quiet else BAD}"')
-        body += line(x(r.window), 66, x(r.window), 66 + 22 * (r.labelled / max(r.rows, 1)), SOFT, max(min(step - 1, 6), 1))
-    body += "".join(text(x(t), 104, f"{t:g}", "middle") for t in _round(numbers)) + text((LEFT + RIGHT) / 2, 118, "window", "middle")
+        body += text(
+            x(r.window), 56, MARKS[r.decision.action], "middle", f' font-weight="700" fill="{GOOD if quiet else BAD}"'
+        )
+        body += line(
+            x(r.window), 66, x(r.window), 66 + 22 * (r.labelled / max(r.rows, 1)), SOFT, max(min(step - 1, 6), 1)
+        )
+    body += "".join(text(x(t), 104, f"{t:g}", "middle") for t in _round(numbers)) + text(
+        (LEFT + RIGHT) / 2, 118, "window", "middle"
+    )
     body += text(2, 30, "version") + text(2, 56, "decided") + text(2, 80, "labels")
-    body += text(2, 138, "   ".join(f"{mark} {means}" for mark, means in MEANING)) + text(2, 154, "bars: share of the window's rows with a known outcome")
+    body += text(2, 138, "   ".join(f"{mark} {means}" for mark, means in MEANING)) + text(
+        2, 154, "bars: share of the window's rows with a known outcome"
+    )
     return svg(WIDTH, 160, body, "Versions and decisions by window")
 
 
@@ -129,12 +162,24 @@ def _frame(windows: Sequence[int], heights: tuple[float, float], up: str) -> str
     for t in ticks(*heights):
         body += line(LEFT - 4, y(t), LEFT, y(t), SOFT) + text(LEFT - 7, y(t) + 4, f"{t:,.6g}", "end")
     middle = (TOP + BOTTOM) / 2
-    return body + text((LEFT + RIGHT) / 2, BOTTOM + 31, "window", "middle") + text(10, middle, short(up, 32), "middle", f' transform="rotate(-90 10 {middle:.0f})"')
+    return (
+        body
+        + text((LEFT + RIGHT) / 2, BOTTOM + 31, "window", "middle")
+        + text(10, middle, short(up, 32), "middle", f' transform="rotate(-90 10 {middle:.0f})"')
+    )
 
 
 def _mark(shape: str, x: float, y: float, colour: str, title: str = "") -> str:
     if shape in ("dot", "hollow"):
         return dot(x, y, colour, shape == "hollow", title).replace('r="4"', 'r="3"')
-    points = {"square": [(-3, -3), (3, -3), (3, 3), (-3, 3)], "triangle": [(0, -4), (4, 3), (-4, 3)], "diamond": [(0, -4), (4, 0), (0, 4), (-4, 0)]}[shape]
+    points = {
+        "square": [(-3, -3), (3, -3), (3, 3), (-3, 3)],
+        "triangle": [(0, -4), (4, 3), (-4, 3)],
+        "diamond": [(0, -4), (4, 0), (0, 4), (-4, 0)],
+    }[shape]
     place = " ".join(f"{x + a:.1f},{y + b:.1f}" for a, b in points)
-    return f'<polygon points="{place}" fill="{colour}">' + (f"<title>{Markup.escape(title)}</title>" if title else "") + "</polygon>"
+    return (
+        f'<polygon points="{place}" fill="{colour}">'
+        + (f"<title>{Markup.escape(title)}</title>" if title else "")
+        + "</polygon>"
+    )

@@ -44,9 +44,13 @@ def evaluation_plots(evaluation: dict[str, Any]) -> list[Markup]:
     """ROC, reliability and importance, where the evaluation holds them."""
     curves, drawn = evaluation.get("curves", {}), []
     if curves.get("roc"):
-        drawn.append(_unit_square("ROC", "false-positive rate", "true-positive rate", [p[:2] for p in curves["roc"]], dots=False))
+        drawn.append(
+            _unit_square("ROC", "false-positive rate", "true-positive rate", [p[:2] for p in curves["roc"]], dots=False)
+        )
     if curves.get("calibration"):
-        drawn.append(_unit_square("Reliability", "mean score", "observed", [p[:2] for p in curves["calibration"]], dots=True))
+        drawn.append(
+            _unit_square("Reliability", "mean score", "observed", [p[:2] for p in curves["calibration"]], dots=True)
+        )
     if evaluation.get("importance"):
         drawn.append(_importance(evaluation["importance"]))
     return drawn
@@ -60,7 +64,11 @@ def _unit_square(title: str, across: str, up: str, points: Sequence[Sequence[flo
         return 40 + 220 * (p[0] - low) / (high - low), 250 - 220 * (p[1] - low) / (high - low)
 
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in map(at, points))
-    marks = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{ACCENT}"/>' for x, y in map(at, points)) if dots else ""
+    marks = (
+        "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{ACCENT}"/>' for x, y in map(at, points))
+        if dots
+        else ""
+    )
     ticks = "".join(
         f'<text x="{40 + 220 * t:.0f}" y="264" text-anchor="middle">{low + (high - low) * t:.3g}</text><text x="34" y="{254 - 220 * t:.0f}" text-anchor="end">{low + (high - low) * t:.3g}</text>'
         for t in (0, 0.5, 1)

@@ -53,11 +53,21 @@ def verdict_markdown(verdict: Verdict, evaluation: dict[str, Any], address: str 
     head = f"**{'Fit to serve.' if verdict.passed else 'Not fit to serve.'}** {verdict_sentence(verdict)}\n\n"
     lines = ["| Gate | State | Estimate | Interval | Limit | Rows |", "|---|---|---|---|---|---|"]
     lines += [f"| {g.gate} | {WORDS[g.state]} | {_first(g)} |" for g in verdict.gates]
-    lines += ["", *(f"- **{g.gate}**: {cell(sentence(g.reason))} {cell(sentence(g.remedy)) if g.remedy else ''}" for g in verdict.gates)]
+    lines += [
+        "",
+        *(
+            f"- **{g.gate}**: {cell(sentence(g.reason))} {cell(sentence(g.remedy)) if g.remedy else ''}"
+            for g in verdict.gates
+        ),
+    ]
     lines += [f"- **WAIVED: {g.gate}** {cell(waiver_sentence(g.waiver))}" for g in verdict.waived if g.waiver]
     lines += [f"- {cell(sentence(problem))}" for problem in verdict.refused_waivers]
     pictures = "\n\n".join(plots.picture(plot) for plot in plots.evaluation_plots(evaluation))
-    return head + "\n".join(lines) + f"\n\n{pictures}\n\nCommit `{verdict.commit[:12]}`, compared with {verdict.champion or 'no champion yet'}.{page_link(address)}"
+    return (
+        head
+        + "\n".join(lines)
+        + f"\n\n{pictures}\n\nCommit `{verdict.commit[:12]}`, compared with {verdict.champion or 'no champion yet'}.{page_link(address)}"
+    )
 
 
 def waiver_sentence(waiver: Waiver) -> str:

@@ -62,10 +62,18 @@ def state(watched: Watched) -> tuple[str, str]:
     if newest is None:
         return "open", f"? {watched.champion} serves; no analysis window is complete yet."
     if newest.version != watched.champion:
-        return "open", f"? {watched.champion} serves, newly assigned; the newest window was still answered by {newest.version}."
+        return (
+            "open",
+            f"? {watched.champion} serves, newly assigned; the newest window was still answered by {newest.version}.",
+        )
     if newest.decision.action == "nothing":
         return "pass", f"✓ {watched.champion} serves and is fit: nothing to do after window {newest.window}."
-    words = {"alert": "a person should look", "retrain": "a retraining is due", "roll_back": "it is rolled back", "stop": "it is being stopped"}
+    words = {
+        "alert": "a person should look",
+        "retrain": "a retraining is due",
+        "roll_back": "it is rolled back",
+        "stop": "it is being stopped",
+    }
     return "fail", f"▲ {watched.champion} serves, and {words[newest.decision.action]} after window {newest.window}."
 
 
@@ -79,7 +87,9 @@ def next_steps(watched: Watched) -> list[str]:
     if newest.decision.waits_for:
         steps.append(f"report outcomes: {newest.decision.waits_for:,} more labelled rows let the retraining start")
     if newest.review:
-        steps.append(f"{len(newest.review)} predictions of window {newest.window} wait for an expert: assay review {watched.model}")
+        steps.append(
+            f"{len(newest.review)} predictions of window {newest.window} wait for an expert: assay review {watched.model}"
+        )
     blind = [f for f in newest.findings if f.kind == "estimated_performance" and f.value is None]
     return steps + [f.sentence for f in blind]
 
@@ -90,7 +100,14 @@ def _alarms(report: WindowReport) -> list[str]:
     told = []
     for _, group in groupby(alarms, key=lambda f: f.kind):
         first, *others = group
-        told.append(first.sentence + (f" (and {len(others)} more: {', '.join(f.subject for f in others[:NAMED])}{', ...' if len(others) > NAMED else ''})" if others else ""))
+        told.append(
+            first.sentence
+            + (
+                f" (and {len(others)} more: {', '.join(f.subject for f in others[:NAMED])}{', ...' if len(others) > NAMED else ''})"
+                if others
+                else ""
+            )
+        )
     return told
 
 
@@ -98,9 +115,27 @@ def performance(reports: Sequence[WindowReport]) -> list[tuple[str, Markup]]:
     """A picture for each watched metric: realized and estimated, with intervals and the newest limit."""
     drawn = []
     for metric in _subjects(reports, ("realized_performance", "estimated_performance")):
-        lines = [_line(reports, kind, metric, name) for kind, name in (("realized_performance", "realized, 95 %"), ("estimated_performance", "estimated without labels, 95 %"))]
-        limits = [f.limit for r in reports for f in r.findings if f.kind in ("realized_performance", "estimated_performance") and f.subject == metric and f.limit is not None]
-        drawn.append((metric, over_windows(f"{metric} by window", metric, lines, limits[-1] if limits else None, begins(reports))))
+        lines = [
+            _line(reports, kind, metric, name)
+            for kind, name in (
+                ("realized_performance", "realized, 95 %"),
+                ("estimated_performance", "estimated without labels, 95 %"),
+            )
+        ]
+        limits = [
+            f.limit
+            for r in reports
+            for f in r.findings
+            if f.kind in ("realized_performance", "estimated_performance")
+            and f.subject == metric
+            and f.limit is not None
+        ]
+        drawn.append(
+            (
+                metric,
+                over_windows(f"{metric} by window", metric, lines, limits[-1] if limits else None, begins(reports)),
+            )
+        )
     return drawn
 
 
@@ -109,11 +144,24 @@ def fairness(reports: Sequence[WindowReport]) -> list[tuple[str, Markup]]:
     drawn = []
     subjects = _subjects(reports, ("selection_rate",))
     for attribute in dict.fromkeys(s.split(" ")[0] for s in subjects):
-        lines = [_line(reports, "selection_rate", s, s.removeprefix(f"{attribute} ")) for s in subjects if s.split(" ")[0] == attribute]
-        drawn.append((f"Selected, by {attribute.replace('_', ' ')}", over_windows(f"selection rate by {attribute}", "selection rate", lines, begins=begins(reports))))
+        lines = [
+            _line(reports, "selection_rate", s, s.removeprefix(f"{attribute} "))
+            for s in subjects
+            if s.split(" ")[0] == attribute
+        ]
+        drawn.append(
+            (
+                f"Selected, by {attribute.replace('_', ' ')}",
+                over_windows(f"selection rate by {attribute}", "selection rate", lines, begins=begins(reports)),
+            )
+        )
     gaps = [s for s in _subjects(reports, ("estimated_fairness",)) if " difference by " in s]
     for attribute in dict.fromkeys(s.split(" difference by ")[1] for s in gaps):
-        lines = [_line(reports, "estimated_fairness", s, s.split(" difference by ")[0].replace("_", " ")) for s in gaps if s.endswith(f" by {attribute}")]
+        lines = [
+            _line(reports, "estimated_fairness", s, s.split(" difference by ")[0].replace("_", " "))
+            for s in gaps
+            if s.endswith(f" by {attribute}")
+        ]
         title = f"Gaps by {attribute.replace('_', ' ')}, estimated without labels"
         drawn.append((title, over_windows(title, "largest difference", lines[: len(STYLES)], begins=begins(reports))))
     return drawn
@@ -127,13 +175,23 @@ def drift(report: WindowReport) -> Markup:
     top = sorted(found, key=lambda f: (-(f.importance or 0.0) * (f.value or 0.0), -(f.importance or 0.0)))[:COLUMNS]
     farthest = max([f.value or 0.0 for f in top] + [f.limit or 0.0 for f in top]) * 1.08 or 1.0
     heaviest = max((f.importance or 0.0) for f in top) or 1.0
-    body = text(128, 12, "distance", "start", ' font-weight="600"') + text(338, 12, "attribution", "end", ' font-weight="600"')
+    body = text(128, 12, "distance", "start", ' font-weight="600"') + text(
+        338, 12, "attribution", "end", ' font-weight="600"'
+    )
     for i, f in enumerate(top):
         y, value, share = 30 + 19 * i, f.value or 0.0, f.importance or 0.0
         colour = BAD if f.alarm else ACCENT
-        body += text(120, y + 4, ("▲ " if f.alarm else "") + short(f.subject, 14 if f.alarm else 16), "end", ' font-weight="700"' if f.alarm else "")
+        body += text(
+            120,
+            y + 4,
+            ("▲ " if f.alarm else "") + short(f.subject, 14 if f.alarm else 16),
+            "end",
+            ' font-weight="700"' if f.alarm else "",
+        )
         body += f'<rect x="128" y="{y - 5}" width="{120 * min(value / farthest, 1):.1f}" height="10" fill="{colour}"/>'
-        body += f'<rect x="268" y="{y - 5}" width="{34 * share / heaviest:.1f}" height="10" fill="{SOFT}"/>' + text(338, y + 4, f"{share:.0%}", "end")
+        body += f'<rect x="268" y="{y - 5}" width="{34 * share / heaviest:.1f}" height="10" fill="{SOFT}"/>' + text(
+            338, y + 4, f"{share:.0%}", "end"
+        )
         if f.limit is not None:
             x = 128 + 120 * f.limit / farthest
             body += line(x, y - 9, x, y + 9, INK, 1, "3 2")
@@ -154,9 +212,16 @@ def rules(reports: Sequence[WindowReport]) -> list[RuleStrip]:
     """Each expert rule: what it is now, and a mark for each of the newest windows; broken ones first."""
     told = []
     for subject in _subjects(reports, ("expert_rule",)):
-        found = [next((f for f in r.findings if (f.kind, f.subject) == ("expert_rule", subject)), None) for r in reports[-STRIP:]]
+        found = [
+            next((f for f in r.findings if (f.kind, f.subject) == ("expert_rule", subject)), None)
+            for r in reports[-STRIP:]
+        ]
         newest = next(f for f in reversed(found) if f is not None)
-        told.append(RuleStrip(subject, _css(newest), newest.sentence, "".join(" " if f is None else STATES[_css(f)] for f in found)))
+        told.append(
+            RuleStrip(
+                subject, _css(newest), newest.sentence, "".join(" " if f is None else STATES[_css(f)] for f in found)
+            )
+        )
     return sorted(told, key=lambda rule: ("fail", "open", "pass").index(rule.css))
 
 
@@ -169,7 +234,12 @@ def _subjects(reports: Sequence[WindowReport], kinds: tuple[str, ...]) -> list[s
 
 
 def _line(reports: Sequence[WindowReport], kind: str, subject: str, name: str) -> Line:
-    points = [(r.window, f.value, f.low, f.high) for r in reports for f in r.findings if (f.kind, f.subject) == (kind, subject) and f.value is not None]
+    points = [
+        (r.window, f.value, f.low, f.high)
+        for r in reports
+        for f in r.findings
+        if (f.kind, f.subject) == (kind, subject) and f.value is not None
+    ]
     return Line(name, tuple((w, float(v), low, high) for w, v, low, high in points if v is not None))
 
 
@@ -178,7 +248,11 @@ def fans(watched: Watched) -> list[tuple[str, Markup]]:
     newest = watched.newest
     if newest is None:
         return []
-    return [(f"{made.subject}: {made.horizon} windows ahead", fan(series, made)) for made, series in watched.forecasts if made.valid]
+    return [
+        (f"{made.subject}: {made.horizon} windows ahead", fan(series, made))
+        for made, series in watched.forecasts
+        if made.valid
+    ]
 
 
 def groups(watched: Watched) -> list[dict[str, Any]]:
@@ -186,4 +260,7 @@ def groups(watched: Watched) -> list[dict[str, Any]]:
     if watched.newest is None or watched.newest.groups is None:
         return []
     words = {} if watched.map is None else {g.name: g.words for g in watched.map.groups}
-    return [{"name": g.name, "typical": words.get(g.name, ""), "share": g.share, "reference": g.reference_share} for g in watched.newest.groups.groups]
+    return [
+        {"name": g.name, "typical": words.get(g.name, ""), "share": g.share, "reference": g.reference_share}
+        for g in watched.newest.groups.groups
+    ]

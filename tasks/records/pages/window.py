@@ -15,7 +15,9 @@ from tasks.spec.evidence import WindowReport
 from tasks.spec.pictures import Pictures
 
 
-def window_page(report: WindowReport, history: Sequence[WindowReport], title: str, pictures: Pictures | None = None) -> str:
+def window_page(
+    report: WindowReport, history: Sequence[WindowReport], title: str, pictures: Pictures | None = None
+) -> str:
     """One analysis window: the decision, its findings, the windows before, and what was drawn of this one."""
     drawn = pictures or Pictures()
     return PAGES.get_template("window.html").render(

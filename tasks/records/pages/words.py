@@ -16,7 +16,13 @@ from tasks.spec.evidence import Decision
 WORDS = {"pass": "✓ pass", "fail": "✕ fail", "insufficient_evidence": "? insufficient evidence"}
 CSS = {"pass": "pass", "fail": "fail", "insufficient_evidence": "open"}
 VERSION = re.compile(r"v\d+\.")
-ACTIONS = {"nothing": "✓ Nothing to do.", "alert": "▲ Alert.", "retrain": "▲ Retrain.", "roll_back": "▲ Roll back.", "stop": "■ Stop."}
+ACTIONS = {
+    "nothing": "✓ Nothing to do.",
+    "alert": "▲ Alert.",
+    "retrain": "▲ Retrain.",
+    "roll_back": "▲ Roll back.",
+    "stop": "■ Stop.",
+}
 
 
 def action(decision: Decision) -> str:
@@ -31,7 +37,9 @@ def number(value: Any) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) and abs(value) >= 10 else f"{value:.4g}"
 
 
-PAGES = Environment(loader=PackageLoader("tasks.records.pages"), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+PAGES = Environment(
+    loader=PackageLoader("tasks.records.pages"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+)
 
 
 def when(moment: str) -> str:
@@ -49,7 +57,15 @@ def sentence(text: str) -> str:
     return begin + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
 
 
-PAGES.globals.update(num=number, word=WORDS.__getitem__, css=CSS.__getitem__, bar=plots.interval_bar, action=action, when=when, told=sentence)
+PAGES.globals.update(
+    num=number,
+    word=WORDS.__getitem__,
+    css=CSS.__getitem__,
+    bar=plots.interval_bar,
+    action=action,
+    when=when,
+    told=sentence,
+)
 
 
 def gallery(drawn: Sequence[tuple[str, Markup]]) -> str:
@@ -58,7 +74,11 @@ def gallery(drawn: Sequence[tuple[str, Markup]]) -> str:
     for i in range(0, len(shown), 2):
         titles, pictures = zip(*shown[i : i + 2], strict=True)
         head = [] if i else ["|" + "---|" * len(titles)]  # as many columns as the first row has, else it is no table
-        lines += [f"| {' | '.join(f'**{cell(title)}**' for title in titles)} |", *head, f"| {' | '.join(map(plots.picture, pictures))} |"]
+        lines += [
+            f"| {' | '.join(f'**{cell(title)}**' for title in titles)} |",
+            *head,
+            f"| {' | '.join(map(plots.picture, pictures))} |",
+        ]
     return "\n".join(lines)
 
 

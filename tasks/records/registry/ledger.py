@@ -57,7 +57,9 @@ def append(
                 follow(git, tip)
                 return entry
         time.sleep(0.1 * (attempt + 1))
-    raise CheckoutError(f"the ledger could not be written in {ATTEMPTS} attempts, because others wrote each time. Start the run again.")
+    raise CheckoutError(
+        f"the ledger could not be written in {ATTEMPTS} attempts, because others wrote each time. Start the run again."
+    )
 
 
 def draft(
@@ -120,7 +122,11 @@ def newest_of(settings: Settings, model: str, kinds: tuple[EntryKind, ...]) -> E
     git = ensure_clone(settings)
     tip = _tip(git)
     words = "|".join(kind.replace("_", " ") for kind in kinds)
-    subject = git.run("log", "-1", "--format=%s", "--extended-regexp", f"--grep=^[0-9]+: {model} ({words})$", tip) if tip else ""
+    subject = (
+        git.run("log", "-1", "--format=%s", "--extended-regexp", f"--grep=^[0-9]+: {model} ({words})$", tip)
+        if tip
+        else ""
+    )
     if not tip or not subject:
         return None
     path = f"entries/{int(subject.split(':')[0]):06d}.json"
@@ -186,7 +192,9 @@ def verify(settings: Settings) -> list[str]:
         if entry.sequence != position:
             problems.append(f"entry {position} is missing: {entry.sequence} stands in its place")
         if known and entry.previous != previous:
-            problems.append(f"entry {entry.sequence} does not follow from the one before: it was changed or put in later")
+            problems.append(
+                f"entry {entry.sequence} does not follow from the one before: it was changed or put in later"
+            )
         problem = _evidence_problem(files, entry.evidence) if entry.evidence else None
         if problem:
             problems.append(f"entry {entry.sequence}: {problem}")
@@ -196,7 +204,11 @@ def verify(settings: Settings) -> list[str]:
 
 
 def _rewritten(settings: Settings, seen: str, tip: str | None) -> str:
-    now = f"its newest commit {tip[:12]} does not come after {seen[:12]}" if tip else f"the branch is gone, and its newest commit was {seen[:12]}"
+    now = (
+        f"its newest commit {tip[:12]} does not come after {seen[:12]}"
+        if tip
+        else f"the branch is gone, and its newest commit was {seen[:12]}"
+    )
     return (
         f"the ledger was rewritten or cut off since this clone last saw it: {now}. Put it back with "
         f"git -C {settings.clone} push --force origin {SEEN}:refs/heads/{BRANCH}, or accept what is there now with git -C {settings.clone} update-ref -d {SEEN}"
@@ -205,7 +217,16 @@ def _rewritten(settings: Settings, seen: str, tip: str | None) -> str:
 
 def _history_problems(git: Git, tip: str) -> list[str]:
     """Commits that did anything but add one entry with its evidence."""
-    form = ("--format=%x00%H %P", "--name-status", "--no-renames", "--no-show-signature", "--root", "--first-parent", "--diff-merges=first-parent", "--reverse")
+    form = (
+        "--format=%x00%H %P",
+        "--name-status",
+        "--no-renames",
+        "--no-show-signature",
+        "--root",
+        "--first-parent",
+        "--diff-merges=first-parent",
+        "--reverse",
+    )
     problems = []
     for record in git.run("log", *form, tip).split("\0")[1:]:
         head, *lines = record.strip().splitlines()
@@ -215,10 +236,18 @@ def _history_problems(git: Git, tip: str) -> list[str]:
         strange = [path for letter, path in changes if letter == "A" and not path.startswith(("entries/", "evidence/"))]
         added = sum(path.startswith("entries/") for letter, path in changes if letter == "A")
         if wrong:
-            problems.append(f"commit {commit[:12]} changes or removes {', '.join(wrong)}, and what is written stays as it is")
+            problems.append(
+                f"commit {commit[:12]} changes or removes {', '.join(wrong)}, and what is written stays as it is"
+            )
         elif strange or added != 1 or len(parents) > 1:
-            what = f"{added} entries" + "".join(f" and {path}" for path in strange) + (" by a merge" if len(parents) > 1 else "")
-            problems.append(f"commit {commit[:12]} adds {what}, and a commit of the ledger adds one entry with its evidence")
+            what = (
+                f"{added} entries"
+                + "".join(f" and {path}" for path in strange)
+                + (" by a merge" if len(parents) > 1 else "")
+            )
+            problems.append(
+                f"commit {commit[:12]} adds {what}, and a commit of the ledger adds one entry with its evidence"
+            )
     return problems
 
 
@@ -237,7 +266,9 @@ def _tag_problems(git: Git, found: list[Entry]) -> list[str]:
         if not evidence_digest:
             problems.append(f"tag {name} names no evidence: it was not made by Assay")
         elif (tag["model"], commit, evidence_digest) not in made or (entry_digest and entry_digest not in digests):
-            problems.append(f"tag {name} names an entry for commit {commit[:12]} that the ledger does not hold: entries were changed or cut off, or the tag was set past the ledger")
+            problems.append(
+                f"tag {name} names an entry for commit {commit[:12]} that the ledger does not hold: entries were changed or cut off, or the tag was set past the ledger"
+            )
     return problems
 
 
@@ -287,7 +318,9 @@ def _parse(path: str, content: bytes) -> Entry:
     try:
         return Entry.model_validate_json(content)
     except ValidationError:
-        raise CorruptionError(f"{path} of the ledger cannot be read as an entry. Look at what was done to the branch {BRANCH} (git log {BRANCH} -- {path}), and put it back.") from None
+        raise CorruptionError(
+            f"{path} of the ledger cannot be read as an entry. Look at what was done to the branch {BRANCH} (git log {BRANCH} -- {path}), and put it back."
+        ) from None
 
 
 def _evidence_problem(files: dict[str, bytes], digest: str) -> str | None:

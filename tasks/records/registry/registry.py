@@ -79,7 +79,9 @@ class Registry:
             known = _versions(git, model)
             same = [v.tag for v in known if v.commit == commit]
             if same:
-                raise PromotionRefused(f"{model} at {commit[:12]} is registered already, as {same[0]}. Make that version champion: assay promote {model} {same[0]}")
+                raise PromotionRefused(
+                    f"{model} at {commit[:12]} is registered already, as {same[0]}. Make that version champion: assay promote {model} {same[0]}"
+                )
             return _next(known), commit
 
         return self._publish(model, target, "promoted", evidence, actor, reason, expected_champion, new=True)
@@ -105,7 +107,9 @@ class Registry:
         def target(git: Git) -> tuple[str, str]:
             known = {v.tag: v for v in _versions(git, model)}
             if version_tag not in known:
-                raise PromotionRefused(f"{model} has no version {version_tag}; registered: {', '.join(known) or 'none'}.")
+                raise PromotionRefused(
+                    f"{model} has no version {version_tag}; registered: {', '.join(known) or 'none'}."
+                )
             return version_tag, known[version_tag].commit
 
         return self._publish(model, target, kind, evidence, actor, reason, expected_champion, new=False)
@@ -128,7 +132,9 @@ class Registry:
                 tag, commit = target(git)
                 champion = _champion(git, model)
                 if (champion.tag if champion else None) != expected:
-                    raise PromotionConflict(f"{model} {champion.tag if champion else 'none'} is champion, and the evidence compares with {expected or 'none'}.")
+                    raise PromotionConflict(
+                        f"{model} {champion.tag if champion else 'none'} is champion, and the evidence compares with {expected or 'none'}."
+                    )
                 verb = "rolled back to" if kind == "rolled_back" else "became champion:"
                 sentence = f"{verb} {tag}" + (f", after {expected}" if expected else "")
                 entry, tip = ledger.draft(git, kind, model, tag, commit, actor, reason, sentence, evidence)
@@ -139,14 +145,18 @@ class Registry:
                         refs = [f"refs/tags/{name}:refs/tags/{name}" for name in made()]
                         git.run("push", "--quiet", "--atomic", "origin", *refs, f"{tip}:refs/heads/{ledger.BRANCH}")
                 except Declined as error:
-                    raise PromotionRefused(f"a hook of the origin refused {model} {tag}, and nothing was changed. It says: {error.words}.") from None
+                    raise PromotionRefused(
+                        f"a hook of the origin refused {model} {tag}, and nothing was changed. It says: {error.words}."
+                    ) from None
                 except Overtaken:
                     pass
                 else:
                     ledger.follow(git, tip)
                     return next(v for v in _versions(git, model) if v.tag == tag)
             time.sleep(0.1 * (attempt + 1))
-        raise PromotionConflict(f"{model} {tag} was not assigned: in {ledger.ATTEMPTS} attempts others wrote to the registry each time. Start the run again.")
+        raise PromotionConflict(
+            f"{model} {tag} was not assigned: in {ledger.ATTEMPTS} attempts others wrote to the registry each time. Start the run again."
+        )
 
 
 @contextmanager
@@ -180,14 +190,27 @@ def _tag(git: Git, model: str, version: str, commit: str, message: str, new: boo
         try:
             if new:
                 api.register(git.path, model, commit, version=version, message=message, **author)
-            api.assign(git.path, model, CHAMPION, version=version, message=message, force=True, skip_registration=True, **author)
+            api.assign(
+                git.path,
+                model,
+                CHAMPION,
+                version=version,
+                message=message,
+                force=True,
+                skip_registration=True,
+                **author,
+            )
         except (GTOException, SCMError) as error:
             said = " ".join(str(error).split()).rstrip(".")
-            raise PromotionRefused(f"{model} {version} at {commit[:12]} cannot be written to the registry: {said}. Nothing was changed; compare with: assay versions {model}") from None
+            raise PromotionRefused(
+                f"{model} {version} at {commit[:12]} cannot be written to the registry: {said}. Nothing was changed; compare with: assay versions {model}"
+            ) from None
 
 
 def _tags(git: Git, model: str) -> list[str]:
-    return git.run("for-each-ref", "--format=%(refname:strip=2)", f"refs/tags/{model}@*", f"refs/tags/{model}#*").splitlines()
+    return git.run(
+        "for-each-ref", "--format=%(refname:strip=2)", f"refs/tags/{model}@*", f"refs/tags/{model}#*"
+    ).splitlines()
 
 
 def _next(known: list[Version]) -> str:
@@ -206,14 +229,19 @@ def _versions(git: Git, model: str) -> list[Version]:
 
 
 def _assignments(git: Git, model: str) -> list[tuple[int, str]]:
-    lines = git.run("for-each-ref", "--format=%(refname:strip=2) %(*objectname)", f"refs/tags/{model}#{CHAMPION}#*").splitlines()
+    lines = git.run(
+        "for-each-ref", "--format=%(refname:strip=2) %(*objectname)", f"refs/tags/{model}#{CHAMPION}#*"
+    ).splitlines()
     return sorted((int(name.rsplit("#", 1)[1]), commit) for name, commit in (line.split() for line in lines))
 
 
 def _withdrawn(git: Git, model: str) -> set[str]:
     """Commits that a rollback left, as the assignments tell it from first to last."""
     form = "%(refname:strip=2) %(contents:subject)"
-    subjects = dict(line.split(" ", 1) for line in git.run("for-each-ref", f"--format={form}", f"refs/tags/{model}#{CHAMPION}#*").splitlines())
+    subjects = dict(
+        line.split(" ", 1)
+        for line in git.run("for-each-ref", f"--format={form}", f"refs/tags/{model}#{CHAMPION}#*").splitlines()
+    )
     withdrawn: set[str] = set()
     before: str | None = None
     for number, commit in _assignments(git, model):

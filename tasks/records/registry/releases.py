@@ -56,10 +56,16 @@ def point(settings: Settings, model: str, version: str, stopped: str = "") -> No
     folder = settings.releases / model
     digests = _check(folder / "versions" / version)
     now = current(settings, model)
-    if now is not None and (now.version, now.model_digest, now.manifest_digest, now.stopped) == (version, *digests, stopped):
+    if now is not None and (now.version, now.model_digest, now.manifest_digest, now.stopped) == (
+        version,
+        *digests,
+        stopped,
+    ):
         return
     moment = datetime.now(UTC).isoformat(timespec="seconds")
-    pointer = Pointer(version=version, model_digest=digests[0], manifest_digest=digests[1], assigned=moment, stopped=stopped)
+    pointer = Pointer(
+        version=version, model_digest=digests[0], manifest_digest=digests[1], assigned=moment, stopped=stopped
+    )
     draft = folder / f".champion-{uuid.uuid4().hex[:8]}"
     draft.write_text(pointer.model_dump_json())
     _sync(draft)
@@ -80,7 +86,9 @@ def _write(files: Path, draft: Path) -> None:
         try:
             shutil.copyfile(files / name, draft / name)
         except FileNotFoundError:
-            raise CorruptionError(f"{files / name} is missing, so the version is not released. Restore it from the registry.") from None
+            raise CorruptionError(
+                f"{files / name} is missing, so the version is not released. Restore it from the registry."
+            ) from None
         _sync(draft / name)
     _sync(draft)
 
@@ -103,9 +111,13 @@ def _check(folder: Path) -> tuple[str, str]:
         named = json.loads(described.read_text())["model_digest"]
         found = digest_file(folder / "model.skops")
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CorruptionError(f"{folder} does not hold a model and its manifest ({type(error).__name__}: {error}). It is not released; restore it from the registry.") from None
+        raise CorruptionError(
+            f"{folder} does not hold a model and its manifest ({type(error).__name__}: {error}). It is not released; restore it from the registry."
+        ) from None
     if found != named:
-        raise CorruptionError(f"{folder / 'model.skops'} has digest {found}, and its manifest says {named}. It is not released; restore it from the registry.")
+        raise CorruptionError(
+            f"{folder / 'model.skops'} has digest {found}, and its manifest says {named}. It is not released; restore it from the registry."
+        )
     return found, digest_file(described)
 
 

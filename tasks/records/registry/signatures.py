@@ -27,10 +27,14 @@ def sign(statement: dict[str, Any], key: Path) -> str:
         ConfigError: the key is missing or cannot be used.
     """
     if not key.exists():
-        raise ConfigError(f"key {key} does not exist. Make one with: ssh-keygen -t ed25519 -f {key}; and add its public half to {SIGNERS}.")
+        raise ConfigError(
+            f"key {key} does not exist. Make one with: ssh-keygen -t ed25519 -f {key}; and add its public half to {SIGNERS}."
+        )
     done = _ssh_keygen(["-Y", "sign", "-q", "-n", NAMESPACE, "-f", str(key)], canonical_json(statement))
     if done.returncode:
-        raise ConfigError(f"key {key} could not sign: {_last_line(done)}. Give an OpenSSH private key that you may read.")
+        raise ConfigError(
+            f"key {key} could not sign: {_last_line(done)}. Give an OpenSSH private key that you may read."
+        )
     return done.stdout.decode()
 
 
@@ -72,7 +76,9 @@ def _ssh_keygen(arguments: list[str], content: bytes) -> subprocess.CompletedPro
     try:
         return subprocess.run(["ssh-keygen", *arguments], input=content, capture_output=True, check=False)
     except FileNotFoundError:
-        raise ConfigError("signatures need ssh-keygen, which this machine does not have. Install OpenSSH's client.") from None
+        raise ConfigError(
+            "signatures need ssh-keygen, which this machine does not have. Install OpenSSH's client."
+        ) from None
 
 
 def _last_line(done: subprocess.CompletedProcess[bytes]) -> str:

@@ -20,7 +20,9 @@ from tasks.records.repository import process
 from tasks.spec.errors import CorruptionError, StageError
 
 LAST_LINES = 15
-CORRUPT = re.compile(r"(corrupted|cache file .* is missing|missing cache files|failed to load directory)", re.IGNORECASE)
+CORRUPT = re.compile(
+    r"(corrupted|cache file .* is missing|missing cache files|failed to load directory)", re.IGNORECASE
+)
 FAILED = re.compile(r"failed to reproduce '([^']+)'")
 
 
@@ -137,7 +139,11 @@ def _needed(worktree: Path, targets: Iterable[str], without: Iterable[str] = ())
         seen.add(name)
         yield from _outs(stages[name])
         for dep in (PurePosixPath(d["path"]) for d in stages[name].get("deps", ())):
-            waiting += [other for other, stage in stages.items() if any(_touch(dep, PurePosixPath(o["path"])) for o in stage.get("outs", ()))]
+            waiting += [
+                other
+                for other, stage in stages.items()
+                if any(_touch(dep, PurePosixPath(o["path"])) for o in stage.get("outs", ()))
+            ]
             for file in (worktree / dep).glob("*.dvc"):
                 yield from _pointer(worktree, file)
 
@@ -174,8 +180,14 @@ def _compare(file: Path, name: str, recorded: str, record: str, kept: Path) -> N
         found = "nothing (the file is missing)"
     if found == recorded.removesuffix(".dir"):
         return
-    again = "run again, and its stage makes it anew" if record == "dvc.lock" else "take it from a copy of the cache, since no stage can make it anew"
-    raise CorruptionError(f"{name} has md5 {found}, and {record} says {recorded.removesuffix('.dir')}: the DVC cache is damaged. Delete {kept}; then fetch it with dvc pull, or {again}.")
+    again = (
+        "run again, and its stage makes it anew"
+        if record == "dvc.lock"
+        else "take it from a copy of the cache, since no stage can make it anew"
+    )
+    raise CorruptionError(
+        f"{name} has md5 {found}, and {record} says {recorded.removesuffix('.dir')}: the DVC cache is damaged. Delete {kept}; then fetch it with dvc pull, or {again}."
+    )
 
 
 def _cache(worktree: Path) -> Path:
@@ -210,5 +222,8 @@ def _failure(arguments: tuple[str, ...], output: str) -> StageError | Corruption
     if own:
         return StageError(own[-1])
     if CORRUPT.search(output):
-        return CorruptionError("the DVC cache does not hold what was recorded. Restore it (dvc pull), or delete the file named here and run again: " + " | ".join(lines[-3:]))
+        return CorruptionError(
+            "the DVC cache does not hold what was recorded. Restore it (dvc pull), or delete the file named here and run again: "
+            + " | ".join(lines[-3:])
+        )
     return StageError(f"dvc {' '.join(arguments)} failed:\n" + "\n".join(lines))

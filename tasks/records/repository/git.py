@@ -26,7 +26,9 @@ UNREACHABLE = re.compile(
     r"|Could not resolve host|unable to connect to|Connection (timed out|refused|reset)|hung up unexpectedly"
 )
 DECLINED = re.compile(r"hook declined")
-OVERTAKEN = re.compile(r"\[rejected\]|cannot lock ref|failed to update ref|reference already exists|incorrect old value")
+OVERTAKEN = re.compile(
+    r"\[rejected\]|cannot lock ref|failed to update ref|reference already exists|incorrect old value"
+)
 
 
 class GitError(CheckoutError):
@@ -74,7 +76,9 @@ class Git:
         environment |= {**IDENTITY, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", **(env or {})}
         command = ["git", *(word for setting in UNSIGNED for word in ("-c", setting)), *arguments]
         try:
-            code, out, err = process.run(command, self.path, environment, PATIENCE if arguments[0] in NETWORK else None, stdin)
+            code, out, err = process.run(
+                command, self.path, environment, PATIENCE if arguments[0] in NETWORK else None, stdin
+            )
         except subprocess.TimeoutExpired:
             raise self._unreachable(f"no answer to git {arguments[0]} within {PATIENCE:.0f} s") from None
         if code == 0:
@@ -93,7 +97,9 @@ class Git:
     def _unreachable(self, why: str) -> UnreachableError:
         url = self.origin or self.run("config", "--default", "origin", "--get", "remote.origin.url")
         named, why = (re.sub(r"//[^/@\s]+@", "//", text) for text in (url, why))  # a URL may carry a password
-        return UnreachableError(f"the origin {named} does not answer ({why}). Set ASSAY_ORIGIN to a git repository that can be reached, or start the host it is on.")
+        return UnreachableError(
+            f"the origin {named} does not answer ({why}). Set ASSAY_ORIGIN to a git repository that can be reached, or start the host it is on."
+        )
 
     def rev_parse(self, revision: str) -> str:
         """The full commit id of a revision.
@@ -104,7 +110,9 @@ class Git:
         try:
             return self.run("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
         except GitError:
-            raise CheckoutError(f"revision {revision!r} is not a commit that the origin knows. Push it first, or name a branch, a tag or a full commit id.") from None
+            raise CheckoutError(
+                f"revision {revision!r} is not a commit that the origin knows. Push it first, or name a branch, a tag or a full commit id."
+            ) from None
 
     def changed_files(self) -> list[str]:
         """Paths with uncommitted changes, untracked ones included."""

@@ -13,7 +13,9 @@ GRACE = 3.0
 """Seconds between asking a program to end and killing it: git needs them to remove its lock files."""
 
 
-def run(command: Sequence[str], cwd: Path, env: Mapping[str, str], timeout: float | None, stdin: bytes | None = None) -> tuple[int, bytes, bytes]:
+def run(
+    command: Sequence[str], cwd: Path, env: Mapping[str, str], timeout: float | None, stdin: bytes | None = None
+) -> tuple[int, bytes, bytes]:
     """Run one program; gives its exit code and what it wrote to stdout and stderr.
 
     Raises:

@@ -30,10 +30,21 @@ def ensure_clone(settings: Settings) -> Git:
     with lock(settings):
         if not (settings.clone / ".git").exists():
             draft = settings.home / f"clone-{uuid.uuid4().hex[:8]}"
-            Git(settings.home, settings.origin_url).run("clone", "--quiet", "--no-checkout", settings.origin_url, str(draft))
+            Git(settings.home, settings.origin_url).run(
+                "clone", "--quiet", "--no-checkout", settings.origin_url, str(draft)
+            )
             draft.rename(settings.clone)
         git = Git(settings.clone)
-        git.run("fetch", "--quiet", "--prune", "--prune-tags", "--force", "origin", "+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*")
+        git.run(
+            "fetch",
+            "--quiet",
+            "--prune",
+            "--prune-tags",
+            "--force",
+            "origin",
+            "+refs/heads/*:refs/remotes/origin/*",
+            "+refs/tags/*:refs/tags/*",
+        )
     return git
 
 
@@ -86,9 +97,13 @@ def push_data(settings: Settings, tree: Path, message: str) -> str:
         with lock(settings):
             git.run("push", "--quiet", "origin", f"HEAD:refs/heads/{settings.branch}")
     except Overtaken as error:
-        raise CheckoutError(f"branch {settings.branch} of the origin moved while data were collected, and nothing was pushed. Start the run again. ({error.output.splitlines()[-1]})") from None
+        raise CheckoutError(
+            f"branch {settings.branch} of the origin moved while data were collected, and nothing was pushed. Start the run again. ({error.output.splitlines()[-1]})"
+        ) from None
     except Declined as error:
-        raise CheckoutError(f"a hook of the origin refused the new data on branch {settings.branch}, and nothing was pushed. It says: {error.words}.") from None
+        raise CheckoutError(
+            f"a hook of the origin refused the new data on branch {settings.branch}, and nothing was pushed. It says: {error.words}."
+        ) from None
     return git.rev_parse("HEAD")
 
 

@@ -23,14 +23,20 @@ def protected_groups(config: ModelConfig, rows: pd.DataFrame) -> pd.DataFrame:
     """
     absent = [f"{name} (column {spec.column})" for name, spec in config.protected.items() if spec.column not in rows]
     if absent:
-        raise ConfigError(f"the rows do not hold what protected names: {', '.join(absent)}; columns there: {', '.join(map(str, rows.columns))}.")
-    return pd.DataFrame({name: group_names(spec, rows[spec.column]) for name, spec in config.protected.items()}, index=rows.index)
+        raise ConfigError(
+            f"the rows do not hold what protected names: {', '.join(absent)}; columns there: {', '.join(map(str, rows.columns))}."
+        )
+    return pd.DataFrame(
+        {name: group_names(spec, rows[spec.column]) for name, spec in config.protected.items()}, index=rows.index
+    )
 
 
 def group_titles(spec: Protected) -> list[str]:
     """The names of an attribute's groups, in the order of the config."""
     if spec.edges is not None:
-        return list(spec.names or [f"{low:g} to {high:g}" for low, high in zip(spec.edges[:-1], spec.edges[1:], strict=True)])
+        return list(
+            spec.names or [f"{low:g} to {high:g}" for low, high in zip(spec.edges[:-1], spec.edges[1:], strict=True)]
+        )
     assert spec.groups is not None
     return list(spec.groups)
 

@@ -22,7 +22,9 @@ def typed(config: ModelConfig, raw: pd.DataFrame) -> pd.DataFrame:
     """
     absent = [c.name for c in config.data.columns if c.name not in raw.columns]
     if absent:
-        raise ConfigError(f"the source of {config.name} has no column {', '.join(absent)}; it has: {', '.join(map(str, raw.columns))}.")
+        raise ConfigError(
+            f"the source of {config.name} has no column {', '.join(absent)}; it has: {', '.join(map(str, raw.columns))}."
+        )
     return pd.DataFrame({c.name: _typed(c, raw[c.name]) for c in config.data.columns})
 
 
@@ -34,7 +36,9 @@ def _typed(column: Column, values: pd.Series) -> pd.Series:
     numbers = pd.to_numeric(values, errors="coerce").astype("float64")
     bad = values[numbers.isna() & values.notna()]
     if len(bad):
-        raise ConfigError(f"column {column.name} is declared {column.type} and holds {bad.iloc[0]!r} in {len(bad)} rows; declare it category, or list the value under missing.")
+        raise ConfigError(
+            f"column {column.name} is declared {column.type} and holds {bad.iloc[0]!r} in {len(bad)} rows; declare it category, or list the value under missing."
+        )
     return numbers
 
 
@@ -65,18 +69,27 @@ def labels(config: ModelConfig, table: pd.DataFrame) -> pd.Series:
     try:
         found = table.eval(target.expression, engine="python")
     except Exception as error:  # pandas raises whatever its parser and the column types raise
-        raise ConfigError(f"{where} is {target.expression!r}: {error}; allowed columns: {', '.join(table.columns)}.") from None
+        raise ConfigError(
+            f"{where} is {target.expression!r}: {error}; allowed columns: {', '.join(table.columns)}."
+        ) from None
     if not isinstance(found, pd.Series):
-        raise ConfigError(f"{where} is {target.expression!r}, which is one value and no column; name a column, or write an expression over columns.")
+        raise ConfigError(
+            f"{where} is {target.expression!r}, which is one value and no column; name a column, or write an expression over columns."
+        )
     return _numbers(target, found) if isinstance(target, RegressionTarget) else _classes(target, found)
 
 
 def _numbers(target: RegressionTarget, found: pd.Series) -> pd.Series:
     numbers = pd.to_numeric(found, errors="coerce").astype("float64")
-    low, high = (-np.inf if target.minimum is None else target.minimum), (np.inf if target.maximum is None else target.maximum)
+    low, high = (
+        (-np.inf if target.minimum is None else target.minimum),
+        (np.inf if target.maximum is None else target.maximum),
+    )
     bad = ~(np.isfinite(numbers) & (numbers >= low) & (numbers <= high))
     if bad.any():
-        raise ConfigError(f"data.target.expression {target.expression!r} gives {str(found[bad].iloc[0])!r} in {int(bad.sum())} rows; allowed are numbers from {low:g} to {high:g}. Leave such rows out in data.rows.")
+        raise ConfigError(
+            f"data.target.expression {target.expression!r} gives {str(found[bad].iloc[0])!r} in {int(bad.sum())} rows; allowed are numbers from {low:g} to {high:g}. Leave such rows out in data.rows."
+        )
     return numbers
 
 
@@ -84,7 +97,9 @@ def _classes(target: MulticlassTarget, found: pd.Series) -> pd.Series:
     names = found.astype("str").where(found.notna(), "a missing value")
     bad = ~names.isin(target.classes)
     if bad.any():
-        raise ConfigError(f"data.target.expression {target.expression!r} gives {names[bad].iloc[0]!r} in {int(bad.sum())} rows; allowed: {', '.join(target.classes)}. Add the class, or leave such rows out in data.rows.")
+        raise ConfigError(
+            f"data.target.expression {target.expression!r} gives {names[bad].iloc[0]!r} in {int(bad.sum())} rows; allowed: {', '.join(target.classes)}. Add the class, or leave such rows out in data.rows."
+        )
     return names
 
 
@@ -111,7 +126,9 @@ def with_scores(config: ModelConfig, rows: pd.DataFrame, scores: np.ndarray, pre
     """The rows with their scores: (n,), or (n, k) for a multiclass model, whose most probable class's score is kept under ``prefix`` too."""
     if config.kind != "multiclass":
         return rows.assign(**{prefix: scores})
-    return rows.assign(**{prefix: scores.max(axis=1), **dict(zip(score_columns(config, prefix), scores.T, strict=True))})
+    return rows.assign(
+        **{prefix: scores.max(axis=1), **dict(zip(score_columns(config, prefix), scores.T, strict=True))}
+    )
 
 
 def score_array(config: ModelConfig, rows: pd.DataFrame, prefix: str = SCORE) -> np.ndarray:

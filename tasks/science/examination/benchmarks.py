@@ -30,7 +30,9 @@ def benchmark_rows(name: str, examination: Examination) -> np.ndarray:
     if name not in named:
         mask = np.asarray(examination.benchmark == name)
         if not mask.any():
-            raise BenchmarkFault(f"benchmark {name!r} has no rows; there are: {', '.join(['all', *sorted(set(examination.benchmark.astype(str))), *named])}")
+            raise BenchmarkFault(
+                f"benchmark {name!r} has no rows; there are: {', '.join(['all', *sorted(set(examination.benchmark.astype(str))), *named])}"
+            )
         return mask
     try:
         chosen = evaluate(examination.rows, named[name].rows, f"benchmarks.{name}.rows").to_numpy(bool)
@@ -40,7 +42,9 @@ def benchmark_rows(name: str, examination: Examination) -> np.ndarray:
     found = content_digest(examination.rows[mask].assign(**{LABEL: examination.label[mask]}))
     pinned = named[name].sha256
     if pinned is not None and found != pinned:
-        raise BenchmarkFault(f"benchmark {name!r} has digest {found}, and model.yaml pins {pinned}: a benchmark that changes compares nothing. Restore its rows, or pin the new digest on purpose")
+        raise BenchmarkFault(
+            f"benchmark {name!r} has digest {found}, and model.yaml pins {pinned}: a benchmark that changes compares nothing. Restore its rows, or pin the new digest on purpose"
+        )
     if not mask.any():
         raise BenchmarkFault(f"benchmark {name!r} has no rows: no row of the base holdout fits {named[name].rows!r}")
     return mask

@@ -65,7 +65,9 @@ class Examination:
         """(n,) bool whether a row is selected; of a multiclass model, (n,) int codes of the most probable class."""
         if self.decided is not None:
             return self.decided
-        return np.asarray(self.score.argmax(axis=1) if self.kind == "multiclass" else self.score >= self.decision_threshold)
+        return np.asarray(
+            self.score.argmax(axis=1) if self.kind == "multiclass" else self.score >= self.decision_threshold
+        )
 
     def against_rest(self, name: str) -> Examination:
         """One class of a multiclass model as a binary question: is it this one, and was it chosen?

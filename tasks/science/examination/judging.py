@@ -8,10 +8,24 @@ from typing import Any
 from tasks.spec.evidence import GateResult, Measurement, Plot, State
 
 
-def result(config: Any, state: State, reason: str, measured: tuple[Measurement, ...] = (), estimator: str = "", plots: tuple[Plot, ...] = ()) -> GateResult:
+def result(
+    config: Any,
+    state: State,
+    reason: str,
+    measured: tuple[Measurement, ...] = (),
+    estimator: str = "",
+    plots: tuple[Plot, ...] = (),
+) -> GateResult:
     """The result of the gate that ``config`` describes."""
     return GateResult(
-        gate=config.name, kind=config.kind, mandatory=config.mandatory, state=state, reason=reason, measurements=measured, estimator=estimator, plots=plots
+        gate=config.name,
+        kind=config.kind,
+        mandatory=config.mandatory,
+        state=state,
+        reason=reason,
+        measurements=measured,
+        estimator=estimator,
+        plots=plots,
     )
 
 
@@ -23,7 +37,9 @@ def judge(value: float, pessimistic: float, limit: float, greater_is_better: boo
     return "pass" if sign * pessimistic >= sign * limit else "insufficient_evidence"
 
 
-def three_way(estimate: float, pessimistic: float, limit: float, greater_is_better: bool, refuted: float, chance: float) -> State:
+def three_way(
+    estimate: float, pessimistic: float, limit: float, greater_is_better: bool, refuted: float, chance: float
+) -> State:
     """Pass where the pessimistic bound is on the right side of the limit, fail where being on it is refuted; NaN never passes.
 
     ``refuted``: p-value of "the truth is on the right side", adjusted for all that are asked together; fail up to ``chance``.
@@ -32,8 +48,6 @@ def three_way(estimate: float, pessimistic: float, limit: float, greater_is_bett
     if sign * pessimistic >= sign * limit and sign * estimate >= sign * limit:
         return "pass"
     return "fail" if refuted <= chance else "insufficient_evidence"
-
-
 
 
 def worst(states: list[State]) -> State:
@@ -50,17 +64,23 @@ def remedy(found: GateResult) -> str:
     For insufficient evidence: the rows at which an interval that narrows with the square root of their number would
     leave the limit outside, were the estimate to stay where it is.
     """
-    open_ones = [m for m in found.measurements if m.state == found.state and m.value is not None and m.limit is not None]
+    open_ones = [
+        m for m in found.measurements if m.state == found.state and m.value is not None and m.limit is not None
+    ]
     if found.state == "pass" or not open_ones or "would tell" in found.reason:
         return ""
     if found.state == "fail":
         m = open_ones[0]
         way = "rise" if (m.value or 0.0) < (m.limit or 0.0) else "come down"
-        return f"to pass, {m.value:.4g} has to {way} to {m.limit:.4g} with its interval" + (f", and {len(open_ones) - 1} more likewise" if len(open_ones) > 1 else "")
+        return f"to pass, {m.value:.4g} has to {way} to {m.limit:.4g} with its interval" + (
+            f", and {len(open_ones) - 1} more likewise" if len(open_ones) > 1 else ""
+        )
     needed = [rows for m in open_ones if (rows := rows_needed(m)) is not None]
     if not needed:
         return ""
-    return f"about {max(needed):,} rows instead of {open_ones[0].rows:,} would tell, were the estimate to stay where it is"
+    return (
+        f"about {max(needed):,} rows instead of {open_ones[0].rows:,} would tell, were the estimate to stay where it is"
+    )
 
 
 def rows_needed(m: Measurement) -> int | None:

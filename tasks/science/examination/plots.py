@@ -34,10 +34,15 @@ def unit(column: str, examination: Examination) -> str:
 def histogram(values: np.ndarray, low: float = 0.0, high: float = 1.0) -> tuple[Point, ...]:
     """Shares of (n,) scores in even bins between two ends; x is the middle of the bin."""
     counts, edges = np.histogram(values, bins=BINS, range=(low, high))
-    return tuple(Point(x=float(m), y=float(c / len(values)), rows=int(c)) for m, c in zip((edges[1:] + edges[:-1]) / 2, counts, strict=True))
+    return tuple(
+        Point(x=float(m), y=float(c / len(values)), rows=int(c))
+        for m, c in zip((edges[1:] + edges[:-1]) / 2, counts, strict=True)
+    )
 
 
-def reliability_plots(parts: dict[str, np.ndarray], examination: Examination, bins: int, confidence: float, states: dict[str, State]) -> tuple[Plot, ...]:
+def reliability_plots(
+    parts: dict[str, np.ndarray], examination: Examination, bins: int, confidence: float, states: dict[str, State]
+) -> tuple[Plot, ...]:
     """Observed rate by mean score with Wilson's bounds (of a regression, mean label), one picture for each part that has the rows.
 
     Args:
@@ -48,11 +53,19 @@ def reliability_plots(parts: dict[str, np.ndarray], examination: Examination, bi
     largest = sorted(enough, key=lambda name: -int(enough[name].sum()))[:GROUPS]
     draw = _means if examination.kind == "regression" else _reliability
     label, score = examination.label, examination.score
-    return tuple(draw(name, label[parts[name]], score[parts[name]], bins, confidence, states.get(name)) for name in enough if name in largest)
+    return tuple(
+        draw(name, label[parts[name]], score[parts[name]], bins, confidence, states.get(name))
+        for name in enough
+        if name in largest
+    )
 
 
 def _means(name: str, label: np.ndarray, score: np.ndarray, bins: int, confidence: float, state: State | None) -> Plot:
-    points = tuple(Point(x=b.score, y=b.rate, low=b.rate_low, high=b.rate_high, rows=b.rows) for b in mean_reliability(label, score, bins, confidence) if b.rows > 1)
+    points = tuple(
+        Point(x=b.score, y=b.rate, low=b.rate_low, high=b.rate_high, rows=b.rows)
+        for b in mean_reliability(label, score, bins, confidence)
+        if b.rows > 1
+    )
     return Plot(
         title=cut(f"Labels by scores of {name}"),
         kind="reliability",
@@ -64,10 +77,18 @@ def _means(name: str, label: np.ndarray, score: np.ndarray, bins: int, confidenc
     )
 
 
-def _reliability(name: str, label: np.ndarray, score: np.ndarray, bins: int, confidence: float, state: State | None) -> Plot:
+def _reliability(
+    name: str, label: np.ndarray, score: np.ndarray, bins: int, confidence: float, state: State | None
+) -> Plot:
     # rounding leaves the bounds of a rate of 0 or 1 a hair off it
     points = tuple(
-        Point(x=b.score, y=b.rate, low=min(max(b.rate_low, 0.0), b.rate), high=max(min(b.rate_high, 1.0), b.rate), rows=b.rows)
+        Point(
+            x=b.score,
+            y=b.rate,
+            low=min(max(b.rate_low, 0.0), b.rate),
+            high=max(min(b.rate_high, 1.0), b.rate),
+            rows=b.rows,
+        )
         for b in reliability(label, score, bins, confidence)
     )
     return Plot(
@@ -90,7 +111,10 @@ def importance_plot(found: np.ndarray, features: list[str], rows: int) -> Plot:
     shares = found / found.sum(axis=1, keepdims=True)
     middle = np.median(shares, axis=0)
     top = np.argsort(-middle, kind="stable")[:DRIVERS]
-    points = tuple(Point(y=float(middle[i]), low=float(shares[:, i].min()), high=float(shares[:, i].max()), label=cut(features[i])) for i in top)
+    points = tuple(
+        Point(y=float(middle[i]), low=float(shares[:, i].min()), high=float(shares[:, i].max()), label=cut(features[i]))
+        for i in top
+    )
     return Plot(
         title="Importance over the draws",
         kind="intervals",
@@ -106,7 +130,11 @@ def deletion_plot(ordered: np.ndarray, chance: np.ndarray, rows: int) -> Plot:
     Args:
         ordered, chance: (steps,) mean absolute moves after 1, 2, ... features.
     """
-    kept = np.unique(np.linspace(0, len(ordered), MOST).round().astype(int)) if len(ordered) >= MOST else np.arange(len(ordered) + 1)
+    kept = (
+        np.unique(np.linspace(0, len(ordered), MOST).round().astype(int))
+        if len(ordered) >= MOST
+        else np.arange(len(ordered) + 1)
+    )
     return Plot(
         title="Move of the score as features are replaced",
         kind="curve",

@@ -42,13 +42,18 @@ def fewest(examination: Examination, label: np.ndarray) -> tuple[int, str]:
     if examination.kind == "regression":
         few, told = (len(label) if len(np.unique(label)) > 1 else 0), "there are labels that vary in"
     elif examination.kind == "multiclass":
-        few, told = int(np.bincount(label[label >= 0], minlength=len(examination.classes)).min()), "the rarest class has"
+        few, told = (
+            int(np.bincount(label[label >= 0], minlength=len(examination.classes)).min()),
+            "the rarest class has",
+        )
     else:
         few, told = min(int(label.sum()), int((~label).sum())), "the smaller class has"
     return few, f"{told} {few} of {len(label)} rows"
 
 
-def of_each_class(gate: Callable[[Any, Examination], GateResult], config: Any, examination: Examination, shared_error: bool = False) -> GateResult:
+def of_each_class(
+    gate: Callable[[Any, Examination], GateResult], config: Any, examination: Examination, shared_error: bool = False
+) -> GateResult:
     """A gate of yes-or-no questions asked of each class against the rest; the whole is as good as its worst class.
 
     Args:
@@ -60,7 +65,11 @@ def of_each_class(gate: Callable[[Any, Examination], GateResult], config: Any, e
     found = {name: gate(asked, examination.against_rest(name)) for name in examination.classes}
     state = worst([r.state for r in found.values()])
     told = "; ".join(f"{name} against the rest: {r.reason}" for name, r in found.items() if r.state == state)
-    measured = tuple(m.model_copy(update={"label": f"{name}: {m.label}"}) for name, r in found.items() for m in r.measurements)
-    plots = tuple(p.model_copy(update={"title": f"{name}: {p.title}"[:300]}) for name, r in found.items() for p in r.plots)
+    measured = tuple(
+        m.model_copy(update={"label": f"{name}: {m.label}"}) for name, r in found.items() for m in r.measurements
+    )
+    plots = tuple(
+        p.model_copy(update={"title": f"{name}: {p.title}"[:300]}) for name, r in found.items() for p in r.plots
+    )
     method = next((r.estimator for r in found.values() if r.estimator), "")
     return result(config, state, told, measured, f"{method}; each class against the rest" if method else "", plots[:60])

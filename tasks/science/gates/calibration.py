@@ -43,14 +43,23 @@ def calibration(config: CalibrationGate, examination: Examination) -> GateResult
     parts = {"all rows": inside}
     if config.by is not None:
         if config.by not in examination.groups:
-            return result(config, "fail", f"by names {config.by!r}; allowed: {', '.join(map(str, examination.groups.columns))}")
+            return result(
+                config, "fail", f"by names {config.by!r}; allowed: {', '.join(map(str, examination.groups.columns))}"
+            )
         groups = examination.groups[config.by].to_numpy()
-        parts = {name: inside & (groups == name) for name in sorted({str(g) for g in groups[inside] if isinstance(g, str)})}
+        parts = {
+            name: inside & (groups == name) for name in sorted({str(g) for g in groups[inside] if isinstance(g, str)})
+        }
         if len(parts) < 2:
             return result(config, "fail", f"{config.by} has {len(parts)} group in the holdout; a comparison needs two")
     numbers = examination.kind == "regression"
     scale = float(examination.label[inside].std()) if numbers else 1.0
-    by_part = {name: _judged_means(config, name, mask, examination, scale) if numbers else _judged(config, name, mask, examination) for name, mask in parts.items()}
+    by_part = {
+        name: _judged_means(config, name, mask, examination, scale)
+        if numbers
+        else _judged(config, name, mask, examination)
+        for name, mask in parts.items()
+    }
     judged = [m for found in by_part.values() for m in found]
     state = worst([m.state for m in judged])
     told = "; ".join(_told(m) for m in judged if state == "pass" or m.state != "pass")
@@ -68,14 +77,28 @@ def _judged(config: CalibrationGate, name: str, mask: np.ndarray, examination: E
         return [Measurement(label=told, value=None, rows=len(label), state="insufficient_evidence")]
     error = calibration_error(label, score, config.bins, config.confidence, examination.seed)
     state = judge(error.value, error.high, config.error, greater_is_better=False)
-    found = [Measurement(label=f"calibration error of {name}", value=error.value, low=error.low, high=error.high, limit=config.error, rows=len(label), state=state)]
+    found = [
+        Measurement(
+            label=f"calibration error of {name}",
+            value=error.value,
+            low=error.low,
+            high=error.high,
+            limit=config.error,
+            rows=len(label),
+            state=state,
+        )
+    ]
     ranges = {"slope": (slope, config.slope), "intercept": (intercept, (-config.intercept, config.intercept))}
     for what, (estimate, (low, high)) in ranges.items():
-        found.append(_within(f"calibration {what} of {name}", estimate(label, score, config.confidence), low, high, len(label)))
+        found.append(
+            _within(f"calibration {what} of {name}", estimate(label, score, config.confidence), low, high, len(label))
+        )
     return found
 
 
-def _judged_means(config: CalibrationGate, name: str, mask: np.ndarray, examination: Examination, scale: float) -> list[Measurement]:
+def _judged_means(
+    config: CalibrationGate, name: str, mask: np.ndarray, examination: Examination, scale: float
+) -> list[Measurement]:
     label, score = examination.label[mask], examination.score[mask]
     if len(label) < MINIMUM or not scale > 0:
         told = f"{name} has {len(label)} rows, and the labels of all vary by {scale:.3g}; at least {MINIMUM} rows of labels that vary are needed to tell"
@@ -84,12 +107,26 @@ def _judged_means(config: CalibrationGate, name: str, mask: np.ndarray, examinat
     error, rows = found.error, len(label)
     measured = [
         Measurement(
-            label=f"calibration error of {name}, in standard deviations of the labels", value=error.value, low=error.low, high=error.high, limit=config.error, rows=rows,
+            label=f"calibration error of {name}, in standard deviations of the labels",
+            value=error.value,
+            low=error.low,
+            high=error.high,
+            limit=config.error,
+            rows=rows,
             state=judge(error.value, error.high, config.error, greater_is_better=False),
         )
     ]
     measured.append(_within(f"calibration slope of {name}", found.slope, *config.slope, rows))
-    return [*measured, _within(f"calibration intercept of {name}, in standard deviations of the labels", found.intercept, -config.intercept, config.intercept, rows)]
+    return [
+        *measured,
+        _within(
+            f"calibration intercept of {name}, in standard deviations of the labels",
+            found.intercept,
+            -config.intercept,
+            config.intercept,
+            rows,
+        ),
+    ]
 
 
 def _within(label: str, found: Interval, low: float, high: float, rows: int) -> Measurement:
@@ -99,7 +136,9 @@ def _within(label: str, found: Interval, low: float, high: float, rows: int) -> 
         return Measurement(label=told, value=None, rows=rows, state="fail")
     states: list[State] = [judge(found.value, found.low, low, True), judge(found.value, found.high, high, False)]
     limit = low if abs(found.value - low) < abs(found.value - high) else high
-    return Measurement(label=label, value=found.value, low=found.low, high=found.high, limit=limit, rows=rows, state=worst(states))
+    return Measurement(
+        label=label, value=found.value, low=found.low, high=found.high, limit=limit, rows=rows, state=worst(states)
+    )
 
 
 def _told(found: Measurement) -> str:
@@ -116,8 +155,19 @@ def _shown(config: CalibrationGate, name: str, mask: np.ndarray, examination: Ex
         return []
     shown, numbers = [], examination.kind == "regression"
     for metric in ("mae", "rmse") if numbers else ("brier", "log_loss"):
-        found = metric_interval(metric, label, score, examination.decision_threshold, config.confidence, examination.seed)
-        shown.append(Measurement(label=f"{metric} of {name}", value=found.value, low=found.low, high=found.high, rows=len(label), state="pass"))
+        found = metric_interval(
+            metric, label, score, examination.decision_threshold, config.confidence, examination.seed
+        )
+        shown.append(
+            Measurement(
+                label=f"{metric} of {name}",
+                value=found.value,
+                low=found.low,
+                high=found.high,
+                rows=len(label),
+                state="pass",
+            )
+        )
     for b in (mean_reliability if numbers else reliability)(label, score, config.bins, config.confidence):
         told = f"{'mean' if numbers else 'rate'} of {name} scored {b.low:.3f} to {b.high:.3f}, {b.score:.3f} on average"
         state: State = "pass" if b.rows >= MINIMUM else "insufficient_evidence"

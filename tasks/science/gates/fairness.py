@@ -38,13 +38,19 @@ def fairness(config: FairnessGate, examination: Examination) -> GateResult:
     unknown = [a for a in wanted if a not in examination.groups]
     if unknown:
         known = ", ".join(map(str, examination.groups.columns)) or "none"
-        raise ConfigError(f"gate {config.name} names the protected attribute {unknown[0]!r}, which has no groups; allowed: {known}.")
+        raise ConfigError(
+            f"gate {config.name} names the protected attribute {unknown[0]!r}, which has no groups; allowed: {known}."
+        )
     decision = np.zeros(len(label), bool) if config.of_errors else examination.decision
     if config.of_errors:
-        found = count_errors(label, score, examination.groups[wanted], config.measure == "mean_absolute_error").groups(*wanted)
+        found = count_errors(label, score, examination.groups[wanted], config.measure == "mean_absolute_error").groups(
+            *wanted
+        )
     else:
         label = np.asarray(label, bool)
-        found = count_groups(label, decision, examination.groups[wanted], score if config.measure == "calibration" else None).groups(*wanted)
+        found = count_groups(
+            label, decision, examination.groups[wanted], score if config.measure == "calibration" else None
+        ).groups(*wanted)
     shown = _measurements(config, found)
     by = " and ".join(wanted)
     if len(found.names) < 2:
@@ -56,7 +62,12 @@ def fairness(config: FairnessGate, examination: Examination) -> GateResult:
     judged = found.select(_large(config, found))
     small = _small(config, found)
     if small and (len(wanted) == 1 or len(judged.names) < 2 or _unjudged_share(config, found) > config.unjudged_share):
-        return result(config, "insufficient_evidence", f"too few {_among(config)} to judge {small}, or put groups together in the config", shown)
+        return result(
+            config,
+            "insufficient_evidence",
+            f"too few {_among(config)} to judge {small}, or put groups together in the config",
+            shown,
+        )
     return _settle(config, judged, shown, examination.seed, _aside(config, found, small))
 
 
@@ -89,7 +100,9 @@ def _settle(config: FairnessGate, judged: Groups, shown: tuple[Measurement, ...]
         advice = f"; equal groups look like this in more than {chance:.1%} of samples, and {_more(config, judged, abs(value - (1 if better else 0)), high - low)} would tell"
     elif state == "insufficient_evidence":
         advice = f"; {_more(config, judged, abs(config.limit - value), 2 * abs(value - (low if better else high)))} would tell"
-    measured = Measurement(label=name, value=value, low=low, high=high, limit=config.limit, rows=int(judged.rows.sum()), state=state)
+    measured = Measurement(
+        label=name, value=value, low=low, high=high, limit=config.limit, rows=int(judged.rows.sum()), state=state
+    )
     side = "at least" if better else "at most"
     reason = f"{name} is {value:.3f} ({low:.3f} to {high:.3f}); {side} {config.limit:g} is asked; furthest apart are {_pair(config, judged)}{advice}{aside}"
     return result(config, state, reason, (measured, *shown), ESTIMATOR)
@@ -205,5 +218,14 @@ def _measurements(config: FairnessGate, found: Groups) -> tuple[Measurement, ...
             rows = int(sample.rows[m, g])
             state: State = "pass" if rows >= config.minimum_rows else "insufficient_evidence"
             numbers = [float(x) if np.isfinite(x) else None for x in (sample.values[m, g], low[m, g], high[m, g])]
-            shown.append(Measurement(label=f"{measure} of {name}", value=numbers[0], low=numbers[1], high=numbers[2], rows=rows, state=state))
+            shown.append(
+                Measurement(
+                    label=f"{measure} of {name}",
+                    value=numbers[0],
+                    low=numbers[1],
+                    high=numbers[2],
+                    rows=rows,
+                    state=state,
+                )
+            )
     return tuple(shown)

@@ -114,7 +114,9 @@ class Cube:
         return Groups(tuple(kept), known[filled, :4], known[filled, 4], known[filled, 5], missing)
 
 
-def count_groups(label: np.ndarray, decision: np.ndarray, groups: pd.DataFrame, score: np.ndarray | None = None) -> Cube:
+def count_groups(
+    label: np.ndarray, decision: np.ndarray, groups: pd.DataFrame, score: np.ndarray | None = None
+) -> Cube:
     """Count rows by protected groups, label and decision in one pass.
 
     Args:
@@ -131,7 +133,9 @@ def count_groups(label: np.ndarray, decision: np.ndarray, groups: pd.DataFrame, 
         code += np.where(codes < 0, len(found), codes)
     shape = tuple(len(found) + 1 for found in levels.values())
     cells = int(np.prod(shape))
-    counts = np.bincount(code * 4 + 2 * np.asarray(label, bool) + np.asarray(decision, bool), minlength=4 * cells).reshape(cells, 4)
+    counts = np.bincount(
+        code * 4 + 2 * np.asarray(label, bool) + np.asarray(decision, bool), minlength=4 * cells
+    ).reshape(cells, 4)
     table = np.zeros((cells, 6))
     table[:, :4] = counts
     if score is not None:

@@ -50,7 +50,9 @@ class Sides:
     def asked(self) -> list[Question]:
         """Of several, the whole does best what any of them gives away."""
         e = self.examination
-        found: list[Question] = e.once("leakage questions", lambda: questions(e.kind, e.classes, self.train_label, e.label, e.score))
+        found: list[Question] = e.once(
+            "leakage questions", lambda: questions(e.kind, e.classes, self.train_label, e.label, e.score)
+        )
         return found
 
 
@@ -71,7 +73,9 @@ def leakage(config: LeakageGate, examination: Examination) -> GateResult:
     sides = Sides(examination.config, features, examination.train, examination.train_label, examination)
     few, told = min(fewest(examination, y) for y in (examination.label, sides.train_label))
     if few < MINIMUM or not sides.asked:
-        return result(config, "insufficient_evidence", f"on one side, {told}; at least {MINIMUM} are needed to look for leaks")
+        return result(
+            config, "insufficient_evidence", f"on one side, {told}; at least {MINIMUM} are needed to look for leaks"
+        )
     measured = [
         *_known(sides),
         *_columns(config, sides),
@@ -97,20 +101,41 @@ def _missing(examination: Examination) -> str:
     if wrong:
         return wrong
     if examination.config.data.entity is not None and (examination.entity is None or examination.train_entity is None):
-        return f"rows have the entity {examination.config.data.entity}, and whose row it is was not laid before this gate"
+        return (
+            f"rows have the entity {examination.config.data.entity}, and whose row it is was not laid before this gate"
+        )
     if examination.champion_score is not None and examination.served is None:
         return "there is a champion, and the rows that it served were not laid before this gate; lay an empty table where none were logged"
-    absent = [f for f in examination.features if f not in examination.train.columns or f not in examination.rows.columns]
-    return f"features {', '.join(absent)} are in no training or holdout row, so they were not examined" if absent else ""
+    absent = [
+        f for f in examination.features if f not in examination.train.columns or f not in examination.rows.columns
+    ]
+    return (
+        f"features {', '.join(absent)} are in no training or holdout row, so they were not examined" if absent else ""
+    )
 
 
 def _conclude(config: LeakageGate, measured: tuple[Measurement, ...], examination: Examination) -> GateResult:
     state = worst([m.state for m in measured])
-    found = [m.label + (f" is {m.value:.3g}, and {m.limit:g} is the limit" if m.value is not None and m.limit is not None else "") for m in measured if m.state == state]
-    served = "" if examination.served is not None and len(examination.served) >= config.minimum_rows else "; too few rows were served yet to compare with"
+    found = [
+        m.label
+        + (f" is {m.value:.3g}, and {m.limit:g} is the limit" if m.value is not None and m.limit is not None else "")
+        for m in measured
+        if m.state == state
+    ]
+    served = (
+        ""
+        if examination.served is not None and len(examination.served) >= config.minimum_rows
+        else "; too few rows were served yet to compare with"
+    )
     if state == "pass":
         return result(config, "pass", f"no leak in {len(measured)} checks{served}", measured, METHOD)
-    begin = f"{len(found)} leaks" if state == "fail" and len(found) > 1 else "a leak" if state == "fail" else "too few rows to tell"
+    begin = (
+        f"{len(found)} leaks"
+        if state == "fail" and len(found) > 1
+        else "a leak"
+        if state == "fail"
+        else "too few rows to tell"
+    )
     return result(config, state, f"{begin}: {'; '.join(found)}{served}", measured, METHOD)
 
 
@@ -118,11 +143,15 @@ def _known(sides: Sides) -> list[Measurement]:
     """Columns that the configuration itself says are not known when a prediction is made."""
     inputs = {c.name for c in sides.config.inputs}
     named = set(re.findall(r"\w+", re.sub(r"'[^']*'|\"[^\"]*\"", "", sides.config.data.target.expression)))
-    found = [(f, "is declared as no input, and is not known at prediction time") for f in sides.features if f not in inputs]
+    found = [
+        (f, "is declared as no input, and is not known at prediction time") for f in sides.features if f not in inputs
+    ]
     found += [(f, "is what the label is made from") for f in sides.features if f in named]
     rows = len(sides.train)
     return [Measurement(label=f"{f} {why}", value=None, rows=rows, state="fail") for f, why in found] or [
-        Measurement(label="every feature is declared as an input and none makes the label", value=None, rows=rows, state="pass")
+        Measurement(
+            label="every feature is declared as an input and none makes the label", value=None, rows=rows, state="pass"
+        )
     ]
 
 
@@ -138,7 +167,9 @@ def _columns(config: LeakageGate, sides: Sides) -> list[Measurement]:
             label += f", which is {p.share:.0%} of what the whole model has over 0.5"
         if p.column in config.excused:
             state, label = "pass", f"{label} (excused: {config.excused[p.column]})"
-        told.append(Measurement(label=label, value=p.auc, low=p.low, high=p.high, limit=limit, rows=len(e.rows), state=state))
+        told.append(
+            Measurement(label=label, value=p.auc, low=p.low, high=p.high, limit=limit, rows=len(e.rows), state=state)
+        )
     return _findings_or_first(told)
 
 
@@ -151,7 +182,17 @@ def _missingness(config: LeakageGate, sides: Sides) -> list[Measurement]:
         label = f"AUC of the mere fact that {p.column} is missing{question}"
         if p.column in config.excused:
             state, label = "pass", f"{label} (excused: {config.excused[p.column]})"
-        told.append(Measurement(label=label, value=p.auc, low=p.low, high=p.high, limit=config.missingness_auc, rows=len(e.rows), state=state))
+        told.append(
+            Measurement(
+                label=label,
+                value=p.auc,
+                low=p.low,
+                high=p.high,
+                limit=config.missingness_auc,
+                rows=len(e.rows),
+                state=state,
+            )
+        )
     return _findings_or_first(told)
 
 
@@ -173,10 +214,23 @@ def _error(config: LeakageGate) -> float:
 
 def _duplicates(config: LeakageGate, sides: Sides) -> list[Measurement]:
     e = sides.examination
-    d = duplicates(sides.train[sides.features], sides.train_label, e.rows[sides.features], e.label, sides.examination.train_entity, e.entity)
+    d = duplicates(
+        sides.train[sides.features],
+        sides.train_label,
+        e.rows[sides.features],
+        e.label,
+        sides.examination.train_entity,
+        e.entity,
+    )
     n, z = len(e.rows), norm.ppf(config.confidence)
     value, low, high = ((d.shared - d.expected + k * d.error) / n for k in (0, -z, z))
-    state: State = "fail" if value > config.duplicates and d.p_value < _error(config) else "pass" if high <= config.duplicates else "insufficient_evidence"
+    state: State = (
+        "fail"
+        if value > config.duplicates and d.p_value < _error(config)
+        else "pass"
+        if high <= config.duplicates
+        else "insufficient_evidence"
+    )
     label = f"row patterns in both training and holdout ({d.shared:,}) beyond the {d.expected:,.0f} of a random split, as a share of the holdout"
     return [Measurement(label=label, value=value, low=low, high=high, limit=config.duplicates, rows=n, state=state)]
 
@@ -186,8 +240,14 @@ def _entities(sides: Sides) -> list[Measurement]:
     if e.entity is None or e.train_entity is None:
         return []
     count, rows = shared_entities(e.train_entity, e.entity)
-    label = f"share of holdout rows whose {sides.config.data.entity or 'entity'} is in training too ({count:,} entities)"
-    return [Measurement(label=label, value=rows / len(e.entity), limit=0.0, rows=len(e.entity), state="fail" if rows else "pass")]
+    label = (
+        f"share of holdout rows whose {sides.config.data.entity or 'entity'} is in training too ({count:,} entities)"
+    )
+    return [
+        Measurement(
+            label=label, value=rows / len(e.entity), limit=0.0, rows=len(e.entity), state="fail" if rows else "pass"
+        )
+    ]
 
 
 def _jumps(config: LeakageGate, sides: Sides) -> list[Measurement]:
@@ -208,19 +268,28 @@ def _jumps(config: LeakageGate, sides: Sides) -> list[Measurement]:
         what = f"rate of {e.classes[code]}" if e.classes else "mean label" if e.kind == "regression" else "label rate"
         for name in count.index:
             at = e.benchmark == name
-            jump = label_jump(label[at], score[at], None if e.entity is None else e.entity[at], 1 - error, e.kind == "regression")
+            jump = label_jump(
+                label[at], score[at], None if e.entity is None else e.entity[at], 1 - error, e.kind == "regression"
+            )
             measured = _jump(config, f"{what} along the {name} rows", jump, int(at.sum()))
             if name == count.index[0] or measured.state == "fail":
                 told.append(measured)
         jump = label_jump(train_label, predicted, e.train_entity, 1 - error, e.kind == "regression")
         training = _jump(config, f"{what} along the training rows", jump, len(expected))
         if len(count) > 1:
-            training = training.model_copy(update={"state": "pass", "label": f"{training.label}, told and not judged: rows collected later are among them"})
+            training = training.model_copy(
+                update={
+                    "state": "pass",
+                    "label": f"{training.label}, told and not judged: rows collected later are among them",
+                }
+            )
         told.append(training)
     return told
 
 
-def _rates(e: Examination, train_label: np.ndarray, expected: np.ndarray, code: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _rates(
+    e: Examination, train_label: np.ndarray, expected: np.ndarray, code: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Labels of holdout and training and their scores, (n,) and (k,) floats; of one class against the rest where there are several."""
     if e.kind != "multiclass":
         return e.label.astype(float), train_label.astype(float), e.score, expected
@@ -229,7 +298,13 @@ def _rates(e: Examination, train_label: np.ndarray, expected: np.ndarray, code: 
 
 def _jump(config: LeakageGate, name: str, jump: Jump | None, rows: int) -> Measurement:
     if jump is None:
-        return Measurement(label=f"{name}: there are too few rows (of the rarer class) to cut the table into blocks", value=None, limit=config.label_jump, rows=rows, state="insufficient_evidence")
+        return Measurement(
+            label=f"{name}: there are too few rows (of the rarer class) to cut the table into blocks",
+            value=None,
+            limit=config.label_jump,
+            rows=rows,
+            state="insufficient_evidence",
+        )
     if jump.low > 0 and jump.effect > config.label_jump:
         state: State = "fail"
     else:
@@ -237,7 +312,15 @@ def _jump(config: LeakageGate, name: str, jump: Jump | None, rows: int) -> Measu
         state = "pass" if jump.detectable <= config.label_jump else "insufficient_evidence"
     effect = "Cohen's d" if name.startswith("mean") else "Cohen's h"
     label = f"{name}: {jump.rate:.4g} in {jump.place} against {jump.expected:.4g} expected ({effect})"
-    return Measurement(label=label, value=jump.effect, low=max(jump.low, 0.0), high=jump.high, limit=config.label_jump, rows=jump.rows, state=state)
+    return Measurement(
+        label=label,
+        value=jump.effect,
+        low=max(jump.low, 0.0),
+        high=jump.high,
+        limit=config.label_jump,
+        rows=jump.rows,
+        state=state,
+    )
 
 
 def _served(config: LeakageGate, sides: Sides) -> list[Measurement]:
@@ -251,46 +334,89 @@ def _served(config: LeakageGate, sides: Sides) -> list[Measurement]:
     train = sides.train if collected is None or collected.sum() < config.minimum_rows else sides.train[collected]
     n = len(served)
     absent = {f: int(served[f].isna().sum()) if f in served else n for f in sides.features}
-    bounds = {f: float(beta.ppf(1 - config.confidence, gone, n - gone + 1)) if gone else 0.0 for f, gone in absent.items()}
+    bounds = {
+        f: float(beta.ppf(1 - config.confidence, gone, n - gone + 1)) if gone else 0.0 for f, gone in absent.items()
+    }
     arriving = [f for f in sides.features if bounds[f] <= NEVER_SERVED]
     told, shifts = [], []
     for f in sides.features:
         unknown = bounds[f] > NEVER_SERVED and train[f].isna().mean() < TRAINED
         if unknown and missing_by_kind(train, served, f, arriving) < TRAINED:
             label = f"share of served rows without {f}, which is known in training and so not at prediction time,"
-            told.append(Measurement(label=label, value=absent[f] / n, low=bounds[f], high=1.0, limit=NEVER_SERVED, rows=n, state="fail"))
+            told.append(
+                Measurement(
+                    label=label, value=absent[f] / n, low=bounds[f], high=1.0, limit=NEVER_SERVED, rows=n, state="fail"
+                )
+            )
         elif not unknown and f in served:
             shifts.append(shift(train[f], served[f], f))
     for s in sorted(shifts, key=lambda s: -s.excess):
         sure = s.p_value < _error(config) / max(len(shifts), 1)
         state: State = "fail" if sure and s.excess > config.skew else "pass"
-        told.append(Measurement(label=f"distance of {s.column} in training from what was served", value=s.excess, limit=config.skew, rows=n, state=state))
+        told.append(
+            Measurement(
+                label=f"distance of {s.column} in training from what was served",
+                value=s.excess,
+                limit=config.skew,
+                rows=n,
+                state=state,
+            )
+        )
     return [m for m in told if m.state != "pass"] or told[:1]
 
 
 def _sizes(config: LeakageGate, sides: Sides) -> list[Measurement]:
     """Classes and protected groups that training knows too few rows of."""
     target = sides.config.data.target
-    counts = {f"class {name!r}": int((sides.train_label == code).sum()) for code, name in enumerate(sides.examination.classes)}
+    counts = {
+        f"class {name!r}": int((sides.train_label == code).sum()) for code, name in enumerate(sides.examination.classes)
+    }
     if isinstance(target, BinaryTarget):
-        counts = {f"class {name!r}": int((sides.train_label == code).sum()) for code, name in ((True, target.positive), (False, target.negative))}
+        counts = {
+            f"class {name!r}": int((sides.train_label == code).sum())
+            for code, name in ((True, target.positive), (False, target.negative))
+        }
     able = {name: spec for name, spec in sides.config.protected.items() if spec.column in sides.train}
     told = [
-        Measurement(label=f"groups of {name} in training: its column {spec.column} is not there", value=None, rows=len(sides.train), state="fail")
+        Measurement(
+            label=f"groups of {name} in training: its column {spec.column} is not there",
+            value=None,
+            rows=len(sides.train),
+            state="fail",
+        )
         for name, spec in sides.config.protected.items()
         if name not in able
     ]
     groups = protected_groups(sides.config.model_copy(update={"protected": able}), sides.train)
     for name, spec in able.items():
         found = groups[name].value_counts()
-        declared = spec.groups if spec.groups is not None else spec.names or [f"{a:g} to {b:g}" for a, b in zip((spec.edges or ())[:-1], (spec.edges or ())[1:], strict=True)]
+        declared = (
+            spec.groups
+            if spec.groups is not None
+            else spec.names
+            or [f"{a:g} to {b:g}" for a, b in zip((spec.edges or ())[:-1], (spec.edges or ())[1:], strict=True)]
+        )
         counts |= {f"group {group!r} of {name}": int(found.get(group, 0)) for group in declared}
     smallest = sorted(counts.items(), key=lambda item: item[1])
     told += [
-        Measurement(label=f"training rows of {name}", value=float(count), limit=float(config.minimum_rows), rows=count, state="fail" if count < config.minimum_rows else "pass")
+        Measurement(
+            label=f"training rows of {name}",
+            value=float(count),
+            limit=float(config.minimum_rows),
+            rows=count,
+            state="fail" if count < config.minimum_rows else "pass",
+        )
         for name, count in smallest
         if count < config.minimum_rows
     ]
     if not smallest:
         smallest = [("all, since there are neither classes nor groups", len(sides.train))]
-    return told or [Measurement(label=f"training rows of {smallest[0][0]}, the smallest", value=float(smallest[0][1]), limit=float(config.minimum_rows), rows=smallest[0][1], state="pass")]
+    return told or [
+        Measurement(
+            label=f"training rows of {smallest[0][0]}, the smallest",
+            value=float(smallest[0][1]),
+            limit=float(config.minimum_rows),
+            rows=smallest[0][1],
+            state="pass",
+        )
+    ]

@@ -71,7 +71,9 @@ class Question:
 QUARTILES = (0.25, 0.5, 0.75)
 
 
-def questions(kind: Kind, classes: tuple[str, ...], train_label: np.ndarray, label: np.ndarray, score: np.ndarray) -> list[Question]:
+def questions(
+    kind: Kind, classes: tuple[str, ...], train_label: np.ndarray, label: np.ndarray, score: np.ndarray
+) -> list[Question]:
     """What a column may give away: the label; of several classes, whether it is this one; of a number, whether it is above a quartile of training.
 
     Being above a quartile is rank-based, so it asks the same whatever the number's unit or tail, and its AUC is held to
@@ -80,7 +82,10 @@ def questions(kind: Kind, classes: tuple[str, ...], train_label: np.ndarray, lab
     if kind == "binary":
         found = [Question("", train_label.astype(bool), label.astype(bool), score)]
     elif kind == "multiclass":
-        found = [Question(f" for {name} against the rest", train_label == i, label == i, score[:, i]) for i, name in enumerate(classes)]
+        found = [
+            Question(f" for {name} against the rest", train_label == i, label == i, score[:, i])
+            for i, name in enumerate(classes)
+        ]
     else:
         cuts = np.unique(np.quantile(train_label, QUARTILES))
         found = [Question(f" for being above {cut:.4g}", train_label > cut, label > cut, score) for cut in cuts]
@@ -88,7 +93,12 @@ def questions(kind: Kind, classes: tuple[str, ...], train_label: np.ndarray, lab
 
 
 def single_columns(
-    train: pd.DataFrame, train_label: np.ndarray, rows: pd.DataFrame, label: np.ndarray, score: np.ndarray, confidence: float
+    train: pd.DataFrame,
+    train_label: np.ndarray,
+    rows: pd.DataFrame,
+    label: np.ndarray,
+    score: np.ndarray,
+    confidence: float,
 ) -> list[ColumnPower]:
     """How well each column predicts alone: label rate by bin, learned on training rows and judged on the holdout.
 
@@ -110,7 +120,9 @@ def single_columns(
     advantage = auc[-1] - 0.5
     share = (auc - 0.5) / advantage if advantage > 0 else np.full(len(auc), np.nan)
     return [
-        ColumnPower(str(c), float(auc[i]), float(auc[i] - z * error[i]), float(min(auc[i] + z * error[i], 1)), float(share[i]))
+        ColumnPower(
+            str(c), float(auc[i]), float(auc[i] - z * error[i]), float(min(auc[i] + z * error[i], 1)), float(share[i])
+        )
         for i, c in enumerate(train.columns)
     ]
 
@@ -120,7 +132,9 @@ def _codes(train: pd.Series, other: pd.Series) -> tuple[np.ndarray, np.ndarray]:
     if pd.api.types.is_numeric_dtype(train) and pd.api.types.is_numeric_dtype(other):
         known = train.dropna().to_numpy(float)
         edges = np.unique(np.quantile(known, np.linspace(0, 1, BINS + 1))) if len(known) else np.array([0.0])
-        first, second = (np.searchsorted(edges, s.to_numpy(float, na_value=np.nan), side="right") for s in (train, other))
+        first, second = (
+            np.searchsorted(edges, s.to_numpy(float, na_value=np.nan), side="right") for s in (train, other)
+        )
         missing = len(edges) + 1
     else:
         codes, names = pd.factorize(pd.concat([_text(train), _text(other)], ignore_index=True))
@@ -144,7 +158,14 @@ def _rates(train: np.ndarray, other: np.ndarray, label: np.ndarray) -> np.ndarra
     return np.asarray(rate[other])
 
 
-def duplicates(train: pd.DataFrame, train_label: np.ndarray, rows: pd.DataFrame, label: np.ndarray, train_entity: np.ndarray | None, entity: np.ndarray | None) -> Duplicates:
+def duplicates(
+    train: pd.DataFrame,
+    train_label: np.ndarray,
+    rows: pd.DataFrame,
+    label: np.ndarray,
+    train_entity: np.ndarray | None,
+    entity: np.ndarray | None,
+) -> Duplicates:
     """Row patterns (columns and label) that both sides hold, against what a random split gives.
 
     Coarse data repeat themselves honestly. Where a pattern occurs c times in all and rows go to the holdout with
@@ -157,7 +178,9 @@ def duplicates(train: pd.DataFrame, train_label: np.ndarray, rows: pd.DataFrame,
         train: (k, c), ``rows`` (n, c): the same columns; labels bool; entities (k,) and (n,) or None.
     """
     keys = pd.util.hash_pandas_object(pd.concat([train, rows], ignore_index=True), index=False).to_numpy()
-    table = pd.DataFrame({"key": keys, "label": np.concatenate([train_label, label]), "holdout": np.arange(len(keys)) >= len(train)})
+    table = pd.DataFrame(
+        {"key": keys, "label": np.concatenate([train_label, label]), "holdout": np.arange(len(keys)) >= len(train)}
+    )
     if entity is not None and train_entity is not None:
         who = pd.Series(np.concatenate([train_entity, entity]))
         table = table[who.isna().to_numpy() | ~table.assign(who=who).duplicated().to_numpy()]
@@ -190,7 +213,9 @@ def missing_by_kind(train: pd.DataFrame, served: pd.DataFrame, column: str, othe
     return max((float(_rates(*_codes(train[o], served[o]), gone).mean()) for o in others), default=0.0)
 
 
-def label_jump(label: np.ndarray, expected: np.ndarray, entity: np.ndarray | None, confidence: float, numbers: bool = False) -> Jump | None:
+def label_jump(
+    label: np.ndarray, expected: np.ndarray, entity: np.ndarray | None, confidence: float, numbers: bool = False
+) -> Jump | None:
     """Where, in the order of the table, the label rate leaves what the scores explain.
 
     The table is cut into up to 20 blocks. Residuals (label less score) of each block are compared with the rest's, and
@@ -211,10 +236,16 @@ def label_jump(label: np.ndarray, expected: np.ndarray, entity: np.ndarray | Non
     residual = residual - residual.mean() if n else residual
     if count < 2:
         return None
-    own = np.full(n, max(float((residual**2).mean()), 1e-12 * float(label.var()))) if numbers else np.clip(expected * (1 - expected), 1e-4, None)
+    own = (
+        np.full(n, max(float((residual**2).mean()), 1e-12 * float(label.var())))
+        if numbers
+        else np.clip(expected * (1 - expected), 1e-4, None)
+    )
     variance = _variance(residual, own, entity)
     edges = np.linspace(0, n, count + 1).astype(int).tolist()
-    runs = [(0, edges[i]) for i in range(1, count)] + ([(edges[i], edges[i + 1]) for i in range(1, count)] if count > 2 else [])
+    runs = [(0, edges[i]) for i in range(1, count)] + (
+        [(edges[i], edges[i + 1]) for i in range(1, count)] if count > 2 else []
+    )
     sums, spread = (np.concatenate([[0.0], np.cumsum(v)]) for v in (residual, variance))
     z = []
     for low, high in runs:
@@ -235,7 +266,16 @@ def label_jump(label: np.ndarray, expected: np.ndarray, entity: np.ndarray | Non
     bound = float(norm.ppf(1 - (1 - confidence) / len(runs) / 2))
     width = bound / abs(z[at]) * effect if z[at] else 0.0
     place = f"rows {100 * low / n:.0f} % to {100 * high / n:.0f} % of the table"
-    return Jump(effect, effect - width, effect + width, float(found), usual, place, m, float(bound * 2 / np.sqrt(n) * np.sqrt(variance.mean()) / spread_of_labels))
+    return Jump(
+        effect,
+        effect - width,
+        effect + width,
+        float(found),
+        usual,
+        place,
+        m,
+        float(bound * 2 / np.sqrt(n) * np.sqrt(variance.mean()) / spread_of_labels),
+    )
 
 
 def _variance(residual: np.ndarray, own: np.ndarray, entity: np.ndarray | None) -> np.ndarray:

@@ -26,7 +26,9 @@ from tasks.science.stats.multiplicity import holm
 from tasks.spec.evidence import GateResult, Measurement
 from tasks.spec.gates import METRIC_NAMES, ComparisonGate, DataGate, FloorGate
 
-FAMILY = "fails by Holm 1979 over all {number} floors and comparisons, passes as an intersection-union test (Berger 1982)"
+FAMILY = (
+    "fails by Holm 1979 over all {number} floors and comparisons, passes as an intersection-union test (Berger 1982)"
+)
 
 
 @dataclass(frozen=True)
@@ -56,11 +58,19 @@ def scarce(kind: str, metric: str, label: np.ndarray, where: str, classes: tuple
     """Why so few rows tell nothing about the metric, in words; empty where there are enough."""
     if kind == "binary":
         few = min(int(label.sum()), int((~label).sum()))
-        return f"the smaller class of {where} has {few} of {len(label)} rows; at least {MINIMUM} are needed to tell" if few < MINIMUM else ""
+        return (
+            f"the smaller class of {where} has {few} of {len(label)} rows; at least {MINIMUM} are needed to tell"
+            if few < MINIMUM
+            else ""
+        )
     if kind == "multiclass" and metric in NEED_CLASSES:
         counts = np.bincount(label, minlength=len(classes))
         name, few = classes[int(counts.argmin())], int(counts.min())
-        return f"class {name} of {where} has {few} of {len(label)} rows; at least {MINIMUM} are needed to tell" if few < MINIMUM else ""
+        return (
+            f"class {name} of {where} has {few} of {len(label)} rows; at least {MINIMUM} are needed to tell"
+            if few < MINIMUM
+            else ""
+        )
     if metric == "r2" and len(label) and np.ptp(label) == 0:
         return f"all {len(label)} labels of {where} are {label[0]:g}; where nothing varies, no share of variance can be told"
     return f"{where} has {len(label)} rows; at least {MINIMUM} are needed to tell" if len(label) < MINIMUM else ""
@@ -80,7 +90,12 @@ def floor(config: FloorGate, examination: Examination) -> GateResult:
     if isinstance(found, GateResult):
         return found
     side = "at least" if METRICS[config.metric].greater_is_better else "at most"
-    return _settle(config, examination, found, f"{config.metric} is {{0:.4f}} ({{1:.4f}} to {{2:.4f}}) on {found.rows:,} rows; {side} {config.limit:g} is asked")
+    return _settle(
+        config,
+        examination,
+        found,
+        f"{config.metric} is {{0:.4f}} ({{1:.4f}} to {{2:.4f}}) on {found.rows:,} rows; {side} {config.limit:g} is asked",
+    )
 
 
 def comparison(config: ComparisonGate, examination: Examination) -> GateResult:
@@ -109,12 +124,19 @@ def _computed(config: FloorGate | ComparisonGate, examination: Examination) -> A
     except BenchmarkFault as wrong:
         return "fail", str(wrong)
     label, score = examination.label[mask], examination.score[mask]
-    champion = examination.champion_score[mask] if isinstance(config, ComparisonGate) and examination.champion_score is not None else None
+    champion = (
+        examination.champion_score[mask]
+        if isinstance(config, ComparisonGate) and examination.champion_score is not None
+        else None
+    )
     wrong_scores = fault(kind, score, classes) or ("" if champion is None else fault(kind, champion, classes))
     if wrong_scores:
         return "fail", wrong_scores
     if kind != "binary" and not bool(np.isfinite(label).all() if kind == "regression" else (label >= 0).all()):
-        return "fail", f"some labels of {config.benchmark} are {'no finite numbers' if kind == 'regression' else 'of no known class'}"
+        return (
+            "fail",
+            f"some labels of {config.benchmark} are {'no finite numbers' if kind == 'regression' else 'of no known class'}",
+        )
     few = scarce(kind, metric, label, config.benchmark, classes)
     if few:
         return "insufficient_evidence", few
@@ -126,9 +148,16 @@ def _computed(config: FloorGate | ComparisonGate, examination: Examination) -> A
         return "pass", "there is no champion to compare with yet; the floors carry this release"
     else:
         estimate = paired_estimate(metric, label, score, champion, threshold, seed)
-        found = Answer(estimate, -config.margin if better else config.margin, len(label), np.array_equal(score, champion))
+        found = Answer(
+            estimate, -config.margin if better else config.margin, len(label), np.array_equal(score, champion)
+        )
     if not math.isfinite(found.estimate.value):
-        return "fail", f"{metric} has no value on {config.benchmark}: no row is selected" if metric == "precision" else f"{metric} has no value on {config.benchmark}"
+        return (
+            "fail",
+            f"{metric} has no value on {config.benchmark}: no row is selected"
+            if metric == "precision"
+            else f"{metric} has no value on {config.benchmark}",
+        )
     return found
 
 
@@ -163,23 +192,39 @@ def _settle(config: FloorGate | ComparisonGate, examination: Examination, found:
     interval = found.estimate.interval(config.confidence)
     state = three_way(interval.value, interval.low if better else interval.high, limit, better, refuted, chance)
     reason, remedy = told.format(interval.value, interval.low, interval.high), ""
-    if state == "pass" and not interval.low < interval.high and not found.same:  # the same answers are equal by identity, with nothing to estimate
-        state, reason = "insufficient_evidence", f"{reason}; all {found.rows:,} rows agree, so there is no interval to judge by"
+    if (
+        state == "pass" and not interval.low < interval.high and not found.same
+    ):  # the same answers are equal by identity, with nothing to estimate
+        state, reason = (
+            "insufficient_evidence",
+            f"{reason}; all {found.rows:,} rows agree, so there is no interval to judge by",
+        )
     elif state == "insufficient_evidence" and refuted < 1:
         reason += f"; that it is missed is not proven (p {refuted:.2g}, adjusted over {len(family)} gates)"
         remedy = _more(found, interval.low, interval.high, len(family), config.confidence)
     bounds = [x if math.isfinite(x) else None for x in (interval.low, interval.high)]
     measured = Measurement(
-        label=f"{config.metric} on {config.benchmark}" if isinstance(config, FloorGate) else f"{config.metric}, challenger minus champion, on {config.benchmark}",
-        value=interval.value, low=bounds[0], high=bounds[1], limit=limit, rows=found.rows, state=state,
+        label=f"{config.metric} on {config.benchmark}"
+        if isinstance(config, FloorGate)
+        else f"{config.metric}, challenger minus champion, on {config.benchmark}",
+        value=interval.value,
+        low=bounds[0],
+        high=bounds[1],
+        limit=limit,
+        rows=found.rows,
+        state=state,
     )
-    return result(config, state, reason, (measured,), f"{interval.method}; {FAMILY.format(number=len(family))}").model_copy(update={"remedy": remedy})
+    return result(
+        config, state, reason, (measured,), f"{interval.method}; {FAMILY.format(number=len(family))}"
+    ).model_copy(update={"remedy": remedy})
 
 
 def _more(found: Answer, low: float, high: float, gates: int, confidence: float) -> str:
     """About how many rows would prove a limit to be missed, were the estimate to stay: the half width, for so many gates, has to come down to the gap."""
     gap = abs(found.estimate.value - found.limit)
-    half = (high - found.estimate.value if found.limit > found.estimate.value else found.estimate.value - low) * float(norm.ppf(1 - (1 - confidence) / gates) / norm.ppf(confidence))
+    half = (high - found.estimate.value if found.limit > found.estimate.value else found.estimate.value - low) * float(
+        norm.ppf(1 - (1 - confidence) / gates) / norm.ppf(confidence)
+    )
     if not gap > 0 or not math.isfinite(half) or half <= gap:
         return ""
     return f"about {math.ceil(found.rows * (half / gap) ** 2 / 10) * 10:,} rows instead of {found.rows:,} would tell, were the estimate to stay where it is"

@@ -59,7 +59,9 @@ def perturb(rows: pd.DataFrame, columns: list[Column], perturbation: Perturbatio
         else:
             side = np.where(rng.random(len(rows)) < 0.5, -1.0, 1.0)
             far = values.median() + side * (FAR + 0.5) * max(_width(values), 1.0)
-            damaged[column.name] = values.astype(float).mask(hit & values.notna(), _declared(pd.Series(far, index=rows.index), column))
+            damaged[column.name] = values.astype(float).mask(
+                hit & values.notna(), _declared(pd.Series(far, index=rows.index), column)
+            )
     return damaged
 
 

@@ -19,22 +19,51 @@ def readiness(config: ReadinessGate, examination: Examination) -> GateResult:
     """Recorded requests answered in a process without network: equal scores, latency and memory within the budget."""
     found = examination.readiness
     if found is None:
-        return result(config, "fail", "the candidate was not loaded and asked as the service does it, and this gate is there to see that it was")
+        return result(
+            config,
+            "fail",
+            "the candidate was not loaded and asked as the service does it, and this gate is there to see that it was",
+        )
     if "error" in found:
         return result(config, "fail", f"the candidate cannot serve: {found['error']}")
     if found["refused"]:
-        return result(config, "fail", f"the service's input schema refuses rows that the model was trained on: {'; '.join(found['refused'])}")
+        return result(
+            config,
+            "fail",
+            f"the service's input schema refuses rows that the model was trained on: {'; '.join(found['refused'])}",
+        )
     rows = int(found["rows"])
-    same = Measurement(label="scores that differ from training", value=float(found["differing"]), limit=0.0, rows=rows, state="fail" if found["differing"] else "pass")
+    same = Measurement(
+        label="scores that differ from training",
+        value=float(found["differing"]),
+        limit=0.0,
+        rows=rows,
+        state="fail" if found["differing"] else "pass",
+    )
     milliseconds = np.sort(np.array(found["seconds"], dtype=float)) * 1000
     value, bound = quantile_bound(milliseconds, QUANTILE, config.confidence)
-    state = "insufficient_evidence" if np.isnan(bound) and value <= config.latency_ms else judge(value, bound, config.latency_ms, greater_is_better=False)
+    state = (
+        "insufficient_evidence"
+        if np.isnan(bound) and value <= config.latency_ms
+        else judge(value, bound, config.latency_ms, greater_is_better=False)
+    )
     latency = Measurement(
-        label="milliseconds for one row, 95th percentile", value=value, low=None if np.isnan(bound) else float(np.median(milliseconds)), high=None if np.isnan(bound) else bound,
-        limit=config.latency_ms, rows=rows, state=state,
+        label="milliseconds for one row, 95th percentile",
+        value=value,
+        low=None if np.isnan(bound) else float(np.median(milliseconds)),
+        high=None if np.isnan(bound) else bound,
+        limit=config.latency_ms,
+        rows=rows,
+        state=state,
     )
     memory_state = judge(found["memory_mb"], found["memory_mb"], config.memory_mb, greater_is_better=False)
-    memory = Measurement(label="peak memory of the process in MB", value=float(found["memory_mb"]), limit=config.memory_mb, rows=rows, state=memory_state)
+    memory = Measurement(
+        label="peak memory of the process in MB",
+        value=float(found["memory_mb"]),
+        limit=config.memory_mb,
+        rows=rows,
+        state=memory_state,
+    )
     measured = (same, latency, memory)
     told = f"{found['differing']} of {rows} recorded requests get another score than in training; one row takes {np.median(milliseconds):.1f} ms at the median, {value:.1f} ms at the 95th percentile"
     reason = f"{told}, {config.latency_ms:g} ms are allowed; {found['memory_mb']:.0f} MB of {config.memory_mb:g} MB"
@@ -48,6 +77,8 @@ def quantile_bound(ordered: np.ndarray, quantile: float, confidence: float) -> t
         ordered: (n,) ascending.
     """
     n = len(ordered)
-    rank = int(binom.ppf(confidence, n, quantile)) + 1  # smallest order statistic that lies above the quantile with this confidence
+    rank = (
+        int(binom.ppf(confidence, n, quantile)) + 1
+    )  # smallest order statistic that lies above the quantile with this confidence
     value = float(np.quantile(ordered, quantile)) if n else float("nan")
     return value, float(ordered[rank - 1]) if 0 < rank <= n else float("nan")

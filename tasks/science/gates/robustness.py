@@ -23,7 +23,11 @@ STRESSED = 200
 def robustness(config: RobustnessGate, examination: Examination) -> GateResult:
     """The metric on damaged rows minus the same on the rows as they are; paired bounds as for model comparison."""
     if examination.config is None:
-        return result(config, "fail", "the model's columns are not known here (no config was given), so no damage within their bounds can be drawn")
+        return result(
+            config,
+            "fail",
+            "the model's columns are not known here (no config was given), so no damage within their bounds can be drawn",
+        )
     columns = [c for c in examination.config.inputs if c.name in examination.features]
     chosen = np.random.default_rng(examination.seed).permutation(len(examination.label))[: config.rows]
     rows, label = examination.rows.iloc[chosen].reset_index(drop=True), examination.label[chosen]
@@ -33,15 +37,34 @@ def robustness(config: RobustnessGate, examination: Examination) -> GateResult:
     before = _scores(examination, rows)
     if isinstance(before, str):
         return result(config, "fail", f"on rows as they are, {before}")
-    measured = tuple(_withstood(p, i, config, examination, columns, rows, label, before) for i, p in enumerate(config.perturbations))
+    measured = tuple(
+        _withstood(p, i, config, examination, columns, rows, label, before) for i, p in enumerate(config.perturbations)
+    )
     state = worst([m.state for m in measured])
-    moves = [m.label + ("" if m.value is None else f" by {m.value:+.4f} ({m.low:+.4f} to {m.high:+.4f})") for m in measured if state == "pass" or m.state != "pass"]
+    moves = [
+        m.label + ("" if m.value is None else f" by {m.value:+.4f} ({m.low:+.4f} to {m.high:+.4f})")
+        for m in measured
+        if state == "pass" or m.state != "pass"
+    ]
     reason = "; ".join(moves) + f"; worse by {config.limit:g} is tolerated unless a perturbation says otherwise"
-    return result(config, state, reason, measured, "difference of the metric on the same rows, damaged and as they are; paired DeLong 1988 or paired row losses")
+    return result(
+        config,
+        state,
+        reason,
+        measured,
+        "difference of the metric on the same rows, damaged and as they are; paired DeLong 1988 or paired row losses",
+    )
 
 
 def _withstood(
-    damage: Perturbation, number: int, config: RobustnessGate, examination: Examination, columns: list[Column], rows: pd.DataFrame, label: np.ndarray, before: np.ndarray
+    damage: Perturbation,
+    number: int,
+    config: RobustnessGate,
+    examination: Examination,
+    columns: list[Column],
+    rows: pd.DataFrame,
+    label: np.ndarray,
+    before: np.ndarray,
 ) -> Measurement:
     name, seed = f"{damage.kind} {damage.strength:g}", examination.seed + number
     limit = config.limit if damage.limit is None else damage.limit
@@ -51,20 +74,32 @@ def _withstood(
     whole = damage if damage.kind == "noise" else damage.model_copy(update={"strength": 1.0})
     stressed = _scores(examination, perturb(rows[:STRESSED], columns, whole, seed))
     if isinstance(stressed, str):
-        return Measurement(label=f"under {damage.kind} in every cell it reaches, {stressed}", value=None, limit=limit, rows=min(STRESSED, len(rows)), state="fail")
+        return Measurement(
+            label=f"under {damage.kind} in every cell it reaches, {stressed}",
+            value=None,
+            limit=limit,
+            rows=min(STRESSED, len(rows)),
+            state="fail",
+        )
     after = _scores(examination, perturb(rows, columns, damage, seed))
     if isinstance(after, str):
         return Measurement(label=f"under {name}, {after}", value=None, limit=limit, rows=len(rows), state="fail")
     better = METRICS[config.metric].greater_is_better
     told = f"under {name}, {config.metric} moves"
     if np.array_equal(after, before):  # the same answers: equal by identity, with nothing to estimate
-        return Measurement(label=told, value=0.0, low=0.0, high=0.0, limit=-limit if better else limit, rows=len(rows), state="pass")
-    found = paired_difference(config.metric, label, after, before, examination.decision_threshold, config.confidence, seed)
+        return Measurement(
+            label=told, value=0.0, low=0.0, high=0.0, limit=-limit if better else limit, rows=len(rows), state="pass"
+        )
+    found = paired_difference(
+        config.metric, label, after, before, examination.decision_threshold, config.confidence, seed
+    )
     bound = -limit if better else limit
     state = judge(found.value, found.low if better else found.high, bound, better)
     if state == "pass" and not found.low < found.high:
         state = "insufficient_evidence"
-    return Measurement(label=told, value=found.value, low=found.low, high=found.high, limit=bound, rows=len(rows), state=state)
+    return Measurement(
+        label=told, value=found.value, low=found.low, high=found.high, limit=bound, rows=len(rows), state=state
+    )
 
 
 def _scores(examination: Examination, rows: pd.DataFrame) -> np.ndarray | str:

@@ -21,10 +21,21 @@ def rules(config: RulesGate, examination: Examination) -> GateResult:
     broken = [m for m in measured if m.state == "fail"]
     unclear = [m for m in measured if m.state == "insufficient_evidence"]
     if broken:
-        told = "; ".join(m.label.rstrip(".") + (f" (it is {m.value:.3f})" if m.value is not None else "") for m in broken)
-        return result(config, "fail", f"{len(broken)} of {len(measured)} rules are broken: {told}", measured, RULES_METHOD, plots)
+        told = "; ".join(
+            m.label.rstrip(".") + (f" (it is {m.value:.3f})" if m.value is not None else "") for m in broken
+        )
+        return result(
+            config, "fail", f"{len(broken)} of {len(measured)} rules are broken: {told}", measured, RULES_METHOD, plots
+        )
     if unclear:
-        return result(config, "insufficient_evidence", "cannot be told: " + "; ".join(m.label for m in unclear), measured, RULES_METHOD, plots)
+        return result(
+            config,
+            "insufficient_evidence",
+            "cannot be told: " + "; ".join(m.label for m in unclear),
+            measured,
+            RULES_METHOD,
+            plots,
+        )
     return result(config, "pass", f"all {len(measured)} rules hold", measured, RULES_METHOD, plots)
 
 
@@ -34,5 +45,9 @@ def _plots(config: RulesGate, examination: Examination, measured: tuple[Measurem
     rules = examination.rules.rules
     found = [drivers(rules, examination, config.confidence)]
     # a rule that cannot be asked has no number, and no picture
-    found += [rule_plot(rule, claim(rule), m, spoken_of(rule, examination), config.confidence) for rule, m in zip(rules, measured, strict=True) if m.rows]
+    found += [
+        rule_plot(rule, claim(rule), m, spoken_of(rule, examination), config.confidence)
+        for rule, m in zip(rules, measured, strict=True)
+        if m.rows
+    ]
     return tuple(plot for plot in found if plot is not None)[:60]

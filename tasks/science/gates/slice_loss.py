@@ -119,7 +119,9 @@ class Gain:
     variance: np.ndarray
 
 
-def avoidable(metric: str, label: np.ndarray, odds: np.ndarray, fit: np.ndarray, judge: np.ndarray, threshold: float) -> Gain:
+def avoidable(
+    metric: str, label: np.ndarray, odds: np.ndarray, fit: np.ndarray, judge: np.ndarray, threshold: float
+) -> Gain:
     """Loss of each judged row less its loss after a correction that was learned on other rows of the slice.
 
     Log loss is high where the base rate is near one half, however good the model; its mean by slice says where the
@@ -137,7 +139,11 @@ def avoidable(metric: str, label: np.ndarray, odds: np.ndarray, fit: np.ndarray,
     old, new = odds[judge], a + b * odds[judge]
     before, after = around.mean(old), around.mean(new)
     won = losses(metric, label[judge], before, threshold) - losses(metric, label[judge], after, threshold)
-    return Gain(np.asarray(won), np.asarray((label[judge] - before) * (new - old)), np.asarray(around.variance(before) * (new - old) ** 2))
+    return Gain(
+        np.asarray(won),
+        np.asarray((label[judge] - before) * (new - old)),
+        np.asarray(around.variance(before) * (new - old) ** 2),
+    )
 
 
 def judged(gain: Gain, whole: float, entity: np.ndarray | None) -> Loss:

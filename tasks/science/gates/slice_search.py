@@ -102,7 +102,15 @@ def discretise(rows: pd.DataFrame) -> Codes:
             numbers = values.to_numpy(float, na_value=np.nan)
             known = numbers[~np.isnan(numbers)]
             # an edge at the minimum would leave nothing below it
-            inner = [e for e in np.unique(np.quantile(known, np.linspace(0, 1, BINS + 1)[1:-1], method="nearest")) if e > known.min()] if len(known) else []
+            inner = (
+                [
+                    e
+                    for e in np.unique(np.quantile(known, np.linspace(0, 1, BINS + 1)[1:-1], method="nearest"))
+                    if e > known.min()
+                ]
+                if len(known)
+                else []
+            )
             code, count = np.searchsorted(np.array(inner), numbers, side="right"), len(inner) + 1
             ordered.append(count)
         else:
@@ -110,7 +118,12 @@ def discretise(rows: pd.DataFrame) -> Codes:
             kept = texts.value_counts().index[:CATEGORIES]
             place, different = pd.factorize(texts)
             found = np.append(kept.get_indexer(different), -1)[place]  # the last is for a missing value
-            code, count, inner, names = np.where(found < 0, len(kept), found), len(kept) + 1, [], kept.append(pd.Index(["of another value"]))
+            code, count, inner, names = (
+                np.where(found < 0, len(kept), found),
+                len(kept) + 1,
+                [],
+                kept.append(pd.Index(["of another value"])),
+            )
             ordered.append(0)
         table.append(np.where(values.isna(), count, code))
         sizes.append(count + 1)
@@ -154,7 +167,9 @@ def _statistics(flat: np.ndarray, weights: np.ndarray, ranges: _Ranges, size: in
         flat: (m, c) codes with their column's offset; ``weights`` (6, m).
     """
     every = flat.ravel()
-    sums = [np.bincount(every, minlength=size)] + [np.bincount(every, np.repeat(w, flat.shape[1]), size) for w in weights]
+    sums = [np.bincount(every, minlength=size)] + [
+        np.bincount(every, np.repeat(w, flat.shape[1]), size) for w in weights
+    ]
     running = np.concatenate([np.zeros((7, 1)), np.cumsum(np.array(sums), axis=1)], axis=1)
     n, u0, u1, v00, v01, v11, l2 = running[:, ranges.high + 1] - running[:, ranges.low]
     v00, v11 = v00 + RIDGE, v11 + RIDGE * l2 / np.maximum(n, 1) + 1e-9
@@ -162,7 +177,9 @@ def _statistics(flat: np.ndarray, weights: np.ndarray, ranges: _Ranges, size: in
     return n, (u0**2 * v11 - 2 * u0 * u1 * v01 + u1**2 * v00) / determinant
 
 
-def search(codes: Codes, label: np.ndarray, odds: np.ndarray, minimum: int, least: float, around: Law = RATES) -> list[tuple[Condition, ...]]:
+def search(
+    codes: Codes, label: np.ndarray, odds: np.ndarray, minimum: int, least: float, around: Law = RATES
+) -> list[tuple[Condition, ...]]:
     """Slices of up to three conditions that look weakest: a beam search, as in slice finding (Chung et al. 2019).
 
     Each step adds one condition to the most conspicuous slices so far and scores all that arise from histograms.
@@ -227,7 +244,16 @@ def _apart(codes: Codes, pool: dict[frozenset[Condition], float]) -> list[tuple[
 
 
 def weak_slices(
-    rows: pd.DataFrame, label: np.ndarray, score: np.ndarray, entity: np.ndarray | None, metric: str, threshold: float, limit: float, minimum: int, confidence: float, seed: int
+    rows: pd.DataFrame,
+    label: np.ndarray,
+    score: np.ndarray,
+    entity: np.ndarray | None,
+    metric: str,
+    threshold: float,
+    limit: float,
+    minimum: int,
+    confidence: float,
+    seed: int,
 ) -> list[Weakness]:
     """Find weak slices on one random half of the rows and confirm them on the other.
 
@@ -257,7 +283,9 @@ def weak_slices(
         tested.append(judged(gain, whole, None if entity is None else entity[unseen]))
     adjusted = holm([loss.p_value for loss in tested])
     return [
-        Weakness(codes.sentence(c), c, loss, p, bool(p < 1 - confidence and loss.value > limit and loss.rows >= minimum // 4))
+        Weakness(
+            codes.sentence(c), c, loss, p, bool(p < 1 - confidence and loss.value > limit and loss.rows >= minimum // 4)
+        )
         for c, loss, p in zip(found, tested, adjusted, strict=True)
     ]
 

@@ -43,11 +43,19 @@ def slices(config: SlicesGate, examination: Examination) -> GateResult:
         return of_each_class(slices, config, examination, shared_error=True)
     label, score = examination.label, examination.score
     if examination.config is not None and examination.config.data.entity is not None and examination.entity is None:
-        return result(config, "fail", f"rows have the entity {examination.config.data.entity}, and whose row it is was not laid before this gate")
+        return result(
+            config,
+            "fail",
+            f"rows have the entity {examination.config.data.entity}, and whose row it is was not laid before this gate",
+        )
     if not config.slices and not config.search:
         return result(config, "fail", "this gate names no slices and does not search; give slices, or search: true")
     if config.search and not _searchable(config, examination):
-        return result(config, "fail", f"there is no column to search among the {config.columns}; name slices, or set search: false")
+        return result(
+            config,
+            "fail",
+            f"there is no column to search among the {config.columns}; name slices, or set search: false",
+        )
     few, _ = fewest(examination, label)
     if few < MINIMUM or len(label) < 4 * config.minimum_rows:
         counted = "with labels that vary" if examination.kind == "regression" else "of the smaller class"
@@ -55,7 +63,13 @@ def slices(config: SlicesGate, examination: Examination) -> GateResult:
         return result(config, "insufficient_evidence", reason)
     row = losses(config.metric, label, score, examination.decision_threshold)
     if not row.mean() > 0:
-        return result(config, "insufficient_evidence", "the model has no loss at all on these rows, so no share of it can be judged", (), METHOD)
+        return result(
+            config,
+            "insufficient_evidence",
+            "the model has no loss at all on these rows, so no share of it can be judged",
+            (),
+            METHOD,
+        )
     try:
         named = [m for spec in config.slices for m in _named(config, spec, examination, row)]
     except ConfigError as error:
@@ -63,8 +77,18 @@ def slices(config: SlicesGate, examination: Examination) -> GateResult:
     measured = (*named, *(_searched(config, examination) if config.search else ()))
     state = worst([m.state for m in measured])
     if state == "pass":
-        return result(config, "pass", f"no weak slice: {len(config.slices)} configured{', and none confirmed by the search' if config.search else ''}", measured, METHOD)
-    told = "; ".join(f"{m.label} is {m.value:.3f} on {m.rows:,} rows" if m.value is not None else m.label for m in measured if m.state == state)
+        return result(
+            config,
+            "pass",
+            f"no weak slice: {len(config.slices)} configured{', and none confirmed by the search' if config.search else ''}",
+            measured,
+            METHOD,
+        )
+    told = "; ".join(
+        f"{m.label} is {m.value:.3f} on {m.rows:,} rows" if m.value is not None else m.label
+        for m in measured
+        if m.state == state
+    )
     begin = f"over {config.limit:g} of the mean loss could be avoided" if state == "fail" else "too few rows to tell"
     return result(config, state, f"{begin}: {told}", measured, METHOD)
 
@@ -78,22 +102,52 @@ def _named(config: SlicesGate, spec: NamedSlice, examination: Examination, row: 
         return [Measurement(label=told, value=None, limit=config.limit, rows=n, state="insufficient_evidence")]
     owners = None if examination.entity is None else examination.entity[inside]
     mean, error = float(row[inside].mean()), standard_error(row[inside], owners)
-    plain = Measurement(label=f"{config.metric} of {spec.name} (all rows {row.mean():.4f})", value=mean, low=mean - z * error, high=mean + z * error, rows=n, state="pass")
+    plain = Measurement(
+        label=f"{config.metric} of {spec.name} (all rows {row.mean():.4f})",
+        value=mean,
+        low=mean - z * error,
+        high=mean + z * error,
+        rows=n,
+        state="pass",
+    )
     label, raw, size = scaled(config.metric, examination.label, examination.score)
     entity = examination.entity
     a, b = correction(label, raw, law(config.metric))
     first = halves(len(label), entity, examination.seed)
     parts = [(inside & first, inside & ~first), (inside & ~first, inside & first)]
     if min(int(side.sum()) for side, _ in parts) < MINIMUM:
-        return [plain, Measurement(label=f"{spec.name} has too few rows in one half", value=None, limit=config.limit, rows=n, state="insufficient_evidence")]
-    gains = [avoidable(config.metric, label, a + b * raw, fit, unseen, examination.decision_threshold) for fit, unseen in parts]
+        return [
+            plain,
+            Measurement(
+                label=f"{spec.name} has too few rows in one half",
+                value=None,
+                limit=config.limit,
+                rows=n,
+                state="insufficient_evidence",
+            ),
+        ]
+    gains = [
+        avoidable(config.metric, label, a + b * raw, fit, unseen, examination.decision_threshold)
+        for fit, unseen in parts
+    ]
     gain = Gain(*(np.concatenate([getattr(g, field) for g in gains]) for field in ("loss", "push", "variance")))
     owner = None if entity is None else np.concatenate([entity[unseen] for _, unseen in parts])
     found = judged(gain, float(row.mean()) * size, owner)
     high = found.value + z * found.error
     state = judge(found.value, high, config.limit, False)
     told = f"avoidable {config.metric} of {spec.name}, as a share of the mean of all rows"
-    return [plain, Measurement(label=told, value=found.value, low=found.value - z * found.error, high=high, limit=config.limit, rows=n, state=state)]
+    return [
+        plain,
+        Measurement(
+            label=told,
+            value=found.value,
+            low=found.value - z * found.error,
+            high=high,
+            limit=config.limit,
+            rows=n,
+            state=state,
+        ),
+    ]
 
 
 def _searchable(config: SlicesGate, examination: Examination) -> list[str]:
@@ -114,7 +168,14 @@ def _searched(config: SlicesGate, examination: Examination) -> list[Measurement]
         examination.seed,
     )
     if not found:
-        return [Measurement(label="slices that the search found worth a second look", value=0.0, rows=len(examination.label), state="pass")]
+        return [
+            Measurement(
+                label="slices that the search found worth a second look",
+                value=0.0,
+                rows=len(examination.label),
+                state="pass",
+            )
+        ]
     return [_told(config, w) for w in found]
 
 
@@ -123,4 +184,12 @@ def _told(config: SlicesGate, weak: Weakness) -> Measurement:
     # a slice that was found and not confirmed is what noise looks like; the halves, not its estimate, speak
     label = f"avoidable {config.metric} where {weak.sentence} ({'confirmed' if weak.confirmed else 'not confirmed'}, p {weak.p_value:.2g})"
     low, high = (loss.value + k * z * loss.error for k in (-1, 1))
-    return Measurement(label=label, value=loss.value, low=low, high=high, limit=config.limit, rows=loss.rows, state="fail" if weak.confirmed else "pass")
+    return Measurement(
+        label=label,
+        value=loss.value,
+        low=low,
+        high=high,
+        limit=config.limit,
+        rows=loss.rows,
+        state="fail" if weak.confirmed else "pass",
+    )

@@ -83,7 +83,9 @@ def fit_space(pipeline: Pipeline, config: ModelConfig, rows: pd.DataFrame, seed:
     if not leaves:
         table = table[np.isfinite(table).all(axis=1)]
     if table.shape[0] < 2:
-        raise ConfigError(f"the embedding of {config.name} ({source}) has finite numbers for {table.shape[0]} of {len(rows)} reference rows; at least 2 are needed. Mend the function, or the data.")
+        raise ConfigError(
+            f"the embedding of {config.name} ({source}) has finite numbers for {table.shape[0]} of {len(rows)} reference rows; at least 2 are needed. Mend the function, or the data."
+        )
     spread = _variance(table)
     columns = np.sort(np.argsort(-spread, kind="stable")[:COLUMNS])
     kept = _dense(table[:, columns])
@@ -98,7 +100,9 @@ def fit_space(pipeline: Pipeline, config: ModelConfig, rows: pd.DataFrame, seed:
     space = Space(source, table.shape[1], columns, shift, scale, mean, components, 1.0, 0.0, explained)
     placed, off = _place(space, table)
     size = float(np.sqrt((placed**2).sum(axis=1).mean() + (off**2).mean())) or 1.0
-    return Space(source, table.shape[1], columns, shift, scale, mean, components, size, float(np.median(off)) / size, explained)
+    return Space(
+        source, table.shape[1], columns, shift, scale, mean, components, size, float(np.median(off)) / size, explained
+    )
 
 
 def embed(pipeline: Pipeline, config: ModelConfig, rows: pd.DataFrame, space: Space) -> np.ndarray:
@@ -115,7 +119,9 @@ def embed(pipeline: Pipeline, config: ModelConfig, rows: pd.DataFrame, space: Sp
         return np.empty((0, len(space.components) + 1))
     source, table = _representation(pipeline, config, rows)
     if table.shape[1] != space.width:
-        raise ConfigError(f"the embedding of {config.name} has {table.shape[1]} columns ({source}), and the reference was fitted with {space.width}: it belongs to another version. Fit the groupings of this one.")
+        raise ConfigError(
+            f"the embedding of {config.name} has {table.shape[1]} columns ({source}), and the reference was fitted with {space.width}: it belongs to another version. Fit the groupings of this one."
+        )
     placed, off = _place(space, table)
     return np.column_stack([placed / space.size, off / space.size - space.usual])
 
@@ -129,7 +135,9 @@ def _components(table: np.ndarray, seed: int) -> tuple[np.ndarray, float]:
     solver = "arpack" if min(table.shape) > 4 * DIMENSIONS else "full"
     found = PCA(d, svd_solver=solver, random_state=seed).fit(table)
     real = found.explained_variance_ > 1e-9 * total
-    return np.asarray(found.components_[real], dtype=float), min(1.0, float(found.explained_variance_[real].sum()) / total)
+    return np.asarray(found.components_[real], dtype=float), min(
+        1.0, float(found.explained_variance_[real].sum()) / total
+    )
 
 
 def _place(space: Space, table: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -166,7 +174,9 @@ def _variance(table: Any) -> np.ndarray:
 def _representation(pipeline: Pipeline, config: ModelConfig, rows: pd.DataFrame) -> tuple[str, Any]:
     """In words what a row's numbers are, and the (n, width) numbers: sparse for leaves, dense for all else."""
     if config.monitoring.embedding is not None:
-        return f"the function {config.monitoring.embedding}", _named(config.monitoring.embedding, pipeline, rows[[c.name for c in config.inputs if c.name in rows]])
+        return f"the function {config.monitoring.embedding}", _named(
+            config.monitoring.embedding, pipeline, rows[[c.name for c in config.inputs if c.name in rows]]
+        )
     prepared = pipeline[:-1].transform(rows[list(config.features)])
     estimator = pipeline.steps[-1][1]
     while hasattr(estimator, "regressor_"):  # a transformed target wraps the model that was fitted
@@ -176,7 +186,9 @@ def _representation(pipeline: Pipeline, config: ModelConfig, rows: pd.DataFrame)
         codes, width = found
         n, trees = codes.shape
         value = np.full(n * trees, 1 / np.sqrt(trees))
-        return f"the leaves of {trees} trees", sparse.csr_matrix((value, codes.ravel(), np.arange(n + 1) * trees), shape=(n, width))
+        return f"the leaves of {trees} trees", sparse.csr_matrix(
+            (value, codes.ravel(), np.arange(n + 1) * trees), shape=(n, width)
+        )
     if hasattr(estimator, "coefs_") and hasattr(estimator, "activation") and len(estimator.coefs_) > 1:
         return "the last hidden layer", hidden_layer(estimator, _dense(prepared))
     return "the transformed features", _dense(prepared)
@@ -193,9 +205,13 @@ def _named(path: str, pipeline: Pipeline, rows: pd.DataFrame) -> np.ndarray:
     try:
         found = np.asarray(function(pipeline, rows.copy()), dtype=float)
     except Exception as error:  # the user's code may raise anything
-        raise ConfigError(f"monitoring.embedding {path!r} failed on {len(rows)} rows ({type(error).__name__}: {error}). {fix}") from None
+        raise ConfigError(
+            f"monitoring.embedding {path!r} failed on {len(rows)} rows ({type(error).__name__}: {error}). {fix}"
+        ) from None
     if found.ndim != 2 or len(found) != len(rows) or not found.shape[1]:
-        raise ConfigError(f"monitoring.embedding {path!r} gives the shape {found.shape} for {len(rows)} rows; allowed is ({len(rows)}, d) with d at least 1. {fix}")
+        raise ConfigError(
+            f"monitoring.embedding {path!r} gives the shape {found.shape} for {len(rows)} rows; allowed is ({len(rows)}, d) with d at least 1. {fix}"
+        )
     return found
 
 
@@ -235,7 +251,11 @@ def _histogram_leaves(estimator: Any, trees: list[Any], prepared: np.ndarray) ->
     of_tree = np.repeat(np.arange(len(trees)), [len(tree.nodes) for tree in trees])
     left, right = (nodes[side].astype(np.int64) + starts[of_tree] for side in ("left", "right"))
     bits = np.concatenate([np.asarray(tree.raw_left_cat_bitsets, dtype=np.uint32).reshape(-1, 8) for tree in trees])
-    leaf, feature, threshold = nodes["is_leaf"].astype(bool), nodes["feature_idx"].astype(np.int64), nodes["num_threshold"]
+    leaf, feature, threshold = (
+        nodes["is_leaf"].astype(bool),
+        nodes["feature_idx"].astype(np.int64),
+        nodes["num_threshold"],
+    )
     missing, category = nodes["missing_go_to_left"].astype(bool), nodes["is_categorical"].astype(bool)
     bitset = nodes["bitset_idx"].astype(np.int64) + splits[of_tree]
     place = np.tile(starts[:-1], (len(x), 1))

@@ -51,11 +51,15 @@ def _prepare(config: ModelConfig) -> ColumnTransformer:
     filled = ("fill", SimpleImputer(strategy="constant", fill_value="missing"))
     if config.estimator.kind in ("hist_gradient_boosting", "random_forest"):
         codes = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
-        number: Any = "passthrough" if config.estimator.kind == "hist_gradient_boosting" else SimpleImputer(strategy="median")
+        number: Any = (
+            "passthrough" if config.estimator.kind == "hist_gradient_boosting" else SimpleImputer(strategy="median")
+        )
     else:
         codes = OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=RARE)
         number = Pipeline([("fill", SimpleImputer(strategy="median", add_indicator=True)), ("scale", StandardScaler())])
-    return ColumnTransformer([("number", number, numbers), ("category", Pipeline([filled, ("code", codes)]), categories)])
+    return ColumnTransformer(
+        [("number", number, numbers), ("category", Pipeline([filled, ("code", codes)]), categories)]
+    )
 
 
 def _estimator(config: ModelConfig) -> BaseEstimator:
@@ -66,7 +70,9 @@ def _estimator(config: ModelConfig) -> BaseEstimator:
     allowed = sorted(kind().get_params())
     unknown = sorted(set(spec.parameters) - set(allowed))
     if unknown:
-        raise ConfigError(f"estimator.parameters names {', '.join(unknown)}, unknown to {spec.kind}; allowed: {', '.join(allowed)}.")
+        raise ConfigError(
+            f"estimator.parameters names {', '.join(unknown)}, unknown to {spec.kind}; allowed: {', '.join(allowed)}."
+        )
     estimator: BaseEstimator = kind(**{"random_state": config.seed, **defaults, **spec.parameters})
     return estimator
 
@@ -77,5 +83,7 @@ def _custom(path: str, parameters: dict[str, Any]) -> BaseEstimator:
         factory = getattr(importlib.import_module(module), name)
         made: BaseEstimator = factory(**parameters)
     except (ImportError, AttributeError, TypeError) as error:
-        raise ConfigError(f"estimator.factory {path!r} cannot be called: {error}. Write package.module:function, importable here.") from None
+        raise ConfigError(
+            f"estimator.factory {path!r} cannot be called: {error}. Write package.module:function, importable here."
+        ) from None
     return made

@@ -13,7 +13,12 @@ from sklearn.pipeline import Pipeline
 UNIMPORTANT = 0.01
 
 PERMUTATIONS = 8
-TREES = ("HistGradientBoostingClassifier", "HistGradientBoostingRegressor", "RandomForestClassifier", "RandomForestRegressor")
+TREES = (
+    "HistGradientBoostingClassifier",
+    "HistGradientBoostingRegressor",
+    "RandomForestClassifier",
+    "RandomForestRegressor",
+)
 
 
 def attributions(pipeline: Pipeline, rows: pd.DataFrame, background: pd.DataFrame, seed: int) -> pd.DataFrame:
@@ -70,7 +75,13 @@ class Explainer:
                     self._kept = _owners(self.prepare), shap.TreeExplainer(self.estimator)
                 owners, trees = self._kept
                 found = np.asarray(trees.shap_values(matrix, check_additivity=False))
-            by_margin = [found] if found.ndim == 2 else [found[..., 1]] if found.shape[2] == 2 else list(np.moveaxis(found, 2, 0))
+            by_margin = (
+                [found]
+                if found.ndim == 2
+                else [found[..., 1]]
+                if found.shape[2] == 2
+                else list(np.moveaxis(found, 2, 0))
+            )
         else:
             return _sampled(self.pipeline, rows, self.background, seed)
         return _over_classes([_per_feature(values, owners, rows) for values in by_margin])
@@ -81,7 +92,9 @@ def _over_classes(tables: list[pd.DataFrame]) -> pd.DataFrame:
     if len(tables) == 1:
         return tables[0]
     values = np.stack([t.to_numpy(float) for t in tables])
-    return pd.DataFrame(np.abs(values - values.mean(axis=0)).mean(axis=0), index=tables[0].index, columns=tables[0].columns)
+    return pd.DataFrame(
+        np.abs(values - values.mean(axis=0)).mean(axis=0), index=tables[0].index, columns=tables[0].columns
+    )
 
 
 def importance(explained: pd.DataFrame) -> dict[str, float]:
@@ -115,7 +128,9 @@ def _owners(prepare: ColumnTransformer) -> list[str]:
 
 def _per_feature(values: np.ndarray, owners: list[str], rows: pd.DataFrame) -> pd.DataFrame:
     if len(owners) != values.shape[1]:
-        raise ValueError(f"{values.shape[1]} transformed columns and {len(owners)} owners; the preparation has an unknown part")
+        raise ValueError(
+            f"{values.shape[1]} transformed columns and {len(owners)} owners; the preparation has an unknown part"
+        )
     table = pd.DataFrame(values.T, columns=rows.index).groupby(np.asarray(owners, dtype=object)).sum().T
     return table.reindex(columns=list(rows.columns), fill_value=0.0)
 

@@ -51,7 +51,9 @@ def proxy(rule: Proxy, label: str, examination: Examination, confidence: float) 
     """
     odd = [a for a in rule.allowed if a not in examination.rows]
     if odd:
-        raise RuleFault(f"allowed names {', '.join(odd)}; allowed are input columns: {', '.join(map(str, examination.rows.columns))}")
+        raise RuleFault(
+            f"allowed names {', '.join(odd)}; allowed are input columns: {', '.join(map(str, examination.rows.columns))}"
+        )
     unclear = _unclear(label, rule.share, examination)
     if unclear is not None:
         return unclear
@@ -59,7 +61,9 @@ def proxy(rule: Proxy, label: str, examination: Examination, confidence: float) 
     found = association(rule.column, features, examination, confidence)
     if found is None:
         label = f"{label} (fewer than two groups of {rule.column} have {MINIMUM} rows)"
-        return Measurement(label=label, value=None, limit=rule.share, rows=len(examination.rows), state="insufficient_evidence")
+        return Measurement(
+            label=label, value=None, limit=rule.share, rows=len(examination.rows), state="insufficient_evidence"
+        )
     sure = [f for f, (auc, _) in found.items() if auc >= rule.association]
     perhaps = [f for f, (_, bound) in found.items() if bound >= rule.association]
     if sure:
@@ -67,14 +71,20 @@ def proxy(rule: Proxy, label: str, examination: Examination, confidence: float) 
     return _at_most(label, sure, sorted({*sure, *perhaps}), rule.share, examination, confidence)
 
 
-def association(column: str, features: list[str], examination: Examination, confidence: float) -> dict[str, tuple[float, float]] | None:
+def association(
+    column: str, features: list[str], examination: Examination, confidence: float
+) -> dict[str, tuple[float, float]] | None:
     """:func:`_association`, computed once for an examination: the rule and its picture ask the same."""
     name = ("association", column, tuple(features), confidence)
-    found: dict[str, tuple[float, float]] | None = examination.once(name, lambda: _association(column, features, examination, confidence))
+    found: dict[str, tuple[float, float]] | None = examination.once(
+        name, lambda: _association(column, features, examination, confidence)
+    )
     return found
 
 
-def _association(column: str, features: list[str], examination: Examination, confidence: float) -> dict[str, tuple[float, float]] | None:
+def _association(
+    column: str, features: list[str], examination: Examination, confidence: float
+) -> dict[str, tuple[float, float]] | None:
     """How well each feature alone tells a group of ``column`` from the rest: the largest AUC over groups, and its bound.
 
     The feature's values (numbers: 20 quantile bins) are scored by the group's rate in the other folds of five
@@ -127,7 +137,9 @@ def _groups(column: str, examination: Examination) -> pd.Series:
             return examination.groups[name]
     values = examination.rows[column]
     if pd.api.types.is_numeric_dtype(values) and values.nunique() > FEW_VALUES:
-        return (values > values.median()).map({True: "above the median", False: "up to the median"}).where(values.notna())
+        return (
+            (values > values.median()).map({True: "above the median", False: "up to the median"}).where(values.notna())
+        )
     return values
 
 
@@ -135,11 +147,19 @@ def _unclear(label: str, limit: float, examination: Examination) -> Measurement 
     size = examination.attributions
     missing = set(examination.features) - set(size.columns)
     if len(size) == 0 or missing or not np.isfinite(size.to_numpy()).all():
-        return Measurement(label=f"{label} (the attributions are incomplete)", value=None, limit=limit, rows=len(size), state="insufficient_evidence")
+        return Measurement(
+            label=f"{label} (the attributions are incomplete)",
+            value=None,
+            limit=limit,
+            rows=len(size),
+            state="insufficient_evidence",
+        )
     return None
 
 
-def _at_most(label: str, sure: list[str], perhaps: list[str], limit: float, examination: Examination, confidence: float) -> Measurement:
+def _at_most(
+    label: str, sure: list[str], perhaps: list[str], limit: float, examination: Examination, confidence: float
+) -> Measurement:
     value, low, _, rows = driver_share(sure, examination, confidence)
     _, _, high, _ = driver_share(perhaps, examination, confidence)
     state: State = "fail" if value > limit else "pass" if high <= limit else "insufficient_evidence"
@@ -149,7 +169,9 @@ def _at_most(label: str, sure: list[str], perhaps: list[str], limit: float, exam
 @lru_cache(maxsize=4)
 def _draws(seed: int, rows: int) -> np.ndarray:
     """(replicates, rows) how often each row is in each bootstrap sample; every rule looks at the same samples."""
-    return np.random.default_rng(seed).multinomial(rows, np.full(rows, 1 / rows), size=REPLICATES).astype(float)  # else each product would convert them
+    return (
+        np.random.default_rng(seed).multinomial(rows, np.full(rows, 1 / rows), size=REPLICATES).astype(float)
+    )  # else each product would convert them
 
 
 def driver_share(columns: list[str], examination: Examination, confidence: float) -> tuple[float, float, float, int]:

@@ -58,11 +58,15 @@ def spoken_of(rule: Rule, examination: Examination) -> Examination:
     name = getattr(rule, "of_class", None)
     if examination.kind != "multiclass":
         if name is not None:
-            raise RuleFault(f"it names the class {name!r}, and a {examination.kind} model has one score; leave class out")
+            raise RuleFault(
+                f"it names the class {name!r}, and a {examination.kind} model has one score; leave class out"
+            )
         return examination
     if name is None:
         if hasattr(rule, "of_class") and not isinstance(rule, Invariance):
-            raise RuleFault(f"it names no class, and this model has a score for each; give class, one of {', '.join(examination.classes)}")
+            raise RuleFault(
+                f"it names no class, and this model has a score for each; give class, one of {', '.join(examination.classes)}"
+            )
         return examination
     if name not in examination.classes:
         raise RuleFault(f"it names the class {name!r}; allowed: {', '.join(examination.classes)}")
@@ -88,7 +92,10 @@ def claim(rule: Rule) -> str:
         "direction": lambda r: f"the score{of} {r.sign} with {r.column}{where}",
         "monotone": lambda r: f"the score{of} {r.sign} with {r.column} without turning back{where}",
         "score_range": lambda r: f"scores{of} lie {range_words(r.low, r.high)}{where}",
-        "vignette": lambda r: f"{case_words(r.case)} scores{of} " + (f"above {case_words(r.above)}" if r.above else f"between {r.between[0]:g} and {r.between[1]:g}"),
+        "vignette": lambda r: (
+            f"{case_words(r.case)} scores{of} "
+            + (f"above {case_words(r.above)}" if r.above else f"between {r.between[0]:g} and {r.between[1]:g}")
+        ),
         "invariance": lambda r: f"a change of {r.column} alone moves the score{of} by at most {r.at_most:g}{where}",
     }
     return told[rule.rule](rule)

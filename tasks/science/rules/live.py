@@ -116,7 +116,9 @@ def live_rule_findings(
         return [replay, _plain("rules", len(window), told)], [], []
     config = _with_categories(config, window, reference)
     now = _laid_out(config, rules, predict, window, window_attributions, seed)
-    known_rows = (reference if len(reference) <= REFERENCE_ROWS else reference.sample(REFERENCE_ROWS, random_state=seed)).reset_index(drop=True)
+    known_rows = (
+        reference if len(reference) <= REFERENCE_ROWS else reference.sample(REFERENCE_ROWS, random_state=seed)
+    ).reset_index(drop=True)
     then = _laid_out(config, rules, predict, known_rows, reference_attributions, seed)
     examined = _examined(config, predict, then.rows, known_rows, seed)
     level, plots, breaks = alpha / len(rules.rules), [drivers(rules.rules, now, CONFIDENCE)], []
@@ -149,11 +151,16 @@ def _with_categories(config: ModelConfig, *sides: pd.DataFrame) -> ModelConfig:
     def known(name: str) -> tuple[str, ...]:
         return tuple(sorted({str(v) for side in sides if name in side for v in side[name].dropna().unique()}))
 
-    columns = tuple(c.model_copy(update={"categories": known(c.name)}) if c.type == "category" and c.categories is None else c for c in config.data.columns)
+    columns = tuple(
+        c.model_copy(update={"categories": known(c.name)}) if c.type == "category" and c.categories is None else c
+        for c in config.data.columns
+    )
     return config.model_copy(update={"data": config.data.model_copy(update={"columns": columns})})
 
 
-def _laid_out(config: ModelConfig, rules: ExpertRules, predict: Predict, rows: pd.DataFrame, attributions: pd.DataFrame, seed: int) -> Examination:
+def _laid_out(
+    config: ModelConfig, rules: ExpertRules, predict: Predict, rows: pd.DataFrame, attributions: pd.DataFrame, seed: int
+) -> Examination:
     """The rows as an examination has them; an input that did not come is missing in every row."""
     inputs = _inputs(config, rows)
     label = rows[LABEL] if LABEL in rows else pd.Series(np.nan, index=rows.index)
@@ -189,10 +196,22 @@ def _replay(config: ModelConfig, predict: Predict, window: pd.DataFrame, seed: i
     try:
         found = np.asarray(predict(_inputs(config, part)), float)
     except (ValueError, TypeError, KeyError) as error:  # what pipelines raise on rows that they cannot take
-        return _plain("logged scores", len(part), f"the version cannot score the rows of the window: {str(error).splitlines()[0][:200]}", True, limit)
+        return _plain(
+            "logged scores",
+            len(part),
+            f"the version cannot score the rows of the window: {str(error).splitlines()[0][:200]}",
+            True,
+            limit,
+        )
     logged = score_array(config, part)
     if found.shape != logged.shape or not np.isfinite(found).all():
-        return _plain("logged scores", len(part), "the version gives scores that are no numbers, or not one for each row of the window", True, limit)
+        return _plain(
+            "logged scores",
+            len(part),
+            "the version gives scores that are no numbers, or not one for each row of the window",
+            True,
+            limit,
+        )
     with np.errstate(invalid="ignore"):
         off = np.abs(found - logged) / np.maximum(1.0, np.abs(found))
     off = np.where(np.isfinite(off), off, np.inf).reshape(len(part), -1).max(axis=1)
@@ -200,11 +219,23 @@ def _replay(config: ModelConfig, predict: Predict, window: pd.DataFrame, seed: i
     sentence = f"the version gives the logged score for {len(part) - other:,} of {len(part):,} logged rows"
     if other:
         worst = float(off.max())
-        sentence += (f"; others are off by up to {worst:.3g}" if math.isfinite(worst) else "; some logged scores are no numbers") + ": something else than this version answered, or the inputs were changed on the way into the log"
-    return Finding(kind="expert_rule", subject="logged scores", value=other / len(part), limit=0.0, rows=len(part), alarm=other > 0, sentence=sentence)
+        sentence += (
+            f"; others are off by up to {worst:.3g}" if math.isfinite(worst) else "; some logged scores are no numbers"
+        ) + ": something else than this version answered, or the inputs were changed on the way into the log"
+    return Finding(
+        kind="expert_rule",
+        subject="logged scores",
+        value=other / len(part),
+        limit=0.0,
+        rows=len(part),
+        alarm=other > 0,
+        sentence=sentence,
+    )
 
 
-def _examined(config: ModelConfig, predict: Predict, inputs: pd.DataFrame, reference: pd.DataFrame, seed: int) -> list[Finding]:
+def _examined(
+    config: ModelConfig, predict: Predict, inputs: pd.DataFrame, reference: pd.DataFrame, seed: int
+) -> list[Finding]:
     """An alarm where what answers now does not give the reference the scores with which the version was examined; else nothing."""
     found = _replay(config, predict, inputs.assign(**{c: reference[c] for c in score_columns(config)}), seed)
     if found.value == 0:
@@ -215,30 +246,67 @@ def _examined(config: ModelConfig, predict: Predict, inputs: pd.DataFrame, refer
 
 def _measured(rule: Rule, side: Examination) -> Measurement:
     """The rule as an examination checks it. A required driver that carries nothing in these rows is no fault of the file here: it carries 0 %."""
-    if isinstance(rule, RequiredDriver) and rule.column in side.features and not unusable(side.attributions, side.attributions, side.features):
+    if (
+        isinstance(rule, RequiredDriver)
+        and rule.column in side.features
+        and not unusable(side.attributions, side.attributions, side.features)
+    ):
         value, low, high, rows = driver_share([rule.column], side, CONFIDENCE)
         if value == 0:
-            return Measurement(label=claim(rule), value=value, low=low, high=high, limit=rule.share, rows=rows, state="fail")
+            return Measurement(
+                label=claim(rule), value=value, low=low, high=high, limit=rule.share, rows=rows, state="fail"
+            )
     return check_rule(rule, side, CONFIDENCE)
 
 
 def _plain(subject: str, rows: int, sentence: str, alarm: bool = False, limit: float | None = None) -> Finding:
-    return Finding(kind="expert_rule", subject=subject, value=None, limit=limit, rows=rows, alarm=alarm, sentence=sentence)
+    return Finding(
+        kind="expert_rule", subject=subject, value=None, limit=limit, rows=rows, alarm=alarm, sentence=sentence
+    )
 
 
-def _finding(rule: Rule, found: Measurement, known: Measurement | None, now: Examination, then: Examination, level: float) -> Finding:
+def _finding(
+    rule: Rule, found: Measurement, known: Measurement | None, now: Examination, then: Examination, level: float
+) -> Finding:
     if found.value is None:
-        why = found.label.removeprefix(f"{claim(rule)}: {rule.because}").strip() or "(it cannot be asked of this window)"
-        return Finding(kind="expert_rule", subject=claim(rule), value=None, limit=found.limit, rows=found.rows, alarm=False, sentence=f"{claim(rule)}: not checked {why}")
+        why = (
+            found.label.removeprefix(f"{claim(rule)}: {rule.because}").strip() or "(it cannot be asked of this window)"
+        )
+        return Finding(
+            kind="expert_rule",
+            subject=claim(rule),
+            value=None,
+            limit=found.limit,
+            rows=found.rows,
+            alarm=False,
+            sentence=f"{claim(rule)}: not checked {why}",
+        )
     before = None if known is None else known.value
     refuted = found.state == "fail" and _refuted(rule, found, now, level)
     alarm = refuted and _worse(rule, found, known, now, then, level)
-    there = f", {_number(rule, before)} in the reference" if before is not None else ", and cannot be asked of the reference"
+    there = (
+        f", {_number(rule, before)} in the reference"
+        if before is not None
+        else ", and cannot be asked of the reference"
+    )
     told = _verdict(found, refuted, alarm, known is not None and known.state == "fail")
     sentence = f"{claim(rule)}: {told}; {_what(rule)} {_number(rule, found.value)}{there}. {rule.because}"
-    low, high = (found.low, found.high) if found.low is not None and found.high is not None and found.low <= found.value <= found.high else (None, None)
+    low, high = (
+        (found.low, found.high)
+        if found.low is not None and found.high is not None and found.low <= found.value <= found.high
+        else (None, None)
+    )
     return Finding(
-        kind="expert_rule", subject=claim(rule), value=found.value, low=low, high=high, reference=before, limit=found.limit, rows=found.rows, alarm=alarm, sentence=sentence
+        kind="expert_rule",
+        subject=claim(rule),
+        value=found.value,
+        low=low,
+        high=high,
+        reference=before,
+        limit=found.limit,
+        rows=found.rows,
+        alarm=alarm,
+        sentence=sentence,
     )
 
 
@@ -251,7 +319,11 @@ def _verdict(found: Measurement, refuted: bool, alarm: bool, before: bool) -> st
         return "seems to hold, and there are too few rows to be sure"
     if refuted and before:
         return "is refuted, as it is in the reference: that is for the next examination, not for this window"
-    return "is broken, and not surely more than in the reference" if refuted else "is broken, and by no more than chance may do"
+    return (
+        "is broken, and not surely more than in the reference"
+        if refuted
+        else "is broken, and by no more than chance may do"
+    )
 
 
 def _what(rule: Rule) -> str:
@@ -311,12 +383,16 @@ def _ratio(columns: list[str], examination: Examination) -> tuple[float, float]:
 # -- worse than the reference ---------------------------------------------------------------------------------------
 
 
-def _worse(rule: Rule, found: Measurement, known: Measurement | None, now: Examination, then: Examination, level: float) -> bool:
+def _worse(
+    rule: Rule, found: Measurement, known: Measurement | None, now: Examination, then: Examination, level: float
+) -> bool:
     """Whether the window is worse than the reference, at ``level``; what the reference cannot be asked leaves the window's word alone."""
     if known is None or known.value is None:
         return True
     if isinstance(rule, ROW_RULES):
-        table = [[round(m.value * m.rows), m.rows - round(m.value * m.rows)] for m in (found, known) if m.value is not None]
+        table = [
+            [round(m.value * m.rows), m.rows - round(m.value * m.rows)] for m in (found, known) if m.value is not None
+        ]
         return bool(fisher_exact(table, alternative="greater").pvalue <= level)
     if isinstance(rule, Proxy):
         return _proxy_worse(rule, now, then, level)
@@ -327,7 +403,11 @@ def _worse(rule: Rule, found: Measurement, known: Measurement | None, now: Exami
 
 def _share_moved(columns: list[str], now: Examination, then: Examination, level: float, falls: bool = False) -> bool:
     """Whether some columns carry more, or less, of the attribution than in the reference: a permutation test over rows."""
-    if not set(now.features) <= set(then.attributions.columns) or len(then.attributions) < MINIMUM or level < 1 / MOST_DRAWS:
+    if (
+        not set(now.features) <= set(then.attributions.columns)
+        or len(then.attributions) < MINIMUM
+        or level < 1 / MOST_DRAWS
+    ):
         return True
     names = list(now.features)
     both = [sizes(side.attributions, names, side.seed) for side in (then, now)]
@@ -358,7 +438,9 @@ def _typical_worse(rule: Vignette, now: Examination, then: Examination, level: f
     size = max(MINIMUM, min(len(now.rows) // 10, len(then.rows) // 20))
     counts = []
     for side in (now, then):
-        states = vignette_states(rule, spoken_of(rule, side), side.once(("typical rows", size), partial(_typical_of_blocks, side, size)))
+        states = vignette_states(
+            rule, spoken_of(rule, side), side.once(("typical rows", size), partial(_typical_of_blocks, side, size))
+        )
         counts.append([states.count("fail"), states.count("pass")])
     return bool(fisher_exact(counts, alternative="greater").pvalue <= level)
 
@@ -375,8 +457,16 @@ def _typical_of_blocks(side: Examination, size: int) -> pd.DataFrame:
 def _breaks(rule: Rule, now: Examination, window: pd.DataFrame) -> list[RuleBreak]:
     """The looked-at rows that break the rule, the worst first."""
     try:
-        found = broken_rows(rule, spoken_of(rule, now)).fillna(np.inf).sort_values(ascending=False, kind="stable").head(MOST_BREAKS)
+        found = (
+            broken_rows(rule, spoken_of(rule, now))
+            .fillna(np.inf)
+            .sort_values(ascending=False, kind="stable")
+            .head(MOST_BREAKS)
+        )
     except RuleFault:
         return []  # the finding tells what is wrong with it
     ids = window["_id"].astype(str) if "_id" in window else pd.Series("", index=window.index)
-    return [RuleBreak(int(row), ids[row], claim(rule), float(excess)) for row, excess in zip(found.index, found, strict=True)]
+    return [
+        RuleBreak(int(row), ids[row], claim(rule), float(excess))
+        for row, excess in zip(found.index, found, strict=True)
+    ]

@@ -37,14 +37,19 @@ def rule_plot(rule: Rule, title: str, found: Measurement, examination: Examinati
     return None if plot is None else plot.model_copy(update={"state": found.state})
 
 
-def dependence(rule: Direction | Monotone, title: str, found: Measurement, examination: Examination, confidence: float) -> Plot | None:
+def dependence(
+    rule: Direction | Monotone, title: str, found: Measurement, examination: Examination, confidence: float
+) -> Plot | None:
     """Mean score and 10-90 % band of rows while the column alone runs over its values (partial dependence, Friedman 2001)."""
     bounds = (rule.low, rule.high) if isinstance(rule, Monotone) else (None, None)
     sample, steps, paths = paths_of(rule.column, rule.rows, *bounds, examination)
     if len(sample) < MINIMUM or len(steps) < 2:
         return None
     low, high = np.quantile(paths, BAND, axis=0)
-    points = tuple(Point(x=float(x), y=float(y), low=float(a), high=float(b)) for x, y, a, b in zip(steps, paths.mean(axis=0), low, high, strict=True))
+    points = tuple(
+        Point(x=float(x), y=float(y), low=float(a), high=float(b))
+        for x, y, a, b in zip(steps, paths.mean(axis=0), low, high, strict=True)
+    )
     assert found.value is not None
     told = f"The rule: the score {rule.sign}. {found.value:.1%} of {found.rows:,} rows go the other way; at most {rule.tolerance:.1%} may."
     if isinstance(rule, Monotone):
@@ -65,10 +70,14 @@ def _turning(rule: Monotone, steps: np.ndarray, paths: np.ndarray) -> str:
     way = paths if rule.sign == "rises" else -paths
     behind = np.maximum.accumulate(way, axis=1) - way
     turned = behind.max(axis=1) > rule.turn
-    return f" They are farthest behind at {steps[int(behind[turned].mean(axis=0).argmax())]:.4g}." if turned.any() else ""
+    return (
+        f" They are farthest behind at {steps[int(behind[turned].mean(axis=0).argmax())]:.4g}." if turned.any() else ""
+    )
 
 
-def spread(rule: ScoreRange, title: str, found: Measurement, examination: Examination, confidence: float) -> Plot | None:
+def spread(
+    rule: ScoreRange, title: str, found: Measurement, examination: Examination, confidence: float
+) -> Plot | None:
     """The scores of the rows that the rule speaks of, and the range in which they should lie."""
     inside = examination.score[rows_where(rule.rows, examination)]
     rates = examination.kind != "regression"
@@ -82,7 +91,14 @@ def spread(rule: ScoreRange, title: str, found: Measurement, examination: Examin
         across="score",
         up="share of rows",
         series=(Series(name="rows", points=histogram(inside, *ends)),),
-        regions=(Region(axis="x", low=min(ends) if rule.low is None else rule.low, high=max(ends) if rule.high is None else rule.high, label="allowed"),),
+        regions=(
+            Region(
+                axis="x",
+                low=min(ends) if rule.low is None else rule.low,
+                high=max(ends) if rule.high is None else rule.high,
+                label="allowed",
+            ),
+        ),
         note=f"{range_words(rule.low, rule.high).capitalize()} is asked: {found.value:.1%} of {found.rows:,} rows lie outside; at most {rule.tolerance:.1%} may.",
     )
 
@@ -97,7 +113,10 @@ def giveaways(rule: Proxy, title: str, found: Measurement, examination: Examinat
         return None
     # The features that matter most to the rule first, since a series has at most so many points.
     drawn = sorted(features, key=lambda f: -(told[f][0] - 0.5) * _size(f, examination))[:60]
-    points = tuple(Point(x=min(max(told[f][0], 0.0), 1.0), y=driver_share([f], examination, confidence)[0], label=cut(f)) for f in drawn)
+    points = tuple(
+        Point(x=min(max(told[f][0], 0.0), 1.0), y=driver_share([f], examination, confidence)[0], label=cut(f))
+        for f in drawn
+    )
     allowed = f" Allowed on the expert's word and not shown: {', '.join(rule.allowed)}." if rule.allowed else ""
     return Plot(
         title=cut(title),
@@ -109,7 +128,10 @@ def giveaways(rule: Proxy, title: str, found: Measurement, examination: Examinat
             Region(axis="x", low=rule.association, label=f"gives away from {rule.association:g}"),
             Region(axis="y", low=rule.share, label=f"limit of their sum {rule.share:.0%}"),
         ),
-        note=cut(f"Features right of the upright line give {rule.column} away; their shares together may reach {rule.share:.0%}.{allowed}", 1000),
+        note=cut(
+            f"Features right of the upright line give {rule.column} away; their shares together may reach {rule.share:.0%}.{allowed}",
+            1000,
+        ),
     )
 
 
@@ -127,14 +149,25 @@ def case(rule: Vignette, title: str, found: Measurement, examination: Examinatio
         low, high = rule.between
         note = f"A typical person with {case_words(rule.case)} scores {score[0]:.3f}; {low:g} to {high:g} is asked."
         regions = (Region(axis="x", low=low, high=high, label="asked"),)
-    return Plot(title=cut(title), kind="cases", across="score", series=(Series(name="cases", points=tuple(points)),), regions=regions, note=cut(note, 1000))
+    return Plot(
+        title=cut(title),
+        kind="cases",
+        across="score",
+        series=(Series(name="cases", points=tuple(points)),),
+        regions=regions,
+        note=cut(note, 1000),
+    )
 
 
 def drivers(rules: tuple[Rule, ...], examination: Examination, confidence: float) -> Plot | None:
     """Global importance: shares of the mean absolute attribution with bootstrap bounds, and the limits of rules on drivers."""
     if not _complete(examination):
         return None
-    limits = {r.column: (r.share, "at most" if isinstance(r, ForbiddenDriver) else "at least") for r in rules if isinstance(r, ForbiddenDriver | RequiredDriver)}
+    limits = {
+        r.column: (r.share, "at most" if isinstance(r, ForbiddenDriver) else "at least")
+        for r in rules
+        if isinstance(r, ForbiddenDriver | RequiredDriver)
+    }
     top = sorted(examination.features, key=lambda f: -_size(f, examination))[:TOP]
     columns = (*top, *(c for c in limits if c not in top))[:60]
     points = []
@@ -154,7 +187,11 @@ def drivers(rules: tuple[Rule, ...], examination: Examination, confidence: float
 
 def _complete(examination: Examination) -> bool:
     size = examination.attributions
-    return len(size) > 0 and set(examination.features) <= set(size.columns) and bool(np.isfinite(size.to_numpy(float)).all())
+    return (
+        len(size) > 0
+        and set(examination.features) <= set(size.columns)
+        and bool(np.isfinite(size.to_numpy(float)).all())
+    )
 
 
 def _size(feature: str, examination: Examination) -> float:

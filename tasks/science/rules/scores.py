@@ -66,7 +66,9 @@ def monotone(rule: Monotone, label: str, examination: Examination, confidence: f
     return share(label, int((back > rule.turn).sum()), len(sample), rule.tolerance, confidence)
 
 
-def paths_of(column: str, where: str, low: float | None, high: float | None, examination: Examination) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
+def paths_of(
+    column: str, where: str, low: float | None, high: float | None, examination: Examination
+) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
     """Sampled rows, steps of the column, and (rows, steps) scores, asked once for an examination: the rule and its picture want the same.
 
     No scores where rows or steps are too few for a path.
@@ -88,7 +90,12 @@ def score_range(rule: ScoreRange, label: str, examination: Examination, confiden
     asked = rows_where(rule.rows, examination)
     found = examination.score[asked]
     low, high = (-np.inf if rule.low is None else rule.low), (np.inf if rule.high is None else rule.high)
-    note(rule, examination.rows[asked], np.where(np.isfinite(found), np.maximum(low - found, found - high), np.nan), examination)
+    note(
+        rule,
+        examination.rows[asked],
+        np.where(np.isfinite(found), np.maximum(low - found, found - high), np.nan),
+        examination,
+    )
     if len(found) < MINIMUM:
         return _few(label, rule.tolerance, len(found))
     inside = np.isfinite(found) & (found >= low) & (found <= high)  # a NaN is not inside
@@ -107,7 +114,9 @@ def _judged(rule: Vignette, label: str, found: tuple[float, ...], examination: E
     if rule.between is not None:
         value, (low, high) = found[0], rule.between
         limit = low if value < low else high
-        return Measurement(label=label, value=value, limit=limit, rows=1, state="pass" if low <= value <= high else "fail")
+        return Measurement(
+            label=label, value=value, limit=limit, rows=1, state="pass" if low <= value <= high else "fail"
+        )
     assert rule.above is not None
     value = found[0] - found[1]
     differing = sorted({*rule.case, *rule.above})
@@ -122,7 +131,9 @@ def case_scores(rule: Vignette, examination: Examination) -> tuple[float, ...]:
 
     def ask() -> tuple[float, ...]:
         rows = examination.rows if examination.train is None else examination.train[list(examination.rows.columns)]
-        return _asked(rule, examination, examination.once("typical row", lambda: typical_rows(rows, [np.arange(len(rows))])))[0]
+        return _asked(
+            rule, examination, examination.once("typical row", lambda: typical_rows(rows, [np.arange(len(rows))]))
+        )[0]
 
     found: tuple[float, ...] = examination.once(("cases", rule.model_dump_json()), ask)
     return found
@@ -133,7 +144,11 @@ def vignette_states(rule: Vignette, examination: Examination, typical: pd.DataFr
     try:
         asked = _asked(rule, examination, typical)
     except RuleFault:  # of whom it is not told, so each is asked alone
-        return ["fail"] if len(typical) == 1 else [state for i in range(len(typical)) for state in vignette_states(rule, examination, typical.iloc[[i]])]
+        return (
+            ["fail"]
+            if len(typical) == 1
+            else [state for i in range(len(typical)) for state in vignette_states(rule, examination, typical.iloc[[i]])]
+        )
     return [_state(rule, found, examination) for found in asked]
 
 
@@ -166,13 +181,21 @@ def invariance(rule: Invariance, label: str, examination: Examination, confidenc
         raise RuleFault(f"{rule.column} has fewer than two values in the rows; name two under values")
     asked = scores(examination, pd.concat([repeat(sample, rule.column, values), sample], ignore_index=True))
     found, own = np.split(asked.reshape(len(asked), -1), [-len(sample)])
-    moved = np.ptp(np.concatenate([found.reshape(len(sample), len(values), -1), own[:, None]], axis=1), axis=1).max(axis=1)
+    moved = np.ptp(np.concatenate([found.reshape(len(sample), len(values), -1), own[:, None]], axis=1), axis=1).max(
+        axis=1
+    )
     note(rule, sample, moved - rule.at_most, examination)
     return share(label, int((moved > rule.at_most).sum()), len(sample), rule.tolerance, confidence)
 
 
 def _few(label: str, limit: float, rows: int) -> Measurement:
-    return Measurement(label=f"{label} ({rows} rows; at least {MINIMUM} are needed)", value=None, limit=limit, rows=rows, state="insufficient_evidence")
+    return Measurement(
+        label=f"{label} ({rows} rows; at least {MINIMUM} are needed)",
+        value=None,
+        limit=limit,
+        rows=rows,
+        state="insufficient_evidence",
+    )
 
 
 def _step(values: pd.Series) -> float:
@@ -189,7 +212,9 @@ def grid(values: pd.Series, low: float | None = None, high: float | None = None)
     start = float(values.quantile(0.01)) if low is None else low
     end = float(values.quantile(0.99)) if high is None else high
     inner = values[(values >= start) & (values <= end)]
-    found = np.concatenate([np.linspace(start, end, STEPS), np.quantile(inner, np.arange(0.1, 1, 0.1)) if len(inner) else []])
+    found = np.concatenate(
+        [np.linspace(start, end, STEPS), np.quantile(inner, np.arange(0.1, 1, 0.1)) if len(inner) else []]
+    )
     if (values == values.round()).all():
         found = found.round()
     return np.unique(found[(found >= start) & (found <= end)])
@@ -212,11 +237,17 @@ def typical_rows(rows: pd.DataFrame, groups: list[np.ndarray]) -> pd.DataFrame:
     table = {}
     for name, values in rows.items():
         missing, middles, number = values.isna().to_numpy(), [], pd.api.types.is_numeric_dtype(values)
-        codes, names = pd.factorize(values[:0] if number else values, sort=True)  # of equally frequent categories, the first in order
+        codes, names = pd.factorize(
+            values[:0] if number else values, sort=True
+        )  # of equally frequent categories, the first in order
         for group in groups:
             middle: object = np.nan
             if missing[group].mean() <= 0.5:
-                middle = values.iloc[group].quantile(0.5, interpolation="nearest") if number else names[int(np.bincount(codes[group][~missing[group]]).argmax())]
+                middle = (
+                    values.iloc[group].quantile(0.5, interpolation="nearest")
+                    if number
+                    else names[int(np.bincount(codes[group][~missing[group]]).argmax())]
+                )
             middles.append(middle)
         table[name] = pd.Series(middles, dtype=values.dtype)
     return pd.DataFrame(table)
@@ -224,7 +255,12 @@ def typical_rows(rows: pd.DataFrame, groups: list[np.ndarray]) -> pd.DataFrame:
 
 def _laid_over(typical: pd.DataFrame, case: Case, examination: Examination) -> pd.DataFrame:
     changed = {name: fitting(name, value, examination) for name, value in case.items()}
-    return typical.assign(**{name: pd.Series([value] * len(typical), index=typical.index, dtype=_wide(typical[name])) for name, value in changed.items()})
+    return typical.assign(
+        **{
+            name: pd.Series([value] * len(typical), index=typical.index, dtype=_wide(typical[name]))
+            for name, value in changed.items()
+        }
+    )
 
 
 def _wide(column: pd.Series) -> Any:

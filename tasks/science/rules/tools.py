@@ -35,7 +35,9 @@ def rows_where(expression: str, examination: Examination) -> np.ndarray:
         raise RuleFault(str(error)) from None
 
 
-def with_number(column: str, where: str, examination: Examination, size: int = SAMPLE) -> tuple[pd.DataFrame, pd.Series]:
+def with_number(
+    column: str, where: str, examination: Examination, size: int = SAMPLE
+) -> tuple[pd.DataFrame, pd.Series]:
     """A sample of the rows whose ``column`` is a number, and all numbers of the column in the rows asked for."""
     part = examination.rows[rows_where(where, examination)]
     values = pd.to_numeric(part[column], errors="coerce")
@@ -49,12 +51,16 @@ def scores(examination: Examination, rows: pd.DataFrame) -> np.ndarray:
     """(n,) scores, or (n, k) of several classes; anything that is none of its kind breaks the rule."""
     found = np.asarray(examination.predict(rows), dtype=float)
     if found.shape != shape(examination, len(rows)) or faulty(examination.kind, found):
-        raise RuleFault(f"the model gives scores that are no {'finite numbers' if examination.kind == 'regression' else 'numbers between 0 and 1'}")
+        raise RuleFault(
+            f"the model gives scores that are no {'finite numbers' if examination.kind == 'regression' else 'numbers between 0 and 1'}"
+        )
     return found
 
 
 def unused(column: str) -> RuleFault:
-    return RuleFault(f"the model does not use {column}, so it cannot follow this rule; use it as a feature or drop the rule")
+    return RuleFault(
+        f"the model does not use {column}, so it cannot follow this rule; use it as a feature or drop the rule"
+    )
 
 
 def share(label: str, broken: int, rows: int, tolerance: float, confidence: float) -> Measurement:
@@ -73,7 +79,11 @@ def note(rule: Rule, rows: pd.DataFrame, excess: np.ndarray, examination: Examin
 
 def broken_rows(rule: Rule, examination: Examination) -> pd.Series:
     """By how much each row breaks a rule that was checked before, on the index of the rows; none for rules that no single row can break."""
-    found: pd.Series = examination.once(("broken", rule), lambda: pd.Series(dtype=float)) if isinstance(rule, ROW_RULES) else pd.Series(dtype=float)
+    found: pd.Series = (
+        examination.once(("broken", rule), lambda: pd.Series(dtype=float))
+        if isinstance(rule, ROW_RULES)
+        else pd.Series(dtype=float)
+    )
     return found
 
 
@@ -102,7 +112,9 @@ def fitting(column: str, value: Value, examination: Examination) -> object:
             allowed |= set(examination.train[column].dropna().unique().astype(str))
     if text not in allowed:
         names = sorted(allowed)
-        raise RuleFault(f"{column} has no value {text!r}; allowed: {', '.join(names[:SHOWN])}{', ...' if len(names) > SHOWN else ''}")
+        raise RuleFault(
+            f"{column} has no value {text!r}; allowed: {', '.join(names[:SHOWN])}{', ...' if len(names) > SHOWN else ''}"
+        )
     return text
 
 
@@ -110,7 +122,9 @@ def _number(column: str, value: int | float | str, minimum: float | None, maximu
     if isinstance(value, str):
         raise RuleFault(f"{column} is a number, and {value!r} is none")
     if (minimum is not None and value < minimum) or (maximum is not None and value > maximum):
-        raise RuleFault(f"{column} is {value:g}; allowed: {'any' if minimum is None else f'{minimum:g}'} to {'any' if maximum is None else f'{maximum:g}'}")
+        raise RuleFault(
+            f"{column} is {value:g}; allowed: {'any' if minimum is None else f'{minimum:g}'} to {'any' if maximum is None else f'{maximum:g}'}"
+        )
     return float(value)
 
 

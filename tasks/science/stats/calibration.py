@@ -136,7 +136,9 @@ def calibration_error(label: np.ndarray, score: np.ndarray, bins: int, confidenc
     plain = float((rows / n * (positives / rows - mean) ** 2).sum())
     low, high = np.quantile(_debiased(drawn, hits, mean) - plain, [1 - confidence, confidence]) + value
     value, low, high = (float(np.sqrt(max(v, 0.0))) for v in (value, low, high))
-    return Interval(value, low, high, "debiased calibration error (Bröcker 2011; Kumar et al. 2019), bootstrap of bin counts")
+    return Interval(
+        value, low, high, "debiased calibration error (Bröcker 2011; Kumar et al. 2019), bootstrap of bin counts"
+    )
 
 
 def _debiased(rows: np.ndarray, positives: np.ndarray, mean: np.ndarray) -> np.ndarray:
@@ -155,7 +157,9 @@ class Means:
     error: Interval
 
 
-def mean_calibration(label: np.ndarray, score: np.ndarray, scale: float, bins: int, confidence: float, seed: int) -> Means:
+def mean_calibration(
+    label: np.ndarray, score: np.ndarray, scale: float, bins: int, confidence: float, seed: int
+) -> Means:
     """Whether predicted numbers are means of the labels: a recalibration by least squares (Mincer & Zarnowitz 1969).
 
     The slope is that of the labels on the scores, 1 is right; the intercept is the shift at slope 1 that makes the mean
@@ -171,7 +175,9 @@ def mean_calibration(label: np.ndarray, score: np.ndarray, scale: float, bins: i
         seed: of the draws.
     """
     return Means(
-        _least_squares(label, score, confidence), _shift((label - score) / scale, confidence), _error_of_means((label - score) / scale, score, bins, confidence, seed)
+        _least_squares(label, score, confidence),
+        _shift((label - score) / scale, confidence),
+        _error_of_means((label - score) / scale, score, bins, confidence, seed),
     )
 
 
@@ -217,5 +223,15 @@ def mean_reliability(label: np.ndarray, score: np.ndarray, bins: int, confidence
         inside = number == k
         n, mean = int(inside.sum()), float(label[inside].mean())
         half = z * float(label[inside].std(ddof=1)) / np.sqrt(n) if n > 1 else float("inf")
-        table.append(Bin(float(edges[k]), float(edges[min(k + 1, len(edges) - 1)]), float(score[inside].mean()), mean, mean - half, mean + half, n))
+        table.append(
+            Bin(
+                float(edges[k]),
+                float(edges[min(k + 1, len(edges) - 1)]),
+                float(score[inside].mean()),
+                mean,
+                mean - half,
+                mean + half,
+                n,
+            )
+        )
     return tuple(table)

@@ -14,7 +14,19 @@ from tasks.science.stats.counts import COUNTED, REPLICATES, Bounds, cell_bootstr
 from tasks.science.stats.jackknife import paired_smooth_bounds, placements, row_losses, smooth_bounds
 from tasks.science.stats.metrics import kind_of, measurable
 
-__all__ = ["Estimate", "Interval", "delong", "mcnemar_mid_p", "metric_estimate", "metric_interval", "paired_difference", "paired_estimate", "row_losses", "tango", "tango_score"]
+__all__ = [
+    "Estimate",
+    "Interval",
+    "delong",
+    "mcnemar_mid_p",
+    "metric_estimate",
+    "metric_interval",
+    "paired_difference",
+    "paired_estimate",
+    "row_losses",
+    "tango",
+    "tango_score",
+]
 
 STRICTEST = 6.0
 """Standard errors beyond which no p-value is told apart."""
@@ -108,19 +120,25 @@ def metric_estimate(metric: str, label: np.ndarray, score: np.ndarray, threshold
     kind = kind_of(label, score)
     if metric == "roc_auc" and kind == "binary":
         auc, covariance = delong(label, score[None, :])
-        return _below_one(float(auc[0]), float(np.sqrt(covariance[0, 0])), "DeLong 1988, of the logarithm of the distance from 1")
+        return _below_one(
+            float(auc[0]), float(np.sqrt(covariance[0, 0])), "DeLong 1988, of the logarithm of the distance from 1"
+        )
     if metric in COUNTED or metric == "accuracy":
         counts = joint_counts(label, [_decision(score, threshold)], 2 if kind == "binary" else score.shape[1])
         if metric == "accuracy" or (kind == "binary" and metric != "balanced_accuracy"):
             found, bounds = exact_share(metric, counts)
             return Estimate(found, "exact binomial (Clopper & Pearson 1934)", bounds)
         found, bounds = cell_bootstrap(metric, counts, seed)
-        return Estimate(found, f"BCa bootstrap of counts (Efron 1987), {REPLICATES} replicates", bounds, 1 / (REPLICATES + 1))
+        return Estimate(
+            found, f"BCa bootstrap of counts (Efron 1987), {REPLICATES} replicates", bounds, 1 / (REPLICATES + 1)
+        )
     value, bounds = smooth_bounds(metric, label, score, threshold)
     return Estimate(value, SMOOTH.get(metric, "t of row losses, skewness taken out (Hall 1992)"), bounds)
 
 
-def paired_estimate(metric: str, label: np.ndarray, challenger: np.ndarray, champion: np.ndarray, threshold: float, seed: int) -> Estimate:
+def paired_estimate(
+    metric: str, label: np.ndarray, challenger: np.ndarray, champion: np.ndarray, threshold: float, seed: int
+) -> Estimate:
     """Challenger minus champion on the same rows with bounds at any confidence.
 
     ROC AUC of two classes: paired DeLong. Accuracy: Tango's score interval, which at a difference of 0 is McNemar's test
@@ -148,19 +166,34 @@ def paired_estimate(metric: str, label: np.ndarray, challenger: np.ndarray, cham
         return _accuracy(_decision(challenger, threshold) == label, _decision(champion, threshold) == label)
     if metric in COUNTED:
         decisions = [_decision(challenger, threshold), _decision(champion, threshold)]
-        found, bounds = cell_bootstrap(metric, joint_counts(label, decisions, 2 if kind == "binary" else challenger.shape[1]), seed)
-        return Estimate(found, f"paired BCa bootstrap of joint counts (Efron 1987), {REPLICATES} replicates", bounds, 1 / (REPLICATES + 1))
+        found, bounds = cell_bootstrap(
+            metric, joint_counts(label, decisions, 2 if kind == "binary" else challenger.shape[1]), seed
+        )
+        return Estimate(
+            found,
+            f"paired BCa bootstrap of joint counts (Efron 1987), {REPLICATES} replicates",
+            bounds,
+            1 / (REPLICATES + 1),
+        )
     value, bounds = paired_smooth_bounds(metric, label, challenger, champion, threshold)
     return Estimate(value, SMOOTH.get(metric, "t of paired row losses, skewness taken out (Hall 1992)"), bounds)
 
 
-def metric_interval(metric: str, label: np.ndarray, score: np.ndarray, threshold: float, confidence: float, seed: int) -> Interval:
+def metric_interval(
+    metric: str, label: np.ndarray, score: np.ndarray, threshold: float, confidence: float, seed: int
+) -> Interval:
     """:func:`metric_estimate` at one confidence."""
     return metric_estimate(metric, label, score, threshold, seed).interval(confidence)
 
 
 def paired_difference(
-    metric: str, label: np.ndarray, challenger: np.ndarray, champion: np.ndarray, threshold: float, confidence: float, seed: int
+    metric: str,
+    label: np.ndarray,
+    challenger: np.ndarray,
+    champion: np.ndarray,
+    threshold: float,
+    confidence: float,
+    seed: int,
 ) -> Interval:
     """:func:`paired_estimate` at one confidence."""
     return paired_estimate(metric, label, challenger, champion, threshold, seed).interval(confidence)

@@ -137,7 +137,13 @@ def exact_share(metric: str, confusion: np.ndarray) -> tuple[float, Bounds]:
         hits, among = float(np.trace(confusion)), float(confusion.sum())
     else:
         hits = float(confusion[1, 1])
-        among = float({"precision": confusion[:, 1].sum(), "recall": confusion[1].sum(), "f1": confusion[1].sum() + confusion[0, 1]}[metric])
+        among = float(
+            {
+                "precision": confusion[:, 1].sum(),
+                "recall": confusion[1].sum(),
+                "f1": confusion[1].sum() + confusion[0, 1],
+            }[metric]
+        )
 
     def shown(share: float) -> float:
         return 2 * share / (1 + share) if metric == "f1" else share

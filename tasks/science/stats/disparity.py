@@ -64,7 +64,9 @@ def disparity(values: np.ndarray, statistic: str) -> np.ndarray:
     return np.asarray(np.divide(low, high, out=ratio, where=high > 0).min(axis=-1))
 
 
-def disparity_interval(sample: Sample, statistic: str, confidence: float, seed: int, replicates: int = REPLICATES) -> tuple[float, float]:
+def disparity_interval(
+    sample: Sample, statistic: str, confidence: float, seed: int, replicates: int = REPLICATES
+) -> tuple[float, float]:
     """Two-sided interval for :func:`disparity`; it always holds the estimate.
 
     The largest difference of several noisy groups is biased away from parity and bounded by it, so the percentile
@@ -102,7 +104,9 @@ def _comparable(sample: Sample, values: np.ndarray, statistic: str) -> np.ndarra
     if statistic == "difference":
         return disparity(values, statistic)
     if sample.spread is not None:  # means above 0, such as absolute errors
-        return np.asarray(np.log(np.maximum(disparity(np.maximum(values, LEAST * sample.values.max()), statistic), LEAST)))
+        return np.asarray(
+            np.log(np.maximum(disparity(np.maximum(values, LEAST * sample.values.max()), statistic), LEAST))
+        )
     return np.asarray(np.log(disparity((values * sample.rows + 0.5) / (sample.rows + 1), statistic)))
 
 
@@ -125,10 +129,18 @@ def _nearest(sample: Sample, statistic: str, t: float) -> np.ndarray:
     if statistic == "difference":
         span, place, bottom, top = t, centre, 0.0 if rate else -np.inf, 1.0 if rate else np.inf
     else:
-        span, place, variance, bottom, top = -np.log(max(t, LEAST)), np.log(centre), variance / pooled**2, -np.inf, 0.0 if rate else np.inf
+        span, place, variance, bottom, top = (
+            -np.log(max(t, LEAST)),
+            np.log(centre),
+            variance / pooled**2,
+            -np.inf,
+            0.0 if rate else np.inf,
+        )
     ranges = np.ptp(place, axis=1)
     if ranges.max() >= span:
-        near = np.array([_squeeze(p, v, span) if r > span else p for p, v, r in zip(place, variance, ranges, strict=True)])
+        near = np.array(
+            [_squeeze(p, v, span) if r > span else p for p, v, r in zip(place, variance, ranges, strict=True)]
+        )
     else:
         options = [_stretch(p, v, span, bottom, top) for p, v in zip(place, variance, strict=True)]
         chosen = int(np.argmin([cost for cost, _ in options]))
@@ -159,7 +171,9 @@ def _squeeze(place: np.ndarray, variance: np.ndarray, span: float) -> np.ndarray
     return np.asarray(np.clip(place, start, start + span))
 
 
-def _stretch(place: np.ndarray, variance: np.ndarray, span: float, bottom: float, top: float) -> tuple[float, np.ndarray]:
+def _stretch(
+    place: np.ndarray, variance: np.ndarray, span: float, bottom: float, top: float
+) -> tuple[float, np.ndarray]:
     """Nearest places exactly ``span`` apart, and their cost: the cheapest pair is pushed apart, the rest clipped between."""
     lacking = span - (place[None, :] - place[:, None])  # (low, high)
     low = place[:, None] - lacking * variance[:, None] / (variance[:, None] + variance[None, :])

@@ -39,7 +39,9 @@ def contributions(metric: str, label: np.ndarray, score: np.ndarray, threshold: 
     if losses is not None:
         return float(losses.mean()), losses
     if metric == "roc_auc":
-        parts = [_auc(label, score)] if score.ndim == 1 else [_auc(label == c, score[:, c]) for c in range(score.shape[1])]
+        parts = (
+            [_auc(label, score)] if score.ndim == 1 else [_auc(label == c, score[:, c]) for c in range(score.shape[1])]
+        )
         components = np.mean(parts, axis=0)
         return float(components.mean()), components
     n = len(label)
@@ -111,10 +113,14 @@ def smooth_bounds(metric: str, label: np.ndarray, score: np.ndarray, threshold: 
         spread = (label - label.mean()) ** 2
         return ratio_bounds(spread - (label - score) ** 2, spread)
     value, terms = contributions(metric, label, score, threshold)
-    return value, t_bounds(terms, value, logarithmic=True) if metric == "average_precision" else mean_bounds(terms, value)
+    return value, t_bounds(terms, value, logarithmic=True) if metric == "average_precision" else mean_bounds(
+        terms, value
+    )
 
 
-def paired_smooth_bounds(metric: str, label: np.ndarray, first: np.ndarray, second: np.ndarray, threshold: float) -> tuple[float, Bounds]:
+def paired_smooth_bounds(
+    metric: str, label: np.ndarray, first: np.ndarray, second: np.ndarray, threshold: float
+) -> tuple[float, Bounds]:
     """:func:`smooth_bounds` of the first scores' metric less the second's on the same rows."""
     if metric == "r2":
         return ratio_bounds((label - second) ** 2 - (label - first) ** 2, (label - label.mean()) ** 2)
@@ -141,7 +147,11 @@ def _shape(terms: np.ndarray) -> tuple[float, float, float]:
     if n < 2 or not variance > 0 or np.ptp(terms) == 0:
         return (0.0 if n > 1 else float("nan")), 0.0, max(n - 1, 1)
     skewness, heaviness = float((square * gap).mean()) / variance**1.5, float((square * square).mean()) / variance**2
-    return float(np.sqrt(variance * n / (n - 1))), skewness, float(np.clip(2 * n / max(heaviness - 1, 1e-9), min(2, n - 1), n - 1))
+    return (
+        float(np.sqrt(variance * n / (n - 1))),
+        skewness,
+        float(np.clip(2 * n / max(heaviness - 1, 1e-9), min(2, n - 1), n - 1)),
+    )
 
 
 def mean_bounds(terms: np.ndarray, value: float) -> Bounds:
@@ -156,7 +166,9 @@ def mean_bounds(terms: np.ndarray, value: float) -> Bounds:
 
     def bounds(confidence: float) -> tuple[float, float]:
         quantile = float(stdtrit(freedom, confidence))
-        return min(mean - spread * _straightened(quantile, bend, n), value), max(mean - spread * _straightened(-quantile, bend, n), value)
+        return min(mean - spread * _straightened(quantile, bend, n), value), max(
+            mean - spread * _straightened(-quantile, bend, n), value
+        )
 
     return bounds
 
@@ -212,6 +224,8 @@ def t_bounds(terms: np.ndarray, value: float, logarithmic: bool = False) -> Boun
         reach = float(stdtrit(freedom, confidence)) * error
         if not logarithmic or value >= 1:
             return value - reach, value + reach
-        return 1 - (1 - value) * float(np.exp(reach / (1 - value))), 1 - (1 - value) * float(np.exp(-reach / (1 - value)))
+        return 1 - (1 - value) * float(np.exp(reach / (1 - value))), 1 - (1 - value) * float(
+            np.exp(-reach / (1 - value))
+        )
 
     return bounds

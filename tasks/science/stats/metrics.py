@@ -50,7 +50,9 @@ def measurable(name: str, label: np.ndarray, score: np.ndarray) -> bool:
     """
     kind = kind_of(label, score)
     if name not in METRIC_NAMES[kind]:
-        raise ValueError(f"{name} is asked of a {kind} model (labels of {label.dtype}, scores of {score.ndim} dimensions); allowed: {', '.join(METRIC_NAMES[kind])}")
+        raise ValueError(
+            f"{name} is asked of a {kind} model (labels of {label.dtype}, scores of {score.ndim} dimensions); allowed: {', '.join(METRIC_NAMES[kind])}"
+        )
     if not np.isfinite(score).all():
         return False
     if name == "r2":
@@ -66,7 +68,11 @@ def _checked(name: str, by_kind: dict[Kind, Compute]) -> Compute:
     """The metric of the kind at hand. scikit-learn warns, or answers 0 or 1, where a class is missing; here that is no number."""
 
     def compute(label: np.ndarray, score: np.ndarray, threshold: float) -> float:
-        return float(by_kind[kind_of(label, score)](label, score, threshold)) if measurable(name, label, score) else float("nan")
+        return (
+            float(by_kind[kind_of(label, score)](label, score, threshold))
+            if measurable(name, label, score)
+            else float("nan")
+        )
 
     return compute
 
@@ -99,11 +105,31 @@ def _brier(label: np.ndarray, score: np.ndarray, threshold: float) -> float:
 _ALL: tuple[tuple[str, bool, str, dict[Kind, Compute]], ...] = (
     ("roc_auc", True, "share of pairs", {"binary": lambda y, s, t: sk.roc_auc_score(y, s), "multiclass": _each}),
     ("average_precision", True, "precision", {"binary": lambda y, s, t: sk.average_precision_score(y, s)}),
-    ("log_loss", False, "nats a row", {"binary": lambda y, s, t: sk.log_loss(y, s, labels=[False, True]), "multiclass": _log_loss}),
+    (
+        "log_loss",
+        False,
+        "nats a row",
+        {"binary": lambda y, s, t: sk.log_loss(y, s, labels=[False, True]), "multiclass": _log_loss},
+    ),
     ("brier", False, "squared error", {"binary": lambda y, s, t: sk.brier_score_loss(y, s), "multiclass": _brier}),
-    ("accuracy", True, "share of rows", {"binary": _decided(sk.accuracy_score), "multiclass": _chosen(sk.accuracy_score)}),
-    ("balanced_accuracy", True, "share of rows", {"binary": _decided(sk.balanced_accuracy_score), "multiclass": _chosen(sk.balanced_accuracy_score)}),
-    ("f1", True, "harmonic mean of shares", {"binary": _decided(sk.f1_score), "multiclass": _chosen(lambda y, d: sk.f1_score(y, d, average="macro"))}),
+    (
+        "accuracy",
+        True,
+        "share of rows",
+        {"binary": _decided(sk.accuracy_score), "multiclass": _chosen(sk.accuracy_score)},
+    ),
+    (
+        "balanced_accuracy",
+        True,
+        "share of rows",
+        {"binary": _decided(sk.balanced_accuracy_score), "multiclass": _chosen(sk.balanced_accuracy_score)},
+    ),
+    (
+        "f1",
+        True,
+        "harmonic mean of shares",
+        {"binary": _decided(sk.f1_score), "multiclass": _chosen(lambda y, d: sk.f1_score(y, d, average="macro"))},
+    ),
     ("precision", True, "share of selected rows", {"binary": _decided(_precision)}),
     ("recall", True, "share of positives", {"binary": _decided(sk.recall_score)}),
     ("mae", False, "unit of the target", {"regression": lambda y, s, t: sk.mean_absolute_error(y, s)}),
@@ -111,4 +137,6 @@ _ALL: tuple[tuple[str, bool, str, dict[Kind, Compute]], ...] = (
     ("r2", True, "share of variance", {"regression": lambda y, s, t: sk.r2_score(y, s)}),
 )
 
-METRICS: dict[str, Metric] = {name: Metric(name, greater, unit, _checked(name, by_kind)) for name, greater, unit, by_kind in _ALL}
+METRICS: dict[str, Metric] = {
+    name: Metric(name, greater, unit, _checked(name, by_kind)) for name, greater, unit, by_kind in _ALL
+}

@@ -24,7 +24,9 @@ def unusable(reference: pd.DataFrame, window: pd.DataFrame, features: tuple[str,
             return f"{len(side)} rows of the {name} are explained and {MINIMUM} are needed"
         absent, strange = [f for f in features if f not in side], [str(c) for c in side if c not in features]
         if absent or strange:
-            return f"the attributions of the {name} " + (f"lack {', '.join(absent)}" if absent else f"name {', '.join(strange)}, which the model does not use")
+            return f"the attributions of the {name} " + (
+                f"lack {', '.join(absent)}" if absent else f"name {', '.join(strange)}, which the model does not use"
+            )
         if not np.isfinite(side.to_numpy(float)).all():
             return f"the attributions of the {name} hold values that are no numbers"
         if not side.to_numpy(float).any():

@@ -90,10 +90,6 @@ def category_p_value(table: np.ndarray) -> float:
     return min(1.0, len(p_values) * min(p_values)) if p_values else 1.0
 
 
-
-
-
-
 def _numeric_table(reference: pd.Series, window: pd.Series) -> np.ndarray:
     known = reference.dropna().to_numpy(float)
     inner = np.unique(np.quantile(known, np.linspace(0, 1, BINS + 1))) if len(known) else np.array([0.0])
@@ -107,6 +103,8 @@ def _numeric_table(reference: pd.Series, window: pd.Series) -> np.ndarray:
 
 
 def _category_table(reference: pd.Series, window: pd.Series) -> np.ndarray:
-    texts = [s if isinstance(s.dtype, pd.StringDtype) else s.astype(object) for s in (reference, window)]  # strings stay as they are: objects cost ten times the count
+    texts = [
+        s if isinstance(s.dtype, pd.StringDtype) else s.astype(object) for s in (reference, window)
+    ]  # strings stay as they are: objects cost ten times the count
     both = [s.where(s.notna(), "missing").value_counts() for s in texts]
     return np.asarray(pd.concat(both, axis=1).fillna(0).to_numpy().T)

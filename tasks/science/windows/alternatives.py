@@ -14,7 +14,13 @@ JUDGED_BY: dict[Kind, MetricName] = {"binary": "log_loss", "multiclass": "log_lo
 
 
 def compare_versions(
-    kind: Kind, label: np.ndarray | None, current: np.ndarray, earlier: np.ndarray, version: str, threshold: float, seed: int
+    kind: Kind,
+    label: np.ndarray | None,
+    current: np.ndarray,
+    earlier: np.ndarray,
+    version: str,
+    threshold: float,
+    seed: int,
 ) -> Alternative | None:
     """Hold an earlier version against the one that serves, by log-loss, or of a regression by the mean absolute error.
 
@@ -33,11 +39,31 @@ def compare_versions(
     if label is not None:
         compute = METRICS[metric].compute
         found = paired_difference(metric, label, earlier, current, threshold, 0.975, seed)
-        values = {"current": float(compute(label, current, threshold)), "earlier": float(compute(label, earlier, threshold))}
-        return Alternative(version=version, metric=metric, **values, difference_low=found.low, difference_high=found.high, rows=len(current), better=found.high < 0, basis="realized")
+        values = {
+            "current": float(compute(label, current, threshold)),
+            "earlier": float(compute(label, earlier, threshold)),
+        }
+        return Alternative(
+            version=version,
+            metric=metric,
+            **values,
+            difference_low=found.low,
+            difference_high=found.high,
+            rows=len(current),
+            better=found.high < 0,
+            basis="realized",
+        )
     if kind != "binary":
         return None
     own, other = estimate(metric, earlier, current, threshold), estimate(metric, current, earlier, threshold)
     return Alternative(
-        version=version, metric=metric, current=own, earlier=other, difference_low=min(other - own, 0.0), difference_high=max(other - own, 0.0), rows=len(current), better=False, basis="estimated"
+        version=version,
+        metric=metric,
+        current=own,
+        earlier=other,
+        difference_low=min(other - own, 0.0),
+        difference_high=max(other - own, 0.0),
+        rows=len(current),
+        better=False,
+        basis="estimated",
     )

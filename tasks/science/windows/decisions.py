@@ -59,7 +59,10 @@ class Case:
     def told(self) -> list[Finding]:
         """The alarms in the order in which a person should hear of them."""
         order = {kind: i for i, kind in enumerate(get_args(FindingKind))}
-        return sorted([*self.alarms, *(f for f in self.broken if not f.alarm)], key=lambda f: (order[f.kind], -(f.importance or 0.0)))
+        return sorted(
+            [*self.alarms, *(f for f in self.broken if not f.alarm)],
+            key=lambda f: (order[f.kind], -(f.importance or 0.0)),
+        )
 
     @property
     def reason(self) -> str:
@@ -70,7 +73,9 @@ class Case:
     @property
     def before(self) -> list[WindowReport]:
         """Reports on the windows before this one, newest first."""
-        return sorted((r for r in self.history if self.window is None or r.window < self.window), key=lambda r: -r.window)
+        return sorted(
+            (r for r in self.history if self.window is None or r.window < self.window), key=lambda r: -r.window
+        )
 
 
 def decide(case: Case) -> Decision:
@@ -91,7 +96,11 @@ def _stop(case: Case) -> Decision | None:
         return None
     limits = ", ".join(f"{f.subject} {case.config.monitoring.metric_limits[f.subject]:g}" for f in broken)  # type: ignore[index]
     text = f"beyond the absolute limit ({limits}) with its whole interval, and no earlier version does better; {'; '.join(f.sentence for f in broken)}"
-    return Decision(action="stop", reason=text, policy="stop where realized performance is surely beyond its absolute limit and no earlier version does better")
+    return Decision(
+        action="stop",
+        reason=text,
+        policy="stop where realized performance is surely beyond its absolute limit and no earlier version does better",
+    )
 
 
 def _roll_back(case: Case) -> Decision | None:
@@ -106,14 +115,22 @@ def _roll_back(case: Case) -> Decision | None:
 
 def _leaving(case: Case) -> Decision | None:
     if case.leaving and case.at_stake:
-        return Decision(action="alert", reason=f"a rollback was decided already; {case.reason}", policy="a version that is leaving causes no retraining")
+        return Decision(
+            action="alert",
+            reason=f"a rollback was decided already; {case.reason}",
+            policy="a version that is leaving causes no retraining",
+        )
     return None
 
 
 def _feed(case: Case) -> Decision | None:
     """A broken feed is to be mended: what is learned from it would be its fault."""
     if case.kinds & set(FEED):
-        return Decision(action="alert", reason=case.reason, policy="alert where the data in flight are broken; nothing is learned from them")
+        return Decision(
+            action="alert",
+            reason=case.reason,
+            policy="alert where the data in flight are broken; nothing is learned from them",
+        )
     return None
 
 
@@ -121,7 +138,9 @@ def _confirm(case: Case) -> Decision | None:
     if case.at_stake and not _confirmed(case):
         asked = case.config.monitoring.confirm_windows
         text = f"seen in {_in_a_row(case)} of the {asked} windows in a row that confirm it; {case.reason}"
-        return Decision(action="alert", reason=text, policy="alert until performance was at stake in enough windows in a row")
+        return Decision(
+            action="alert", reason=text, policy="alert until performance was at stake in enough windows in a row"
+        )
     return None
 
 
@@ -130,12 +149,20 @@ def _retrain(case: Case) -> Decision | None:
         return None
     refused = _asked_already(case)
     if refused:
-        return Decision(action="alert", reason=f"{refused}; {case.reason}", policy="one retraining per cause and cool-down")
+        return Decision(
+            action="alert", reason=f"{refused}; {case.reason}", policy="one retraining per cause and cool-down"
+        )
     labelled = case.labelled_rows
     missing = max(case.config.monitoring.retrain_rows - labelled, 0)
-    text = f"it starts as soon as {missing:,} more labelled rows are there" if missing else f"{labelled:,} labelled rows are there to learn from"
+    text = (
+        f"it starts as soon as {missing:,} more labelled rows are there"
+        if missing
+        else f"{labelled:,} labelled rows are there to learn from"
+    )
     policy = "retrain where performance or behaviour has moved, once enough labelled rows are there"
-    return Decision(action="retrain", reason=f"{text}; {case.reason}", policy=policy, waits_for=missing, learns_from=labelled)
+    return Decision(
+        action="retrain", reason=f"{text}; {case.reason}", policy=policy, waits_for=missing, learns_from=labelled
+    )
 
 
 def _foreseen(case: Case) -> Decision | None:
@@ -146,16 +173,30 @@ def _foreseen(case: Case) -> Decision | None:
     if "forecast" not in case.kinds:
         return None
     performance = any(f.kind == "forecast" and f.subject in case.config.watched for f in case.alarms)
-    if not performance or case.leaving or case.labelled_rows < case.config.monitoring.retrain_rows or _asked_already(case):
-        return Decision(action="alert", reason=case.reason, policy="alert on a breach that is probable within the horizon")
+    if (
+        not performance
+        or case.leaving
+        or case.labelled_rows < case.config.monitoring.retrain_rows
+        or _asked_already(case)
+    ):
+        return Decision(
+            action="alert", reason=case.reason, policy="alert on a breach that is probable within the horizon"
+        )
     text = f"{case.labelled_rows:,} labelled rows are there to learn from; {case.reason}"
-    return Decision(action="retrain", reason=text, policy="retrain ahead of a breach that is probable within the horizon", learns_from=case.labelled_rows)
+    return Decision(
+        action="retrain",
+        reason=text,
+        policy="retrain ahead of a breach that is probable within the horizon",
+        learns_from=case.labelled_rows,
+    )
 
 
 def _tell(case: Case) -> Decision | None:
     drift = [f for f in case.alarms if f.kind in DRIFT]
     if len(drift) < len(case.alarms):
-        return Decision(action="alert", reason=case.reason, policy=f"alert on what a person should look at: {_named(case)}")
+        return Decision(
+            action="alert", reason=case.reason, policy=f"alert on what a person should look at: {_named(case)}"
+        )
     if any((f.importance or 0.0) >= UNIMPORTANT for f in drift):
         return Decision(action="alert", reason=case.reason, policy="alert on drift of a feature that matters")
     if drift:
@@ -166,10 +207,22 @@ def _tell(case: Case) -> Decision | None:
 
 def _nothing(case: Case) -> Decision:
     silent = case.findings and all(f.value is None for f in case.findings)
-    return Decision(action="nothing", reason=case.findings[0].sentence if silent else "no alarm", policy="nothing to do")
+    return Decision(
+        action="nothing", reason=case.findings[0].sentence if silent else "no alarm", policy="nothing to do"
+    )
 
 
-POLICY: tuple[Callable[[Case], Decision | None], ...] = (_stop, _roll_back, _leaving, _feed, _confirm, _retrain, _foreseen, _tell, _nothing)
+POLICY: tuple[Callable[[Case], Decision | None], ...] = (
+    _stop,
+    _roll_back,
+    _leaving,
+    _feed,
+    _confirm,
+    _retrain,
+    _foreseen,
+    _tell,
+    _nothing,
+)
 
 
 def asks_for_retraining(report: WindowReport) -> bool:
@@ -216,7 +269,9 @@ def _confirmed(case: Case) -> bool:
 
 
 def _named(case: Case) -> str:
-    return ", ".join(kind.replace("_", " ") for kind in get_args(FindingKind) if kind in case.kinds and kind not in DRIFT)
+    return ", ".join(
+        kind.replace("_", " ") for kind in get_args(FindingKind) if kind in case.kinds and kind not in DRIFT
+    )
 
 
 def _surely_beyond(config: ModelConfig, finding: Finding) -> bool:
@@ -240,7 +295,11 @@ def _asked_already(case: Case) -> str:
     if sum(r.first > asked.created for r in case.history) < limits.cooldown_windows:
         return "a retraining was asked for already"
     more = asked.decision.learns_from + limits.retrain_rows - case.labelled_rows
-    return f"a retraining was asked for already on window {asked.window}, and {more:,} more labelled rows would teach another one something new" if more > 0 else ""
+    return (
+        f"a retraining was asked for already on window {asked.window}, and {more:,} more labelled rows would teach another one something new"
+        if more > 0
+        else ""
+    )
 
 
 def _cleared_since(case: Case, window: int) -> bool:

@@ -40,7 +40,13 @@ TESTED: tuple[FindingKind, ...] = (
     "expert_rule", "attribution_drift", "missingness", "new_category", "out_of_range", "data_drift", "multivariate_drift", "grouping",
 )  # fmt: skip
 """Kinds of findings among which ``monitoring.alpha`` is shared in equal parts (Bonferroni); a forecast has a limit of its own."""
-OF_LABELS: tuple[FindingKind, ...] = ("realized_performance", "estimated_performance", "estimated_fairness", "estimator", "forecast")
+OF_LABELS: tuple[FindingKind, ...] = (
+    "realized_performance",
+    "estimated_performance",
+    "estimated_fairness",
+    "estimator",
+    "forecast",
+)
 """What is asked again when labels come; the rest was said when the window was new."""
 
 
@@ -100,7 +106,14 @@ def examine_window(config: ModelConfig, reference: Reference, sight: Sight) -> S
     together = multivariate_findings(config, reference.rows, sight.rows, alpha, seed)
     rules, plots, breaks = _rules(config, reference, sight, alpha)
     grouped, summary, drawn, group = _grouped(config, reference, sight, alpha)
-    findings = [*_of_the_feed(config, reference, sight), *drifted, *together, *rules, *grouped, *_performance(config, reference, sight)]
+    findings = [
+        *_of_the_feed(config, reference, sight),
+        *drifted,
+        *together,
+        *rules,
+        *grouped,
+        *_performance(config, reference, sight),
+    ]
     coming, forecasts = forecast_findings(config, sight.history, findings, sight.number, seed)
     queue = review_queue(config, reference.rows, sight.rows, sight.number, breaks, None, group, seed)
     return Seen((*findings, *coming), tuple(plots), tuple(forecasts), drawn, summary, tuple(queue))
@@ -133,27 +146,59 @@ def _too_little(config: ModelConfig, reference: Reference, sight: Sight) -> Find
 
 
 def _of_the_feed(config: ModelConfig, reference: Reference, sight: Sight) -> list[Finding]:
-    repeated = 0.0 if reference.rows.empty else duplicates_expected(config, reference.rows, len(sight.rows), config.seed)
+    repeated = (
+        0.0 if reference.rows.empty else duplicates_expected(config, reference.rows, len(sight.rows), config.seed)
+    )
     arrived = feed_findings(config, sight.facts, sight.facts_before, sight.now, share(config), repeated)
     return [*quality_findings(sight.checks, len(sight.rows), share(config)), *arrived]
 
 
 def _performance(config: ModelConfig, reference: Reference, sight: Sight) -> list[Finding]:
-    return performance_findings(config, reference.rows, sight.rows, reference.importance, share(config), config.seed, sight.history, sight.recent, reference.losses(config))
+    return performance_findings(
+        config,
+        reference.rows,
+        sight.rows,
+        reference.importance,
+        share(config),
+        config.seed,
+        sight.history,
+        sight.recent,
+        reference.losses(config),
+    )
 
 
-def _rules(config: ModelConfig, reference: Reference, sight: Sight, alpha: float) -> tuple[list[Finding], list[Plot], list[RuleBreak]]:
+def _rules(
+    config: ModelConfig, reference: Reference, sight: Sight, alpha: float
+) -> tuple[list[Finding], list[Plot], list[RuleBreak]]:
     """Attribution drift, and every expert rule of the version."""
     features = [f for f in config.features if f in sight.rows]
     if len(features) < len(config.features):
         gone = ", ".join(f for f in config.features if f not in features)
         text = f"the rows of the window lack {gone}, so the version cannot score or explain them, and neither rules nor attributions are checked"
-        return [Finding(kind="expert_rule", subject="rules", value=None, rows=len(sight.rows), alarm=False, sentence=text)], [], []
+        return (
+            [
+                Finding(
+                    kind="expert_rule", subject="rules", value=None, rows=len(sight.rows), alarm=False, sentence=text
+                )
+            ],
+            [],
+            [],
+        )
     explained = sight.explain(sight.rows.sample(min(EXPLAINED, len(sight.rows)), random_state=config.seed), config.seed)
     moved = attribution_findings(config, reference.attributions, explained, alpha, config.seed)
     if sight.rules is None:
         return moved, [], []
-    found, plots, breaks = live_rule_findings(config, sight.rules, sight.predict, sight.rows, reference.rows, explained, reference.attributions, alpha, config.seed)
+    found, plots, breaks = live_rule_findings(
+        config,
+        sight.rules,
+        sight.predict,
+        sight.rows,
+        reference.rows,
+        explained,
+        reference.attributions,
+        alpha,
+        config.seed,
+    )
     return [*moved, *found], plots, breaks
 
 
@@ -162,8 +207,20 @@ def _grouped(
 ) -> tuple[list[Finding], GroupSummary | None, EmbeddingMap | None, pd.Series | None]:
     groups = reference.groups
     if groups.space is None or not set(config.features) <= set(sight.rows.columns):
-        reason = groups.reason or "the rows of the window lack features of the model, so they cannot be laid beside the reference"
-        return [Finding(kind="grouping", subject="groups", value=None, rows=len(sight.rows), alarm=False, sentence=reason)], None, None, None
+        reason = (
+            groups.reason
+            or "the rows of the window lack features of the model, so they cannot be laid beside the reference"
+        )
+        return (
+            [
+                Finding(
+                    kind="grouping", subject="groups", value=None, rows=len(sight.rows), alarm=False, sentence=reason
+                )
+            ],
+            None,
+            None,
+            None,
+        )
     placed = embed(sight.pipeline, config, sight.rows, groups.space)
     findings, summary, drawn = grouping_findings(config, groups, placed, sight.rows, alpha, config.seed, sight.number)
     return findings, summary, drawn, _names(groups, placed)

@@ -53,18 +53,32 @@ class Reference:
     def document(self) -> dict[str, Any]:
         """All but the rows, and what follows from them quickly, as JSON."""
         explained = {str(name): [float(v) for v in column] for name, column in self.attributions.items()}
-        return {"format": FORMAT, "drift": self.drift.document(), "groups": self.groups.document(), "attributions": explained}
+        return {
+            "format": FORMAT,
+            "drift": self.drift.document(),
+            "groups": self.groups.document(),
+            "attributions": explained,
+        }
 
 
-def fit_reference(config: ModelConfig, pipeline: Pipeline, rows: pd.DataFrame, explain: Callable[[pd.DataFrame, int], pd.DataFrame]) -> Reference:
+def fit_reference(
+    config: ModelConfig, pipeline: Pipeline, rows: pd.DataFrame, explain: Callable[[pd.DataFrame, int], pd.DataFrame]
+) -> Reference:
     """Everything that is costly, on (m, columns) labelled, scored rows of the newest benchmark.
 
     Args:
         explain: attributions (r, features) of raw rows under a seed.
     """
     sample = rows.sample(min(EXPLAINED, len(rows)), random_state=config.seed)
-    explained = explain(sample, config.seed) if len(sample) else pd.DataFrame(columns=list(config.features), dtype=float)
-    return Reference(rows, fit_drift_reference(config, rows, config.seed), fit_groupings(config, pipeline, rows, config.seed), explained)
+    explained = (
+        explain(sample, config.seed) if len(sample) else pd.DataFrame(columns=list(config.features), dtype=float)
+    )
+    return Reference(
+        rows,
+        fit_drift_reference(config, rows, config.seed),
+        fit_groupings(config, pipeline, rows, config.seed),
+        explained,
+    )
 
 
 def load_reference(document: dict[str, Any], rows: pd.DataFrame) -> Reference:
@@ -74,4 +88,9 @@ def load_reference(document: dict[str, Any], rows: pd.DataFrame) -> Reference:
         ConfigError, CorruptionError: it was written in another format, or is none.
     """
     refuse_other_format(document, FORMAT, "the fitted reference", "It is fitted again.")
-    return Reference(rows, load_drift_reference(document["drift"]), load_groupings(document["groups"]), pd.DataFrame(document["attributions"]))
+    return Reference(
+        rows,
+        load_drift_reference(document["drift"]),
+        load_groupings(document["groups"]),
+        pd.DataFrame(document["attributions"]),
+    )

@@ -38,7 +38,11 @@ class ReplayedWindow(Spec):
 
     @property
     def differs(self) -> bool:
-        return (self.then.action, self.then.target, self.then.waits_for > 0) != (self.now.action, self.now.target, self.now.waits_for > 0)
+        return (self.then.action, self.then.target, self.then.waits_for > 0) != (
+            self.now.action,
+            self.now.target,
+            self.now.waits_for > 0,
+        )
 
 
 def replay(config: ModelConfig, reports: Sequence[WindowReport]) -> list[ReplayedWindow]:
@@ -64,18 +68,29 @@ def replay(config: ModelConfig, reports: Sequence[WindowReport]) -> list[Replaye
         history = replayed.setdefault(report.version, [])
         findings, changed, unknown = judged_again(config, report.findings)
         labelled = _labelled(config, report, findings, history)
-        case = Case(config, findings, history, report.alternatives, labelled, report.window, leaving(history, report.window))
+        case = Case(
+            config, findings, history, report.alternatives, labelled, report.window, leaving(history, report.window)
+        )
         now = decide(case)
         found.append(
             ReplayedWindow(
-                window=report.window, version=report.version, time=report.created, then=report.decision, now=now, labelled=labelled, changed=tuple(changed), unknown=tuple(unknown)
+                window=report.window,
+                version=report.version,
+                time=report.created,
+                then=report.decision,
+                now=now,
+                labelled=labelled,
+                changed=tuple(changed),
+                unknown=tuple(unknown),
             )
         )
         history.append(report.model_copy(update={"findings": tuple(findings), "decision": now}))
     return found
 
 
-def _labelled(config: ModelConfig, report: WindowReport, findings: Sequence[Finding], history: Sequence[WindowReport]) -> int:
+def _labelled(
+    config: ModelConfig, report: WindowReport, findings: Sequence[Finding], history: Sequence[WindowReport]
+) -> int:
     if report.decision.learns_from:
         return report.decision.learns_from
     rows = report.labelled
@@ -103,7 +118,11 @@ def judged_again(config: ModelConfig, findings: Sequence[Finding]) -> tuple[list
             limit = "" if new.limit is None else f" at the limit {new.limit:.4g}"
             changed.append(f"{f.kind.replace('_', ' ')} of {f.subject} is {'an' if new.alarm else 'no'} alarm{limit}")
     seen = {f.subject for f in findings if f.kind in PERFORMANCE}
-    unknown += [f"{metric}: it was not watched then, so nothing is known of it" for metric in config.watched if findings and metric not in seen]
+    unknown += [
+        f"{metric}: it was not watched then, so nothing is known of it"
+        for metric in config.watched
+        if findings and metric not in seen
+    ]
     return again, changed, unknown
 
 
@@ -153,12 +172,13 @@ def _performance(config: ModelConfig, f: Finding) -> tuple[Finding, str]:
     return new.model_copy(update={"alarm": bool(z > norm.isf(share))}), ""
 
 
-
-
 def _distance(f: Finding, limit: float) -> tuple[Finding, str]:
     """An alarm that asks for a size and for significance: the size is kept, the significance only of what was an alarm."""
     if f.limit is None or f.value is None:
-        return f, "the report does not keep its limit" if f.alarm else ""  # what is told without a limit is never an alarm
+        return (
+            f,
+            "the report does not keep its limit" if f.alarm else "",
+        )  # what is told without a limit is never an alarm
     if _same(limit, f.limit):
         return f, ""
     if f.alarm or f.value <= limit:
@@ -177,4 +197,7 @@ def _selection(config: ModelConfig, f: Finding) -> tuple[Finding, str]:
     if f.alarm:
         return f.model_copy(update={"alarm": over}), ""
     apart = f.low is not None and f.high is not None and not f.low <= f.reference <= f.high
-    return f, "its change is beyond what is tolerated now, and whether significantly was not kept" if over and apart else ""
+    return (
+        f,
+        "its change is beyond what is tolerated now, and whether significantly was not kept" if over and apart else "",
+    )

@@ -67,10 +67,14 @@ def review_queue(
     if window.empty or config.monitoring.review.most == 0:
         return []
     if "_id" not in window or window["_id"].isna().any():
-        raise ConfigError("the window's rows have no prediction ids, and a queue names predictions by id; take the rows from the log.")
+        raise ConfigError(
+            "the window's rows have no prediction ids, and a queue names predictions by id; take the rows from the log."
+        )
     for name, given in (("outside", outside), ("groups", groups)):
         if given is not None and len(given) != len(window):
-            raise ConfigError(f"{name} holds {len(given)} values for {len(window)} rows of the window; give one for each row, in order.")
+            raise ConfigError(
+                f"{name} holds {len(given)} values for {len(window)} rows of the window; give one for each row, in order."
+            )
     window = window.reset_index(drop=True)
     found: Reasons = defaultdict(list)
     _rule_reasons(breaks, len(window), found)
@@ -92,7 +96,9 @@ def _rule_reasons(breaks: Sequence[RuleBreak], rows: int, found: Reasons) -> Non
             found[b.row].append((RULE, b.excess, f"breaks a rule ({b.rule}) {told}"))
 
 
-def _support_reasons(config: ModelConfig, reference: pd.DataFrame, window: pd.DataFrame, outside: np.ndarray | None, found: Reasons) -> None:
+def _support_reasons(
+    config: ModelConfig, reference: pd.DataFrame, window: pd.DataFrame, outside: np.ndarray | None, found: Reasons
+) -> None:
     for column in config.inputs if len(reference) else ():
         name = column.name
         if name not in window or name not in reference or name not in config.features:
@@ -101,7 +107,10 @@ def _support_reasons(config: ModelConfig, reference: pd.DataFrame, window: pd.Da
             odd = window[name].notna() & ~window[name].isin(reference[name].unique())
             size, told = odd.astype(float), f"{name} holds a category that the reference has not"
         else:
-            values, known = pd.to_numeric(window[name], errors="coerce"), pd.to_numeric(reference[name], errors="coerce").dropna()
+            values, known = (
+                pd.to_numeric(window[name], errors="coerce"),
+                pd.to_numeric(reference[name], errors="coerce").dropna(),
+            )
             if known.empty:
                 continue
             low, high = float(known.min()), float(known.max())
@@ -109,18 +118,26 @@ def _support_reasons(config: ModelConfig, reference: pd.DataFrame, window: pd.Da
             odd, told = size > 0, f"{name} lies beyond every value of the reference"
         new_missing = window[name].isna() & bool(reference[name].notna().all())
         for row in np.flatnonzero(odd | new_missing):
-            found[int(row)].append((SUPPORT, float(size[row]), told) if odd[row] else (SUPPORT, 0.5, f"{name} is missing, as it never is in the reference"))
+            found[int(row)].append(
+                (SUPPORT, float(size[row]), told)
+                if odd[row]
+                else (SUPPORT, 0.5, f"{name} is missing, as it never is in the reference")
+            )
     for row in np.flatnonzero(np.asarray(outside, bool)) if outside is not None else ():
         found[int(row)].append((SUPPORT, 0.0, "its inputs together lie outside the reference's support"))
 
 
-def _group_reasons(config: ModelConfig, reference: pd.DataFrame, window: pd.DataFrame, groups: pd.Series | None, found: Reasons) -> None:
+def _group_reasons(
+    config: ModelConfig, reference: pd.DataFrame, window: pd.DataFrame, groups: pd.Series | None, found: Reasons
+) -> None:
     attributes = [name for name, spec in config.protected.items() if spec.column in window and spec.column in reference]
     if attributes and len(reference):
         part = config.model_copy(update={"protected": {name: config.protected[name] for name in attributes}})
         then, now = (protected_groups(part, side).astype(object) for side in (reference, window))
         both = pd.concat([then, now], ignore_index=True)
-        codes = both.groupby(list(both.columns), dropna=True, sort=False).ngroup().fillna(-1).to_numpy(int)  # -1 where a group is missing: that has its own reason
+        codes = (
+            both.groupby(list(both.columns), dropna=True, sort=False).ngroup().fillna(-1).to_numpy(int)
+        )  # -1 where a group is missing: that has its own reason
         seen = np.bincount(codes[: len(then)][codes[: len(then)] >= 0], minlength=int(codes.max()) + 1)
         mine = codes[len(then) :]
         known = np.where(mine >= 0, seen[mine] if len(seen) else 0, len(reference))
@@ -136,7 +153,9 @@ def _group_reasons(config: ModelConfig, reference: pd.DataFrame, window: pd.Data
             found[int(row)].append((ALONE, 0.5, "is alone in its group of the embedding"))
 
 
-def _neighbour_reasons(config: ModelConfig, reference: pd.DataFrame, window: pd.DataFrame, seed: int, found: Reasons) -> None:
+def _neighbour_reasons(
+    config: ModelConfig, reference: pd.DataFrame, window: pd.DataFrame, seed: int, found: Reasons
+) -> None:
     """Joint density by the nearest neighbour (Knorr & Ng 1998) in Gower's distance (1971); surprise by the nearest fifteen."""
     known = reference.sample(min(NEIGHBOURHOOD, len(reference)), random_state=seed).reset_index(drop=True)
     if len(known) < 2 * NEIGHBOURS:
@@ -147,7 +166,13 @@ def _neighbour_reasons(config: ModelConfig, reference: pd.DataFrame, window: pd.
     far = _distances(config, known, window)
     nearest = far.min(axis=1)
     for row in np.flatnonzero(nearest > limit + 1e-6):
-        found[int(row)].append((SUPPORT, float(nearest[row] - limit), f"no reference row is like it: all of {len(known):,} are farther from it than any of them is from its nearest"))
+        found[int(row)].append(
+            (
+                SUPPORT,
+                float(nearest[row] - limit),
+                f"no reference row is like it: all of {len(known):,} are farther from it than any of them is from its nearest",
+            )
+        )
     if config.decision_threshold is None or SCORE not in window or SCORE not in known:
         return
     score, threshold = window[SCORE].to_numpy(float), config.threshold
@@ -172,7 +197,9 @@ def _distances(config: ModelConfig, known: pd.DataFrame, rows: pd.DataFrame) -> 
     used = [f for f in config.features if f in known and f in rows]
     for name in used:
         if config.column(name).type == "category":
-            codes, _ = pd.factorize(pd.concat([known[name], rows[name]], ignore_index=True).astype(object), use_na_sentinel=False)
+            codes, _ = pd.factorize(
+                pd.concat([known[name], rows[name]], ignore_index=True).astype(object), use_na_sentinel=False
+            )
             total += codes[len(known) :, None] != codes[None, : len(known)]
             continue
         a, b = (pd.to_numeric(side[name], errors="coerce").to_numpy(np.float32) for side in (known, rows))
@@ -200,7 +227,13 @@ def _outcome_reasons(config: ModelConfig, reference: pd.DataFrame, window: pd.Da
         return
     limit = float(np.quantile(then, 1 - EXTREME))
     for row in np.flatnonzero(np.where(np.isfinite(now), now, -1.0) > limit):
-        found[int(row)].append((SURPRISE, float(now[row] - limit), "its outcome is farther from the score than those of all but a thousandth of the reference"))
+        found[int(row)].append(
+            (
+                SURPRISE,
+                float(now[row] - limit),
+                "its outcome is farther from the score than those of all but a thousandth of the reference",
+            )
+        )
 
 
 # -- the queue ------------------------------------------------------------------------------------------------------
@@ -208,14 +241,27 @@ def _outcome_reasons(config: ModelConfig, reference: pd.DataFrame, window: pd.Da
 
 def _items(config: ModelConfig, window: pd.DataFrame, number: int, found: Reasons) -> list[ReviewItem]:
     inputs = [c.name for c in config.inputs if c.name in window]
-    keys = pd.util.hash_pandas_object(window[inputs].astype("str"), index=False).to_numpy() if inputs else np.arange(len(window))
+    keys = (
+        pd.util.hash_pandas_object(window[inputs].astype("str"), index=False).to_numpy()
+        if inputs
+        else np.arange(len(window))
+    )
     counts = pd.Series(keys).value_counts()
     items: list[ReviewItem] = []
     for row in _order(window, keys, found)[: config.monitoring.review.most]:
         identifier = str(window["_id"].iloc[row])
         reasons = tuple(dict.fromkeys(text for _, _, text in sorted(found[row], key=lambda r: (r[0], -r[1], r[2]))))
         score = float(window[SCORE].iloc[row]) if SCORE in window else np.nan
-        items.append(ReviewItem(id=identifier, window=number, score=score if np.isfinite(score) else None, decision=_decision(config, window, row), reasons=reasons, alike=int(counts[keys[row]]) - 1))
+        items.append(
+            ReviewItem(
+                id=identifier,
+                window=number,
+                score=score if np.isfinite(score) else None,
+                decision=_decision(config, window, row),
+                reasons=reasons,
+                alike=int(counts[keys[row]]) - 1,
+            )
+        )
     return items
 
 
@@ -240,7 +286,13 @@ def _order(window: pd.DataFrame, keys: np.ndarray, found: Reasons) -> list[int]:
         lines = []
         for sort in (RULE, SUPPORT, ALONE, SURPRISE):
             mine = [row for row, s in sorts.items() if len(s) == count and min(s) == sort]
-            lines.append([row for _, _, row in sorted((-size(row, sort), str(window["_id"].iloc[row]), row) for row in mine) if fresh(row)])
+            lines.append(
+                [
+                    row
+                    for _, _, row in sorted((-size(row, sort), str(window["_id"].iloc[row]), row) for row in mine)
+                    if fresh(row)
+                ]
+            )
         for turn in range(max(map(len, lines), default=0)):
             ordered += [line[turn] for line in lines if turn < len(line)]
     return ordered
@@ -260,7 +312,9 @@ def _decision(config: ModelConfig, window: pd.DataFrame, row: int) -> bool | str
 # -- the answers ----------------------------------------------------------------------------------------------------
 
 
-def review_summary(items: Sequence[ReviewItem], answers: Sequence[ReviewAnswer], right: Mapping[str, bool] | None = None) -> ReviewSummary:
+def review_summary(
+    items: Sequence[ReviewItem], answers: Sequence[ReviewAnswer], right: Mapping[str, bool] | None = None
+) -> ReviewSummary:
     """The queue and its answers in numbers.
 
     Args:
@@ -278,7 +332,10 @@ def review_summary(items: Sequence[ReviewItem], answers: Sequence[ReviewAnswer],
     sure = {i: "agree" in said for i, said in verdicts.items() if i not in contested and said != {"unsure"}}
     judged = [i for i in sure if i in right]
     agreement, answered = _share(sum(sure.values()), len(sure)), _share(len(verdicts), len(queue))
-    model_right, expert_right = _share(sum(right[i] for i in judged), len(judged)), _share(sum(sure[i] == right[i] for i in judged), len(judged))
+    model_right, expert_right = (
+        _share(sum(right[i] for i in judged), len(judged)),
+        _share(sum(sure[i] == right[i] for i in judged), len(judged)),
+    )
     told = [f"{len(verdicts)} of {len(queue)} predictions in the queue are answered"]
     if agreement.value is not None:
         told.append(f"experts agree with {_words(agreement)} of those they are sure of")
@@ -302,10 +359,15 @@ def answered_by_people(overrides: Mapping[str, int], appeals: Mapping[str, int],
     """
     told = []
     if total := sum(overrides.values()):
-        told.append(f"People decided on {_predictions(total)} themselves {since}: otherwise than the model in {_words(_share(overrides['other'], total))}")
+        told.append(
+            f"People decided on {_predictions(total)} themselves {since}: otherwise than the model in {_words(_share(overrides['other'], total))}"
+        )
     if total := sum(appeals.values()):
         settled = appeals["upheld"] + appeals["rejected"]
-        told.append(f"{_predictions(total)} {'was' if total == 1 else 'were'} appealed {since}: open {appeals['open']:,}" + (f", upheld were {_words(_share(appeals['upheld'], settled))} answered" if settled else ""))
+        told.append(
+            f"{_predictions(total)} {'was' if total == 1 else 'were'} appealed {since}: open {appeals['open']:,}"
+            + (f", upheld were {_words(_share(appeals['upheld'], settled))} answered" if settled else "")
+        )
     return told
 
 

@@ -10,8 +10,21 @@ from tasks.spec.evidence import Decision, Finding, WindowReport
 ALL = 2**62
 
 
-def rows(count: int, version: str = "v1.0.0", model: str = "care", prefix: str = "p", **inputs: Any) -> list[Prediction]:
-    return [Prediction(f"{prefix}-{version}-{n}", model, version, "2026-01-01T00:00:00+00:00", inputs or {"x": float(n), "kind": "a"}, 0.5, True) for n in range(count)]
+def rows(
+    count: int, version: str = "v1.0.0", model: str = "care", prefix: str = "p", **inputs: Any
+) -> list[Prediction]:
+    return [
+        Prediction(
+            f"{prefix}-{version}-{n}",
+            model,
+            version,
+            "2026-01-01T00:00:00+00:00",
+            inputs or {"x": float(n), "kind": "a"},
+            0.5,
+            True,
+        )
+        for n in range(count)
+    ]
 
 
 def report(window: Window, model: str = "care", findings: tuple[Finding, ...] = ()) -> WindowReport:

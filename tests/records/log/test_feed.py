@@ -22,22 +22,48 @@ def log(log_url: str) -> Iterator[PredictionLog]:
 
 
 def at(n: int, seconds: float, version: str = "v1.0.0", **inputs: object) -> Prediction:
-    return Prediction(f"t{n}", "care", version, (START + timedelta(seconds=seconds)).isoformat(timespec="milliseconds"), inputs or {"x": n}, 0.5, True)
+    return Prediction(
+        f"t{n}",
+        "care",
+        version,
+        (START + timedelta(seconds=seconds)).isoformat(timespec="milliseconds"),
+        inputs or {"x": n},
+        0.5,
+        True,
+    )
 
 
 def test_nothing_came(log: PredictionLog) -> None:
     facts = log.feed("care", 1, 100)
-    assert (facts.rows, facts.first_time, facts.rows_per_hour, facts.duplicate_share, facts.label_delay_median, facts.newest_prediction, facts.versions) == (0, None, None, 0.0, None, None, ())
+    assert (
+        facts.rows,
+        facts.first_time,
+        facts.rows_per_hour,
+        facts.duplicate_share,
+        facts.label_delay_median,
+        facts.newest_prediction,
+        facts.versions,
+    ) == (0, None, None, 0.0, None, None, ())
 
 
 def test_one_row_and_a_time_that_is_none(log: PredictionLog) -> None:
     log.append([at(0, 5)])
     facts = log.feed("care", 0, ALL)
-    assert (facts.rows, facts.rows_per_hour, facts.first_time, facts.last_time) == (1, None, "2026-01-01T00:00:05.000+00:00", "2026-01-01T00:00:05.000+00:00")
+    assert (facts.rows, facts.rows_per_hour, facts.first_time, facts.last_time) == (
+        1,
+        None,
+        "2026-01-01T00:00:05.000+00:00",
+        "2026-01-01T00:00:05.000+00:00",
+    )
     log.append([Prediction("no", "care", "v1.0.0", "yesterday", {"x": 1}, 0.5, True)])
     log.outcomes("care", [("no", True)])
     facts = log.feed("care", 0, ALL)
-    assert (facts.rows, facts.label_delay_p90, facts.newest_prediction, facts.last_time) == (2, None, "yesterday", "2026-01-01T00:00:05.000+00:00")
+    assert (facts.rows, facts.label_delay_p90, facts.newest_prediction, facts.last_time) == (
+        2,
+        None,
+        "yesterday",
+        "2026-01-01T00:00:05.000+00:00",
+    )
 
 
 def test_volume_repeats_versions_and_columns(log: PredictionLog, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,7 +91,9 @@ def test_delays_are_of_the_first_outcome_and_of_this_window_alone(log: Predictio
     log.outcomes("care", [(f"t{n}", True) for n in range(4)])
     log.outcomes("care", [("t0", False)])
     facts = log.feed("care", 1, 3)
-    assert facts.label_delay_median == pytest.approx(2000, abs=60) and facts.label_delay_p90 == pytest.approx(2800, abs=60)
+    assert facts.label_delay_median == pytest.approx(2000, abs=60) and facts.label_delay_p90 == pytest.approx(
+        2800, abs=60
+    )
     assert facts.newest_outcome is not None and facts.newest_outcome >= now.isoformat(timespec="milliseconds")
 
 

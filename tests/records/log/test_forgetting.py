@@ -37,7 +37,10 @@ def test_all_of_a_prediction_goes_and_nothing_else(log: PredictionLog) -> None:
     for n in (2, 3):
         answered(log, f"p-v1.0.0-{n}")
     found = log.forget("care", ["p-v1.0.0-2", "p-v1.0.0-2", "p-v1.0.0-7", "i-v1.0.0-0", "nobody"])
-    assert found.numbers() == {"predictions": 2, "outcomes": 2, "overrides": 1, "appeals": 1, "reviews": 1, "unknown": 2} and found.swept
+    assert (
+        found.numbers() == {"predictions": 2, "outcomes": 2, "overrides": 1, "appeals": 1, "reviews": 1, "unknown": 2}
+        and found.swept
+    )
     assert len(log.frame("care", 0, ALL)) == 8 and len(log.frame("income", 0, ALL)) == 2
     assert log.tally("care")["reviews"]["agree"] == 1 and log.count_labelled("care", 0) == 1
     assert log.outcomes("care", [("p-v1.0.0-2", True)])["unknown"] == 1
@@ -62,8 +65,12 @@ def test_windows_keep_their_reports_and_say_what_is_missing(log: PredictionLog) 
     log.forget("care", [f"p-v1.0.0-{n}" for n in range(12)])
     assert [log.frame("care", w.first_seq, w.last_seq).attrs["rows_missing"] for w in windows] == [10, 2, 0]
     assert [len(log.sample("care", w.first_seq, w.last_seq, 5, 0)) for w in windows] == [0, 5, 5]
-    assert log.sample("care", windows[1].first_seq, windows[1].last_seq, 20, 0)["_id"].tolist() == [f"p-v1.0.0-{n}" for n in range(12, 20)]
-    assert len(log.reports("care")) == 3 and len(log.profiles("care", "inputs")) == 3 and log.missing("care", 0, ALL) == 12
+    assert log.sample("care", windows[1].first_seq, windows[1].last_seq, 20, 0)["_id"].tolist() == [
+        f"p-v1.0.0-{n}" for n in range(12, 20)
+    ]
+    assert (
+        len(log.reports("care")) == 3 and len(log.profiles("care", "inputs")) == 3 and log.missing("care", 0, ALL) == 12
+    )
     log.append(rows(10, prefix="q"))
     assert [(w.number, w.rows) for w in log.next_windows("care", 10, 5, 10)] == [(4, 10)]
 
@@ -72,13 +79,19 @@ def test_by_a_column(log: PredictionLog) -> None:
     log.append(rows(2, name=PERSON, age=41, code="007", member=True))
     log.append(rows(2, "v2.0.0", name="other", age=41.5, code=7, member=False))
     assert log.forget("care", log.find("care", "code", "007")).predictions == 2
-    assert log.forget("care", log.find("care", "age", "41")).predictions == 0 and log.forget("care", log.find("care", "age", "41.50")).predictions == 2
+    assert (
+        log.forget("care", log.find("care", "age", "41")).predictions == 0
+        and log.forget("care", log.find("care", "age", "41.50")).predictions == 2
+    )
     log.append(rows(2, "v3.0.0", name=PERSON, age=41, code="007", member=True))
     with pytest.raises(ConfigError, match="column age holds numbers, and 'old' is none; nothing was deleted"):
         log.forget("care", log.find("care", "age", "old"))
     with pytest.raises(ConfigError, match="has an input 'nmae'; the newest has: name, age, code, member"):
         log.forget("care", log.find("care", "nmae", PERSON))
-    assert log.forget("care", log.find("care", "member", "false")).predictions == 0 and log.forget("care", log.find("care", "member", "true")).predictions == 2
+    assert (
+        log.forget("care", log.find("care", "member", "false")).predictions == 0
+        and log.forget("care", log.find("care", "member", "true")).predictions == 2
+    )
     with pytest.raises(ConfigError, match="none, since there is none"):
         log.forget("care", log.find("care", "name", PERSON))
 
@@ -97,18 +110,40 @@ def test_what_cannot_be_told_is_not_done(log: PredictionLog) -> None:
 def test_what_is_old_expires(log: PredictionLog) -> None:
     start = datetime(2026, 1, 1, tzinfo=UTC)
     days = [*range(10), 2, 30, 11]  # a clock was wrong twice
-    log.append([Prediction(f"d{n}", "care", "v1.0.0", (start + timedelta(days=d)).isoformat(timespec="milliseconds"), {"x": 1}, 0.5, True) for n, d in enumerate(days)])
+    log.append(
+        [
+            Prediction(
+                f"d{n}",
+                "care",
+                "v1.0.0",
+                (start + timedelta(days=d)).isoformat(timespec="milliseconds"),
+                {"x": 1},
+                0.5,
+                True,
+            )
+            for n, d in enumerate(days)
+        ]
+    )
     log.append(rows(1, model="income"))
     log.outcomes("care", [("d1", True), ("d11", True)])
     found = log.expire("care", start + timedelta(days=5))
     assert (found.predictions, found.outcomes) == (6, 1)
     assert log.frame("care", 0, ALL)["_id"].tolist() == ["d5", "d6", "d7", "d8", "d9", "d11", "d12"]
-    assert log.expire("care", "2026-01-06").predictions == 0 and log.expire("nobody", "2026-01-06").predictions == 0 and len(log.frame("income", 0, ALL)) == 1
+    assert (
+        log.expire("care", "2026-01-06").predictions == 0
+        and log.expire("nobody", "2026-01-06").predictions == 0
+        and len(log.frame("income", 0, ALL)) == 1
+    )
 
 
 def _holds(folder: Path, *words: str) -> set[str]:
     """Files and words in them; UTF-16 is not how SQLite was told to keep text."""
-    return {f"{path.name}: {word}" for path in folder.glob("predictions.db*") for word in words if word.encode() in path.read_bytes()}
+    return {
+        f"{path.name}: {word}"
+        for path in folder.glob("predictions.db*")
+        for word in words
+        if word.encode() in path.read_bytes()
+    }
 
 
 @pytest.mark.parametrize("how", ["id", "column", "age"])
@@ -118,8 +153,24 @@ def test_no_byte_of_a_person_is_left_in_the_files(tmp_path: Path, how: str) -> N
     mine = {int(n) for n in rng.choice(3000, 40, replace=False)}
     ids = {n: f"{'MINE' if n in mine else ''}{rng.bytes(14).hex()}" for n in range(3000)}
     for start in range(0, 3000, 100):  # ids in random order split the pages of their index again and again
-        names = {n: f"{PERSON}{'x' * int(rng.integers(5000))}" if n in mine else f"somebody {'y' * int(rng.integers(50))}" for n in range(start, start + 100)}
-        log.append([Prediction(ids[n], "care", "v1.0.0", "2025-01-01" if n in mine else "2026-01-01", {"name": name[:30], "more": name}, 0.5, True) for n, name in names.items()])
+        names = {
+            n: f"{PERSON}{'x' * int(rng.integers(5000))}" if n in mine else f"somebody {'y' * int(rng.integers(50))}"
+            for n in range(start, start + 100)
+        }
+        log.append(
+            [
+                Prediction(
+                    ids[n],
+                    "care",
+                    "v1.0.0",
+                    "2025-01-01" if n in mine else "2026-01-01",
+                    {"name": name[:30], "more": name},
+                    0.5,
+                    True,
+                )
+                for n, name in names.items()
+            ]
+        )
     for n in sorted(mine):
         answered(log, ids[n])
     log.outcomes("care", [(ids[n], True) for n in range(3000) if n not in mine])
@@ -140,7 +191,12 @@ def test_no_byte_of_a_person_is_left_in_the_files(tmp_path: Path, how: str) -> N
 
 def test_no_byte_is_left_of_rows_that_moved_when_others_were_deleted(tmp_path: Path) -> None:
     log = PredictionLog(f"sqlite:///{tmp_path}/predictions.db")
-    log.append([Prediction(f"r{n}", "care", "v1.0.0", "", {"name": f"NAME{n:05d}NAME", "more": "y" * (n % 97)}, 0.5, True) for n in range(4000)])
+    log.append(
+        [
+            Prediction(f"r{n}", "care", "v1.0.0", "", {"name": f"NAME{n:05d}NAME", "more": "y" * (n % 97)}, 0.5, True)
+            for n in range(4000)
+        ]
+    )
     rng = np.random.default_rng(0)
     for _ in range(4):
         going = rng.choice(log.frame("care", 0, ALL, columns=["_id"])["_id"].to_numpy(str), 600, replace=False).tolist()
@@ -170,12 +226,37 @@ def test_a_reader_that_keeps_the_old_bytes_alive_is_told_of(tmp_path: Path, monk
 
 def test_an_export_is_the_same_bytes_again_and_comes_back(log: PredictionLog, tmp_path: Path) -> None:
     log.append(rows(4, town="a", n=1, x=None))
-    log.append([Prediction(f"e{n}", "care", "v1.0.0", "2026-01-01", {"town": None, "n": 2.5, "when": "2026-01-01"}, 0.25, False) for n in range(3)])
+    log.append(
+        [
+            Prediction(
+                f"e{n}", "care", "v1.0.0", "2026-01-01", {"town": None, "n": 2.5, "when": "2026-01-01"}, 0.25, False
+            )
+            for n in range(3)
+        ]
+    )
     answered(log, "e1")
-    one, two = log.export("care", 0, ALL, tmp_path / "a/one.parquet"), log.export("care", 0, ALL, tmp_path / "two.parquet")
+    one, two = (
+        log.export("care", 0, ALL, tmp_path / "a/one.parquet"),
+        log.export("care", 0, ALL, tmp_path / "two.parquet"),
+    )
     assert one.digest == two.digest and one.path.read_bytes() == two.path.read_bytes() and one.rows == 7
     found, frame = pd.read_parquet(one.path), log.frame("care", 0, ALL, extras=True)
-    assert list(found.columns) == ["town", "n", "x", "when", "_seq", "_id", "_time", "_version", "_score", "_decision", "_label", "_override", "_appeal", "_review"]
+    assert list(found.columns) == [
+        "town",
+        "n",
+        "x",
+        "when",
+        "_seq",
+        "_id",
+        "_time",
+        "_version",
+        "_score",
+        "_decision",
+        "_label",
+        "_override",
+        "_appeal",
+        "_review",
+    ]
     for name in ("town", "n", "when", "_id", "_score", "_decision", "_label", "_appeal"):
         assert found[name].dropna().tolist() == frame[name].dropna().tolist(), name
     assert found["_override"].dropna().tolist() == [False]

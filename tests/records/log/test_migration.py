@@ -49,13 +49,21 @@ def write_before(url: str) -> None:
         for n in range(25):
             values = {"id": f"p-v1.0.0-{n}", "inputs": json.dumps({"x": float(n), "kind": "a"}), "decision": n % 2 == 0}
             connection.execute(
-                sa.text("INSERT INTO predictions (id, model, version, time, inputs, score, decision) VALUES (:id, 'care', 'v1.0.0', '2026-01-01T00:00:00+00:00', :inputs, 0.25, :decision)"), values
+                sa.text(
+                    "INSERT INTO predictions (id, model, version, time, inputs, score, decision) VALUES (:id, 'care', 'v1.0.0', '2026-01-01T00:00:00+00:00', :inputs, 0.25, :decision)"
+                ),
+                values,
             )
         for n, label in ((3, True), (4, False), (3, False)):
-            connection.execute(sa.text("INSERT INTO outcomes (id, label, time) VALUES (:id, :label, '2026-01-02T00:00:00+00:00')"), {"id": f"p-v1.0.0-{n}", "label": label})
+            connection.execute(
+                sa.text("INSERT INTO outcomes (id, label, time) VALUES (:id, :label, '2026-01-02T00:00:00+00:00')"),
+                {"id": f"p-v1.0.0-{n}", "label": label},
+            )
         for number, passed in ((1, False), (2, False)):
             values = {"number": number, "first": number * 10 - 9, "last": number * 10, "passed": passed}
-            connection.execute(sa.text("INSERT INTO windows VALUES ('care', :number, 'v1.0.0', :first, :last, 10, :passed)"), values)
+            connection.execute(
+                sa.text("INSERT INTO windows VALUES ('care', :number, 'v1.0.0', :first, :last, 10, :passed)"), values
+            )
         text = report(Window(1, "v1.0.0", 1, 10, 10), findings=(FOUND,)).model_dump_json()
         connection.execute(sa.text("INSERT INTO reports VALUES ('care', 1, :report)"), {"report": text})
 
@@ -64,7 +72,9 @@ def test_a_log_of_the_schema_before_opens_and_goes_on(log_url: str) -> None:
     write_before(log_url)
     log = PredictionLog(log_url)
     found = log.frame("care", 0, ALL)
-    assert found["_id"].tolist() == [f"p-v1.0.0-{n}" for n in range(25)] and found["_seq"].tolist() == list(range(1, 26))
+    assert found["_id"].tolist() == [f"p-v1.0.0-{n}" for n in range(25)] and found["_seq"].tolist() == list(
+        range(1, 26)
+    )
     assert found["_decision"].tolist() == [n % 2 == 0 for n in range(25)] and found["_decision"].dtype == bool
     assert found["_label"].dropna().to_dict() == {3: 0.0, 4: 0.0}
     assert log.next_windows("care", 10, 5, 10) == [Window(2, "v1.0.0", 11, 20, 10)]
@@ -72,7 +82,12 @@ def test_a_log_of_the_schema_before_opens_and_goes_on(log_url: str) -> None:
     assert log.series("care")[["window", "subject", "value"]].values.tolist() == [[1, "x", 0.2]]
     log.append(rows(5, prefix="q"))
     assert log.frame("care", 0, ALL)["_seq"].tolist() == list(range(1, 31))
-    assert log.outcomes("care", [("p-v1.0.0-3", False), ("p-v1.0.0-4", True), ("q-v1.0.0-0", True)]) == {"accepted": 1, "repeated": 1, "changed": 1, "unknown": 0}
+    assert log.outcomes("care", [("p-v1.0.0-3", False), ("p-v1.0.0-4", True), ("q-v1.0.0-0", True)]) == {
+        "accepted": 1,
+        "repeated": 1,
+        "changed": 1,
+        "unknown": 0,
+    }
     log.close()
     with raw(log_url) as connection:
         assert not [t for t in sa.inspect(connection).get_table_names() if t.endswith("_of_before")]
@@ -104,7 +119,9 @@ def test_a_log_of_before_windows_were_kept_whole_keeps_its_reports_and_numbers(t
         log.save_report(report(window))
     log.close()
     old = sqlite3.connect(path)
-    old.executescript("DROP TABLE windows; CREATE TABLE windows (model VARCHAR(40), number INTEGER, last_seq INTEGER); INSERT INTO windows VALUES ('care', 1, 10), ('care', 2, 20)")
+    old.executescript(
+        "DROP TABLE windows; CREATE TABLE windows (model VARCHAR(40), number INTEGER, last_seq INTEGER); INSERT INTO windows VALUES ('care', 1, 10), ('care', 2, 20)"
+    )
     old.close()
     log = PredictionLog(f"sqlite:///{path}")
     log.append(rows(5, prefix="q"))

@@ -46,7 +46,11 @@ def test_a_repeated_id_refuses_its_request_alone(log: PredictionLog) -> None:
 
 def test_numbers_go_beyond_32_bits(log: PredictionLog) -> None:
     with log.database.writing() as connection:
-        connection.execute(sa.insert(PREDICTIONS).values(seq=2**33, id="far", model="care", version="v1.0.0", time="", inputs="{}", score=0.5, decision=True))
+        connection.execute(
+            sa.insert(PREDICTIONS).values(
+                seq=2**33, id="far", model="care", version="v1.0.0", time="", inputs="{}", score=0.5, decision=True
+            )
+        )
     assert log.frame("care", 2**32, ALL)["_seq"].tolist() == [2**33]
 
 
@@ -89,8 +93,18 @@ def test_outcomes_are_counted_once_each_and_the_last_to_arrive_counts(log: Predi
     log.append(rows(3))
     log.append(rows(1, model="income", prefix="i"))
     a, b = "p-v1.0.0-0", "p-v1.0.0-1"
-    assert log.outcomes("care", [(a, True), (b, False), ("nobody", True), ("i-v1.0.0-0", True)]) == {"accepted": 2, "repeated": 0, "changed": 0, "unknown": 2}
-    assert log.outcomes("care", [(a, True), (b, True), (b, True), (b, False)]) == {"accepted": 0, "repeated": 2, "changed": 2, "unknown": 0}
+    assert log.outcomes("care", [(a, True), (b, False), ("nobody", True), ("i-v1.0.0-0", True)]) == {
+        "accepted": 2,
+        "repeated": 0,
+        "changed": 0,
+        "unknown": 2,
+    }
+    assert log.outcomes("care", [(a, True), (b, True), (b, True), (b, False)]) == {
+        "accepted": 0,
+        "repeated": 2,
+        "changed": 2,
+        "unknown": 0,
+    }
     assert log.frame("care", 0, ALL)["_label"].tolist()[:2] == [1.0, 0.0]
     assert log.outcomes("care", [(a, False)])["changed"] == 1
     assert log.labelled("care", 0)["_label"].tolist() == [0.0, 0.0]
@@ -155,7 +169,13 @@ def test_versions_with_other_columns_give_the_union(log: PredictionLog) -> None:
     log.outcomes("care", [("p-v1.0.0-0", True), ("p-v2.0.0-1", False), ("p-v3.0.0-0", True)])
     found = log.frame("care", 0, ALL)
     assert list(found.columns[:4]) == ["age", "town", "income", "job"]
-    assert found["town"].tolist()[:2] == ["a", "a"] and found["town"].isna().tolist() == [False, False, True, True, True]
+    assert found["town"].tolist()[:2] == ["a", "a"] and found["town"].isna().tolist() == [
+        False,
+        False,
+        True,
+        True,
+        True,
+    ]
     assert found["income"].dtype == "float64" and found["income"].isna().sum() == 3
     assert found["job"].isna().sum() == 4
     assert log.labelled("care", 0)["_version"].tolist() == ["v1.0.0", "v2.0.0", "v3.0.0"]
@@ -166,7 +186,12 @@ def test_windows_are_cut_once_and_leave_nothing_out(log: PredictionLog) -> None:
     log.append(rows(3, "v2.0.0"))
     log.append(rows(12, "v3.0.0"))
     found = log.next_windows("care", 10, 4, 10)
-    assert [(w.number, w.version, w.rows) for w in found] == [(1, "v1.0.0", 10), (2, "v1.0.0", 10), (3, "v1.0.0", 5), (5, "v3.0.0", 10)]
+    assert [(w.number, w.version, w.rows) for w in found] == [
+        (1, "v1.0.0", 10),
+        (2, "v1.0.0", 10),
+        (3, "v1.0.0", 5),
+        (5, "v3.0.0", 10),
+    ]
     assert log.next_windows("care", 7, 1, 10) == found  # other wishes later change nothing that is cut
     log.save_report(report(found[0]))
     log.save_report(report(found[2]))
@@ -180,7 +205,14 @@ def test_windows_are_cut_once_and_leave_nothing_out(log: PredictionLog) -> None:
 
 def all_windows(log: PredictionLog) -> list[Window]:
     with log.database.engine.connect() as connection:
-        return [Window(*r) for r in connection.execute(sa.text("SELECT number, version, first_seq, last_seq, rows FROM windows WHERE model = 'care' ORDER BY number"))]
+        return [
+            Window(*r)
+            for r in connection.execute(
+                sa.text(
+                    "SELECT number, version, first_seq, last_seq, rows FROM windows WHERE model = 'care' ORDER BY number"
+                )
+            )
+        ]
 
 
 def test_a_long_backlog_is_cut_whole(log: PredictionLog) -> None:
@@ -222,7 +254,11 @@ def test_no_number_is_drawn_before_an_earlier_one_can_be_seen(new_postgres: Call
 
     def slow() -> None:
         with one.database.writing() as connection:
-            connection.execute(sa.insert(PREDICTIONS).values(id="early", model="care", version="v1.0.0", time="", inputs="{}", score=0.5, decision=True))
+            connection.execute(
+                sa.insert(PREDICTIONS).values(
+                    id="early", model="care", version="v1.0.0", time="", inputs="{}", score=0.5, decision=True
+                )
+            )
             drawn.set()
             may_commit.wait(20)
 
@@ -266,7 +302,9 @@ def test_nothing_is_acknowledged_into_a_file_that_is_gone(tmp_path: Path, harm: 
             part.rename(tmp_path / f"kept-{part.name}")
     if harm == "replaced":
         PredictionLog(f"sqlite:///{path}").close()
-    with pytest.raises(LogUnavailable, match="was deleted" if harm == "deleted" else "was replaced or has lost its -wal file"):
+    with pytest.raises(
+        LogUnavailable, match="was deleted" if harm == "deleted" else "was replaced or has lost its -wal file"
+    ):
         log.append(rows(1, prefix="lost"))
     with pytest.raises(LogUnavailable, match="Put the same file back"):
         log.outcomes("care", [("p-v1.0.0-0", True)])

@@ -27,7 +27,19 @@ def log(log_url: str) -> Iterator[PredictionLog]:
 
 def multiclass(count: int, prefix: str = "m") -> list[Prediction]:
     scores = {"low": 0.2, "middle": 0.5, "1": 0.3}
-    return [Prediction(f"{prefix}{n}", "triage", "v1.0.0", "2026-01-01T00:00:00+00:00", {"x": n}, 0.5, "1" if n % 2 else "middle", scores) for n in range(count)]
+    return [
+        Prediction(
+            f"{prefix}{n}",
+            "triage",
+            "v1.0.0",
+            "2026-01-01T00:00:00+00:00",
+            {"x": n},
+            0.5,
+            "1" if n % 2 else "middle",
+            scores,
+        )
+        for n in range(count)
+    ]
 
 
 def test_each_kind_comes_back_as_it_went_in(log: PredictionLog) -> None:
@@ -41,7 +53,11 @@ def test_each_kind_comes_back_as_it_went_in(log: PredictionLog) -> None:
     found = log.frame("triage", 0, ALL)
     assert found["_score"].tolist() == [0.5] * 3 and found["_decision"].tolist() == ["middle", "1", "middle"]
     assert found[["_score:low", "_score:middle", "_score:1"]].values.tolist() == [[0.2, 0.5, 0.3]] * 3
-    assert found["_label"].tolist()[:2] == ["low", "1"] and found["_label"].isna().tolist() == [False, False, True] and found["_label"].dtype == "str"
+    assert (
+        found["_label"].tolist()[:2] == ["low", "1"]
+        and found["_label"].isna().tolist() == [False, False, True]
+        and found["_label"].dtype == "str"
+    )
     found = log.frame("price", 0, ALL)
     assert found["_score"].tolist() == [0.0, 1234.5, 2469.0] and found["_decision"].tolist() == [None] * 3
     assert found["_label"].tolist()[:2] == [12.25, 3.0] and found["_label"].dtype == "float64"
@@ -52,7 +68,9 @@ def test_each_kind_comes_back_as_it_went_in(log: PredictionLog) -> None:
 def test_a_label_of_another_kind_is_a_change_and_no_label_is_refused(log: PredictionLog) -> None:
     log.append(rows(1))
     key = "p-v1.0.0-0"
-    assert [next(k for k, n in log.outcomes("care", [(key, v)]).items() if n) for v in (True, True, 1.0, "true", "true")] == ["accepted", "repeated", "changed", "changed", "repeated"]
+    assert [
+        next(k for k, n in log.outcomes("care", [(key, v)]).items() if n) for v in (True, True, 1.0, "true", "true")
+    ] == ["accepted", "repeated", "changed", "changed", "repeated"]
     for wrong in (float("nan"), float("inf"), "", None, [1]):
         with pytest.raises(ValueError, match="is no outcome or decision; allowed are"):
             log.outcomes("care", [(key, wrong)])  # type: ignore[list-item]
@@ -103,10 +121,30 @@ def test_only_the_columns_asked_for(log: PredictionLog) -> None:
 
 def test_an_empty_window_and_one_row(log: PredictionLog) -> None:
     empty = log.frame("care", 1, 100, extras=True)
-    assert len(empty) == 0 and {"_seq", "_id", "_time", "_version", "_score", "_decision", "_label", "_override", "_appeal", "_review"} == set(empty.columns)
+    assert len(empty) == 0 and {
+        "_seq",
+        "_id",
+        "_time",
+        "_version",
+        "_score",
+        "_decision",
+        "_label",
+        "_override",
+        "_appeal",
+        "_review",
+    } == set(empty.columns)
     assert list(log.frame("care", 1, 100, columns=["x", "_score"]).columns) == ["x", "_score"]
-    assert list(log.chunks("care", 1, 100)) == [] and log.labelled_share("care", 1, 100) == 0.0 and len(log.sample("care", 1, 100, 5, 0)) == 0
-    assert log.next_windows("care", 10, 5, 3) == [] and len(log.series("care")) == 0 and log.missing("care", 1, 100) == 0 and len(log.labelled("care", 0)) == 0
+    assert (
+        list(log.chunks("care", 1, 100)) == []
+        and log.labelled_share("care", 1, 100) == 0.0
+        and len(log.sample("care", 1, 100, 5, 0)) == 0
+    )
+    assert (
+        log.next_windows("care", 10, 5, 3) == []
+        and len(log.series("care")) == 0
+        and log.missing("care", 1, 100) == 0
+        and len(log.labelled("care", 0)) == 0
+    )
     log.append(rows(1))
     assert len(log.frame("care", 0, ALL)) == 1 and log.sample("care", 0, ALL, 5, 0)["_id"].tolist() == ["p-v1.0.0-0"]
 
@@ -119,7 +157,9 @@ def test_a_sample_is_uniform_in_order_and_the_same_again(log: PredictionLog) -> 
     ids = log.frame("care", 0, ALL)["_id"].tolist()
     one, again = log.sample("care", 0, ALL, 60, 1), log.sample("care", 0, ALL, 60, 1)
     pd.testing.assert_frame_equal(one, again)
-    assert len(one) == 60 and one["_seq"].is_monotonic_increasing and one["_id"].is_unique and set(one["_id"]) <= set(ids)
+    assert (
+        len(one) == 60 and one["_seq"].is_monotonic_increasing and one["_id"].is_unique and set(one["_id"]) <= set(ids)
+    )
     assert log.sample("care", 0, ALL, 1000, 1)["_id"].tolist() == ids
     counts = pd.Series(0, index=ids)
     for seed in range(60):
@@ -136,34 +176,75 @@ def test_shares_and_counts(log: PredictionLog) -> None:
     log.append(rows(5, model="income", prefix="i"))
     log.outcomes("care", [("p-v1.0.0-0", True), ("p-v1.0.0-0", False), ("p-v1.0.0-9", False)])
     log.outcomes("income", [(f"i-v1.0.0-{n}", True) for n in range(5)])
-    assert (log.labelled_share("care", 1, 10), log.labelled_share("care", 1, 5), log.labelled_share("income", 0, ALL)) == (0.2, 0.2, 1.0)
-    assert (log.count_labelled("care", 0), log.count_labelled("care", 1), log.count_labelled("care", 10), log.count_labelled("income", 0)) == (2, 1, 0, 5)
+    assert (
+        log.labelled_share("care", 1, 10),
+        log.labelled_share("care", 1, 5),
+        log.labelled_share("income", 0, ALL),
+    ) == (0.2, 0.2, 1.0)
+    assert (
+        log.count_labelled("care", 0),
+        log.count_labelled("care", 1),
+        log.count_labelled("care", 10),
+        log.count_labelled("income", 0),
+    ) == (2, 1, 0, 5)
 
 
 def test_reports_series_and_profiles_of_the_newest_windows(log: PredictionLog) -> None:
     log.append(rows(50))
     windows = log.next_windows("care", 10, 5, 10)
     for w in windows:
-        drift = Finding(kind="data_drift", subject="x", value=w.number / 10, limit=0.1, rows=10, alarm=w.number > 2, sentence="")
-        log.save_report(report(w, findings=(drift, Finding(kind="feed", subject="volume", value=None, rows=10, alarm=False, sentence=""))))
+        drift = Finding(
+            kind="data_drift", subject="x", value=w.number / 10, limit=0.1, rows=10, alarm=w.number > 2, sentence=""
+        )
+        log.save_report(
+            report(
+                w,
+                findings=(drift, Finding(kind="feed", subject="volume", value=None, rows=10, alarm=False, sentence="")),
+            )
+        )
         log.save_profile("care", w.number, "inputs", {"format": 1, "n": w.number})
-    assert [r.window for r in log.reports("care", last=2)] == [4, 5] and [r.window for r in log.reports("care")] == [1, 2, 3, 4, 5]
-    assert log.reports("care", version="v9.0.0") == [] and log.reports("income") == [] and log.reports("care", last=0) == []
+    assert [r.window for r in log.reports("care", last=2)] == [4, 5] and [r.window for r in log.reports("care")] == [
+        1,
+        2,
+        3,
+        4,
+        5,
+    ]
+    assert (
+        log.reports("care", version="v9.0.0") == []
+        and log.reports("income") == []
+        and log.reports("care", last=0) == []
+    )
     series = log.series("care", kinds=["data_drift"], last=3)
-    assert series[["window", "time", "value", "alarm"]].values.tolist() == [[3, "day 3", 0.3, True], [4, "day 4", 0.4, True], [5, "day 5", 0.5, True]]
+    assert series[["window", "time", "value", "alarm"]].values.tolist() == [
+        [3, "day 3", 0.3, True],
+        [4, "day 4", 0.4, True],
+        [5, "day 5", 0.5, True],
+    ]
     assert len(log.series("care")) == 10 and log.series("care", kinds=["feed"])["value"].isna().all()
     log.save_report(report(windows[4]))
     assert len(log.series("care")) == 8 and len(log.reports("care")) == 5 and log.next_windows("care", 10, 5, 10) == []
-    assert log.profile("care", 2, "inputs") == {"format": 1, "n": 2} and log.profile("care", 2, "other") is None and log.profile("income", 2, "inputs") is None
+    assert (
+        log.profile("care", 2, "inputs") == {"format": 1, "n": 2}
+        and log.profile("care", 2, "other") is None
+        and log.profile("income", 2, "inputs") is None
+    )
     log.save_profile("care", 2, "inputs", {"format": 2})
-    assert log.profiles("care", "inputs", last=4) == {2: {"format": 2}, 3: {"format": 1, "n": 3}, 4: {"format": 1, "n": 4}, 5: {"format": 1, "n": 5}}
+    assert log.profiles("care", "inputs", last=4) == {
+        2: {"format": 2},
+        3: {"format": 1, "n": 3},
+        4: {"format": 1, "n": 4},
+        5: {"format": 1, "n": 5},
+    }
     for wrong in ({}, {"format": "1"}, {"format": True}, {"format": 1, "x": float("nan")}):
         with pytest.raises(ValueError, match="format|JSON"):
             log.save_profile("care", 1, "inputs", wrong)
     assert log.window("care", 3) == windows[2] and log.window("care", 6) is None
 
 
-@pytest.mark.parametrize("what", ["next_windows", "reports", "series", "profiles", "count_labelled", "labelled_share", "feed", "sample"])
+@pytest.mark.parametrize(
+    "what", ["next_windows", "reports", "series", "profiles", "count_labelled", "labelled_share", "feed", "sample"]
+)
 def test_one_more_window_costs_the_same_after_a_long_history(tmp_path: Path, what: str) -> None:
     """Counted in steps of SQLite's virtual machine, which do not depend on how busy the machine is."""
     log = PredictionLog(f"sqlite:///{tmp_path}/predictions.db")
@@ -174,7 +255,11 @@ def test_one_more_window_costs_the_same_after_a_long_history(tmp_path: Path, wha
             log.append(rows(200, prefix=f"h{start}"))
             log.outcomes("care", [(f"h{start}-v1.0.0-{n}", True) for n in range(0, 200, 4)])
             for w in log.next_windows("care", 20, 5, 10):
-                log.save_report(report(w, findings=(Finding(kind="feed", subject="x", value=1.0, rows=20, alarm=False, sentence=""),)))
+                log.save_report(
+                    report(
+                        w, findings=(Finding(kind="feed", subject="x", value=1.0, rows=20, alarm=False, sentence=""),)
+                    )
+                )
                 log.save_profile("care", w.number, "inputs", {"format": 1})
         log.append(rows(20, prefix=f"new{windows}"))
         w = Window(0, "", 0, 0, 0)
@@ -222,9 +307,19 @@ def _steps(log: PredictionLog, call: Callable[[], Any]) -> int:
 
 
 def test_what_looks_like_something_else_stays_what_it_is() -> None:
-    texts = [json.dumps(r) for r in ({"day": "2026-01-01", "code": "01", "n": 1, "x": None, "word": "NA"}, {"day": None, "code": "2", "n": None, "x": None, "word": "ünï\n"})]
+    texts = [
+        json.dumps(r)
+        for r in (
+            {"day": "2026-01-01", "code": "01", "n": 1, "x": None, "word": "NA"},
+            {"day": None, "code": "2", "n": None, "x": None, "word": "ünï\n"},
+        )
+    ]
     found = decode(texts)
-    assert found["day"].tolist()[0] == "2026-01-01" and found["day"].isna().tolist() == [False, True] and found["code"].tolist() == ["01", "2"]
+    assert (
+        found["day"].tolist()[0] == "2026-01-01"
+        and found["day"].isna().tolist() == [False, True]
+        and found["code"].tolist() == ["01", "2"]
+    )
     assert found["word"].tolist() == ["NA", "ünï\n"] and found["x"].dtype == "float64" and found["n"].dtype == "float64"
     assert list(found.columns) == ["day", "code", "n", "x", "word"]
     assert decode(['{"x": 1}', '{"x": "old"}'])["x"].tolist() == ["1", "old"]
@@ -237,11 +332,23 @@ def test_arrow_and_json_read_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(20):
         texts = []
         for _ in range(30):
-            row: dict[str, Any] = {"a": float(rng.normal()), "b": int(rng.integers(-5, 5)), "c": rng.choice(["x", "1", "2020-02-02T10:00:00Z", "nan"]), "d": bool(rng.integers(2))}
-            texts.append(json.dumps({k: (None if rng.random() < 0.1 else v) for k, v in row.items() if rng.random() < 0.95 and k != "d"} | {"d": row["d"]}))
+            row: dict[str, Any] = {
+                "a": float(rng.normal()),
+                "b": int(rng.integers(-5, 5)),
+                "c": rng.choice(["x", "1", "2020-02-02T10:00:00Z", "nan"]),
+                "d": bool(rng.integers(2)),
+            }
+            texts.append(
+                json.dumps(
+                    {k: (None if rng.random() < 0.1 else v) for k, v in row.items() if rng.random() < 0.95 and k != "d"}
+                    | {"d": row["d"]}
+                )
+            )
         fast = decode(texts)
         slow = pd.DataFrame([json.loads(t) for t in texts])
         assert set(fast.columns) == set(slow.columns)
         for name in fast.columns:
             known = fast[name].notna()
-            assert (known == slow[name].notna()).all() and fast.loc[known, name].tolist() == slow.loc[known, name].tolist()
+            assert (known == slow[name].notna()).all() and fast.loc[known, name].tolist() == slow.loc[
+                known, name
+            ].tolist()

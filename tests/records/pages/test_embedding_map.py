@@ -21,9 +21,23 @@ from tests.records.pages.test_pages_browser import HARNESS
 
 def drawn(labels: str = "binary", groups: int = 4, n: int = 60) -> EmbeddingMap:
     rng = np.random.default_rng(0)
-    value: dict[str, Any] = {"binary": lambda i: float(i % 2), "classes": lambda i: ("a <b>", "c", "d & e")[i % 3], "number": lambda i: i / 7 - 2, "none": lambda i: None, "one": lambda i: 1.0}
+    value: dict[str, Any] = {
+        "binary": lambda i: float(i % 2),
+        "classes": lambda i: ("a <b>", "c", "d & e")[i % 3],
+        "number": lambda i: i / 7 - 2,
+        "none": lambda i: None,
+        "one": lambda i: 1.0,
+    }
     points = tuple(
-        MapPoint(x=float(rng.uniform(-1, 1)), y=float(rng.uniform(-1, 1)), score=None if i % 11 == 0 else i / n, label=None if i % 5 == 0 else value[labels](i), group=i % groups, window="reference" if i % 2 else 12) for i in range(n)
+        MapPoint(
+            x=float(rng.uniform(-1, 1)),
+            y=float(rng.uniform(-1, 1)),
+            score=None if i % 11 == 0 else i / n,
+            label=None if i % 5 == 0 else value[labels](i),
+            group=i % groups,
+            window="reference" if i % 2 else 12,
+        )
+        for i in range(n)
     )
     return EmbeddingMap(
         model="care",
@@ -33,7 +47,15 @@ def drawn(labels: str = "binary", groups: int = 4, n: int = 60) -> EmbeddingMap:
         label_name="at least one visit, or no visit",
         x=(-1.0, 1.0),
         y=(-1.0, 1.0),
-        groups=tuple(Centre(name="ABCDEFGHIJ"[j], words=f"site {j} <i> (58% of it, 0% of the rest); a_long_column_name_{j} at most 88.9 (86% of it, 57% of the rest)", x=j / 10, y=0.0) for j in range(groups)),
+        groups=tuple(
+            Centre(
+                name="ABCDEFGHIJ"[j],
+                words=f"site {j} <i> (58% of it, 0% of the rest); a_long_column_name_{j} at most 88.9 (86% of it, 57% of the rest)",
+                x=j / 10,
+                y=0.0,
+            )
+            for j in range(groups)
+        ),
         points=points,
         note=f"{n // 2} of 4,000 reference rows and {n // 2} of 2,000 rows of the window",
     )
@@ -43,7 +65,13 @@ def drawn(labels: str = "binary", groups: int = 4, n: int = 60) -> EmbeddingMap:
 def test_every_kind_of_label_is_drawn_and_well_formed(labels: str) -> None:
     page = str(embedding_map(drawn(labels)))
     ElementTree.fromstring(f"<div>{page}</div>")
-    assert page.count("<figure>") == 4 and "By window" in page and "window 12" in page and "http" not in page and "<script" not in page
+    assert (
+        page.count("<figure>") == 4
+        and "By window" in page
+        and "window 12" in page
+        and "http" not in page
+        and "<script" not in page
+    )
     assert "<b>" not in page and "<i>" not in page
     assert ("No label of these rows is known yet" in page) == (labels == "none")
 
@@ -65,22 +93,30 @@ def test_order_is_told_by_lightness() -> None:
 
 def test_a_map_without_rows_of_a_window_or_with_one_value_is_drawn() -> None:
     whole = drawn()
-    alone = whole.model_copy(update={"points": tuple(p.model_copy(update={"score": 0.5, "window": "reference"}) for p in whole.points)})
+    alone = whole.model_copy(
+        update={"points": tuple(p.model_copy(update={"score": 0.5, "window": "reference"}) for p in whole.points)}
+    )
     assert "this window" in str(embedding_map(alone)) and "0.5" in str(embedding_map(alone))
     assert "<figure>" in str(embedding_map(whole.model_copy(update={"points": ()})))
 
 
 def test_a_point_of_no_group_is_refused() -> None:
     with pytest.raises(ValueError, match="beyond the 4"):
-        EmbeddingMap.model_validate({**drawn().model_dump(), "points": ({**drawn().points[0].model_dump(), "group": 4},)})
+        EmbeddingMap.model_validate(
+            {**drawn().model_dump(), "points": ({**drawn().points[0].model_dump(), "group": 4},)}
+        )
 
 
 @pytest.mark.parametrize("width", [390, 1200])
 def test_the_map_fits_its_window(width: int, tmp_path: Path) -> None:
-    page = PAGES.from_string('{% extends "base.html" %}{% block body %}{{ drawn }}{% endblock %}').render(heading="Map", drawn=embedding_map(drawn("classes", 8)))
+    page = PAGES.from_string('{% extends "base.html" %}{% block body %}{{ drawn }}{% endblock %}').render(
+        heading="Map", drawn=embedding_map(drawn("classes", 8))
+    )
     path = tmp_path / "harness.html"
     path.write_text(HARNESS.format(page=html.escape(page), width=width))
     found = re.search(r"<title>(.*?)</title>", document(path.as_uri(), tmp_path / "profile", 1400, seconds=2))
     assert found is not None
     measured = json.loads(html.unescape(found[1]))
-    assert measured["width"] == width and measured["scroll"] <= width and measured["over"] == [] and measured["cut"] == []
+    assert (
+        measured["width"] == width and measured["scroll"] <= width and measured["over"] == [] and measured["cut"] == []
+    )

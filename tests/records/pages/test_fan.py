@@ -24,7 +24,17 @@ def series(n: int, error: float = 0.01, unlabelled: int = 3, start: int = 1, slo
     for i in range(n):
         value, guess = (0.3 + slope * i + error * rng.normal() for _ in range(2))
         known = i < n - unlabelled
-        rows.append(Observation(window=start + i, value=value if known else guess, error=error, rows=2000, realized=known, estimate=guess if known else None, estimate_error=error if known else None))
+        rows.append(
+            Observation(
+                window=start + i,
+                value=value if known else guess,
+                error=error,
+                rows=2000,
+                realized=known,
+                estimate=guess if known else None,
+                estimate_error=error if known else None,
+            )
+        )
     return rows
 
 
@@ -43,7 +53,10 @@ CASES = {
     "far ahead": (series(20), made(series(20), horizon=26)),
     "long, with a whisker that would flatten it": (LONG, made(LONG)),
     "constant": (series(20, 0.0, 0, slope=0.0), made(series(20, 0.0, 0, slope=0.0))),
-    "a long name": (series(20), made(series(20)).model_copy(update={"subject": "selection rate of sex Female and race American Indian <b>"})),
+    "a long name": (
+        series(20),
+        made(series(20)).model_copy(update={"subject": "selection rate of sex Female and race American Indian <b>"}),
+    ),
     "shift": (series(20), made(series(20)).model_copy(update={"shift": 12})),
 }
 
@@ -63,7 +76,9 @@ def test_realized_and_estimated_differ_by_shape_and_line() -> None:
     drawn = str(fan(*CASES["usual"]))
     filled, hollow = (len(re.findall(rf'<circle [^>]*fill="{fill}"', drawn)) for fill in ("#1b1f24", "#fff"))
     assert filled == 17 + 1 and hollow == 20 + 1, "and one of each in the key"
-    assert 'stroke-dasharray="5 4"' in drawn and "realized, from labels" in drawn and "estimated without labels" in drawn
+    assert (
+        'stroke-dasharray="5 4"' in drawn and "realized, from labels" in drawn and "estimated without labels" in drawn
+    )
     only = str(fan(series(20, unlabelled=0)[:0], CASES["usual"][1]))
     assert "Nothing has been observed yet" in only
 
@@ -81,10 +96,17 @@ def test_the_side_beyond_the_limit_is_striped() -> None:
 
 
 def test_no_word_is_cut_on_a_phone(tmp_path: Path) -> None:
-    page = "<!doctype html><meta charset=utf-8><style>svg{max-width:100%;height:auto}p{margin:0}</style>" + "".join(f"<p>{html.escape(name)}</p>{fan(*case)}" for name, case in CASES.items())
+    page = "<!doctype html><meta charset=utf-8><style>svg{max-width:100%;height:auto}p{margin:0}</style>" + "".join(
+        f"<p>{html.escape(name)}</p>{fan(*case)}" for name, case in CASES.items()
+    )
     path = tmp_path / "harness.html"
     path.write_text(HARNESS.format(page=html.escape(page), width=360))
     found = re.search(r"<title>(.*?)</title>", document(path.as_uri(), tmp_path / "profile", 1400, seconds=2))
     assert found is not None
     measured = json.loads(html.unescape(found[1]))
-    assert measured["shown"] > len(CASES) and measured["scroll"] <= 360 and measured["over"] == [] and measured["cut"] == []
+    assert (
+        measured["shown"] > len(CASES)
+        and measured["scroll"] <= 360
+        and measured["over"] == []
+        and measured["cut"] == []
+    )

@@ -31,35 +31,175 @@ GATES = (
     GateResult(gate="auc-floor", kind="floor", mandatory=True, state="pass", reason=HOSTILE, measurements=(MEASURED,)),
     GateResult(gate="rules", kind="rules", mandatory=True, state="insufficient_evidence", reason="few | rows"),
 )
-VERDICT = Verdict(model="care", commit="a" * 40, champion=None, model_digest="sha256:" + "b" * 64, created="2026-01-01", passed=False, gates=GATES)
-FINDING = Finding(kind="estimated_performance", subject="log_loss", value=0.3, low=0.2, high=0.4, reference=0.2, limit=0.25, rows=2000, alarm=True, sentence=HOSTILE)
-REPORT = WindowReport(
-    model="care", version="v1.0.0", window=3, first="t", last="t", first_seq=1, last_seq=2, rows=2000, labelled=0, created="t", findings=(FINDING,), decision=Decision(action="alert", reason="because", policy="line")
+VERDICT = Verdict(
+    model="care",
+    commit="a" * 40,
+    champion=None,
+    model_digest="sha256:" + "b" * 64,
+    created="2026-01-01",
+    passed=False,
+    gates=GATES,
 )
-ENTRY = Entry(sequence=1, time="2026-01-01T00:00:00", kind="rejected", model="care", version=None, commit="a" * 40, actor=HOSTILE, reason="push", sentence="refused", evidence=None, previous=None)
-NAMED = tuple(Point(x=0.5 + i / 30, y=0.05 * i, low=0.04 * i, high=0.06 * i, limit=0.1 if i == 3 else None, label=f"a_long_name_of_a_feature_{i} {HOSTILE}", rows=40 + i) for i in range(12))
+FINDING = Finding(
+    kind="estimated_performance",
+    subject="log_loss",
+    value=0.3,
+    low=0.2,
+    high=0.4,
+    reference=0.2,
+    limit=0.25,
+    rows=2000,
+    alarm=True,
+    sentence=HOSTILE,
+)
+REPORT = WindowReport(
+    model="care",
+    version="v1.0.0",
+    window=3,
+    first="t",
+    last="t",
+    first_seq=1,
+    last_seq=2,
+    rows=2000,
+    labelled=0,
+    created="t",
+    findings=(FINDING,),
+    decision=Decision(action="alert", reason="because", policy="line"),
+)
+ENTRY = Entry(
+    sequence=1,
+    time="2026-01-01T00:00:00",
+    kind="rejected",
+    model="care",
+    version=None,
+    commit="a" * 40,
+    actor=HOSTILE,
+    reason="push",
+    sentence="refused",
+    evidence=None,
+    previous=None,
+)
+NAMED = tuple(
+    Point(
+        x=0.5 + i / 30,
+        y=0.05 * i,
+        low=0.04 * i,
+        high=0.06 * i,
+        limit=0.1 if i == 3 else None,
+        label=f"a_long_name_of_a_feature_{i} {HOSTILE}",
+        rows=40 + i,
+    )
+    for i in range(12)
+)
 REGIONS = (Region(axis="x", low=0.75, label=HOSTILE), Region(axis="y", low=0.05, label="limit of their sum"))
 RANGE = (Region(axis="x", low=0.55, high=0.8, label=HOSTILE),)
-LONG = "the score rises with a_long_name_of_a_column without turning back where another_long_name >= 65 and a_third == 1"
+LONG = (
+    "the score rises with a_long_name_of_a_column without turning back where another_long_name >= 65 and a_third == 1"
+)
 SERIES = tuple(Series(name=f"{name} {HOSTILE}", points=NAMED) for name in ("first", "second"))
 PLOTS = (
-    Plot(title=LONG, kind="curve", across=f"age (years) {HOSTILE}", up=HOSTILE, series=SERIES, sign="falls", state="fail", note=f"a note of the curve {HOSTILE}"),
-    Plot(title=HOSTILE, kind="reliability", across="mean score of the bin", up="observed rate", series=SERIES[:1], note="a note of the rates"),
-    Plot(title=LONG, kind="histogram", across="score", up="share of rows", series=SERIES[:1], regions=RANGE, state="fail", note="a note of the histogram"),
-    Plot(title=LONG, kind="scatter", across=f"AUC with which the feature alone tells {HOSTILE}", up="share of the attribution", series=SERIES[:1], regions=REGIONS, state="insufficient_evidence", note="a note of the proxy"),
-    Plot(title=LONG, kind="intervals", across="share of the mean absolute attribution", series=SERIES[:1], note="a note of the importance"),
-    Plot(title=LONG, kind="cases", across="score", series=(Series(name="cases", points=NAMED[:2]),), regions=RANGE, state="pass", note="income 30 scores 0.791; income 60, 0.339"),
+    Plot(
+        title=LONG,
+        kind="curve",
+        across=f"age (years) {HOSTILE}",
+        up=HOSTILE,
+        series=SERIES,
+        sign="falls",
+        state="fail",
+        note=f"a note of the curve {HOSTILE}",
+    ),
+    Plot(
+        title=HOSTILE,
+        kind="reliability",
+        across="mean score of the bin",
+        up="observed rate",
+        series=SERIES[:1],
+        note="a note of the rates",
+    ),
+    Plot(
+        title=LONG,
+        kind="histogram",
+        across="score",
+        up="share of rows",
+        series=SERIES[:1],
+        regions=RANGE,
+        state="fail",
+        note="a note of the histogram",
+    ),
+    Plot(
+        title=LONG,
+        kind="scatter",
+        across=f"AUC with which the feature alone tells {HOSTILE}",
+        up="share of the attribution",
+        series=SERIES[:1],
+        regions=REGIONS,
+        state="insufficient_evidence",
+        note="a note of the proxy",
+    ),
+    Plot(
+        title=LONG,
+        kind="intervals",
+        across="share of the mean absolute attribution",
+        series=SERIES[:1],
+        note="a note of the importance",
+    ),
+    Plot(
+        title=LONG,
+        kind="cases",
+        across="score",
+        series=(Series(name="cases", points=NAMED[:2]),),
+        regions=RANGE,
+        state="pass",
+        note="income 30 scores 0.791; income 60, 0.339",
+    ),
 )
 RULES = tuple(
-    Measurement(label=f"{LONG} {i}: for a reason that takes some words as well", value=i / 25, low=i / 30, high=i / 20, limit=0.2, rows=300 + i, state="pass" if i < 3 else "insufficient_evidence" if i < 6 else "fail") for i in range(25)
+    Measurement(
+        label=f"{LONG} {i}: for a reason that takes some words as well",
+        value=i / 25,
+        low=i / 30,
+        high=i / 20,
+        limit=0.2,
+        rows=300 + i,
+        state="pass" if i < 3 else "insufficient_evidence" if i < 6 else "fail",
+    )
+    for i in range(25)
 )
 RICH = VERDICT.model_copy(
     update={
         "gates": (
-            *(GateResult(gate=f"floor-{i}", kind="floor", mandatory=True, state="pass", reason="fine", measurements=(MEASURED,)) for i in range(15)),
-            GateResult(gate="advice", kind="calibration", mandatory=False, state="fail", reason="off", measurements=RULES[6:8]),
-            GateResult(gate="expert-rules", kind="rules", mandatory=True, state="fail", reason="broken", measurements=RULES, plots=PLOTS + PLOTS[-1:] * 5),
-            GateResult(gate="unclear", kind="stability", mandatory=True, state="insufficient_evidence", reason="few", measurements=RULES[3:5], plots=PLOTS[4:5]),
+            *(
+                GateResult(
+                    gate=f"floor-{i}",
+                    kind="floor",
+                    mandatory=True,
+                    state="pass",
+                    reason="fine",
+                    measurements=(MEASURED,),
+                )
+                for i in range(15)
+            ),
+            GateResult(
+                gate="advice", kind="calibration", mandatory=False, state="fail", reason="off", measurements=RULES[6:8]
+            ),
+            GateResult(
+                gate="expert-rules",
+                kind="rules",
+                mandatory=True,
+                state="fail",
+                reason="broken",
+                measurements=RULES,
+                plots=PLOTS + PLOTS[-1:] * 5,
+            ),
+            GateResult(
+                gate="unclear",
+                kind="stability",
+                mandatory=True,
+                state="insufficient_evidence",
+                reason="few",
+                measurements=RULES[3:5],
+                plots=PLOTS[4:5],
+            ),
         )
     }
 )
@@ -68,10 +208,34 @@ RICH = VERDICT.model_copy(
 @pytest.mark.parametrize(
     ("page", "holds"),
     [
-        (verdict_page(VERDICT, "Care", {"curves": {"roc": [[0, 0], [1, 1]], "calibration": [[0.1, 0.2, 10]]}, "importance": {"x": 1.0}}), ["0.9123", "4,321", "insufficient evidence", "rules"]),
-        (verdict_page(RICH, "Care", {}), ["0.9123", "324 rows", "a note of the curve", "a note of the rates", "a note of the histogram", "a note of the proxy", "a note of the importance", "income 30 scores 0.791; income 60, 0.339"]),
+        (
+            verdict_page(
+                VERDICT,
+                "Care",
+                {"curves": {"roc": [[0, 0], [1, 1]], "calibration": [[0.1, 0.2, 10]]}, "importance": {"x": 1.0}},
+            ),
+            ["0.9123", "4,321", "insufficient evidence", "rules"],
+        ),
+        (
+            verdict_page(RICH, "Care", {}),
+            [
+                "0.9123",
+                "324 rows",
+                "a note of the curve",
+                "a note of the rates",
+                "a note of the histogram",
+                "a note of the proxy",
+                "a note of the importance",
+                "income 30 scores 0.791; income 60, 0.339",
+            ],
+        ),
         (window_page(REPORT, [], "Care"), ["Alert.", "Because.", "0.25", "2,000"]),
-        (account_page([ENTRY], [REPORT], "Care", [{"act": 1, "title": "T", "outcome": "O", "seconds": 1.0, "ok": True}]), ["refused", "as told"]),
+        (
+            account_page(
+                [ENTRY], [REPORT], "Care", [{"act": 1, "title": "T", "outcome": "O", "seconds": 1.0, "ok": True}]
+            ),
+            ["refused", "as told"],
+        ),
         (data_page("care", []), ["nothing is known about the data"]),
     ],
     ids=["verdict", "rich verdict", "window", "account", "data"],
@@ -98,8 +262,15 @@ def test_the_index_links_every_page() -> None:
 
 def test_what_failed_comes_first_and_is_open_with_its_plots() -> None:
     page = verdict_page(RICH, "Care", {})
-    summaries = re.findall(r"<details( open)?><summary><span[^>]*>(.*?)</span> <strong>(.*?)</strong> <span[^>]*>(.*?)</span>", page)
-    assert [(bool(o), name) for o, _, name, _ in summaries[:4]] == [(True, "expert-rules"), (True, "advice"), (True, "unclear"), (False, "floor-0")]
+    summaries = re.findall(
+        r"<details( open)?><summary><span[^>]*>(.*?)</span> <strong>(.*?)</strong> <span[^>]*>(.*?)</span>", page
+    )
+    assert [(bool(o), name) for o, _, name, _ in summaries[:4]] == [
+        (True, "expert-rules"),
+        (True, "advice"),
+        (True, "unclear"),
+        (False, "floor-0"),
+    ]
     assert summaries[0][3] == "25 numbers, 11 plots"
     for i, (_, _, name, _) in enumerate(summaries, 1):
         assert f'<a href="#gate-{i}">{name}</a>' in page and f'<div id="gate-{i}">' in page
@@ -111,7 +282,9 @@ def test_what_failed_comes_first_and_is_open_with_its_plots() -> None:
 def test_a_forest_shares_one_scale_and_marks_the_limit() -> None:
     page = verdict_page(RICH.model_copy(update={"gates": RICH.gates[-1:]}), "Care", {})
     first, second = re.findall(r'<svg viewBox="0 0 250 (?:42|26)".*?</svg>', page)
-    places = [re.search(r'<line x1="([0-9.]+)" y1="[0-9.]+" x2="\1"[^>]*stroke-dasharray', svg) for svg in (first, second)]
+    places = [
+        re.search(r'<line x1="([0-9.]+)" y1="[0-9.]+" x2="\1"[^>]*stroke-dasharray', svg) for svg in (first, second)
+    ]
     assert places[0] is not None and places[1] is not None and places[0][1] == places[1][1]
     assert "0.12, 0.1 to 0.15, limit 0.2" in first and "304 rows" in page
 
@@ -128,10 +301,20 @@ def test_a_lone_point_and_equal_values_can_be_drawn(plot: Plot) -> None:
         point = NAMED[0].model_copy(update={"y": y, "low": y, "high": y})
         for points in ((point,), (point, point)):
             drawn = draw(plot.model_copy(update={"series": (Series(name="s", points=points),)}))
-            assert "nan" not in re.sub(r"aria-label=.*?font-family", "", str(drawn)) and "inf" not in drawn.replace("information", "")
+            assert "nan" not in re.sub(r"aria-label=.*?font-family", "", str(drawn)) and "inf" not in drawn.replace(
+                "information", ""
+            )
 
 
-@pytest.mark.parametrize(("low", "high", "found"), [(0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1]), (0.664, 0.703, [0.67, 0.68, 0.69, 0.7]), (-3, 1200, [0, 500, 1000]), (2, 2, [2])])
+@pytest.mark.parametrize(
+    ("low", "high", "found"),
+    [
+        (0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1]),
+        (0.664, 0.703, [0.67, 0.68, 0.69, 0.7]),
+        (-3, 1200, [0, 500, 1000]),
+        (2, 2, [2]),
+    ],
+)
 def test_ticks_are_round_and_few(low: float, high: float, found: list[float]) -> None:
     assert ticks(low, high) == pytest.approx(found)
 

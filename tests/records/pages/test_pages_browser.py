@@ -18,8 +18,17 @@ from tests.browser import document
 from tests.records.pages.test_pages import ENTRY, REPORT, RICH, VERDICT
 from tests.records.pages.watched import life
 
-EVALUATION = {"curves": {"roc": [[0, 0], [0.2, 0.7], [1, 1]], "calibration": [[0.1, 0.2, 10], [0.8, 0.7, 10]]}, "importance": {f"a_long_feature_name_{i}": i / 55 for i in range(1, 11)}}
-CHECK = {"table": "ingested", "sentence": "age values to be between min_value 0, max_value 120", "success": True, "observed": None, "rows": 299285}
+EVALUATION = {
+    "curves": {"roc": [[0, 0], [0.2, 0.7], [1, 1]], "calibration": [[0.1, 0.2, 10], [0.8, 0.7, 10]]},
+    "importance": {f"a_long_feature_name_{i}": i / 55 for i in range(1, 11)},
+}
+CHECK = {
+    "table": "ingested",
+    "sentence": "age values to be between min_value 0, max_value 120",
+    "success": True,
+    "observed": None,
+    "rows": 299285,
+}
 ACT = {"act": 1, "title": "Release", "outcome": "a long outcome " * 12, "seconds": 1.0, "ok": True}
 REPORTS = [REPORT.model_copy(update={"window": i}) for i in range(1, 31)]
 PAGES = {

@@ -14,18 +14,42 @@ from tasks.spec.evidence import Finding, WindowReport
 from tasks.spec.groupings import GroupSummary
 from tests.records.pages.watched import life
 
-SILENT = Finding(kind="feed", subject="predictions", value=4000.0, limit=3600.0, rows=0, alarm=True, sentence="no prediction came for 67 minutes")
+SILENT = Finding(
+    kind="feed",
+    subject="predictions",
+    value=4000.0,
+    limit=3600.0,
+    rows=0,
+    alarm=True,
+    sentence="no prediction came for 67 minutes",
+)
 QUIET, TROUBLE = life(14), life(10)
 
 
 @pytest.mark.parametrize(
     ("watched", "css", "says"),
     [
-        (Watched("income", "Income", "v2.0.0", "", QUIET), "pass", "v2.0.0 serves and is fit: nothing to do after window 14"),
+        (
+            Watched("income", "Income", "v2.0.0", "", QUIET),
+            "pass",
+            "v2.0.0 serves and is fit: nothing to do after window 14",
+        ),
         (Watched("income", "Income", "v1.0.0", "", TROUBLE), "fail", "a retraining is due after window 10"),
-        (Watched("income", "Income", "v3.0.0", "", QUIET), "open", "newly assigned; the newest window was still answered by v2.0.0"),
-        (Watched("income", "Income", "v2.0.0", "log_loss is beyond its limit", QUIET), "fail", "is stopped: log_loss is beyond"),
-        (Watched("income", "Income", "v2.0.0", "", QUIET, silence=[SILENT]), "fail", "its feed is silent: no prediction came"),
+        (
+            Watched("income", "Income", "v3.0.0", "", QUIET),
+            "open",
+            "newly assigned; the newest window was still answered by v2.0.0",
+        ),
+        (
+            Watched("income", "Income", "v2.0.0", "log_loss is beyond its limit", QUIET),
+            "fail",
+            "is stopped: log_loss is beyond",
+        ),
+        (
+            Watched("income", "Income", "v2.0.0", "", QUIET, silence=[SILENT]),
+            "fail",
+            "its feed is silent: no prediction came",
+        ),
         (Watched("income", "Income", "v1.0.0", "", []), "open", "no analysis window is complete yet"),
         (Watched("income", "Income", None, "", []), "open", "No version serves yet"),
     ],
@@ -63,13 +87,23 @@ def test_what_prefect_shows_holds_rules_and_answers_too() -> None:
     watched = Watched("income", "Income", "v1.0.0", "", TROUBLE, answers=(said,))
     shown = model_markdown(watched)
     assert f"- {said}" in shown and "- ✕ changing the region alone" in shown.replace("Changing", "changing")
-    assert f"<p>{said}" in model_page(watched) and "What people answered" not in model_page(Watched("income", "Income", "v1.0.0", "", TROUBLE))
+    assert f"<p>{said}" in model_page(watched) and "What people answered" not in model_page(
+        Watched("income", "Income", "v1.0.0", "", TROUBLE)
+    )
 
 
-@pytest.mark.parametrize(("reports", "columns"), [([], 0), (TROUBLE[:1], 2), ([TROUBLE[0].model_copy(update={"findings": ()})], 1)])
-def test_prefects_table_of_pictures_has_as_many_columns_as_its_first_row(reports: list[WindowReport], columns: int) -> None:
+@pytest.mark.parametrize(
+    ("reports", "columns"), [([], 0), (TROUBLE[:1], 2), ([TROUBLE[0].model_copy(update={"findings": ()})], 1)]
+)
+def test_prefects_table_of_pictures_has_as_many_columns_as_its_first_row(
+    reports: list[WindowReport], columns: int
+) -> None:
     """A table whose rule has another number of columns is shown as text, a picture's bytes and all."""
-    lines = window_markdown(reports[0], []).split("\n") if columns == 1 else model_markdown(Watched("income", "Income", "v1.0.0", "", reports)).split("\n")
+    lines = (
+        window_markdown(reports[0], []).split("\n")
+        if columns == 1
+        else model_markdown(Watched("income", "Income", "v1.0.0", "", reports)).split("\n")
+    )
     rules = [i for i, line in enumerate(lines) if line and set(line) == {"|", "-"}]
     assert [lines[i].count("---") for i in rules] == ([columns] if columns else [])
     assert all(lines[i - 1].count("|") == lines[i].count("|") == lines[i + 1].count("|") for i in rules)
@@ -77,8 +111,12 @@ def test_prefects_table_of_pictures_has_as_many_columns_as_its_first_row(reports
 
 def test_what_happened_to_groups_is_told_where_they_are_shown() -> None:
     event = "a new group, N1: 1317 of 2000 rows lie close together where the reference has 0.1%"
-    told = GroupSummary(sentence="the groups of the reference do not hold in this window: a new group, N1", holds=False, events=(event,))
-    watched = Watched("income", "Income", "v1.0.0", "", [*TROUBLE[:-1], TROUBLE[-1].model_copy(update={"groups": told})])
+    told = GroupSummary(
+        sentence="the groups of the reference do not hold in this window: a new group, N1", holds=False, events=(event,)
+    )
+    watched = Watched(
+        "income", "Income", "v1.0.0", "", [*TROUBLE[:-1], TROUBLE[-1].model_copy(update={"groups": told})]
+    )
     for shown in (model_page(watched), model_markdown(watched)):
         assert event.removeprefix("a") in shown and told.sentence.removeprefix("t") in shown
 

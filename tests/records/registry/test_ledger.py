@@ -43,7 +43,11 @@ def push(settings: Settings, *commands: tuple[str, ...], change: Change | None =
     with workspace.worktree(settings, ledger.BRANCH) as tree:
         if change:
             change(tree)
-        for command in (("add", "--all", "entries", "evidence"), *commands, ("push", "--quiet", "--force", "origin", f"HEAD:refs/heads/{ledger.BRANCH}")):
+        for command in (
+            ("add", "--all", "entries", "evidence"),
+            *commands,
+            ("push", "--quiet", "--force", "origin", f"HEAD:refs/heads/{ledger.BRANCH}"),
+        ):
             Git(tree).run(*command)
 
 
@@ -88,11 +92,18 @@ def test_entries_that_were_cut_off_are_noticed(written: Settings) -> None:
 def test_a_promotion_told_otherwise_is_noticed_by_everybody(written: Settings) -> None:
     push(written, ("reset", "--quiet", "--hard", "HEAD~1"))
     push(written, ("commit", "--quiet", "--amend", "--no-edit"), change=word(4, '"actor":"test"', '"actor":"them"'))
-    assert [f.split(" names an entry")[0] for f in ledger.verify(fresh(written))] == ["tag income#champion#1", "tag income@v1.0.0"]
+    assert [f.split(" names an entry")[0] for f in ledger.verify(fresh(written))] == [
+        "tag income#champion#1",
+        "tag income@v1.0.0",
+    ]
 
 
 def test_an_entry_that_cannot_be_read_is_a_sentence(written: Settings) -> None:
-    push(written, ("commit", "--quiet", "-m", "oops"), change=lambda tree: (tree / "entries/000003.json").write_text("{\n\n}") and None)
+    push(
+        written,
+        ("commit", "--quiet", "-m", "oops"),
+        change=lambda tree: (tree / "entries/000003.json").write_text("{\n\n}") and None,
+    )
     first, history = ledger.verify(written)
     assert first.startswith("entries/000003.json of the ledger cannot be read as an entry.")
     assert "changes or removes entries/000003.json" in history
@@ -107,15 +118,28 @@ def test_a_removed_entry_changed_evidence_and_stray_files_are_noticed(written: S
         evidence.write_text(evidence.read_text().replace("five", "FIVE"))
 
     push(written, ("commit", "--quiet", "-m", "tidy"), change=change)
-    push(written, ("commit", "--quiet", "-m", "two at once"), change=lambda tree: (tree / "entries/000006.json").write_bytes((tree / "entries/000005.json").read_bytes()) and None)
+    push(
+        written,
+        ("commit", "--quiet", "-m", "two at once"),
+        change=lambda tree: (
+            (tree / "entries/000006.json").write_bytes((tree / "entries/000005.json").read_bytes()) and None
+        ),
+    )
     text = "\n".join(ledger.verify(written))
-    for part in ("entry 1 is missing: 2 stands in its place", "entry 5: evidence sha256:", "changes or removes entries/000001.json, evidence/", "entry 5 does not follow"):
+    for part in (
+        "entry 1 is missing: 2 stands in its place",
+        "entry 5: evidence sha256:",
+        "changes or removes entries/000001.json, evidence/",
+        "entry 5 does not follow",
+    ):
         assert part in text, text
 
 
 def test_a_commit_that_adds_no_entry_or_two_is_noticed(written: Settings) -> None:
     push(written, ("commit", "--quiet", "--allow-empty", "-m", "nothing"))
-    assert [p.split(" adds ", 1)[1] for p in ledger.verify(written)] == ["0 entries, and a commit of the ledger adds one entry with its evidence"]
+    assert [p.split(" adds ", 1)[1] for p in ledger.verify(written)] == [
+        "0 entries, and a commit of the ledger adds one entry with its evidence"
+    ]
 
 
 def test_a_tag_set_past_the_ledger_is_noticed(written: Settings) -> None:
@@ -126,13 +150,22 @@ def test_a_tag_set_past_the_ledger_is_noticed(written: Settings) -> None:
     git.run("tag", "release-notes", "refs/remotes/origin/main")
     git.run("push", "--quiet", "origin", "--tags")
     moved, bare = ledger.verify(written)
-    assert moved.startswith("tag income#champion#2 names an entry for commit ") and bare == "tag income@v2.0.0 names no evidence: it was not made by Assay"
+    assert (
+        moved.startswith("tag income#champion#2 names an entry for commit ")
+        and bare == "tag income@v2.0.0 names no evidence: it was not made by Assay"
+    )
 
 
-def test_the_whole_ledger_is_read_with_one_fetch(written: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_whole_ledger_is_read_with_one_fetch(
+    written: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("GIT_TRACE", str(tmp_path / "trace"))
     assert ledger.verify(written) == []
-    started = [line.split("trace: built-in: ")[1].split() for line in (tmp_path / "trace").read_text().splitlines() if "trace: built-in: " in line]
+    started = [
+        line.split("trace: built-in: ")[1].split()
+        for line in (tmp_path / "trace").read_text().splitlines()
+        if "trace: built-in: " in line
+    ]
     verbs = [words[1] for words in started]
     assert (verbs.count("fetch"), verbs.count("cat-file")) == (1, 1)
 

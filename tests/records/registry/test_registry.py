@@ -103,7 +103,11 @@ def test_a_promotion_goes_on_when_only_the_ledger_moved(settings: Settings, tmp_
     root, other = ROOT, Settings(home=tmp_path / "other", origin=settings.origin)
     code = "import sys; from tests.records.registry.test_registry import other_entry; other_entry(*sys.argv[1:])"
     # git runs this after it has asked the origin for its refs and before it sends ours: nothing can come later than that
-    hook(settings.clone / ".git", "pre-push", f"[ -e {tmp_path}/once ] && exit 0\ntouch {tmp_path}/once\ncd {root} && {sys.executable} -c '{code}' {other.home} {other.origin}")
+    hook(
+        settings.clone / ".git",
+        "pre-push",
+        f"[ -e {tmp_path}/once ] && exit 0\ntouch {tmp_path}/once\ncd {root} && {sys.executable} -c '{code}' {other.home} {other.origin}",
+    )
     assert promote(settings, commit, None) == "v1.0.0"
     assert [(e.kind, e.model) for e in ledger.entries(settings)] == [("trained", "care"), ("promoted", "income")]
     assert ledger.verify(settings) == []
@@ -111,22 +115,31 @@ def test_a_promotion_goes_on_when_only_the_ledger_moved(settings: Settings, tmp_
 
 
 def other_entry(home: str, origin: str) -> None:
-    ledger.append(Settings(home=Path(home), origin=origin), "trained", "care", None, None, "test", "person", "unrelated", None)
+    ledger.append(
+        Settings(home=Path(home), origin=origin), "trained", "care", None, None, "test", "person", "unrelated", None
+    )
 
 
 @pytest.mark.parametrize("name", ["pre-receive", "update"])
 def test_a_refusal_by_a_hook_is_quoted(settings: Settings, name: str) -> None:
     commit = candidate(settings, "one")
     hook(Path(settings.origin), name, "echo 'no release on a Friday' >&2; exit 1")
-    with pytest.raises(PromotionRefused, match=r"a hook of the origin refused income v1\.0\.0, and nothing was changed\. It says: no release on a Friday"):
+    with pytest.raises(
+        PromotionRefused,
+        match=r"a hook of the origin refused income v1\.0\.0, and nothing was changed\. It says: no release on a Friday",
+    ):
         promote(settings, commit, None)
     assert tags(settings.clone) == tags(Path(settings.origin)) == []
     with pytest.raises(CheckoutError, match="no release on a Friday"):
         other_entry(str(settings.home), settings.origin)
 
 
-@pytest.mark.parametrize(("script", "error"), [("kill -9 $PPID", UnreachableError), ("kill -INT {us}; sleep 20", KeyboardInterrupt)])
-def test_a_push_that_breaks_off_leaves_no_tag_that_the_origin_has_not(settings: Settings, script: str, error: type[BaseException]) -> None:
+@pytest.mark.parametrize(
+    ("script", "error"), [("kill -9 $PPID", UnreachableError), ("kill -INT {us}; sleep 20", KeyboardInterrupt)]
+)
+def test_a_push_that_breaks_off_leaves_no_tag_that_the_origin_has_not(
+    settings: Settings, script: str, error: type[BaseException]
+) -> None:
     commit = candidate(settings, "one")
     hook(Path(settings.origin), "pre-receive", script.format(us=os.getpid()))
     with pytest.raises(error):
@@ -138,12 +151,18 @@ def test_a_push_that_breaks_off_leaves_no_tag_that_the_origin_has_not(settings: 
 
 def test_what_gto_refuses_is_one_sentence(settings: Settings) -> None:
     commit = candidate(settings, "one")
-    with pytest.raises(PromotionRefused, match=r"^Not a name v1\.0\.0 at [0-9a-f]{12} cannot be written to the registry: Invalid value 'Not a name'"):
+    with pytest.raises(
+        PromotionRefused,
+        match=r"^Not a name v1\.0\.0 at [0-9a-f]{12} cannot be written to the registry: Invalid value 'Not a name'",
+    ):
         Registry(settings).promote("Not a name", commit, {}, "test", "person", None)
     with pytest.raises(PromotionRefused, match="cannot be written to the registry: unknown Git revision"):
         promote(settings, "0" * 40, None)
     promote(settings, commit, None)
-    with pytest.raises(PromotionRefused, match=r"is registered already, as v1\.0\.0\. Make that version champion: assay promote income v1\.0\.0"):
+    with pytest.raises(
+        PromotionRefused,
+        match=r"is registered already, as v1\.0\.0\. Make that version champion: assay promote income v1\.0\.0",
+    ):
         promote(settings, commit, "v1.0.0")
     assert tags(settings.clone) == tags(Path(settings.origin))
 
@@ -166,7 +185,10 @@ def test_changed_files_are_named_in_full(developer: Path) -> None:
 
 
 def test_an_unknown_revision_says_what_to_do(settings: Settings) -> None:
-    with pytest.raises(CheckoutError, match="'nonsense' is not a commit that the origin knows. Push it first"), workspace.worktree(settings, "nonsense"):
+    with (
+        pytest.raises(CheckoutError, match="'nonsense' is not a commit that the origin knows. Push it first"),
+        workspace.worktree(settings, "nonsense"),
+    ):
         pass
 
 

@@ -36,7 +36,10 @@ def test_a_published_version_is_pointed_at_with_both_digests(store: Settings, tm
     releases.point(store, "care", "v1.0.0")
     pointer, folder = releases.current(store, "care"), store.releases / "care/versions/v1.0.0"
     assert pointer is not None and pointer.version == "v1.0.0"
-    assert (pointer.model_digest, pointer.manifest_digest) == (digest_file(folder / "model.skops"), digest_file(folder / "manifest.json"))
+    assert (pointer.model_digest, pointer.manifest_digest) == (
+        digest_file(folder / "model.skops"),
+        digest_file(folder / "manifest.json"),
+    )
     before = (store.releases / "care/champion.json").stat()
     releases.point(store, "care", "v1.0.0")
     assert (store.releases / "care/champion.json").stat().st_ino == before.st_ino
@@ -96,7 +99,12 @@ def test_a_reader_never_misses_a_file(store: Settings, tmp_path: Path) -> None:
 
     reader = threading.Thread(target=read)
     reader.start()
-    publishers = [threading.Thread(target=lambda: [releases.publish(store, "care", "v1.0.0", source) for source in [two, one] * 20]) for _ in range(2)]
+    publishers = [
+        threading.Thread(
+            target=lambda: [releases.publish(store, "care", "v1.0.0", source) for source in [two, one] * 20]
+        )
+        for _ in range(2)
+    ]
     for publisher in publishers:
         publisher.start()
     for publisher in publishers:
@@ -121,5 +129,10 @@ def test_what_is_published_is_forced_to_the_disk_before_it_has_its_name(store: S
     assert done.returncode == 0, done.stderr
     calls = [line for line in done.stderr.splitlines() if "care/versions" in line]
     renamed = next(n for n, line in enumerate(calls) if "rename" in line.split("(")[0])
-    assert {name for name in ("model.skops", "manifest.json") for line in calls[:renamed] if "fsync(" in line and name in line} == {"model.skops", "manifest.json"}
+    assert {
+        name
+        for name in ("model.skops", "manifest.json")
+        for line in calls[:renamed]
+        if "fsync(" in line and name in line
+    } == {"model.skops", "manifest.json"}
     assert any("fsync(" in line and line.rstrip().split(">")[0].endswith("versions") for line in calls[renamed + 1 :])

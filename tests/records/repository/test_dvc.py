@@ -18,8 +18,18 @@ from tests.conftest import git
 PREPARE = "import pathlib as p; d = p.Path('prepared'); d.mkdir(); (d / 'a.txt').write_text('aaa'); (d / 'b.txt').write_text(2 * p.Path('collected/rows.txt').read_text())"
 TRAIN = "import pathlib as p; t = p.Path('prepared/b.txt').read_text(); int(t); p.Path('model.bin').write_text(t + chr(10) + p.Path('knob.txt').read_text())"
 STAGES = {
-    "prepare": {"matrix": {"model": ["income"]}, "cmd": f'python -c "{PREPARE}"', "deps": ["collected"], "outs": ["prepared"]},
-    "train": {"matrix": {"model": ["income"]}, "cmd": f'python -c "{TRAIN}"', "deps": ["prepared", "knob.txt"], "outs": ["model.bin"]},
+    "prepare": {
+        "matrix": {"model": ["income"]},
+        "cmd": f'python -c "{PREPARE}"',
+        "deps": ["collected"],
+        "outs": ["prepared"],
+    },
+    "train": {
+        "matrix": {"model": ["income"]},
+        "cmd": f'python -c "{TRAIN}"',
+        "deps": ["prepared", "knob.txt"],
+        "outs": ["model.bin"],
+    },
 }
 
 
@@ -68,7 +78,16 @@ def test_a_damaged_file_is_never_laid_out_for_use(pipeline: Settings) -> None:
         dvc.checkout(tree, "prepare@income")
         with pytest.raises(CorruptionError) as caught:
             dvc.checkout(tree, "train@income")
-    assert all(part in str(caught.value) for part in ("model.bin has md5 ", md5_of("9999999999\n1\n"), md5_of("1234512345\n1\n"), f"Delete {path}", "dvc pull"))
+    assert all(
+        part in str(caught.value)
+        for part in (
+            "model.bin has md5 ",
+            md5_of("9999999999\n1\n"),
+            md5_of("1234512345\n1\n"),
+            f"Delete {path}",
+            "dvc pull",
+        )
+    )
     path.unlink()  # what the sentence says
     with workspace.worktree(pipeline, "main") as tree:
         rerun(tree)
@@ -78,11 +97,19 @@ def test_a_damaged_file_is_never_laid_out_for_use(pipeline: Settings) -> None:
 def test_a_damaged_file_of_a_folder_and_a_damaged_list_are_named(pipeline: Settings) -> None:
     listed = json.loads((manifest := _manifest(pipeline)).read_text())
     damage(pipeline, md5_of("aaa"), b"bbb")
-    with workspace.worktree(pipeline, "main") as tree, pytest.raises(CorruptionError, match=f"^prepared/a.txt has md5 {md5_of('bbb')}, and dvc.lock says {md5_of('aaa')}"):
+    with (
+        workspace.worktree(pipeline, "main") as tree,
+        pytest.raises(
+            CorruptionError, match=f"^prepared/a.txt has md5 {md5_of('bbb')}, and dvc.lock says {md5_of('aaa')}"
+        ),
+    ):
         dvc.checkout(tree, "prepare@income")
     damage(pipeline, md5_of("aaa"), b"aaa")
     damage(pipeline, manifest.parent.name + manifest.name, json.dumps(listed[:1]).encode())
-    with workspace.worktree(pipeline, "main") as tree, pytest.raises(CorruptionError, match="^the list of files of prepared has md5 "):
+    with (
+        workspace.worktree(pipeline, "main") as tree,
+        pytest.raises(CorruptionError, match="^the list of files of prepared has md5 "),
+    ):
         dvc.checkout(tree, "prepare@income")
 
 
@@ -104,7 +131,13 @@ def test_a_stage_that_runs_on_damaged_rows_ends_with_the_damage(pipeline: Settin
 
 def test_a_damaged_collected_file_says_that_no_stage_makes_it(pipeline: Settings) -> None:
     damage(pipeline, md5_of("12345"), b"99999")
-    with workspace.worktree(pipeline, "main") as tree, pytest.raises(CorruptionError, match=r"^collected/rows.txt has md5 .* collected/rows.txt.dvc says .* no stage can make it anew"):
+    with (
+        workspace.worktree(pipeline, "main") as tree,
+        pytest.raises(
+            CorruptionError,
+            match=r"^collected/rows.txt has md5 .* collected/rows.txt.dvc says .* no stage can make it anew",
+        ),
+    ):
         dvc.checkout(tree, "collected/rows.txt.dvc")
 
 

@@ -51,16 +51,27 @@ def test_an_origin_that_is_not_there_is_named(settings: Settings, tmp_path: Path
     assert sorted(p.name for p in (tmp_path / "fresh").iterdir()) == ["clone.lock"]
 
 
-def test_a_host_that_does_not_answer_is_named_without_its_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_that_does_not_answer_is_named_without_its_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         monkeypatch.setattr(git_module, "PATIENCE", 1.0)
-        with pytest.raises(UnreachableError, match=rf"^the origin http://127.0.0.1:{port}/models.git does not answer \(no answer to git clone within 1 s\)"):
-            workspace.ensure_clone(Settings(home=tmp_path / "one", origin=f"http://user:secret@127.0.0.1:{port}/models.git"))
+        with pytest.raises(
+            UnreachableError,
+            match=rf"^the origin http://127.0.0.1:{port}/models.git does not answer \(no answer to git clone within 1 s\)",
+        ):
+            workspace.ensure_clone(
+                Settings(home=tmp_path / "one", origin=f"http://user:secret@127.0.0.1:{port}/models.git")
+            )
     monkeypatch.setattr(git_module, "PATIENCE", 30.0)
-    with pytest.raises(UnreachableError, match=rf"^the origin http://127.0.0.1:{port}/models.git does not answer \(unable to access") as caught:
-        workspace.ensure_clone(Settings(home=tmp_path / "two", origin=f"http://user:secret@127.0.0.1:{port}/models.git"))
+    with pytest.raises(
+        UnreachableError, match=rf"^the origin http://127.0.0.1:{port}/models.git does not answer \(unable to access"
+    ) as caught:
+        workspace.ensure_clone(
+            Settings(home=tmp_path / "two", origin=f"http://user:secret@127.0.0.1:{port}/models.git")
+        )
     assert "secret" not in str(caught.value)
     assert [p.name for home in ("one", "two") for p in (tmp_path / home).iterdir()] == ["clone.lock"] * 2
 
@@ -71,5 +82,7 @@ def test_a_hook_that_refuses_new_data_is_quoted(settings: Settings) -> None:
     hook.chmod(0o755)
     with workspace.worktree(settings, "main") as tree:
         (tree / "rows.txt").write_text("rows\n")
-        with pytest.raises(CheckoutError, match="a hook of the origin refused .* It says: the main branch is frozen until Monday"):
+        with pytest.raises(
+            CheckoutError, match="a hook of the origin refused .* It says: the main branch is frozen until Monday"
+        ):
             workspace.push_data(settings, tree, "data")

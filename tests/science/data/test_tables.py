@@ -61,7 +61,10 @@ def test_scores_come_back_as_they_were_kept() -> None:
     assert list(kept["_score"]) == [0.5, 0.6]
     assert list(kept.columns[-3:]) == ["_score:c", "_score:a", "_score:b"]
     assert np.array_equal(score_array(config(GRADES), kept), many)
-    assert np.array_equal(score_array(config(PRICES), with_scores(config(PRICES), TABLE[:2], np.array([1.0, 7.5]), "_other"), "_other"), [1.0, 7.5])
+    assert np.array_equal(
+        score_array(config(PRICES), with_scores(config(PRICES), TABLE[:2], np.array([1.0, 7.5]), "_other"), "_other"),
+        [1.0, 7.5],
+    )
 
 
 def test_binary_labels_with_unknown_ones_are_floats() -> None:

@@ -74,7 +74,9 @@ class Counted(FunctionTransformer):
 def test_an_explainer_gives_what_single_calls_give_and_prepares_once(estimator: Any) -> None:
     rng = np.random.default_rng(3)
     rows = pd.DataFrame(rng.normal(size=(300, 3)), columns=["x", "y", "z"])
-    pipeline = Pipeline([("prepare", ColumnTransformer([("number", Counted(), list(rows.columns))])), ("estimator", estimator)]).fit(rows, rows["x"] + rows["y"] > 0)
+    pipeline = Pipeline(
+        [("prepare", ColumnTransformer([("number", Counted(), list(rows.columns))])), ("estimator", estimator)]
+    ).fit(rows, rows["x"] + rows["y"] > 0)
     parts = [rows.iloc[i : i + 50] for i in range(0, 300, 50)]
     alone = [attributions(pipeline, part, rows, 0) for part in parts]
     explainer, Counted.calls = Explainer(pipeline, rows), 0
@@ -87,17 +89,29 @@ def test_an_explainer_gives_what_single_calls_give_and_prepares_once(estimator: 
 
 def people(n: int = 900) -> pd.DataFrame:
     rng = np.random.default_rng(11)
-    rows = pd.DataFrame({"income": rng.normal(50, 10, n), "debt": np.where(rng.random(n) < 0.5, np.nan, rng.normal(size=n)), "job": rng.choice(["a", "b", "c"], n)})
+    rows = pd.DataFrame(
+        {
+            "income": rng.normal(50, 10, n),
+            "debt": np.where(rng.random(n) < 0.5, np.nan, rng.normal(size=n)),
+            "job": rng.choice(["a", "b", "c"], n),
+        }
+    )
     return rows.assign(job=rows["job"].where(rng.random(n) < 0.8))
 
 
-@pytest.mark.parametrize("limits", [{"above": {"job": "c"}}, {"above": {"job": "c"}, "margin": 0.02}, {"between": (0.0, 0.5)}])
+@pytest.mark.parametrize(
+    "limits", [{"above": {"job": "c"}}, {"above": {"job": "c"}, "margin": 0.02}, {"between": (0.0, 0.5)}]
+)
 @pytest.mark.parametrize("features", [("income", "debt", "job"), ("income",)])
-def test_cases_of_many_typical_persons_asked_together_are_judged_as_one_by_one(limits: dict[str, Any], features: tuple[str, ...]) -> None:
+def test_cases_of_many_typical_persons_asked_together_are_judged_as_one_by_one(
+    limits: dict[str, Any], features: tuple[str, ...]
+) -> None:
     rows = people()
 
     def predict(asked: pd.DataFrame) -> np.ndarray:
-        score = asked["income"].to_numpy() / 100 + np.where(asked["job"].eq("a") & ("job" in features), 0.03 * np.sign(asked["income"] - 50), 0.0)
+        score = asked["income"].to_numpy() / 100 + np.where(
+            asked["job"].eq("a") & ("job" in features), 0.03 * np.sign(asked["income"] - 50), 0.0
+        )
         return np.where(asked["income"] > 52, np.nan, score)
 
     blocks = [np.arange(i, i + 30) for i in range(0, len(rows), 30)]

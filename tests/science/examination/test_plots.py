@@ -28,7 +28,12 @@ WEIGHTS = np.array([1.0, -0.5, 0.2])
 def people() -> pd.DataFrame:
     rng = np.random.default_rng(0)
     female = np.arange(N) % 2 == 0
-    columns = {"income": rng.normal(0, 1, N), "age": rng.normal(0, 1, N), "stand_in": rng.normal(4.0 * female, 1), "sex": np.where(female, "female", "male")}
+    columns = {
+        "income": rng.normal(0, 1, N),
+        "age": rng.normal(0, 1, N),
+        "stand_in": rng.normal(4.0 * female, 1),
+        "sex": np.where(female, "female", "male"),
+    }
     return pd.DataFrame(columns)
 
 
@@ -43,8 +48,21 @@ def explain(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
 def run(gate: Any, *rules: dict[str, Any], **changes: Any) -> GateResult:
     rows = people()
     values: dict[str, Any] = dict.fromkeys(Examination.__dataclass_fields__)
-    values |= {"rows": rows, "score": score(rows), "label": np.random.default_rng(1).random(N) < score(rows), "benchmark": np.full(N, "holdout")}
-    values |= {"groups": rows[["sex"]], "attributions": explain(rows, 0), "predict": score, "explain": explain, "features": FEATURES, "decision_threshold": 0.5, "seed": 1}
+    values |= {
+        "rows": rows,
+        "score": score(rows),
+        "label": np.random.default_rng(1).random(N) < score(rows),
+        "benchmark": np.full(N, "holdout"),
+    }
+    values |= {
+        "groups": rows[["sex"]],
+        "attributions": explain(rows, 0),
+        "predict": score,
+        "explain": explain,
+        "features": FEATURES,
+        "decision_threshold": 0.5,
+        "seed": 1,
+    }
     values["rules"] = validate({"rules": [r | {"because": "known"} for r in rules]}, ExpertRules, "rules.yaml")
     return run_gate(gate, Examination(**(values | changes)))
 
@@ -59,7 +77,9 @@ def test_calibration_draws_the_rate_of_each_bin_with_wilsons_interval() -> None:
     points = plots[0].series[0].points
     assert [p.rows for p in points] == [100] * 4
     for p in points:
-        assert p.x is not None and (p.low, p.high) == pytest.approx(proportion_confint(round(p.y * 100), 100, alpha=0.05, method="wilson"), abs=1e-9)
+        assert p.x is not None and (p.low, p.high) == pytest.approx(
+            proportion_confint(round(p.y * 100), 100, alpha=0.05, method="wilson"), abs=1e-9
+        )
     mean = np.mean([p.x or 0.0 for p in points])
     assert mean == pytest.approx(score(people())[::2].mean())
 
@@ -107,7 +127,9 @@ def test_a_curve_says_where_rows_turn_back() -> None:
     def kinked(rows: pd.DataFrame) -> np.ndarray:
         return np.asarray(expit(rows["income"].to_numpy() - 1.0 * (rows["income"].to_numpy() > 1.0)))
 
-    _, plot = rule_plots({"rule": "monotone", "column": "income", "sign": "rises", "low": -2, "high": 2}, predict=kinked)
+    _, plot = rule_plots(
+        {"rule": "monotone", "column": "income", "sign": "rises", "low": -2, "high": 2}, predict=kinked
+    )
     assert "100.0% of 300 rows turn back by more than 0.01; at most 5.0% may" in plot.note
     assert 1.0 < float(plot.note.split("farthest behind at ")[1].split(". ")[0]) < 1.5
 
@@ -121,7 +143,9 @@ def test_a_score_range_is_drawn_over_the_histogram_of_all_scores() -> None:
 
 
 def test_a_proxy_stands_where_its_association_and_its_share_put_it() -> None:
-    importance, plot = rule_plots({"rule": "proxy", "column": "sex"}, {"rule": "forbidden_driver", "column": "sex", "share": 0.0})
+    importance, plot = rule_plots(
+        {"rule": "proxy", "column": "sex"}, {"rule": "forbidden_driver", "column": "sex", "share": 0.0}
+    )
     points = {p.label: p for p in plot.series[0].points}
     size = np.abs(explain(people(), 0)).mean()
     assert (points["stand_in"].x or 0) > 0.9 and (points["income"].x or 0) < 0.6
@@ -137,8 +161,13 @@ def test_a_vignette_gives_both_scores_in_a_sentence() -> None:
     _, first, second = rule_plots(above, between)
     case, other = (p.y for p in first.series[0].points)
     typical = people()[list(FEATURES)].quantile(0.5, interpolation="nearest").to_numpy()
-    assert (case, other) == pytest.approx(tuple(expit(typical @ WEIGHTS + WEIGHTS[0] * (i - typical[0])) for i in (2, -2)))
-    assert first.note == f"A typical person with income 2 scores {case:.3f}; with income -2, {other:.3f}. The first is asked to lie above it by at least 0.1; it lies {case - other:.3f} above."
+    assert (case, other) == pytest.approx(
+        tuple(expit(typical @ WEIGHTS + WEIGHTS[0] * (i - typical[0])) for i in (2, -2))
+    )
+    assert (
+        first.note
+        == f"A typical person with income 2 scores {case:.3f}; with income -2, {other:.3f}. The first is asked to lie above it by at least 0.1; it lies {case - other:.3f} above."
+    )
     assert (second.state, second.regions[0].high) == ("fail", 0.5)
 
 
@@ -162,4 +191,9 @@ def test_a_rule_that_cannot_be_asked_has_no_plot_and_a_broken_explanation_no_imp
 )
 def test_a_plot_that_cannot_be_drawn_is_refused(points: list[Any], kind: Any) -> None:
     with pytest.raises(ValidationError):
-        Plot(title="t", kind=kind, across="x", series=(Series(name="s", points=tuple(Point(**p) if isinstance(p, dict) else p for p in points)),))
+        Plot(
+            title="t",
+            kind=kind,
+            across="x",
+            series=(Series(name="s", points=tuple(Point(**p) if isinstance(p, dict) else p for p in points)),),
+        )

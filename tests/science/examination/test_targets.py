@@ -99,7 +99,10 @@ def test_a_number_is_asked_by_quartiles_so_that_a_leak_in_its_tail_shows() -> No
     asked = questions("regression", (), label[:2000], label[2000:], rng.normal(size=2000))
     powers = [single_columns(frame[:2000], q.train, frame[2000:], q.label, q.score, 0.95) for q in asked]
     assert max(p[0].auc for p in powers) > 0.97 and max(p[1].auc for p in powers) < 0.6
-    assert [q.name for q in questions("multiclass", CLASSES, np.array([0, 1, 2]), np.array([0, 1, 1]), np.eye(3))] == [" for a against the rest", " for b against the rest"]
+    assert [q.name for q in questions("multiclass", CLASSES, np.array([0, 1, 2]), np.array([0, 1, 1]), np.eye(3))] == [
+        " for a against the rest",
+        " for b against the rest",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -162,7 +165,11 @@ def rule(**fields: Any) -> Any:
     [
         ({"rule": "direction", "column": "x", "sign": "rises", "class": "a"}, "pass", "the score of a rises with x"),
         ({"rule": "direction", "column": "x", "sign": "rises", "class": "c"}, "fail", "the score of c rises with x"),
-        ({"rule": "direction", "column": "x", "sign": "rises"}, "fail", "it names no class, and this model has a score for each; give class, one of a, b, c"),
+        (
+            {"rule": "direction", "column": "x", "sign": "rises"},
+            "fail",
+            "it names no class, and this model has a score for each; give class, one of a, b, c",
+        ),
         ({"rule": "score_range", "low": 0.1, "class": "d"}, "fail", "it names the class 'd'; allowed: a, b, c"),
         ({"rule": "score_range", "high": 15, "class": "a"}, "fail", "high is 15; allowed: 0 to 1"),
         ({"rule": "invariance", "column": "w", "at_most": 0.001}, "pass", "moves the score by at most"),
@@ -199,10 +206,18 @@ def test_attributions_of_numbers_add_up_and_those_of_classes_are_sizes() -> None
         found = attributions(_fitted(estimator, rows, code), rows, rows, 0)
         assert (found.to_numpy() >= 0).all() and found.abs().mean().idxmax() == "x"
     trees = _fitted(HistGradientBoostingClassifier(max_iter=20), rows, code)
-    margins = np.moveaxis(np.asarray(shap.TreeExplainer(trees.named_steps["estimator"]).shap_values(rows.to_numpy(), check_additivity=False)), 2, 0)
+    margins = np.moveaxis(
+        np.asarray(
+            shap.TreeExplainer(trees.named_steps["estimator"]).shap_values(rows.to_numpy(), check_additivity=False)
+        ),
+        2,
+        0,
+    )
     by_hand = np.abs(margins - margins.mean(axis=0)).mean(axis=0)
     assert attributions(trees, rows, rows, 0).to_numpy() == pytest.approx(by_hand)
-    shifted = [pd.DataFrame(m + 5.0) for m in margins]  # what all margins share changes no probability, and no attribution
+    shifted = [
+        pd.DataFrame(m + 5.0) for m in margins
+    ]  # what all margins share changes no probability, and no attribution
     assert _over_classes(shifted).to_numpy() == pytest.approx(by_hand)
 
 

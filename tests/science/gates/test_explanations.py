@@ -38,7 +38,13 @@ def by_seed(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
 def examine(gate: Any, explain: Any, n: int = 600, seed: int = 1, **changes: Any) -> Any:
     rows = pd.DataFrame(np.random.default_rng(seed).normal(size=(n, 6)), columns=FEATURES)
     fields: dict[str, Any] = dict.fromkeys(Examination.__dataclass_fields__)
-    values = {"rows": rows, "features": tuple(FEATURES), "seed": seed, "explain": explain, "predict": lambda r: expit(r[FEATURES].to_numpy() @ WEIGHTS)}
+    values = {
+        "rows": rows,
+        "features": tuple(FEATURES),
+        "seed": seed,
+        "explain": explain,
+        "predict": lambda r: expit(r[FEATURES].to_numpy() @ WEIGHTS),
+    }
     return run_gate(gate, Examination(**(fields | values | changes)))
 
 

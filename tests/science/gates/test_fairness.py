@@ -29,7 +29,11 @@ PEERS = {
     "precision": precision_score,
     "accuracy": accuracy_score,
 }
-DERIVED = {"demographic_parity": "selection_rate", "equal_opportunity": "true_positive_rate", "equalized_odds": "equalized_odds"}
+DERIVED = {
+    "demographic_parity": "selection_rate",
+    "equal_opportunity": "true_positive_rate",
+    "equalized_odds": "equalized_odds",
+}
 """Fairlearn's names for the disparity of a gate's measure."""
 NOISE = 3.0
 """Standard errors that a simulated share may be off."""
@@ -57,7 +61,9 @@ def test_rates_differences_and_ratios_are_fairlearns_to_the_last_digit(look: tup
         assert disparity(sample.values, "ratio") == frame.ratio()[measure]
     for name, measure in DERIVED.items():
         for statistic in ("difference", "ratio"):
-            assert disparity(found.sample(measure).values, statistic) == getattr(fairlearn, f"{name}_{statistic}")(**common), name
+            assert disparity(found.sample(measure).values, statistic) == getattr(fairlearn, f"{name}_{statistic}")(
+                **common
+            ), name
     assert [" and ".join([key] if isinstance(key, str) else key) for key in frame.by_group.index] == list(found.names)
 
 
@@ -81,7 +87,9 @@ def test_missing_attributes_and_categories_count_for_the_others() -> None:
 
 
 def test_a_group_without_positives_has_no_rate_where_fairlearn_says_0() -> None:
-    found = fairness.count_groups(np.array([1, 1, 0, 0]), np.array([1, 0, 1, 1]), pd.DataFrame({"g": ["a", "a", "b", "b"]})).groups("g")
+    found = fairness.count_groups(
+        np.array([1, 1, 0, 0]), np.array([1, 0, 1, 1]), pd.DataFrame({"g": ["a", "a", "b", "b"]})
+    ).groups("g")
     assert np.isnan(found.sample("true_positive_rate").values[0, 1])
     assert np.isnan(disparity(found.sample("true_positive_rate").values, "difference"))
 
@@ -90,7 +98,9 @@ def test_group_intervals_are_wilsons_with_sidaks_correction() -> None:
     sample = Sample(np.array([[0.25, 0.0, 1.0]]), np.array([[40, 50, 60]]))
     low, high = group_intervals(sample, 0.95)
     for g, (k, n) in enumerate([(10, 40), (0, 50), (60, 60)]):
-        assert (low[0, g], high[0, g]) == pytest.approx(proportion_confint(k, n, alpha=1 - 0.95 ** (1 / 3), method="wilson"), abs=1e-12)
+        assert (low[0, g], high[0, g]) == pytest.approx(
+            proportion_confint(k, n, alpha=1 - 0.95 ** (1 / 3), method="wilson"), abs=1e-12
+        )
 
 
 @pytest.mark.parametrize("statistic", ["difference", "ratio"])
@@ -129,28 +139,55 @@ def test_a_planted_intersection_is_found_and_equal_ones_do_not_fail() -> None:
 
 
 def gate(**changes: Any) -> FairnessGate:
-    values = {"name": "fair", "kind": "fairness", "attribute": "sex", "measure": "selection_rate", "statistic": "difference", "limit": 0.2}
+    values = {
+        "name": "fair",
+        "kind": "fairness",
+        "attribute": "sex",
+        "measure": "selection_rate",
+        "statistic": "difference",
+        "limit": 0.2,
+    }
     return FairnessGate(**{k: v for k, v in (values | changes).items() if v is not None})
 
 
 def judged(config: FairnessGate, label: np.ndarray, score: np.ndarray, groups: pd.DataFrame) -> GateResult:
     nothing: Any = None
     whole = np.full(len(label), "holdout")
-    return run_gate(config, Examination(groups, label, score, None, whole, groups, pd.DataFrame(), nothing, (), 0.5, 1, None, None))
+    return run_gate(
+        config, Examination(groups, label, score, None, whole, groups, pd.DataFrame(), nothing, (), 0.5, 1, None, None)
+    )
 
 
-@pytest.mark.parametrize("measure", ["selection_rate", "true_positive_rate", "false_positive_rate", "precision", "accuracy", "equalized_odds", "calibration"])
+@pytest.mark.parametrize(
+    "measure",
+    [
+        "selection_rate",
+        "true_positive_rate",
+        "false_positive_rate",
+        "precision",
+        "accuracy",
+        "equalized_odds",
+        "calibration",
+    ],
+)
 def test_every_measure_passes_fails_or_waits_by_its_interval(measure: str) -> None:
     label, _, score, groups = data(6)
     told = judged(gate(measure=measure, limit=0.9), label, score, groups)
     assert told.state == "pass" and told.measurements[0].low is not None
     value = told.measurements[0].value
-    assert value is not None and judged(gate(measure=measure, limit=value + 1e-4), label, score, groups).state == "insufficient_evidence"
+    assert (
+        value is not None
+        and judged(gate(measure=measure, limit=value + 1e-4), label, score, groups).state == "insufficient_evidence"
+    )
     score[groups["sex"] == "m"] = 1 - score[groups["sex"] == "m"]
     if measure == "calibration":
         score[groups["sex"] == "m"] = 1.0
     unfair = judged(gate(measure=measure, limit=0.02), label, score, groups)
-    assert unfair.state == "fail" and "furthest apart are" in unfair.reason and "f 0." in unfair.reason + "f 0." * (measure == "calibration")
+    assert (
+        unfair.state == "fail"
+        and "furthest apart are" in unfair.reason
+        and "f 0." in unfair.reason + "f 0." * (measure == "calibration")
+    )
 
 
 def test_the_reason_names_the_two_groups_and_the_rows_that_would_do() -> None:
@@ -172,7 +209,9 @@ def test_intersections_find_what_each_attribute_hides() -> None:
     label = np.arange(2000) % 2 == 0
     assert judged(gate(limit=0.1), label, score, groups).state == "pass"
     both = judged(gate(attribute=None, attributes=("race", "sex"), limit=0.1), label, score, groups)
-    assert both.state == "fail" and [m.label for m in both.measurements[1:]] == [f"selection_rate of {r} and {s}" for r in "ab" for s in "fm"]
+    assert both.state == "fail" and [m.label for m in both.measurements[1:]] == [
+        f"selection_rate of {r} and {s}" for r in "ab" for s in "fm"
+    ]
 
 
 @pytest.mark.parametrize(("size", "state"), [(20, "pass"), (28, "insufficient_evidence")])
@@ -195,27 +234,79 @@ SEXES = data(7)[3]["sex"]
 @pytest.mark.parametrize(
     ("changes", "measure", "statistic", "state", "says"),
     [
-        ({"groups": pd.DataFrame({"sex": SEXES.where(np.arange(3000) >= 300)})}, "accuracy", "difference", "insufficient_evidence", "300 of 3,000 rows (10.0%) have no sex"),
-        ({"groups": pd.DataFrame({"sex": SEXES.where(np.arange(3000) >= 30)})}, "accuracy", "difference", "pass", "30 rows (1.0%) without sex are left out"),
-        ({"groups": pd.DataFrame({"sex": ["one"] + ["m"] * 2999})}, "selection_rate", "difference", "insufficient_evidence", "one (1; 29 more would do)"),
-        ({"groups": pd.DataFrame({"sex": ["m"] * 3000})}, "selection_rate", "difference", "fail", "sex has 1 group in the holdout"),
+        (
+            {"groups": pd.DataFrame({"sex": SEXES.where(np.arange(3000) >= 300)})},
+            "accuracy",
+            "difference",
+            "insufficient_evidence",
+            "300 of 3,000 rows (10.0%) have no sex",
+        ),
+        (
+            {"groups": pd.DataFrame({"sex": SEXES.where(np.arange(3000) >= 30)})},
+            "accuracy",
+            "difference",
+            "pass",
+            "30 rows (1.0%) without sex are left out",
+        ),
+        (
+            {"groups": pd.DataFrame({"sex": ["one"] + ["m"] * 2999})},
+            "selection_rate",
+            "difference",
+            "insufficient_evidence",
+            "one (1; 29 more would do)",
+        ),
+        (
+            {"groups": pd.DataFrame({"sex": ["m"] * 3000})},
+            "selection_rate",
+            "difference",
+            "fail",
+            "sex has 1 group in the holdout",
+        ),
         ({"groups": pd.DataFrame({"sex": [None] * 3000})}, "selection_rate", "difference", "fail", "sex has 0 group"),
-        ({"score": np.full(3000, 0.1)}, "selection_rate", "difference", "insufficient_evidence", "selects none of 3,000 rows"),
-        ({"score": np.full(3000, 0.9)}, "true_positive_rate", "ratio", "insufficient_evidence", "selects all of 3,000 rows"),
-        ({"label": np.ones(3000, bool)}, "equalized_odds", "difference", "insufficient_evidence", "all 3,000 labels are positive"),
-        ({"label": np.zeros(3000, bool)}, "accuracy", "difference", "insufficient_evidence", "all 3,000 labels are negative"),
+        (
+            {"score": np.full(3000, 0.1)},
+            "selection_rate",
+            "difference",
+            "insufficient_evidence",
+            "selects none of 3,000 rows",
+        ),
+        (
+            {"score": np.full(3000, 0.9)},
+            "true_positive_rate",
+            "ratio",
+            "insufficient_evidence",
+            "selects all of 3,000 rows",
+        ),
+        (
+            {"label": np.ones(3000, bool)},
+            "equalized_odds",
+            "difference",
+            "insufficient_evidence",
+            "all 3,000 labels are positive",
+        ),
+        (
+            {"label": np.zeros(3000, bool)},
+            "accuracy",
+            "difference",
+            "insufficient_evidence",
+            "all 3,000 labels are negative",
+        ),
         ({"score": np.full(3000, np.nan)}, "selection_rate", "difference", "fail", "between 0 and 1"),
         ({"label": np.arange(3000) < 40}, "precision", "ratio", "insufficient_evidence", ""),
     ],
 )
-def test_bad_input_is_told_in_words_and_is_never_a_pass_by_accident(changes: dict[str, Any], measure: str, statistic: str, state: str, says: str) -> None:
+def test_bad_input_is_told_in_words_and_is_never_a_pass_by_accident(
+    changes: dict[str, Any], measure: str, statistic: str, state: str, says: str
+) -> None:
     told = judged(gate(measure=measure, statistic=statistic, limit=0.3), **spoilt(**changes))
     assert told.state == state and says in told.reason, told.reason
 
 
 def test_nobody_selected_among_the_positives_is_no_parity() -> None:
     label, _, _, groups = data(8)
-    told = judged(gate(measure="true_positive_rate", statistic="ratio", limit=0.1), label, np.where(label, 0.1, 0.9), groups)
+    told = judged(
+        gate(measure="true_positive_rate", statistic="ratio", limit=0.1), label, np.where(label, 0.1, 0.9), groups
+    )
     assert told.state == "insufficient_evidence" and "is 0 in every group" in told.reason
 
 

@@ -24,14 +24,26 @@ SEX = pd.DataFrame({"sex": RNG.choice(["f", "m"], 2000), "age": RNG.choice(["old
 
 
 def gate(measure: str, limit: float = 0.2, **more: Any) -> FairnessGate:
-    return FairnessGate.model_validate({"name": "fair", "kind": "fairness", "attribute": "sex", "measure": measure, "statistic": "difference", "limit": limit, **more})
+    return FairnessGate.model_validate(
+        {
+            "name": "fair",
+            "kind": "fairness",
+            "attribute": "sex",
+            "measure": measure,
+            "statistic": "difference",
+            "limit": limit,
+            **more,
+        }
+    )
 
 
 def mean_error(label: np.ndarray, predicted: np.ndarray) -> float:
     return float(np.mean(predicted - label))
 
 
-@pytest.mark.parametrize(("measure", "peer"), [("mean_error", mean_error), ("mean_absolute_error", mean_absolute_error)])
+@pytest.mark.parametrize(
+    ("measure", "peer"), [("mean_error", mean_error), ("mean_absolute_error", mean_absolute_error)]
+)
 @pytest.mark.parametrize("attributes", [("sex",), ("sex", "age")])
 def test_errors_by_group_are_fairlearns_to_the_last_digit(measure: str, peer: Any, attributes: tuple[str, ...]) -> None:
     label, predicted, _ = regression(np.random.default_rng(1), 2000)
@@ -43,7 +55,9 @@ def test_errors_by_group_are_fairlearns_to_the_last_digit(measure: str, peer: An
         assert disparity(found.values, "ratio") == pytest.approx(frame.ratio(), abs=1e-14)
 
 
-@pytest.mark.parametrize(("measure", "peer"), [("selection_rate", selection_rate), ("true_positive_rate", true_positive_rate)])
+@pytest.mark.parametrize(
+    ("measure", "peer"), [("selection_rate", selection_rate), ("true_positive_rate", true_positive_rate)]
+)
 def test_a_named_class_is_held_against_the_rest(measure: str, peer: Any) -> None:
     evidence = examination("multiclass", 2000, groups=SEX)
     chosen, label = evidence.score.argmax(axis=1) == 2, evidence.label == 2
@@ -56,7 +70,9 @@ def test_a_named_class_is_held_against_the_rest(measure: str, peer: Any) -> None
 def test_a_group_with_larger_errors_fails_and_equal_ones_pass() -> None:
     label, predicted, _ = regression(np.random.default_rng(1), 2000)
     evidence: Examination = examination("regression", 2000, groups=SEX, label=label, score=predicted)
-    worse = examination("regression", 2000, groups=SEX, label=label, score=predicted + np.where(SEX["sex"] == "f", 0.8, 0.0))
+    worse = examination(
+        "regression", 2000, groups=SEX, label=label, score=predicted + np.where(SEX["sex"] == "f", 0.8, 0.0)
+    )
     for measure in ("mean_error", "mean_absolute_error"):
         assert [run_gate(gate(measure), x).state for x in (evidence, worse)] == ["pass", "fail"]
     ratio = gate("mean_absolute_error", 0.8, statistic="ratio")
@@ -70,7 +86,9 @@ def test_intervals_of_mean_errors_hold_the_truth(statistic: str) -> None:
     truth = 0.4 if statistic == "difference" else 1 / 1.4
     for _ in range(120):
         drawn = [rng.exponential(m, n) for m, n in zip(means, rows, strict=True)]
-        sample = Sample(np.array([[d.mean() for d in drawn]]), rows[None].astype(float), np.array([[d.std(ddof=1) for d in drawn]]))
+        sample = Sample(
+            np.array([[d.mean() for d in drawn]]), rows[None].astype(float), np.array([[d.std(ddof=1) for d in drawn]])
+        )
         low, high = disparity_interval(sample, statistic, 0.95, int(rng.integers(2**31)), 400)
         held += low <= truth <= high
     assert held >= 120 * (0.95 - 3.5 * np.sqrt(0.95 * 0.05 / 120))
@@ -79,11 +97,19 @@ def test_intervals_of_mean_errors_hold_the_truth(statistic: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "asked", "says"),
     [
-        ("regression", gate("selection_rate"), "selection_rate means nothing for a regression model; allowed: mean_error, mean_absolute_error"),
+        (
+            "regression",
+            gate("selection_rate"),
+            "selection_rate means nothing for a regression model; allowed: mean_error, mean_absolute_error",
+        ),
         ("binary", gate("mean_error"), "mean_error means nothing for a binary model"),
         ("binary", gate("accuracy", class_name="high"), "leave it out"),
         ("multiclass", gate("accuracy"), "name one of: low, middle, high"),
-        ("multiclass", gate("accuracy", class_name="huge"), "class_name is 'huge', which is no class; allowed: low, middle, high"),
+        (
+            "multiclass",
+            gate("accuracy", class_name="huge"),
+            "class_name is 'huge', which is no class; allowed: low, middle, high",
+        ),
     ],
 )
 def test_what_means_nothing_for_a_kind_is_refused_in_words(kind: Any, asked: FairnessGate, says: str) -> None:
@@ -91,7 +117,15 @@ def test_what_means_nothing_for_a_kind_is_refused_in_words(kind: Any, asked: Fai
     assert found.state == "fail" and says in found.reason
 
 
-@pytest.mark.parametrize("wrong", [{"measure": "mean_error", "statistic": "ratio"}, {"measure": "accuracy", "limit": 2}, {"measure": "mean_error", "class_name": "high"}, {"measure": "mean_absolute_error", "statistic": "ratio", "limit": 2}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"measure": "mean_error", "statistic": "ratio"},
+        {"measure": "accuracy", "limit": 2},
+        {"measure": "mean_error", "class_name": "high"},
+        {"measure": "mean_absolute_error", "statistic": "ratio", "limit": 2},
+    ],
+)
 def test_gates_that_mean_nothing_are_refused_by_the_schema(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         gate(**({"measure": "accuracy"} | wrong))
@@ -99,6 +133,15 @@ def test_gates_that_mean_nothing_are_refused_by_the_schema(wrong: dict[str, Any]
 
 def test_predictions_that_are_no_numbers_are_no_pass() -> None:
     label, predicted, _ = regression(np.random.default_rng(1), 2000)
-    assert run_gate(gate("mean_error", 9.0), examination("regression", 2000, groups=SEX, score=np.where(np.arange(2000) == 5, np.nan, predicted))).state == "fail"
-    constant = run_gate(gate("mean_absolute_error", 9.0), examination("regression", 2000, groups=SEX, label=np.zeros(2000), score=np.ones(2000)))
+    assert (
+        run_gate(
+            gate("mean_error", 9.0),
+            examination("regression", 2000, groups=SEX, score=np.where(np.arange(2000) == 5, np.nan, predicted)),
+        ).state
+        == "fail"
+    )
+    constant = run_gate(
+        gate("mean_absolute_error", 9.0),
+        examination("regression", 2000, groups=SEX, label=np.zeros(2000), score=np.ones(2000)),
+    )
     assert constant.state == "insufficient_evidence"

@@ -41,7 +41,9 @@ def test_clean_data_are_seldom_accused(plant: Callable[..., None]) -> None:
 
 def test_a_useless_column_with_many_values_does_not_predict() -> None:
     rng = np.random.default_rng(0)
-    train, rows = (pd.DataFrame({"code": rng.integers(0, 500, n).astype(str), "number": rng.normal(size=n)}) for n in (4000, 3000))
+    train, rows = (
+        pd.DataFrame({"code": rng.integers(0, 500, n).astype(str), "number": rng.normal(size=n)}) for n in (4000, 3000)
+    )
     first, label = rng.random(4000) < 0.3, rng.random(3000) < 0.3
     for power in leakage.single_columns(train, first, rows, label, rng.random(3000), 0.999):
         assert power.low < 0.5 < power.high
@@ -87,14 +89,24 @@ def test_a_world_that_changed_and_was_learned_is_no_skew() -> None:
     world = lay_out(rng)
     later = world["served"].assign(age=world["served"]["age"] * 365)
     world["served"] = later.iloc[60:]
-    for key, more in (("train", later.iloc[:60]), ("train_label", rng.random(60) < 0.3), ("train_entity", np.arange(100_000, 100_060))):
-        world[key] = pd.concat([world[key], more], ignore_index=True) if isinstance(more, pd.DataFrame) else np.concatenate([world[key], more])
+    for key, more in (
+        ("train", later.iloc[:60]),
+        ("train_label", rng.random(60) < 0.3),
+        ("train_entity", np.arange(100_000, 100_060)),
+    ):
+        world[key] = (
+            pd.concat([world[key], more], ignore_index=True)
+            if isinstance(more, pd.DataFrame)
+            else np.concatenate([world[key], more])
+        )
     collected = np.arange(len(world["train"])) >= len(world["train"]) - 60
     skew = [m.label for m in run_gate(GATE, examined(world)).measurements if m.state == "fail"]
     assert any("distance of age" in label for label in skew)
     told = run_gate(GATE, replace(examined(world), train_collected=collected))
     assert not [m.label for m in told.measurements if "distance of" in m.label and m.state == "fail"]
-    strange = replace(examined(world), train_collected=collected, served=world["served"].assign(age=world["served"]["age"] / 365))
+    strange = replace(
+        examined(world), train_collected=collected, served=world["served"].assign(age=world["served"]["age"] / 365)
+    )
     assert any("distance of age" in m.label and m.state == "fail" for m in run_gate(GATE, strange).measurements)
 
 
@@ -117,7 +129,9 @@ def test_a_rate_that_changes_between_benchmarks_is_no_jump() -> None:
         world[label] |= late & (rng.random(len(late)) < 0.5)
     collected = np.where(np.arange(1600) >= 1120, "recent", "holdout")
     assert run_gate(GATE, examined(world)).state == "fail"
-    measured = [m for m in run_gate(GATE, replace(examined(world), benchmark=collected)).measurements if "label rate" in m.label]
+    measured = [
+        m for m in run_gate(GATE, replace(examined(world), benchmark=collected)).measurements if "label rate" in m.label
+    ]
     assert "fail" not in [m.state for m in measured]
     assert "told and not judged" in measured[-1].label
 
@@ -129,7 +143,9 @@ def target_in_features() -> dict[str, Any]:
 
 
 def no_input() -> dict[str, Any]:
-    columns = tuple(c.model_copy(update={"input": c.name != "extra"}) if c.name == "extra" else c for c in config().data.columns)
+    columns = tuple(
+        c.model_copy(update={"input": c.name != "extra"}) if c.name == "extra" else c for c in config().data.columns
+    )
     return {"config": config().model_copy(update={"data": config().data.model_copy(update={"columns": columns})})}
 
 

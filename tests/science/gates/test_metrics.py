@@ -27,8 +27,21 @@ def examination(kind: Kind, n: int = 3000, seed: int = 3, **changes: Any) -> Exa
     label, challenger, champion = DRAWS[kind](np.random.default_rng(seed), n)
     rows = pd.DataFrame({"x": np.zeros(n)})
     values: dict[str, Any] = {
-        "rows": rows, "label": label, "score": challenger, "champion_score": champion, "benchmark": np.full(n, "holdout"), "groups": rows, "attributions": rows, "predict": None,
-        "features": ("x",), "decision_threshold": 0.5, "seed": 1, "rules": None, "data_check": None, "kind": kind, "classes": CLASSES if kind == "multiclass" else (),
+        "rows": rows,
+        "label": label,
+        "score": challenger,
+        "champion_score": champion,
+        "benchmark": np.full(n, "holdout"),
+        "groups": rows,
+        "attributions": rows,
+        "predict": None,
+        "features": ("x",),
+        "decision_threshold": 0.5,
+        "seed": 1,
+        "rules": None,
+        "data_check": None,
+        "kind": kind,
+        "classes": CLASSES if kind == "multiclass" else (),
     }
     return Examination(**(values | changes))
 
@@ -38,7 +51,9 @@ def floor(metric: str, limit: float, **more: Any) -> FloorGate:
 
 
 def comparison(metric: str, margin: float, **more: Any) -> ComparisonGate:
-    return ComparisonGate.model_validate({"name": "compare", "kind": "comparison", "metric": metric, "margin": margin, **more})
+    return ComparisonGate.model_validate(
+        {"name": "compare", "kind": "comparison", "metric": metric, "margin": margin, **more}
+    )
 
 
 @pytest.mark.parametrize(("kind", "metric"), EVERY)
@@ -49,7 +64,9 @@ def test_a_floor_and_a_comparison_pass_are_open_or_fail_by_their_interval(kind: 
     sign, far = (1 if better else -1), 0.3 * max(value, worse)
     states = [run_gate(floor(metric, value - sign * step), evidence).state for step in (far, 1e-4, -1e-4, -far)]
     assert states == ["pass", "insufficient_evidence", "insufficient_evidence", "fail"]
-    states = [run_gate(comparison(metric, margin), evidence).state for margin in (worse + far, worse + 1e-5, worse / 20)]
+    states = [
+        run_gate(comparison(metric, margin), evidence).state for margin in (worse + far, worse + 1e-5, worse / 20)
+    ]
     assert states[:2] == ["pass", "insufficient_evidence"] and states[2] in ("fail", "insufficient_evidence")
     same = run_gate(comparison(metric, 0.01), examination(kind, champion_score=evidence.score))
     assert same.state == "pass" and same.measurements[0].value == 0
@@ -79,22 +96,84 @@ def test_a_fail_is_claimed_more_carefully_where_many_gates_are_asked() -> None:
 @pytest.mark.parametrize(
     ("kind", "gate", "changes", "state", "says"),
     [
-        ("binary", floor("precision", 0.1), {"score": np.full(300, 0.2)}, "fail", "precision has no value on holdout: no row is selected"),
-        ("binary", floor("average_precision", 0.1), {"score": np.full(300, np.inf)}, "fail", "no numbers between 0 and 1"),
+        (
+            "binary",
+            floor("precision", 0.1),
+            {"score": np.full(300, 0.2)},
+            "fail",
+            "precision has no value on holdout: no row is selected",
+        ),
+        (
+            "binary",
+            floor("average_precision", 0.1),
+            {"score": np.full(300, np.inf)},
+            "fail",
+            "no numbers between 0 and 1",
+        ),
         ("binary", floor("mae", 0.1), {}, "fail", "mae does not measure a binary model; allowed: roc_auc"),
-        ("binary", comparison("f1", 0.1), {"champion_score": np.full(300, np.nan)}, "fail", "no numbers between 0 and 1"),
-        ("multiclass", floor("f1", 0.1), {"label": np.minimum(np.arange(300) % 3, 1)}, "insufficient_evidence", "class high of holdout has 0 of 300 rows"),
-        ("multiclass", floor("accuracy", 0.1), {"label": np.full(300, -1)}, "fail", "some labels of holdout are of no known class"),
+        (
+            "binary",
+            comparison("f1", 0.1),
+            {"champion_score": np.full(300, np.nan)},
+            "fail",
+            "no numbers between 0 and 1",
+        ),
+        (
+            "multiclass",
+            floor("f1", 0.1),
+            {"label": np.minimum(np.arange(300) % 3, 1)},
+            "insufficient_evidence",
+            "class high of holdout has 0 of 300 rows",
+        ),
+        (
+            "multiclass",
+            floor("accuracy", 0.1),
+            {"label": np.full(300, -1)},
+            "fail",
+            "some labels of holdout are of no known class",
+        ),
         ("multiclass", floor("log_loss", 9), {"score": np.full((300, 3), 0.5)}, "fail", "do not sum to 1"),
-        ("multiclass", floor("log_loss", 9), {"score": np.full((300, 2), 0.5)}, "fail", "scores have shape (300, 2); one column for each of 3 classes"),
+        (
+            "multiclass",
+            floor("log_loss", 9),
+            {"score": np.full((300, 2), 0.5)},
+            "fail",
+            "scores have shape (300, 2); one column for each of 3 classes",
+        ),
         ("multiclass", floor("brier", 9), {"score": np.full((300, 3), np.nan)}, "fail", "no numbers between 0 and 1"),
-        ("regression", floor("mae", 9), {"score": np.full(300, np.inf)}, "fail", "some predictions are no finite numbers"),
-        ("regression", floor("mae", 9), {"label": np.full(300, np.nan)}, "fail", "some labels of holdout are no finite numbers"),
-        ("regression", floor("r2", -9), {"label": np.ones(300)}, "insufficient_evidence", "all 300 labels of holdout are 1; where nothing varies"),
-        ("regression", floor("rmse", 9), {"label": np.zeros(300), "score": np.ones(300)}, "insufficient_evidence", "no interval to judge by"),
+        (
+            "regression",
+            floor("mae", 9),
+            {"score": np.full(300, np.inf)},
+            "fail",
+            "some predictions are no finite numbers",
+        ),
+        (
+            "regression",
+            floor("mae", 9),
+            {"label": np.full(300, np.nan)},
+            "fail",
+            "some labels of holdout are no finite numbers",
+        ),
+        (
+            "regression",
+            floor("r2", -9),
+            {"label": np.ones(300)},
+            "insufficient_evidence",
+            "all 300 labels of holdout are 1; where nothing varies",
+        ),
+        (
+            "regression",
+            floor("rmse", 9),
+            {"label": np.zeros(300), "score": np.ones(300)},
+            "insufficient_evidence",
+            "no interval to judge by",
+        ),
     ],
 )
-def test_bad_input_has_a_verdict_in_words_and_never_a_pass(kind: Kind, gate: Any, changes: dict[str, Any], state: str, says: str) -> None:
+def test_bad_input_has_a_verdict_in_words_and_never_a_pass(
+    kind: Kind, gate: Any, changes: dict[str, Any], state: str, says: str
+) -> None:
     found = run_gate(gate, examination(kind, 300, **changes))
     assert (found.state, says in found.reason) == (state, True), found.reason
 
@@ -106,10 +185,19 @@ def test_few_rows_are_no_evidence_and_one_is_none(kind: Kind) -> None:
         assert found.state == "insufficient_evidence" and "at least 30 are needed to tell" in found.reason
 
 
-@pytest.mark.parametrize(("kind", "metric", "limit"), [("binary", "average_precision", 0.9), ("multiclass", "roc_auc", 0.5), ("regression", "r2", 0.0)])
-def test_a_constant_prediction_passes_nothing_that_asks_for_more_than_chance(kind: Kind, metric: str, limit: float) -> None:
+@pytest.mark.parametrize(
+    ("kind", "metric", "limit"),
+    [("binary", "average_precision", 0.9), ("multiclass", "roc_auc", 0.5), ("regression", "r2", 0.0)],
+)
+def test_a_constant_prediction_passes_nothing_that_asks_for_more_than_chance(
+    kind: Kind, metric: str, limit: float
+) -> None:
     label = examination(kind).label
-    constant = np.full((3000, 3), 1 / 3) if kind == "multiclass" else np.full(3000, 0.4 if kind == "binary" else float(label.mean()))
+    constant = (
+        np.full((3000, 3), 1 / 3)
+        if kind == "multiclass"
+        else np.full(3000, 0.4 if kind == "binary" else float(label.mean()))
+    )
     assert run_gate(floor(metric, limit), examination(kind, score=constant)).state != "pass"
     assert run_gate(comparison(metric, 0.01), examination(kind, score=constant)).state == "fail"
 
@@ -117,6 +205,13 @@ def test_a_constant_prediction_passes_nothing_that_asks_for_more_than_chance(kin
 @pytest.mark.parametrize(("kind", "metric"), EVERY)
 def test_rows_in_another_order_give_the_same_verdict(kind: Kind, metric: str) -> None:
     one, order = examination(kind, 400), np.random.default_rng(0).permutation(400)
-    two = examination(kind, 400, label=one.label[order], score=one.score[order], champion_score=one.champion_score[order])  # type: ignore[index]
+    two = examination(
+        kind, 400, label=one.label[order], score=one.score[order], champion_score=one.champion_score[order]
+    )  # type: ignore[index]
     first, second = (run_gate(comparison(metric, 0.02), x).measurements[0] for x in (one, two))
-    assert (first.state, first.value, first.low, first.high) == (second.state, pytest.approx(second.value), pytest.approx(second.low), pytest.approx(second.high))
+    assert (first.state, first.value, first.low, first.high) == (
+        second.state,
+        pytest.approx(second.value),
+        pytest.approx(second.low),
+        pytest.approx(second.high),
+    )

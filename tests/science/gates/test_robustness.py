@@ -34,7 +34,14 @@ def config(columns: list[Column] = COLUMNS) -> ModelConfig:
 def rows() -> pd.DataFrame:
     rng = np.random.default_rng(0)
     income = np.where(rng.random(N) < 0.05, np.nan, rng.normal(50, 15, N).clip(0))
-    return pd.DataFrame({"age": rng.integers(18, 90, N).astype(float), "income": income, "job": rng.choice(["a", "b"], N), "sex": rng.choice(["female", "male"], N)})
+    return pd.DataFrame(
+        {
+            "age": rng.integers(18, 90, N).astype(float),
+            "income": income,
+            "job": rng.choice(["a", "b"], N),
+            "sex": rng.choice(["female", "male"], N),
+        }
+    )
 
 
 def steady(r: pd.DataFrame) -> np.ndarray:
@@ -46,7 +53,24 @@ def examine(predict: Any = steady, gate: RobustnessGate = GATE, **changes: Any) 
     fields: dict[str, Any] = dict.fromkeys(Examination.__dataclass_fields__)
     label = np.random.default_rng(1).random(N) < (wavy if predict is wavy else steady)(table)
     features = tuple(table.columns)
-    return run_gate(gate, Examination(**(fields | {"rows": table, "label": label, "predict": predict, "features": features, "decision_threshold": 0.5, "seed": 1, "config": config()} | changes)))
+    return run_gate(
+        gate,
+        Examination(
+            **(
+                fields
+                | {
+                    "rows": table,
+                    "label": label,
+                    "predict": predict,
+                    "features": features,
+                    "decision_threshold": 0.5,
+                    "seed": 1,
+                    "config": config(),
+                }
+                | changes
+            )
+        ),
+    )
 
 
 @pytest.mark.parametrize("kind", ["noise", "missing", "unseen", "out_of_range", "unit"])
@@ -109,14 +133,24 @@ def test_a_perturbation_has_its_own_limit_and_only_so_much_loss_is_tolerated() -
     strong = Perturbation(kind="out_of_range", strength=0.3)
     result = examine(explodes, GATE.model_copy(update={"perturbations": (strong,), "limit": 0.01}))
     assert result.state == "fail"
-    assert examine(explodes, GATE.model_copy(update={"perturbations": (strong.model_copy(update={"limit": 0.5}),), "limit": 0.01})).state == "pass"
+    assert (
+        examine(
+            explodes,
+            GATE.model_copy(update={"perturbations": (strong.model_copy(update={"limit": 0.5}),), "limit": 0.01}),
+        ).state
+        == "pass"
+    )
 
 
 @pytest.mark.parametrize(
     ("changes", "state", "says"),
     [
         ({"config": None}, "fail", "no config was given"),
-        ({"config": config([c.model_copy(update={"nullable": False}) for c in COLUMNS])}, "insufficient_evidence", "missing 0.05 reaches no feature"),
+        (
+            {"config": config([c.model_copy(update={"nullable": False}) for c in COLUMNS])},
+            "insufficient_evidence",
+            "missing 0.05 reaches no feature",
+        ),
         ({"label": np.ones(N, bool)}, "insufficient_evidence", "smaller class has 0"),
     ],
     ids=["no config", "nothing to damage", "one class"],

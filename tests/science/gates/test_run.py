@@ -56,7 +56,9 @@ def examination(n: int = 2000, **changes: Any) -> Examination:
 
 FLOOR = FloorGate(name="floor", kind="floor", metric="roc_auc", limit=0.7)
 COMPARE = ComparisonGate(name="compare", kind="comparison", metric="roc_auc", margin=0.01)
-FAIR = FairnessGate(name="fair", kind="fairness", attribute="sex", measure="true_positive_rate", statistic="difference", limit=0.2)
+FAIR = FairnessGate(
+    name="fair", kind="fairness", attribute="sex", measure="true_positive_rate", statistic="difference", limit=0.2
+)
 RULES = RulesGate(name="rules", kind="rules")
 
 
@@ -65,7 +67,9 @@ def test_delong_gives_sklearns_auc_and_the_variance_of_resampling() -> None:
     auc, covariance = delong(label, score[None, :])
     assert auc[0] == pytest.approx(roc_auc_score(label, score), abs=1e-12)
     draws = RNG.integers(800, size=(800, 800))
-    assert np.sqrt(covariance[0, 0]) == pytest.approx(np.std([roc_auc_score(label[i], score[i]) for i in draws]), rel=0.12)
+    assert np.sqrt(covariance[0, 0]) == pytest.approx(
+        np.std([roc_auc_score(label[i], score[i]) for i in draws]), rel=0.12
+    )
 
 
 def test_the_accuracy_interval_is_the_exact_one_of_statsmodels() -> None:
@@ -101,7 +105,12 @@ def test_the_challenger_is_compared_on_the_same_rows() -> None:
 @pytest.mark.parametrize(
     ("gate", "changes", "state", "says"),
     [
-        (FLOOR, {"benchmark": np.full(2000, "other")}, "fail", "benchmark 'holdout' has no rows; there are: all, other"),
+        (
+            FLOOR,
+            {"benchmark": np.full(2000, "other")},
+            "fail",
+            "benchmark 'holdout' has no rows; there are: all, other",
+        ),
         (FLOOR, {"score": np.full(2000, np.nan)}, "fail", "between 0 and 1"),
         (FLOOR, {"score": np.full(2000, 0.5)}, "fail", "roc_auc is 0.5000"),
         (FLOOR, {"label": np.ones(2000, bool)}, "insufficient_evidence", "smaller class of holdout has 0"),
@@ -143,7 +152,11 @@ def test_a_model_that_answers_with_no_number_breaks_a_direction_rule() -> None:
     assert rules_state(RISES, predict=lambda frame: np.full(len(frame), np.nan)) == "fail"
 
 
-@pytest.mark.parametrize("attributions", [{"income": [np.nan] * 200}, {"other": [1.0] * 200}, {"income": []}], ids=["not numbers", "feature missing", "empty"])
+@pytest.mark.parametrize(
+    "attributions",
+    [{"income": [np.nan] * 200}, {"other": [1.0] * 200}, {"income": []}],
+    ids=["not numbers", "feature missing", "empty"],
+)
 def test_attributions_that_cannot_be_used_are_never_a_pass(attributions: dict[str, Any]) -> None:
     assert rules_state(DRIVER, attributions=pd.DataFrame(attributions, dtype=float)) == "insufficient_evidence"
 
@@ -167,15 +180,30 @@ def test_models_that_never_disagree_are_near_as_far_as_their_rows_show(rows: int
     """None of 200 rows lost is not none at all: Tango's bound is -0.013 and the margin 0.01; of 2,000 it is -0.0014."""
     gate = COMPARE.model_copy(update={"metric": "accuracy"})
     label, score = world(2000)
-    apart = examination(rows, label=label[:rows], score=score[:rows], champion_score=np.where(score >= 0.5, 0.9, 0.1)[:rows])
+    apart = examination(
+        rows, label=label[:rows], score=score[:rows], champion_score=np.where(score >= 0.5, 0.9, 0.1)[:rows]
+    )
     assert run_gate(gate, apart).state == state
-    assert run_gate(gate, examination(rows, label=label[:rows], score=score[:rows], champion_score=score[:rows])).state == "pass"
+    assert (
+        run_gate(gate, examination(rows, label=label[:rows], score=score[:rows], champion_score=score[:rows])).state
+        == "pass"
+    )
 
 
 def test_a_direction_of_a_column_that_the_model_does_not_use_is_no_pass() -> None:
-    result = run_gate(RULES, examination(rules=ExpertRules(rules=(RISES,)), features=("sex",), attributions=pd.DataFrame({"sex": RNG.normal(size=200)})))
+    result = run_gate(
+        RULES,
+        examination(
+            rules=ExpertRules(rules=(RISES,)),
+            features=("sex",),
+            attributions=pd.DataFrame({"sex": RNG.normal(size=200)}),
+        ),
+    )
     assert result.state == "fail"
-    assert "the model does not use income, so it cannot follow this rule; use it as a feature or drop the rule" in result.reason
+    assert (
+        "the model does not use income, so it cannot follow this rule; use it as a feature or drop the rule"
+        in result.reason
+    )
 
 
 def test_an_unknown_protected_attribute_is_named() -> None:
@@ -201,7 +229,11 @@ def test_a_gate_that_lacks_evidence_says_how_many_rows_would_tell() -> None:
         few = examination(n, label=label[:n], score=score[:n])
         return run_gate(FloorGate(name="floor", kind="floor", metric="roc_auc", limit=limit), few)
 
-    first = next(found for n in range(300, 900, 50) if (found := at(n)).state == "insufficient_evidence" and (found.measurements[0].value or 0) > limit)
+    first = next(
+        found
+        for n in range(300, 900, 50)
+        if (found := at(n)).state == "insufficient_evidence" and (found.measurements[0].value or 0) > limit
+    )
     m = first.measurements[0]
     needed = rows_needed(m)
     assert needed is not None and f"about {needed:,} rows instead of {m.rows:,} would tell" in first.remedy
@@ -212,8 +244,14 @@ def test_a_gate_that_lacks_evidence_says_how_many_rows_would_tell() -> None:
 
 def test_a_gate_that_fails_says_what_has_to_move() -> None:
     label, score = world(2000)
-    found = run_gate(FloorGate(name="floor", kind="floor", metric="roc_auc", limit=0.99), examination(2000, label=label, score=score))
-    assert found.state == "fail" and found.remedy.startswith("to pass, 0.8") and found.remedy.endswith("has to rise to 0.99 with its interval")
+    found = run_gate(
+        FloorGate(name="floor", kind="floor", metric="roc_auc", limit=0.99), examination(2000, label=label, score=score)
+    )
+    assert (
+        found.state == "fail"
+        and found.remedy.startswith("to pass, 0.8")
+        and found.remedy.endswith("has to rise to 0.99 with its interval")
+    )
     assert run_gate(FLOOR, examination(2000, label=label, score=score)).remedy == ""
 
 
@@ -222,7 +260,11 @@ def test_a_named_benchmark_is_its_rows_and_fails_when_they_change() -> None:
     config = load_model(ROOT, "care")
 
     def named(where: str, sha256: str | None, **changes: Any) -> Examination:
-        return examination(2000, config=config.model_copy(update={"benchmarks": {"rich": Benchmark(rows=where, sha256=sha256)}}), **changes)
+        return examination(
+            2000,
+            config=config.model_copy(update={"benchmarks": {"rich": Benchmark(rows=where, sha256=sha256)}}),
+            **changes,
+        )
 
     gate = FLOOR.model_copy(update={"benchmark": "rich"})
     label, score = world(2000)
@@ -233,10 +275,21 @@ def test_a_named_benchmark_is_its_rows_and_fails_when_they_change() -> None:
     assert told.state == "fail" and "and model.yaml pins sha256:000" in told.reason
     pinned = told.reason.split("has digest ")[1].split(",")[0]
     order = np.random.default_rng(1).permutation(2000)
-    again = named("income >= 1000", pinned, rows=rows.iloc[order].reset_index(drop=True), label=label[order], score=score[order])
+    again = named(
+        "income >= 1000", pinned, rows=rows.iloc[order].reset_index(drop=True), label=label[order], score=score[order]
+    )
     assert run_gate(gate, again).state == "pass"
     flipped = label.copy()
     flipped[1500] = not flipped[1500]
-    assert "a benchmark that changes compares nothing" in run_gate(gate, named("income >= 1000", pinned, rows=rows, label=flipped, score=score)).reason
-    assert "no row of the base holdout fits" in run_gate(gate, named("income > 5000", None, rows=rows, label=label, score=score)).reason
-    assert "benchmarks.rich.rows is 'wage > 1'" in run_gate(gate, named("wage > 1", None, rows=rows, label=label, score=score)).reason
+    assert (
+        "a benchmark that changes compares nothing"
+        in run_gate(gate, named("income >= 1000", pinned, rows=rows, label=flipped, score=score)).reason
+    )
+    assert (
+        "no row of the base holdout fits"
+        in run_gate(gate, named("income > 5000", None, rows=rows, label=label, score=score)).reason
+    )
+    assert (
+        "benchmarks.rich.rows is 'wage > 1'"
+        in run_gate(gate, named("wage > 1", None, rows=rows, label=label, score=score)).reason
+    )

@@ -79,14 +79,28 @@ def test_rows_of_one_person_are_one_piece_of_evidence() -> None:
     for seed in range(12):
         rows, label, score, _ = world(seed=seed)
         pick = np.repeat(np.arange(1000), 6)
-        found = science.weak_slices(rows.iloc[pick].reset_index(drop=True), label[pick], score[pick], pick, "log_loss", 0.5, 0.05, 200, 0.95, seed)
+        found = science.weak_slices(
+            rows.iloc[pick].reset_index(drop=True),
+            label[pick],
+            score[pick],
+            pick,
+            "log_loss",
+            0.5,
+            0.05,
+            200,
+            0.95,
+            seed,
+        )
         accused += any(w.confirmed for w in found)
     assert accused <= 2
 
 
 def test_sixty_thousand_rows_and_thirty_columns_take_seconds() -> None:
     rng = np.random.default_rng(0)
-    rows = pd.DataFrame({f"n{i}": rng.normal(size=60_000) for i in range(20)} | {f"c{i}": rng.integers(0, 9, 60_000).astype(str) for i in range(10)})
+    rows = pd.DataFrame(
+        {f"n{i}": rng.normal(size=60_000) for i in range(20)}
+        | {f"c{i}": rng.integers(0, 9, 60_000).astype(str) for i in range(10)}
+    )
     score = 1 / (1 + np.exp(-rows["n0"].to_numpy()))
     began = time.process_time()
     science.weak_slices(rows, rng.random(60_000) < score, score, None, "log_loss", 0.5, 0.1, 200, 0.95, 0)
@@ -116,7 +130,9 @@ def test_one_rare_positive_among_sure_scores_is_no_weakness() -> None:
     score = np.where(rows["a"] == "x", 1e-4, 0.3)
     label = rng.random(6000) < score
     label[np.flatnonzero(rows["a"] == "x")[:2]] = True
-    assert not any(w.confirmed for w in science.weak_slices(rows, label, score, None, "log_loss", 0.5, 0.1, 200, 0.95, 0))
+    assert not any(
+        w.confirmed for w in science.weak_slices(rows, label, score, None, "log_loss", 0.5, 0.1, 200, 0.95, 0)
+    )
 
 
 HARD, EASY = NamedSlice(name="coin", rows="c1 != 'a'"), NamedSlice(name="sure", rows="c1 == 'a'")
@@ -138,7 +154,9 @@ def test_a_column_that_the_model_may_not_use_is_searched_only_if_asked() -> None
     rng = np.random.default_rng(3)
     rows = pd.DataFrame({"seen": rng.normal(size=6000), "hidden": rng.choice(["f", "m"], 6000)})
     score = np.full(6000, 0.5)
-    evidence = examination((rows, rng.random(6000) < np.where(rows["hidden"] == "f", 0.8, 0.2), score, None), features=("seen",))
+    evidence = examination(
+        (rows, rng.random(6000) < np.where(rows["hidden"] == "f", 0.8, 0.2), score, None), features=("seen",)
+    )
     assert run_gate(GATE, evidence).state == "pass"
     assert run_gate(GATE.model_copy(update={"columns": "inputs"}), evidence).state == "fail"
 
@@ -164,5 +182,7 @@ def test_bad_evidence_is_never_a_pass(gate: dict[str, Any], changes: dict[str, A
 
 def test_a_model_without_any_loss_gives_nothing_to_judge() -> None:
     rows, label, _, _ = world()
-    result = run_gate(GATE.model_copy(update={"metric": "brier"}), examination((rows, label, label.astype(float), None)))
+    result = run_gate(
+        GATE.model_copy(update={"metric": "brier"}), examination((rows, label, label.astype(float), None))
+    )
     assert result.state == "insufficient_evidence"

@@ -54,20 +54,35 @@ def walked(estimator: Any, x: np.ndarray) -> np.ndarray:
             at = int(node["left"] if left else node["right"])
         return at
 
-    return np.array([[leaf(tree, row) for iteration in estimator._predictors for tree in iteration] for row in estimator._preprocess_X(x, reset=False)])
+    return np.array(
+        [
+            [leaf(tree, row) for iteration in estimator._predictors for tree in iteration]
+            for row in estimator._preprocess_X(x, reset=False)
+        ]
+    )
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
 @pytest.mark.parametrize("categories", [None, [0, 2]])
 def test_the_leaves_of_boosted_trees_are_those_of_a_walk_by_hand(task: str, categories: list[int] | None) -> None:
     rng = np.random.default_rng(0)
-    x = np.column_stack([rng.integers(0, 9, 400), rng.normal(size=400), rng.integers(0, 40, 400), rng.normal(size=400)]).astype(float)
+    x = np.column_stack(
+        [rng.integers(0, 9, 400), rng.normal(size=400), rng.integers(0, 40, 400), rng.normal(size=400)]
+    ).astype(float)
     x[rng.random(x.shape) < 0.1] = np.nan
     y = np.nan_to_num(x[:, 0]) % 3 + np.nan_to_num(x[:, 1]) + (np.nan_to_num(x[:, 2]) % 5)
     fit = {"max_iter": 8, "max_leaf_nodes": 10, "min_samples_leaf": 5, "categorical_features": categories}
-    estimator = HistGradientBoostingRegressor(**fit).fit(x, y) if task == "regression" else HistGradientBoostingClassifier(**fit).fit(x, np.digitize(y, [2.0] if task == "binary" else [1.0, 4.0]))
+    estimator = (
+        HistGradientBoostingRegressor(**fit).fit(x, y)
+        if task == "regression"
+        else HistGradientBoostingClassifier(**fit).fit(x, np.digitize(y, [2.0] if task == "binary" else [1.0, 4.0]))
+    )
     asked = x[:120].copy()
-    asked[:5, 0], asked[5:9, 2], asked[9:12, 1] = 77.0, -1.0, 1e9  # an unknown category, one that is none, and a number far out
+    asked[:5, 0], asked[5:9, 2], asked[9:12, 1] = (
+        77.0,
+        -1.0,
+        1e9,
+    )  # an unknown category, one that is none, and a number far out
     found = leaf_codes(estimator, asked)
     assert found is not None
     codes, width = found
@@ -173,11 +188,17 @@ def test_a_users_function_that_does_not_fit_is_refused_in_words(name: str, says:
 
 def test_a_users_function_is_asked() -> None:
     c = config("logistic_regression")
-    c = c.model_copy(update={"monitoring": c.monitoring.model_copy(update={"embedding": "tests.science.models.test_embeddings:good"})})
+    c = c.model_copy(
+        update={
+            "monitoring": c.monitoring.model_copy(update={"embedding": "tests.science.models.test_embeddings:good"})
+        }
+    )
     frame = rows(300, np.random.default_rng(6))
     frame.loc[7, "x1"] = np.nan
     space = fit_space(None, c, frame, 0)  # type: ignore[arg-type]
     placed = embed(None, c, frame, space)  # type: ignore[arg-type]
-    assert space.source.endswith(":good") and np.isnan(placed[7]).all() and np.isfinite(np.delete(placed, 7, axis=0)).all()
+    assert (
+        space.source.endswith(":good") and np.isnan(placed[7]).all() and np.isfinite(np.delete(placed, 7, axis=0)).all()
+    )
     with pytest.raises(ConfigError, match="finite numbers for 0 of 300"):
         fit_space(None, c, frame.assign(x1=np.nan), 0)  # type: ignore[arg-type]

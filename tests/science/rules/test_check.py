@@ -34,7 +34,12 @@ def rows() -> pd.DataFrame:
     )
 
 
-def judge(rule: dict[str, Any], odds: Any = lambda r: (50 - r["income"]) / 15, features: tuple[str, ...] = ("income",), **changes: Any) -> Measurement:
+def judge(
+    rule: dict[str, Any],
+    odds: Any = lambda r: (50 - r["income"]) / 15,
+    features: tuple[str, ...] = ("income",),
+    **changes: Any,
+) -> Measurement:
     """One rule of a YAML file against log-odds; attributions are those of the log-odds of each feature alone."""
     table = rows()
     middle = table.assign(**{c: table[c].median() if c != "sex" else "male" for c in table})
@@ -136,7 +141,9 @@ def test_a_proxy_is_named_and_may_be_allowed() -> None:
         (RANGE | {"tolerance": 0.001, "high": 0.999}, {}, "insufficient_evidence", "scores lie"),
     ],
 )
-def test_a_rule_that_cannot_be_asked_is_never_a_pass(rule: dict[str, Any], model: dict[str, Any], state: str, says: str) -> None:
+def test_a_rule_that_cannot_be_asked_is_never_a_pass(
+    rule: dict[str, Any], model: dict[str, Any], state: str, says: str
+) -> None:
     found = judge(rule, **model)
     assert found.state == state
     assert says in found.label
@@ -169,6 +176,13 @@ def test_many_rare_values_do_not_look_like_knowledge() -> None:
 def test_one_file_of_rules_stops_wrong_models_and_lets_good_ones_pass() -> None:
     """A sample of the simulation in tests/statistics/expert_rules.py."""
     models = wrong(1)
-    chosen = ["sex, of the young alone", "proxy of sex, a number", "tenure with the wrong sign", "a kink in income", "identifier, by heart", "the old are lost"]
+    chosen = [
+        "sex, of the young alone",
+        "proxy of sex, a number",
+        "tenure with the wrong sign",
+        "a kink in income",
+        "identifier, by heart",
+        "the old are lost",
+    ]
     assert [name for name in chosen if not stopped(models[name][0], 1)[0]] == []
     assert [reason for hit, reason in (stopped(linear(*people(4000, 50 + s)), 50 + s) for s in range(3)) if hit] == []

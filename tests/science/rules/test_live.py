@@ -19,12 +19,27 @@ from tests.statistics.live import WEIGHTS, biased, explained, people, rows_of, s
 ALPHA = 0.001
 
 
-def asked(window: pd.DataFrame, predict: Any = score, reference: pd.DataFrame | None = None, **changes: Any) -> tuple[list[Finding], list[Any], list[Any]]:
+def asked(
+    window: pd.DataFrame, predict: Any = score, reference: pd.DataFrame | None = None, **changes: Any
+) -> tuple[list[Finding], list[Any], list[Any]]:
     config, rules = world()
     rng = np.random.default_rng(5)
     reference = rows_of(2000, rng) if reference is None else reference
-    sides = [changes.get(name, explained(side, 300, rng) if len(side) and "debt" in side else pd.DataFrame()) for name, side in (("now", window), ("then", reference))]
-    return live_rule_findings(changes.get("config", config), changes.get("rules", rules), predict, window, reference, *sides, ALPHA, 1, changes.get("pictures", "broken"))
+    sides = [
+        changes.get(name, explained(side, 300, rng) if len(side) and "debt" in side else pd.DataFrame())
+        for name, side in (("now", window), ("then", reference))
+    ]
+    return live_rule_findings(
+        changes.get("config", config),
+        changes.get("rules", rules),
+        predict,
+        window,
+        reference,
+        *sides,
+        ALPHA,
+        1,
+        changes.get("pictures", "broken"),
+    )
 
 
 def window(n: int = 500, seed: int = 1) -> pd.DataFrame:
@@ -75,7 +90,11 @@ def test_a_step_behind_the_model_that_favours_one_group_is_refuted_and_its_rows_
     assert moved.alarm and moved.value is not None and moved.value > 0.99 and "is refuted" in moved.sentence
     assert by_start(findings, "examined scores").alarm
     mine = [b for b in breaks if b.rule.startswith("a change of sex alone")]
-    assert len(mine) == 200 and {b.id for b in mine} <= set(rows["_id"]) and mine[0].excess == pytest.approx(0.02, abs=1e-6)
+    assert (
+        len(mine) == 200
+        and {b.id for b in mine} <= set(rows["_id"])
+        and mine[0].excess == pytest.approx(0.02, abs=1e-6)
+    )
     assert all(rows["_id"][b.row] == b.id for b in mine)
 
 
@@ -84,7 +103,11 @@ def test_scores_that_this_version_does_not_give_are_an_alarm() -> None:
     rows.loc[3, "_score"] = np.nan
     rows.loc[4, "_score"] += 0.01
     replay = by_start(asked(rows)[0], "logged scores")
-    assert replay.alarm and replay.value == pytest.approx(2 / 500) and "some logged scores are no numbers" in replay.sentence
+    assert (
+        replay.alarm
+        and replay.value == pytest.approx(2 / 500)
+        and "some logged scores are no numbers" in replay.sentence
+    )
 
 
 def test_a_score_outside_its_range_names_the_row() -> None:
@@ -97,7 +120,11 @@ def test_a_score_outside_its_range_names_the_row() -> None:
 
 def test_a_vignette_that_a_typical_person_of_now_breaks_is_refuted() -> None:
     """People of now have more debt, so the typical one scores above what the expert calls plausible."""
-    rules = validate({"rules": [{"rule": "vignette", "case": {"sex": "male"}, "between": [0.0, 0.3], "because": "known"}]}, ExpertRules, "rules")
+    rules = validate(
+        {"rules": [{"rule": "vignette", "case": {"sex": "male"}, "between": [0.0, 0.3], "because": "known"}]},
+        ExpertRules,
+        "rules",
+    )
     rows = window(1000)
     assert not asked(rows, rules=rules)[0][1].alarm
     rows["debt"] += 15
@@ -113,11 +140,19 @@ def test_a_case_may_name_a_category_that_no_row_of_the_window_holds() -> None:
 @pytest.mark.parametrize(("n", "told"), [(0, "the window has 0 rows"), (1, "the window has 1 rows")])
 def test_a_window_too_small_says_so(n: int, told: str) -> None:
     (finding,) = asked(window().head(n))[0]
-    assert finding.value is None and not finding.alarm and told in finding.sentence and "none of the 12 rules" in finding.sentence
+    assert (
+        finding.value is None
+        and not finding.alarm
+        and told in finding.sentence
+        and "none of the 12 rules" in finding.sentence
+    )
 
 
 def test_a_reference_without_rows_or_scores_says_so() -> None:
-    for reference, told in ((window().head(0), "the reference has 0 rows"), (window().drop(columns="_score"), "the reference has no column _score")):
+    for reference, told in (
+        (window().head(0), "the reference has 0 rows"),
+        (window().drop(columns="_score"), "the reference has no column _score"),
+    ):
         assert told in asked(window(), reference=reference)[0][0].sentence
 
 
@@ -139,7 +174,10 @@ def test_a_version_that_cannot_score_the_rows_is_an_alarm() -> None:
 
 
 def test_attributions_that_are_incomplete_leave_rules_on_drivers_unchecked() -> None:
-    findings = asked(window(), now=explained(people(300, np.random.default_rng(0)), 300, np.random.default_rng(0)).drop(columns="debt"))[0]
+    findings = asked(
+        window(),
+        now=explained(people(300, np.random.default_rng(0)), 300, np.random.default_rng(0)).drop(columns="debt"),
+    )[0]
     driver = by_start(findings, "income must drive")
     assert driver.value is None and "incomplete" in driver.sentence and not driver.alarm
 

@@ -25,7 +25,20 @@ def examination(label: np.ndarray, score: np.ndarray, **changes: Any) -> Examina
     fields: dict[str, Any] = dict.fromkeys(Examination.__dataclass_fields__)
     benchmark = np.full(len(label), "holdout")
     groups = pd.DataFrame({"sex": np.where(np.arange(len(label)) % 2, "female", "male")})
-    return Examination(**(fields | {"label": label, "score": score, "benchmark": benchmark, "groups": groups, "decision_threshold": 0.5, "seed": 1} | changes))
+    return Examination(
+        **(
+            fields
+            | {
+                "label": label,
+                "score": score,
+                "benchmark": benchmark,
+                "groups": groups,
+                "decision_threshold": 0.5,
+                "seed": 1,
+            }
+            | changes
+        )
+    )
 
 
 def test_slope_and_intercept_are_those_of_statsmodels() -> None:
@@ -34,7 +47,9 @@ def test_slope_and_intercept_are_those_of_statsmodels() -> None:
     fitted = sm.Logit(label.astype(float), sm.add_constant(odds)).fit(disp=0, cov_type="HC0")
     found = slope(label, score, 0.95)
     assert (found.value, found.high - found.value) == pytest.approx((fitted.params[1], z * fitted.bse[1]), rel=1e-6)
-    large = sm.GLM(label.astype(float), np.ones((3000, 1)), family=sm.families.Binomial(), offset=odds).fit(cov_type="HC0")
+    large = sm.GLM(label.astype(float), np.ones((3000, 1)), family=sm.families.Binomial(), offset=odds).fit(
+        cov_type="HC0"
+    )
     found = intercept(label, score, 0.95)
     assert (found.value, found.value - found.low) == pytest.approx((large.params[0], z * large.bse[0]), rel=1e-6)
 
@@ -44,7 +59,9 @@ def test_the_rate_of_each_bin_has_wilsons_interval() -> None:
     table = reliability(label, score, 5, 0.975)
     assert [b.rows for b in table] == [200] * 5
     for b in table:
-        assert (b.rate_low, b.rate_high) == pytest.approx(proportion_confint(round(b.rate * b.rows), b.rows, alpha=0.05, method="wilson"), abs=1e-9)
+        assert (b.rate_low, b.rate_high) == pytest.approx(
+            proportion_confint(round(b.rate * b.rows), b.rows, alpha=0.05, method="wilson"), abs=1e-9
+        )
         assert b.low <= b.score <= b.high
 
 
@@ -68,7 +85,9 @@ def test_the_error_has_no_bias_and_its_bounds_hold() -> None:
         (0.0, 0.6, 8000, "fail", "calibration slope of all rows is 0."),
     ],
 )
-def test_the_gate_sees_scores_that_are_too_low_or_too_extreme(shift: float, steep: float, n: int, state: str, says: str) -> None:
+def test_the_gate_sees_scores_that_are_too_low_or_too_extreme(
+    shift: float, steep: float, n: int, state: str, says: str
+) -> None:
     result = run_gate(GATE, examination(*simulation.draw(n, shift, steep, 3)))
     assert result.state == state
     assert says in result.reason

@@ -77,21 +77,35 @@ def _macro_f1(label: np.ndarray, score: np.ndarray) -> float:
 
 @pytest.mark.parametrize(
     ("kind", "metric", "compute"),
-    [("binary", "average_precision", average_precision_score), ("binary", "balanced_accuracy", lambda y, s: balanced_accuracy_score(y, s >= 0.5)), ("multiclass", "f1", _macro_f1)],
+    [
+        ("binary", "average_precision", average_precision_score),
+        ("binary", "balanced_accuracy", lambda y, s: balanced_accuracy_score(y, s >= 0.5)),
+        ("multiclass", "f1", _macro_f1),
+    ],
 )
 def test_bounds_are_near_those_of_sklearn_on_resampled_rows(kind: Kind, metric: str, compute: object) -> None:
     label, challenger, champion = draw(kind, 400, 5)
     found = paired_difference(metric, label, challenger, champion, 0.5, 0.95, 0)
     rng = np.random.default_rng(9)
-    draws = [compute(label[i], challenger[i]) - compute(label[i], champion[i]) for i in rng.integers(400, size=(500, 400))]
+    draws = [
+        compute(label[i], challenger[i]) - compute(label[i], champion[i]) for i in rng.integers(400, size=(500, 400))
+    ]
     assert (found.low, found.high) == pytest.approx(tuple(np.quantile(draws, [0.05, 0.95])), abs=0.015)
 
 
-@pytest.mark.parametrize(("metric", "hits", "among"), [("precision", lambda y, d: (y & d).sum(), lambda y, d: d.sum()), ("recall", lambda y, d: (y & d).sum(), lambda y, d: y.sum())])
+@pytest.mark.parametrize(
+    ("metric", "hits", "among"),
+    [
+        ("precision", lambda y, d: (y & d).sum(), lambda y, d: d.sum()),
+        ("recall", lambda y, d: (y & d).sum(), lambda y, d: y.sum()),
+    ],
+)
 def test_shares_of_rows_have_the_exact_bounds_of_statsmodels(metric: str, hits: object, among: object) -> None:
     label, score, _ = draw("binary", 300, 2)
     found = metric_interval(metric, label, score, 0.5, 0.975, 0)
-    expected = proportion_confint(int(hits(label, score >= 0.5)), int(among(label, score >= 0.5)), alpha=0.05, method="beta")
+    expected = proportion_confint(
+        int(hits(label, score >= 0.5)), int(among(label, score >= 0.5)), alpha=0.05, method="beta"
+    )
     assert (found.low, found.high) == pytest.approx(expected, abs=1e-12)
 
 
@@ -101,7 +115,9 @@ def test_differences_turn_round_with_the_models_and_equal_scores_differ_by_nothi
     gap = paired_difference(metric, label, challenger, champion, 0.5, 0.95, 0)
     back = paired_difference(metric, label, champion, challenger, 0.5, 0.95, 0)
     assert gap.low < gap.value < gap.high
-    assert gap.value == pytest.approx(METRICS[metric].compute(label, challenger, 0.5) - METRICS[metric].compute(label, champion, 0.5), abs=1e-12)
+    assert gap.value == pytest.approx(
+        METRICS[metric].compute(label, challenger, 0.5) - METRICS[metric].compute(label, champion, 0.5), abs=1e-12
+    )
     assert (gap.value, gap.low) == pytest.approx((-back.value, -back.high), abs=1e-9)
     same = paired_difference(metric, label, champion, champion.copy(), 0.5, 0.95, 0)
     assert (same.low, same.value, same.high) == (0, 0, 0)
@@ -122,7 +138,10 @@ def test_a_metric_lies_in_its_bounds_and_rows_in_another_order_give_the_same(kin
 def test_the_p_value_of_a_limit_is_the_confidence_at_which_the_bound_meets_it(kind: Kind, metric: str) -> None:
     label, challenger, champion = draw(kind, 300, 4)
     better = METRICS[metric].greater_is_better
-    for estimate in (metric_estimate(metric, label, challenger, 0.5, 0), paired_estimate(metric, label, challenger, champion, 0.5, 0)):
+    for estimate in (
+        metric_estimate(metric, label, challenger, 0.5, 0),
+        paired_estimate(metric, label, challenger, champion, 0.5, 0),
+    ):
         low, high = estimate.bounds(0.98)
         assert estimate.refuted(high if better else low, better) == pytest.approx(0.02, abs=0.003)
         assert estimate.refuted(low if better else high, better) == 1.0

@@ -41,9 +41,17 @@ EXPECTED: dict[Kind, dict[str, float]] = {
         "balanced_accuracy": sk.balanced_accuracy_score(CLASS, CHOSEN),
         "f1": sk.f1_score(CLASS, CHOSEN, average="macro"),
     },
-    "regression": {"mae": sk.mean_absolute_error(NUMBER, GUESS), "rmse": sk.root_mean_squared_error(NUMBER, GUESS), "r2": sk.r2_score(NUMBER, GUESS)},
+    "regression": {
+        "mae": sk.mean_absolute_error(NUMBER, GUESS),
+        "rmse": sk.root_mean_squared_error(NUMBER, GUESS),
+        "r2": sk.r2_score(NUMBER, GUESS),
+    },
 }
-ARRAYS: dict[Kind, tuple[np.ndarray, np.ndarray]] = {"binary": (LABEL, SCORE), "multiclass": (CLASS, SCORES), "regression": (NUMBER, GUESS)}
+ARRAYS: dict[Kind, tuple[np.ndarray, np.ndarray]] = {
+    "binary": (LABEL, SCORE),
+    "multiclass": (CLASS, SCORES),
+    "regression": (NUMBER, GUESS),
+}
 
 
 @pytest.mark.parametrize("kind", list(ARRAYS))
@@ -69,8 +77,18 @@ def test_a_mean_over_classes_is_no_number_where_one_is_missing(name: str) -> Non
         assert np.isnan(METRICS[name].compute(np.minimum(CLASS, 1), SCORES, 0.5))
 
 
-@pytest.mark.parametrize(("name", "label", "score"), [("precision", LABEL, np.full(500, 0.1)), ("r2", np.ones(9), np.arange(9.0)), ("brier", LABEL, np.where(LABEL, np.nan, SCORE)), ("mae", NUMBER, np.full(300, np.inf))])
-def test_nothing_selected_nothing_that_varies_and_scores_that_are_no_numbers_give_no_number(name: str, label: np.ndarray, score: np.ndarray) -> None:
+@pytest.mark.parametrize(
+    ("name", "label", "score"),
+    [
+        ("precision", LABEL, np.full(500, 0.1)),
+        ("r2", np.ones(9), np.arange(9.0)),
+        ("brier", LABEL, np.where(LABEL, np.nan, SCORE)),
+        ("mae", NUMBER, np.full(300, np.inf)),
+    ],
+)
+def test_nothing_selected_nothing_that_varies_and_scores_that_are_no_numbers_give_no_number(
+    name: str, label: np.ndarray, score: np.ndarray
+) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert np.isnan(METRICS[name].compute(label, score, 0.5))

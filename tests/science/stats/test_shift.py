@@ -23,11 +23,15 @@ def draw(rng: np.random.Generator, shares: np.ndarray, n: int) -> pd.Series:
 @pytest.mark.parametrize("size", [200, 2000])
 def test_rare_categories_do_not_make_the_test_liberal(size: int) -> None:
     rng = np.random.default_rng(0)
-    p_values = np.array([shift(draw(rng, LONG_TAIL, 20_000), draw(rng, LONG_TAIL, size), "c").p_value for _ in range(100)])
+    p_values = np.array(
+        [shift(draw(rng, LONG_TAIL, 20_000), draw(rng, LONG_TAIL, size), "c").p_value for _ in range(100)]
+    )
     assert (p_values <= 0.01).sum() <= 5  # P(more | level 1 %, 100 trials) < 0.001
 
 
-@pytest.mark.parametrize("shares", [LONG_TAIL, np.full(52, 1 / 52), np.array([0.9995, 0.0005])], ids=["long tail", "flat", "one rare"])
+@pytest.mark.parametrize(
+    "shares", [LONG_TAIL, np.full(52, 1 / 52), np.array([0.9995, 0.0005])], ids=["long tail", "flat", "one rare"]
+)
 def test_categories_hold_their_level(shares: np.ndarray) -> None:
     rng = np.random.default_rng(1)
     tables = [np.array([rng.multinomial(20_000, shares), rng.multinomial(200, shares)]) for _ in range(1500)]
@@ -53,7 +57,9 @@ def test_common_categories_get_the_p_value_of_scipys_chi_squared_and_of_permutat
     both = rows[:1000], rows[1000:]
 
     def statistic(first: np.ndarray, second: np.ndarray) -> float:
-        return float(chi2_contingency([np.bincount(part, minlength=3) for part in (first, second)], correction=False).statistic)
+        return float(
+            chi2_contingency([np.bincount(part, minlength=3) for part in (first, second)], correction=False).statistic
+        )
 
     permuted = permutation_test(both, statistic, n_resamples=999, alternative="greater", rng=0)
     assert category_p_value(table) == plain.pvalue

@@ -23,19 +23,42 @@ def config() -> ModelConfig:
     return load_model(ROOT, "income")
 
 
-def finding(kind: Any, value: float | None = 1.0, alarm: bool = True, importance: float | None = None, subject: str = "x") -> Finding:
-    return Finding(kind=kind, subject=subject, value=value, rows=100, alarm=alarm, importance=importance, sentence=f"{kind} speaks")
+def finding(
+    kind: Any, value: float | None = 1.0, alarm: bool = True, importance: float | None = None, subject: str = "x"
+) -> Finding:
+    return Finding(
+        kind=kind, subject=subject, value=value, rows=100, alarm=alarm, importance=importance, sentence=f"{kind} speaks"
+    )
 
 
 def alternative(version: str, high: float) -> Alternative:
     return Alternative(
-        version=version, metric="log_loss", current=0.4, earlier=0.3, difference_low=-0.3, difference_high=high, rows=9, better=high < 0, basis="realized"
+        version=version,
+        metric="log_loss",
+        current=0.4,
+        earlier=0.3,
+        difference_low=-0.3,
+        difference_high=high,
+        rows=9,
+        better=high < 0,
+        basis="realized",
     )
 
 
 def report(decision: Decision, first: str = "2026-01-01T00:00", created: str = "2026-01-01T01:00") -> WindowReport:
     return WindowReport(
-        model="income", version="v1.0.0", window=1, first=first, last=first, first_seq=1, last_seq=2, rows=2, labelled=0, created=created, findings=(), decision=decision
+        model="income",
+        version="v1.0.0",
+        window=1,
+        first=first,
+        last=first,
+        first_seq=1,
+        last_seq=2,
+        rows=2,
+        labelled=0,
+        created=created,
+        findings=(),
+        decision=decision,
     )
 
 
@@ -56,7 +79,9 @@ def watched(config: ModelConfig, **monitoring: Any) -> ModelConfig:
 
 def window(number: int, decision: Decision, *kinds: str, created: str | None = None) -> WindowReport:
     stamp = f"2026-01-{number:02d}T00:00"
-    return report(decision, first=stamp, created=created or stamp.replace("T00", "T01")).model_copy(update={"window": number, "findings": tuple(finding(k) for k in kinds)})
+    return report(decision, first=stamp, created=created or stamp.replace("T00", "T01")).model_copy(
+        update={"window": number, "findings": tuple(finding(k) for k in kinds)}
+    )
 
 
 @pytest.mark.parametrize(
@@ -92,7 +117,10 @@ def test_of_two_earlier_versions_the_surer_one_is_chosen(config: ModelConfig) ->
 def test_a_retraining_is_decided_at_once_and_waits_for_its_labels(config: ModelConfig) -> None:
     early = decide(config, [finding("estimated_performance")], [], [], 1500)
     assert (early.action, early.waits_for) == ("retrain", 2500)
-    assert "starts as soon as 2,500 more labelled rows are there" in early.reason and "once enough labelled rows are there" in early.policy
+    assert (
+        "starts as soon as 2,500 more labelled rows are there" in early.reason
+        and "once enough labelled rows are there" in early.policy
+    )
     ready = decide(config, [finding("estimated_performance")], [report(early)], [], 4000)
     assert (ready.action, ready.waits_for) == ("retrain", 0)
     assert [asks_for_retraining(report(d)) for d in (early, ready, ALERT)] == [False, True, False]
@@ -101,7 +129,9 @@ def test_a_retraining_is_decided_at_once_and_waits_for_its_labels(config: ModelC
 def test_one_retraining_per_cause_counts_from_the_one_that_was_started(config: ModelConfig) -> None:
     moved = [finding("realized_performance")]
     started = report(retrain())
-    later = [report(d, first=f"2026-01-01T0{h}:00", created="2026-01-01T09:00") for h, d in ((2, ALERT), (3, retrain(100)))]
+    later = [
+        report(d, first=f"2026-01-01T0{h}:00", created="2026-01-01T09:00") for h, d in ((2, ALERT), (3, retrain(100)))
+    ]
     assert decide(config, moved, [started], [], 0).action == "alert"
     assert decide(config, moved, [started, later[0]], [], 9999).action == "alert"
     assert decide(config, moved, [started, *later], [], 9999).action == "retrain"
@@ -127,7 +157,16 @@ def test_an_equal_version_is_not_better() -> None:
     assert found is not None and not found.better
 
 
-LOSS = Finding(kind="realized_performance", subject="log_loss", value=0.5, low=0.45, high=0.55, rows=2000, alarm=True, sentence="log_loss is 0.5")
+LOSS = Finding(
+    kind="realized_performance",
+    subject="log_loss",
+    value=0.5,
+    low=0.45,
+    high=0.55,
+    rows=2000,
+    alarm=True,
+    sentence="log_loss is 0.5",
+)
 
 
 def test_a_model_is_stopped_only_beyond_its_absolute_limit_and_without_a_way_back(config: ModelConfig) -> None:
@@ -137,14 +176,18 @@ def test_a_model_is_stopped_only_beyond_its_absolute_limit_and_without_a_way_bac
     assert decide(strict, [LOSS], [], [alternative("v1.0.0", -0.1)], 9999).action == "roll_back"
     assert decide(loose, [LOSS], [], [], 9999).action == "retrain", "the interval holds the limit"
     assert decide(config, [LOSS], [], [], 9999).action == "retrain", "no limit was given"
-    assert decide(strict, [LOSS.model_copy(update={"kind": "estimated_performance"})], [], [], 9999).action == "retrain", "an estimate stops nothing"
+    assert (
+        decide(strict, [LOSS.model_copy(update={"kind": "estimated_performance"})], [], [], 9999).action == "retrain"
+    ), "an estimate stops nothing"
 
 
 def test_performance_must_be_at_stake_in_enough_windows_in_a_row(config: ModelConfig) -> None:
     twice = watched(config, confirm_windows=2, metric_limits={"log_loss": 0.4})
     first = decide(twice, [LOSS], [], [], 9999, window=5)
     assert first.action == "alert" and first.reason.startswith("seen in 1 of the 2 windows in a row")
-    assert decide(twice, [LOSS], [window(4, ALERT)], [], 9999, window=5).action == "alert", "the window before was quiet"
+    assert decide(twice, [LOSS], [window(4, ALERT)], [], 9999, window=5).action == "alert", (
+        "the window before was quiet"
+    )
     assert decide(twice, [LOSS], [window(4, ALERT, "realized_performance")], [], 9999, window=5).action == "stop"
     later = [window(6, ALERT, "realized_performance")]
     assert decide(twice, [LOSS], later, [], 9999, window=5).action == "alert", "a window looked at again has no future"
@@ -158,7 +201,9 @@ def test_a_second_retraining_for_one_cause_needs_something_new_to_learn(config: 
     assert told.action == "alert" and "3,000 more labelled rows would teach" in told.reason
     assert decide(config, moved, trouble, [], 9000, window=4).action == "retrain"
     over = [asked, window(2, ALERT), window(3, ALERT)]
-    assert decide(config, moved, over, [], 4000, window=4).action == "retrain", "two quiet windows ended the first cause"
+    assert decide(config, moved, over, [], 4000, window=4).action == "retrain", (
+        "two quiet windows ended the first cause"
+    )
 
 
 FORESEEN = finding("forecast", subject="log_loss")
@@ -169,16 +214,23 @@ def test_a_breach_that_is_foreseen_is_acted_on_where_there_is_something_to_learn
     assert decide(config, foreseen, [], [], 10).action == "alert"
     ahead = decide(config, foreseen, [], [], 4000)
     assert ahead.action == "retrain" and "ahead of a breach" in ahead.policy
-    assert decide(config, foreseen, [window(1, retrain())], [], 9999, window=2).action == "alert", "it was asked for just before"
+    assert decide(config, foreseen, [window(1, retrain())], [], 9999, window=2).action == "alert", (
+        "it was asked for just before"
+    )
 
 
 @pytest.mark.parametrize("kind", ["data_quality", "feed"])
 def test_nothing_is_learned_from_a_broken_feed(config: ModelConfig, kind: str) -> None:
     assert decide(config, [finding(kind), finding("realized_performance")], [], [], 9999).action == "alert"
-    assert decide(config, [finding(kind), finding("realized_performance")], [], [alternative("v1.0.0", -0.1)], 9999).action == "roll_back"
+    assert (
+        decide(config, [finding(kind), finding("realized_performance")], [], [alternative("v1.0.0", -0.1)], 9999).action
+        == "roll_back"
+    )
 
 
-@pytest.mark.parametrize("kind", ["expert_rule", "attribution_drift", "multivariate_drift", "grouping", "estimated_fairness", "estimator"])
+@pytest.mark.parametrize(
+    "kind", ["expert_rule", "attribution_drift", "multivariate_drift", "grouping", "estimated_fairness", "estimator"]
+)
 def test_what_a_person_should_look_at_is_told_by_name(config: ModelConfig, kind: str) -> None:
     told = decide(config, [finding(kind)], [], [], 9999)
     assert told.action == "alert" and kind.replace("_", " ") in told.policy
@@ -200,11 +252,17 @@ def test_no_kind_of_alarm_falls_through(config: ModelConfig, kind: str) -> None:
 BAD, FEED, NO = finding("realized_performance"), finding("feed"), finding("realized_performance", alarm=False)
 BETTER, EQUAL = alternative("v1.0.0", -0.1), alternative("v1.0.0", 0.1)
 LINES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "_stop": ({"found": [LOSS], "limits": {"metric_limits": {"log_loss": 0.4}}}, {"found": [LOSS], "limits": {"metric_limits": {"log_loss": 0.46}}}),
+    "_stop": (
+        {"found": [LOSS], "limits": {"metric_limits": {"log_loss": 0.4}}},
+        {"found": [LOSS], "limits": {"metric_limits": {"log_loss": 0.46}}},
+    ),
     "_roll_back": ({"found": [BAD], "offered": [BETTER]}, {"found": [BAD], "offered": [EQUAL]}),
     "_leaving": ({"found": [BAD], "leaving": True}, {"found": [NO], "leaving": True}),
     "_feed": ({"found": [FEED, BAD]}, {"found": [FEED.model_copy(update={"alarm": False}), BAD]}),
-    "_confirm": ({"found": [BAD], "limits": {"confirm_windows": 2}}, {"found": [BAD], "limits": {"confirm_windows": 1}}),
+    "_confirm": (
+        {"found": [BAD], "limits": {"confirm_windows": 2}},
+        {"found": [BAD], "limits": {"confirm_windows": 1}},
+    ),
     "_retrain": ({"found": [BAD]}, {"found": [NO]}),
     "_foreseen": ({"found": [FORESEEN]}, {"found": [FORESEEN.model_copy(update={"alarm": False})]}),
     "_tell": ({"found": [finding("data_drift", importance=0.2)]}, {"found": [finding("data_drift", alarm=False)]}),
@@ -220,7 +278,14 @@ def test_every_line_of_the_policy_has_its_two_cases() -> None:
 @pytest.mark.parametrize("applies", [True, False], ids=["applies", "does not"])
 def test_a_line_of_the_policy(config: ModelConfig, line: str, applies: bool) -> None:
     c = LINES[line][0 if applies else 1]
-    case = Case(watched(config, **c.get("limits", {})), c["found"], [], c.get("offered", []), 9999, leaving=c.get("leaving", False))
+    case = Case(
+        watched(config, **c.get("limits", {})),
+        c["found"],
+        [],
+        c.get("offered", []),
+        9999,
+        leaving=c.get("leaving", False),
+    )
     first = next(step.__name__ for step in POLICY if step(case) is not None)
     assert (first == line) is applies
 
@@ -239,7 +304,9 @@ def test_an_absolute_limit_holds_though_the_relative_one_is_kept(config: ModelCo
 def test_a_limit_that_nobody_watches_is_refused(config: ModelConfig) -> None:
     raw = config.model_dump(mode="json")
     raw["monitoring"]["metric_limits"] = {"accuracy": 0.8}
-    with pytest.raises(ConfigError, match="metric_limits names 'accuracy', which is not watched; add it to monitoring.metrics"):
+    with pytest.raises(
+        ConfigError, match="metric_limits names 'accuracy', which is not watched; add it to monitoring.metrics"
+    ):
         validate(raw, ModelConfig, "model.yaml")
     raw["monitoring"]["metrics"] = {"accuracy": 0.1}
     assert validate(raw, ModelConfig, "model.yaml").monitoring.metric_limits == {"accuracy": 0.8}
@@ -260,12 +327,17 @@ def test_a_cause_is_not_over_while_its_breach_is_foreseen(config: ModelConfig) -
     asked = window(1, retrain().model_copy(update={"learns_from": 4000}))
     still = [window(i, ALERT).model_copy(update={"findings": (FORESEEN,)}) for i in (2, 3, 4)]
     assert decide(config, [BAD], [asked, *still], [], 4500, window=5).action == "alert"
-    assert decide(config, [BAD], [asked, *(window(i, ALERT) for i in (2, 3, 4))], [], 4500, window=5).action == "retrain"
+    assert (
+        decide(config, [BAD], [asked, *(window(i, ALERT) for i in (2, 3, 4))], [], 4500, window=5).action == "retrain"
+    )
 
 
 def test_a_window_that_could_not_be_judged_ends_no_cause(config: ModelConfig) -> None:
     asked = window(1, retrain().model_copy(update={"learns_from": 4000}), "realized_performance")
-    unknown = [window(i, ALERT).model_copy(update={"findings": (finding("data_drift", value=None, alarm=False),)}) for i in (2, 3)]
+    unknown = [
+        window(i, ALERT).model_copy(update={"findings": (finding("data_drift", value=None, alarm=False),)})
+        for i in (2, 3)
+    ]
     assert decide(config, [BAD], [asked, *unknown], [], 4500, window=4).action == "alert"
 
 

@@ -42,7 +42,9 @@ def test_no_change_is_quiet(care: World, rows: int) -> None:
 
 def test_every_monitor_says_something(care: World) -> None:
     seen = look(care, drawn(care, 500, 1))
-    silent = set(TESTED) - {f.kind for f in seen.findings} - {"expert_rule", "missingness", "new_category", "out_of_range"}  # no rules here; the others only speak of what is there
+    silent = (
+        set(TESTED) - {f.kind for f in seen.findings} - {"expert_rule", "missingness", "new_category", "out_of_range"}
+    )  # no rules here; the others only speak of what is there
     assert silent == set()
     assert seen.map is not None and seen.groups is not None and all(f.sentence for f in seen.findings)
 
@@ -52,7 +54,12 @@ def test_planted_changes_are_found_and_named(care: World) -> None:
         return rows.assign(income=rows["income"] + 15, site="new", mdeoff=np.nan, xage=rows["xage"] * 0.5 + 45)
 
     seen = look(care, drawn(care, 1000, 2, change))
-    expected = {("data_drift", "income"), ("missingness", "mdeoff"), ("prediction_drift", "score"), ("multivariate_drift", "classifier")}
+    expected = {
+        ("data_drift", "income"),
+        ("missingness", "mdeoff"),
+        ("prediction_drift", "score"),
+        ("multivariate_drift", "classifier"),
+    }
     assert expected <= alarms(seen)
     assert any(kind == "selection_rate" for kind, _ in alarms(seen))
     assert any(f.kind == "new_category" and f.subject == "site" for f in seen.findings)
@@ -69,7 +76,9 @@ def test_labels_that_follow_no_more_are_seen_once_they_come(care: World) -> None
     after = judge_again(care.config, care.reference, care.sight(known, history=[report]), report)
     assert ("realized_performance", "log_loss") in alarms(after)
     kept = [f for f in before.findings if f.kind not in OF_LABELS]
-    assert kept == [f for f in after.findings if f.kind not in OF_LABELS], "what needs no labels was said when the window was new"
+    assert kept == [f for f in after.findings if f.kind not in OF_LABELS], (
+        "what needs no labels was said when the window was new"
+    )
 
 
 def _report(findings: tuple[Finding, ...]) -> WindowReport:
@@ -85,7 +94,9 @@ def test_a_window_too_small_says_so(care: World, rows: int) -> None:
     assert "nothing is concluded" in seen.findings[-1].sentence and not alarms(seen)
 
 
-@pytest.mark.parametrize("damage", ["labels of one class", "no labels", "one score", "all missing", "column gone", "infinite", "clock"])
+@pytest.mark.parametrize(
+    "damage", ["labels of one class", "no labels", "one score", "all missing", "column gone", "infinite", "clock"]
+)
 def test_what_cannot_be_judged_is_said_in_words(care: World, damage: str) -> None:
     window = drawn(care, 300, 5)
     inputs = [c.name for c in care.config.inputs]

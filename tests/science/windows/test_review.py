@@ -23,7 +23,9 @@ def config() -> ModelConfig:
     sex = Protected(column="sex", groups={"female": ("female",), "male": ("male",)})
     age = Protected(column="age", edges=(0, 50, 120), names=("young", "old"))
     features = (*world()[0].features, "sex")
-    return world()[0].model_copy(update={"protected": {"sex": sex, "age": age}, "features": features, "decision_threshold": 0.3})
+    return world()[0].model_copy(
+        update={"protected": {"sex": sex, "age": age}, "features": features, "decision_threshold": 0.3}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +39,22 @@ def window() -> pd.DataFrame:
     """Rows of which none gives any reason: reference rows themselves, far from the threshold."""
     rng = np.random.default_rng(0)
     rows = rows_of(2000, rng)
-    return rows[(rows["_score"] - 0.3).abs() > 0.1].head(N).reset_index(drop=True).assign(_id=[f"p{i:03d}" for i in range(N)], _label=np.nan)
+    return (
+        rows[(rows["_score"] - 0.3).abs() > 0.1]
+        .head(N)
+        .reset_index(drop=True)
+        .assign(_id=[f"p{i:03d}" for i in range(N)], _label=np.nan)
+    )
 
 
-def queue(config: ModelConfig, reference: pd.DataFrame, rows: pd.DataFrame, breaks: tuple[RuleBreak, ...] = (), outside: Any = None, groups: Any = None) -> list[ReviewItem]:
+def queue(
+    config: ModelConfig,
+    reference: pd.DataFrame,
+    rows: pd.DataFrame,
+    breaks: tuple[RuleBreak, ...] = (),
+    outside: Any = None,
+    groups: Any = None,
+) -> list[ReviewItem]:
     return review_queue(config, reference, rows, 7, breaks, outside, groups, 1)
 
 
@@ -62,7 +76,9 @@ def test_a_usual_window_needs_no_look(config: ModelConfig, reference: pd.DataFra
         ("debt", np.nan, "debt is missing, as it never is in the reference"),
     ],
 )
-def test_inputs_outside_the_support(config: ModelConfig, reference: pd.DataFrame, column: str, value: Any, told: str) -> None:
+def test_inputs_outside_the_support(
+    config: ModelConfig, reference: pd.DataFrame, column: str, value: Any, told: str
+) -> None:
     rows = window()
     rows.loc[5, column] = value
     item = next(i for i in queue(config, reference, rows) if i.id == "p005")
@@ -80,15 +96,22 @@ def test_values_that_are_usual_each_and_not_together(config: ModelConfig, refere
     rows = window()
     high = {c: float(reference[c].quantile(0.998)) for c in ("age", "income", "debt", "shoes", "capital")}
     rows.loc[5, list(high)] = list(high.values())
-    assert any("no reference row is like it" in r for r in next(i for i in queue(config, reference, rows) if i.id == "p005").reasons)
+    assert any(
+        "no reference row is like it" in r
+        for r in next(i for i in queue(config, reference, rows) if i.id == "p005").reasons
+    )
 
 
 def test_broken_rules_other_monitors_and_groups(config: ModelConfig, reference: pd.DataFrame) -> None:
     outside, groups = np.zeros(N, bool), pd.Series(["a", "b"] * (N // 2))
     outside[8], groups[9], groups[10] = True, None, "c"
-    items = {i.id: i.reasons for i in queue(config, reference, window(), (broken(11), broken(12, np.inf)), outside, groups)}
+    items = {
+        i.id: i.reasons for i in queue(config, reference, window(), (broken(11), broken(12, np.inf)), outside, groups)
+    }
     assert items["p008"] == ("its inputs together lie outside the reference's support",)
-    assert items["p009"] == ("falls into no group of the embedding",) and items["p010"] == ("is alone in its group of the embedding",)
+    assert items["p009"] == ("falls into no group of the embedding",) and items["p010"] == (
+        "is alone in its group of the embedding",
+    )
     assert "by 0.100" in items["p011"][0] and "no number" in items["p012"][0]
 
 
@@ -97,13 +120,19 @@ def test_a_rare_intersection(config: ModelConfig, reference: pd.DataFrame) -> No
     rows = window()
     women = rows.index[(rows["sex"] == "female") & (rows["age"] >= 50)]
     items = queue(config, rare, rows)
-    assert any("hardly anybody of the reference (0 of" in r for r in items[0].reasons) and items[0].id in set(rows["_id"][women])
+    assert any("hardly anybody of the reference (0 of" in r for r in items[0].reasons) and items[0].id in set(
+        rows["_id"][women]
+    )
 
 
-def test_a_close_decision_unlike_its_neighbours_and_an_outcome_that_was_hardly_allowed(config: ModelConfig, reference: pd.DataFrame) -> None:
+def test_a_close_decision_unlike_its_neighbours_and_an_outcome_that_was_hardly_allowed(
+    config: ModelConfig, reference: pd.DataFrame
+) -> None:
     rows = window()
     alike = reference[reference["_score"] > 0.8].head(1)
-    rows.loc[5, ["age", "income", "debt", "shoes", "capital", "sex"]] = alike[["age", "income", "debt", "shoes", "capital", "sex"]].iloc[0].to_numpy()
+    rows.loc[5, ["age", "income", "debt", "shoes", "capital", "sex"]] = (
+        alike[["age", "income", "debt", "shoes", "capital", "sex"]].iloc[0].to_numpy()
+    )
     rows.loc[5, "_score"] = 0.299
     rows.loc[6, ["_score", "_label"]] = [0.001, 1.0]
     items = {i.id: i.reasons for i in queue(config, reference, rows)}
@@ -111,7 +140,9 @@ def test_a_close_decision_unlike_its_neighbours_and_an_outcome_that_was_hardly_a
     assert any("its outcome is farther from the score" in r for r in items["p006"])
 
 
-def test_the_queue_is_short_has_no_row_twice_and_does_not_depend_on_the_order_of_what_it_is_given(config: ModelConfig, reference: pd.DataFrame) -> None:
+def test_the_queue_is_short_has_no_row_twice_and_does_not_depend_on_the_order_of_what_it_is_given(
+    config: ModelConfig, reference: pd.DataFrame
+) -> None:
     rows = window()
     rows.loc[30:59, "sex"] = "other"
     rows.loc[100:149, list(rows.columns.drop("_id"))] = rows.loc[100, list(rows.columns.drop("_id"))].to_list()
@@ -135,7 +166,13 @@ def test_empty_windows_one_row_and_rows_without_ids(config: ModelConfig, referen
     assert queue(config, reference, window().head(0)) == []
     assert len(queue(config, reference, window().head(1), (broken(0),))) == 1
     assert len(queue(config, reference.head(0), window(), (broken(0),))) == 1
-    none = config.model_copy(update={"monitoring": config.monitoring.model_copy(update={"review": config.monitoring.review.model_copy(update={"most": 0})})})
+    none = config.model_copy(
+        update={
+            "monitoring": config.monitoring.model_copy(
+                update={"review": config.monitoring.review.model_copy(update={"most": 0})}
+            )
+        }
+    )
     assert queue(none, reference, window(), (broken(0),)) == []
     with pytest.raises(ConfigError, match="no prediction ids"):
         queue(config, reference, window().drop(columns="_id"))
@@ -154,23 +191,41 @@ ITEMS = [ReviewItem(id=f"p{i}", window=1, score=0.5, reasons=("why",)) for i in 
 
 
 def test_answers_in_numbers() -> None:
-    answers = [said("p0", "agree"), said("p1", "disagree"), said("p2", "unsure"), said("p3", "agree"), said("p3", "disagree", "al"), said("p9", "disagree"), said("p9", "agree", time="2"), said("x", "agree")]
+    answers = [
+        said("p0", "agree"),
+        said("p1", "disagree"),
+        said("p2", "unsure"),
+        said("p3", "agree"),
+        said("p3", "disagree", "al"),
+        said("p9", "disagree"),
+        said("p9", "agree", time="2"),
+        said("x", "agree"),
+    ]
     found = review_summary(ITEMS, answers, {"p0": True, "p1": True, "p9": True})
     assert (found.queued, found.unsure, found.contested, found.unknown) == (10, 1, 1, 1)
     assert (found.answered.value, found.answered.rows) == (0.5, 10)
     assert found.agreement.value == pytest.approx(2 / 3) and found.agreement.rows == 3
     assert (found.model_right.value, found.expert_right.value) == (1.0, pytest.approx(2 / 3))
-    assert found.agreement.low is not None and found.agreement.low == pytest.approx(0.0943, abs=1e-4)  # Clopper & Pearson of 2 of 3
+    assert found.agreement.low is not None and found.agreement.low == pytest.approx(
+        0.0943, abs=1e-4
+    )  # Clopper & Pearson of 2 of 3
     assert "5 of 10" in found.sentence and "disagree among themselves" in found.sentence
 
 
 def test_overrides_and_appeals_in_a_sentence_each() -> None:
     nobody = {"other": 0, "same": 0}, {"open": 0, "upheld": 0, "rejected": 0}
     assert answered_by_people(*nobody, "since window 3") == []
-    decided, appealed = answered_by_people({"other": 3, "same": 1}, {"open": 1, "upheld": 1, "rejected": 1}, "since window 3")
-    assert decided == "People decided on 4 predictions themselves since window 3: otherwise than the model in 75% (19% to 99%) of 4"
+    decided, appealed = answered_by_people(
+        {"other": 3, "same": 1}, {"open": 1, "upheld": 1, "rejected": 1}, "since window 3"
+    )
+    assert (
+        decided
+        == "People decided on 4 predictions themselves since window 3: otherwise than the model in 75% (19% to 99%) of 4"
+    )
     assert appealed == "3 predictions were appealed since window 3: open 1, upheld were 50% (1% to 99%) of 2 answered"
-    assert answered_by_people(nobody[0], nobody[1] | {"open": 1}, "since window 3") == ["1 prediction was appealed since window 3: open 1"]
+    assert answered_by_people(nobody[0], nobody[1] | {"open": 1}, "since window 3") == [
+        "1 prediction was appealed since window 3: open 1"
+    ]
 
 
 def test_no_answers_and_no_queue() -> None:

@@ -15,7 +15,9 @@ NAMED = 0.01
 SUBJECT, RANKING = "attribution", "ranking of the features"
 
 
-def attribution_findings(config: ModelConfig, reference: pd.DataFrame, window: pd.DataFrame, alpha: float, seed: int) -> list[Finding]:
+def attribution_findings(
+    config: ModelConfig, reference: pd.DataFrame, window: pd.DataFrame, alpha: float, seed: int
+) -> list[Finding]:
     """Has attribution moved between features?
 
     The distance is the total variation between the shares of the mean absolute attribution: the part of it that has
@@ -37,7 +39,17 @@ def attribution_findings(config: ModelConfig, reference: pd.DataFrame, window: p
     odd = unusable(reference, window, config.features)
     if odd:
         sentence = f"{odd}, so it is not known whether attribution has moved"
-        return [Finding(kind="attribution_drift", subject=SUBJECT, value=None, limit=config.monitoring.attribution_change, rows=len(window), alarm=False, sentence=sentence)]
+        return [
+            Finding(
+                kind="attribution_drift",
+                subject=SUBJECT,
+                value=None,
+                limit=config.monitoring.attribution_change,
+                rows=len(window),
+                alarm=False,
+                sentence=sentence,
+            )
+        ]
     names, floor = list(config.features), config.monitoring.attribution_change
     then, now = sizes(reference, names, seed), sizes(window, names, seed)
     old, new = shares(then.sum(axis=0)), shares(now.sum(axis=0))
@@ -49,23 +61,23 @@ def attribution_findings(config: ModelConfig, reference: pd.DataFrame, window: p
         f"{distance:.1%} of the attribution has moved between features since the reference (sampling alone gives {sampling:.1%}; p {_p(p_value)}); "
         f"{floor:.0%} is called drift.{_movers(names, old, new)}"
     )
-    measured = Finding(kind="attribution_drift", subject=SUBJECT, value=distance, low=low, high=high, limit=floor, rows=len(now), alarm=alarm, sentence=told)
+    measured = Finding(
+        kind="attribution_drift",
+        subject=SUBJECT,
+        value=distance,
+        low=low,
+        high=high,
+        limit=floor,
+        rows=len(now),
+        alarm=alarm,
+        sentence=told,
+    )
     return [measured, _ranking(names, old, new, len(now))]
 
 
-
-
-
-
-
-
-
-
-
-
-
-
-def _permuted(then: np.ndarray, now: np.ndarray, distance: float, alpha: float | None, seed: int) -> tuple[float, float]:
+def _permuted(
+    then: np.ndarray, now: np.ndarray, distance: float, alpha: float | None, seed: int
+) -> tuple[float, float]:
     """The p-value of the distance, and the mean distance that sampling alone gives."""
     found = variation(*permuted_shares(then, now, draws_for(alpha), seed))
     return float((1 + (found >= distance - 1e-12).sum()) / (1 + len(found))), float(found.mean())
@@ -84,7 +96,11 @@ def _movers(names: list[str], old: np.ndarray, new: np.ndarray) -> str:
     order = np.argsort(moved, kind="stable")
     parts = []
     for word, places in (("gained", order[::-1][:3]), ("lost", order[:3])):
-        named = [f"{names[i]} ({old[i]:.0%} to {new[i]:.0%})" for i in places if (moved[i] if word == "gained" else -moved[i]) >= NAMED]
+        named = [
+            f"{names[i]} ({old[i]:.0%} to {new[i]:.0%})"
+            for i in places
+            if (moved[i] if word == "gained" else -moved[i]) >= NAMED
+        ]
         if named:
             parts.append(f"{', '.join(named)} {word}")
     return f" {'; '.join(parts)}." if parts else ""
@@ -95,8 +111,13 @@ def _ranking(names: list[str], old: np.ndarray, new: np.ndarray, rows: int) -> F
     now, best = np.argsort(-new, kind="stable"), np.argsort(-old, kind="stable")
     value = float((old[now] * discount).sum() / (old[best] * discount).sum())
     first = [", ".join(names[i] for i in order[:3]) for order in (now, best)]
-    told = f"the features stand in an order like the reference's by NDCG {value:.3f} (1 is the same); first come {first[0]}" + ("" if first[0] == first[1] else f", in the reference {first[1]}")
-    return Finding(kind="attribution_drift", subject=RANKING, value=value, reference=1.0, rows=rows, alarm=False, sentence=told)
+    told = (
+        f"the features stand in an order like the reference's by NDCG {value:.3f} (1 is the same); first come {first[0]}"
+        + ("" if first[0] == first[1] else f", in the reference {first[1]}")
+    )
+    return Finding(
+        kind="attribution_drift", subject=RANKING, value=value, reference=1.0, rows=rows, alarm=False, sentence=told
+    )
 
 
 def _p(value: float) -> str:

@@ -22,7 +22,14 @@ SMALL_GROUP = 30
 CONFIDENCE = 0.975
 """One-sided, so that both bounds together make a 95 % interval."""
 SHOWN = 3
-KINDS: tuple[FindingKind, ...] = ("prediction_drift", "selection_rate", "missingness", "new_category", "out_of_range", "data_drift")
+KINDS: tuple[FindingKind, ...] = (
+    "prediction_drift",
+    "selection_rate",
+    "missingness",
+    "new_category",
+    "out_of_range",
+    "data_drift",
+)
 
 
 @dataclass(frozen=True)
@@ -35,7 +42,13 @@ class Judged:
     certain: bool = False
 
 
-def drift_findings(config: ModelConfig, reference: DriftReference, window: Profile, importance: Mapping[str, float], alpha: float | Mapping[str, float]) -> list[Finding]:
+def drift_findings(
+    config: ModelConfig,
+    reference: DriftReference,
+    window: Profile,
+    importance: Mapping[str, float],
+    alpha: float | Mapping[str, float],
+) -> list[Finding]:
     """Every drift of inputs, scores and selection rates; an alarm is both sure and of the configured size.
 
     Sure: by p-values calibrated on the reference, false discoveries among the columns of a kind held at ``alpha`` (Benjamini &
@@ -53,30 +66,62 @@ def drift_findings(config: ModelConfig, reference: DriftReference, window: Profi
     level = {kind: alpha if isinstance(alpha, float) else alpha[kind] for kind in KINDS}
     stands: dict[int, bool] = {}
     for kind in KINDS:
-        tested = [(i, j.p_value) for i, j in enumerate(judged) if j.finding.kind == kind and j.loud and j.p_value is not None]
+        tested = [
+            (i, j.p_value) for i, j in enumerate(judged) if j.finding.kind == kind and j.loud and j.p_value is not None
+        ]
         decide = family_wise if kind in ("selection_rate", "prediction_drift") else discoveries
         stands |= dict(zip([i for i, _ in tested], decide([p for _, p in tested], level[kind]), strict=True))
     found = []
     for i, j in enumerate(judged):
         alarm = j.certain or (j.finding.alarm and j.loud and stands.get(i, False))
         rare = j.finding.kind in ("missingness", "new_category", "out_of_range")
-        if not rare or alarm or (j.finding.alarm and j.p_value is not None and j.p_value <= level[j.finding.kind]) or j.finding.value is None:
+        if (
+            not rare
+            or alarm
+            or (j.finding.alarm and j.p_value is not None and j.p_value <= level[j.finding.kind])
+            or j.finding.value is None
+        ):
             found.append(j.finding.model_copy(update={"alarm": alarm}))
     return found
 
 
-def window_p_values(config: ModelConfig, reference: DriftReference, window: Profile, importance: Mapping[str, float]) -> dict[str, float]:
+def window_p_values(
+    config: ModelConfig, reference: DriftReference, window: Profile, importance: Mapping[str, float]
+) -> dict[str, float]:
     """By kind the p-value of "nothing of this kind changed in this window" (Simes 1986), to be kept for the windows to come; 1 where nothing was tested."""
     judged = judge(config, reference, window, importance)
-    return {kind: simes([j.p_value for j in judged if j.finding.kind == kind and j.loud and j.p_value is not None]) for kind in KINDS}
+    return {
+        kind: simes([j.p_value for j in judged if j.finding.kind == kind and j.loud and j.p_value is not None])
+        for kind in KINDS
+    }
 
 
-def judge(config: ModelConfig, reference: DriftReference, window: Profile, importance: Mapping[str, float]) -> list[Judged]:
+def judge(
+    config: ModelConfig, reference: DriftReference, window: Profile, importance: Mapping[str, float]
+) -> list[Judged]:
     """All findings and their p-values, before anything is decided."""
     text = _refusal(config, reference, window)
     if text:
-        return [Judged(Finding(kind="data_drift", subject="window", value=None, rows=window.rows, alarm=False, sentence=text), None)]
-    found = [Judged(Finding(kind="data_drift", subject=name, value=None, rows=window.rows, alarm=False, sentence=f"{name}: the reference has no such column, so there is nothing to compare with"), None) for name in reference.layout.absent]
+        return [
+            Judged(
+                Finding(kind="data_drift", subject="window", value=None, rows=window.rows, alarm=False, sentence=text),
+                None,
+            )
+        ]
+    found = [
+        Judged(
+            Finding(
+                kind="data_drift",
+                subject=name,
+                value=None,
+                rows=window.rows,
+                alarm=False,
+                sentence=f"{name}: the reference has no such column, so there is nothing to compare with",
+            ),
+            None,
+        )
+        for name in reference.layout.absent
+    ]
     columns: tuple[ColumnLayout, ...] = (*reference.layout.numbers, *reference.layout.categories)
     for layout in columns:
         share = importance.get(layout.name, 0.0)
@@ -88,7 +133,9 @@ def _refusal(config: ModelConfig, reference: DriftReference, window: Profile) ->
     """Why nothing can be compared, in a sentence; empty where it can."""
     layout = reference.layout
     declared = {c.name: c.type == "category" for c in config.inputs}
-    known = {n: False for n in (c.name for c in layout.numbers)} | {n: True for n in (c.name for c in layout.categories)}
+    known = {n: False for n in (c.name for c in layout.numbers)} | {
+        n: True for n in (c.name for c in layout.categories)
+    }
     known |= {name: declared.get(name, False) for name in layout.absent}
     if known != declared:
         other = sorted({n for n in {**known, **declared} if known.get(n) != declared.get(n)})
@@ -102,24 +149,58 @@ def _refusal(config: ModelConfig, reference: DriftReference, window: Profile) ->
     return ""
 
 
-def _column(config: ModelConfig, reference: DriftReference, window: Profile, layout: ColumnLayout, share: float, loud: bool) -> list[Judged]:
+def _column(
+    config: ModelConfig, reference: DriftReference, window: Profile, layout: ColumnLayout, share: float, loud: bool
+) -> list[Judged]:
     name, limit = layout.name, config.monitoring.drift_distance
     number = isinstance(layout, NumberLayout)
     absent = window.odd(name)["absent"] if number else int(window.counts[f"absent:{name}"][0])
     if absent == window.rows:
         text = f"{name}: the column is not in the window, whose {absent:,} rows were read as missing"
-        return [Judged(Finding(kind="missingness", subject=name, value=1.0, rows=window.rows, alarm=True, importance=share, sentence=text), None, certain=True)]
+        return [
+            Judged(
+                Finding(
+                    kind="missingness",
+                    subject=name,
+                    value=1.0,
+                    rows=window.rows,
+                    alarm=True,
+                    importance=share,
+                    sentence=text,
+                ),
+                None,
+                certain=True,
+            )
+        ]
     found = reference.shift(layout, window)
     text = f"{name}: Jensen-Shannon distance {found.excess:.3f} from the reference, carrying {share:.0%} of the attribution ({share * found.excess:.3f} weighted)"
     text += _moved(layout, reference.profile, window, found)
     text += "" if loud or found.excess <= limit else "; too little of the output depends on it for an alarm"
-    finding = Finding(kind="data_drift", subject=name, value=found.excess, limit=limit, rows=window.rows, alarm=found.excess > limit, importance=share, sentence=text)
+    finding = Finding(
+        kind="data_drift",
+        subject=name,
+        value=found.excess,
+        limit=limit,
+        rows=window.rows,
+        alarm=found.excess > limit,
+        importance=share,
+        sentence=text,
+    )
     judged = [Judged(finding, found.p_value, loud)]
     for kind, then, now, says in _rates(layout, reference.profile, window):
         p_value, excess = _two_rates(then, now)
         value, before = now[0] / now[1], then[0] / max(then[1], 1)
         text = f"{name}: {says.format(value=value, before=before)}"
-        finding = Finding(kind=kind, subject=name, value=value, reference=before, rows=window.rows, alarm=excess > limit and (value > before or kind == "missingness"), importance=share, sentence=text)
+        finding = Finding(
+            kind=kind,
+            subject=name,
+            value=value,
+            reference=before,
+            rows=window.rows,
+            alarm=excess > limit and (value > before or kind == "missingness"),
+            importance=share,
+            sentence=text,
+        )
         judged.append(Judged(finding, p_value, loud))
     return judged
 
@@ -146,16 +227,29 @@ def _moved(layout: ColumnLayout, reference: Profile, window: Profile, found: Shi
     return f"; {title} in {shares[1][most]:.1%} of the rows, {shares[0][most]:.1%} in the reference"
 
 
-def _rates(layout: ColumnLayout, reference: Profile, window: Profile) -> list[tuple[FindingKind, tuple[int, int], tuple[int, int], str]]:
+def _rates(
+    layout: ColumnLayout, reference: Profile, window: Profile
+) -> list[tuple[FindingKind, tuple[int, int], tuple[int, int], str]]:
     """What is a share of rows: its kind, (rows, of all) then and now, and the sentence."""
     if isinstance(layout, CategoryLayout):
         then, now = (p.counts[f"names:{layout.name}"] for p in (reference, window))
-        new = sorted(((k, v) for k, v in window.unseen[layout.name].items() if v >= NAMED_ROWS), key=lambda item: (-item[1], item[0]))
+        new = sorted(
+            ((k, v) for k, v in window.unseen[layout.name].items() if v >= NAMED_ROWS),
+            key=lambda item: (-item[1], item[0]),
+        )
         listed = ": " + ", ".join(f"{k!r} in {v:,} rows" for k, v in new[:SHOWN]) if new else ""
         fresh = round(layout.fresh_share * reference.rows)
-        says = "{value:.1%} of the rows hold a category that the reference hardly knows, {before:.1%} are expected" + listed.replace("{", "{{").replace("}", "}}")
+        says = (
+            "{value:.1%} of the rows hold a category that the reference hardly knows, {before:.1%} are expected"
+            + listed.replace("{", "{{").replace("}", "}}")
+        )
         return [
-            ("missingness", (int(then[-1]), reference.rows), (int(now[-1]), window.rows), "missing in {value:.0%} of the rows, {before:.0%} in the reference"),
+            (
+                "missingness",
+                (int(then[-1]), reference.rows),
+                (int(now[-1]), window.rows),
+                "missing in {value:.0%} of the rows, {before:.0%} in the reference",
+            ),
             ("new_category", (fresh, reference.rows), (int(now[-2]), window.rows), says),
         ]
     odd = reference.odd(layout.name), window.odd(layout.name)
@@ -166,11 +260,26 @@ def _rates(layout: ColumnLayout, reference: Profile, window: Profile) -> list[tu
     # rows beyond the reference's ends are few where nothing changed, and not none: one is expected at each end of so many rows
     expected, seen = broken[0] + max(outside[0] + 2, ruled[0]), broken[1] + max(outside[1], ruled[1])
     o = odd[1]
-    parts = [(ruled[1], "outside the declared range"), (outside[1], "outside what the reference held"), (broken[1] - o["unreadable"], "infinite"), (o["unreadable"], "no number at all")]
+    parts = [
+        (ruled[1], "outside the declared range"),
+        (outside[1], "outside what the reference held"),
+        (broken[1] - o["unreadable"], "infinite"),
+        (o["unreadable"], "no number at all"),
+    ]
     told = ", ".join(f"{count:,} {what}" for count, what in parts if count) or "none"
     return [
-        ("missingness", (gone[0], reference.rows), (gone[1], window.rows), "missing in {value:.0%} of the rows, {before:.0%} in the reference"),
-        ("out_of_range", (min(expected, reference.rows), reference.rows), (seen, window.rows), f"{{value:.1%}} of the rows are out of range ({told}), {{before:.1%}} expected"),
+        (
+            "missingness",
+            (gone[0], reference.rows),
+            (gone[1], window.rows),
+            "missing in {value:.0%} of the rows, {before:.0%} in the reference",
+        ),
+        (
+            "out_of_range",
+            (min(expected, reference.rows), reference.rows),
+            (seen, window.rows),
+            f"{{value:.1%}} of the rows are out of range ({told}), {{before:.1%}} expected",
+        ),
     ]
 
 
@@ -188,12 +297,29 @@ def _prediction(config: ModelConfig, reference: DriftReference, window: Profile)
     rows = [int(p.counts[f"bins:{SCORE}"].sum()) for p in (reference.profile, window)]
     if not all(rows):
         text = f"{'the window' if rows[0] else 'the reference'} has no scores, so their drift is not judged"
-        return [Judged(Finding(kind="prediction_drift", subject="score", value=None, rows=window.rows, alarm=False, sentence=text), None)]
+        return [
+            Judged(
+                Finding(
+                    kind="prediction_drift", subject="score", value=None, rows=window.rows, alarm=False, sentence=text
+                ),
+                None,
+            )
+        ]
     found = reference.shift(layout, window)
     (then, _), (now, _) = (p.moments(layout) for p in (reference.profile, window))
     lost = window.rows - rows[1]
-    text = f"the mean score is {now:.3f}, {then:.3f} in the reference (Jensen-Shannon distance {found.excess:.3f})" + (f"; {lost:,} rows have no finite score" if lost else "")
-    finding = Finding(kind="prediction_drift", subject="score", value=found.excess, limit=limit, rows=window.rows, alarm=found.excess > limit, sentence=text)
+    text = f"the mean score is {now:.3f}, {then:.3f} in the reference (Jensen-Shannon distance {found.excess:.3f})" + (
+        f"; {lost:,} rows have no finite score" if lost else ""
+    )
+    finding = Finding(
+        kind="prediction_drift",
+        subject="score",
+        value=found.excess,
+        limit=limit,
+        rows=window.rows,
+        alarm=found.excess > limit,
+        sentence=text,
+    )
     judged = [Judged(finding, found.p_value)]
     if reference.layout.kind == "multiclass":
         for other in reference.layout.scores[1:]:
@@ -201,7 +327,20 @@ def _prediction(config: ModelConfig, reference: DriftReference, window: Profile)
             (then, _), (now, _) = (p.moments(other) for p in (reference.profile, window))
             name = other.name.partition(":")[2]
             text = f"the mean score of {name} is {now:.3f}, {then:.3f} in the reference (Jensen-Shannon distance {shift.excess:.3f})"
-            judged.append(Judged(Finding(kind="prediction_drift", subject=name, value=shift.excess, limit=limit, rows=window.rows, alarm=shift.excess > limit, sentence=text), shift.p_value))
+            judged.append(
+                Judged(
+                    Finding(
+                        kind="prediction_drift",
+                        subject=name,
+                        value=shift.excess,
+                        limit=limit,
+                        rows=window.rows,
+                        alarm=shift.excess > limit,
+                        sentence=text,
+                    ),
+                    shift.p_value,
+                )
+            )
     return judged
 
 
@@ -211,13 +350,32 @@ def _selection(config: ModelConfig, reference: DriftReference, window: Profile) 
     for attribute in config.protected:
         then, now = (outcomes(layout, p, attribute) for p in (reference.profile, window))
         if not then or not now or (layout.threshold is None and layout.kind != "multiclass"):
-            text = f"{attribute}: " + ("the model selects nobody (it has no decision threshold)" if then and now else "there are no scores") + ", so selection rates are not judged"
-            judged.append(Judged(Finding(kind="selection_rate", subject=attribute, value=None, rows=window.rows, alarm=False, sentence=text), None))
+            text = (
+                f"{attribute}: "
+                + ("the model selects nobody (it has no decision threshold)" if then and now else "there are no scores")
+                + ", so selection rates are not judged"
+            )
+            judged.append(
+                Judged(
+                    Finding(
+                        kind="selection_rate",
+                        subject=attribute,
+                        value=None,
+                        rows=window.rows,
+                        alarm=False,
+                        sentence=text,
+                    ),
+                    None,
+                )
+            )
             continue
         for before, after in zip(then, now, strict=True):
             if not before.rows and not after.rows:
                 continue
-            judged += [_group(config, f"{attribute} {before.group}", before, after, i) for i in (range(len(layout.classes)) or [-1])]
+            judged += [
+                _group(config, f"{attribute} {before.group}", before, after, i)
+                for i in (range(len(layout.classes)) or [-1])
+            ]
     return judged
 
 
@@ -225,7 +383,10 @@ def _group(config: ModelConfig, subject: str, before: Outcomes, after: Outcomes,
     """The interval shown is that of the ratio to the reference's rate, by the delta method on its logarithm (Katz et al. 1978)."""
     if min(before.rows, after.rows) < SMALL_GROUP:
         text = f"{subject}: {after.rows:,} rows, {before.rows:,} in the reference, too few to judge"
-        return Judged(Finding(kind="selection_rate", subject=subject, value=None, rows=after.rows, alarm=False, sentence=text), None)
+        return Judged(
+            Finding(kind="selection_rate", subject=subject, value=None, rows=after.rows, alarm=False, sentence=text),
+            None,
+        )
     chosen = [o.selected if decided < 0 else o.decided[decided] for o in (before, after)]
     sizes, what = (before.rows, after.rows), "selected" if decided < 0 else f"classed {config.classes[decided]}"
     p_value = float(fisher_exact([[c, n - c] for c, n in zip(chosen, sizes, strict=True)]).pvalue)
@@ -237,5 +398,15 @@ def _group(config: ModelConfig, subject: str, before: Outcomes, after: Outcomes,
     text = f"{subject}: {rates[1]:.1%} {what}, {rates[0]:.1%} in the reference"
     named = subject if decided < 0 else f"{subject}: {config.classes[decided]}"
     low, high = q * np.exp(-error), q * np.exp(error)
-    finding = Finding(kind="selection_rate", subject=named, value=rates[1], low=float(low), high=float(high), reference=rates[0], rows=after.rows, alarm=alarm, sentence=text)
+    finding = Finding(
+        kind="selection_rate",
+        subject=named,
+        value=rates[1],
+        low=float(low),
+        high=float(high),
+        reference=rates[0],
+        rows=after.rows,
+        alarm=alarm,
+        sentence=text,
+    )
     return Judged(finding, p_value)

@@ -25,7 +25,9 @@ SHUFFLES = 200
 """Shuffled labels, whose spread gives the p-value by a normal tail."""
 
 
-def multivariate_findings(config: ModelConfig, reference: pd.DataFrame, window: pd.DataFrame, alpha: float, seed: int) -> list[Finding]:
+def multivariate_findings(
+    config: ModelConfig, reference: pd.DataFrame, window: pd.DataFrame, alpha: float, seed: int
+) -> list[Finding]:
     """Two findings on the model's features taken together; ``alpha`` is shared between them (Bonferroni).
 
     Args:
@@ -39,7 +41,12 @@ def multivariate_findings(config: ModelConfig, reference: pd.DataFrame, window: 
     text = ""
     if small < limits.minimum_rows:
         text = f"the {'window' if len(window) == small else 'reference'} has {small} rows and {limits.minimum_rows} are needed, so the inputs are not compared together"
-    parts = [part if len(part) <= limits.sampled_rows else part.iloc[np.sort(rng.choice(len(part), limits.sampled_rows, replace=False))] for part in (reference, window)]
+    parts = [
+        part
+        if len(part) <= limits.sampled_rows
+        else part.iloc[np.sort(rng.choice(len(part), limits.sampled_rows, replace=False))]
+        for part in (reference, window)
+    ]
     columns = [f for f in config.features if f in reference and f in window]
     features = _encoded(config, columns, *parts) if not text else np.empty((0, 0))
     absent = sorted(set(config.features) - set(columns))
@@ -48,10 +55,17 @@ def multivariate_findings(config: ModelConfig, reference: pd.DataFrame, window: 
         text = f"{len(varying)} of the {len(config.features)} features vary in these windows and two are needed, so the inputs are not compared together"
     if text:
         return [_nothing(name, len(window), text) for name in ("classifier", "reconstruction")]
-    told = f"; without {', '.join(absent)}, which {'is' if len(absent) == 1 else 'are'} not in both windows" if absent else ""
+    told = (
+        f"; without {', '.join(absent)}, which {'is' if len(absent) == 1 else 'are'} not in both windows"
+        if absent
+        else ""
+    )
     features, names = features[:, varying], [columns[i] for i in varying]
     cut = len(parts[0])
-    return [_classifier(config, features, cut, names, told, alpha / 2, rng), _reconstruction(config, features, cut, told, alpha / 2, rng)]
+    return [
+        _classifier(config, features, cut, names, told, alpha / 2, rng),
+        _reconstruction(config, features, cut, told, alpha / 2, rng),
+    ]
 
 
 def _nothing(name: str, rows: int, text: str) -> Finding:
@@ -69,12 +83,22 @@ def _encoded(config: ModelConfig, columns: list[str], reference: pd.DataFrame, w
         else:
             joined = pd.concat([part[name].astype(object) for part in (reference, window)], ignore_index=True)
             codes, distinct = pd.factorize(joined)
-            order = np.argsort(np.argsort(-np.bincount(codes[codes >= 0], minlength=len(distinct)), kind="stable"), kind="stable")
+            order = np.argsort(
+                np.argsort(-np.bincount(codes[codes >= 0], minlength=len(distinct)), kind="stable"), kind="stable"
+            )
             found.append(np.where(codes < 0, np.nan, np.append(order, -1)[codes]))
     return np.column_stack(found) if found else np.empty((len(reference) + len(window), 0))
 
 
-def _classifier(config: ModelConfig, features: np.ndarray, cut: int, names: list[str], told: str, alpha: float, rng: np.random.Generator) -> Finding:
+def _classifier(
+    config: ModelConfig,
+    features: np.ndarray,
+    cut: int,
+    names: list[str],
+    told: str,
+    alpha: float,
+    rng: np.random.Generator,
+) -> Finding:
     """Can a classifier tell the windows apart (Friedman 2004; Lopez-Paz & Oquab 2017)? See :func:`cross_fitted`.
 
     The limit is the AUC of a shift of a normal number by ``monitoring.drift_distance``.
@@ -89,7 +113,18 @@ def _classifier(config: ModelConfig, features: np.ndarray, cut: int, names: list
     by = f", first of all by {', '.join(first)}" if alarm and first else ""
     text = f"in {value:.1%} of the pairs a classifier picks the window's row out of one of each (50% where nothing changed, {limit:.1%} is tolerated){by}{told}"
     low, high = max(value - half, 0.0), min(value + half, 1.0)
-    return Finding(kind="multivariate_drift", subject="classifier", value=value, low=low, high=high, reference=0.5, limit=limit, rows=int(label.sum()), alarm=alarm, sentence=text)
+    return Finding(
+        kind="multivariate_drift",
+        subject="classifier",
+        value=value,
+        low=low,
+        high=high,
+        reference=0.5,
+        limit=limit,
+        rows=int(label.sum()),
+        alarm=alarm,
+        sentence=text,
+    )
 
 
 def cross_fitted(features: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> tuple[float, float, np.ndarray]:
@@ -160,7 +195,9 @@ def _auc(label: np.ndarray, score: np.ndarray) -> float:
     return float((rankdata(score)[label].sum() - ones * (ones + 1) / 2) / (ones * (len(label) - ones)))
 
 
-def _reconstruction(config: ModelConfig, features: np.ndarray, cut: int, told: str, alpha: float, rng: np.random.Generator) -> Finding:
+def _reconstruction(
+    config: ModelConfig, features: np.ndarray, cut: int, told: str, alpha: float, rng: np.random.Generator
+) -> Finding:
     """Do the window's rows lie as near to the reference's main directions as its own held-out rows do?
 
     Directions, scales and the hold on extremes come from a half of the reference; its other half and the window are
@@ -172,17 +209,36 @@ def _reconstruction(config: ModelConfig, features: np.ndarray, cut: int, told: s
     errors = _errors(fit, held, window)
     rows, limit = len(window), float(2 * config.monitoring.drift_distance * np.sqrt(2 * LN2))
     if errors is None:
-        return _nothing("reconstruction", rows, "the reference's features do not vary enough to have main directions, so no row's distance from them is compared")
+        return _nothing(
+            "reconstruction",
+            rows,
+            "the reference's features do not vary enough to have main directions, so no row's distance from them is compared",
+        )
     spread = float(errors[0].std(ddof=1))
     if spread < 1e-9 or errors[1].std() < 1e-9:
-        return _nothing("reconstruction", rows, "the distance from the reference's main directions is the same in every row of a window, so it is not compared")
+        return _nothing(
+            "reconstruction",
+            rows,
+            "the distance from the reference's main directions is the same in every row of a window, so it is not compared",
+        )
     p_value = float(ttest_ind(errors[1], errors[0], equal_var=False).pvalue)
     moved = float(errors[1].mean() - errors[0].mean()) / spread
     half = 1.96 * float(np.sqrt(errors[1].var(ddof=1) / rows + spread**2 / len(held))) / spread
     way = "farther from" if moved > 0 else "nearer to"
     text = f"rows lie {abs(moved):.2f} standard deviations {way} the reference's main directions than its own held-out rows ({limit:.2f} is tolerated){told}"
     alarm = bool(p_value <= alpha and abs(moved) > limit)
-    return Finding(kind="multivariate_drift", subject="reconstruction", value=moved, low=moved - half, high=moved + half, reference=0.0, limit=limit, rows=rows, alarm=alarm, sentence=text)
+    return Finding(
+        kind="multivariate_drift",
+        subject="reconstruction",
+        value=moved,
+        low=moved - half,
+        high=moved + half,
+        reference=0.0,
+        limit=limit,
+        rows=rows,
+        alarm=alarm,
+        sentence=text,
+    )
 
 
 def _errors(fit: np.ndarray, *parts: np.ndarray) -> list[np.ndarray] | None:
@@ -197,7 +253,9 @@ def _errors(fit: np.ndarray, *parts: np.ndarray) -> list[np.ndarray] | None:
         return None
 
     def scaled(part: np.ndarray) -> np.ndarray:
-        return np.asarray(np.clip((np.where(np.isnan(part), middle, part)[:, used] - center[used]) / spread[used], -10, 10))
+        return np.asarray(
+            np.clip((np.where(np.isnan(part), middle, part)[:, used] - center[used]) / spread[used], -10, 10)
+        )
 
     whole = scaled(filled)
     pca = PCA(svd_solver="full").fit(whole)

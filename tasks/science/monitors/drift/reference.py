@@ -75,7 +75,9 @@ class Null(Spec):
         """Chance of so large a divergence: a gamma distribution of the played mean and variance (Satterthwaite 1946)."""
         mean, deviation = self._expected(rows)
         scaled = value * 8 * LN2 / unit
-        if mean < 0.5 or not deviation:  # the reference has one cell: a row elsewhere is as likely as to be the first of n + m to fall there
+        if (
+            mean < 0.5 or not deviation
+        ):  # the reference has one cell: a row elsewhere is as likely as to be the first of n + m to fall there
             return float(chi2.sf(scaled, 2))
         return float(gamma.sf(scaled, (mean / deviation) ** 2, scale=deviation**2 / mean))
 
@@ -125,7 +127,13 @@ class DriftReference:
 
     def document(self) -> dict[str, Any]:
         nulls = {name: null.model_dump(mode="json") for name, null in self.nulls.items()}
-        return {"format": FORMAT, "seed": self.seed, "layout": self.layout.document(), "profile": self.profile.document(), "nulls": nulls}
+        return {
+            "format": FORMAT,
+            "seed": self.seed,
+            "layout": self.layout.document(),
+            "profile": self.profile.document(),
+            "nulls": nulls,
+        }
 
     def shift(self, layout: ColumnLayout, window: Profile) -> Shift:
         """Compare one column; both have rows."""
@@ -145,7 +153,9 @@ class DriftReference:
             chi_squared = category_p_value(np.array([before, after])[:, used]) if used.sum() > 1 else 1.0
         excess = float(np.sqrt(max(found - null.sampling(unit, window.rows), 0.0)))
         same = used.sum() < 2 and (ks or 0.0) == 0.0
-        return Shift(layout.name, p_value, found**0.5, excess, stability_index(before, after), ks, moved, chi_squared, bool(same))
+        return Shift(
+            layout.name, p_value, found**0.5, excess, stability_index(before, after), ks, moved, chi_squared, bool(same)
+        )
 
 
 def load_drift_reference(document: dict[str, Any]) -> DriftReference:
@@ -153,9 +163,13 @@ def load_drift_reference(document: dict[str, Any]) -> DriftReference:
     refuse_other_format(document, FORMAT, "drift reference", "Fit it again on the version's reference.")
     try:
         nulls = {name: validate(null, Null, f"the drift reference, {name}") for name, null in document["nulls"].items()}
-        return DriftReference(load_layout(document["layout"]), load_profile(document["profile"]), nulls, document["seed"])
+        return DriftReference(
+            load_layout(document["layout"]), load_profile(document["profile"]), nulls, document["seed"]
+        )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ConfigError(f"the document is no drift reference ({type(error).__name__}: {error}). Fit it again on the version's reference.") from None
+        raise ConfigError(
+            f"the document is no drift reference ({type(error).__name__}: {error}). Fit it again on the version's reference."
+        ) from None
 
 
 def fit_reference(config: ModelConfig, reference: pd.DataFrame, seed: int) -> DriftReference:
@@ -178,7 +192,9 @@ def fit_drift(config: ModelConfig, reference: pd.DataFrame | Profile, layout: La
         ConfigError: the layout is of another model.
     """
     if layout.model != config.name:
-        raise ConfigError(f"the layout is of {layout.model} and the config of {config.name}; fit the layout on this model's reference.")
+        raise ConfigError(
+            f"the layout is of {layout.model} and the config of {config.name}; fit the layout on this model's reference."
+        )
     counted = reference if isinstance(reference, Profile) else profile(layout, reference)
     rng = np.random.default_rng(seed)
     columns: tuple[ColumnLayout, ...] = (*layout.numbers, *layout.categories, *layout.scores) if counted.rows else ()
@@ -217,7 +233,9 @@ def played_divergence(counts: np.ndarray, rng: np.random.Generator) -> tuple[tup
     return tuple(means), tuple(deviations)
 
 
-def _played_bridge(layout: NumberLayout, shares: np.ndarray, rng: np.random.Generator) -> tuple[tuple[float, ...], float, float]:
+def _played_bridge(
+    layout: NumberLayout, shares: np.ndarray, rng: np.random.Generator
+) -> tuple[tuple[float, ...], float, float]:
     """Brownian bridges at the edges: the limit of Kolmogorov-Smirnov's distance, which smaller windows stay below (Stephens 1970)."""
     noise = rng.standard_normal((PLAYS, len(shares))) * np.sqrt(shares)
     noise -= noise.sum(axis=1, keepdims=True) * shares
@@ -229,4 +247,8 @@ def _played_bridge(layout: NumberLayout, shares: np.ndarray, rng: np.random.Gene
     both = max((np.maximum(*ranks) < COMMON).mean(), COMMON**2)
     together = float(np.log(min(both, COMMON)) / np.log(COMMON))
     below = np.cumsum(shares)
-    return tuple(float(q) for q in np.quantile(farthest, 1 - np.array(LEVELS))), float((below * (1 - below)).max()), together
+    return (
+        tuple(float(q) for q in np.quantile(farthest, 1 - np.array(LEVELS))),
+        float((below * (1 - below)).max()),
+        together,
+    )

@@ -39,9 +39,19 @@ def quality_findings(checks: Sequence[dict[str, Any]], rows: int, alpha: float) 
 
 def _finding(check: dict[str, Any], rows: int, level: float) -> Finding:
     broken, asked, mostly = int(check["unexpected"]), int(check["asked"]), float(check["mostly"])
-    subject, claim = str(check["column"]), str(check["sentence"]).removesuffix(f" ({check['unexpected']} rows against it)").strip()
+    subject, claim = (
+        str(check["column"]),
+        str(check["sentence"]).removesuffix(f" ({check['unexpected']} rows against it)").strip(),
+    )
     if asked == 0:
-        return Finding(kind="data_quality", subject=subject, value=None, rows=rows, alarm=False, sentence=f"{claim}: no row of the window has a value, so it is not checked")
+        return Finding(
+            kind="data_quality",
+            subject=subject,
+            value=None,
+            rows=rows,
+            alarm=False,
+            sentence=f"{claim}: no row of the window has a value, so it is not checked",
+        )
     limit, value = 1 - mostly, broken / asked
     sure = binom.sf(broken - 1, asked, limit) <= level if mostly < 1 else broken > 0
     low = float(beta.ppf(1 - CONFIDENCE, broken, asked - broken + 1)) if broken else 0.0
@@ -49,7 +59,17 @@ def _finding(check: dict[str, Any], rows: int, level: float) -> Finding:
     state = "broken" if sure else "holds" if value <= limit else "is missed by no more than chance may do"
     allowed = f", and {limit:.1%} may" if mostly < 1 else ""
     sentence = f"{claim}: {state}; {broken:,} of {asked:,} rows ({value:.1%}) are against it{allowed}"
-    return Finding(kind="data_quality", subject=subject, value=value, low=low, high=high, limit=limit, rows=asked, alarm=bool(sure), sentence=sentence)
+    return Finding(
+        kind="data_quality",
+        subject=subject,
+        value=value,
+        low=low,
+        high=high,
+        limit=limit,
+        rows=asked,
+        alarm=bool(sure),
+        sentence=sentence,
+    )
 
 
 def _left_out(checks: Sequence[dict[str, Any]]) -> str:

@@ -26,10 +26,13 @@ CLOCK_SECONDS = 60.0
 SUBSAMPLES = 5
 
 
-
-
 def feed_findings(
-    config: ModelConfig, facts: FeedFacts, history: Sequence[FeedFacts], now: datetime, alpha: float, reference_duplicates: float = 0.0
+    config: ModelConfig,
+    facts: FeedFacts,
+    history: Sequence[FeedFacts],
+    now: datetime,
+    alpha: float,
+    reference_duplicates: float = 0.0,
 ) -> list[Finding]:
     """Everything about how a window's rows came.
 
@@ -41,10 +44,20 @@ def feed_findings(
         alpha: chance of an alarm where nothing changed, shared among what is tested; the rest is not left to chance.
         reference_duplicates: what :func:`duplicates_expected` gives.
     """
-    first = min((text for text in (h.first_time for h in (*history, facts)) if _time(text) is not None), key=lambda text: _time(text) or _utc(now), default=None)
+    first = min(
+        (text for text in (h.first_time for h in (*history, facts)) if _time(text) is not None),
+        key=lambda text: _time(text) or _utc(now),
+        default=None,
+    )
     silent = silence_findings(config, facts.newest_prediction, facts.newest_outcome, now, first)
     if facts.rows == 0:
-        empty = _told("window", None, 0, False, "the window has no rows, so nothing is known of its volume, delay, duplicates or columns")
+        empty = _told(
+            "window",
+            None,
+            0,
+            False,
+            "the window has no rows, so nothing is known of its volume, delay, duplicates or columns",
+        )
         return [*silent, empty]
     return [
         *silent,
@@ -60,7 +73,11 @@ def feed_findings(
 
 
 def silence_findings(
-    config: ModelConfig, newest_prediction: str | None, newest_outcome: str | None, now: datetime, first_prediction: str | None = None
+    config: ModelConfig,
+    newest_prediction: str | None,
+    newest_outcome: str | None,
+    now: datetime,
+    first_prediction: str | None = None,
 ) -> list[Finding]:
     """Has a feed stopped? Needs no window, for a stopped feed closes none.
 
@@ -75,28 +92,60 @@ def silence_findings(
     ]
 
 
-def _silence(subject: str, longest: int | None, key: str, text: str | None, newest: datetime | None, now: datetime) -> Finding:
+def _silence(
+    subject: str, longest: int | None, key: str, text: str | None, newest: datetime | None, now: datetime
+) -> Finding:
     if longest is None:
-        return _told(subject, None, 0, False, f"silence of the {subject} is not watched, for monitoring.feed.{key} is not set")
+        return _told(
+            subject, None, 0, False, f"silence of the {subject} is not watched, for monitoring.feed.{key} is not set"
+        )
     if newest is None:
         why = "none has ever come" if text is None else f"the time of the newest, {text!r}, cannot be read"
-        return _told(subject, None, 0, text is not None, f"how long no {subject} came is not known: {why}", limit=float(longest))
+        return _told(
+            subject, None, 0, text is not None, f"how long no {subject} came is not known: {why}", limit=float(longest)
+        )
     silent = (now - newest).total_seconds()
     if silent < -CLOCK_SECONDS:
-        return _told(subject, silent, 0, True, f"the newest of the {subject} is dated {_span(-silent)} after now: a clock is wrong, and silence cannot be told", limit=float(longest))
+        return _told(
+            subject,
+            silent,
+            0,
+            True,
+            f"the newest of the {subject} is dated {_span(-silent)} after now: a clock is wrong, and silence cannot be told",
+            limit=float(longest),
+        )
     sentence = f"the newest of the {subject} came {_span(max(silent, 0.0))} ago; {_span(longest)} are allowed"
-    return _told(subject, max(silent, 0.0), 0, silent > longest, ("the feed has stopped: " if silent > longest else "") + sentence, limit=float(longest))
+    return _told(
+        subject,
+        max(silent, 0.0),
+        0,
+        silent > longest,
+        ("the feed has stopped: " if silent > longest else "") + sentence,
+        limit=float(longest),
+    )
 
 
 def _no_outcomes(
-    longest: int | None, text: str | None, outcome: datetime | None, prediction: datetime | None, first: datetime | None, now: datetime
+    longest: int | None,
+    text: str | None,
+    outcome: datetime | None,
+    prediction: datetime | None,
+    first: datetime | None,
+    now: datetime,
 ) -> Finding:
     if longest is not None and text is None and first is not None:
         waited = (now - first).total_seconds()
         sentence = f"no outcome has ever come, and the first prediction was made {_span(max(waited, 0.0))} ago; {_span(longest)} are allowed"
         return _told("outcomes", waited, 0, waited > longest, sentence, limit=float(longest))
     if longest is not None and outcome is not None and prediction is not None and prediction <= outcome <= now:
-        return _told("outcomes", (now - outcome).total_seconds(), 0, False, "no prediction was made after the newest outcome, so none is missing", limit=float(longest))
+        return _told(
+            "outcomes",
+            (now - outcome).total_seconds(),
+            0,
+            False,
+            "no prediction was made after the newest outcome, so none is missing",
+            limit=float(longest),
+        )
     return _silence("outcomes", longest, "labels_seconds", text, outcome, now)
 
 
@@ -112,18 +161,48 @@ def _volume(config: ModelConfig, facts: FeedFacts, history: Sequence[FeedFacts],
     """
     change = config.monitoring.feed.volume_change
     if change is None:
-        return _told("volume", facts.rows_per_hour, facts.rows, False, "the volume is not watched, for monitoring.feed.volume_change is not set")
+        return _told(
+            "volume",
+            facts.rows_per_hour,
+            facts.rows,
+            False,
+            "the volume is not watched, for monitoring.feed.volume_change is not set",
+        )
     before = [h for h in history[-REMEMBERED:] if _positive(h.rows_per_hour)]
     if not _positive(facts.rows_per_hour):
-        return _told("volume", None, facts.rows, False, "the rows of the window all have one time, or times that go back, so a volume per hour is not known")
+        return _told(
+            "volume",
+            None,
+            facts.rows,
+            False,
+            "the rows of the window all have one time, or times that go back, so a volume per hour is not known",
+        )
     if len(before) < HISTORY:
-        return _told("volume", facts.rows_per_hour, facts.rows, False, f"{facts.rows_per_hour:,.1f} rows an hour; {len(before)} windows before have a volume and {HISTORY} are needed to judge it")
+        return _told(
+            "volume",
+            facts.rows_per_hour,
+            facts.rows,
+            False,
+            f"{facts.rows_per_hour:,.1f} rows an hour; {len(before)} windows before have a volume and {HISTORY} are needed to judge it",
+        )
     rates = np.array([h.rows_per_hour for h in before], float)
-    usual, low, high, p_value = _predicted(float(facts.rows_per_hour or 0.0), rates, np.array([h.rows for h in before], float), facts.rows, alpha)
+    usual, low, high, p_value = _predicted(
+        float(facts.rows_per_hour or 0.0), rates, np.array([h.rows for h in before], float), facts.rows, alpha
+    )
     ratio = float(facts.rows_per_hour or 0.0) / usual
     alarm = bool(p_value <= alpha and (ratio > 1 + change or ratio < 1 / (1 + change)))
     sentence = f"{facts.rows_per_hour:,.1f} rows an hour, {ratio:.2f} times the {usual:,.1f} of the {len(before)} windows before ({low:,.1f} to {high:,.1f} would be usual)"
-    return _told("volume", facts.rows_per_hour, facts.rows, alarm, sentence, reference=usual, limit=usual / (1 + change) if ratio < 1 else usual * (1 + change), low=low, high=high)
+    return _told(
+        "volume",
+        facts.rows_per_hour,
+        facts.rows,
+        alarm,
+        sentence,
+        reference=usual,
+        limit=usual / (1 + change) if ratio < 1 else usual * (1 + change),
+        low=low,
+        high=high,
+    )
 
 
 def _delay(facts: FeedFacts, history: Sequence[FeedFacts], alpha: float) -> Finding:
@@ -131,22 +210,54 @@ def _delay(facts: FeedFacts, history: Sequence[FeedFacts], alpha: float) -> Find
 
     Only a rise is an alarm: a young window has just its quick outcomes, and looks fast.
     """
-    before = [float(h.label_delay_p90) for h in history[-REMEMBERED:] if h.label_delay_p90 is not None and h.label_delay_p90 > 0]
+    before = [
+        float(h.label_delay_p90)
+        for h in history[-REMEMBERED:]
+        if h.label_delay_p90 is not None and h.label_delay_p90 > 0
+    ]
     if facts.label_delay_p90 is None:
-        return _told("delay of outcomes", None, facts.rows, False, "no row of the window has an outcome yet, so their delay is not known")
+        return _told(
+            "delay of outcomes",
+            None,
+            facts.rows,
+            False,
+            "no row of the window has an outcome yet, so their delay is not known",
+        )
     told = f"nine outcomes of ten came within {_span(facts.label_delay_p90)}, half within {_span(facts.label_delay_median or 0.0)}, of those that have come"
     if facts.label_delay_p90 < 0:
-        return _told("delay of outcomes", facts.label_delay_p90, facts.rows, True, "outcomes are dated before their predictions: a clock is wrong")
+        return _told(
+            "delay of outcomes",
+            facts.label_delay_p90,
+            facts.rows,
+            True,
+            "outcomes are dated before their predictions: a clock is wrong",
+        )
     if len(before) < HISTORY:
-        return _told("delay of outcomes", facts.label_delay_p90, facts.rows, False, f"{told}; {len(before)} windows before have a delay and {HISTORY} are needed to judge it")
-    usual, _, high, p_value = _predicted(max(facts.label_delay_p90, 1e-3), np.array(before), np.full(len(before), np.inf), np.inf, 2 * alpha)
+        return _told(
+            "delay of outcomes",
+            facts.label_delay_p90,
+            facts.rows,
+            False,
+            f"{told}; {len(before)} windows before have a delay and {HISTORY} are needed to judge it",
+        )
+    usual, _, high, p_value = _predicted(
+        max(facts.label_delay_p90, 1e-3), np.array(before), np.full(len(before), np.inf), np.inf, 2 * alpha
+    )
     alarm = bool(p_value <= 2 * alpha and facts.label_delay_p90 > usual * (1 + SLOWER))
     return _told(
-        "delay of outcomes", facts.label_delay_p90, facts.rows, alarm, f"{told}; {_span(usual)} is usual, up to {_span(high)}", reference=usual, limit=usual * (1 + SLOWER)
+        "delay of outcomes",
+        facts.label_delay_p90,
+        facts.rows,
+        alarm,
+        f"{told}; {_span(usual)} is usual, up to {_span(high)}",
+        reference=usual,
+        limit=usual * (1 + SLOWER),
     )
 
 
-def _predicted(value: float, before: np.ndarray, rows: np.ndarray, mine: float, alpha: float) -> tuple[float, float, float, float]:
+def _predicted(
+    value: float, before: np.ndarray, rows: np.ndarray, mine: float, alpha: float
+) -> tuple[float, float, float, float]:
     """Usual value, prediction interval at ``1 - alpha`` and two-sided p-value, on the log scale."""
     logs, poisson = np.log(before), float(np.mean(1 / rows))
     count = len(logs)
@@ -165,7 +276,15 @@ def _duplicates(config: ModelConfig, facts: FeedFacts, expected: float, alpha: f
     repeated = round(facts.duplicate_share * facts.rows)
     p_value = float(binom.sf(repeated - 1, facts.rows, limit)) if limit < 1 else 1.0
     sentence = f"{facts.duplicate_share:.1%} of {facts.rows:,} rows repeat another one, {expected:.1%} of as many rows of the reference"
-    return _told("duplicates", facts.duplicate_share, facts.rows, bool(facts.duplicate_share > limit and p_value <= alpha), sentence, reference=expected, limit=limit)
+    return _told(
+        "duplicates",
+        facts.duplicate_share,
+        facts.rows,
+        bool(facts.duplicate_share > limit and p_value <= alpha),
+        sentence,
+        reference=expected,
+        limit=limit,
+    )
 
 
 def duplicate_share(rows: pd.DataFrame) -> float:
@@ -196,15 +315,47 @@ def _schema(config: ModelConfig, facts: FeedFacts) -> list[Finding]:
     silent = sorted(name for name, c in known.items() if name not in there and c.nullable)
     findings = []
     if strange:
-        findings.append(_told("columns", float(len(strange)), facts.rows, True, f"{', '.join(strange)} came and {'is no input' if len(strange) == 1 else 'are no inputs'} of this version"))
+        findings.append(
+            _told(
+                "columns",
+                float(len(strange)),
+                facts.rows,
+                True,
+                f"{', '.join(strange)} came and {'is no input' if len(strange) == 1 else 'are no inputs'} of this version",
+            )
+        )
     if lacking:
-        findings.append(_told("columns", float(len(lacking)), facts.rows, True, f"{', '.join(lacking)} did not come in any row of the window"))
+        findings.append(
+            _told(
+                "columns",
+                float(len(lacking)),
+                facts.rows,
+                True,
+                f"{', '.join(lacking)} did not come in any row of the window",
+            )
+        )
     if silent:
-        findings.append(_told("columns", float(len(silent)), facts.rows, False, f"{', '.join(silent)} did not come in any row of the window; {'it' if len(silent) == 1 else 'they'} may be missing"))
+        findings.append(
+            _told(
+                "columns",
+                float(len(silent)),
+                facts.rows,
+                False,
+                f"{', '.join(silent)} did not come in any row of the window; {'it' if len(silent) == 1 else 'they'} may be missing",
+            )
+        )
     if not findings:
         findings.append(_told("columns", 0.0, facts.rows, False, f"all {len(known)} input columns came, and no other"))
     if len(facts.versions) > 1:
-        findings.append(_told("versions", float(len(facts.versions)), facts.rows, True, f"the window holds answers of {', '.join(facts.versions)}; a window is of one version"))
+        findings.append(
+            _told(
+                "versions",
+                float(len(facts.versions)),
+                facts.rows,
+                True,
+                f"the window holds answers of {', '.join(facts.versions)}; a window is of one version",
+            )
+        )
     if facts.rows_missing:
         sentence = f"{facts.rows_missing:,} rows of the window are not in the log any more; the numbers speak of the {facts.rows:,} that are left"
         findings.append(_told("rows", float(facts.rows_missing), facts.rows, False, sentence))
@@ -214,13 +365,43 @@ def _schema(config: ModelConfig, facts: FeedFacts) -> list[Finding]:
 def _clock(facts: FeedFacts, now: datetime) -> list[Finding]:
     first, last = _time(facts.first_time), _time(facts.last_time)
     if first is None or last is None:
-        return [_told("clock", None, facts.rows, True, f"the times of the window, {facts.first_time!r} to {facts.last_time!r}, cannot be read")]
+        return [
+            _told(
+                "clock",
+                None,
+                facts.rows,
+                True,
+                f"the times of the window, {facts.first_time!r} to {facts.last_time!r}, cannot be read",
+            )
+        ]
     ahead = (max(first, last) - _utc(now)).total_seconds()
     if ahead > CLOCK_SECONDS:
-        return [_told("clock", ahead, facts.rows, True, f"rows of the window are dated {_span(ahead)} after now: a clock is wrong", limit=CLOCK_SECONDS)]
+        return [
+            _told(
+                "clock",
+                ahead,
+                facts.rows,
+                True,
+                f"rows of the window are dated {_span(ahead)} after now: a clock is wrong",
+                limit=CLOCK_SECONDS,
+            )
+        ]
     back = facts.clock_largest_back_seconds
-    sentence = f"times go back {facts.clock_back_steps:,} times between rows, by {_span(back)} at most" if facts.clock_back_steps else "times never go back between rows"
-    return [_told("clock", back, facts.rows, back > CLOCK_SECONDS, sentence + (": a clock was set, or rows were logged late" if back > CLOCK_SECONDS else ""), limit=CLOCK_SECONDS)]
+    sentence = (
+        f"times go back {facts.clock_back_steps:,} times between rows, by {_span(back)} at most"
+        if facts.clock_back_steps
+        else "times never go back between rows"
+    )
+    return [
+        _told(
+            "clock",
+            back,
+            facts.rows,
+            back > CLOCK_SECONDS,
+            sentence + (": a clock was set, or rows were logged late" if back > CLOCK_SECONDS else ""),
+            limit=CLOCK_SECONDS,
+        )
+    ]
 
 
 def _told(subject: str, value: float | None, rows: int, alarm: bool, sentence: str, **more: float | None) -> Finding:

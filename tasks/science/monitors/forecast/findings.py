@@ -34,7 +34,9 @@ class Watched:
         return self.limits[0]
 
 
-def forecast_findings(config: ModelConfig, history: Sequence[WindowReport], now: Sequence[Finding], number: int, seed: int) -> tuple[list[Finding], list[Forecast]]:
+def forecast_findings(
+    config: ModelConfig, history: Sequence[WindowReport], now: Sequence[Finding], number: int, seed: int
+) -> tuple[list[Finding], list[Forecast]]:
     """What is to come, for every watched metric and gap, from the windows up to this one.
 
     An alarm where the chance of a breach within the horizon is above ``monitoring.forecast.probability``. A window that
@@ -58,7 +60,19 @@ def forecast_findings(config: ModelConfig, history: Sequence[WindowReport], now:
     recent = [(r.window, r.findings) for r in history if number - looked_back(policy.season) < r.window < number]
     for watched in watched_series(config, [*recent, (number, tuple(now))]):
         future = look_ahead(watched.series, policy.horizon, policy.season, seed, number)
-        made = [judge(watched.series, future, limit, watched.greater_is_better, policy.horizon, policy.season, seed, watched.subject) for limit in watched.limits]
+        made = [
+            judge(
+                watched.series,
+                future,
+                limit,
+                watched.greater_is_better,
+                policy.horizon,
+                policy.season,
+                seed,
+                watched.subject,
+            )
+            for limit in watched.limits
+        ]
         if made[0].missing and findings:
             short.append(watched.subject)
             continue
@@ -66,14 +80,19 @@ def forecast_findings(config: ModelConfig, history: Sequence[WindowReport], now:
         findings.append(_finding(made[0], watched, policy.probability))
     if short:
         told = f"{len(short)} other series have too little history for a forecast: {', '.join(short[:NAMED])}{', ...' if len(short) > NAMED else ''}"
-        findings.append(Finding(kind="forecast", subject="other series", value=None, rows=0, alarm=False, sentence=told))
+        findings.append(
+            Finding(kind="forecast", subject="other series", value=None, rows=0, alarm=False, sentence=told)
+        )
     return findings, forecasts
 
 
 def watched_series(config: ModelConfig, windows: Iterable[tuple[int, Sequence[Finding]]]) -> list[Watched]:
     """Every series that has a limit, from the findings of windows in any order."""
     ordered = sorted(windows, key=lambda w: w[0])
-    found = [_performance(config, metric, ordered) for metric in dict.fromkeys([*config.watched, *config.monitoring.metric_limits])]
+    found = [
+        _performance(config, metric, ordered)
+        for metric in dict.fromkeys([*config.watched, *config.monitoring.metric_limits])
+    ]
     names = dict.fromkeys((f.kind, f.subject) for _, findings in ordered for f in findings if f.kind in GAPS)
     found += [_gap(config, kind, subject, ordered) for kind, subject in names]
     return [w for w in found if w is not None]
@@ -90,22 +109,38 @@ def _performance(config: ModelConfig, metric: str, windows: list[tuple[int, Sequ
             realized = realized.model_copy(update={"estimate": estimated.value, "estimate_error": estimated.error})
         series += [o for o in (realized or estimated,) if o]
         newest = known or guessed
-        limit, reference = (newest.limit, newest.reference) if newest and newest.limit is not None else (limit, reference)
+        limit, reference = (
+            (newest.limit, newest.reference) if newest and newest.limit is not None else (limit, reference)
+        )
     absolute = config.monitoring.metric_limits.get(metric)  # type: ignore[call-overload]
     limits = {x for x in (limit, absolute) if x is not None}
     if not limits:
         return None
-    greater = METRICS[metric].greater_is_better if metric in METRICS else reference is not None and limit is not None and limit < reference
+    greater = (
+        METRICS[metric].greater_is_better
+        if metric in METRICS
+        else reference is not None and limit is not None and limit < reference
+    )
     return Watched(metric, tuple(series), tuple(sorted(limits, reverse=greater)), greater)
 
 
-def _gap(config: ModelConfig, kind: FindingKind, subject: str, windows: list[tuple[int, Sequence[Finding]]]) -> Watched | None:
-    found = [(number, f) for number, findings in windows for f in findings if (f.kind, f.subject) == (kind, subject) and f.value is not None]
+def _gap(
+    config: ModelConfig, kind: FindingKind, subject: str, windows: list[tuple[int, Sequence[Finding]]]
+) -> Watched | None:
+    found = [
+        (number, f)
+        for number, findings in windows
+        for f in findings
+        if (f.kind, f.subject) == (kind, subject) and f.value is not None
+    ]
     series = tuple(o for number, f in found if (o := _observed(number, f, kind == "selection_rate")) is not None)
     if not series:
         return None
     newest = found[-1][1]
-    limit, greater = newest.limit, newest.limit is not None and newest.reference is not None and newest.limit < newest.reference
+    limit, greater = (
+        newest.limit,
+        newest.limit is not None and newest.reference is not None and newest.limit < newest.reference,
+    )
     if limit is None and kind == "selection_rate" and newest.reference is not None and newest.value is not None:
         # It may move to either side; the one it has moved to is the one that it may reach.
         change, greater = 1 + config.monitoring.selection_change, newest.value < newest.reference
@@ -121,13 +156,27 @@ def _observed(number: int, finding: Finding | None, realized: bool) -> Observati
         return None
     if not all(map(math.isfinite, (finding.value, finding.low, finding.high))) or finding.high < finding.low:
         return None
-    return Observation(window=number, value=finding.value, error=(finding.high - finding.low) / TWO_SIDED_95, rows=finding.rows, realized=realized)
+    return Observation(
+        window=number,
+        value=finding.value,
+        error=(finding.high - finding.low) / TWO_SIDED_95,
+        rows=finding.rows,
+        realized=realized,
+    )
 
 
 def _finding(made: Forecast, watched: Watched, probability: float) -> Finding:
     alarm = made.valid and made.probability is not None and made.probability > probability
     rows = watched.series[-1].rows if watched.series else 0
-    return Finding(kind="forecast", subject=made.subject, value=made.probability, limit=probability, rows=rows, alarm=alarm, sentence=forecast_sentence(made))
+    return Finding(
+        kind="forecast",
+        subject=made.subject,
+        value=made.probability,
+        limit=probability,
+        rows=rows,
+        alarm=alarm,
+        sentence=forecast_sentence(made),
+    )
 
 
 def forecast_sentence(made: Forecast) -> str:

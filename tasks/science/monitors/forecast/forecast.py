@@ -56,7 +56,14 @@ def looked_back(season: int | None) -> int:
 
 
 def forecast(
-    series: Sequence[Observation], limit: float, greater_is_better: bool, horizon: int, season: int | None, seed: int, subject: str = "", number: int | None = None
+    series: Sequence[Observation],
+    limit: float,
+    greater_is_better: bool,
+    horizon: int,
+    season: int | None,
+    seed: int,
+    subject: str = "",
+    number: int | None = None,
 ) -> Forecast:
     """Forecast one series against one limit.
 
@@ -82,7 +89,9 @@ def forecast(
     return judge(series, future, limit, greater_is_better, horizon, season, seed, subject)
 
 
-def look_ahead(series: Sequence[Observation], horizon: int, season: int | None, seed: int, number: int | None = None) -> Future | None:
+def look_ahead(
+    series: Sequence[Observation], horizon: int, season: int | None, seed: int, number: int | None = None
+) -> Future | None:
     """Fit the models to the newest part of the series and play them; None where there is too little of it.
 
     Raises:
@@ -103,7 +112,9 @@ def look_ahead(series: Sequence[Observation], horizon: int, season: int | None, 
     grid = models.grid(unit, spread_of_all, inside, bool(season))
     state = models.run(recent, last, grid, errors, bias, models.basis(season))
     shown = [e for o, e in zip(recent, errors, strict=True) if o.realized] or list(errors)
-    paths = models.play(state, last, max(FARTHEST, horizon), float(np.median(shown[-MINIMUM:])), PATHS, np.random.default_rng(seed))
+    paths = models.play(
+        state, last, max(FARTHEST, horizon), float(np.median(shown[-MINIMUM:])), PATHS, np.random.default_rng(seed)
+    )
     weights = {kind: float(state.weight[grid.kind == kind].sum()) for kind in models.PRIOR}
     seasonal = bool(season) and float(state.weight[grid.season > 0].sum()) > 0.5
     return Future(last, paths, weights, _shift(state, weights), bias[0] if learned else None, seasonal)
@@ -149,23 +160,49 @@ def _errors(series: Sequence[Observation], spread: float) -> np.ndarray:
 
 
 def judge(
-    series: Sequence[Observation], future: Future | None, limit: float, greater_is_better: bool, horizon: int, season: int | None, seed: int, subject: str = ""
+    series: Sequence[Observation],
+    future: Future | None,
+    limit: float,
+    greater_is_better: bool,
+    horizon: int,
+    season: int | None,
+    seed: int,
+    subject: str = "",
 ) -> Forecast:
     """What played paths say about one limit."""
     base = Forecast(
-        subject=subject, limit=limit, greater_is_better=greater_is_better, horizon=horizon, observations=len(series), realized=sum(o.realized for o in series), seed=seed
+        subject=subject,
+        limit=limit,
+        greater_is_better=greater_is_better,
+        horizon=horizon,
+        observations=len(series),
+        realized=sum(o.realized for o in series),
+        seed=seed,
     )
     if series:
-        base = base.model_copy(update={"last": series[-1].window, "beyond": is_beyond(series[-1].value, limit, greater_is_better)})
+        base = base.model_copy(
+            update={"last": series[-1].window, "beyond": is_beyond(series[-1].value, limit, greater_is_better)}
+        )
     if future is None:
         missing = max(needed(season) - len(series), 0)
-        why = f"{len(series)} window{' was' if len(series) == 1 else 's were'} observed and a forecast needs {needed(season)}: {missing} more" if missing else "the newest windows were not observed"
+        why = (
+            f"{len(series)} window{' was' if len(series) == 1 else 's were'} observed and a forecast needs {needed(season)}: {missing} more"
+            if missing
+            else "the newest windows were not observed"
+        )
         return base.model_copy(update={"reason": f"no forecast: {why}", "missing": missing})
     over = future.paths < limit if greater_is_better else future.paths > limit
     come = np.maximum.accumulate(over, axis=1)
     low, high = np.quantile(future.paths[:, :horizon], [LOW, HIGH], axis=0)
     ahead = tuple(
-        Ahead(window=future.last + 1 + i, mean=float(future.paths[:, i].mean()), low=float(low[i]), high=float(high[i]), breach=float(over[:, i].mean()), breached=float(come[:, i].mean()))
+        Ahead(
+            window=future.last + 1 + i,
+            mean=float(future.paths[:, i].mean()),
+            low=float(low[i]),
+            high=float(high[i]),
+            breach=float(over[:, i].mean()),
+            breached=float(come[:, i].mean()),
+        )
         for i in range(horizon)
     )
     shares = come.mean(axis=0)

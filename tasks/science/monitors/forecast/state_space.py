@@ -67,15 +67,32 @@ def grid(unit: float, spread: float, breaks: Sequence[int], season: bool) -> Gri
         breaks: windows from which the level or the slope may be another.
     """
     far = max(spread / unit, 1.0)
-    kind, share, step, slope, damping, excess, since = _layout(tuple(_up_to(STEPS, 2 * far)), tuple(_up_to(SLOPES, far)), tuple(_up_to(tuple(EXCESS), 2 * far)), tuple(breaks))
-    seasons = [(0.0, 1 - SEASON_PRIOR), (1.0, SEASON_PRIOR / 2), (max(far / 2, 3.0), SEASON_PRIOR / 2)] if season else [(0.0, 1.0)]
+    kind, share, step, slope, damping, excess, since = _layout(
+        tuple(_up_to(STEPS, 2 * far)), tuple(_up_to(SLOPES, far)), tuple(_up_to(tuple(EXCESS), 2 * far)), tuple(breaks)
+    )
+    seasons = (
+        [(0.0, 1 - SEASON_PRIOR), (1.0, SEASON_PRIOR / 2), (max(far / 2, 3.0), SEASON_PRIOR / 2)]
+        if season
+        else [(0.0, 1.0)]
+    )
     prior = np.concatenate([np.log(share) + np.log(p) for _, p in seasons])
     many = [np.tile(c, len(seasons)) for c in (kind, step * unit, slope * unit, damping, excess, since)]
-    return Grid(many[0], prior, many[1], many[2], many[3], many[4], np.repeat([s for s, _ in seasons], len(kind)) * unit, many[5])
+    return Grid(
+        many[0],
+        prior,
+        many[1],
+        many[2],
+        many[3],
+        many[4],
+        np.repeat([s for s, _ in seasons], len(kind)) * unit,
+        many[5],
+    )
 
 
 @lru_cache(maxsize=64)
-def _layout(steps: tuple[float, ...], slopes: tuple[float, ...], excess: tuple[float, ...], breaks: tuple[int, ...]) -> tuple[np.ndarray, ...]:
+def _layout(
+    steps: tuple[float, ...], slopes: tuple[float, ...], excess: tuple[float, ...], breaks: tuple[int, ...]
+) -> tuple[np.ndarray, ...]:
     """Kind, share of the prior, step, slope, damping, excess noise and first window of every model, in units of the noise."""
     more = [e for e in excess if e not in EXCESS]
     noise = {0.0: 1 - sum(EXCESS.values())} | EXCESS | {e: sum(EXCESS.values()) / len(more) for e in more}
@@ -84,7 +101,10 @@ def _layout(steps: tuple[float, ...], slopes: tuple[float, ...], excess: tuple[f
 
     def add(kind: str, share: float, parameters: Sequence[tuple[float, float, int]], own: dict[float, float]) -> None:
         for (e, likely), (step, o) in product(noise.items(), own.items()):
-            rows.extend((kind, share * likely / whole * o / len(parameters), step, slope, damping, e, since) for slope, damping, since in parameters)
+            rows.extend(
+                (kind, share * likely / whole * o / len(parameters), step, slope, damping, e, since)
+                for slope, damping, since in parameters
+            )
 
     nothing = [(0.0, 1.0, -1)]
     add("steady", PRIOR["steady"], nothing, {0.0: 1.0})
@@ -93,7 +113,7 @@ def _layout(steps: tuple[float, ...], slopes: tuple[float, ...], excess: tuple[f
     add("trend", begin, [(s, d, -1) for s, d in product(slopes, DAMPING)], RESTLESS)
     if breaks:
         # Where an old trend began to the window does not matter for what comes; where a level shifted is told.
-        bends = [*breaks[: -DENSE : 3], *breaks[-DENSE:]]
+        bends = [*breaks[:-DENSE:3], *breaks[-DENSE:]]
         add("trend", begin, [(s, 1.0, b) for s, b in product(slopes, bends)], RESTLESS)
         add("shift", PRIOR["shift"], [(0.0, 1.0, b) for b in breaks], RESTLESS)
     return tuple(np.array(c) for c in zip(*rows, strict=True))
@@ -112,11 +132,23 @@ def basis(season: int | None) -> np.ndarray:
     if not season:
         return np.zeros((1, 0))
     at = 2 * np.pi * np.arange(season) / season
-    waves = [f(at * k) * (np.sqrt(2) if 2 * k < season else 1.0) for k in range(1, season // 2 + 1) for f in (np.cos, np.sin) if not (2 * k == season and f is np.sin)]
+    waves = [
+        f(at * k) * (np.sqrt(2) if 2 * k < season else 1.0)
+        for k in range(1, season // 2 + 1)
+        for f in (np.cos, np.sin)
+        if not (2 * k == season and f is np.sin)
+    ]
     return np.column_stack(waves[: min(season - 1, HARMONICS)])
 
 
-def run(series: Sequence[Observation], until: int, models: Grid, errors: np.ndarray, bias: tuple[float, float], waves: np.ndarray) -> Filtered:
+def run(
+    series: Sequence[Observation],
+    until: int,
+    models: Grid,
+    errors: np.ndarray,
+    bias: tuple[float, float],
+    waves: np.ndarray,
+) -> Filtered:
     """Kalman filter of every model over the series (Durbin & Koopman 2012, chapter 4), up to the window ``until``.
 
     Weights are prior times the product of the one-step-ahead predictive densities, which is the exact likelihood
@@ -129,7 +161,10 @@ def run(series: Sequence[Observation], until: int, models: Grid, errors: np.ndar
     values = np.array([o.value for o in series])
     unit, spread = float(np.median(errors)), float(np.ptp(values))
     size, width = len(models.kind), SEASON + waves.shape[1]
-    mean, cov = np.zeros((width, size)), np.zeros((width, width, size))  # models last: what is done to all is one stretch of memory
+    mean, cov = (
+        np.zeros((width, size)),
+        np.zeros((width, width, size)),
+    )  # models last: what is done to all is one stretch of memory
     mean[LEVEL], cov[LEVEL, LEVEL] = values[0], (10 * (spread + unit)) ** 2
     mean[BIAS], cov[BIAS, BIAS] = bias[0], bias[1] ** 2
     cov[SLOPE, SLOPE] = np.where(models.since < 0, models.slope**2, 0.0)

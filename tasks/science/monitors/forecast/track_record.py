@@ -11,8 +11,18 @@ from tasks.spec.evidence import WindowReport
 from tasks.spec.forecast import Call, Outcome, TriggerRecord
 from tasks.spec.model import ModelConfig
 
-WORDS = {"hit": "✓ breach came", "false": "✕ no breach came", "prevented": "↷ replaced before", "open": "… still open", "missed": "✕ breach without a call"}
-WORDED: tuple[tuple[Outcome, str, str], ...] = (("hit", "hit", "hits"), ("false", "false call", "false calls"), ("missed", "breach", "breaches"))
+WORDS = {
+    "hit": "✓ breach came",
+    "false": "✕ no breach came",
+    "prevented": "↷ replaced before",
+    "open": "… still open",
+    "missed": "✕ breach without a call",
+}
+WORDED: tuple[tuple[Outcome, str, str], ...] = (
+    ("hit", "hit", "hits"),
+    ("false", "false call", "false calls"),
+    ("missed", "breach", "breaches"),
+)
 
 
 def trigger_record(config: ModelConfig, reports: Sequence[WindowReport]) -> TriggerRecord:
@@ -60,30 +70,70 @@ def _calls(config: ModelConfig, watched: Watched, own: Sequence[WindowReport], o
 def _missed(subject: str, report: WindowReport, foreseen: bool) -> Call:
     why = "no call came before it" if foreseen else "there was no forecast yet"
     sentence = f"{subject} crossed its limit in window {report.window}, and {why}"
-    return Call(subject=subject, version=report.version, window=report.window, outcome="missed", breach=report.window, sentence=sentence)
+    return Call(
+        subject=subject,
+        version=report.version,
+        window=report.window,
+        outcome="missed",
+        breach=report.window,
+        sentence=sentence,
+    )
 
 
-def _call(subject: str, report: WindowReport, probability: float | None, horizon: int, beyond: dict[int, bool], others: Sequence[int], newest: int) -> Call:
+def _call(
+    subject: str,
+    report: WindowReport,
+    probability: float | None,
+    horizon: int,
+    beyond: dict[int, bool],
+    others: Sequence[int],
+    newest: int,
+) -> Call:
     window, end = report.window, report.window + horizon
     replaced = min((w for w in others if w > window), default=None)
     breach = min((w for w, over in beyond.items() if over and window < w <= end), default=None)
-    call = Call(subject=subject, version=report.version, window=window, within=horizon, probability=probability, outcome="open", sentence=f"called after window {window}; not settled yet")
+    call = Call(
+        subject=subject,
+        version=report.version,
+        window=window,
+        within=horizon,
+        probability=probability,
+        outcome="open",
+        sentence=f"called after window {window}; not settled yet",
+    )
     if breach is not None and (replaced is None or breach < replaced):
         lead = breach - window
-        return call.model_copy(update={"outcome": "hit", "breach": breach, "lead": lead, "sentence": f"called after window {window}; the breach came in window {breach}, {lead} later"})
+        return call.model_copy(
+            update={
+                "outcome": "hit",
+                "breach": breach,
+                "lead": lead,
+                "sentence": f"called after window {window}; the breach came in window {breach}, {lead} later",
+            }
+        )
     if replaced is not None and replaced <= end:
         text = f"called after window {window}; {report.version} was replaced before window {replaced}, and no breach had come"
         return call.model_copy(update={"outcome": "prevented", "sentence": text})
     if newest >= end:
-        return call.model_copy(update={"outcome": "false", "sentence": f"called after window {window}; no breach came up to window {end}"})
+        return call.model_copy(
+            update={"outcome": "false", "sentence": f"called after window {window}; no breach came up to window {end}"}
+        )
     return call
 
 
 def record_sentence(record: TriggerRecord) -> str:
     """The record in a sentence."""
     if not record.calls:
-        return f"nothing was called and nothing missed in {record.judged} windows with a forecast" if record.judged else "no window had a forecast yet"
-    lead = f" with a median lead of {median(record.leads):g} window{'' if median(record.leads) == 1 else 's'}" if record.leads else ""
+        return (
+            f"nothing was called and nothing missed in {record.judged} windows with a forecast"
+            if record.judged
+            else "no window had a forecast yet"
+        )
+    lead = (
+        f" with a median lead of {median(record.leads):g} window{'' if median(record.leads) == 1 else 's'}"
+        if record.leads
+        else ""
+    )
     hits, wrong, missed = (f"{record.count(o)} {word if record.count(o) == 1 else many}" for o, word, many in WORDED)
     told = f"{hits}{lead}, {wrong}, {record.count('prevented')} prevented, {record.count('open')} open"
     return f"in {record.judged} windows with a forecast: {told}; {missed} came without a call"

@@ -73,7 +73,9 @@ class Sides:
 
     @classmethod
     def of(cls, reference: GroupReference, window: np.ndarray) -> Sides:
-        return cls(reference, window, *nearest(reference.centres, window), *nearest(reference.centres, reference.placed))
+        return cls(
+            reference, window, *nearest(reference.centres, window), *nearest(reference.centres, reference.placed)
+        )
 
 
 @dataclass(frozen=True)
@@ -132,9 +134,15 @@ def new_groups(sides: Sides, level: float, rng: np.random.Generator) -> list[Eve
         ball = left & (_square(row[None], sides.window)[0] <= radius**2)
         middle = sides.window[ball].mean(axis=0)
         close, close_was = _square(middle[None], sides.window)[0], _square(middle[None], reference)[0]
-        wide = max((r for r in reach if (close_was <= r**2).mean() <= NEW_RATIO * (left & (close <= r**2)).mean()), default=radius)
+        wide = max(
+            (r for r in reach if (close_was <= r**2).mean() <= NEW_RATIO * (left & (close <= r**2)).mean()),
+            default=radius,
+        )
         near, near_was = left & (close <= reach[-1] ** 2), close_was <= reach[-1] ** 2
-        now, then = _ratio(sides.window[near], sides, left, wide, (1, 0)), _ratio(reference[near_was], sides, left, wide, (0, 1))
+        now, then = (
+            _ratio(sides.window[near], sides, left, wide, (1, 0)),
+            _ratio(reference[near_was], sides, left, wide, (0, 1)),
+        )
         members, members_was = close <= wide**2, close_was <= wide**2
         members[np.flatnonzero(near)] |= now >= 1 / NEW_RATIO
         members &= left
@@ -153,7 +161,10 @@ def _ratio(middles: np.ndarray, sides: Sides, left: np.ndarray, radius: float, o
 
     One row is added to the reference's count, so that an empty place is no infinite one.
     """
-    inside, outside = (np.count_nonzero(_square(middles, rows) <= radius**2, axis=1) - self for rows, self in zip((sides.window[left], sides.reference.placed), own, strict=True))
+    inside, outside = (
+        np.count_nonzero(_square(middles, rows) <= radius**2, axis=1) - self
+        for rows, self in zip((sides.window[left], sides.reference.placed), own, strict=True)
+    )
     return np.asarray((inside / len(sides.window)) / ((outside + 1) / len(sides.reference.placed)))
 
 
@@ -167,7 +178,14 @@ def _square(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.asarray(square)
 
 
-def _densest(window: np.ndarray, left: np.ndarray, reference: np.ndarray, reach: np.ndarray, limit: float, rng: np.random.Generator) -> tuple[np.ndarray, float, float] | None:
+def _densest(
+    window: np.ndarray,
+    left: np.ndarray,
+    reference: np.ndarray,
+    reach: np.ndarray,
+    limit: float,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, float, float] | None:
     """Middle, radius and p-value of the ball that the reference explains least; None where none is a new group."""
     n, m, rows = len(window), len(reference), np.flatnonzero(left)
     if not len(rows) or reach[-1] <= 0:
@@ -231,7 +249,11 @@ def merged(sides: Sides, level: float, untold: dict[Kind, str]) -> list[Event]:
     asks one question between two groups, as trees do, sees what meets midway not in one place but in each combination of the
     answers, and some of these places, far off the line, fall on its ends.
     """
-    pairs = [(a, b, line) for a, b in combinations(range(len(sides.reference.centres)), 2) if (line := _along(sides, a, b)) is not None]
+    pairs = [
+        (a, b, line)
+        for a, b in combinations(range(len(sides.reference.centres)), 2)
+        if (line := _along(sides, a, b)) is not None
+    ]
     found, small = [], []
     n, m = len(sides.window), len(sides.was)
     for a, b, (t, t_was) in pairs:
@@ -246,8 +268,17 @@ def merged(sides: Sides, level: float, untold: dict[Kind, str]) -> list[Event]:
         gone = bool((left <= LEFT_EACH * formerly).all()) and left.sum() <= LEFT_BOTH * formerly.sum()
         found_there = between.mean() - before.mean() >= FOUND_BETWEEN * (formerly - left).sum()
         closed = (between & (np.abs(t - 0.5) <= MIDDLE)).sum() >= TOGETHER * min(at_a.sum(), at_b.sum())
-        if p_value <= level / len(pairs) and gone and found_there and (closed or _crossed(sides.own[here] == b, sides.was[there] == b)):
-            found.append(Event("merged", (a, b), between, float(between.mean()), float(before.mean()), p_value, level / len(pairs)))
+        if (
+            p_value <= level / len(pairs)
+            and gone
+            and found_there
+            and (closed or _crossed(sides.own[here] == b, sides.was[there] == b))
+        ):
+            found.append(
+                Event(
+                    "merged", (a, b), between, float(between.mean()), float(before.mean()), p_value, level / len(pairs)
+                )
+            )
     if small:
         untold["merged"] = f"of groups {'; '.join(small)} the window has fewer than {MERGED_ROWS} rows"
     return found
@@ -287,7 +318,11 @@ def split(sides: Sides, level: float, rng: np.random.Generator, untold: dict[Kin
     fitted_own, k = nearest(sides.reference.centres, sides.reference.fitted)[0], len(sides.reference.centres)
     found, small = [], []
     for j in range(k):
-        rows, was, fitted = np.flatnonzero(sides.own == j), sides.reference.placed[sides.was == j], sides.reference.fitted[fitted_own == j]
+        rows, was, fitted = (
+            np.flatnonzero(sides.own == j),
+            sides.reference.placed[sides.was == j],
+            sides.reference.fitted[fitted_own == j],
+        )
         if min(len(rows), len(was), len(fitted)) < SPLIT_ROWS:
             small.append(sides.reference.groups[j].name)
             continue

@@ -96,16 +96,26 @@ def fit_groupings(config: ModelConfig, pipeline: Pipeline, reference: pd.DataFra
     """
     rng = np.random.default_rng(seed)
     if len(reference) < SMALLEST:
-        return _nothing(config, seed, f"the reference has {len(reference)} rows and {SMALLEST} are needed, so no groups were sought")
+        return _nothing(
+            config, seed, f"the reference has {len(reference)} rows and {SMALLEST} are needed, so no groups were sought"
+        )
     order = rng.permutation(len(reference))
     half = min(FITTED, len(order) // 2)
     fit_rows, other = reference.iloc[np.sort(order[:half])], reference.iloc[np.sort(order[half : half + COMPARED])]
     space = fit_space(pipeline, config, fit_rows, seed)
-    (fitted, fit_rows), (placed, other) = (_finite(embed(pipeline, config, rows, space), rows) for rows in (fit_rows, other))
+    (fitted, fit_rows), (placed, other) = (
+        _finite(embed(pipeline, config, rows, space), rows) for rows in (fit_rows, other)
+    )
     if min(len(fitted), len(placed)) < SMALLEST // 4:
-        return _nothing(config, seed, f"only {len(fitted) + len(placed)} reference rows have finite numbers in {space.source}, and {SMALLEST // 2} are needed, so no groups were sought")
+        return _nothing(
+            config,
+            seed,
+            f"only {len(fitted) + len(placed)} reference rows have finite numbers in {space.source}, and {SMALLEST // 2} are needed, so no groups were sought",
+        )
     if not len(space.components):
-        return _nothing(config, seed, f"all reference rows have the same place in {space.source}, so there are no groups to follow")
+        return _nothing(
+            config, seed, f"all reference rows have the same place in {space.source}, so there are no groups to follow"
+        )
     k, choices, choice = _choose(fitted, rng)
     fit = clustered(fitted, k, 10, rng)
     by_size = np.argsort(-np.bincount(fit.labels_, minlength=k), kind="stable")
@@ -141,7 +151,11 @@ def clustered(placed: np.ndarray, k: int, starts: int, rng: np.random.Generator)
 
     In one thread: the rows are few, and threads that wait for each other on a busy machine take minutes for what takes milliseconds.
     """
-    with config_context(assume_finite=True, skip_parameter_validation=True), _threads().limit(limits=1), warnings.catch_warnings():
+    with (
+        config_context(assume_finite=True, skip_parameter_validation=True),
+        _threads().limit(limits=1),
+        warnings.catch_warnings(),
+    ):
         warnings.simplefilter("ignore", ConvergenceWarning)
         return KMeans(k, n_init=starts, random_state=int(rng.integers(2**31))).fit(placed)
 
@@ -158,12 +172,21 @@ def adjusted_rand(a: np.ndarray, b: np.ndarray) -> float:
     Args:
         a, b: (n,) positions from 0.
     """
-    table = np.bincount(a * (b.max() + 1) + b, minlength=(a.max() + 1) * (b.max() + 1)).reshape(a.max() + 1, -1).astype(float)
+    table = (
+        np.bincount(a * (b.max() + 1) + b, minlength=(a.max() + 1) * (b.max() + 1))
+        .reshape(a.max() + 1, -1)
+        .astype(float)
+    )
 
     def pairs(counts: np.ndarray) -> float:
         return float((counts * (counts - 1) / 2).sum())
 
-    both, first, second, every = pairs(table), pairs(table.sum(axis=1)), pairs(table.sum(axis=0)), len(a) * (len(a) - 1) / 2
+    both, first, second, every = (
+        pairs(table),
+        pairs(table.sum(axis=1)),
+        pairs(table.sum(axis=0)),
+        len(a) * (len(a) - 1) / 2,
+    )
     chance, most = first * second / every, (first + second) / 2
     return (both - chance) / (most - chance) if most > chance else 1.0
 
@@ -201,7 +224,9 @@ def coherence(group: np.ndarray, label: np.ndarray, k: int) -> float:
         return float("nan")
     counts = np.bincount(group, minlength=k)
     sums = np.column_stack([np.bincount(group, weights=c, minlength=k) for c in label.T])
-    between = float((sums[counts > 0] ** 2 / counts[counts > 0, None]).sum() - (label.sum(axis=0) ** 2).sum() / len(label))
+    between = float(
+        (sums[counts > 0] ** 2 / counts[counts > 0, None]).sum() - (label.sum(axis=0) ** 2).sum() / len(label)
+    )
     return min(max(between / total, 0.0), 1.0)
 
 
@@ -213,11 +238,17 @@ def _choose(fitted: np.ndarray, rng: np.random.Generator) -> tuple[int, tuple[Ch
         rand = [adjusted_rand(whole.labels_, labels) for labels, _ in _resampled(k, fitted, rng)]
         low, high = np.quantile(rand, [0.025, 0.975])
         silhouette = float(silhouettes(nearest(whole.cluster_centers_, fitted)[1]).mean())
-        choices.append(Choice(groups=k, stability=float(np.mean(rand)), low=float(low), high=float(high), silhouette=silhouette))
+        choices.append(
+            Choice(groups=k, stability=float(np.mean(rand)), low=float(low), high=float(high), silhouette=silhouette)
+        )
     hold = [c for c in choices if c.stability >= STABLE]
     if not hold:
         best = max(choices, key=lambda c: c.stability)
-        return 1, tuple(choices), f"no number of groups from 2 to {choices[-1].groups} holds under resampling (best: {best.groups} groups, adjusted Rand index {best.stability:.2f}; {STABLE} is asked), so there is one"
+        return (
+            1,
+            tuple(choices),
+            f"no number of groups from 2 to {choices[-1].groups} holds under resampling (best: {best.groups} groups, adjusted Rand index {best.stability:.2f}; {STABLE} is asked), so there is one",
+        )
     most = max(c.stability + c.silhouette for c in hold)
     best = next(c for c in hold if c.stability + c.silhouette >= most - CLOSE)
     words = f"{best.groups} groups: of the numbers that hold under resampling the fewest that come within {CLOSE} of the largest sum of adjusted Rand index ({best.stability:.2f}, {best.low:.2f} to {best.high:.2f}) and silhouette ({best.silhouette:.2f})"
@@ -245,10 +276,23 @@ def _jaccard(centres: np.ndarray, fitted: np.ndarray, rng: np.random.Generator) 
     return np.array(found)
 
 
-def _groups(config: ModelConfig, centres: np.ndarray, fitted: np.ndarray, placed: np.ndarray, fit_rows: pd.DataFrame, other: pd.DataFrame, jaccard: np.ndarray) -> tuple[Group, ...]:
+def _groups(
+    config: ModelConfig,
+    centres: np.ndarray,
+    fitted: np.ndarray,
+    placed: np.ndarray,
+    fit_rows: pd.DataFrame,
+    other: pd.DataFrame,
+    jaccard: np.ndarray,
+) -> tuple[Group, ...]:
     rows, both = pd.concat([fit_rows, other]), np.concatenate([fitted, placed])
     own, distance = nearest(centres, both)
-    radius, silhouette, label, score = _radii(centres, both), silhouettes(distance), label_table(config, rows), rows[SCORE].to_numpy(float)
+    radius, silhouette, label, score = (
+        _radii(centres, both),
+        silhouettes(distance),
+        label_table(config, rows),
+        rows[SCORE].to_numpy(float),
+    )
     made = []
     for j in range(len(centres)):
         inside = own == j
@@ -300,7 +344,12 @@ def _reach(centres: np.ndarray, fitted: np.ndarray, rng: np.random.Generator) ->
 
 def _radii(centres: np.ndarray, placed: np.ndarray) -> np.ndarray:
     own, distance = nearest(centres, placed)
-    return np.array([np.quantile(distance[own == j, j], [0.5, 0.9, 0.99]) if (own == j).any() else np.zeros(3) for j in range(len(centres))])
+    return np.array(
+        [
+            np.quantile(distance[own == j, j], [0.5, 0.9, 0.99]) if (own == j).any() else np.zeros(3)
+            for j in range(len(centres))
+        ]
+    )
 
 
 def _ends(placed: np.ndarray) -> np.ndarray:
@@ -323,21 +372,43 @@ def _finite(placed: np.ndarray, rows: pd.DataFrame) -> tuple[np.ndarray, pd.Data
 
 def _nothing(config: ModelConfig, seed: int, reason: str) -> GroupReference:
     none = np.empty((0, 1))
-    return GroupReference(config.name, seed, reason, None, none, (), (), "", none, none, np.empty(0), none, np.zeros(len(REACH)), np.empty((0, 3)), np.zeros((2, 2)))
+    return GroupReference(
+        config.name,
+        seed,
+        reason,
+        None,
+        none,
+        (),
+        (),
+        "",
+        none,
+        none,
+        np.empty(0),
+        none,
+        np.zeros(len(REACH)),
+        np.empty((0, 3)),
+        np.zeros((2, 2)),
+    )
 
 
 def _plain(value: Any) -> Any:
     """Arrays as their bytes, so that what is read is bit for bit what was written."""
     if isinstance(value, np.ndarray):
         plain = value.astype("<i8" if value.dtype.kind in "iu" else "<f8")
-        return {"shape": list(value.shape), "type": plain.dtype.str, "base64": base64.b64encode(np.ascontiguousarray(plain).tobytes()).decode()}
+        return {
+            "shape": list(value.shape),
+            "type": plain.dtype.str,
+            "base64": base64.b64encode(np.ascontiguousarray(plain).tobytes()).decode(),
+        }
     if isinstance(value, Space):
         return {f.name: _plain(getattr(value, f.name)) for f in fields(Space)}
     return [v.model_dump(mode="json") for v in value] if isinstance(value, tuple) else value
 
 
 def _array(found: dict[str, Any]) -> np.ndarray:
-    return np.frombuffer(base64.b64decode(found["base64"]), dtype=np.dtype(found["type"])).reshape(found["shape"]).copy()
+    return (
+        np.frombuffer(base64.b64decode(found["base64"]), dtype=np.dtype(found["type"])).reshape(found["shape"]).copy()
+    )
 
 
 def load_groupings(document: dict[str, Any]) -> GroupReference:
@@ -348,15 +419,24 @@ def load_groupings(document: dict[str, Any]) -> GroupReference:
     """
     found = document.get("format")
     if found != FORMAT:
-        raise CorruptionError(f"the groupings have format {found!r}, and this program reads {FORMAT}. Fit them again on the version's reference.")
+        raise CorruptionError(
+            f"the groupings have format {found!r}, and this program reads {FORMAT}. Fit them again on the version's reference."
+        )
     try:
         read = {f.name: document[f.name] for f in fields(GroupReference)}
-        plain: dict[str, Any] = {name: _array(value) if isinstance(value, dict) and "base64" in value else value for name, value in read.items()}
+        plain: dict[str, Any] = {
+            name: _array(value) if isinstance(value, dict) and "base64" in value else value
+            for name, value in read.items()
+        }
         if plain["space"] is not None:
-            of: dict[str, Any] = {f.name: _array(v) if isinstance(v := plain["space"][f.name], dict) else v for f in fields(Space)}
+            of: dict[str, Any] = {
+                f.name: _array(v) if isinstance(v := plain["space"][f.name], dict) else v for f in fields(Space)
+            }
             plain["space"] = Space(**of)
         plain["groups"] = tuple(Group.model_validate(g, strict=False) for g in plain["groups"])
         plain["choices"] = tuple(Choice.model_validate(c, strict=False) for c in plain["choices"])
         return GroupReference(**plain)
     except (KeyError, TypeError, ValueError, ValidationError) as error:
-        raise CorruptionError(f"the groupings cannot be read ({type(error).__name__}: {error}). Fit them again on the version's reference.") from None
+        raise CorruptionError(
+            f"the groupings cannot be read ({type(error).__name__}: {error}). Fit them again on the version's reference."
+        ) from None

@@ -26,9 +26,15 @@ def apart(config: ModelConfig, inside: pd.DataFrame, outside: pd.DataFrame) -> t
     """
     if len(inside) < FEW or len(outside) < FEW:
         return (f"too few rows to describe ({min(len(inside), len(outside))}; {FEW} are needed)",)
-    found = [_column(c.name, c.type == "category", inside[c.name], outside[c.name]) for c in config.inputs if c.name in inside and c.name in outside]
+    found = [
+        _column(c.name, c.type == "category", inside[c.name], outside[c.name])
+        for c in config.inputs
+        if c.name in inside and c.name in outside
+    ]
     found = sorted((f for f in found if f[0] - f[1] >= DIFFERENCE), key=lambda f: f[1] - f[0])[:MOST]
-    return tuple(f"{words} ({a:.0%} of it, {b:.0%} of the rest)" for a, b, words in found) or ("like the rest in every column",)
+    return tuple(f"{words} ({a:.0%} of it, {b:.0%} of the rest)" for a, b, words in found) or (
+        "like the rest in every column",
+    )
 
 
 def _column(name: str, category: bool, inside: pd.Series, outside: pd.Series) -> tuple[float, float, str]:
@@ -54,5 +60,12 @@ def _ranges(name: str, inside: pd.Series, outside: pd.Series) -> list[tuple[floa
     if not len(known):
         return []
     low, high = np.quantile(known, [0.1, 0.9], method="inverted_cdf")
-    words = {(low, high): f"{name} {low:.4g}" + (f" to {high:.4g}" if high > low else ""), (low, np.inf): f"{name} at least {low:.4g}", (-np.inf, high): f"{name} at most {high:.4g}"}
-    return [(float(((a >= x) & (a <= y)).mean()), float(((b >= x) & (b <= y)).mean()), said) for (x, y), said in words.items()]
+    words = {
+        (low, high): f"{name} {low:.4g}" + (f" to {high:.4g}" if high > low else ""),
+        (low, np.inf): f"{name} at least {low:.4g}",
+        (-np.inf, high): f"{name} at most {high:.4g}",
+    }
+    return [
+        (float(((a >= x) & (a <= y)).mean()), float(((b >= x) & (b <= y)).mean()), said)
+        for (x, y), said in words.items()
+    ]

@@ -41,7 +41,11 @@ class Calibrated:
 
     def variance(self, by_label: np.ndarray) -> float:
         """What not knowing the calibration exactly adds to the variance of a metric with these derivatives by label."""
-        slope = (by_label * self.spread) @ self.x if self.block is None else np.bincount(self.block, weights=by_label, minlength=len(self.covariance))
+        slope = (
+            (by_label * self.spread) @ self.x
+            if self.block is None
+            else np.bincount(self.block, weights=by_label, minlength=len(self.covariance))
+        )
         return float(slope @ self.covariance @ slope)
 
 
@@ -76,7 +80,9 @@ class Calibration:
 
     def drawn(self, score: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
         """(count, n) probabilities under calibrations drawn from their asymptotic normal law."""
-        weights = rng.multivariate_normal(self.weights, self.covariance, size=count, check_valid="ignore", method="eigh")
+        weights = rng.multivariate_normal(
+            self.weights, self.covariance, size=count, check_valid="ignore", method="eigh"
+        )
         if self.method == "isotonic":
             return np.asarray(np.clip(weights, 0.0, 1.0)[:, np.searchsorted(self.edges, score)])
         return np.asarray(expit(weights @ design(self.method, score).T))
@@ -90,7 +96,9 @@ def design(method: Method, score: np.ndarray) -> np.ndarray:
     return np.column_stack([np.ones(len(score)), np.log(safe), -np.log1p(-safe)])
 
 
-def fit_calibration(score: np.ndarray, label: np.ndarray, weight: np.ndarray | None = None, method: Method = "logistic") -> Calibration:
+def fit_calibration(
+    score: np.ndarray, label: np.ndarray, weight: np.ndarray | None = None, method: Method = "logistic"
+) -> Calibration:
     """Fit on (m,) scores and labels, both classes among them, each row counting ``weight``.
 
     The window's rows are not among those of the fit, so few parameters need no cross-fitting.
@@ -125,7 +133,9 @@ def logistic_fit(x: np.ndarray, label: np.ndarray, weight: np.ndarray, start: fl
     return newton(loss, bend, np.append(0.0, np.full(x.shape[1] - 1, start)))
 
 
-def newton(loss: Callable[[np.ndarray], float], bend: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], w: np.ndarray) -> np.ndarray:
+def newton(
+    loss: Callable[[np.ndarray], float], bend: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], w: np.ndarray
+) -> np.ndarray:
     """(k,) where a convex loss is least, from ``w`` on, steps halved until they gain; ``bend`` gives its slope (k,) and curvature (k, k)."""
     now = loss(w)
     for _ in range(STEPS):
@@ -148,7 +158,9 @@ def _isotonic(score: np.ndarray, label: np.ndarray, weight: np.ndarray) -> Calib
     y, w, s = label[order], weight[order], score[order]
     rows = np.add.reduceat(w, starts) ** 2 / np.add.reduceat(w**2, starts)  # effective
     rate = (np.add.reduceat(w * y, starts) / np.add.reduceat(w, starts) * rows + 0.5) / (rows + 1)
-    return Calibration("isotonic", rate, np.diag(rate * (1 - rate) / (rows + 1)), (s[starts[1:]] + s[starts[1:] - 1]) / 2)
+    return Calibration(
+        "isotonic", rate, np.diag(rate * (1 - rate) / (rows + 1)), (s[starts[1:]] + s[starts[1:] - 1]) / 2
+    )
 
 
 def chosen_calibration(score: np.ndarray, label: np.ndarray, weight: np.ndarray | None, seed: int) -> Calibration:
@@ -169,7 +181,13 @@ def chosen_calibration(score: np.ndarray, label: np.ndarray, weight: np.ndarray 
     for k in range(FOLDS):
         fit, kept = seen[fold != k], seen[fold == k]
         for form, loss in found.items():
-            p = np.clip(fit_calibration(score[fit], label[fit], None if weight is None else weight[fit], form).probability(score[kept]), TINY, 1 - TINY)
+            p = np.clip(
+                fit_calibration(score[fit], label[fit], None if weight is None else weight[fit], form).probability(
+                    score[kept]
+                ),
+                TINY,
+                1 - TINY,
+            )
             loss[fold == k] = -np.where(label[kept], np.log(p), np.log1p(-p))
     w = np.ones(len(seen)) if weight is None else weight[seen]
     gain = w * (found["beta"] - found["isotonic"])

@@ -103,7 +103,9 @@ def greater(now: Expected, then: Expected) -> float:
     return float(ndtr(-gap / error)) if error > 0 else float(gap <= 0)
 
 
-def _drawn(metric: str, calibration: Calibration, score: np.ndarray, threshold: float, seed: int) -> tuple[float, float]:
+def _drawn(
+    metric: str, calibration: Calibration, score: np.ndarray, threshold: float, seed: int
+) -> tuple[float, float]:
     rng, found, size = np.random.default_rng(seed), [], max(1, CELLS // len(score))
     for start in range(0, REPLICATES, size):
         p = calibration.drawn(score, min(size, REPLICATES - start), rng)

@@ -16,7 +16,14 @@ from tasks.science.monitors.performance.confidence_based import Estimate, Z, gre
 from tasks.science.monitors.performance.expected_metrics import Expected
 
 FOLDS = 3
-TREES = {"max_iter": 40, "max_leaf_nodes": 8, "learning_rate": 0.1, "min_samples_leaf": 20, "l2_regularization": 1.0, "early_stopping": False}
+TREES = {
+    "max_iter": 40,
+    "max_leaf_nodes": 8,
+    "learning_rate": 0.1,
+    "min_samples_leaf": 20,
+    "l2_regularization": 1.0,
+    "early_stopping": False,
+}
 POWERS = ("size", "square", "error")
 """What is learned of the error: its absolute value, its square, and itself."""
 
@@ -90,7 +97,9 @@ def fit_losses(x: np.ndarray, score: np.ndarray, label: np.ndarray, taken: np.nd
     for name, target in truth.items():
         fitted, answer = [], np.zeros(len(x))
         for k in range(FOLDS):
-            fitted.append(HistGradientBoostingRegressor(random_state=seed, **TREES).fit(x[fold != k], target[fold != k]))
+            fitted.append(
+                HistGradientBoostingRegressor(random_state=seed, **TREES).fit(x[fold != k], target[fold != k])
+            )
             answer[fold == k] = fitted[-1].predict(x[fold == k])
         trees[name], answers[name] = tuple(fitted), answer
     return LossModel(trees, answers, truth, score, taken)
@@ -129,7 +138,10 @@ class Moments:
     @staticmethod
     def of(lines: Lines, raw: dict[str, np.ndarray], score: np.ndarray) -> Moments:
         """raw: (n,) answers by target, or (folds, n); score: (n,)."""
-        design = {name: line.design(raw[name].mean(axis=0) if raw[name].ndim == 2 else raw[name], score) for name, line in lines.by.items()}
+        design = {
+            name: line.design(raw[name].mean(axis=0) if raw[name].ndim == 2 else raw[name], score)
+            for name, line in lines.by.items()
+        }
         height = {name: design[name] @ line.weights for name, line in lines.by.items()}
         return Moments(np.maximum(height["size"], 0.0), np.maximum(height["square"], 0.0), height["error"], design)
 
@@ -154,7 +166,9 @@ def expected_loss(metric: str, m: Moments, score: np.ndarray) -> Expected:
     return Expected(1 - lost, np.full(n, -(1 - lost) / (n * whole)), terms)
 
 
-def estimate_loss(metric: str, lines: Lines, now: Moments, score: np.ndarray, then: Moments, reference_score: np.ndarray) -> Estimate:
+def estimate_loss(
+    metric: str, lines: Lines, now: Moments, score: np.ndarray, then: Moments, reference_score: np.ndarray
+) -> Estimate:
     """The expected metric with the 95 % interval of what labels will show on these rows, by the delta method.
 
     Two things vary. Errors vary around their expectation as in the reference, relative to their size, squared error and
@@ -170,7 +184,15 @@ def estimate_loss(metric: str, lines: Lines, now: Moments, score: np.ndarray, th
     size = 1 - found.value if metric == "r2" else found.value
     reach = float(np.exp(Z * error / size)) if size > 0 else 1.0
     low, high = (1 - size * reach, 1 - size / reach) if metric == "r2" else (size / reach, size * reach)
-    return Estimate(found.value, float(low), float(high), before.value, greater(found, before), "direct loss estimation", float(len(reference_score)))
+    return Estimate(
+        found.value,
+        float(low),
+        float(high),
+        before.value,
+        greater(found, before),
+        "direct loss estimation",
+        float(len(reference_score)),
+    )
 
 
 def _slopes(metric: str, found: Expected, now: Moments, score: np.ndarray) -> dict[str, np.ndarray]:
@@ -186,7 +208,11 @@ def _slopes(metric: str, found: Expected, now: Moments, score: np.ndarray) -> di
 
 def _noise(lines: Lines, now: Moments, slope: dict[str, np.ndarray]) -> float:
     """Variance of the metric by the rows' own errors."""
-    variance = sum(lines.relative[name] * float(((height * slope[name]) ** 2).sum()) for name, height in (("size", now.size), ("square", now.square)) if name in slope)
+    variance = sum(
+        lines.relative[name] * float(((height * slope[name]) ** 2).sum())
+        for name, height in (("size", now.size), ("square", now.square))
+        if name in slope
+    )
     if "error" in slope:
         own = float(slope["error"] ** 2 @ np.maximum(now.square - now.error**2, 0.0))
         variance += own + 2 * lines.skew * float((slope["square"] * slope["error"]) @ now.square**1.5)

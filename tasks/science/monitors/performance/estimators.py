@@ -46,7 +46,13 @@ class Ground:
 
 
 def find_ground(
-    config: ModelConfig, reference: pd.DataFrame, window: pd.DataFrame, attention: dict[str, float], seed: int, recent: pd.DataFrame | None = None, losses: LossModel | None = None
+    config: ModelConfig,
+    reference: pd.DataFrame,
+    window: pd.DataFrame,
+    attention: dict[str, float],
+    seed: int,
+    recent: pd.DataFrame | None = None,
+    losses: LossModel | None = None,
 ) -> Ground:
     """Look at support, shift and contradiction, in this order, and take the best ground that is left.
 
@@ -89,7 +95,11 @@ def _unfit(config: ModelConfig, known: pd.DataFrame, window: pd.DataFrame) -> st
 
 
 def _from_the_rest(config: ModelConfig, known: pd.DataFrame, window: pd.DataFrame, lies: Overlap, seed: int) -> Ground:
-    left = f"{lies.outside:.0%} of the rows lie where the reference has next to none" if lies.outside else f"the reference, weighted to resemble the window, is worth only {lies.effective:.0f} rows"
+    left = (
+        f"{lies.outside:.0%} of the rows lie where the reference has next to none"
+        if lies.outside
+        else f"the reference, weighted to resemble the window, is worth only {lies.effective:.0f} rows"
+    )
     named = f", by {', '.join(lies.broken)}" if lies.broken else ""
     if config.kind != "binary" or lies.without is None:
         return Ground(None, f"{left}{named}", False, lies)
@@ -100,18 +110,36 @@ def _from_the_rest(config: ModelConfig, known: pd.DataFrame, window: pd.DataFram
     def witness() -> Witness:  # costly, so only for who asks
         rows = known.iloc[rest.taken]
         x, y = encoded(config, known, rows, columns), label_array(config, rows[LABEL])
-        return Witness(x, score_array(config, rows), y, encoded(config, known, window, columns), rest.weight if rest.shifted else None, seed)
+        return Witness(
+            x,
+            score_array(config, rows),
+            y,
+            encoded(config, known, window, columns),
+            rest.weight if rest.shifted else None,
+            seed,
+        )
 
     why = f"the score is not believed, for {left}{named}; it is judged by the other {len(columns)} inputs, which holds where the label follows from them as it did in the reference"
     return Ground(lambda metric: witness().estimate(metric, now, config.threshold), why, False, lies)
 
 
 def _believed(
-    config: ModelConfig, known: pd.DataFrame, window: pd.DataFrame, taken: np.ndarray, weight: np.ndarray | None, recent: pd.DataFrame | None, seed: int, losses: LossModel | None
+    config: ModelConfig,
+    known: pd.DataFrame,
+    window: pd.DataFrame,
+    taken: np.ndarray,
+    weight: np.ndarray | None,
+    recent: pd.DataFrame | None,
+    seed: int,
+    losses: LossModel | None,
 ) -> tuple[Callable[[str], Estimate], str]:
     """How the score is turned into estimates, and why labelled rows contradict that, in words; empty where they do not."""
     label, score, now = label_array(config, known[LABEL]), score_array(config, known), score_array(config, window)
-    rows = labelled_part(window if recent is None else pd.concat([recent, window]).drop_duplicates("_id" if "_id" in window and "_id" in recent else None))
+    rows = labelled_part(
+        window
+        if recent is None
+        else pd.concat([recent, window]).drop_duplicates("_id" if "_id" in window and "_id" in recent else None)
+    )
     effective = float(len(taken) if weight is None else weight.sum() ** 2 / (weight**2).sum())
     if config.kind == "regression":
         return _by_losses(config, known, window, rows, taken, weight, seed, losses)
@@ -123,14 +151,18 @@ def _believed(
             served = score_array(config, rows)
             p, top = classes.probability(served), served.argmax(axis=1)
             sure = p[np.arange(len(p)), top]
-            p_values = _p_values(sure, told == top, lambda slope: classes.variance(served, p, slope[:, None] * np.eye(p.shape[1])[top]))
+            p_values = _p_values(
+                sure, told == top, lambda slope: classes.variance(served, p, slope[:, None] * np.eye(p.shape[1])[top])
+            )
             return _with_rows(ask, effective), _contradiction(p_values, len(rows))
         return _with_rows(ask, effective), ""
     calibration = chosen_calibration(score[taken], label[taken], weight, seed)
     ask = Estimator(calibration, score, config.threshold).window(now, seed).estimate
     if len(rows) < TOLD:
         return _with_rows(ask, effective), ""
-    return _with_rows(ask, effective), contradiction(calibration, score_array(config, rows), np.asarray(told, dtype=bool))
+    return _with_rows(ask, effective), contradiction(
+        calibration, score_array(config, rows), np.asarray(told, dtype=bool)
+    )
 
 
 def _with_rows(ask: Callable[[str], Estimate], rows: float) -> Callable[[str], Estimate]:
@@ -157,7 +189,11 @@ def _p_values(p: np.ndarray, label: np.ndarray, uncertainty: Callable[[np.ndarra
 
 
 def _contradiction(p_values: dict[str, float], rows: int) -> str:
-    stands = [name for name, significant in zip(p_values, family_wise(list(p_values.values()), CONTRADICTED), strict=True) if significant]
+    stands = [
+        name
+        for name, significant in zip(p_values, family_wise(list(p_values.values()), CONTRADICTED), strict=True)
+        if significant
+    ]
     if not stands:
         return ""
     return f"{rows:,} labelled rows contradict it, by {' and '.join(stands)} (p {min(p_values.values()):.2g}): the label no longer follows from the inputs as it did in the reference"
@@ -174,7 +210,14 @@ def reference_losses(config: ModelConfig, reference: pd.DataFrame, seed: int) ->
 
 
 def _by_losses(
-    config: ModelConfig, known: pd.DataFrame, window: pd.DataFrame, rows: pd.DataFrame, taken: np.ndarray, weight: np.ndarray | None, seed: int, losses: LossModel | None
+    config: ModelConfig,
+    known: pd.DataFrame,
+    window: pd.DataFrame,
+    rows: pd.DataFrame,
+    taken: np.ndarray,
+    weight: np.ndarray | None,
+    seed: int,
+    losses: LossModel | None,
 ) -> tuple[Callable[[str], Estimate], str]:
     fitted = losses or reference_losses(config, known, seed)
     place = np.full(len(known), -1)
@@ -184,7 +227,9 @@ def _by_losses(
 
     def moments(part: pd.DataFrame) -> Moments:
         served = score_array(config, part)
-        return Moments.of(lines, fitted.says(np.column_stack([encoded(config, known, part, list(config.features)), served])), served)
+        return Moments.of(
+            lines, fitted.says(np.column_stack([encoded(config, known, part, list(config.features)), served])), served
+        )
 
     now, then, score = moments(window), Moments.of(lines, fitted.answers, fitted.score), score_array(config, window)
     reason = ""

@@ -70,7 +70,9 @@ def _ratio(top: np.ndarray, top_slope: np.ndarray, bottom: np.ndarray, bottom_sl
 
 
 def _half(first: Expected, second: Expected) -> Expected:
-    return Expected((first.value + second.value) / 2, (first.by_label + second.by_label) / 2, (first.terms + second.terms) / 2)
+    return Expected(
+        (first.value + second.value) / 2, (first.by_label + second.by_label) / 2, (first.terms + second.terms) / 2
+    )
 
 
 def _recall(p: np.ndarray, taken: np.ndarray) -> Expected:
@@ -98,7 +100,9 @@ COUNTED: dict[str, Callable[[np.ndarray, np.ndarray], Expected]] = {
 """Metrics of a decision; ``taken`` is 1.0 where the score reaches the threshold."""
 
 
-def expected(metric: str, probability: np.ndarray, score: np.ndarray, threshold: float, ranked: Ranked | None = None) -> Expected:
+def expected(
+    metric: str, probability: np.ndarray, score: np.ndarray, threshold: float, ranked: Ranked | None = None
+) -> Expected:
     """The metric of ``score`` when labels come up with ``probability``; NaN where it has no value.
 
     A metric that is a ratio is that of the expected sums, as in NannyML's CBPE (Guillory et al. 2021), but for pairs
@@ -156,7 +160,9 @@ def realized(metric: str, label: np.ndarray, score: np.ndarray, threshold: float
     n = label.shape[1]
     positive = label.sum(axis=1).astype(float)
     if metric == "roc_auc":
-        return _over(label @ rankdata(score) - positive * (positive + 1) / 2, positive * (n - positive))  # Mann & Whitney 1947
+        return _over(
+            label @ rankdata(score) - positive * (positive + 1) / 2, positive * (n - positive)
+        )  # Mann & Whitney 1947
     if metric == "average_precision":
         order = np.argsort(-score, kind="stable")
         ends = np.append(np.flatnonzero(np.diff(score[order])), n - 1)
@@ -178,7 +184,12 @@ def rates(metric: str, true: np.ndarray, positive: np.ndarray, taken: float, n: 
         return np.asarray((true + negative - false) / n)
     if metric == "balanced_accuracy":
         return np.asarray((_over(true, positive) + _over(negative - false, negative)) / 2)
-    tops = {"precision": (true, selected), "f1": (2 * true, positive + taken), "false_positive_rate": (false, negative), "selection_rate": (selected, np.full(len(true), float(n)))}
+    tops = {
+        "precision": (true, selected),
+        "f1": (2 * true, positive + taken),
+        "false_positive_rate": (false, negative),
+        "selection_rate": (selected, np.full(len(true), float(n))),
+    }
     return _over(*tops.get(metric, (true, positive)))
 
 

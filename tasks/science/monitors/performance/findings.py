@@ -56,7 +56,9 @@ def performance_findings(
     return [*estimates, *fairness, *realized, *estimator_findings(config, [*estimates, *realized], history, alpha)]
 
 
-def estimated_findings(config: ModelConfig, reference: pd.DataFrame, window: pd.DataFrame, ground: Ground, alpha: float) -> list[Finding]:
+def estimated_findings(
+    config: ModelConfig, reference: pd.DataFrame, window: pd.DataFrame, ground: Ground, alpha: float
+) -> list[Finding]:
     """Watched metrics without labels; an alarm needs a value beyond the tolerated one and a significant change, at a share of ``alpha`` a metric."""
     known, findings = labelled_part(reference), []
     for metric, tolerated in config.watched.items():
@@ -64,7 +66,16 @@ def estimated_findings(config: ModelConfig, reference: pd.DataFrame, window: pd.
         if found is None or not np.isfinite([found.value, found.low, found.high]).all():
             why = ground.why if found is None else "the scores of the window leave no two classes to tell apart"
             text = f"{metric} is not estimated: {why}"
-            findings.append(Finding(kind="estimated_performance", subject=metric, value=None, rows=len(window), alarm=False, sentence=text))
+            findings.append(
+                Finding(
+                    kind="estimated_performance",
+                    subject=metric,
+                    value=None,
+                    rows=len(window),
+                    alarm=False,
+                    sentence=text,
+                )
+            )
             continue
         # what the other inputs say is held against what they say of the reference
         before = measured(config, metric, known).value if ground.score_believed else found.reference
@@ -74,7 +85,16 @@ def estimated_findings(config: ModelConfig, reference: pd.DataFrame, window: pd.
         text = f"{metric} is estimated without labels at {found.value:.3f} (labels will show {found.low:.3f} to {found.high:.3f}), {before:.3f} in the reference; {ground.why}"
         findings.append(
             Finding(
-                kind="estimated_performance", subject=metric, value=found.value, low=found.low, high=found.high, reference=before, limit=limit, rows=len(window), alarm=bool(alarm), sentence=text
+                kind="estimated_performance",
+                subject=metric,
+                value=found.value,
+                low=found.low,
+                high=found.high,
+                reference=before,
+                limit=limit,
+                rows=len(window),
+                alarm=bool(alarm),
+                sentence=text,
             )
         )
     return findings
@@ -84,12 +104,18 @@ def _looks(config: ModelConfig, attribute: str) -> dict[tuple[str, str], float |
     """Measure and statistic of every disparity of one attribute, with the limit of the gate that asks for it."""
     found: dict[tuple[str, str], float | None] = {(m, "difference"): None for m in MEASURES}
     for gate in config.gates:
-        if isinstance(gate, FairnessGate) and gate.attribute == attribute and gate.measure in (*MEASURES, "accuracy", "equalized_odds"):
+        if (
+            isinstance(gate, FairnessGate)
+            and gate.attribute == attribute
+            and gate.measure in (*MEASURES, "accuracy", "equalized_odds")
+        ):
             found[gate.measure, gate.statistic] = gate.limit
     return found
 
 
-def fairness_findings(config: ModelConfig, reference: pd.DataFrame, window: pd.DataFrame, ground: Ground, alpha: float, seed: int) -> list[Finding]:
+def fairness_findings(
+    config: ModelConfig, reference: pd.DataFrame, window: pd.DataFrame, ground: Ground, alpha: float, seed: int
+) -> list[Finding]:
     """Disparities of every protected attribute without labels, for a binary model.
 
     The limits are those of the fairness gates: one machinery for gate and monitor. An alarm needs a disparity beyond its limit,
@@ -106,19 +132,46 @@ def fairness_findings(config: ModelConfig, reference: pd.DataFrame, window: pd.D
         groups, missing = _groups(config, known, window, then[attribute], now[attribute], ground)
         if len(groups) < 2:
             text = f"fairness by {attribute} is not estimated: {'; '.join(missing) or 'there are not two groups'}"
-            findings.append(Finding(kind="estimated_fairness", subject=attribute, value=None, rows=len(window), alarm=False, sentence=text))
+            findings.append(
+                Finding(
+                    kind="estimated_fairness",
+                    subject=attribute,
+                    value=None,
+                    rows=len(window),
+                    alarm=False,
+                    sentence=text,
+                )
+            )
             continue
         for (measure, statistic), limit in asked.items():
-            found = estimated_disparity(groups, ODDS if measure == "equalized_odds" else (measure,), statistic, config.threshold, seed)
-            findings.append(_fairness_finding(f"{measure} {statistic} by {attribute}", found, statistic, limit, level, sum(len(g.window) for g in groups), missing))
+            found = estimated_disparity(
+                groups, ODDS if measure == "equalized_odds" else (measure,), statistic, config.threshold, seed
+            )
+            findings.append(
+                _fairness_finding(
+                    f"{measure} {statistic} by {attribute}",
+                    found,
+                    statistic,
+                    limit,
+                    level,
+                    sum(len(g.window) for g in groups),
+                    missing,
+                )
+            )
     return findings
 
 
-def _groups(config: ModelConfig, known: pd.DataFrame, window: pd.DataFrame, then: pd.Series, now: pd.Series, ground: Ground) -> tuple[list[Group], list[str]]:
+def _groups(
+    config: ModelConfig, known: pd.DataFrame, window: pd.DataFrame, then: pd.Series, now: pd.Series, ground: Ground
+) -> tuple[list[Group], list[str]]:
     if not ground.score_believed:
         return [], [ground.why]
     groups, missing = [], []
-    label, score, served = np.asarray(label_array(config, known[LABEL]), dtype=bool), known[SCORE].to_numpy(float), window[SCORE].to_numpy(float)
+    label, score, served = (
+        np.asarray(label_array(config, known[LABEL]), dtype=bool),
+        known[SCORE].to_numpy(float),
+        window[SCORE].to_numpy(float),
+    )
     for name in sorted({*then.dropna(), *now.dropna()}):
         inside = (then == name).to_numpy()
         found = fitted_group(name, score[inside], label[inside], served[(now == name).to_numpy()])
@@ -129,7 +182,9 @@ def _groups(config: ModelConfig, known: pd.DataFrame, window: pd.DataFrame, then
     return groups, missing
 
 
-def _fairness_finding(subject: str, found: Disparity, statistic: str, limit: float | None, level: float, rows: int, missing: list[str]) -> Finding:
+def _fairness_finding(
+    subject: str, found: Disparity, statistic: str, limit: float | None, level: float, rows: int, missing: list[str]
+) -> Finding:
     left_out = f"; not judged: {'; '.join(missing)}" if missing else ""
     if not np.isfinite(found.value):
         text = f"{subject} is not estimated: no group's labels give it a value{left_out}"
@@ -137,9 +192,21 @@ def _fairness_finding(subject: str, found: Disparity, statistic: str, limit: flo
     worse = found.value > found.reference if statistic == "difference" else found.value < found.reference
     broken = limit is not None and (found.value > limit if statistic == "difference" else found.value < limit)
     each = ", ".join(f"{name} {rate:.1%}" for name, rate in found.rates.items())
-    size = f"estimated without labels at {found.value:.3f} (labels will show {found.low:.3f} to {found.high:.3f})" if found.low < found.high else f"{found.value:.3f}, which needs no labels"
+    size = (
+        f"estimated without labels at {found.value:.3f} (labels will show {found.low:.3f} to {found.high:.3f})"
+        if found.low < found.high
+        else f"{found.value:.3f}, which needs no labels"
+    )
     text = f"{subject} is {size}, {found.reference:.3f} in the reference: {each}{left_out}"
     return Finding(
-        kind="estimated_fairness", subject=subject, value=found.value, low=found.low, high=found.high, reference=found.reference if np.isfinite(found.reference) else None, limit=limit, rows=rows,
-        alarm=bool(worse and broken and found.p_value <= level), sentence=text,
+        kind="estimated_fairness",
+        subject=subject,
+        value=found.value,
+        low=found.low,
+        high=found.high,
+        reference=found.reference if np.isfinite(found.reference) else None,
+        limit=limit,
+        rows=rows,
+        alarm=bool(worse and broken and found.p_value <= level),
+        sentence=text,
     )

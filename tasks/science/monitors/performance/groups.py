@@ -56,7 +56,9 @@ def fitted_group(name: str, score: np.ndarray, label: np.ndarray, window: np.nda
     return Group(name, fit_calibration(score, label), score, window)
 
 
-def estimated_disparity(groups: Sequence[Group], measures: tuple[str, ...], statistic: str, threshold: float, seed: int) -> Disparity:
+def estimated_disparity(
+    groups: Sequence[Group], measures: tuple[str, ...], statistic: str, threshold: float, seed: int
+) -> Disparity:
     """Largest difference or smallest ratio between two or more groups; of several measures the worst, as equalized odds asks.
 
     Labels of a group are drawn as counts of true rows among those selected and among the others: binomials with the mean
@@ -75,11 +77,19 @@ def estimated_disparity(groups: Sequence[Group], measures: tuple[str, ...], stat
     if not len(shown):
         return Disparity(np.nan, np.nan, np.nan, known, 1.0, found)
     low, high = np.quantile(shown, [0.025, 0.975])
-    p_values = [_changed(a, b, c, d) for after, before in zip(now, then, strict=True) for (a, b), (c, d) in _pairs(after, before)]
-    return Disparity(float(shown.mean()), float(low), float(high), known, min(1.0, len(p_values) * min(p_values)), found)
+    p_values = [
+        _changed(a, b, c, d)
+        for after, before in zip(now, then, strict=True)
+        for (a, b), (c, d) in _pairs(after, before)
+    ]
+    return Disparity(
+        float(shown.mean()), float(low), float(high), known, min(1.0, len(p_values) * min(p_values)), found
+    )
 
 
-def _pairs(now: list[Expected], then: list[Expected]) -> list[tuple[tuple[Expected, Expected], tuple[Expected, Expected]]]:
+def _pairs(
+    now: list[Expected], then: list[Expected]
+) -> list[tuple[tuple[Expected, Expected], tuple[Expected, Expected]]]:
     return list(zip(combinations(now, 2), combinations(then, 2), strict=True))
 
 
@@ -103,8 +113,12 @@ def _drawn(group: Group, measures: tuple[str, ...], threshold: float, rng: np.ra
     covariance = np.array([[_covariance(at, a, b) for b in parts] for a in parts])
     mean = np.array([p @ part for part in parts])
     rows = np.array([part.sum() for part in parts])
-    centre = np.clip(rng.multivariate_normal(mean, covariance, size=REPLICATES, check_valid="ignore", method="eigh"), 0.0, rows)
-    true = np.column_stack([_binomials(centre[:, i], mean[i], float((p * (1 - p)) @ parts[i]), rows[i], rng) for i in (0, 1)])
+    centre = np.clip(
+        rng.multivariate_normal(mean, covariance, size=REPLICATES, check_valid="ignore", method="eigh"), 0.0, rows
+    )
+    true = np.column_stack(
+        [_binomials(centre[:, i], mean[i], float((p * (1 - p)) @ parts[i]), rows[i], rng) for i in (0, 1)]
+    )
     return np.column_stack([rates(m, true[:, 0], true.sum(axis=1), float(rows[0]), len(score)) for m in measures])
 
 

@@ -51,7 +51,9 @@ def fit_classes(score: np.ndarray, code: np.ndarray, weight: np.ndarray | None =
     held = np.full(k, RIDGE)
 
     def loss(w: np.ndarray) -> float:
-        return float(-weight @ np.log(np.clip(_probability(w, logs)[np.arange(len(code)), code], EPS, None)) + held @ w**2 / 2)
+        return float(
+            -weight @ np.log(np.clip(_probability(w, logs)[np.arange(len(code)), code], EPS, None)) + held @ w**2 / 2
+        )
 
     def bend(w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         p = _probability(w, logs)
@@ -103,10 +105,16 @@ def expected_classes(metric: str, p: np.ndarray, score: np.ndarray) -> Expected:
     by_label = np.zeros((n, k))
     for j in known:
         by_label[:, j] = parts[j].by_label / len(known)
-    return Expected(float(np.mean([parts[j].value for j in known])), by_label, np.sum([parts[j].terms for j in known], axis=0) / len(known))
+    return Expected(
+        float(np.mean([parts[j].value for j in known])),
+        by_label,
+        np.sum([parts[j].terms for j in known], axis=0) / len(known),
+    )
 
 
-def estimate_classes(metric: str, calibration: ClassCalibration, reference_score: np.ndarray, score: np.ndarray) -> Estimate:
+def estimate_classes(
+    metric: str, calibration: ClassCalibration, reference_score: np.ndarray, score: np.ndarray
+) -> Estimate:
     """Expected metric with the 95 % interval of what labels will show on the same rows, by the delta method.
 
     Args:
@@ -118,4 +126,6 @@ def estimate_classes(metric: str, calibration: ClassCalibration, reference_score
     mean = (p * now.by_label).sum(axis=1)
     label = float(((p * now.by_label**2).sum(axis=1) - mean**2).sum())
     error = np.sqrt(label + calibration.variance(score, p, now.by_label))
-    return Estimate(now.value, float(now.value - Z * error), float(now.value + Z * error), then.value, greater(now, then))
+    return Estimate(
+        now.value, float(now.value - Z * error), float(now.value + Z * error), then.value, greater(now, then)
+    )

@@ -63,7 +63,9 @@ def errors_of(metric: str, label: np.ndarray, score: np.ndarray) -> Expected:
 
 def interval(config: ModelConfig, metric: str, rows: pd.DataFrame, confidence: float, seed: int) -> Interval:
     """The metric of labelled rows with one-sided bounds: the examination's own."""
-    return metric_interval(metric, label_array(config, rows[LABEL]), score_array(config, rows), config.threshold, confidence, seed)
+    return metric_interval(
+        metric, label_array(config, rows[LABEL]), score_array(config, rows), config.threshold, confidence, seed
+    )
 
 
 def unjudgeable(config: ModelConfig, rows: pd.DataFrame, where: str) -> str:
@@ -80,7 +82,9 @@ def unjudgeable(config: ModelConfig, rows: pd.DataFrame, where: str) -> str:
     return ""
 
 
-def realized_findings(config: ModelConfig, reference: pd.DataFrame, window: pd.DataFrame, alpha: float, seed: int) -> list[Finding]:
+def realized_findings(
+    config: ModelConfig, reference: pd.DataFrame, window: pd.DataFrame, alpha: float, seed: int
+) -> list[Finding]:
     """Watched metrics of the labelled rows against the reference; none until ``label_share`` of the window is labelled.
 
     An alarm needs a value beyond the tolerated one and a difference whose interval excludes 0, at a share of ``alpha`` a metric.
@@ -96,7 +100,13 @@ def realized_findings(config: ModelConfig, reference: pd.DataFrame, window: pd.D
             continue
         now, then = (interval(config, metric, rows, level, seed) for rows in (judged, known))
         if not np.isfinite([now.value, then.value]).all():
-            findings.append(_unknown(metric, len(judged), f"{metric} has no value on the {len(judged):,} labelled rows of the window, or on the reference's"))
+            findings.append(
+                _unknown(
+                    metric,
+                    len(judged),
+                    f"{metric} has no value on the {len(judged):,} labelled rows of the window, or on the reference's",
+                )
+            )
             continue
         shown = interval(config, metric, judged, CONFIDENCE, seed)
         limit = limit_of(metric, then.value, tolerated)
@@ -104,7 +114,16 @@ def realized_findings(config: ModelConfig, reference: pd.DataFrame, window: pd.D
         sentence = f"{metric} is {now.value:.3f} ({shown.low:.3f} to {shown.high:.3f}) on {len(judged):,} labelled rows, {then.value:.3f} in the reference"
         findings.append(
             Finding(
-                kind="realized_performance", subject=metric, value=now.value, low=shown.low, high=shown.high, reference=then.value, limit=limit, rows=len(judged), alarm=alarm, sentence=sentence
+                kind="realized_performance",
+                subject=metric,
+                value=now.value,
+                low=shown.low,
+                high=shown.high,
+                reference=then.value,
+                limit=limit,
+                rows=len(judged),
+                alarm=alarm,
+                sentence=sentence,
             )
         )
     return findings

@@ -19,7 +19,14 @@ from tasks.spec.model import ModelConfig
 ROWS, MANY = 4000, 12_000
 """Rows of either side that the classifier sees, drawn at random where there are more; and reference rows, once they are weighted, or a column is left out and the label is learned anew."""
 FOLDS = 3
-TREES = {"max_iter": 30, "max_leaf_nodes": 8, "learning_rate": 0.15, "min_samples_leaf": 10, "l2_regularization": 1.0, "early_stopping": False}
+TREES = {
+    "max_iter": 30,
+    "max_leaf_nodes": 8,
+    "learning_rate": 0.15,
+    "min_samples_leaf": 10,
+    "l2_regularization": 1.0,
+    "early_stopping": False,
+}
 RARE = 0.05
 """A row is outside the support where the reference is less than this times as dense as the window."""
 OUTSIDE = 0.1
@@ -60,7 +67,9 @@ class Overlap:
         return self.outside <= OUTSIDE and self.effective >= EFFECTIVE
 
 
-def overlap(config: ModelConfig, reference: pd.DataFrame, window: pd.DataFrame, attention: dict[str, float], seed: int) -> Overlap:
+def overlap(
+    config: ModelConfig, reference: pd.DataFrame, window: pd.DataFrame, attention: dict[str, float], seed: int
+) -> Overlap:
     """Over the features that count; where the support is left, the columns that leave it are looked for.
 
     Args:
@@ -71,7 +80,10 @@ def overlap(config: ModelConfig, reference: pd.DataFrame, window: pd.DataFrame, 
     columns = columns or list(config.features)
     rng = np.random.default_rng(seed)
     taken, seen = (rng.permutation(len(rows))[:ROWS] for rows in (reference, window))
-    then, now = encoded(config, reference, reference.iloc[taken], columns), encoded(config, reference, window.iloc[seen], columns)
+    then, now = (
+        encoded(config, reference, reference.iloc[taken], columns),
+        encoded(config, reference, window.iloc[seen], columns),
+    )
     first = overlap_of(columns, then, now, taken, seed)
     if first.outside <= OUTSIDE:
         if first.shifted and len(reference) > ROWS:  # a calibration on weighted rows wants many
@@ -133,8 +145,18 @@ def overlap_of(columns: list[str], then: np.ndarray, now: np.ndarray, taken: np.
     told = mannwhitneyu(score[side == 1], score[side == 0], alternative="greater")
     area = float(told.statistic / (len(then) * len(now)))
     weights = logistic_fit(np.column_stack([np.ones(len(x)), score]), side, balance)
-    ratio = np.exp(np.clip(weights[0] + weights[1] * score, -20, 20))  # density of the window over that of the reference
+    ratio = np.exp(
+        np.clip(weights[0] + weights[1] * score, -20, 20)
+    )  # density of the window over that of the reference
     weight = np.minimum(ratio[side == 0], CLIP)
     weight = weight / weight.mean()
     outside = float((1 / ratio[side == 1] < RARE).mean())
-    return Overlap(tuple(columns), area, bool(told.pvalue < LEVEL and area > APART), outside, taken, weight, float(weight.sum() ** 2 / (weight**2).sum()))
+    return Overlap(
+        tuple(columns),
+        area,
+        bool(told.pvalue < LEVEL and area > APART),
+        outside,
+        taken,
+        weight,
+        float(weight.sum() ** 2 / (weight**2).sum()),
+    )

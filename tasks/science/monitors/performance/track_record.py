@@ -30,11 +30,16 @@ def pairs(metric: str, current: Sequence[Finding], history: Sequence[WindowRepor
                 elif f.kind == "realized_performance":
                     realized[key] = f
     found = [(estimated[key], realized[key]) for key in estimated if key in realized]
-    own = [next((f for f in current if f.kind == kind and f.subject == metric and f.value is not None), None) for kind in ("estimated_performance", "realized_performance")]
+    own = [
+        next((f for f in current if f.kind == kind and f.subject == metric and f.value is not None), None)
+        for kind in ("estimated_performance", "realized_performance")
+    ]
     return [*found, (own[0], own[1])] if own[0] is not None and own[1] is not None else found
 
 
-def estimator_findings(config: ModelConfig, current: Sequence[Finding], history: Sequence[WindowReport], alpha: float) -> list[Finding]:
+def estimator_findings(
+    config: ModelConfig, current: Sequence[Finding], history: Sequence[WindowReport], alpha: float
+) -> list[Finding]:
     """Mean absolute error and coverage so far, a metric each; an alarm where labels fell outside the interval more often than chance says.
 
     One-sided binomial test against 5 %, at a share of ``alpha`` a metric. ``value`` is the mean absolute error, ``rows`` the
@@ -52,11 +57,29 @@ def estimator_findings(config: ModelConfig, current: Sequence[Finding], history:
         missed = sum(not _inside(e, r) for e, r in judged)
         p_value = float(binom.sf(missed - 1, len(judged), 1 - COVERED)) if judged else 1.0
         alarm = p_value <= alpha / len(config.watched)
-        inside = f"{len(judged) - missed} of {len(judged)} lay inside their interval" if judged else "none had labels enough to be held against its interval"
+        inside = (
+            f"{len(judged) - missed} of {len(judged)} lay inside their interval"
+            if judged
+            else "none had labels enough to be held against its interval"
+        )
         text = f"estimates of {metric} were off by {error:.3f} on average in {len(both)} windows, of which {inside}{': the estimator is not to be trusted here' if alarm else ''}"
-        findings.append(Finding(kind="estimator", subject=metric, value=error, rows=sum(r.rows for _, r in both), alarm=alarm, sentence=text))
+        findings.append(
+            Finding(
+                kind="estimator",
+                subject=metric,
+                value=error,
+                rows=sum(r.rows for _, r in both),
+                alarm=alarm,
+                sentence=text,
+            )
+        )
     return findings
 
 
 def _inside(estimated: Finding, realized: Finding) -> bool:
-    return estimated.low is not None and estimated.high is not None and realized.value is not None and estimated.low <= realized.value <= estimated.high
+    return (
+        estimated.low is not None
+        and estimated.high is not None
+        and realized.value is not None
+        and estimated.low <= realized.value <= estimated.high
+    )

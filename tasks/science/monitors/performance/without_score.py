@@ -13,7 +13,13 @@ from tasks.science.monitors.performance.confidence_based import Estimate, Z, gre
 from tasks.science.monitors.performance.expected_metrics import expected
 
 FOLDS = 5
-TREES = {"max_leaf_nodes": 16, "learning_rate": 0.1, "min_samples_leaf": 20, "l2_regularization": 1.0, "early_stopping": False}
+TREES = {
+    "max_leaf_nodes": 16,
+    "learning_rate": 0.1,
+    "min_samples_leaf": 20,
+    "l2_regularization": 1.0,
+    "early_stopping": False,
+}
 SCORE_STEPS, LABEL_STEPS = 120, 40
 
 
@@ -25,7 +31,15 @@ class Witness:
     that of the score as it was served, broken or not. It holds where P(label | the other inputs) is as in the reference.
     """
 
-    def __init__(self, reference: np.ndarray, score: np.ndarray, label: np.ndarray, window: np.ndarray, weight: np.ndarray | None, seed: int) -> None:
+    def __init__(
+        self,
+        reference: np.ndarray,
+        score: np.ndarray,
+        label: np.ndarray,
+        window: np.ndarray,
+        weight: np.ndarray | None,
+        seed: int,
+    ) -> None:
         """reference: (m, columns) encoded, score and label: (m,) of the same rows; window: (n, columns); weight: (m,) or None."""
         fold = np.random.default_rng(seed).permutation(len(label)) % FOLDS
         told, self._parts = np.zeros((len(label), 2)), []
@@ -55,7 +69,15 @@ class Witness:
         reach = Z * np.sqrt(label_variance(now, p) + float(slope @ self._covariance @ slope) + trees)
         known = expected(metric, self._label, self._reference, threshold).value - then.value
         low, high = now.value - reach + min(known, 0.0), now.value + reach + max(known, 0.0)
-        return Estimate(now.value, float(low), float(high), then.value, greater(now, then), "from the other inputs", float(len(self._before)))
+        return Estimate(
+            now.value,
+            float(low),
+            float(high),
+            then.value,
+            greater(now, then),
+            "from the other inputs",
+            float(len(self._before)),
+        )
 
 
 def _learn(x: np.ndarray, score: np.ndarray, label: np.ndarray, seed: int) -> Callable[[np.ndarray], np.ndarray]:

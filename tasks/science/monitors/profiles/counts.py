@@ -29,7 +29,9 @@ REMEMBERED = 1000
 """Names beyond the layout's that are remembered for a column: those of the smallest hashes, so that merging keeps the same ones."""
 
 
-def count_number(layout: NumberLayout, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[int], np.ndarray, float, float]:
+def count_number(
+    layout: NumberLayout, values: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, list[int], np.ndarray, float, float]:
     """(bins,) rows and (bins,) exact sums by bin, [sum, sum of squares], (ODD,) counts, and the ends of the finite values.
 
     Args:
@@ -137,12 +139,16 @@ def group_codes(layout: Layout, rows: pd.DataFrame) -> dict[str, np.ndarray]:
             found[attribute] = np.where((band >= len(titles)) | np.isnan(numbers), -1, band)
             continue
         codes, distinct = pd.factorize(values)
-        named = pd.Categorical(group_names(spec, pd.Series(np.asarray(distinct, object), dtype=object)), categories=titles).codes.astype(np.int64)
+        named = pd.Categorical(
+            group_names(spec, pd.Series(np.asarray(distinct, object), dtype=object)), categories=titles
+        ).codes.astype(np.int64)
         found[attribute] = np.append(named, -1)[codes]
     return found
 
 
-def outcome_codes(layout: Layout, rows: pd.DataFrame, scores: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
+def outcome_codes(
+    layout: Layout, rows: pd.DataFrame, scores: dict[str, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
     """Every row's score bin (multiclass: decided class) and label state, and how many there are of each.
 
     Label states: 0 unknown; binary: 1 negative, 2 positive; multiclass: 1 + class; regression: 1 below the threshold, 2 from it on.

@@ -110,7 +110,13 @@ def load_layout(document: dict[str, object]) -> Layout:
 def refuse_other_format(document: dict[str, object], known: int, what: str, fix: str) -> None:
     found = document.get("format")
     if found != known:
-        age = "an older" if isinstance(found, int) and found < known else "a newer" if isinstance(found, int) else "no known"
+        age = (
+            "an older"
+            if isinstance(found, int) and found < known
+            else "a newer"
+            if isinstance(found, int)
+            else "no known"
+        )
         raise ConfigError(f"the {what} has format {found!r}, {age} one; this code reads format {known} only. {fix}")
 
 
@@ -130,13 +136,21 @@ def fit_layout(config: ModelConfig, reference: pd.DataFrame, counted: Counted | 
     counted = {} if counted is None else counted
     there = [c for c in config.inputs if c.name in reference]
     numbers = tuple(
-        number_layout(c.name, readable(reference[c.name])[0], minimum=c.minimum, maximum=c.maximum, unit=c.unit or "") for c in there if c.type != "category"
+        number_layout(c.name, readable(reference[c.name])[0], minimum=c.minimum, maximum=c.maximum, unit=c.unit or "")
+        for c in there
+        if c.type != "category"
     )
     counted |= {c.name: category_counts(reference[c.name]) for c in there if c.type == "category"}
-    categories = tuple(_category_layout(c.name, counted[c.name][0], len(reference), c.categories or ()) for c in there if c.type == "category")
+    categories = tuple(
+        _category_layout(c.name, counted[c.name][0], len(reference), c.categories or ())
+        for c in there
+        if c.type == "category"
+    )
     columns = dict.fromkeys([SCORE, *score_columns(config)])
     cut = () if config.decision_threshold is None else (config.decision_threshold,)
-    scores = tuple(number_layout(name, _numbers_of(reference, name), also=cut if name == SCORE else ()) for name in columns)
+    scores = tuple(
+        number_layout(name, _numbers_of(reference, name), also=cut if name == SCORE else ()) for name in columns
+    )
     label = number_layout(LABEL, _numbers_of(reference, LABEL)) if config.kind == "regression" else None
     return Layout(
         model=config.name,
@@ -157,7 +171,14 @@ def _numbers_of(rows: pd.DataFrame, name: str) -> np.ndarray:
     return readable(rows[name])[0] if name in rows else np.empty(0)
 
 
-def number_layout(name: str, values: np.ndarray, also: tuple[float, ...] = (), minimum: float | None = None, maximum: float | None = None, unit: str = "") -> NumberLayout:
+def number_layout(
+    name: str,
+    values: np.ndarray,
+    also: tuple[float, ...] = (),
+    minimum: float | None = None,
+    maximum: float | None = None,
+    unit: str = "",
+) -> NumberLayout:
     """Edges at quantiles that are values of the reference; a value that many rows share has a bin of its own.
 
     Args:
@@ -166,7 +187,9 @@ def number_layout(name: str, values: np.ndarray, also: tuple[float, ...] = (), m
     """
     lowest, highest = _ends(values)
     if lowest > highest:
-        return NumberLayout(name=name, edges=(), coarse=(), center=0.0, quantum=2.0**-BITS, minimum=minimum, maximum=maximum, unit=unit)
+        return NumberLayout(
+            name=name, edges=(), coarse=(), center=0.0, quantum=2.0**-BITS, minimum=minimum, maximum=maximum, unit=unit
+        )
     sample = values[:: max(1, len(values) // EDGE_ROWS)].astype(float)
     sample = np.sort(sample[np.isfinite(sample)])
     sample = sample if len(sample) else np.array([lowest])
@@ -240,7 +263,13 @@ def category_counts(values: pd.Series) -> tuple[dict[str, int], int]:
         if value is None or value is pd.NaT or value is pd.NA or value != value:
             missing += count
         elif count:  # a declared category of pandas may have no rows
-            text = value if isinstance(value, str) else f"{value:g}" if isinstance(value, int | float) else str(value).strip()
+            text = (
+                value
+                if isinstance(value, str)
+                else f"{value:g}"
+                if isinstance(value, int | float)
+                else str(value).strip()
+            )
             rows[text] = rows.get(text, 0) + count
     return rows, missing
 
@@ -310,4 +339,14 @@ def grid(edges: tuple[float, ...]) -> Grid:
     base = np.searchsorted(cells, np.arange(CELLS + 2), side="left").astype(np.intp)
     within, beyond = np.bincount(cells, minlength=CELLS + 2), np.append(array, [np.inf, np.inf])
     second = np.where(within > 1, beyond[base + 1], np.inf)
-    return Grid(array, low, factor, base, np.where(within > 0, beyond[base], np.inf), second, within > 2, bool((within > 1).any()), bool((within > 2).any()))
+    return Grid(
+        array,
+        low,
+        factor,
+        base,
+        np.where(within > 0, beyond[base], np.inf),
+        second,
+        within > 2,
+        bool((within > 1).any()),
+        bool((within > 2).any()),
+    )

@@ -89,7 +89,14 @@ class Profile:
         parts = (self.counts, self.sums)
         counts, sums = ({name: array.tolist() for name, array in sorted(part.items())} for part in parts)
         ends = {"least": dict(sorted(self.least.items())), "most": dict(sorted(self.most.items()))}
-        return {"layout": self.layout, "rows": self.rows, "counts": counts, "sums": sums, **ends, "unseen": dict(sorted(kept.items()))}
+        return {
+            "layout": self.layout,
+            "rows": self.rows,
+            "counts": counts,
+            "sums": sums,
+            **ends,
+            "unseen": dict(sorted(kept.items())),
+        }
 
     def document(self) -> dict[str, Any]:
         """JSON-able. New names that fewer than :data:`NAMED_ROWS` rows hold are withheld; they stay counted."""
@@ -105,7 +112,9 @@ def load_profile(document: dict[str, Any]) -> Profile:
         ends = {end: {name: float(v) for name, v in document[end].items()} for end in ("least", "most")}
         return Profile(document["layout"], int(document["rows"]), counts, sums, **ends, unseen=document["unseen"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ConfigError(f"the document is no profile ({type(error).__name__}: {error}). Make the profile again from the window's rows.") from None
+        raise ConfigError(
+            f"the document is no profile ({type(error).__name__}: {error}). Make the profile again from the window's rows."
+        ) from None
 
 
 def merge(one: Profile, other: Profile) -> Profile:
@@ -115,11 +124,15 @@ def merge(one: Profile, other: Profile) -> Profile:
         ConfigError: the profiles count by different layouts.
     """
     if one.layout != other.layout:
-        raise ConfigError(f"profiles of two layouts ({one.layout[:19]} and {other.layout[:19]}) cannot be put together; profile the rows of both by one.")
+        raise ConfigError(
+            f"profiles of two layouts ({one.layout[:19]} and {other.layout[:19]}) cannot be put together; profile the rows of both by one."
+        )
     unseen = {}
     for column in {*one.unseen, *other.unseen}:
         parts = one.unseen.get(column, {}), other.unseen.get(column, {})
-        unseen[column] = smallest({name: parts[0].get(name, 0) + parts[1].get(name, 0) for name in {*parts[0], *parts[1]}})
+        unseen[column] = smallest(
+            {name: parts[0].get(name, 0) + parts[1].get(name, 0) for name in {*parts[0], *parts[1]}}
+        )
     return Profile(
         one.layout,
         one.rows + other.rows,
@@ -132,7 +145,9 @@ def merge(one: Profile, other: Profile) -> Profile:
 
 
 def _joined(one: dict[str, Any], other: dict[str, Any], both: Callable[[Any, Any], Any]) -> dict[str, Any]:
-    return {k: both(one[k], other[k]) if k in one and k in other else one.get(k, other.get(k)) for k in {**one, **other}}
+    return {
+        k: both(one[k], other[k]) if k in one and k in other else one.get(k, other.get(k)) for k in {**one, **other}
+    }
 
 
 def _added(one: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -145,7 +160,13 @@ def _added(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return np.asarray(total)
 
 
-def profile(layout: Layout, rows: pd.DataFrame, attributions: pd.DataFrame | None = None, groups: np.ndarray | None = None, counted: Counted | None = None) -> Profile:
+def profile(
+    layout: Layout,
+    rows: pd.DataFrame,
+    attributions: pd.DataFrame | None = None,
+    groups: np.ndarray | None = None,
+    counted: Counted | None = None,
+) -> Profile:
     """Count one window, or any part of one.
 
     Args:
@@ -204,7 +225,9 @@ def _add_outcomes(found: Profile, layout: Layout, rows: pd.DataFrame) -> None:
         known = layout.group_titles(attribute)
         code = np.where(codes < 0, len(known), codes).astype(np.int32)
         size = (len(known) + 1) * places * states
-        found.counts[f"outcomes:{attribute}"] = np.bincount(code * (places * states) + cell, minlength=size).reshape(-1, places, states)
+        found.counts[f"outcomes:{attribute}"] = np.bincount(code * (places * states) + cell, minlength=size).reshape(
+            -1, places, states
+        )
 
 
 @dataclass(frozen=True)
@@ -228,14 +251,19 @@ def outcomes(layout: Layout, found: Profile, attribute: str = ALL) -> list[Outco
     names = ["all"] if attribute == ALL else layout.group_titles(attribute)
     cubes = found.counts[f"outcomes:{attribute}"]
     if layout.kind == "multiclass":
-        return [Outcomes(n, int(c.sum()), 0, None, tuple(map(int, c.sum(axis=1)[:-1]))) for n, c in zip(names, cubes, strict=False)]
+        return [
+            Outcomes(n, int(c.sum()), 0, None, tuple(map(int, c.sum(axis=1)[:-1])))
+            for n, c in zip(names, cubes, strict=False)
+        ]
     edges = np.array(layout.scores[0].edges)
     first = len(edges) + 1 if layout.threshold is None else int(np.searchsorted(edges, layout.threshold)) + 1
     listed = []
     for name, cube in zip(names, cubes, strict=False):
         above, below = cube[first : len(edges) + 1].sum(axis=0), cube[:first].sum(axis=0)
         confusion = int(below[1]), int(above[1]), int(below[2]), int(above[2])
-        listed.append(Outcomes(name, int(cube.sum()), int(above.sum()), None if layout.threshold is None else confusion, ()))
+        listed.append(
+            Outcomes(name, int(cube.sum()), int(above.sum()), None if layout.threshold is None else confusion, ())
+        )
     return listed
 
 

@@ -61,7 +61,9 @@ def test_permutation_keeps_the_sums() -> None:
     then, now = rng.random((40, 3)), rng.random((20, 3))
     old, new = permuted_shares(then, now, 700, 1)
     assert old.shape == new.shape == (700, 3)
-    assert old.sum(axis=1) == pytest.approx(np.ones(700)) and new.mean(axis=0) == pytest.approx(np.concatenate([then, now]).sum(axis=0) / np.concatenate([then, now]).sum(), abs=0.01)
+    assert old.sum(axis=1) == pytest.approx(np.ones(700)) and new.mean(axis=0) == pytest.approx(
+        np.concatenate([then, now]).sum(axis=0) / np.concatenate([then, now]).sum(), abs=0.01
+    )
 
 
 @pytest.mark.parametrize(

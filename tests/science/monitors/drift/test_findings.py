@@ -35,7 +35,10 @@ NUMBERS = {n.name: n for n in REFERENCE.layout.numbers}
 
 
 def found(window: pd.DataFrame, importance: dict[str, float] | None = None) -> dict[tuple[str, str], object]:
-    return {(f.kind, f.subject): f for f in drift_findings(CARE, REFERENCE, profile(REFERENCE.layout, window), importance or {}, ALPHA)}
+    return {
+        (f.kind, f.subject): f
+        for f in drift_findings(CARE, REFERENCE, profile(REFERENCE.layout, window), importance or {}, ALPHA)
+    }
 
 
 def alarms(window: pd.DataFrame, importance: dict[str, float] | None = None) -> set[tuple[str, str]]:
@@ -48,7 +51,9 @@ def test_distances_are_those_of_scipy_on_the_rows(name: str, moved: float) -> No
     window = rows(CARE, 3000, 1)
     window[name] = window[name] * (1 + moved / 50) + moved
     shift = REFERENCE.shift(NUMBERS[name], profile(REFERENCE.layout, window))
-    assert shift.wasserstein == pytest.approx(wasserstein_distance(ROWS[name], window[name]), rel=0.02, abs=0.02 * ROWS[name].std())
+    assert shift.wasserstein == pytest.approx(
+        wasserstein_distance(ROWS[name], window[name]), rel=0.02, abs=0.02 * ROWS[name].std()
+    )
     exact = ks_2samp(ROWS[name], window[name]).statistic
     assert exact - 0.02 <= (shift.ks or 0.0) <= exact + 1e-12
     before, after = (cells(NUMBERS[name], p) for p in (REFERENCE.profile, profile(REFERENCE.layout, window)))
@@ -67,7 +72,14 @@ def test_planted_changes_are_found_and_named() -> None:
     window["mdeoff"] = np.nan
     window.loc[:299, "mhi"], window["_score"] = np.inf, window["_score"] ** 0.3
     told = found(window, dict.fromkeys(NUMBERS, 0.05) | {"site": 0.2})
-    expected = {("data_drift", "num"), ("data_drift", "site"), ("new_category", "site"), ("missingness", "mdeoff"), ("out_of_range", "mhi"), ("prediction_drift", "score")}
+    expected = {
+        ("data_drift", "num"),
+        ("data_drift", "site"),
+        ("new_category", "site"),
+        ("missingness", "mdeoff"),
+        ("out_of_range", "mhi"),
+        ("prediction_drift", "score"),
+    }
     assert expected | {("selection_rate", "sex female")} <= {key for key, f in told.items() if f.alarm}  # type: ignore[attr-defined]
     assert "'new place' in 400 rows" in told["new_category", "site"].sentence  # type: ignore[attr-defined]
     assert "300 infinite" in told["out_of_range", "mhi"].sentence  # type: ignore[attr-defined]
@@ -106,7 +118,14 @@ def test_bad_columns_have_a_sentence_of_their_own() -> None:
 @pytest.mark.parametrize(("value", "says"), [(np.nan, "hold no number"), (5.0, "is 5 in every row of both windows")])
 def test_a_column_that_stays_empty_or_constant_is_said_to(value: float, says: str) -> None:
     fitted = fit_reference(CARE, ROWS.assign(num=value), 1)
-    by = {layout: {f.subject: f for f in drift_findings(CARE, fitted, profile(fitted.layout, w), {}, ALPHA) if f.kind == "data_drift"} for layout, w in (("same", ROWS.assign(num=value)), ("moved", ROWS.assign(num=7.0)))}
+    by = {
+        layout: {
+            f.subject: f
+            for f in drift_findings(CARE, fitted, profile(fitted.layout, w), {}, ALPHA)
+            if f.kind == "data_drift"
+        }
+        for layout, w in (("same", ROWS.assign(num=value)), ("moved", ROWS.assign(num=7.0)))
+    }
     assert says in by["same"]["num"].sentence and by["same"]["num"].value == 0 and not by["same"]["num"].alarm
     assert by["moved"]["num"].alarm
 
@@ -117,7 +136,13 @@ def test_a_reference_of_another_schema_or_layout_is_refused_in_words() -> None:
     assert any("num: the reference has no such column" in s for s in sentences)
     (finding,) = drift_findings(CARE, REFERENCE, profile(other.layout, ROWS), {}, ALPHA)
     assert "counted by another layout" in finding.sentence and finding.value is None
-    fewer = CARE.model_copy(update={"data": CARE.data.model_copy(update={"columns": tuple(c for c in CARE.data.columns if c.name != CARE.inputs[0].name)})})
+    fewer = CARE.model_copy(
+        update={
+            "data": CARE.data.model_copy(
+                update={"columns": tuple(c for c in CARE.data.columns if c.name != CARE.inputs[0].name)}
+            )
+        }
+    )
     (finding,) = drift_findings(fewer, REFERENCE, profile(REFERENCE.layout, ROWS), {}, ALPHA)
     assert "another schema" in finding.sentence and CARE.inputs[0].name in finding.sentence
     empty = fit_reference(CARE, ROWS.iloc[:0], 1)
@@ -136,8 +161,16 @@ def test_other_kinds_of_models_are_watched_too(kind: str) -> None:
     assert not any(f.alarm for f in calm) and all(f.sentence for f in calm)
     assert {f.kind for f in calm} >= {"prediction_drift", "selection_rate", "data_drift"}
     scores = [c for c in window if str(c).startswith("_score")]
-    moved = window.assign(**{c: window[c].to_numpy() ** 0.5 * 2 if kind == "regression" else 0.02 + 0.94 * (c == "_score:low") for c in scores})
-    assert any(f.alarm and f.kind == "prediction_drift" for f in drift_findings(made, fitted, profile(fitted.layout, moved), {}, ALPHA))
+    moved = window.assign(
+        **{
+            c: window[c].to_numpy() ** 0.5 * 2 if kind == "regression" else 0.02 + 0.94 * (c == "_score:low")
+            for c in scores
+        }
+    )
+    assert any(
+        f.alarm and f.kind == "prediction_drift"
+        for f in drift_findings(made, fitted, profile(fitted.layout, moved), {}, ALPHA)
+    )
 
 
 def test_the_reference_comes_back_from_its_document() -> None:
@@ -177,7 +210,9 @@ def test_levels_over_time_never_exceed_the_configured_one_and_are_earned_back() 
     assert 0 < quiet < 0.001 and level(0.001, [*[0.5] * 200, 1e-12]) > 10 * quiet
     found = levels(0.001, [{"data_drift": 1e-9}, {}], KINDS)
     assert found["data_drift"] > found["missingness"] and max(found.values()) <= 0.001
-    assert simes([]) == 1.0 and simes([0.01, 0.02, 0.9]) == pytest.approx(min(multipletests([0.01, 0.02, 0.9], method="fdr_bh")[1]))
+    assert simes([]) == 1.0 and simes([0.01, 0.02, 0.9]) == pytest.approx(
+        min(multipletests([0.01, 0.02, 0.9], method="fdr_bh")[1])
+    )
 
 
 def test_columns_that_come_to_move_together_are_seen_and_calm_ones_are_not() -> None:
@@ -203,4 +238,6 @@ def test_columns_that_come_to_move_together_are_seen_and_calm_ones_are_not() -> 
 def test_nothing_to_compare_together_is_said(window: pd.DataFrame, told: str) -> None:
     both = multivariate_findings(CARE, ROWS, window, ALPHA, 0)
     assert len(both) == 2 and all(f.sentence for f in both)
-    assert all((f.value is None and not f.alarm and told in f.sentence) if told else np.isfinite(f.value or 0.0) for f in both)
+    assert all(
+        (f.value is None and not f.alarm and told in f.sentence) if told else np.isfinite(f.value or 0.0) for f in both
+    )

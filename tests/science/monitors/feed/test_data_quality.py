@@ -40,7 +40,9 @@ def file(tmp_path: Path) -> Path:
 
 
 def told(file: Path, rows: pd.DataFrame) -> dict[str, Any]:
-    return {f"{f.subject} {f.sentence}": f for f in quality_findings(check_window(world()[0], file, rows), len(rows), 0.001)}
+    return {
+        f"{f.subject} {f.sentence}": f for f in quality_findings(check_window(world()[0], file, rows), len(rows), 0.001)
+    }
 
 
 def rows(n: int = 400) -> pd.DataFrame:
@@ -51,7 +53,12 @@ def test_what_holds_row_by_row_is_asked_once_and_the_rest_is_named(file: Path) -
     found = told(file, rows())
     assert not any(f.alarm for f in found.values()) and len(found) == 5
     rest = next(text for text in found if text.startswith("expectations"))
-    for part in ("table row count to equal (it speaks of a table", "year values to be in set (year is not served)", "income values to be unique (it speaks", "income mean to be between (it speaks"):
+    for part in (
+        "table row count to equal (it speaks of a table",
+        "year values to be in set (year is not served)",
+        "income values to be unique (it speaks",
+        "income mean to be between (it speaks",
+    ):
         assert part in rest
 
 
@@ -69,22 +76,32 @@ def test_a_loose_expectation_missed_by_chance_is_no_alarm() -> None:
     few, many = (quality_findings([check(0.95, n, n // 10)], n, 0.001)[0] for n in (50, 500))
     assert not few.alarm and "by no more than chance may do" in few.sentence
     assert many.alarm and "broken" in many.sentence
-    assert quality_findings([check(0.95, 500, 10)], 500, 0.001)[0].sentence.startswith("age values to be between 18 and 90: holds")
+    assert quality_findings([check(0.95, 500, 10)], 500, 0.001)[0].sentence.startswith(
+        "age values to be between 18 and 90: holds"
+    )
 
 
 def test_a_column_that_did_not_come_and_an_empty_window_say_so(file: Path) -> None:
     found = told(file, rows().drop(columns=["age", "debt"]).assign(strange=1))
     assert any("no row of the window has a value" in text for text in found)
-    assert [f.subject for f in found.values() if f.alarm] == ["debt"], "a value that may not be missing is missing in every row"
+    assert [f.subject for f in found.values() if f.alarm] == ["debt"], (
+        "a value that may not be missing is missing in every row"
+    )
     (empty,) = told(file, rows(0)).values()
     assert empty.value is None and not empty.alarm and "the window has no rows" in empty.sentence
     assert len(told(file, rows(1))) == 5
 
 
 def test_an_expectation_that_cannot_be_computed_does_not_take_the_others_with_it(file: Path) -> None:
-    file.write_text(yaml.safe_dump({"prepared": [{"type": "expect_column_values_to_be_odd", "column": "age"}, *SUITES["prepared"][:1]]}))
+    file.write_text(
+        yaml.safe_dump(
+            {"prepared": [{"type": "expect_column_values_to_be_odd", "column": "age"}, *SUITES["prepared"][:1]]}
+        )
+    )
     found = told(file, rows())
-    assert any("is no expectation of Great Expectations" in text for text in found) and any("age values to be between" in text and f.value == 0 for text, f in found.items())
+    assert any("is no expectation of Great Expectations" in text for text in found) and any(
+        "age values to be between" in text and f.value == 0 for text, f in found.items()
+    )
 
 
 def test_no_expectation_is_told_and_a_missing_file_is_an_error(file: Path) -> None:

@@ -45,7 +45,15 @@ def about(subject: str, found: list[Finding]) -> list[Finding]:
 def test_a_usual_window_is_quiet_and_everything_is_told(config: ModelConfig) -> None:
     found = feed_findings(config, usual(), past(), NOW, ALPHA)
     assert not any(f.alarm for f in found) and all(f.kind == "feed" and f.value is not None for f in found)
-    assert {f.subject for f in found} == {"predictions", "outcomes", "volume", "delay of outcomes", "duplicates", "columns", "clock"}
+    assert {f.subject for f in found} == {
+        "predictions",
+        "outcomes",
+        "volume",
+        "delay of outcomes",
+        "duplicates",
+        "columns",
+        "clock",
+    }
 
 
 # -- silence
@@ -55,7 +63,12 @@ def test_a_usual_window_is_quiet_and_everything_is_told(config: ModelConfig) -> 
     ("prediction", "outcome", "alarms", "told"),
     [
         (ago(minutes=5), ago(minutes=5), [], "came 5 minutes ago; 60 minutes are allowed"),
-        (ago(hours=3), ago(hours=1), ["predictions"], "the feed has stopped: the newest of the predictions came 3 hours ago"),
+        (
+            ago(hours=3),
+            ago(hours=1),
+            ["predictions"],
+            "the feed has stopped: the newest of the predictions came 3 hours ago",
+        ),
         (ago(minutes=5), ago(days=3), ["outcomes"], "the feed has stopped: the newest of the outcomes came 3 days ago"),
         (ago(days=9), ago(days=8), ["predictions"], "no prediction was made after the newest outcome"),
         (None, None, [], "none has ever come"),
@@ -64,7 +77,9 @@ def test_a_usual_window_is_quiet_and_everything_is_told(config: ModelConfig) -> 
         (ago(minutes=5), ago(hours=-2), ["outcomes"], "is dated 2 hours after now"),
     ],
 )
-def test_silence(config: ModelConfig, prediction: str | None, outcome: str | None, alarms: list[str], told: str) -> None:
+def test_silence(
+    config: ModelConfig, prediction: str | None, outcome: str | None, alarms: list[str], told: str
+) -> None:
     found = silence_findings(config, prediction, outcome, NOW)
     assert [f.subject for f in found if f.alarm] == alarms
     assert any(told in f.sentence for f in found), [f.sentence for f in found]
@@ -94,7 +109,10 @@ def test_what_is_not_watched_is_told(config: ModelConfig) -> None:
 
 @pytest.mark.parametrize(("factor", "alarm"), [(0.5, True), (0.85, False), (1.2, False), (2.0, True)])
 def test_volume(config: ModelConfig, factor: float, alarm: bool) -> None:
-    assert about("volume", feed_findings(config, usual(rows_per_hour=500.0 * factor), past(20), NOW, ALPHA))[0].alarm is alarm
+    assert (
+        about("volume", feed_findings(config, usual(rows_per_hour=500.0 * factor), past(20), NOW, ALPHA))[0].alarm
+        is alarm
+    )
 
 
 def test_a_volume_that_varies_anyway_is_no_alarm(config: ModelConfig) -> None:
@@ -103,24 +121,49 @@ def test_a_volume_that_varies_anyway_is_no_alarm(config: ModelConfig) -> None:
     assert not about("volume", feed_findings(config, usual(rows_per_hour=250.0), wild, NOW, ALPHA))[0].alarm
 
 
-@pytest.mark.parametrize(("history", "rate", "told"), [(4, 1.0, "4 windows before have a volume and 5 are needed"), (10, None, "not known"), (10, float("inf"), "not known"), (10, -3.0, "not known")])
-def test_a_volume_that_cannot_be_judged_says_so(config: ModelConfig, history: int, rate: float | None, told: str) -> None:
+@pytest.mark.parametrize(
+    ("history", "rate", "told"),
+    [
+        (4, 1.0, "4 windows before have a volume and 5 are needed"),
+        (10, None, "not known"),
+        (10, float("inf"), "not known"),
+        (10, -3.0, "not known"),
+    ],
+)
+def test_a_volume_that_cannot_be_judged_says_so(
+    config: ModelConfig, history: int, rate: float | None, told: str
+) -> None:
     finding = about("volume", feed_findings(config, usual(rows_per_hour=rate), past(history), NOW, ALPHA))[0]
     assert not finding.alarm and told in finding.sentence
 
 
 @pytest.mark.parametrize(
     ("delay", "alarm", "told"),
-    [(3600.0, False, "is usual"), (1e6, True, "is usual"), (1.0, False, "is usual"), (None, False, "no row of the window has an outcome yet"), (-5.0, True, "dated before their predictions")],
+    [
+        (3600.0, False, "is usual"),
+        (1e6, True, "is usual"),
+        (1.0, False, "is usual"),
+        (None, False, "no row of the window has an outcome yet"),
+        (-5.0, True, "dated before their predictions"),
+    ],
 )
 def test_delay_of_outcomes(config: ModelConfig, delay: float | None, alarm: bool, told: str) -> None:
-    finding = about("delay of outcomes", feed_findings(config, usual(label_delay_p90=delay, label_delay_median=delay), past(), NOW, ALPHA))[0]
+    finding = about(
+        "delay of outcomes",
+        feed_findings(config, usual(label_delay_p90=delay, label_delay_median=delay), past(), NOW, ALPHA),
+    )[0]
     assert finding.alarm is alarm and told in finding.sentence
 
 
-@pytest.mark.parametrize(("share", "known", "alarm"), [(0.0, 0.0, False), (0.2, 0.0, True), (0.2, 0.18, False), (0.06, 0.0, False), (1.0, 0.97, False)])
+@pytest.mark.parametrize(
+    ("share", "known", "alarm"),
+    [(0.0, 0.0, False), (0.2, 0.0, True), (0.2, 0.18, False), (0.06, 0.0, False), (1.0, 0.97, False)],
+)
 def test_duplicates(config: ModelConfig, share: float, known: float, alarm: bool) -> None:
-    assert about("duplicates", feed_findings(config, usual(duplicate_share=share), past(), NOW, ALPHA, known))[0].alarm is alarm
+    assert (
+        about("duplicates", feed_findings(config, usual(duplicate_share=share), past(), NOW, ALPHA, known))[0].alarm
+        is alarm
+    )
 
 
 def test_the_reference_repeats_itself_less_in_fewer_rows(config: ModelConfig) -> None:
@@ -158,12 +201,21 @@ def test_what_is_known_for_sure(config: ModelConfig, change: dict[str, Any], ala
 def test_a_column_that_may_be_missing_is_told(config: ModelConfig) -> None:
     columns = tuple(c.model_copy(update={"nullable": c.name == "debt"}) for c in config.data.columns)
     nullable = config.model_copy(update={"data": config.data.model_copy(update={"columns": columns})})
-    finding = about("columns", feed_findings(nullable, usual(columns=("age", "income", "shoes", "capital", "sex")), past(), NOW, ALPHA))[0]
+    finding = about(
+        "columns",
+        feed_findings(nullable, usual(columns=("age", "income", "shoes", "capital", "sex")), past(), NOW, ALPHA),
+    )[0]
     assert not finding.alarm and "it may be missing" in finding.sentence
 
 
 def test_an_empty_window_says_so_and_silence_is_still_heard(config: ModelConfig) -> None:
-    found = feed_findings(config, usual(rows=0, rows_per_hour=None, first_time=None, last_time=None, newest_prediction=ago(days=1)), past(), NOW, ALPHA)
+    found = feed_findings(
+        config,
+        usual(rows=0, rows_per_hour=None, first_time=None, last_time=None, newest_prediction=ago(days=1)),
+        past(),
+        NOW,
+        ALPHA,
+    )
     assert [f.subject for f in found if f.alarm] == ["predictions"]
     assert "the window has no rows" in found[-1].sentence
 

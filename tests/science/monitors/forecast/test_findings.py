@@ -18,22 +18,52 @@ from tests.conftest import ROOT
 @pytest.fixture(scope="module")
 def config() -> ModelConfig:
     config = load_model(ROOT, "income")
-    return config.model_copy(update={"monitoring": config.monitoring.model_copy(update={"metrics": {"log_loss": 0.15}, "metric_limits": {}})})
+    return config.model_copy(
+        update={"monitoring": config.monitoring.model_copy(update={"metrics": {"log_loss": 0.15}, "metric_limits": {}})}
+    )
 
 
 def limited(config: ModelConfig, **monitoring: Any) -> ModelConfig:
     return config.model_copy(update={"monitoring": config.monitoring.model_copy(update=monitoring)})
 
 
-def found(value: float | None, kind: Any = "realized_performance", subject: str = "log_loss", limit: float | None = 0.345, reference: float | None = 0.3, error: float = 0.005) -> Finding:
+def found(
+    value: float | None,
+    kind: Any = "realized_performance",
+    subject: str = "log_loss",
+    limit: float | None = 0.345,
+    reference: float | None = 0.3,
+    error: float = 0.005,
+) -> Finding:
     ends = {} if value is None else {"low": value - 1.96 * error, "high": value + 1.96 * error}
-    return Finding(kind=kind, subject=subject, value=value, **ends, limit=limit, reference=reference, rows=2000, alarm=False, sentence="")
+    return Finding(
+        kind=kind,
+        subject=subject,
+        value=value,
+        **ends,
+        limit=limit,
+        reference=reference,
+        rows=2000,
+        alarm=False,
+        sentence="",
+    )
 
 
 def report(window: int, *findings: Finding, version: str = "v1.0.0", action: Any = "nothing") -> WindowReport:
     decision = Decision(action=action, reason="", policy="")
     return WindowReport(
-        model="income", version=version, window=window, first="", last="", first_seq=window, last_seq=window, rows=2000, labelled=2000, created="", findings=findings, decision=decision
+        model="income",
+        version=version,
+        window=window,
+        first="",
+        last="",
+        first_seq=window,
+        last_seq=window,
+        rows=2000,
+        labelled=2000,
+        created="",
+        findings=findings,
+        decision=decision,
     )
 
 
@@ -45,14 +75,28 @@ def rising(n: int, start: float = 0.3, slope: float = 0.003, **more: Any) -> lis
 def test_a_breach_to_come_is_an_alarm_with_its_time(config: ModelConfig) -> None:
     findings, forecasts = forecast_findings(config, rising(13), [found(0.339)], 14, 0)
     (alarm,), (made,) = findings, forecasts
-    assert (alarm.kind, alarm.subject, alarm.alarm, alarm.limit, alarm.rows) == ("forecast", "log_loss", True, 0.3, 2000)
+    assert (alarm.kind, alarm.subject, alarm.alarm, alarm.limit, alarm.rows) == (
+        "forecast",
+        "log_loss",
+        True,
+        0.3,
+        2000,
+    )
     assert alarm.value == made.probability and alarm.value is not None and alarm.value > 0.6
-    assert alarm.sentence.startswith("log_loss is likely to cross 0.345 in ") and "80 %); probability within 4 windows " in alarm.sentence
+    assert (
+        alarm.sentence.startswith("log_loss is likely to cross 0.345 in ")
+        and "80 %); probability within 4 windows " in alarm.sentence
+    )
 
 
 def test_a_flat_series_and_a_higher_bar_are_quiet(config: ModelConfig) -> None:
     (quiet,), _ = forecast_findings(config, rising(13, slope=0.0), [found(0.3)], 14, 0)
-    assert not quiet.alarm and quiet.value is not None and quiet.value < 0.01 and "is not likely to cross 0.345" in quiet.sentence
+    assert (
+        not quiet.alarm
+        and quiet.value is not None
+        and quiet.value < 0.01
+        and "is not likely to cross 0.345" in quiet.sentence
+    )
     policy = config.monitoring.forecast.model_copy(update={"probability": 0.999})
     assert not forecast_findings(limited(config, forecast=policy), rising(13), [found(0.337)], 14, 0)[0][0].alarm
 
@@ -80,21 +124,35 @@ def test_a_window_that_is_judged_again_keeps_its_forecast(config: ModelConfig) -
 
 def test_the_tighter_limit_is_the_findings_and_each_has_its_forecast(config: ModelConfig) -> None:
     for absolute, first in ((0.33, 0.33), (0.4, 0.345)):
-        (finding,), forecasts = forecast_findings(limited(config, metric_limits={"log_loss": absolute}), rising(13), [found(0.337)], 14, 0)
-        assert [f.limit for f in forecasts] == sorted((absolute, 0.345)) and finding.value == forecasts[0].probability and f"{first:.3f}" in finding.sentence
+        (finding,), forecasts = forecast_findings(
+            limited(config, metric_limits={"log_loss": absolute}), rising(13), [found(0.337)], 14, 0
+        )
+        assert (
+            [f.limit for f in forecasts] == sorted((absolute, 0.345))
+            and finding.value == forecasts[0].probability
+            and f"{first:.3f}" in finding.sentence
+        )
     higher = limited(config, metrics={"roc_auc": 0.1}, metric_limits={"roc_auc": 0.7})
     (watched,) = watched_series(higher, [(1, [found(0.85, subject="roc_auc", limit=0.765, reference=0.85)])])
     assert watched.greater_is_better and watched.limits == (0.765, 0.7)
 
 
 def test_realized_values_replace_estimates_which_stay_beside_them(config: ModelConfig) -> None:
-    (watched,) = watched_series(config, [(2, [found(0.33, "estimated_performance")]), (1, [found(0.31, "estimated_performance"), found(0.3)])])
+    (watched,) = watched_series(
+        config, [(2, [found(0.33, "estimated_performance")]), (1, [found(0.31, "estimated_performance"), found(0.3)])]
+    )
     one, two = watched.series
-    assert (one.value, one.realized, one.estimate) == (0.3, True, 0.31) and (two.value, two.realized, two.estimate) == (0.33, False, None)
+    assert (one.value, one.realized, one.estimate) == (0.3, True, 0.31) and (two.value, two.realized, two.estimate) == (
+        0.33,
+        False,
+        None,
+    )
     assert one.error == pytest.approx(0.005, rel=1e-4)
 
 
-@pytest.mark.parametrize("change", [{"value": None}, {"low": None, "high": None}, {"high": float("inf")}, {"low": 0.5, "high": 0.1}])
+@pytest.mark.parametrize(
+    "change", [{"value": None}, {"low": None, "high": None}, {"high": float("inf")}, {"low": 0.5, "high": 0.1}]
+)
 def test_what_has_no_value_or_interval_is_no_observation(config: ModelConfig, change: dict[str, Any]) -> None:
     odd = found(0.3).model_copy(update=change)
     assert all(w.series == () for w in watched_series(config, [(1, [odd])]))
@@ -108,7 +166,11 @@ def test_gaps_are_foreseen_too(config: ModelConfig) -> None:
     (up,) = watched_series(config, [(1, [found(0.22, **rate)])])
     (down,) = watched_series(config, [(1, [found(0.18, **rate)])])
     change = 1 + config.monitoring.selection_change
-    assert (up.subject, up.limits, up.greater_is_better) == ("selection rate of sex Female", (pytest.approx(0.2 * change),), False)
+    assert (up.subject, up.limits, up.greater_is_better) == (
+        "selection rate of sex Female",
+        (pytest.approx(0.2 * change),),
+        False,
+    )
     assert (down.limits, down.greater_is_better) == ((pytest.approx(0.2 / change),), True)
     gap = {"kind": "estimated_fairness", "subject": "equal opportunity by sex", "limit": 0.2, "reference": 0.1}
     findings, _ = forecast_findings(config, rising(13, 0.1, 0.008, **gap), [found(0.198, **gap)], 14, 0)
@@ -119,7 +181,9 @@ def test_gaps_are_foreseen_too(config: ModelConfig) -> None:
 
 
 def called(value: float = 0.3, alarm: bool = False, probability: float | None = 0.1) -> tuple[Finding, ...]:
-    return found(value), Finding(kind="forecast", subject="log_loss", value=probability, limit=0.5, rows=2000, alarm=alarm, sentence="")
+    return found(value), Finding(
+        kind="forecast", subject="log_loss", value=probability, limit=0.5, rows=2000, alarm=alarm, sentence=""
+    )
 
 
 GOOD, CALL, BREACH = called(), called(alarm=True, probability=0.8), called(0.4)
@@ -131,8 +195,18 @@ def record(config: ModelConfig, *windows: tuple[Finding, ...], **more: Any) -> T
 
 def test_a_hit_has_its_lead(config: ModelConfig) -> None:
     (call,) = record(config, GOOD, CALL, CALL, GOOD, BREACH, BREACH).calls
-    assert (call.outcome, call.window, call.breach, call.lead, call.within, call.probability) == ("hit", 2, 5, 3, 4, 0.8)
-    assert (record(config, CALL, BREACH).calls[0].lead, record(config, CALL, GOOD, GOOD, GOOD, BREACH).calls[0].lead) == (1, 4)
+    assert (call.outcome, call.window, call.breach, call.lead, call.within, call.probability) == (
+        "hit",
+        2,
+        5,
+        3,
+        4,
+        0.8,
+    )
+    assert (
+        record(config, CALL, BREACH).calls[0].lead,
+        record(config, CALL, GOOD, GOOD, GOOD, BREACH).calls[0].lead,
+    ) == (1, 4)
 
 
 def test_a_call_without_a_breach_is_false_once_its_time_is_over(config: ModelConfig) -> None:
@@ -140,12 +214,16 @@ def test_a_call_without_a_breach_is_false_once_its_time_is_over(config: ModelCon
     assert [c.outcome for c in record(config, CALL, GOOD, GOOD, GOOD, GOOD).calls] == ["false"]
     late = record(config, CALL, GOOD, GOOD, GOOD, GOOD, BREACH).calls
     assert [c.outcome for c in late] == ["false", "missed"], "a breach after the call's time is not its hit"
-    assert [c.window for c in record(config, *[CALL] * 9).calls] == [1, 5, 9], "one that goes on is called anew when its time is over"
+    assert [c.window for c in record(config, *[CALL] * 9).calls] == [1, 5, 9], (
+        "one that goes on is called anew when its time is over"
+    )
 
 
 def test_a_breach_without_a_call_is_missed_and_told_once(config: ModelConfig) -> None:
     calls = record(config, GOOD, BREACH, GOOD, BREACH, GOOD, GOOD, BREACH).calls
-    assert [(c.outcome, c.window) for c in calls] == [("missed", 2), ("missed", 7)], "it is over after clear_windows, not after one"
+    assert [(c.outcome, c.window) for c in calls] == [("missed", 2), ("missed", 7)], (
+        "it is over after clear_windows, not after one"
+    )
     assert "no call came before it" in calls[0].sentence
     blind = record(config, called(probability=None), called(0.4, probability=None)).calls
     assert "there was no forecast yet" in blind[0].sentence
@@ -161,13 +239,22 @@ def test_a_version_that_was_replaced_in_time_was_prevented(config: ModelConfig) 
     (call,) = record(config, GOOD, CALL, GOOD, later=newer).calls
     assert call.outcome == "prevented" and "v1.0.0 was replaced before window 4" in call.sentence
     assert record(config, GOOD, CALL, BREACH, later=newer).calls[0].outcome == "hit"
-    assert record(config, GOOD, CALL, GOOD, GOOD, GOOD, GOOD, later=[report(7, *GOOD, version="v2.0.0")]).calls[0].outcome == "false"
+    assert (
+        record(config, GOOD, CALL, GOOD, GOOD, GOOD, GOOD, later=[report(7, *GOOD, version="v2.0.0")]).calls[0].outcome
+        == "false"
+    )
 
 
 def test_the_record_in_words_and_rows(config: ModelConfig) -> None:
     done = record(config, GOOD, CALL, GOOD, BREACH, GOOD, GOOD, GOOD, BREACH)
-    assert record_sentence(done) == "in 8 windows with a forecast: 1 hit with a median lead of 2 windows, 0 false calls, 0 prevented, 0 open; 1 breach came without a call"
+    assert (
+        record_sentence(done)
+        == "in 8 windows with a forecast: 1 hit with a median lead of 2 windows, 0 false calls, 0 prevented, 0 open; 1 breach came without a call"
+    )
     rows = record_rows(done)
-    assert [(r["window"], r["happened"], r["lead"]) for r in rows] == [("8", "✕ breach without a call", ""), ("2", "✓ breach came", "2")]
+    assert [(r["window"], r["happened"], r["lead"]) for r in rows] == [
+        ("8", "✕ breach without a call", ""),
+        ("2", "✓ breach came", "2"),
+    ]
     assert record_sentence(TriggerRecord()) == "no window had a forecast yet"
     assert TriggerRecord.model_validate_json(done.model_dump_json()) == done

@@ -13,14 +13,19 @@ from tasks.spec.forecast import Forecast, Observation
 
 
 def series(values: np.ndarray, error: float = 1.0, first: int = 1) -> list[Observation]:
-    return [Observation(window=first + i, value=float(v), error=error, rows=2000, realized=True) for i, v in enumerate(values)]
+    return [
+        Observation(window=first + i, value=float(v), error=error, rows=2000, realized=True)
+        for i, v in enumerate(values)
+    ]
 
 
 def noise(n: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=n)
 
 
-def dense(grid: models.Grid, i: int, windows: np.ndarray, start: float, unit: float, jump: float, waves: np.ndarray) -> np.ndarray:
+def dense(
+    grid: models.Grid, i: int, windows: np.ndarray, start: float, unit: float, jump: float, waves: np.ndarray
+) -> np.ndarray:
     """Covariance of the observations under one model, written down from its definition."""
     n = len(windows)
     cov = np.full((n, n), start)
@@ -53,7 +58,10 @@ def test_the_filter_gives_the_exact_likelihood_of_every_model(season: int | None
     found = models.run(observed, 13, grid, np.ones(len(observed)), (0.0, 0.0), waves)
     start, jump = (10 * (np.ptp(shown) + 1)) ** 2, max(3.0, 1.5 * float(shown.std())) ** 2
     mean = np.full(len(shown), shown[0])
-    exact = grid.prior + [multivariate_normal.logpdf(shown, mean, dense(grid, i, windows, start, 1.0, jump, waves)) for i in range(len(grid.kind))]
+    exact = grid.prior + [
+        multivariate_normal.logpdf(shown, mean, dense(grid, i, windows, start, 1.0, jump, waves))
+        for i in range(len(grid.kind))
+    ]
     weight = np.exp(exact - exact.max())
     assert found.weight == pytest.approx(weight / weight.sum(), abs=1e-9)
     assert set(grid.kind) == set(models.PRIOR) and np.exp(grid.prior).sum() == pytest.approx(1.0)
@@ -63,11 +71,15 @@ def test_the_filter_gives_the_exact_likelihood_of_every_model(season: int | None
 def test_a_season_may_have_any_shape_that_sums_to_zero(season: int) -> None:
     waves = models.basis(season)
     assert waves.shape == (season, season - 1)
-    assert waves.sum(axis=0) == pytest.approx(0, abs=1e-9) and waves.T @ waves == pytest.approx(season * np.eye(season - 1), abs=1e-9)
+    assert waves.sum(axis=0) == pytest.approx(0, abs=1e-9) and waves.T @ waves == pytest.approx(
+        season * np.eye(season - 1), abs=1e-9
+    )
     assert models.basis(30).shape == (30, models.HARMONICS)
 
 
-def made(values: np.ndarray, limit: float = 8.0, greater: bool = False, horizon: int = 4, season: int | None = None) -> Forecast:
+def made(
+    values: np.ndarray, limit: float = 8.0, greater: bool = False, horizon: int = 4, season: int | None = None
+) -> Forecast:
     return forecast(series(values), limit, greater, horizon, season, 1)
 
 
@@ -80,8 +92,12 @@ def test_a_flat_series_stays_and_says_so() -> None:
 
 def test_a_trend_crosses_in_time() -> None:
     found = made(noise(30) * 0.5 + 0.5 * np.arange(30), limit=16.0)
-    assert found.model == "trend" and found.time in (2, 3, 4) and found.probability is not None and found.probability > 0.8
-    assert found.time_low is not None and found.time_high is not None and found.time_low <= found.time <= found.time_high
+    assert (
+        found.model == "trend" and found.time in (2, 3, 4) and found.probability is not None and found.probability > 0.8
+    )
+    assert (
+        found.time_low is not None and found.time_high is not None and found.time_low <= found.time <= found.time_high
+    )
     assert [a.window for a in found.ahead] == [31, 32, 33, 34]
     assert list(np.diff([a.mean for a in found.ahead])) == pytest.approx([0.5] * 3, abs=0.2)
 
@@ -89,7 +105,11 @@ def test_a_trend_crosses_in_time() -> None:
 def test_both_directions_are_the_same_thing_mirrored() -> None:
     values = noise(25) + 0.3 * np.arange(25)
     up, down = made(values, 9.0), made(-values, -9.0, greater=True)
-    assert up.probability == pytest.approx(down.probability or 0, abs=0.03) and up.model == down.model and up.beyond == down.beyond
+    assert (
+        up.probability == pytest.approx(down.probability or 0, abs=0.03)
+        and up.model == down.model
+        and up.beyond == down.beyond
+    )
 
 
 def test_a_level_shift_is_found_at_its_window_and_what_was_before_is_dropped() -> None:
@@ -107,8 +127,12 @@ def test_a_season_is_foretold_once_it_was_seen_twice() -> None:
     assert "with a season" in found.because
 
 
-@pytest.mark.parametrize(("windows", "season", "missing"), [(0, None, MINIMUM), (1, None, MINIMUM - 1), (MINIMUM - 1, None, 1), (11, 6, 1)])
-def test_too_little_history_is_no_forecast_and_says_how_much_is_missing(windows: int, season: int | None, missing: int) -> None:
+@pytest.mark.parametrize(
+    ("windows", "season", "missing"), [(0, None, MINIMUM), (1, None, MINIMUM - 1), (MINIMUM - 1, None, 1), (11, 6, 1)]
+)
+def test_too_little_history_is_no_forecast_and_says_how_much_is_missing(
+    windows: int, season: int | None, missing: int
+) -> None:
     found = made(noise(windows), season=season)
     assert not found.valid and found.missing == missing and found.probability is None and found.ahead == ()
     assert f"{missing} more" in found.reason
@@ -138,7 +162,11 @@ def test_a_larger_error_makes_a_wider_fan() -> None:
     assert two.high - two.low > 1.8 * (one.high - one.low)
 
 
-@pytest.mark.parametrize("values", [np.full(10, 0.3), np.r_[np.full(9, 0.3), 0.9], np.linspace(0, 1e-9, 10), np.linspace(0, 1e9, 10)], ids=["constant", "one jump", "tiny", "huge"])
+@pytest.mark.parametrize(
+    "values",
+    [np.full(10, 0.3), np.r_[np.full(9, 0.3), 0.9], np.linspace(0, 1e-9, 10), np.linspace(0, 1e9, 10)],
+    ids=["constant", "one jump", "tiny", "huge"],
+)
 @pytest.mark.parametrize("error", [0.0, 1e-12, 1.0])
 def test_odd_series_give_finite_numbers(values: np.ndarray, error: float) -> None:
     found = forecast(series(values, error), 0.5, False, 4, None, 0)
@@ -173,7 +201,17 @@ def late(n: int, unlabelled: int, bias: float, seed: int = 0, spread: float = 1.
     for i in range(n):
         real, guess = rng.normal(), bias + spread * rng.normal()
         known = i < n - unlabelled
-        rows.append(Observation(window=i + 1, value=real if known else guess, error=1.0, rows=2000, realized=known, estimate=guess if known else None, estimate_error=1.0 if known else None))
+        rows.append(
+            Observation(
+                window=i + 1,
+                value=real if known else guess,
+                error=1.0,
+                rows=2000,
+                realized=known,
+                estimate=guess if known else None,
+                estimate_error=1.0 if known else None,
+            )
+        )
     return rows
 
 

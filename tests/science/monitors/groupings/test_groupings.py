@@ -40,10 +40,18 @@ def constant(pipeline: Any, frame: pd.DataFrame) -> np.ndarray:
 
 
 def with_function(c: ModelConfig, name: str) -> ModelConfig:
-    return c.model_copy(update={"monitoring": c.monitoring.model_copy(update={"embedding": f"tests.science.monitors.groupings.test_groupings:{name}"})})
+    return c.model_copy(
+        update={
+            "monitoring": c.monitoring.model_copy(
+                update={"embedding": f"tests.science.monitors.groupings.test_groupings:{name}"}
+            )
+        }
+    )
 
 
-def looked(c: ModelConfig, pipeline: Any, reference: GroupReference, frame: pd.DataFrame) -> tuple[list[Finding], GroupSummary, EmbeddingMap | None]:
+def looked(
+    c: ModelConfig, pipeline: Any, reference: GroupReference, frame: pd.DataFrame
+) -> tuple[list[Finding], GroupSummary, EmbeddingMap | None]:
     assert reference.space is not None
     return grouping_findings(c, reference, embed(pipeline, c, frame, reference.space), frame, 0.05, 1, number=7)
 
@@ -52,8 +60,12 @@ def test_the_planted_groups_are_found_named_and_described() -> None:
     _, reference = world(KIND, 1)
     assert [g.name for g in reference.groups] == ["A", "B", "C", "D"]
     assert [g.share for g in reference.groups] == pytest.approx([0.35, 0.3, 0.2, 0.15], abs=0.03)
-    assert all(g.stability > 0.95 and g.stability_low <= g.stability <= g.stability_high + 1e-9 for g in reference.groups)
-    assert any("x1 at least" in words for words in reference.groups[0].typical) and reference.choice.startswith("4 groups")
+    assert all(
+        g.stability > 0.95 and g.stability_low <= g.stability <= g.stability_high + 1e-9 for g in reference.groups
+    )
+    assert any("x1 at least" in words for words in reference.groups[0].typical) and reference.choice.startswith(
+        "4 groups"
+    )
 
 
 def test_what_is_kept_comes_back_bit_for_bit_and_another_format_is_refused() -> None:
@@ -72,17 +84,31 @@ def test_a_window_like_the_reference_is_quiet_and_drawn_without_inputs() -> None
     frame = scored(config(KIND), pipeline, rows(1200, np.random.default_rng(3)))
     frame.loc[frame.index[:100], "_label"] = np.nan
     findings, summary, drawn = looked(config(KIND), pipeline, reference, frame)
-    assert not any(f.alarm for f in findings) and summary.holds and {f.subject for f in findings} == SUBJECTS | {f"{k} groups" for k in ("new", "merged", "split", "vanished")}
+    assert (
+        not any(f.alarm for f in findings)
+        and summary.holds
+        and {f.subject for f in findings} == SUBJECTS | {f"{k} groups" for k in ("new", "merged", "split", "vanished")}
+    )
     assert drawn is not None and len(drawn.points) == 600 and {p.window for p in drawn.points} == {"reference", 7}
     assert set(drawn.model_dump()["points"][0]) == {"x", "y", "score", "label", "group", "window"}
     other = looked(config(KIND), pipeline, reference, frame.head(300))[2]
     assert other is not None and (other.x, other.y, other.groups) == (drawn.x, drawn.y, drawn.groups)
 
 
-@pytest.mark.parametrize(("event", "subject", "says"), [("new", "new group N1", "x3 at most"), ("merged", "groups B and C", "They were: "), ("split", "group A", "smaller part apart"), ("vanished", "group C", "Its rows were: ")])
+@pytest.mark.parametrize(
+    ("event", "subject", "says"),
+    [
+        ("new", "new group N1", "x3 at most"),
+        ("merged", "groups B and C", "They were: "),
+        ("split", "group A", "smaller part apart"),
+        ("vanished", "group C", "Its rows were: "),
+    ],
+)
 def test_a_planted_event_is_named_with_its_size_and_what_sets_it_apart(event: str, subject: str, says: str) -> None:
     pipeline, reference = world(KIND, 1)
-    findings, summary, _ = looked(config(KIND), pipeline, reference, scored(config(KIND), pipeline, rows(1000, np.random.default_rng(4), event)))
+    findings, summary, _ = looked(
+        config(KIND), pipeline, reference, scored(config(KIND), pipeline, rows(1000, np.random.default_rng(4), event))
+    )
     found = next(f for f in findings if f.subject == subject)
     assert found.alarm and says in found.sentence and summary.holds is False and found.sentence in summary.events
     if event == "new":
@@ -97,10 +123,14 @@ def test_labels_that_no_longer_follow_the_groups_are_seen() -> None:
     assert alarms == ["label coherence"]
 
 
-@pytest.mark.parametrize(("n", "says"), [(0, "the window has 0 rows"), (1, "the window has 1 rows"), (49, "50 are needed")])
+@pytest.mark.parametrize(
+    ("n", "says"), [(0, "the window has 0 rows"), (1, "the window has 1 rows"), (49, "50 are needed")]
+)
 def test_a_window_too_small_says_so(n: int, says: str) -> None:
     pipeline, reference = world(KIND, 1)
-    (finding,), summary, drawn = looked(config(KIND), pipeline, reference, scored(config(KIND), pipeline, rows(50, np.random.default_rng(0))).head(n))
+    (finding,), summary, drawn = looked(
+        config(KIND), pipeline, reference, scored(config(KIND), pipeline, rows(50, np.random.default_rng(0))).head(n)
+    )
     assert finding.value is None and not finding.alarm and says in finding.sentence and summary.holds is None
     assert drawn is not None and sum(p.window == 7 for p in drawn.points) == n
 
@@ -120,7 +150,10 @@ def test_rows_without_a_place_are_counted_and_a_window_of_them_says_so() -> None
 def test_a_reference_that_is_too_small_or_constant_has_no_groups_and_says_why() -> None:
     pipeline, _ = world(KIND, 1)
     frame = scored(config(KIND), pipeline, rows(300, np.random.default_rng(0)))
-    for c, given, says in ((config(KIND), frame.head(60), "the reference has 60 rows and 200 are needed"), (with_function(config(KIND), "constant"), frame, "all reference rows have the same place")):
+    for c, given, says in (
+        (config(KIND), frame.head(60), "the reference has 60 rows and 200 are needed"),
+        (with_function(config(KIND), "constant"), frame, "all reference rows have the same place"),
+    ):
         reference = fit_groupings(c, pipeline, given, 0)
         assert says in reference.reason and load_groupings(reference.document()) is not None
         (finding,), summary, drawn = grouping_findings(c, reference, np.zeros((len(frame), 1)), frame, 0.05, 0)
@@ -137,40 +170,62 @@ def test_rows_without_groups_are_one_group_in_which_something_new_is_still_seen(
     assert len(reference.groups) == 1 and "so there is one" in reference.choice
     window = blob.tail(500).copy()
     findings, summary, _ = looked(c, pipeline, reference, window)
-    assert not any(f.alarm for f in findings) and summary.holds and all(f.value is None for f in findings if f.subject in SUBJECTS)
+    assert (
+        not any(f.alarm for f in findings)
+        and summary.holds
+        and all(f.value is None for f in findings if f.subject in SUBJECTS)
+    )
     window.loc[window.index[:40], ["x1", "x2", "x3"]] = 6 + 0.5 * rng.normal(size=(40, 3))
     assert "new group N1" in [f.subject for f in looked(c, pipeline, reference, window)[0] if f.alarm]
 
 
 @pytest.mark.parametrize("target", ["multiclass", "regression"])
 def test_labels_of_other_kinds_are_explained_by_groups_too(target: str) -> None:
-    c, rng = with_function(config("ridge" if target == "regression" else KIND, target), "plane"), np.random.default_rng(9)
+    c, rng = (
+        with_function(config("ridge" if target == "regression" else KIND, target), "plane"),
+        np.random.default_rng(9),
+    )
 
     def made(n: int) -> pd.DataFrame:
         frame = rows(n, rng)
         value = frame["_group"] + 0.3 * rng.normal(size=n)
-        label = pd.Series(np.where(value < 0.5, "low", np.where(value < 1.5, "mid", "high")), dtype=object) if target == "multiclass" else value
-        return frame.assign(_label=label.where(rng.random(n) > 0.2, None if target == "multiclass" else np.nan), _score=0.5)
+        label = (
+            pd.Series(np.where(value < 0.5, "low", np.where(value < 1.5, "mid", "high")), dtype=object)
+            if target == "multiclass"
+            else value
+        )
+        return frame.assign(
+            _label=label.where(rng.random(n) > 0.2, None if target == "multiclass" else np.nan), _score=0.5
+        )
 
     reference = fit_groupings(c, None, made(1200), 0)  # type: ignore[arg-type]
     findings, _, drawn = looked(c, None, reference, made(500))
     found = next(f for f in findings if f.subject == "label coherence")
     assert found.value is not None and found.value > 0.6 and not found.alarm and 380 < found.rows < 420
-    assert drawn is not None and {type(p.label) for p in drawn.points} <= {str if target == "multiclass" else float, type(None)}
+    assert drawn is not None and {type(p.label) for p in drawn.points} <= {
+        str if target == "multiclass" else float,
+        type(None),
+    }
     assert ("mean label" in reference.groups[0].label_words) == (target == "regression")
 
 
 def test_labels_that_are_missing_or_all_the_same_are_not_judged() -> None:
     pipeline, reference = world(KIND, 1)
     frame = scored(config(KIND), pipeline, rows(300, np.random.default_rng(0)))
-    for given, says in ((frame.assign(_label=np.nan), "0 rows of the window"), (frame.assign(_label=1.0), "all labels of the window are the same"), (frame.drop(columns="_label"), "0 rows of the window")):
+    for given, says in (
+        (frame.assign(_label=np.nan), "0 rows of the window"),
+        (frame.assign(_label=1.0), "all labels of the window are the same"),
+        (frame.drop(columns="_label"), "0 rows of the window"),
+    ):
         found = next(f for f in looked(config(KIND), pipeline, reference, given)[0] if f.subject == "label coherence")
         assert found.value is None and says in found.sentence
 
 
 def test_what_cannot_be_seen_in_a_small_window_is_said() -> None:
     pipeline, reference = world(KIND, 1)
-    findings, _, _ = looked(config(KIND), pipeline, reference, scored(config(KIND), pipeline, rows(60, np.random.default_rng(0))))
+    findings, _, _ = looked(
+        config(KIND), pipeline, reference, scored(config(KIND), pipeline, rows(60, np.random.default_rng(0)))
+    )
     assert "so there nothing is concluded" in next(f.sentence for f in findings if f.subject == "split groups")
 
 
@@ -192,7 +247,10 @@ def test_numbers_agree_with_those_of_others() -> None:
     assert coherence(a, label, 4) == pytest.approx(1 - within / ((label - label.mean()) ** 2).sum())
     assert np.isnan(coherence(a, np.ones((200, 1)), 4))
     x = rng.normal(size=(30, 5))
-    assert _square(x, x) == pytest.approx(((x[:, None] - x) ** 2).sum(axis=2), abs=1e-4) and (np.diag(_square(x, x)) == 0).all()
+    assert (
+        _square(x, x) == pytest.approx(((x[:, None] - x) ** 2).sum(axis=2), abs=1e-4)
+        and (np.diag(_square(x, x)) == 0).all()
+    )
 
 
 def test_rows_that_are_not_those_that_were_placed_are_refused() -> None:

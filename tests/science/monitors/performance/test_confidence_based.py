@@ -16,7 +16,9 @@ from tasks.science.stats.metrics import METRICS
 ALL = ("log_loss", "roc_auc", "brier", "accuracy")
 
 
-def estimated(metric: str, reference: np.ndarray, label: np.ndarray, score: np.ndarray, threshold: float, seed: int) -> Estimate:
+def estimated(
+    metric: str, reference: np.ndarray, label: np.ndarray, score: np.ndarray, threshold: float, seed: int
+) -> Estimate:
     """With a logistic recalibration on all of the reference."""
     return Estimator(fit_calibration(reference, label), reference, threshold).window(score, seed).estimate(metric)
 

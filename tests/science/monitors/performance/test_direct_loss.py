@@ -18,7 +18,12 @@ def world(seed: int = 0) -> tuple[LossModel, np.ndarray, dict[str, np.ndarray], 
     answers = dict(zip(("size", "square", "error"), answer, strict=True))
     truth = {"size": np.abs(error), "square": error**2, "error": error}
     window = dict(zip(answers, rng.gamma(5, 0.25, (3, 400)), strict=True))
-    return LossModel({}, answers, truth, score, np.arange(ROWS)), rng.gamma(2, 0.5, ROWS), window, rng.normal(51, 4, 400)
+    return (
+        LossModel({}, answers, truth, score, np.arange(ROWS)),
+        rng.gamma(2, 0.5, ROWS),
+        window,
+        rng.normal(51, 4, 400),
+    )
 
 
 def test_errors_have_no_lean_with_the_score_left_on_the_weighted_reference() -> None:
@@ -49,20 +54,29 @@ def test_another_unit_of_the_label_changes_nothing_but_the_unit(metric: str) -> 
     model, weight, window, score = world()
     large = 1e6
     unit = {"size": large, "square": large**2, "error": large}
-    moved = LossModel({}, *({name: part[name] * unit[name] for name in unit} for part in (model.answers, model.truth)), model.score * large, model.taken)
+    moved = LossModel(
+        {},
+        *({name: part[name] * unit[name] for name in unit} for part in (model.answers, model.truth)),
+        model.score * large,
+        model.taken,
+    )
     factor = 1.0 if metric == "r2" else large
     found = []
     for each, told, scale in ((model, window, 1.0), (moved, {name: window[name] * unit[name] for name in unit}, large)):
         lines = each.lines(None, weight)
         then = Moments.of(lines, each.answers, each.score)
-        found.append(estimate_loss(metric, lines, Moments.of(lines, told, score * scale), score * scale, then, each.score))
+        found.append(
+            estimate_loss(metric, lines, Moments.of(lines, told, score * scale), score * scale, then, each.score)
+        )
     for name in ("value", "low", "high"):
         assert getattr(found[1], name) == pytest.approx(factor * getattr(found[0], name), rel=1e-6)
 
 
 def test_answers_and_scores_that_say_nothing_leave_the_mean() -> None:
     model, _, window, score = world()
-    constant = LossModel({}, {name: np.ones(ROWS) for name in model.answers}, model.truth, np.full(ROWS, 5.0), model.taken)
+    constant = LossModel(
+        {}, {name: np.ones(ROWS) for name in model.answers}, model.truth, np.full(ROWS, 5.0), model.taken
+    )
     lines = constant.lines()
     now = Moments.of(lines, {name: np.ones(len(score)) for name in window}, np.full(len(score), 5.0))
     assert expected_loss("mae", now, score).value == pytest.approx(model.truth["size"].mean())

@@ -39,7 +39,10 @@ def window(n: int = 600, seed: int = 1) -> pd.DataFrame:
 
 
 def kinds(findings: list[Finding]) -> dict[str, list[Finding]]:
-    return {kind: [f for f in findings if f.kind == kind] for kind in ("estimated_performance", "estimated_fairness", "realized_performance", "estimator")}
+    return {
+        kind: [f for f in findings if f.kind == kind]
+        for kind in ("estimated_performance", "estimated_fairness", "realized_performance", "estimator")
+    }
 
 
 @pytest.mark.parametrize("metric", METRIC_NAMES["binary"])
@@ -48,9 +51,15 @@ def test_labels_as_probabilities_give_the_realized_metric(metric: str) -> None:
     score, label = rng.integers(1, 10, 300) / 10, rng.random(300) < 0.4
     taken = score >= 0.3
     peers = {
-        "roc_auc": lambda: sk.roc_auc_score(label, score), "average_precision": lambda: sk.average_precision_score(label, score), "log_loss": lambda: sk.log_loss(label, score),
-        "brier": lambda: sk.brier_score_loss(label, score), "accuracy": lambda: sk.accuracy_score(label, taken), "balanced_accuracy": lambda: sk.balanced_accuracy_score(label, taken),
-        "f1": lambda: sk.f1_score(label, taken), "precision": lambda: sk.precision_score(label, taken), "recall": lambda: sk.recall_score(label, taken),
+        "roc_auc": lambda: sk.roc_auc_score(label, score),
+        "average_precision": lambda: sk.average_precision_score(label, score),
+        "log_loss": lambda: sk.log_loss(label, score),
+        "brier": lambda: sk.brier_score_loss(label, score),
+        "accuracy": lambda: sk.accuracy_score(label, taken),
+        "balanced_accuracy": lambda: sk.balanced_accuracy_score(label, taken),
+        "f1": lambda: sk.f1_score(label, taken),
+        "precision": lambda: sk.precision_score(label, taken),
+        "recall": lambda: sk.recall_score(label, taken),
     }
     assert expected(metric, label.astype(float), score, 0.3).value == pytest.approx(peers[metric](), abs=1e-12)
     assert realized(metric, label[None, :], score, 0.3)[0] == pytest.approx(peers[metric](), abs=1e-12)
@@ -63,34 +72,52 @@ def test_multiclass_metrics_are_those_of_scikit_learn(metric: str) -> None:
     code = np.array([rng.choice(3, p=q) for q in p])
     top, truth = p.argmax(axis=1), np.eye(3)[code]
     peers = {
-        "roc_auc": lambda: sk.roc_auc_score(code, p, multi_class="ovr"), "log_loss": lambda: sk.log_loss(code, p), "brier": lambda: ((p - truth) ** 2).sum(axis=1).mean(),
-        "accuracy": lambda: sk.accuracy_score(code, top), "balanced_accuracy": lambda: sk.balanced_accuracy_score(code, top), "f1": lambda: sk.f1_score(code, top, average="macro"),
+        "roc_auc": lambda: sk.roc_auc_score(code, p, multi_class="ovr"),
+        "log_loss": lambda: sk.log_loss(code, p),
+        "brier": lambda: ((p - truth) ** 2).sum(axis=1).mean(),
+        "accuracy": lambda: sk.accuracy_score(code, top),
+        "balanced_accuracy": lambda: sk.balanced_accuracy_score(code, top),
+        "f1": lambda: sk.f1_score(code, top, average="macro"),
     }
     assert expected_classes(metric, truth, p).value == pytest.approx(peers[metric](), abs=1e-12)
 
 
-def test_a_quiet_window_is_estimated_by_group_and_compared_with_its_labels(config: ModelConfig, reference: pd.DataFrame) -> None:
+def test_a_quiet_window_is_estimated_by_group_and_compared_with_its_labels(
+    config: ModelConfig, reference: pd.DataFrame
+) -> None:
     found = kinds(performance_findings(config, reference, window(), {}, ALPHA, 0))
     assert not [f for part in found.values() for f in part if f.alarm]
     (estimated,), (seen,), (own,) = found["estimated_performance"], found["realized_performance"], found["estimator"]
     assert estimated.low < seen.value < estimated.high and own.value == pytest.approx(abs(estimated.value - seen.value))
     subjects = {f.subject for f in found["estimated_fairness"]}
-    assert {"true_positive_rate difference by sex", "precision difference by race", "false_positive_rate difference by age_band"} <= subjects
+    assert {
+        "true_positive_rate difference by sex",
+        "precision difference by race",
+        "false_positive_rate difference by age_band",
+    } <= subjects
 
 
-def test_a_stuck_column_is_named_and_the_estimate_does_not_follow_the_broken_score(config: ModelConfig, reference: pd.DataFrame) -> None:
+def test_a_stuck_column_is_named_and_the_estimate_does_not_follow_the_broken_score(
+    config: ModelConfig, reference: pd.DataFrame
+) -> None:
     rng, truth = np.random.default_rng(3), window(2000, 3)
     broken = inputs(scored(truth.assign(xage=40.0), rng, truth))
     ground = find_ground(config, reference, broken.assign(_label=np.nan), {}, 0)
     assert not ground.score_believed and "xage" in ground.why and ground.estimate is not None
     found, shown = ground.estimate("log_loss"), measured(config, "log_loss", broken).value
     assert found.low <= shown <= found.high
-    fairness = kinds(performance_findings(config, reference, broken.assign(_label=np.nan), {}, ALPHA, 0))["estimated_fairness"]
+    fairness = kinds(performance_findings(config, reference, broken.assign(_label=np.nan), {}, ALPHA, 0))[
+        "estimated_fairness"
+    ]
     assert all(f.value is None and "xage" in f.sentence and not f.alarm for f in fairness)
 
 
-def test_a_stuck_column_that_the_score_ignores_is_no_reason_to_abstain(config: ModelConfig, reference: pd.DataFrame) -> None:
-    ground = find_ground(config, reference, window().assign(income=1.0), {"xage": 0.5, "ghindx": 0.4, "mhi": 0.095, "income": 0.005}, 0)
+def test_a_stuck_column_that_the_score_ignores_is_no_reason_to_abstain(
+    config: ModelConfig, reference: pd.DataFrame
+) -> None:
+    ground = find_ground(
+        config, reference, window().assign(income=1.0), {"xage": 0.5, "ghindx": 0.4, "mhi": 0.095, "income": 0.005}, 0
+    )
     assert ground.score_believed
 
 
@@ -112,7 +139,13 @@ def test_regression_and_multiclass_are_estimated_and_realized(config: ModelConfi
         return rows.assign(_score=rows["xage"] / 10, _label=rows["xage"] / 10 + rng.normal(0, 1 + rows["ghindx"].abs()))
 
     target = RegressionTarget(kind="regression", expression="mdvis", unit="visits")
-    regression = config.model_copy(update={"data": config.data.model_copy(update={"target": target}), "decision_threshold": None, "monitoring": config.monitoring.model_copy(update={"metrics": {"mae": 0.1, "rmse": 0.1, "r2": 0.1}})})
+    regression = config.model_copy(
+        update={
+            "data": config.data.model_copy(update={"target": target}),
+            "decision_threshold": None,
+            "monitoring": config.monitoring.model_copy(update={"metrics": {"mae": 0.1, "rmse": 0.1, "r2": 0.1}}),
+        }
+    )
     found = kinds(performance_findings(regression, numbers(2500), numbers(800), {}, ALPHA, 0))
     assert len(found["estimated_performance"]) == 3 and not any(f.alarm for part in found.values() for f in part)
     for estimated, seen in zip(found["estimated_performance"], found["realized_performance"], strict=True):
@@ -121,15 +154,37 @@ def test_regression_and_multiclass_are_estimated_and_realized(config: ModelConfi
     def classes(n: int) -> pd.DataFrame:
         rows, p = inputs(people(n, 0.0, rng)), rng.dirichlet([2, 2, 2], n)
         named = np.array(list("abc"))[[rng.choice(3, p=q) for q in p]]
-        return rows.assign(**{"_score:a": p[:, 0], "_score:b": p[:, 1], "_score:c": p[:, 2], "_score": p.max(axis=1), "_label": named})
+        return rows.assign(
+            **{"_score:a": p[:, 0], "_score:b": p[:, 1], "_score:c": p[:, 2], "_score": p.max(axis=1), "_label": named}
+        )
 
     target = MulticlassTarget(kind="multiclass", expression="site", classes=("a", "b", "c"))
-    named = config.model_copy(update={"data": config.data.model_copy(update={"target": target}), "decision_threshold": None, "monitoring": config.monitoring.model_copy(update={"metrics": {"f1": 0.1, "roc_auc": 0.1}})})
+    named = config.model_copy(
+        update={
+            "data": config.data.model_copy(update={"target": target}),
+            "decision_threshold": None,
+            "monitoring": config.monitoring.model_copy(update={"metrics": {"f1": 0.1, "roc_auc": 0.1}}),
+        }
+    )
     found = kinds(performance_findings(named, classes(2500), classes(800), {}, ALPHA, 0))
-    assert [f.value is not None and not f.alarm for f in (*found["estimated_performance"], *found["realized_performance"])] == [True] * 4
+    assert [
+        f.value is not None and not f.alarm for f in (*found["estimated_performance"], *found["realized_performance"])
+    ] == [True] * 4
 
 
-@pytest.mark.parametrize("damage", ["empty window", "one row", "no reference labels", "one class", "one score", "missing scores", "column gone", "all inputs missing"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "empty window",
+        "one row",
+        "no reference labels",
+        "one class",
+        "one score",
+        "missing scores",
+        "column gone",
+        "all inputs missing",
+    ],
+)
 def test_what_cannot_be_estimated_is_said_in_words(config: ModelConfig, reference: pd.DataFrame, damage: str) -> None:
     rows, known = window(300).assign(_label=np.nan), reference
     if damage in ("empty window", "one row"):
@@ -157,17 +212,44 @@ def test_what_cannot_be_estimated_is_said_in_words(config: ModelConfig, referenc
 
 def report(number: int, estimated: float, shown: float) -> WindowReport:
     both = (
-        Finding(kind="estimated_performance", subject="log_loss", value=estimated, low=estimated - 0.02, high=estimated + 0.02, rows=500, alarm=False, sentence="-"),
+        Finding(
+            kind="estimated_performance",
+            subject="log_loss",
+            value=estimated,
+            low=estimated - 0.02,
+            high=estimated + 0.02,
+            rows=500,
+            alarm=False,
+            sentence="-",
+        ),
         Finding(kind="realized_performance", subject="log_loss", value=shown, rows=500, alarm=False, sentence="-"),
     )
     return WindowReport(
-        model="care", version="v1.0.0", window=number, first="", last="", first_seq=0, last_seq=0, rows=500, labelled=500, created=f"2026-01-{number:02d}", findings=both,
+        model="care",
+        version="v1.0.0",
+        window=number,
+        first="",
+        last="",
+        first_seq=0,
+        last_seq=0,
+        rows=500,
+        labelled=500,
+        created=f"2026-01-{number:02d}",
+        findings=both,
         decision=Decision(action="nothing", reason="-", policy="-"),
     )
 
 
 @pytest.mark.parametrize(("missed", "alarm"), [(0, False), (1, False), (6, True)])
-def test_the_estimators_record_alarms_where_it_misses_more_than_chance_says(config: ModelConfig, reference: pd.DataFrame, missed: int, alarm: bool) -> None:
+def test_the_estimators_record_alarms_where_it_misses_more_than_chance_says(
+    config: ModelConfig, reference: pd.DataFrame, missed: int, alarm: bool
+) -> None:
     history = [report(i + 1, 0.5, 0.6 if i < missed else 0.51) for i in range(10)]
-    (found,) = kinds(performance_findings(config, reference, window().assign(_label=np.nan), {}, ALPHA, 0, history))["estimator"]
-    assert found.alarm is alarm and f"{10 - missed} of 10" in found.sentence and found.value == pytest.approx((0.1 * missed + 0.01 * (10 - missed)) / 10)
+    (found,) = kinds(performance_findings(config, reference, window().assign(_label=np.nan), {}, ALPHA, 0, history))[
+        "estimator"
+    ]
+    assert (
+        found.alarm is alarm
+        and f"{10 - missed} of 10" in found.sentence
+        and found.value == pytest.approx((0.1 * missed + 0.01 * (10 - missed)) / 10)
+    )
