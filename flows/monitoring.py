@@ -7,12 +7,12 @@ from prefect.states import Completed, State
 
 from tasks.monitoring import act, find_work, look_at_window, record, waits_for_a_release, watch_feed
 from tasks.promotion import align_service
-from tasks.reporting import report_model, report_windows, told_plainly
+from tasks.reporting import fail_with_message, report_model, report_windows
 from tasks.spec.requests import MonitoringRequest
 
 
 @flow(name="monitor", flow_run_name="{request.model} because of {request.reason}", log_prints=True)
-@told_plainly
+@fail_with_message
 def monitor(request: MonitoringRequest) -> State:
     """Watch one model: drift, estimated and realized performance, fairness; then decide and act.
 

@@ -7,12 +7,12 @@ from prefect.states import Completed, State
 
 from tasks.approval import promote_signed
 from tasks.promotion import align_service, assign_version
-from tasks.reporting import report_model, told_plainly
+from tasks.reporting import fail_with_message, report_model
 from tasks.spec.requests import ApprovalRequest, PromotionRequest
 
 
 @flow(name="promote", flow_run_name="{request.model} {request.version}", log_prints=True)
-@told_plainly
+@fail_with_message
 def promote_version(request: PromotionRequest) -> State:
     """Point the alias at a registered version; only versions whose verdict passed are ever registered.
 
@@ -26,7 +26,7 @@ def promote_version(request: PromotionRequest) -> State:
 
 
 @flow(name="approve", flow_run_name="{request.model} signed by {request.signer}", log_prints=True)
-@told_plainly
+@fail_with_message
 def approve(request: ApprovalRequest) -> State:
     """Promote a fit candidate of high materiality on the signature of a second person.
 

@@ -6,12 +6,12 @@ from prefect import flow
 from prefect.states import Completed, State
 
 from tasks.promotion import align_service, assign_version, stop_serving
-from tasks.reporting import report_model, told_plainly
+from tasks.reporting import fail_with_message, report_model
 from tasks.spec.requests import RollbackRequest, StopRequest
 
 
 @flow(name="roll-back", flow_run_name="{request.model} because of {request.reason}", log_prints=True)
-@told_plainly
+@fail_with_message
 def roll_back(request: RollbackRequest) -> State:
     """Return to an earlier version of a model.
 
@@ -25,7 +25,7 @@ def roll_back(request: RollbackRequest) -> State:
 
 
 @flow(name="stop", flow_run_name="{request.model} because of {request.reason}", log_prints=True)
-@told_plainly
+@fail_with_message
 def stop(request: StopRequest) -> State:
     """Stop answering: the service says why until a version is promoted or rolled back to.
 

@@ -7,9 +7,9 @@ from prefect.states import Completed, Failed, State
 
 from tasks.approval import ask_for_signature, needs_signature
 from tasks.data import check_data, collect_rows, prepare_data
-from tasks.evaluation import lay_out_evidence
+from tasks.evaluation import score_champion_and_challenger
 from tasks.promotion import promote, record_examined, reject, reject_data, same_as_champion
-from tasks.reporting import evidence_of, report_data, report_model, report_verdict, told_plainly
+from tasks.reporting import evidence_of, fail_with_message, report_data, report_model, report_verdict
 from tasks.spec.errors import PromotionConflict
 from tasks.spec.requests import TrainingRequest
 from tasks.training import checkout, commit_candidate, commit_data, train_and_evaluate
@@ -19,7 +19,7 @@ EXAMINATIONS = 3
 
 
 @flow(name="train", flow_run_name="{request.model} because of {request.reason}", log_prints=True)
-@told_plainly
+@fail_with_message
 def train(request: TrainingRequest) -> State:
     """Train one commit in a clean checkout, examine it against the champion, and promote it if it is fit.
 
@@ -45,7 +45,7 @@ def train(request: TrainingRequest) -> State:
                 name="Unchanged",
             )
         for _ in range(EXAMINATIONS):
-            evidence, champion = lay_out_evidence(candidate)
+            evidence, champion = score_champion_and_challenger(candidate)
             verdict = examine(candidate, evidence, champion, data, candidate.requesters(request.actor))
             report_verdict(candidate, verdict)
             if not verdict.passed:

@@ -19,7 +19,7 @@ from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import GateResult, Measurement
 from tasks.spec.model import ModelConfig, model_folder
 from tasks.spec.settings import Settings
-from tasks.stages.common import Place
+from tasks.stages.common import ModelPaths
 
 NOT_OF_A_WINDOW = {
     "expect_column_values_to_be_unique",
@@ -46,9 +46,9 @@ def collect_rows(worktree: Path, model: str) -> int:
     Raises:
         ConfigError: there is no new labelled row.
     """
-    place = Place(worktree, model)
-    config = place.config()
-    known = {path.name.removesuffix(".parquet.dvc") for path in place.collected.glob("*.parquet.dvc")}
+    paths = ModelPaths(worktree, model)
+    config = paths.config()
+    known = {path.name.removesuffix(".parquet.dvc") for path in paths.collected.glob("*.parquet.dvc")}
     after = max((int(name.split("-")[-1]) for name in known), default=0)
     log = PredictionLog(Settings().log_database)
     try:
@@ -65,7 +65,7 @@ def collect_rows(worktree: Path, model: str) -> int:
     table = rows.reindex(columns=inputs).assign(**{LABEL: rows[LABEL].astype(label), "_id": rows["_id"].astype(str)})
     for column in config.inputs:
         table[column.name] = table[column.name].astype("str" if column.type == "category" else "float64")
-    path = place.collected / f"rows-{after + 1:09d}-{last:09d}.parquet"
+    path = paths.collected / f"rows-{after + 1:09d}-{last:09d}.parquet"
     table.to_parquet(path, index=False)
     dvc.add(worktree, path)
     return len(table)
@@ -74,7 +74,7 @@ def collect_rows(worktree: Path, model: str) -> int:
 @task(cache_policy=NO_CACHE, task_run_name="dvc repro prepare@{model}")
 def prepare_data(worktree: Path, model: str) -> None:
     """Let DVC ingest and prepare; pointers of collected data are checked out first."""
-    pointers = sorted(Place(worktree, model).collected.glob("*.dvc"))
+    pointers = sorted(ModelPaths(worktree, model).collected.glob("*.dvc"))
     if pointers:
         dvc.checkout(worktree, *[str(p.relative_to(worktree)) for p in pointers])
     dvc.reproduce(worktree, f"prepare@{model}")
@@ -83,10 +83,10 @@ def prepare_data(worktree: Path, model: str) -> None:
 @task(cache_policy=NO_CACHE, task_run_name="check data expectations")
 def check_data(worktree: Path, model: str) -> tuple[GateResult, list[dict[str, Any]]]:
     """Run both suites of the model's folder; a validator reports, it does not repair."""
-    place = Place(worktree, model)
+    paths = ModelPaths(worktree, model)
     suites = load_yaml(model_folder(worktree, model) / "expectations.yaml", Expectations)
-    prepared = pd.concat([pd.read_parquet(place.prepared / f"{side}.parquet") for side in ("train", "holdout")])
-    checks = run_suite("ingested", pd.read_parquet(place.ingested), suites.ingested)
+    prepared = pd.concat([pd.read_parquet(paths.prepared / f"{side}.parquet") for side in ("train", "holdout")])
+    checks = run_suite("ingested", pd.read_parquet(paths.ingested), suites.ingested)
     checks += run_suite("prepared", prepared, suites.prepared)
     return data_verdict(checks), checks
 

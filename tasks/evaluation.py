@@ -54,7 +54,7 @@ def evidence_path(settings: Settings, candidate: Candidate, champion: str | None
 
 
 @task(cache_policy=NO_CACHE, task_run_name="score champion and challenger on the same rows")
-def lay_out_evidence(candidate: Candidate) -> tuple[Path, str | None]:
+def score_champion_and_challenger(candidate: Candidate) -> tuple[Path, str | None]:
     """Write the candidate's holdout with both scores.
 
     Returns:
@@ -64,7 +64,7 @@ def lay_out_evidence(candidate: Candidate) -> tuple[Path, str | None]:
         ConfigError: the champion cannot answer these rows.
     """
     settings = Settings()
-    rows = pd.read_parquet(candidate.place.evaluation / "holdout_scored.parquet")
+    rows = pd.read_parquet(candidate.paths.evaluation / "holdout_scored.parquet")
     champion = Registry(settings).champion(candidate.model)
     if champion is not None:
         release = load_release(version_files(settings, candidate.model, champion).model)
@@ -72,7 +72,7 @@ def lay_out_evidence(candidate: Candidate) -> tuple[Path, str | None]:
             raise ConfigError(
                 f"{candidate.model} {champion.tag} asks for columns that these data do not have, so nothing can be compared with it. Keep its columns until it is replaced."
             )
-        config = candidate.place.config()
+        config = candidate.paths.config()
         if (release.manifest.kind, release.manifest.classes) != (config.kind, config.classes):
             raise ConfigError(
                 f"{candidate.model} {champion.tag} answers {_answers(release.manifest.kind, release.manifest.classes)}, and the candidate {_answers(config.kind, config.classes)}, so they "
@@ -94,11 +94,11 @@ def _answers(kind: str, classes: tuple[str, ...]) -> str:
 @lru_cache(maxsize=1)
 def _evidence(candidate: Candidate, evidence: Path) -> Examination:
     """What all gates of one examination share, read once; the check of the data is laid beside it later."""
-    place = candidate.place
-    config = place.config()
-    rows, train = pd.read_parquet(evidence), pd.read_parquet(place.prepared / "train.parquet")
+    paths = candidate.paths
+    config = paths.config()
+    rows, train = pd.read_parquet(evidence), pd.read_parquet(paths.prepared / "train.parquet")
     inputs, features = [c.name for c in config.inputs], list(config.features)
-    release = load_release(place.model)
+    release = load_release(paths.model)
     background = train[features].sample(min(EXPLAINED_ROWS, len(train)), random_state=config.seed)
     explainer = Explainer(release.pipeline, background)
     rules = model_folder(candidate.worktree, candidate.model) / "rules.yaml"
@@ -113,7 +113,7 @@ def _evidence(candidate: Candidate, evidence: Path) -> Examination:
         classes=config.classes,
         benchmark=rows[BENCHMARK].to_numpy(str),
         groups=protected_groups(config, rows),
-        attributions=pd.read_parquet(place.evaluation / "attributions.parquet"),
+        attributions=pd.read_parquet(paths.evaluation / "attributions.parquet"),
         predict=release.score,
         features=config.features,
         decision_threshold=config.threshold,
@@ -134,7 +134,7 @@ def _evidence(candidate: Candidate, evidence: Path) -> Examination:
 
 def _readiness(candidate: Candidate) -> dict[str, Any] | None:
     """What a fresh process without network finds when it loads and asks the candidate; only where a gate wants to know."""
-    if not any(g.kind == "readiness" for g in candidate.place.config().gates):
+    if not any(g.kind == "readiness" for g in candidate.paths.config().gates):
         return None
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "readiness.json"
@@ -143,7 +143,7 @@ def _readiness(candidate: Candidate) -> dict[str, Any] | None:
             "-m",
             "tasks.serving.readiness",
             "--model",
-            str(candidate.place.model),
+            str(candidate.paths.model),
             "--out",
             str(out),
         ]

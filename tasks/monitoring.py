@@ -21,8 +21,14 @@ from tasks.records.repository.git import Git
 from tasks.science.data.tables import LABEL, label_array, score_array
 from tasks.science.monitors.feed.findings import silence_findings
 from tasks.science.windows.alternatives import compare_versions
-from tasks.science.windows.decisions import Case, asks_for_retraining, at_stake, decide, leaving
-from tasks.science.windows.look import Seen, Sight, examine_window, judge_again
+from tasks.science.windows.decisions import (
+    DecisionContext,
+    asks_for_retraining,
+    being_rolled_back,
+    decide,
+    performance_at_risk,
+)
+from tasks.science.windows.look import WindowInput, WindowResult, examine_window, judge_again
 from tasks.serving.release import load_release
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import Alternative, Finding, WindowReport
@@ -30,7 +36,7 @@ from tasks.spec.pictures import Pictures
 from tasks.spec.requests import MonitoringRequest
 from tasks.spec.settings import Settings
 from tasks.versions import VersionFiles, version_files
-from tasks.window_inputs import PICTURES, open_log, reference_of, sight_of
+from tasks.window_inputs import PICTURES, open_log, read_window, reference_of
 
 EARLIER_VERSIONS = 2
 SILENCE = "silence"
@@ -108,15 +114,15 @@ def look_at_window(model: str, window: Window) -> WindowReport:
     files = version_files(settings, model, known[window.version])
     reference = reference_of(files, settings.log_database)
     with open_log() as log:
-        sight = sight_of(log, files, reference, window)
-        before = next((r for r in sight.history if r.window == window.number), None)
+        window_input = read_window(log, files, reference, window)
+        before = next((r for r in window_input.history if r.window == window.number), None)
         seen = (
-            examine_window(files.config, reference, sight)
+            examine_window(files.config, reference, window_input)
             if before is None
-            else judge_again(files.config, reference, sight, before)
+            else judge_again(files.config, reference, window_input, before)
         )
-        alternatives = _alternatives(registry, files, sight.rows, seen.findings, model)
-        report = _report(log, registry, files, window, sight, seen, alternatives)
+        alternatives = _alternatives(registry, files, window_input.rows, seen.findings, model)
+        report = _report(log, registry, files, window, window_input, seen, alternatives)
         if before is not None and asks_for_retraining(before) and report.decision.action != "roll_back":
             # What was asked for stands, with its time: else a second look would forget that the retraining was started.
             report = report.model_copy(update={"decision": before.decision, "created": before.created})
@@ -136,28 +142,34 @@ def _report(
     registry: Registry,
     files: VersionFiles,
     window: Window,
-    sight: Sight,
-    seen: Seen,
+    window_input: WindowInput,
+    seen: WindowResult,
     alternatives: Sequence[Alternative],
 ) -> WindowReport:
     model = files.config.name
-    history = [r for r in sight.history if r.window != window.number]
+    history = [r for r in window_input.history if r.window != window.number]
     since = max(_collected_until(registry, model), _trouble_began(history, window.first_seq) - 1)
     labelled = log.count_labelled(model, since)
     decision = decide(
-        Case(
-            files.config, seen.findings, history, alternatives, labelled, window.number, leaving(history, window.number)
+        DecisionContext(
+            files.config,
+            seen.findings,
+            history,
+            alternatives,
+            labelled,
+            window.number,
+            being_rolled_back(history, window.number),
         )
     )
     return WindowReport(
         model=model,
         version=window.version,
         window=window.number,
-        first=sight.facts.first_time or "",
-        last=sight.facts.last_time or "",
+        first=window_input.facts.first_time or "",
+        last=window_input.facts.last_time or "",
         first_seq=window.first_seq,
         last_seq=window.last_seq,
-        rows=sight.profile.rows,
+        rows=window_input.profile.rows,
         labelled=log.count_labelled(model, window.first_seq - 1, window.last_seq),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         findings=seen.findings,
@@ -174,7 +186,7 @@ def _alternatives(
 ) -> list[Alternative]:
     """Earlier champions scored on the same rows; only asked for where something that matters has moved."""
     settings, config = Settings(), files.config
-    if not at_stake(config, findings):
+    if not performance_at_risk(config, findings):
         return []
     known = rows[LABEL].notna()
     judged = bool(known.mean() >= config.monitoring.label_share)

@@ -42,7 +42,7 @@ REVIEWED = 5
 """Windows whose review queues are summed up."""
 
 
-def told_plainly(story: Callable[[Any], State]) -> Callable[[Any], State]:
+def fail_with_message(story: Callable[[Any], State]) -> Callable[[Any], State]:
     """Let a flow end with the sentence of an :class:`AssayError`, in its state and in its log, without a traceback."""
     for name in ("prefect.flow_runs", "prefect.task_runs", "prefect.engine"):
         logging.getLogger(name).addFilter(_without_traceback)  # adding it again changes nothing
@@ -95,7 +95,7 @@ def evidence_of(candidate: Candidate, verdict: Verdict) -> dict[str, Any]:
 
 
 def _evaluation(candidate: Candidate) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads((candidate.place.evaluation / "evaluation.json").read_text())
+    document: dict[str, Any] = json.loads((candidate.paths.evaluation / "evaluation.json").read_text())
     return document
 
 
@@ -116,7 +116,7 @@ def report_data(model: str, checks: list[dict[str, Any]]) -> None:
 def report_verdict(candidate: Candidate, verdict: Verdict) -> str:
     """The verdict as an artifact and as a page; gives the page's path below the report folder."""
     name = f"{candidate.model}/verdict-{candidate.commit[:12]}.html"
-    write_page(name, verdict_page(verdict, candidate.place.config().title, _evaluation(candidate)))
+    write_page(name, verdict_page(verdict, candidate.paths.config().title, _evaluation(candidate)))
     create_markdown_artifact(
         key=f"verdict-{candidate.model.replace('_', '-')}",
         markdown=verdict_markdown(verdict, _evaluation(candidate), address_of(name)),

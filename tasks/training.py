@@ -17,7 +17,7 @@ from tasks.records.repository.git import Git
 from tasks.spec.evidence import Manifest
 from tasks.spec.requests import TrainingRequest
 from tasks.spec.settings import Settings
-from tasks.stages.common import Place
+from tasks.stages.common import ModelPaths
 from tasks.versions import Candidate
 
 
@@ -25,7 +25,7 @@ from tasks.versions import Candidate
 def checkout(request: TrainingRequest) -> Iterator[Path]:
     """A clean checkout of the requested commit, apart from anybody's working tree; gone at the end."""
     with workspace.worktree(Settings(), request.revision) as path:
-        Place(path, request.model.value).config()  # a wrong config ends here, before any work
+        ModelPaths(path, request.model.value).config()  # a wrong config ends here, before any work
         yield path
 
 
@@ -55,9 +55,9 @@ def commit_candidate(worktree: Path, request: TrainingRequest) -> Candidate:
     """Leave one commit that holds code, parameters, ``dvc.lock`` and metrics, on a branch of its own in the origin."""
     name, settings = request.model.value, Settings()
     base = Git(worktree).rev_parse("HEAD")
-    place = Place(worktree, name)
-    metrics = json.loads(place.metrics.read_text())
-    manifest = Manifest.model_validate_json((place.model / "manifest.json").read_text())
+    paths = ModelPaths(worktree, name)
+    metrics = json.loads(paths.metrics.read_text())
+    manifest = Manifest.model_validate_json((paths.model / "manifest.json").read_text())
     branch = candidate_branch(name, base, worktree)
     message = (
         f"candidate: {name} trained from {base[:12]}\n\n{json.dumps(metrics, indent=1, sort_keys=True)}\n\n"

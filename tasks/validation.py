@@ -41,7 +41,7 @@ def examine(
     Args:
         requesters: who asked for the candidate or wrote it; a waiver that one of them signed does not hold.
     """
-    gates = candidate.place.config().gates
+    gates = candidate.paths.config().gates
     runs = [check_gate.submit(gate, candidate, evidence, data) for gate in gates]
     results = []
     for gate, run in zip(gates, runs, strict=True):

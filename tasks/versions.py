@@ -18,7 +18,7 @@ from tasks.science.data.tables import BENCHMARK, LABEL
 from tasks.spec.base import load_yaml
 from tasks.spec.model import MANDATORY, Materiality, ModelConfig, model_folder
 from tasks.spec.settings import Settings
-from tasks.stages.common import Place
+from tasks.stages.common import ModelPaths
 
 KEPT_VERSIONS = 5
 """How many versions of a model keep their files at hand beside the champion."""
@@ -76,13 +76,13 @@ def version_files(settings: Settings, model: str, version: Version) -> VersionFi
     folder = settings.home / "versions" / model / version.tag
     if not folder.exists():
         with workspace.worktree(settings, version.commit) as tree:
-            place = Place(tree, model)
-            pointers = [str(p.relative_to(tree)) for p in sorted(place.collected.glob("*.dvc"))]
+            paths = ModelPaths(tree, model)
+            pointers = [str(p.relative_to(tree)) for p in sorted(paths.collected.glob("*.dvc"))]
             dvc.restore(tree, f"train@{model}", f"evaluate@{model}", pointers=pointers)
             draft = folder.with_name(f".{version.tag}-{tree.name}")
             try:
-                shutil.copytree(place.model, draft / "model")
-                shutil.copytree(place.evaluation, draft / "evaluation")
+                shutil.copytree(paths.model, draft / "model")
+                shutil.copytree(paths.evaluation, draft / "evaluation")
                 for name in ("model.yaml", "rules.yaml", "expectations.yaml"):
                     if (model_folder(tree, model) / name).exists():
                         shutil.copy(model_folder(tree, model) / name, draft / name)
@@ -121,8 +121,8 @@ class Candidate:
     model_digest: str
 
     @property
-    def place(self) -> Place:
-        return Place(self.worktree, self.model)
+    def paths(self) -> ModelPaths:
+        return ModelPaths(self.worktree, self.model)
 
     def requesters(self, actor: str) -> tuple[str, str]:
         """Who may not sign for this candidate: who asked for it, and the author of the commit it was trained from."""
@@ -133,7 +133,7 @@ def materiality(candidate: Candidate) -> Materiality:
     """The higher one of the candidate's and the champion's: a candidate cannot talk itself out of an examination."""
     settings = Settings()
     champion = Registry(settings).champion(candidate.model)
-    found = [candidate.place.config().materiality]
+    found = [candidate.paths.config().materiality]
     if champion is not None:
         found.append(version_files(settings, candidate.model, champion).config.materiality)
     return max(found, key=list(MANDATORY).index)

@@ -16,7 +16,7 @@ from tasks.records.log.predictions import PredictionLog, Window
 from tasks.science.models.explanations import Explainer
 from tasks.science.monitors.drift.findings import window_p_values
 from tasks.science.monitors.profiles.profile import Profile, merge, profile
-from tasks.science.windows.look import Sight
+from tasks.science.windows.look import WindowInput
 from tasks.science.windows.reference import Reference, fit_reference, load_reference
 from tasks.serving.release import Release, load_release
 from tasks.spec.arrivals import FeedFacts
@@ -81,9 +81,9 @@ def _explain(files: VersionFiles, background: pd.DataFrame) -> Callable[[pd.Data
     return lambda rows, seed: explainer(rows[features], seed)
 
 
-def sight_of(
+def read_window(
     log: PredictionLog, files: VersionFiles, reference: Reference, window: Window, now: datetime | None = None
-) -> Sight:
+) -> WindowInput:
     """Read one window: every row is counted into its profile, some are looked at row by row."""
     config, model = files.config, files.config.name
     release, explain = _release(files), _explain(files, reference.rows)
@@ -103,7 +103,7 @@ def sight_of(
         f"p_values:{window.version}",
         {"format": 1, **window_p_values(config, reference.drift, counted, reference.importance)},
     )
-    return Sight(
+    return WindowInput(
         number=window.number,
         rows=rows,
         profile=counted,

@@ -14,7 +14,7 @@ from tasks.science.gates.run import run_gate
 from tasks.spec.errors import ConfigError, UnreachableError
 from tasks.spec.evidence import GateResult
 from tasks.spec.settings import Settings
-from tasks.stages.common import Place
+from tasks.stages.common import ModelPaths
 from tasks.stages.evaluate import evaluate
 from tasks.stages.ingest import ingest
 from tasks.stages.prepare import prepare
@@ -36,19 +36,19 @@ def test_gates_side_by_side_share_one_evidence_and_find_what_each_finds_alone(
     monkeypatch.setenv("ASSAY_HOME", str(tmp_path / "home"))
     (tmp_path / "home").mkdir()
     shutil.copytree(ROOT / "deployments", tmp_path / "deployments")
-    place = Place(tmp_path, "care")
-    config = place.config()
+    paths = ModelPaths(tmp_path, "care")
+    config = paths.config()
     try:
-        ingest(place, config)
+        ingest(paths, config)
     except (UnreachableError, ConfigError) as error:
         if isinstance(error, ConfigError) and "package index has no" not in str(error):
             raise
         pytest.skip(f"the source of care cannot be fetched here: {error}")
     for stage in (prepare, train, evaluate):
-        stage(place, config)
+        stage(paths, config)
     candidate, rows = (
         Candidate("care", "a" * 40, "branch", tmp_path, "sha256:0"),
-        place.evaluation / "holdout_scored.parquet",
+        paths.evaluation / "holdout_scored.parquet",
     )
     checks = [
         GateResult(gate="data", kind="data", mandatory=True, state=state, reason="told") for state in ("pass", "fail")

@@ -11,7 +11,7 @@ from tasks import monitoring
 from tasks.records.log.predictions import Prediction, PredictionLog
 from tasks.records.pages.window import window_markdown, window_page
 from tasks.records.registry import ledger
-from tasks.science.windows.decisions import leaving
+from tasks.science.windows.decisions import being_rolled_back
 from tasks.spec.evidence import Decision, WindowReport
 from tasks.spec.requests import ModelName, MonitoringRequest
 from tasks.spec.settings import Settings
@@ -59,8 +59,8 @@ def test_the_windows_after_a_rollback_was_decided_belong_to_a_version_that_leave
         report(action="roll_back").model_copy(update={"window": 4}),
         report(action="alert").model_copy(update={"window": 5}),
     ]
-    assert leaving(decided, 6) and leaving(decided, 5)
-    assert not leaving(decided, 8) and not leaving(decided, 4)
+    assert being_rolled_back(decided, 6) and being_rolled_back(decided, 5)
+    assert not being_rolled_back(decided, 8) and not being_rolled_back(decided, 4)
 
 
 def test_a_reader_sees_that_a_retraining_waits() -> None:

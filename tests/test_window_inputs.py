@@ -14,7 +14,7 @@ from tasks.science.data.tables import as_requests
 from tasks.science.monitors.profiles.profile import load_profile
 from tasks.science.windows.look import examine_window
 from tasks.versions import VersionFiles
-from tasks.window_inputs import CAME, SEEN, reference_of, sight_of
+from tasks.window_inputs import CAME, SEEN, read_window, reference_of
 from tests.worlds import NOW, VERSION, World, on_disk, world
 
 ROWS = 300
@@ -92,10 +92,10 @@ def test_a_window_is_counted_in_chunks_as_if_whole(
     home: Path, log: PredictionLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reference = reference_of(files(home), f"sqlite:///{home}/log.db")
-    whole = sight_of(log, files(home), reference, window(log, 1))
+    whole = read_window(log, files(home), reference, window(log, 1))
     kept = log.profile("care", 1, SEEN)
     monkeypatch.setattr(log_reading.Reading.chunks, "__defaults__", (70, None, False))
-    parts = sight_of(log, files(home), reference, window(log, 1))
+    parts = read_window(log, files(home), reference, window(log, 1))
     assert whole.profile == parts.profile and kept is not None and load_profile(kept).rows == ROWS
     assert whole.facts == parts.facts and len(whole.rows) == ROWS
     assert {c["column"] for c in whole.checks} >= {"coins", "xage"}, "the expectations are asked of live rows"
@@ -103,12 +103,12 @@ def test_a_window_is_counted_in_chunks_as_if_whole(
 
 def test_a_second_look_keeps_how_the_rows_had_come_and_knows_the_windows_before(home: Path, log: PredictionLog) -> None:
     reference = reference_of(files(home), f"sqlite:///{home}/log.db")
-    first = sight_of(log, files(home), reference, window(log, 1))
+    first = read_window(log, files(home), reference, window(log, 1))
     came = log.profile("care", 1, CAME)
     log.outcomes("care", [("p0", True)])
-    sight_of(log, files(home), reference, window(log, 1))
+    read_window(log, files(home), reference, window(log, 1))
     assert log.profile("care", 1, CAME) == came
-    second = sight_of(log, files(home), reference, window(log, 2))
+    second = read_window(log, files(home), reference, window(log, 2))
     assert [f.rows for f in second.facts_before] == [ROWS] and len(second.past) == 1
     assert len(second.recent) == ROWS and len(first.recent) == 0, (
         "labelled rows of the window before may contradict an estimate"

@@ -19,7 +19,7 @@ from tasks.science.models.explanations import attributions
 from tasks.science.monitors.drift.findings import window_p_values
 from tasks.science.monitors.feed.findings import duplicate_share
 from tasks.science.monitors.profiles.profile import profile
-from tasks.science.windows.look import Sight
+from tasks.science.windows.look import WindowInput
 from tasks.science.windows.reference import Reference, fit_reference
 from tasks.serving.release import save_model
 from tasks.spec.arrivals import FeedFacts
@@ -106,21 +106,21 @@ class World:
             self.config, self.pipeline, self.answered(self.people(self.reference_rows, rng), rng), self.explain
         )
 
-    def sight(
+    def window_input(
         self,
         window: pd.DataFrame,
         number: int = 1,
         history: Sequence[WindowReport] = (),
         past: Sequence[dict[str, float]] = (),
         facts: FeedFacts | None = None,
-    ) -> Sight:
-        return Sight(
+    ) -> WindowInput:
+        return WindowInput(
             number=number, rows=window, profile=profile(self.reference.layout, window), facts=facts or came(window), facts_before=(), checks=[], rules=self.rules, pipeline=self.pipeline,
             predict=self.predict, explain=self.explain, history=history, past=past, recent=window.iloc[:0], now=NOW,
         )  # fmt: skip
 
-    def p_values(self, sight: Sight) -> dict[str, float]:
-        return window_p_values(self.config, self.reference.drift, sight.profile, self.reference.importance)
+    def p_values(self, window_input: WindowInput) -> dict[str, float]:
+        return window_p_values(self.config, self.reference.drift, window_input.profile, self.reference.importance)
 
 
 def came(window: pd.DataFrame) -> FeedFacts:

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from tasks.serving.trusted import TRUSTED
 from tasks.spec.errors import CorruptionError
 from tasks.spec.evidence import Manifest, Pointer
-from tasks.spec.gates import Kind
+from tasks.spec.gates import TargetKind
 
 EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -50,7 +50,7 @@ class Release:
         return [None if threshold is None else bool(s >= threshold) for s in scores]
 
 
-def pipeline_scores(kind: Kind, pipeline: Any, rows: pd.DataFrame, classes: int = 0) -> np.ndarray:
+def pipeline_scores(kind: TargetKind, pipeline: Any, rows: pd.DataFrame, classes: int = 0) -> np.ndarray:
     """Scores of a fitted pipeline, as :meth:`Release.score` gives them: in training and in the service by this one function.
 
     Args:

@@ -100,6 +100,9 @@ class Region(Spec):
     label: Text
 
 
+_STORED_AS = {"across": "x_label", "up": "y_label"}
+
+
 class Plot(Spec):
     """A picture behind a gate's answer, as numbers; the page draws it.
 
@@ -110,9 +113,9 @@ class Plot(Spec):
 
     title: Text
     kind: PlotKind
-    across: Text
+    x_label: Text
     """What the horizontal axis shows, with its unit."""
-    up: Text = ""
+    y_label: Text = ""
     series: tuple[Series, ...] = Field(min_length=1, max_length=4)
     regions: tuple[Region, ...] = Field((), max_length=4)
     sign: Literal["rises", "falls"] | None = None
@@ -120,6 +123,14 @@ class Plot(Spec):
     state: State | None = None
     """The answer of the rule or measurement that the plot belongs to, where it belongs to one."""
     note: str = Field("", max_length=1000)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_before(cls, document: Any) -> Any:
+        """Plots that were stored before 2026-11-28 name their axes otherwise."""
+        if isinstance(document, dict):
+            return {_STORED_AS.get(name, name): value for name, value in document.items()}
+        return document
 
     @model_validator(mode="after")
     def _placed(self) -> Plot:

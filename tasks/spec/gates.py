@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from tasks.spec.base import Spec
 
-Kind = Literal["binary", "multiclass", "regression"]
+TargetKind = Literal["binary", "multiclass", "regression"]
 MetricName = Literal[
     "roc_auc",
     "average_precision",
@@ -23,7 +23,7 @@ MetricName = Literal[
     "rmse",
     "r2",
 ]
-METRIC_NAMES: dict[Kind, tuple[MetricName, ...]] = {
+METRIC_NAMES: dict[TargetKind, tuple[MetricName, ...]] = {
     "binary": (
         "roc_auc",
         "average_precision",
@@ -177,13 +177,13 @@ class LeakageGate(Gate):
 
 
 SliceMetric = Literal["log_loss", "brier", "error", "squared_error"]
-SLICE_METRICS: dict[Kind, tuple[SliceMetric, ...]] = {
+SLICE_METRICS: dict[TargetKind, tuple[SliceMetric, ...]] = {
     "binary": ("log_loss", "brier", "error"),
     "multiclass": ("log_loss", "brier"),
     "regression": ("squared_error",),
 }
 """Losses that a slice can be judged by. Multiclass: of each class against the rest, which have no threshold to be wrong about."""
-FAIRNESS_MEASURES: dict[Kind, tuple[str, ...]] = {
+FAIRNESS_MEASURES: dict[TargetKind, tuple[str, ...]] = {
     "binary": (
         "selection_rate",
         "true_positive_rate",

@@ -11,7 +11,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from tasks.spec.base import Spec, load_yaml
 from tasks.spec.errors import ConfigError
-from tasks.spec.gates import FAIRNESS_MEASURES, METRIC_NAMES, SLICE_METRICS, GateConfig, Kind, MetricName
+from tasks.spec.gates import FAIRNESS_MEASURES, METRIC_NAMES, SLICE_METRICS, GateConfig, MetricName, TargetKind
 from tasks.spec.watching import Monitoring
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{1,39}$")]
@@ -207,7 +207,7 @@ class Estimator(Spec):
         return self
 
 
-ESTIMATORS: dict[Kind, tuple[str, ...]] = {
+ESTIMATORS: dict[TargetKind, tuple[str, ...]] = {
     "binary": ("logistic_regression", "hist_gradient_boosting", "random_forest", "custom"),
     "multiclass": ("logistic_regression", "hist_gradient_boosting", "random_forest", "custom"),
     "regression": ("ridge", "hist_gradient_boosting", "random_forest", "custom"),
@@ -329,7 +329,7 @@ class ModelConfig(Spec):
                 )
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> TargetKind:
         return self.data.target.kind
 
     @property

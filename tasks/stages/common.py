@@ -13,7 +13,7 @@ from tasks.spec.model import ModelConfig, load_model
 
 
 @dataclass(frozen=True)
-class Place:
+class ModelPaths:
     """One model's files below the checkout that the stage runs in."""
 
     root: Path
@@ -55,13 +55,13 @@ class Place:
         return load_model(self.root, self.name)
 
 
-def run(stage: Callable[[Place, ModelConfig], None]) -> None:
+def run(stage: Callable[[ModelPaths, ModelConfig], None]) -> None:
     """Run one stage for ``--model NAME`` in the current folder; a person's mistake becomes one line and a code."""
     parser = argparse.ArgumentParser(description=stage.__doc__)
     parser.add_argument("--model", required=True)
-    place = Place(Path.cwd(), parser.parse_args().model)
+    paths = ModelPaths(Path.cwd(), parser.parse_args().model)
     try:
-        stage(place, place.config())
+        stage(paths, paths.config())
     except AssayError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

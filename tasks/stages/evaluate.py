@@ -14,39 +14,39 @@ from tasks.science.stats.metrics import METRICS
 from tasks.serving.release import load_release
 from tasks.spec.gates import METRIC_NAMES
 from tasks.spec.model import ModelConfig
-from tasks.stages.common import Place, run
+from tasks.stages.common import ModelPaths, run
 
 EXPLAINED_ROWS = 1000
 CURVE_POINTS = 200
 CALIBRATION_BINS = 10
 
 
-def evaluate(place: Place, config: ModelConfig) -> None:
+def evaluate(paths: ModelPaths, config: ModelConfig) -> None:
     """Write ``evaluation/``, ``metrics.json`` and ``plots/``."""
-    release = load_release(place.model)
-    holdout = pd.read_parquet(place.prepared / "holdout.parquet")
+    release = load_release(paths.model)
+    holdout = pd.read_parquet(paths.prepared / "holdout.parquet")
     holdout = with_scores(config, holdout, release.score(holdout))
     metrics = {name: _metrics(part, config) for name, part in holdout.groupby(BENCHMARK)}
     sample = holdout.sample(min(EXPLAINED_ROWS, len(holdout)), random_state=config.seed)
-    train = pd.read_parquet(place.prepared / "train.parquet")
+    train = pd.read_parquet(paths.prepared / "train.parquet")
     background = train.sample(min(EXPLAINED_ROWS, len(train)), random_state=config.seed)
     explained = attributions(
         release.pipeline, sample[list(config.features)], background[list(config.features)], config.seed
     )
     curves = {"roc": _roc(holdout, config), "calibration": _calibration(holdout, config)}
 
-    for folder in (place.evaluation, place.plots):
+    for folder in (paths.evaluation, paths.plots):
         folder.mkdir(parents=True, exist_ok=True)
-    holdout.to_parquet(place.evaluation / "holdout_scored.parquet", index=False)
-    explained.to_parquet(place.evaluation / "attributions.parquet")
+    holdout.to_parquet(paths.evaluation / "holdout_scored.parquet", index=False)
+    explained.to_parquet(paths.evaluation / "attributions.parquet")
     document = {"metrics": metrics, "curves": curves, "importance": importance(explained)}
-    (place.evaluation / "evaluation.json").write_text(json.dumps(document, indent=1, allow_nan=False))
-    place.metrics.write_text(json.dumps(metrics, indent=2, sort_keys=True, allow_nan=False) + "\n")
+    (paths.evaluation / "evaluation.json").write_text(json.dumps(document, indent=1, allow_nan=False))
+    paths.metrics.write_text(json.dumps(metrics, indent=2, sort_keys=True, allow_nan=False) + "\n")
     pd.DataFrame(curves["roc"], columns=["false_positive_rate", "true_positive_rate"]).to_csv(
-        place.plots / "roc.csv", index=False
+        paths.plots / "roc.csv", index=False
     )
     pd.DataFrame(curves["calibration"], columns=["mean_score", "observed", "rows"]).to_csv(
-        place.plots / "calibration.csv", index=False
+        paths.plots / "calibration.csv", index=False
     )
 
 

@@ -15,15 +15,15 @@ import pandas as pd
 from tasks.science.data.tables import typed
 from tasks.spec.errors import ConfigError, CorruptionError, UnreachableError
 from tasks.spec.model import FileSource, ModelConfig, PackageSource
-from tasks.stages.common import Place, run
+from tasks.stages.common import ModelPaths, run
 
 
-def ingest(place: Place, config: ModelConfig) -> None:
+def ingest(paths: ModelPaths, config: ModelConfig) -> None:
     """Fetch the model's source and write ``ingested.parquet``."""
     source = config.data.source
-    raw = _from_package(source, config) if isinstance(source, PackageSource) else _from_file(place.root, source)
-    place.data.mkdir(parents=True, exist_ok=True)
-    typed(config, raw).to_parquet(place.ingested, index=False)
+    raw = _from_package(source, config) if isinstance(source, PackageSource) else _from_file(paths.root, source)
+    paths.data.mkdir(parents=True, exist_ok=True)
+    typed(config, raw).to_parquet(paths.ingested, index=False)
 
 
 def _from_file(root: Path, source: FileSource) -> pd.DataFrame:

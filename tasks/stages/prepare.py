@@ -7,26 +7,26 @@ import pandas as pd
 from tasks.science.data.tables import content_digest, split_base, split_collected
 from tasks.spec.errors import ConfigError, CorruptionError
 from tasks.spec.model import ModelConfig
-from tasks.stages.common import Place, run
+from tasks.stages.common import ModelPaths, run
 
 
-def prepare(place: Place, config: ModelConfig) -> None:
+def prepare(paths: ModelPaths, config: ModelConfig) -> None:
     """Write ``prepared/{train,holdout,replay}.parquet``."""
-    parts = split_base(config, pd.read_parquet(place.ingested))
+    parts = split_base(config, pd.read_parquet(paths.ingested))
     for side in ("train", "holdout"):
         if parts[side].empty:
             raise ConfigError(
                 f"the {side} side of {config.name} has no row; look at data.rows, data.base and data.split."
             )
     _check_pin(config, parts["holdout"])
-    collected = sorted(place.collected.glob("*.parquet"))
+    collected = sorted(paths.collected.glob("*.parquet"))
     for path in collected:
         benchmark = "recent" if path == collected[-1] else "earlier"
         for side, rows in split_collected(config, pd.read_parquet(path), benchmark).items():
             parts[side] = pd.concat([parts[side], rows], ignore_index=True)
-    place.prepared.mkdir(parents=True, exist_ok=True)
+    paths.prepared.mkdir(parents=True, exist_ok=True)
     for side, rows in parts.items():
-        rows.to_parquet(place.prepared / f"{side}.parquet", index=False)
+        rows.to_parquet(paths.prepared / f"{side}.parquet", index=False)
 
 
 def _check_pin(config: ModelConfig, holdout: pd.DataFrame) -> None:

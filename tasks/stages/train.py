@@ -17,25 +17,25 @@ from tasks.spec.base import digest_file
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import Manifest
 from tasks.spec.model import BinaryTarget, ModelConfig, RegressionTarget
-from tasks.stages.common import Place, run
+from tasks.stages.common import ModelPaths, run
 
 REQUESTS = 200
 """Training rows that are kept as a client would send them, with the scores of the pipeline in memory: the service must give the same."""
 LIBRARIES = ("scikit-learn", "numpy", "pandas", "scipy", "skops")
 
 
-def train(place: Place, config: ModelConfig) -> None:
+def train(paths: ModelPaths, config: ModelConfig) -> None:
     """Write ``model/{model.skops,manifest.json,requests.json}``."""
-    rows = pd.read_parquet(place.prepared / "train.parquet")
+    rows = pd.read_parquet(paths.prepared / "train.parquet")
     label = label_array(config, rows[LABEL])
     _refuse_untrainable(config, label)
     pipeline = build(config).fit(rows[list(config.features)], label)
-    place.model.mkdir(parents=True, exist_ok=True)
-    save_model(pipeline, place.model / "model.skops")
+    paths.model.mkdir(parents=True, exist_ok=True)
+    save_model(pipeline, paths.model / "model.skops")
     manifest = Manifest(
         model=config.name,
         title=config.title,
-        model_digest=digest_file(place.model / "model.skops"),
+        model_digest=digest_file(paths.model / "model.skops"),
         features=config.features,
         inputs=tuple(c.model_dump(mode="json") for c in config.inputs),
         kind=config.kind,
@@ -46,11 +46,11 @@ def train(place: Place, config: ModelConfig) -> None:
         trained_rows=len(rows),
         libraries={"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
     )
-    (place.model / "manifest.json").write_text(json.dumps(manifest.model_dump(mode="json"), indent=2) + "\n")
+    (paths.model / "manifest.json").write_text(json.dumps(manifest.model_dump(mode="json"), indent=2) + "\n")
     asked = rows.sample(min(REQUESTS, len(rows)), random_state=config.seed)
     scores = pipeline_scores(config.kind, pipeline, asked[list(config.features)], len(config.classes))
     document = {"rows": as_requests(config, asked), "scores": scores.tolist()}
-    (place.model / "requests.json").write_text(json.dumps(document, allow_nan=False) + "\n")
+    (paths.model / "requests.json").write_text(json.dumps(document, allow_nan=False) + "\n")
 
 
 def _refuse_untrainable(config: ModelConfig, label: np.ndarray) -> None:

@@ -16,7 +16,7 @@ import pandas as pd
 
 from tasks.science.data.tables import LABEL, SCORE
 from tasks.science.monitors.forecast.forecast import forecast
-from tasks.science.monitors.performance.estimators import find_ground, reference_losses
+from tasks.science.monitors.performance.estimators import choose_estimator, reference_losses
 from tasks.science.monitors.performance.realized import beyond, greater_is_better, limit_of, measured
 from tasks.science.monitors.performance.support import encoded
 from tasks.spec.forecast import Observation
@@ -101,15 +101,19 @@ def played(world: World) -> list[Step]:
     peer = _peer(world)
     losses = reference_losses(world.config, world.reference, SEED) if kind == "regression" else None
     for i, (name, rows) in enumerate(world.windows):
-        ground = find_ground(world.config, world.reference, rows.assign(**{LABEL: np.nan}), {}, SEED, losses=losses)
+        choice = choose_estimator(
+            world.config, world.reference, rows.assign(**{LABEL: np.nan}), {}, SEED, losses=losses
+        )
         before = world.windows[i - 1][1] if i else None
         later = (
-            ground
-            if before is None or not ground.score_believed
-            else find_ground(world.config, world.reference, rows.assign(**{LABEL: np.nan}), {}, SEED, before, losses)
+            choice
+            if before is None or not choice.score_believed
+            else choose_estimator(
+                world.config, world.reference, rows.assign(**{LABEL: np.nan}), {}, SEED, before, losses
+            )
         )
         for metric in METRICS[kind]:
-            found = ground.estimate(metric) if ground.estimate is not None else None
+            found = choice.estimate(metric) if choice.estimate is not None else None
             values = (None, None, None) if found is None else (found.value, found.low, found.high)
             other = peer[metric][i] if metric in peer else None
             steps.append(
@@ -120,10 +124,10 @@ def played(world: World) -> list[Step]:
                     len(rows),
                     measured(world.config, metric, rows).value,
                     *values,
-                    ground.score_believed,
+                    choice.score_believed,
                     later.estimate is None,
                     other,
-                    ground.why,
+                    choice.why,
                 )
             )
     return steps

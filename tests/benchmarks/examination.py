@@ -27,7 +27,7 @@ from tasks.serving.release import load_release
 from tasks.spec.base import load_yaml
 from tasks.spec.model import model_folder
 from tasks.spec.rules import ExpertRules
-from tasks.stages.common import Place
+from tasks.stages.common import ModelPaths
 from tests.statistics.shipped import examination
 
 MODEL = "income"
@@ -39,38 +39,38 @@ def main() -> int:
         subprocess.run(["git", "clone", "--quiet", str(ROOT), folder], check=True)
         for stage in ("ingest", "prepare", "train", "evaluate"):
             subprocess.run([sys.executable, "-m", f"tasks.stages.{stage}", "--model", MODEL], cwd=folder, check=True)
-        return compare(Place(Path(folder), MODEL))
+        return compare(ModelPaths(Path(folder), MODEL))
 
 
-def readiness(place: Place) -> dict[str, Any]:
+def readiness(paths: ModelPaths) -> dict[str, Any]:
     """As the flow measures it: in a process of its own."""
-    out = place.root / "readiness.json"
+    out = paths.root / "readiness.json"
     subprocess.run(
-        [sys.executable, "-m", "tasks.serving.readiness", "--model", str(place.model), "--out", str(out)],
-        cwd=place.root,
+        [sys.executable, "-m", "tasks.serving.readiness", "--model", str(paths.model), "--out", str(out)],
+        cwd=paths.root,
         check=True,
     )
     found: dict[str, Any] = json.loads(out.read_text())
     return found
 
 
-def compare(place: Place) -> int:
-    config, features = place.config(), list(place.config().features)
-    rows = pd.read_parquet(place.prepared / "train.parquet")
+def compare(paths: ModelPaths) -> int:
+    config, features = paths.config(), list(paths.config().features)
+    rows = pd.read_parquet(paths.prepared / "train.parquet")
     begun, spent = time.perf_counter(), time.process_time()
     build(config).fit(rows[features], rows[LABEL].to_numpy())
     training, worked = time.perf_counter() - begun, time.process_time() - spent
-    release = load_release(place.model)
+    release = load_release(paths.model)
     background = rows[features].sample(1000, random_state=config.seed)
-    data, _ = check_data.fn(place.root, MODEL)
+    data, _ = check_data.fn(paths.root, MODEL)
     explainer = Explainer(release.pipeline, background)  # prepared when a gate first asks, so in the gate's time
     evidence = replace(
-        examination(place),
-        attributions=pd.read_parquet(place.evaluation / "attributions.parquet"),
-        rules=load_yaml(model_folder(place.root, MODEL) / "rules.yaml", ExpertRules),
+        examination(paths),
+        attributions=pd.read_parquet(paths.evaluation / "attributions.parquet"),
+        rules=load_yaml(model_folder(paths.root, MODEL) / "rules.yaml", ExpertRules),
         data_check=data,
         explain=lambda part, seed: explainer(part[features], seed),
-        readiness=readiness(place),
+        readiness=readiness(paths),
     )
     # The champion's part: the same model again, so that the paired comparisons have something to compare.
     evidence = replace(evidence, champion_score=evidence.score)

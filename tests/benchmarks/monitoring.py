@@ -21,11 +21,11 @@ import sqlalchemy as sa
 from tasks.records.log.predictions import PredictionLog, Window
 from tasks.records.log.tables import PREDICTIONS
 from tasks.science.data.tables import as_requests
-from tasks.science.windows.decisions import Case, decide
+from tasks.science.windows.decisions import DecisionContext, decide
 from tasks.science.windows.look import examine_window
 from tasks.spec.evidence import WindowReport
 from tasks.versions import VersionFiles
-from tasks.window_inputs import reference_of, sight_of
+from tasks.window_inputs import read_window, reference_of
 from tests.worlds import NOW, ROOT, VERSION, World, on_disk, world
 
 HISTORIES = (10, 1000)
@@ -60,19 +60,19 @@ def look(log: PredictionLog, version: VersionFiles, database: str, window: Windo
     reference = reference_of(version, database)
     begun = time.perf_counter()
     config = version.config
-    sight = sight_of(log, version, reference, window)
-    seen = examine_window(config, reference, sight)
-    decision = decide(Case(config, seen.findings, sight.history, (), 0, window.number))
+    window_input = read_window(log, version, reference, window)
+    seen = examine_window(config, reference, window_input)
+    decision = decide(DecisionContext(config, seen.findings, window_input.history, (), 0, window.number))
     log.save_report(
         WindowReport(
             model="care",
             version=VERSION,
             window=window.number,
-            first=sight.facts.first_time or "",
-            last=sight.facts.last_time or "",
+            first=window_input.facts.first_time or "",
+            last=window_input.facts.last_time or "",
             first_seq=window.first_seq,
             last_seq=window.last_seq,
-            rows=sight.profile.rows,
+            rows=window_input.profile.rows,
             labelled=0,
             created=NOW.isoformat(),
             findings=seen.findings,

@@ -24,28 +24,28 @@ from tasks.serving.app import create_app
 from tasks.serving.release import load_release
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import GateResult
-from tasks.spec.gates import METRIC_NAMES, Kind
+from tasks.spec.gates import METRIC_NAMES, TargetKind
 from tasks.spec.model import load_model
 from tasks.spec.settings import Settings
-from tasks.stages.common import Place
+from tasks.stages.common import ModelPaths
 from tasks.versions import Candidate
 from tests.stages.worlds import CLASSES, NAME, TARGETS, document, lay_out
 
-KINDS: tuple[Kind, ...] = get_args(Kind)
+KINDS: tuple[TargetKind, ...] = get_args(TargetKind)
 DATA = GateResult(gate="data", kind="data", mandatory=True, state="pass", reason="all expectations hold")
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Place:
+def paths(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ModelPaths:
     return lay_out(tmp_path_factory.mktemp(request.param), request.param)
 
 
 @pytest.fixture(scope="module")
-def evidence(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Examination:
+def evidence(paths: ModelPaths, tmp_path_factory: pytest.TempPathFactory) -> Examination:
     """What the gates of a real validation see; the champion is one that knows nothing but the mean."""
     tmp_path = tmp_path_factory.mktemp("home")
-    config = place.config()
-    rows = pd.read_parquet(place.evaluation / "holdout_scored.parquet")
+    config = paths.config()
+    rows = pd.read_parquet(paths.evaluation / "holdout_scored.parquet")
     rows = with_scores(
         config, rows, np.broadcast_to(score_array(config, rows).mean(axis=0), score_array(config, rows).shape), CHAMPION
     )
@@ -53,15 +53,15 @@ def evidence(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Examinat
     rows.to_parquet(path)
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("ASSAY_HOME", str(tmp_path))
-        return examination(Candidate(NAME, "a" * 40, "branch", place.root, "sha256:0"), path, DATA)
+        return examination(Candidate(NAME, "a" * 40, "branch", paths.root, "sha256:0"), path, DATA)
 
 
-def test_every_kind_is_measured_by_its_own_metrics(place: Place) -> None:
-    kind = place.config().kind
-    metrics = json.loads(place.metrics.read_text())["holdout"]
+def test_every_kind_is_measured_by_its_own_metrics(paths: ModelPaths) -> None:
+    kind = paths.config().kind
+    metrics = json.loads(paths.metrics.read_text())["holdout"]
     assert set(metrics) == {"rows", *METRIC_NAMES[kind]} and all(v is not None for v in metrics.values())
     assert metrics["r2"] > 0.6 if kind == "regression" else metrics["roc_auc"] > 0.85
-    assert len(pd.read_csv(place.plots / "roc.csv")) > 10 and len(pd.read_csv(place.plots / "calibration.csv")) == 10
+    assert len(pd.read_csv(paths.plots / "roc.csv")) > 10 and len(pd.read_csv(paths.plots / "calibration.csv")) == 10
 
 
 def test_every_gate_answers_for_every_kind_and_a_sound_model_passes(evidence: Examination) -> None:
@@ -114,10 +114,10 @@ def _fields(evidence: Examination) -> dict[str, Any]:
 
 
 @pytest.fixture
-def service(place: Place, tmp_path: Path) -> Any:
+def service(paths: ModelPaths, tmp_path: Path) -> Any:
     """The real app over a real release store and a real log."""
     settings = Settings(home=tmp_path)
-    shutil.copytree(place.model, tmp_path / "releases" / NAME / "versions/v1.0.0")
+    shutil.copytree(paths.model, tmp_path / "releases" / NAME / "versions/v1.0.0")
     releases.point(settings, NAME, "v1.0.0")
     with TestClient(
         create_app(tmp_path / "releases", PredictionLog(f"sqlite:///{tmp_path}/predictions.db"), Prediction, 10_000_000)
@@ -126,8 +126,8 @@ def service(place: Place, tmp_path: Path) -> Any:
 
 
 ROWS = [{"age": 60.0, "hours": 45, "job": "smith", "sex": "f"}, {"age": None, "hours": 8, "job": "clerk", "sex": "m"}]
-RIGHT: dict[Kind, list[Any]] = {"binary": [True, False], "multiclass": ["high", "low"], "regression": [4.25, 1]}
-WRONG: dict[Kind, list[tuple[Any, str]]] = {
+RIGHT: dict[TargetKind, list[Any]] = {"binary": [True, False], "multiclass": ["high", "low"], "regression": [4.25, 1]}
+WRONG: dict[TargetKind, list[tuple[Any, str]]] = {
     "binary": [(1.0, "allowed: true (over 30) or false (up to 30)"), ("yes", "send a JSON boolean")],
     "multiclass": [
         ("hihg", "allowed: low, middle, high; did you mean 'high'?"),
@@ -142,14 +142,14 @@ WRONG: dict[Kind, list[tuple[Any, str]]] = {
 
 
 def test_the_service_answers_in_the_kinds_own_words_and_joins_outcomes(
-    place: Place, service: TestClient, tmp_path: Path
+    paths: ModelPaths, service: TestClient, tmp_path: Path
 ) -> None:
-    kind = place.config().kind
+    kind = paths.config().kind
     answer = service.post(f"/models/{NAME}/predict", json={"rows": ROWS})
     assert answer.status_code == 200, answer.text
     found = answer.json()["predictions"]
     frame = pd.DataFrame(ROWS).astype({"age": float, "hours": float})
-    scores = load_release(place.model).score(frame)
+    scores = load_release(paths.model).score(frame)
     if kind == "multiclass":
         assert [list(p["scores"].values()) for p in found] == scores.tolist() and list(found[0]["scores"]) == list(
             CLASSES
@@ -184,14 +184,14 @@ def test_the_service_answers_in_the_kinds_own_words_and_joins_outcomes(
     log = PredictionLog(f"sqlite:///{tmp_path}/predictions.db")
     logged = log.frame(NAME, 0, 2**62)
     log.close()
-    assert score_array(place.config(), logged).tolist() == scores.tolist()
+    assert score_array(paths.config(), logged).tolist() == scores.tolist()
     assert (
-        label_array(place.config(), logged["_label"]).tolist()
+        label_array(paths.config(), logged["_label"]).tolist()
         == {"binary": [True, False], "multiclass": [2, 0], "regression": [4.25, 1.0]}[kind]
     )
 
 
-def test_a_number_that_is_none_is_refused_in_words(place: Place, service: TestClient) -> None:
+def test_a_number_that_is_none_is_refused_in_words(paths: ModelPaths, service: TestClient) -> None:
     found = service.post(f"/models/{NAME}/predict", json={"row": ROWS[0]}).json()["predictions"][0]
     answer: httpx.Response = service.post(
         f"/models/{NAME}/outcomes",
@@ -201,7 +201,7 @@ def test_a_number_that_is_none_is_refused_in_words(place: Place, service: TestCl
     assert answer.status_code == 422 and "allowed" in answer.text
 
 
-def config_of(root: Path, kind: Kind, **changes: Any) -> None:
+def config_of(root: Path, kind: TargetKind, **changes: Any) -> None:
     folder = root / "deployments/models" / NAME
     folder.mkdir(parents=True)
     (root / "deployments/models.yaml").write_text(f"models: [{NAME}]\n")
@@ -245,7 +245,7 @@ FLOOR = {"name": "floor", "kind": "floor", "metric": "mae", "limit": 1.0}
     ],
 )
 def test_what_means_nothing_for_a_kind_is_refused_with_what_is_allowed(
-    tmp_path: Path, kind: Kind, changes: dict[str, Any], says: str
+    tmp_path: Path, kind: TargetKind, changes: dict[str, Any], says: str
 ) -> None:
     with pytest.raises(ConfigError) as refused:
         config_of(tmp_path, kind, **changes)

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from tasks.spec.gates import Kind
+from tasks.spec.gates import TargetKind
 from tasks.spec.model import ModelConfig, load_model
-from tasks.stages.common import Place
+from tasks.stages.common import ModelPaths
 from tasks.stages.evaluate import evaluate
 from tasks.stages.ingest import ingest
 from tasks.stages.prepare import prepare
@@ -20,17 +20,17 @@ from tasks.stages.train import train
 NAME = "small"
 CLASSES = ("low", "middle", "high")
 JOBS = ("clerk", "driver", "nurse", "smith")
-ESTIMATORS: dict[Kind, tuple[str, dict[str, Any]]] = {
+ESTIMATORS: dict[TargetKind, tuple[str, dict[str, Any]]] = {
     "binary": ("logistic_regression", {}),
     "multiclass": ("hist_gradient_boosting", {"max_iter": 40, "max_leaf_nodes": 5, "min_samples_leaf": 40}),
     "regression": ("ridge", {}),
 }
-TARGETS: dict[Kind, dict[str, Any]] = {
+TARGETS: dict[TargetKind, dict[str, Any]] = {
     "binary": {"kind": "binary", "expression": "pay > 30", "positive": "over 30", "negative": "up to 30"},
     "multiclass": {"kind": "multiclass", "expression": "level", "classes": list(CLASSES)},
     "regression": {"kind": "regression", "expression": "pay / 10", "unit": "tens", "minimum": -5, "maximum": 20},
 }
-METRICS: dict[Kind, str] = {"binary": "roc_auc", "multiclass": "log_loss", "regression": "mae"}
+METRICS: dict[TargetKind, str] = {"binary": "roc_auc", "multiclass": "log_loss", "regression": "mae"}
 
 
 def table(rows: int, seed: int = 0) -> pd.DataFrame:
@@ -51,7 +51,7 @@ def table(rows: int, seed: int = 0) -> pd.DataFrame:
     return frame
 
 
-def document(kind: Kind) -> dict[str, Any]:
+def document(kind: TargetKind) -> dict[str, Any]:
     """``model.yaml`` with a gate of every kind that this kind of model knows."""
     estimator, parameters = ESTIMATORS[kind]
     metric = METRICS[kind]
@@ -95,7 +95,7 @@ def document(kind: Kind) -> dict[str, Any]:
     } | ({"decision_threshold": 0.5} if kind == "binary" else {})  # fmt: skip
 
 
-def rules(kind: Kind) -> dict[str, Any]:
+def rules(kind: TargetKind) -> dict[str, Any]:
     """Right ones: the score, or that of the highest class, rises with hours; sex moves nothing."""
     of = {"class": "high"} if kind == "multiclass" else {}
     low, high = (-1, 12) if kind == "regression" else (0, 1)
@@ -112,7 +112,7 @@ def rules(kind: Kind) -> dict[str, Any]:
     return {"rules": [r | {"because": "so it was made"} for r in made]}
 
 
-def lay_out(root: Path, kind: Kind, rows: int = 3000, **changes: Any) -> Place:
+def lay_out(root: Path, kind: TargetKind, rows: int = 3000, **changes: Any) -> ModelPaths:
     """A checkout with the table, and the stages run in it as DVC runs them."""
     folder = root / "deployments/models" / NAME
     folder.mkdir(parents=True)
@@ -120,8 +120,8 @@ def lay_out(root: Path, kind: Kind, rows: int = 3000, **changes: Any) -> Place:
     (folder / "model.yaml").write_text(yaml.safe_dump(document(kind) | changes))
     (folder / "rules.yaml").write_text(yaml.safe_dump(rules(kind)))
     table(rows).to_csv(root / "table.csv", index=False)
-    place = Place(root, NAME)
+    paths = ModelPaths(root, NAME)
     config: ModelConfig = load_model(root, NAME)
     for stage in (ingest, prepare, train, evaluate):
-        stage(place, config)
-    return place
+        stage(paths, config)
+    return paths

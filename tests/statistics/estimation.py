@@ -15,7 +15,7 @@ from scipy.stats import binomtest
 from tasks.science.monitors.performance.calibration import chosen_calibration, fit_calibration
 from tasks.science.monitors.performance.confidence_based import Estimator
 from tasks.science.monitors.performance.direct_loss import Moments, estimate_loss, fit_losses
-from tasks.science.monitors.performance.estimators import find_ground
+from tasks.science.monitors.performance.estimators import choose_estimator
 from tasks.science.monitors.performance.expected_metrics import expected
 from tasks.science.monitors.performance.groups import MEASURES, estimated_disparity, fitted_group
 from tasks.science.monitors.performance.multiclass import estimate_classes, expected_classes, fit_classes
@@ -193,8 +193,8 @@ def abstention(case: str, n: int, runs: int, seed: int) -> list[Count]:
     rng, make = np.random.default_rng(seed), WORLDS[case][0]
     abstained, config = 0, small_world()
     for _ in range(runs):
-        ground = find_ground(config, people(3000, 0.0, rng), make(n, rng), {}, int(rng.integers(2**31)))
-        abstained += not ground.score_believed
+        choice = choose_estimator(config, people(3000, 0.0, rng), make(n, rng), {}, int(rng.integers(2**31)))
+        abstained += not choice.score_believed
     return [Count(case, n, abstained, runs, 0.9 if WORLDS[case][1] else 0.05)]
 
 

@@ -17,7 +17,7 @@ from tasks.science.stats.comparison import metric_estimate, paired_estimate, tan
 from tasks.science.stats.counts import COUNTED, from_confusion, joint_counts
 from tasks.science.stats.jackknife import contributions
 from tasks.science.stats.metrics import METRICS
-from tasks.spec.gates import METRIC_NAMES, ComparisonGate, FloorGate, Kind
+from tasks.spec.gates import METRIC_NAMES, ComparisonGate, FloorGate, TargetKind
 from tasks.spec.model import ModelConfig, load_model
 from tests.conftest import ROOT
 from tests.statistics.studies import Study
@@ -59,7 +59,7 @@ def regression(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray
     return known + error, 0.9 * champion + 0.2 + 0.3 * rng.normal(size=n), champion
 
 
-DRAWS: dict[Kind, Draw] = {"binary": binary, "multiclass": multiclass, "regression": regression}
+DRAWS: dict[TargetKind, Draw] = {"binary": binary, "multiclass": multiclass, "regression": regression}
 
 
 def value(metric: str, label: np.ndarray, score: np.ndarray) -> float:
@@ -78,7 +78,7 @@ class Truth:
     champion: dict[str, float]
 
 
-def truth(kind: Kind, batches: int, seed: int) -> Truth:
+def truth(kind: TargetKind, batches: int, seed: int) -> Truth:
     rng, found = np.random.default_rng(seed), []
     for _ in range(batches):
         label, challenger, champion = DRAWS[kind](rng, BATCH)
@@ -87,7 +87,7 @@ def truth(kind: Kind, batches: int, seed: int) -> Truth:
     return Truth(dict(zip(METRIC_NAMES[kind], first, strict=True)), dict(zip(METRIC_NAMES[kind], second, strict=True)))
 
 
-def false_passes(kind: Kind, known: Truth, n: int, runs: int, seed: int) -> list[dict[str, Any]]:
+def false_passes(kind: TargetKind, known: Truth, n: int, runs: int, seed: int) -> list[dict[str, Any]]:
     """Every metric on the same rows: the challenger is worse by just the margin, and as good as the floor, so a pass is false."""
     rng, passed = np.random.default_rng(seed), {m: [0, 0] for m in METRIC_NAMES[kind]}
     for _ in range(runs):

@@ -17,18 +17,18 @@ from tasks.science.examination.examination import Examination
 from tasks.science.gates.run import run_gate
 from tasks.serving.release import load_release
 from tasks.spec.gates import LeakageGate, SliceMetric, SlicesGate
-from tasks.stages.common import Place
+from tasks.stages.common import ModelPaths
 
 
-def examination(place: Place) -> Examination:
+def examination(paths: ModelPaths) -> Examination:
     """The evaluated candidate below ``place``; the replay rows of the first period stand for what was served."""
-    config = place.config()
-    rows = pd.read_parquet(place.evaluation / "holdout_scored.parquet")
-    train, replay = (pd.read_parquet(place.prepared / f"{side}.parquet") for side in ("train", "replay"))
+    config = paths.config()
+    rows = pd.read_parquet(paths.evaluation / "holdout_scored.parquet")
+    train, replay = (pd.read_parquet(paths.prepared / f"{side}.parquet") for side in ("train", "replay"))
     inputs = [c.name for c in config.inputs]
     keys: list[np.ndarray | None] = [None, None]
     if config.data.entity is not None:
-        owners = pd.read_parquet(place.ingested, columns=[config.data.entity])[config.data.entity]
+        owners = pd.read_parquet(paths.ingested, columns=[config.data.entity])[config.data.entity]
         keys = [owners.reindex(side[ROW].to_numpy()).to_numpy() for side in (rows, train)]
     return Examination(
         rows=rows[inputs],
@@ -40,7 +40,7 @@ def examination(place: Place) -> Examination:
         benchmark=rows[BENCHMARK].to_numpy(str),
         groups=protected_groups(config, rows),
         attributions=pd.DataFrame(),
-        predict=load_release(place.model).score,
+        predict=load_release(paths.model).score,
         features=config.features,
         decision_threshold=config.threshold,
         seed=config.seed,
@@ -56,7 +56,7 @@ def examination(place: Place) -> Examination:
 
 
 if __name__ == "__main__":
-    evidence = examination(Place(Path.cwd(), sys.argv[1]))
+    evidence = examination(ModelPaths(Path.cwd(), sys.argv[1]))
     metric: SliceMetric = "squared_error" if evidence.kind == "regression" else "log_loss"
     for gate in (LeakageGate(name="leakage", kind="leakage"), SlicesGate(name="slices", kind="slices", metric=metric)):
         answer = run_gate(gate, evidence)

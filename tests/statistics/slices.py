@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tasks.science.gates.slice_loss import avoidable, judged, logit, losses
+from tasks.science.gates.excess_loss import excess_loss, judged, logit, losses
 from tasks.science.gates.slice_search import Weakness, discretise, weak_slices
 from tests.statistics.studies import Study
 
@@ -107,7 +107,7 @@ def planted_share(make: Callable[[np.random.Generator], World], seed: int) -> fl
     """What is avoidable in the planted slice itself, as a share of the mean loss; a correction learned on one half is judged on the other."""
     _, label, score, weak = make(np.random.default_rng(seed))
     half = np.arange(ROWS) % 2 == 0
-    gain = avoidable("log_loss", label, logit(score), weak & half, weak & ~half, 0.5)
+    gain = excess_loss("log_loss", label, logit(score), weak & half, weak & ~half, 0.5)
     return judged(gain, float(losses("log_loss", label, score, 0.5).mean()), None).value
 
 

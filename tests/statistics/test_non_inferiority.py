@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tasks.spec.gates import METRIC_NAMES, Kind
+from tasks.spec.gates import METRIC_NAMES, TargetKind
 from tests.statistics.non_inferiority import DRAWS, accuracy_size, false_passes, family, truth
 
 SEED = 7
 
 
 @pytest.mark.parametrize("kind", list(DRAWS))
-def test_a_challenger_at_the_margin_or_the_limit_rarely_passes(kind: Kind) -> None:
+def test_a_challenger_at_the_margin_or_the_limit_rarely_passes(kind: TargetKind) -> None:
     """At 5 %, 150 runs give at most 16 false passes in all but one case of 500."""
     runs = 150
     found = false_passes(kind, truth(kind, 10, SEED), 200, runs, SEED)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tasks.science.windows.decisions import Case, decide
+from tasks.science.windows.decisions import DecisionContext, decide
 from tasks.science.windows.look import examine_window
 from tests.statistics.studies import Study
 from tests.worlds import World, world
@@ -50,12 +50,14 @@ def looked(change: Change, n: int, windows: int, seed: int, references: int = RE
         rng, past = np.random.default_rng([seed, r, n]), []
         for _ in range(windows):
             rows, truth = change(care, care.people(n, rng), rng)
-            sight = care.sight(care.answered(rows, rng, truth), past=past)
-            past.append(care.p_values(sight))
-            findings = examine_window(care.config, care.reference, sight).findings
+            window_input = care.window_input(care.answered(rows, rng, truth), past=past)
+            past.append(care.p_values(window_input))
+            findings = examine_window(care.config, care.reference, window_input).findings
             seen.update({f.kind for f in findings if f.alarm})
             seen["any alarm"] += any(f.alarm for f in findings)
-            seen["retraining"] += decide(Case(care.config, findings, labelled_rows=PLENTY)).action == "retrain"
+            seen["retraining"] += (
+                decide(DecisionContext(care.config, findings, labelled_rows=PLENTY)).action == "retrain"
+            )
     return seen
 
 
@@ -67,13 +69,13 @@ def false_alarms(seed: int = 1) -> list[dict[str, Any]]:
     alpha, told = world().config.monitoring.alpha, []
     for n, windows in SIZES:
         runs, seen = REFERENCES * windows, looked(unchanged, n, windows, seed)
-        for case in ("any alarm", "retraining"):
+        for context in ("any alarm", "retraining"):
             told.append(
                 {
-                    "case": case,
+                    "case": context,
                     "rows": n,
                     "should": f"at most {alpha:.1%}",
-                    "was": f"{seen[case] / runs:.1%}",
+                    "was": f"{seen[context] / runs:.1%}",
                     "standard error": f"{np.sqrt(alpha * (1 - alpha) / runs):.1%}",
                     "runs": runs,
                 }

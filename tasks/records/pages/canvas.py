@@ -11,7 +11,7 @@ INK, SOFT, GOOD, BAD, ACCENT = "#1b1f24", "#9aa3ad", "#00735c", "#b3400a", "#0b5
 WIDTH = 340
 """Of a plot: it fits a phone without being made smaller."""
 LEFT, RIGHT, TOP, BOTTOM = 48, 328, 14, 194
-Place = Callable[[float], float]
+ToPixels = Callable[[float], float]
 
 
 def svg(width: int, height: int, body: str, label: str) -> Markup:
@@ -31,7 +31,7 @@ def ticks(low: float, high: float, most: int = 5) -> list[float]:
     return [round(k * step, 10) + 0.0 for k in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
 
 
-def scale(low: float, high: float, start: float, end: float) -> Place:
+def scale(low: float, high: float, start: float, end: float) -> ToPixels:
     """From a value to a place; what lies outside is held at the edge."""
     span = (high - low) or 1.0
     return lambda value: start + (end - start) * min(max((value - low) / span, 0.0), 1.0)
@@ -66,7 +66,9 @@ def dot(x: float, y: float, colour: str = ACCENT, hollow: bool = False, title: s
     return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{"#fff" if hollow else colour}" stroke="{colour}" stroke-width="1.5">{told}</circle>'
 
 
-def frame(x_ends: tuple[float, float], y_ends: tuple[float, float], across: str, up: str) -> tuple[str, Place, Place]:
+def frame(
+    x_ends: tuple[float, float], y_ends: tuple[float, float], across: str, up: str
+) -> tuple[str, ToPixels, ToPixels]:
     """Two axes with round ticks, and the places of values on them."""
     x, y = scale(*x_ends, LEFT, RIGHT), scale(*y_ends, BOTTOM, TOP)
     body = f'<rect x="{LEFT}" y="{TOP}" width="{RIGHT - LEFT}" height="{BOTTOM - TOP}" fill="none" stroke="{SOFT}"/>'

@@ -16,7 +16,7 @@ from tasks.records.pages.canvas import (
     SOFT,
     TOP,
     WIDTH,
-    Place,
+    ToPixels,
     dot,
     ends,
     frame,
@@ -63,7 +63,7 @@ def _path(points: list[tuple[float, float]]) -> str:
 
 def _curve(plot: Plot) -> Markup:
     xs = [_x(p) for p in _points(plot)]
-    body, x, y = frame((min(xs), max(xs)), ends(_heights(plot)), plot.across, plot.up)
+    body, x, y = frame((min(xs), max(xs)), ends(_heights(plot)), plot.x_label, plot.y_label)
     below = BOTTOM + 52
     for i, series in enumerate(plot.series):
         banded = [p for p in series.points if p.low is not None and p.high is not None]
@@ -87,7 +87,7 @@ def _curve(plot: Plot) -> Markup:
     return svg(WIDTH, below - 8, body, _spoken(plot))
 
 
-def _against(sign: str, series: Series, x: Place, y: Place) -> str:
+def _against(sign: str, series: Series, x: ToPixels, y: ToPixels) -> str:
     """The level that the rule holds the curve to once it is reached, and what lies on the wrong side of it."""
     held, level = [], series.points[0].y
     for p in series.points:
@@ -121,16 +121,16 @@ def _reliability(plot: Plot) -> Markup:
         low, top = ends(values)
     else:
         low, top = 0.0, next((t for t in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5) if max(values) <= t), 1.0)
-    body, x, y = frame((low, top), (low, top), plot.across, plot.up)
+    body, x, y = frame((low, top), (low, top), plot.x_label, plot.y_label)
     body += line(x(low), y(low), x(top), y(top), INK, 1, "4 3")
     for p in plot.series[0].points:
         body += _whisker(x(_x(p)), y, p) + dot(
-            x(_x(p)), y(p.y), title=f"scored {_x(p):.4g}: {plot.up} {p.y:.4g} of {p.rows} rows"
+            x(_x(p)), y(p.y), title=f"scored {_x(p):.4g}: {plot.y_label} {p.y:.4g} of {p.rows} rows"
         )
     return svg(WIDTH, BOTTOM + 42, body, _spoken(plot))
 
 
-def _whisker(at: float, y: Place, p: Point) -> str:
+def _whisker(at: float, y: ToPixels, p: Point) -> str:
     if p.low is None or p.high is None:
         return ""
     return (
@@ -146,8 +146,8 @@ def _histogram(plot: Plot) -> Markup:
     body, x, y = frame(
         (_x(points[0]) - width / 2, _x(points[-1]) + width / 2),
         (0.0, max(p.y for p in points) * 1.12 or 1.0),
-        plot.across,
-        plot.up,
+        plot.x_label,
+        plot.y_label,
     )
     for p in points:
         left, right = x(_x(p) - width / 2), x(_x(p) + width / 2)
@@ -157,7 +157,7 @@ def _histogram(plot: Plot) -> Markup:
     return svg(WIDTH, BOTTOM + 42, body + _regions(plot, x, y), _spoken(plot))
 
 
-def _regions(plot: Plot, x: Place, y: Place) -> str:
+def _regions(plot: Plot, x: ToPixels, y: ToPixels) -> str:
     """Limit lines and the edges of bands, dashed, each with its words."""
     body = ""
     for r in plot.regions:
@@ -190,8 +190,8 @@ def _scatter(plot: Plot) -> Markup:
     body, x, y = frame(
         ends([*(_x(p) for p in points), *lines["x"]]),
         ends([0.0, *(p.y for p in points), *lines["y"]]),
-        plot.across,
-        plot.up,
+        plot.x_label,
+        plot.y_label,
     )
     body += _regions(plot, x, y)
     gate = lines["x"][0] if lines["x"] else float("-inf")
@@ -206,7 +206,7 @@ def _scatter(plot: Plot) -> Markup:
     )
 
 
-def _names(points: list[Point], x: Place, y: Place) -> str:
+def _names(points: list[Point], x: ToPixels, y: ToPixels) -> str:
     """Names beside their dots; one that would lie on a dot or on another name is left to its tooltip and the numbers."""
     taken = [(x(_x(p)) - 4, x(_x(p)) + 4, y(p.y)) for p in points]
     body = ""
@@ -243,7 +243,7 @@ def _intervals(plot: Plot) -> Markup:
     body += line(NAMES + 8, end, WIDTH - 46, end, SOFT)
     for t in ticks(low, high, 4):
         body += line(x(t), end, x(t), end + 4, SOFT) + text(x(t), end + 16, f"{t:.4g}", "middle")
-    return svg(WIDTH, end + 40, body + text(WIDTH - 2, end + 33, plot.across, "end"), _spoken(plot))
+    return svg(WIDTH, end + 40, body + text(WIDTH - 2, end + 33, plot.x_label, "end"), _spoken(plot))
 
 
 def _cases(plot: Plot) -> Markup:
@@ -265,7 +265,7 @@ def _cases(plot: Plot) -> Markup:
     end = 14 + 40 * len(plot.series[0].points)
     for t in (0.0, 0.5, 1.0) if (low, high) == (0.0, 1.0) else ticks(low, high, 4):
         body += line(x(t), end - 2, x(t), end + 2, SOFT) + text(x(t), end + 13, f"{t:g}", "middle")
-    key = f"{plot.across}; thick: {plot.regions[0].label}" if plot.regions else plot.across
+    key = f"{plot.x_label}; thick: {plot.regions[0].label}" if plot.regions else plot.x_label
     return svg(WIDTH, end + 32, body + text(x((low + high) / 2), end + 28, key, "middle"), _spoken(plot))
 
 

@@ -16,7 +16,7 @@ from tasks.records.pages.canvas import (
     SOFT,
     TOP,
     WIDTH,
-    Place,
+    ToPixels,
     dot,
     ends,
     line,
@@ -73,7 +73,7 @@ def _room(values: Sequence[float], heights: Sequence[float]) -> tuple[float, flo
     return ends([min(max(h, middle - 2 * span), middle + 2 * span) for h in heights])
 
 
-def _axes(first: int, last: int, x: Place, y: Place, forecast: Forecast, room: tuple[float, float]) -> str:
+def _axes(first: int, last: int, x: ToPixels, y: ToPixels, forecast: Forecast, room: tuple[float, float]) -> str:
     body = f'<rect x="{LEFT}" y="{TOP}" width="{RIGHT - LEFT}" height="{BOTTOM - TOP}" fill="none" stroke="{SOFT}"/>'
     for t in sorted({round(t) for t in ticks(first, last, 7)}):
         if first <= t <= last:
@@ -86,7 +86,7 @@ def _axes(first: int, last: int, x: Place, y: Place, forecast: Forecast, room: t
     return body + text(10, middle, short(forecast.subject, 32), "middle", f' transform="rotate(-90 10 {middle:.0f})"')
 
 
-def _beyond(y: Place, forecast: Forecast) -> str:
+def _beyond(y: ToPixels, forecast: Forecast) -> str:
     """The side of the limit that nobody wants to be on, striped."""
     edge = y(forecast.limit)
     top, bottom = (edge, float(BOTTOM)) if forecast.greater_is_better else (float(TOP), edge)
@@ -99,7 +99,7 @@ def _beyond(y: Place, forecast: Forecast) -> str:
     return f'<g opacity=".45">{stripes}</g>'
 
 
-def _limit(y: Place, forecast: Forecast) -> str:
+def _limit(y: ToPixels, forecast: Forecast) -> str:
     at = y(forecast.limit)
     below = forecast.greater_is_better
     return line(LEFT, at, RIGHT, at, BAD, 2.2, "9 4") + text(
@@ -111,7 +111,7 @@ def _limit(y: Place, forecast: Forecast) -> str:
     )
 
 
-def _future(forecast: Forecast, x: Place, y: Place) -> str:
+def _future(forecast: Forecast, x: ToPixels, y: ToPixels) -> str:
     """The 80 % band from where the past ends, hatched with uprights, its mean dotted."""
     if not forecast.ahead:
         return ""
@@ -134,7 +134,7 @@ def _path(points: Sequence[tuple[float, float]]) -> str:
     return " ".join(f"{a:.1f},{b:.1f}" for a, b in points)
 
 
-def _past(shown: Sequence[Observation], x: Place, y: Place) -> str:
+def _past(shown: Sequence[Observation], x: ToPixels, y: ToPixels) -> str:
     body = ""
     for o in shown:
         colour = INK if o.realized else ACCENT

@@ -19,7 +19,7 @@ from tasks.records.pages.canvas import (
     SOFT,
     TOP,
     WIDTH,
-    Place,
+    ToPixels,
     dot,
     ends,
     line,
@@ -144,7 +144,7 @@ def begins(reports: Sequence[WindowReport]) -> list[tuple[int, str]]:
     return [(now.window, now.version) for before, now in pairwise(reports) if now.version != before.version]
 
 
-def _axis(windows: Sequence[int]) -> Place:
+def _axis(windows: Sequence[int]) -> ToPixels:
     low, high = min(windows), max(windows)
     return scale(low, high, LEFT + 8, RIGHT - 8) if high > low else (lambda value: (LEFT + RIGHT) / 2)
 

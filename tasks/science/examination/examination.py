@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from tasks.spec.evidence import GateResult
-from tasks.spec.gates import Kind
+from tasks.spec.gates import TargetKind
 from tasks.spec.model import ModelConfig
 from tasks.spec.rules import ExpertRules
 
@@ -46,7 +46,7 @@ class Examination:
     seed: int
     rules: ExpertRules | None
     data_check: GateResult | None
-    kind: Kind = "binary"
+    kind: TargetKind = "binary"
     classes: tuple[str, ...] = ()
     decided: np.ndarray | None = None
     """(n,) bool, where a row is selected by another way than its score's reaching the threshold: one class against the rest."""
@@ -90,7 +90,7 @@ class Examination:
             train_label=None if self.train_label is None else self.train_label == code,
         )
 
-    def once(self, name: Any, compute: Callable[[], Any]) -> Any:
+    def cached(self, name: Any, compute: Callable[[], Any]) -> Any:
         """What ``compute`` gives, computed at the first call under this name: several rules and gates ask the same of the same rows.
 
         Gates run side by side in threads: of two that ask at once, one computes and the other waits. What raises is not kept.

@@ -69,8 +69,8 @@ def _means(name: str, label: np.ndarray, score: np.ndarray, bins: int, confidenc
     return Plot(
         title=cut(f"Labels by scores of {name}"),
         kind="reliability",
-        across="mean score of the bin",
-        up="mean label",
+        x_label="mean score of the bin",
+        y_label="mean label",
         series=(Series(name="bins", points=points),),
         state=state,
         note=f"{len(label):,} rows in {len(points)} bins; normal bounds of the mean, {confidence:.3g} each side. On the dashed line a score is the mean of what came.",
@@ -94,8 +94,8 @@ def _reliability(
     return Plot(
         title=cut(f"Reliability of {name}"),
         kind="reliability",
-        across="mean score of the bin",
-        up="observed rate",
+        x_label="mean score of the bin",
+        y_label="observed rate",
         series=(Series(name="bins", points=points),),
         state=state,
         note=f"{len(label):,} rows in {len(points)} bins of {min(p.rows or 0 for p in points):,} rows or more; Wilson's bounds, {confidence:.3g} each side. On the dashed line a score of 0.2 means two in ten.",
@@ -118,7 +118,7 @@ def importance_plot(found: np.ndarray, features: list[str], rows: int) -> Plot:
     return Plot(
         title="Importance over the draws",
         kind="intervals",
-        across="share of the mean absolute attribution",
+        x_label="share of the mean absolute attribution",
         series=(Series(name="median, smallest and largest", points=points),),
         note=f"{len(found)} draws of {rows:,} rows, each explained under a seed of its own; the first {len(points)} of {len(features)} features.",
     )
@@ -138,8 +138,8 @@ def deletion_plot(ordered: np.ndarray, chance: np.ndarray, rows: int) -> Plot:
     return Plot(
         title="Move of the score as features are replaced",
         kind="curve",
-        across="features replaced",
-        up="mean move of the score",
+        x_label="features replaced",
+        y_label="mean move of the score",
         series=(_moves("in the order of attribution", ordered, kept), _moves("in random order", chance, kept)),
         note=f"{rows:,} rows. Attributions tell the truth as far as the solid line lies above the dashed one.",
     )

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 
 from tasks.science.examination.examination import Examination
-from tasks.science.examination.judging import result, worst
+from tasks.science.examination.verdicts import combine_states, result
 from tasks.spec.evidence import GateResult
-from tasks.spec.gates import Kind
+from tasks.spec.gates import TargetKind
 
 SUM = 1e-6
 """How far the probabilities of a row's classes may sum from 1."""
 
 
-def faulty(kind: Kind, scores: np.ndarray) -> str:
+def faulty(kind: TargetKind, scores: np.ndarray) -> str:
     """What is wrong with scores of this kind, in a sentence; empty where nothing is.
 
     Args:
@@ -63,7 +63,7 @@ def of_each_class(
     k = len(examination.classes)
     asked = config.model_copy(update={"confidence": 1 - (1 - config.confidence) / k}) if shared_error else config
     found = {name: gate(asked, examination.against_rest(name)) for name in examination.classes}
-    state = worst([r.state for r in found.values()])
+    state = combine_states([r.state for r in found.values()])
     told = "; ".join(f"{name} against the rest: {r.reason}" for name, r in found.items() if r.state == state)
     measured = tuple(
         m.model_copy(update={"label": f"{name}: {m.label}"}) for name, r in found.items() for m in r.measurements

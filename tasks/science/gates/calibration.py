@@ -6,9 +6,9 @@ import numpy as np
 
 from tasks.science.examination.benchmarks import BenchmarkFault, benchmark_rows
 from tasks.science.examination.examination import Examination
-from tasks.science.examination.judging import judge, result, worst
 from tasks.science.examination.plots import reliability_plots
 from tasks.science.examination.targets import faulty, of_each_class
+from tasks.science.examination.verdicts import combine_states, judge, result
 from tasks.science.stats.calibration import (
     calibration_error,
     intercept,
@@ -61,10 +61,10 @@ def calibration(config: CalibrationGate, examination: Examination) -> GateResult
         for name, mask in parts.items()
     }
     judged = [m for found in by_part.values() for m in found]
-    state = worst([m.state for m in judged])
+    state = combine_states([m.state for m in judged])
     told = "; ".join(_told(m) for m in judged if state == "pass" or m.state != "pass")
     shown = tuple(m for name, mask in parts.items() for m in _shown(config, name, mask, examination))
-    states = {name: worst([m.state for m in found]) for name, found in by_part.items()}
+    states = {name: combine_states([m.state for m in found]) for name, found in by_part.items()}
     plots = reliability_plots(parts, examination, config.bins, config.confidence, states)
     return result(config, state, told, (*judged, *shown), METHOD_OF_MEANS if numbers else METHOD, plots)
 
@@ -137,7 +137,13 @@ def _within(label: str, found: Interval, low: float, high: float, rows: int) -> 
     states: list[State] = [judge(found.value, found.low, low, True), judge(found.value, found.high, high, False)]
     limit = low if abs(found.value - low) < abs(found.value - high) else high
     return Measurement(
-        label=label, value=found.value, low=found.low, high=found.high, limit=limit, rows=rows, state=worst(states)
+        label=label,
+        value=found.value,
+        low=found.low,
+        high=found.high,
+        limit=limit,
+        rows=rows,
+        state=combine_states(states),
     )
 
 

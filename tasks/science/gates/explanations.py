@@ -9,8 +9,8 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 from tasks.science.examination.examination import Examination
-from tasks.science.examination.judging import judge, result, worst
 from tasks.science.examination.plots import deletion_plot, importance_plot
+from tasks.science.examination.verdicts import combine_states, judge, result
 from tasks.science.stats.counts import MINIMUM
 from tasks.spec.evidence import GateResult, Measurement
 from tasks.spec.gates import FaithfulnessGate, StabilityGate
@@ -70,7 +70,7 @@ def stability(config: StabilityGate, examination: Examination) -> GateResult:
     method = "median and minimum of independent pairs; Wilks 1941"
     return result(
         config,
-        worst([m.state for m in measured]),
+        combine_states([m.state for m in measured]),
         reason,
         tuple(measured),
         method,

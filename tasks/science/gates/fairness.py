@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tasks.science.examination.examination import Examination
-from tasks.science.examination.judging import judge, result
+from tasks.science.examination.verdicts import judge, result
 from tasks.science.gates.fairness_counts import AMONG, MEASURES, Groups, count_errors, count_groups
 from tasks.science.gates.metrics import fault
 from tasks.science.stats.disparity import Sample, disparity, disparity_interval, group_intervals, parity_p_value

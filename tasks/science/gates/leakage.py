@@ -11,8 +11,8 @@ from scipy.stats import beta, norm
 
 from tasks.science.data.protected import protected_groups
 from tasks.science.examination.examination import Examination
-from tasks.science.examination.judging import judge, result, worst
 from tasks.science.examination.targets import faulty, fewest
+from tasks.science.examination.verdicts import combine_states, judge, result
 from tasks.science.gates.leakage_checks import (
     ColumnPower,
     Jump,
@@ -50,7 +50,7 @@ class Sides:
     def asked(self) -> list[Question]:
         """Of several, the whole does best what any of them gives away."""
         e = self.examination
-        found: list[Question] = e.once(
+        found: list[Question] = e.cached(
             "leakage questions", lambda: questions(e.kind, e.classes, self.train_label, e.label, e.score)
         )
         return found
@@ -115,7 +115,7 @@ def _missing(examination: Examination) -> str:
 
 
 def _conclude(config: LeakageGate, measured: tuple[Measurement, ...], examination: Examination) -> GateResult:
-    state = worst([m.state for m in measured])
+    state = combine_states([m.state for m in measured])
     found = [
         m.label
         + (f" is {m.value:.3g}, and {m.limit:g} is the limit" if m.value is not None and m.limit is not None else "")

@@ -9,7 +9,7 @@ import pandas as pd
 from scipy.stats import norm
 
 from tasks.science.stats.comparison import delong
-from tasks.spec.gates import Kind
+from tasks.spec.gates import TargetKind
 
 BINS = 64
 CATEGORIES = 255
@@ -72,7 +72,7 @@ QUARTILES = (0.25, 0.5, 0.75)
 
 
 def questions(
-    kind: Kind, classes: tuple[str, ...], train_label: np.ndarray, label: np.ndarray, score: np.ndarray
+    kind: TargetKind, classes: tuple[str, ...], train_label: np.ndarray, label: np.ndarray, score: np.ndarray
 ) -> list[Question]:
     """What a column may give away: the label; of several classes, whether it is this one; of a number, whether it is above a quartile of training.
 

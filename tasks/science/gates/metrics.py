@@ -18,8 +18,8 @@ from scipy.stats import norm
 
 from tasks.science.examination.benchmarks import BenchmarkFault, benchmark_rows
 from tasks.science.examination.examination import Examination
-from tasks.science.examination.judging import result, three_way
-from tasks.science.stats.comparison import Estimate, metric_estimate, paired_estimate
+from tasks.science.examination.verdicts import judge_with_refutation, result
+from tasks.science.stats.comparison import MetricEstimate, metric_estimate, paired_estimate
 from tasks.science.stats.counts import MINIMUM
 from tasks.science.stats.metrics import METRICS, NEED_CLASSES
 from tasks.science.stats.multiplicity import holm
@@ -35,7 +35,7 @@ FAMILY = (
 class Answer:
     """What a gate's rows say: the estimate of what is judged and its limit, with the rows; ``same`` where both give the same scores."""
 
-    estimate: Estimate
+    estimate: MetricEstimate
     limit: float
     rows: int
     same: bool = False
@@ -110,7 +110,7 @@ def comparison(config: ComparisonGate, examination: Examination) -> GateResult:
 def _answer(config: FloorGate | ComparisonGate, examination: Examination) -> Answer | GateResult:
     """Computed once for a question, whichever gate of the examination asks."""
     question = config.model_dump_json(exclude={"name", "mandatory", "confidence"})
-    found = examination.once(("benchmark", question), lambda: _computed(config, examination))
+    found = examination.cached(("benchmark", question), lambda: _computed(config, examination))
     return found if isinstance(found, Answer) else result(config, found[0], found[1])
 
 
@@ -186,11 +186,13 @@ def _settle(config: FloorGate | ComparisonGate, examination: Examination, found:
         told: a sentence with places for value, low and high.
     """
     better, chance, limit = METRICS[config.metric].greater_is_better, 1 - config.confidence, found.limit
-    family = dict(examination.once("refutations of benchmarks", lambda: _refutations(examination)))
+    family = dict(examination.cached("refutations of benchmarks", lambda: _refutations(examination)))
     family[config.name] = found.estimate.refuted(limit, better)
     refuted = holm(family)[config.name]
     interval = found.estimate.interval(config.confidence)
-    state = three_way(interval.value, interval.low if better else interval.high, limit, better, refuted, chance)
+    state = judge_with_refutation(
+        interval.value, interval.low if better else interval.high, limit, better, refuted, chance
+    )
     reason, remedy = told.format(interval.value, interval.low, interval.high), ""
     if (
         state == "pass" and not interval.low < interval.high and not found.same

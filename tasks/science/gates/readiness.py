@@ -6,7 +6,7 @@ import numpy as np
 from scipy.stats import binom
 
 from tasks.science.examination.examination import Examination
-from tasks.science.examination.judging import judge, result, worst
+from tasks.science.examination.verdicts import combine_states, judge, result
 from tasks.spec.evidence import GateResult, Measurement
 from tasks.spec.gates import ReadinessGate
 
@@ -67,7 +67,7 @@ def readiness(config: ReadinessGate, examination: Examination) -> GateResult:
     measured = (same, latency, memory)
     told = f"{found['differing']} of {rows} recorded requests get another score than in training; one row takes {np.median(milliseconds):.1f} ms at the median, {value:.1f} ms at the 95th percentile"
     reason = f"{told}, {config.latency_ms:g} ms are allowed; {found['memory_mb']:.0f} MB of {config.memory_mb:g} MB"
-    return result(config, worst([m.state for m in measured]), reason, measured, METHOD)
+    return result(config, combine_states([m.state for m in measured]), reason, measured, METHOD)
 
 
 def quantile_bound(ordered: np.ndarray, quantile: float, confidence: float) -> tuple[float, float]:

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from tasks.science.examination.examination import Examination
-from tasks.science.examination.judging import judge, result, worst
 from tasks.science.examination.targets import faulty, fewest, shape
+from tasks.science.examination.verdicts import combine_states, judge, result
 from tasks.science.gates.perturbations import perturb, touched
 from tasks.science.stats.comparison import paired_difference
 from tasks.science.stats.counts import MINIMUM
@@ -40,7 +40,7 @@ def robustness(config: RobustnessGate, examination: Examination) -> GateResult:
     measured = tuple(
         _withstood(p, i, config, examination, columns, rows, label, before) for i, p in enumerate(config.perturbations)
     )
-    state = worst([m.state for m in measured])
+    state = combine_states([m.state for m in measured])
     moves = [
         m.label + ("" if m.value is None else f" by {m.value:+.4f} ({m.low:+.4f} to {m.high:+.4f})")
         for m in measured

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tasks.science.examination.examination import Examination
-from tasks.science.examination.judging import result
+from tasks.science.examination.verdicts import result
 from tasks.science.rules.check import check_rule, claim, spoken_of
 from tasks.science.rules.plots import drivers, rule_plot
 from tasks.spec.evidence import GateResult, Measurement, Plot

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tasks.science.examination.examination import Examination
-from tasks.science.examination.judging import remedy
+from tasks.science.examination.verdicts import remedy
 from tasks.science.gates.calibration import calibration
 from tasks.science.gates.explanations import faithfulness, stability
 from tasks.science.gates.fairness import fairness

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from tasks.science.gates.slice_loss import (
+from tasks.science.gates.excess_loss import (
     RATES,
     RIDGE,
     Law,
     Loss,
-    avoidable,
     correction,
+    excess_loss,
     halves,
     judged,
     law,
@@ -185,7 +185,7 @@ def search(
     Each step adds one condition to the most conspicuous slices so far and scores all that arise from histograms.
 
     Args:
-        label: (n,) and ``odds`` (n,) as :func:`tasks.science.gates.slice_loss.scaled` gives them, calibrated on the whole;
+        label: (n,) and ``odds`` (n,) as :func:`tasks.science.gates.excess_loss.scaled` gives them, calibrated on the whole;
             ``minimum``: rows of a slice at least; ``least``: avoidable loss in nats a row below which a slice is no candidate.
 
     Returns:
@@ -279,7 +279,7 @@ def weak_slices(
     for conditions in found:
         inside = codes.mask(conditions)
         fit, unseen = inside & first, inside & ~first
-        gain = avoidable(metric, label, odds, fit, unseen, threshold)
+        gain = excess_loss(metric, label, odds, fit, unseen, threshold)
         tested.append(judged(gain, whole, None if entity is None else entity[unseen]))
     adjusted = holm([loss.p_value for loss in tested])
     return [

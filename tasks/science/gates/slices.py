@@ -7,12 +7,12 @@ from scipy.stats import norm
 
 from tasks.science.data.tables import evaluate
 from tasks.science.examination.examination import Examination
-from tasks.science.examination.judging import judge, result, worst
 from tasks.science.examination.targets import faulty, fewest, of_each_class
-from tasks.science.gates.slice_loss import (
+from tasks.science.examination.verdicts import combine_states, judge, result
+from tasks.science.gates.excess_loss import (
     Gain,
-    avoidable,
     correction,
+    excess_loss,
     halves,
     judged,
     law,
@@ -75,7 +75,7 @@ def slices(config: SlicesGate, examination: Examination) -> GateResult:
     except ConfigError as error:
         return result(config, "fail", str(error))
     measured = (*named, *(_searched(config, examination) if config.search else ()))
-    state = worst([m.state for m in measured])
+    state = combine_states([m.state for m in measured])
     if state == "pass":
         return result(
             config,
@@ -127,7 +127,7 @@ def _named(config: SlicesGate, spec: NamedSlice, examination: Examination, row: 
             ),
         ]
     gains = [
-        avoidable(config.metric, label, a + b * raw, fit, unseen, examination.decision_threshold)
+        excess_loss(config.metric, label, a + b * raw, fit, unseen, examination.decision_threshold)
         for fit, unseen in parts
     ]
     gain = Gain(*(np.concatenate([getattr(g, field) for g in gains]) for field in ("loss", "push", "variance")))

@@ -76,7 +76,7 @@ def association(
 ) -> dict[str, tuple[float, float]] | None:
     """:func:`_association`, computed once for an examination: the rule and its picture ask the same."""
     name = ("association", column, tuple(features), confidence)
-    found: dict[str, tuple[float, float]] | None = examination.once(
+    found: dict[str, tuple[float, float]] | None = examination.cached(
         name, lambda: _association(column, features, examination, confidence)
     )
     return found

@@ -70,7 +70,7 @@ def spoken_of(rule: Rule, examination: Examination) -> Examination:
         return examination
     if name not in examination.classes:
         raise RuleFault(f"it names the class {name!r}; allowed: {', '.join(examination.classes)}")
-    view: Examination = examination.once(("class", name), lambda: examination.against_rest(name))
+    view: Examination = examination.cached(("class", name), lambda: examination.against_rest(name))
     return view
 
 

@@ -439,7 +439,7 @@ def _typical_worse(rule: Vignette, now: Examination, then: Examination, level: f
     counts = []
     for side in (now, then):
         states = vignette_states(
-            rule, spoken_of(rule, side), side.once(("typical rows", size), partial(_typical_of_blocks, side, size))
+            rule, spoken_of(rule, side), side.cached(("typical rows", size), partial(_typical_of_blocks, side, size))
         )
         counts.append([states.count("fail"), states.count("pass")])
     return bool(fisher_exact(counts, alternative="greater").pvalue <= level)

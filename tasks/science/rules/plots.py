@@ -57,8 +57,8 @@ def dependence(
     return Plot(
         title=cut(title),
         kind="curve",
-        across=cut(f"{rule.column}{unit(rule.column, examination)}"),
-        up="score",
+        x_label=cut(f"{rule.column}{unit(rule.column, examination)}"),
+        y_label="score",
         series=(Series(name="mean score, band of 10 to 90 % of rows", points=points),),
         sign=rule.sign,
         note=f"{told} Mean over {len(sample):,} rows with {cut(rule.column, 60)} changed alone.",
@@ -88,8 +88,8 @@ def spread(
     return Plot(
         title=cut(title),
         kind="histogram",
-        across="score",
-        up="share of rows",
+        x_label="score",
+        y_label="share of rows",
         series=(Series(name="rows", points=histogram(inside, *ends)),),
         regions=(
             Region(
@@ -121,8 +121,8 @@ def giveaways(rule: Proxy, title: str, found: Measurement, examination: Examinat
     return Plot(
         title=cut(title),
         kind="scatter",
-        across=f"AUC with which the feature alone tells {cut(rule.column, 60)}",
-        up="share of the attribution",
+        x_label=f"AUC with which the feature alone tells {cut(rule.column, 60)}",
+        y_label="share of the attribution",
         series=(Series(name="features", points=points),),
         regions=(
             Region(axis="x", low=rule.association, label=f"gives away from {rule.association:g}"),
@@ -152,7 +152,7 @@ def case(rule: Vignette, title: str, found: Measurement, examination: Examinatio
     return Plot(
         title=cut(title),
         kind="cases",
-        across="score",
+        x_label="score",
         series=(Series(name="cases", points=tuple(points)),),
         regions=regions,
         note=cut(note, 1000),
@@ -179,7 +179,7 @@ def drivers(rules: tuple[Rule, ...], examination: Examination, confidence: float
     return Plot(
         title="What drives the prediction: global importance",
         kind="intervals",
-        across="share of the mean absolute attribution",
+        x_label="share of the mean absolute attribution",
         series=(Series(name="share with interval", points=tuple(points)),),
         note=f"{len(examination.attributions):,} explained rows; the first {len(top)} of {len(examination.features)} features, and those that a rule limits (dashed line).",
     )

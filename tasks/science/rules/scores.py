@@ -81,7 +81,7 @@ def paths_of(
             return sample, steps, np.empty((len(sample), 0))
         return sample, steps, scores(examination, repeat(sample, column, list(steps))).reshape(len(sample), len(steps))
 
-    found: tuple[pd.DataFrame, np.ndarray, np.ndarray] = examination.once(("paths", column, where, low, high), ask)
+    found: tuple[pd.DataFrame, np.ndarray, np.ndarray] = examination.cached(("paths", column, where, low, high), ask)
     return found
 
 
@@ -132,10 +132,10 @@ def case_scores(rule: Vignette, examination: Examination) -> tuple[float, ...]:
     def ask() -> tuple[float, ...]:
         rows = examination.rows if examination.train is None else examination.train[list(examination.rows.columns)]
         return _asked(
-            rule, examination, examination.once("typical row", lambda: typical_rows(rows, [np.arange(len(rows))]))
+            rule, examination, examination.cached("typical row", lambda: typical_rows(rows, [np.arange(len(rows))]))
         )[0]
 
-    found: tuple[float, ...] = examination.once(("cases", rule.model_dump_json()), ask)
+    found: tuple[float, ...] = examination.cached(("cases", rule.model_dump_json()), ask)
     return found
 
 

@@ -8,8 +8,8 @@ from scipy.stats import beta
 
 from tasks.science.data.tables import evaluate
 from tasks.science.examination.examination import Examination
-from tasks.science.examination.judging import judge
 from tasks.science.examination.targets import faulty, shape
+from tasks.science.examination.verdicts import judge
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import Measurement
 from tasks.spec.rules import Case, Direction, Invariance, Monotone, Rule, ScoreRange, Value
@@ -74,13 +74,13 @@ def share(label: str, broken: int, rows: int, tolerance: float, confidence: floa
 def note(rule: Rule, rows: pd.DataFrame, excess: np.ndarray, examination: Examination) -> None:
     """Keep which of (n,) looked-at rows break a rule, and by how much: those whose ``excess`` is positive, or NaN."""
     broken = ~(excess <= 0)
-    examination.once(("broken", rule), lambda: pd.Series(excess[broken], index=rows.index[broken], dtype=float))
+    examination.cached(("broken", rule), lambda: pd.Series(excess[broken], index=rows.index[broken], dtype=float))
 
 
 def broken_rows(rule: Rule, examination: Examination) -> pd.Series:
     """By how much each row breaks a rule that was checked before, on the index of the rows; none for rules that no single row can break."""
     found: pd.Series = (
-        examination.once(("broken", rule), lambda: pd.Series(dtype=float))
+        examination.cached(("broken", rule), lambda: pd.Series(dtype=float))
         if isinstance(rule, ROW_RULES)
         else pd.Series(dtype=float)
     )

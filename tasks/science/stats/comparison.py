@@ -15,7 +15,7 @@ from tasks.science.stats.jackknife import paired_smooth_bounds, placements, row_
 from tasks.science.stats.metrics import kind_of, measurable
 
 __all__ = [
-    "Estimate",
+    "MetricEstimate",
     "Interval",
     "delong",
     "mcnemar_mid_p",
@@ -43,7 +43,7 @@ class Interval:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class MetricEstimate:
     """A number with its bounds at any confidence; ``least`` is the smallest p-value that the method can tell."""
 
     value: float
@@ -84,7 +84,7 @@ SMOOTH = {
 }
 """How a metric is judged that is no mean over rows."""
 
-NO_NUMBER = Estimate(float("nan"), "the metric has no value on these rows", lambda confidence: (-np.inf, np.inf))
+NO_NUMBER = MetricEstimate(float("nan"), "the metric has no value on these rows", lambda confidence: (-np.inf, np.inf))
 
 
 def delong(label: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -105,7 +105,7 @@ def delong(label: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return auc, np.atleast_2d(np.cov(v10)) / m + np.atleast_2d(np.cov(v01)) / n
 
 
-def metric_estimate(metric: str, label: np.ndarray, score: np.ndarray, threshold: float, seed: int) -> Estimate:
+def metric_estimate(metric: str, label: np.ndarray, score: np.ndarray, threshold: float, seed: int) -> MetricEstimate:
     """The metric with bounds at any confidence; the arrays are those of :class:`tasks.science.stats.metrics.Metric`.
 
     ROC AUC of two classes: DeLong, in the logarithm of the distance from 1. Accuracy, and precision, recall and F1 of two classes: exact binomial. Balanced accuracy,
@@ -127,18 +127,18 @@ def metric_estimate(metric: str, label: np.ndarray, score: np.ndarray, threshold
         counts = joint_counts(label, [_decision(score, threshold)], 2 if kind == "binary" else score.shape[1])
         if metric == "accuracy" or (kind == "binary" and metric != "balanced_accuracy"):
             found, bounds = exact_share(metric, counts)
-            return Estimate(found, "exact binomial (Clopper & Pearson 1934)", bounds)
+            return MetricEstimate(found, "exact binomial (Clopper & Pearson 1934)", bounds)
         found, bounds = cell_bootstrap(metric, counts, seed)
-        return Estimate(
+        return MetricEstimate(
             found, f"BCa bootstrap of counts (Efron 1987), {REPLICATES} replicates", bounds, 1 / (REPLICATES + 1)
         )
     value, bounds = smooth_bounds(metric, label, score, threshold)
-    return Estimate(value, SMOOTH.get(metric, "t of row losses, skewness taken out (Hall 1992)"), bounds)
+    return MetricEstimate(value, SMOOTH.get(metric, "t of row losses, skewness taken out (Hall 1992)"), bounds)
 
 
 def paired_estimate(
     metric: str, label: np.ndarray, challenger: np.ndarray, champion: np.ndarray, threshold: float, seed: int
-) -> Estimate:
+) -> MetricEstimate:
     """Challenger minus champion on the same rows with bounds at any confidence.
 
     ROC AUC of two classes: paired DeLong. Accuracy: Tango's score interval, which at a difference of 0 is McNemar's test
@@ -154,7 +154,7 @@ def paired_estimate(
         ValueError: the metric does not measure this kind of model.
     """
     if np.array_equal(challenger, champion):
-        return Estimate(0.0, "both give the same score to every row", lambda confidence: (0.0, 0.0))
+        return MetricEstimate(0.0, "both give the same score to every row", lambda confidence: (0.0, 0.0))
     if not measurable(metric, label, challenger) or not measurable(metric, label, champion):
         return NO_NUMBER
     kind = kind_of(label, challenger)
@@ -169,14 +169,14 @@ def paired_estimate(
         found, bounds = cell_bootstrap(
             metric, joint_counts(label, decisions, 2 if kind == "binary" else challenger.shape[1]), seed
         )
-        return Estimate(
+        return MetricEstimate(
             found,
             f"paired BCa bootstrap of joint counts (Efron 1987), {REPLICATES} replicates",
             bounds,
             1 / (REPLICATES + 1),
         )
     value, bounds = paired_smooth_bounds(metric, label, challenger, champion, threshold)
-    return Estimate(value, SMOOTH.get(metric, "t of paired row losses, skewness taken out (Hall 1992)"), bounds)
+    return MetricEstimate(value, SMOOTH.get(metric, "t of paired row losses, skewness taken out (Hall 1992)"), bounds)
 
 
 def metric_interval(
@@ -203,15 +203,15 @@ def _decision(score: np.ndarray, threshold: float) -> np.ndarray:
     return np.asarray(score.argmax(axis=1) if score.ndim == 2 else score >= threshold)
 
 
-def _normal(value: float, error: float, method: str) -> Estimate:
+def _normal(value: float, error: float, method: str) -> MetricEstimate:
     def bounds(confidence: float) -> tuple[float, float]:
         reach = float(ndtri(confidence)) * error
         return value - reach, value + reach
 
-    return Estimate(value, method, bounds)
+    return MetricEstimate(value, method, bounds)
 
 
-def _below_one(value: float, error: float, method: str) -> Estimate:
+def _below_one(value: float, error: float, method: str) -> MetricEstimate:
     """As :func:`_normal`, of the logarithm of the distance from 1: the error shrinks towards 1, and a plain bound is too high there."""
     plain = _normal(0.0, error / (1 - value) if value < 1 else 0.0, method)
 
@@ -219,13 +219,13 @@ def _below_one(value: float, error: float, method: str) -> Estimate:
         low, high = plain.bounds(confidence)
         return 1 - (1 - value) * float(np.exp(-low)), 1 - (1 - value) * float(np.exp(-high))
 
-    return Estimate(value, method, bounds)
+    return MetricEstimate(value, method, bounds)
 
 
-def _accuracy(first: np.ndarray, second: np.ndarray) -> Estimate:
+def _accuracy(first: np.ndarray, second: np.ndarray) -> MetricEstimate:
     gained, lost, rows = int((first & ~second).sum()), int((~first & second).sum()), len(first)
     method = f"Tango 1998, paired: {gained} rows gained, {lost} lost, McNemar's mid-p of equality {mcnemar_mid_p(gained, lost):.2g}"
-    return Estimate((gained - lost) / rows, method, lambda confidence: tango(gained, lost, rows, confidence))
+    return MetricEstimate((gained - lost) / rows, method, lambda confidence: tango(gained, lost, rows, confidence))
 
 
 def mcnemar_mid_p(gained: int, lost: int) -> float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn import metrics as sk
 
-from tasks.spec.gates import METRIC_NAMES, Kind
+from tasks.spec.gates import METRIC_NAMES, TargetKind
 
 Compute = Callable[[np.ndarray, np.ndarray, float], float]
 
@@ -32,7 +32,7 @@ class Metric:
     compute: Compute
 
 
-def kind_of(label: np.ndarray, score: np.ndarray) -> Kind:
+def kind_of(label: np.ndarray, score: np.ndarray) -> TargetKind:
     """The kind of model that such arrays come from."""
     if score.ndim == 2:
         return "multiclass"
@@ -64,7 +64,7 @@ def measurable(name: str, label: np.ndarray, score: np.ndarray) -> bool:
     return bool(len(np.unique(label)) == score.shape[1])
 
 
-def _checked(name: str, by_kind: dict[Kind, Compute]) -> Compute:
+def _checked(name: str, by_kind: dict[TargetKind, Compute]) -> Compute:
     """The metric of the kind at hand. scikit-learn warns, or answers 0 or 1, where a class is missing; here that is no number."""
 
     def compute(label: np.ndarray, score: np.ndarray, threshold: float) -> float:
@@ -102,7 +102,7 @@ def _brier(label: np.ndarray, score: np.ndarray, threshold: float) -> float:
     return float(sk.brier_score_loss(label, score, labels=np.arange(score.shape[1])))
 
 
-_ALL: tuple[tuple[str, bool, str, dict[Kind, Compute]], ...] = (
+_ALL: tuple[tuple[str, bool, str, dict[TargetKind, Compute]], ...] = (
     ("roc_auc", True, "share of pairs", {"binary": lambda y, s, t: sk.roc_auc_score(y, s), "multiclass": _each}),
     ("average_precision", True, "precision", {"binary": lambda y, s, t: sk.average_precision_score(y, s)}),
     (

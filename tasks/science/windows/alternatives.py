@@ -8,13 +8,13 @@ from tasks.science.monitors.performance.confidence_based import estimate
 from tasks.science.stats.comparison import paired_difference
 from tasks.science.stats.metrics import METRICS
 from tasks.spec.evidence import Alternative
-from tasks.spec.gates import Kind, MetricName
+from tasks.spec.gates import MetricName, TargetKind
 
-JUDGED_BY: dict[Kind, MetricName] = {"binary": "log_loss", "multiclass": "log_loss", "regression": "mae"}
+JUDGED_BY: dict[TargetKind, MetricName] = {"binary": "log_loss", "multiclass": "log_loss", "regression": "mae"}
 
 
 def compare_versions(
-    kind: Kind,
+    kind: TargetKind,
     label: np.ndarray | None,
     current: np.ndarray,
     earlier: np.ndarray,

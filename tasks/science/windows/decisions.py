@@ -20,7 +20,7 @@ TOLD = 4
 
 
 @dataclass(frozen=True)
-class Case:
+class DecisionContext:
     """All that a decision on one window rests on.
 
     ``findings`` of this window; ``history``: other reports on the same version; ``alternatives``: earlier versions
@@ -35,7 +35,7 @@ class Case:
     alternatives: Sequence[Alternative] = ()
     labelled_rows: int = 0
     window: int | None = None
-    leaving: bool = False
+    being_rolled_back: bool = False
 
     @property
     def alarms(self) -> list[Finding]:
@@ -46,9 +46,9 @@ class Case:
         return {f.kind for f in self.alarms}
 
     @property
-    def at_stake(self) -> bool:
+    def performance_at_risk(self) -> bool:
         """Whether performance is, or what the model does has changed on both sides."""
-        return at_stake(self.config, self.findings)
+        return performance_at_risk(self.config, self.findings)
 
     @property
     def broken(self) -> list[Finding]:
@@ -78,23 +78,23 @@ class Case:
         )
 
 
-def decide(case: Case) -> Decision:
+def decide(context: DecisionContext) -> Decision:
     """One decision for one window, by the first line of the policy that applies.
 
     A retraining that must wait for labels is decided at once and says how many rows it waits for.
     """
-    decision = next(decision for line in POLICY if (decision := line(case)) is not None)
-    return decision.model_copy(update={"findings": tuple(f"{f.kind}: {f.subject}" for f in case.told)})
+    decision = next(decision for line in POLICY if (decision := line(context)) is not None)
+    return decision.model_copy(update={"findings": tuple(f"{f.kind}: {f.subject}" for f in context.told)})
 
 
-def _stop(case: Case) -> Decision | None:
+def _stop(context: DecisionContext) -> Decision | None:
     """Realized performance beyond an absolute limit, interval included, and nothing better to return to."""
-    if any(a.better for a in case.alternatives) or not _confirmed(case):
+    if any(a.better for a in context.alternatives) or not _confirmed(context):
         return None
-    broken = case.broken
+    broken = context.broken
     if not broken:
         return None
-    limits = ", ".join(f"{f.subject} {case.config.monitoring.metric_limits[f.subject]:g}" for f in broken)  # type: ignore[index]
+    limits = ", ".join(f"{f.subject} {context.config.monitoring.metric_limits[f.subject]:g}" for f in broken)  # type: ignore[index]
     text = f"beyond the absolute limit ({limits}) with its whole interval, and no earlier version does better; {'; '.join(f.sentence for f in broken)}"
     return Decision(
         action="stop",
@@ -103,57 +103,57 @@ def _stop(case: Case) -> Decision | None:
     )
 
 
-def _roll_back(case: Case) -> Decision | None:
-    better = sorted((a for a in case.alternatives if a.better), key=lambda a: a.difference_high)
-    if not better or not (case.kinds & set(PERFORMANCE) or case.broken) or not _confirmed(case):
+def _roll_back(context: DecisionContext) -> Decision | None:
+    better = sorted((a for a in context.alternatives if a.better), key=lambda a: a.difference_high)
+    if not better or not (context.kinds & set(PERFORMANCE) or context.broken) or not _confirmed(context):
         return None
     a = better[0]
-    text = f"{a.version} would do better on these {a.rows:,} rows ({a.metric} {a.earlier:.3f} against {a.current:.3f}, {a.basis}); {case.reason}"
+    text = f"{a.version} would do better on these {a.rows:,} rows ({a.metric} {a.earlier:.3f} against {a.current:.3f}, {a.basis}); {context.reason}"
     policy = "roll back where performance is at stake and an earlier version does better on the same labelled rows"
     return Decision(action="roll_back", reason=text, policy=policy, target=a.version)
 
 
-def _leaving(case: Case) -> Decision | None:
-    if case.leaving and case.at_stake:
+def _leaving(context: DecisionContext) -> Decision | None:
+    if context.being_rolled_back and context.performance_at_risk:
         return Decision(
             action="alert",
-            reason=f"a rollback was decided already; {case.reason}",
+            reason=f"a rollback was decided already; {context.reason}",
             policy="a version that is leaving causes no retraining",
         )
     return None
 
 
-def _feed(case: Case) -> Decision | None:
+def _feed(context: DecisionContext) -> Decision | None:
     """A broken feed is to be mended: what is learned from it would be its fault."""
-    if case.kinds & set(FEED):
+    if context.kinds & set(FEED):
         return Decision(
             action="alert",
-            reason=case.reason,
+            reason=context.reason,
             policy="alert where the data in flight are broken; nothing is learned from them",
         )
     return None
 
 
-def _confirm(case: Case) -> Decision | None:
-    if case.at_stake and not _confirmed(case):
-        asked = case.config.monitoring.confirm_windows
-        text = f"seen in {_in_a_row(case)} of the {asked} windows in a row that confirm it; {case.reason}"
+def _confirm(context: DecisionContext) -> Decision | None:
+    if context.performance_at_risk and not _confirmed(context):
+        asked = context.config.monitoring.confirm_windows
+        text = f"seen in {_in_a_row(context)} of the {asked} windows in a row that confirm it; {context.reason}"
         return Decision(
             action="alert", reason=text, policy="alert until performance was at stake in enough windows in a row"
         )
     return None
 
 
-def _retrain(case: Case) -> Decision | None:
-    if not case.at_stake:
+def _retrain(context: DecisionContext) -> Decision | None:
+    if not context.performance_at_risk:
         return None
-    refused = _asked_already(case)
+    refused = _asked_already(context)
     if refused:
         return Decision(
-            action="alert", reason=f"{refused}; {case.reason}", policy="one retraining per cause and cool-down"
+            action="alert", reason=f"{refused}; {context.reason}", policy="one retraining per cause and cool-down"
         )
-    labelled = case.labelled_rows
-    missing = max(case.config.monitoring.retrain_rows - labelled, 0)
+    labelled = context.labelled_rows
+    missing = max(context.config.monitoring.retrain_rows - labelled, 0)
     text = (
         f"it starts as soon as {missing:,} more labelled rows are there"
         if missing
@@ -161,58 +161,58 @@ def _retrain(case: Case) -> Decision | None:
     )
     policy = "retrain where performance or behaviour has moved, once enough labelled rows are there"
     return Decision(
-        action="retrain", reason=f"{text}; {case.reason}", policy=policy, waits_for=missing, learns_from=labelled
+        action="retrain", reason=f"{text}; {context.reason}", policy=policy, waits_for=missing, learns_from=labelled
     )
 
 
-def _foreseen(case: Case) -> Decision | None:
+def _foreseen(context: DecisionContext) -> Decision | None:
     """The established trigger: before it hurts, where there is something to learn from, and else a word ahead of time.
 
     Only performance is retrained for: a gap that is about to open is for a person to judge, as one that is open is.
     """
-    if "forecast" not in case.kinds:
+    if "forecast" not in context.kinds:
         return None
-    performance = any(f.kind == "forecast" and f.subject in case.config.watched for f in case.alarms)
+    performance = any(f.kind == "forecast" and f.subject in context.config.watched for f in context.alarms)
     if (
         not performance
-        or case.leaving
-        or case.labelled_rows < case.config.monitoring.retrain_rows
-        or _asked_already(case)
+        or context.being_rolled_back
+        or context.labelled_rows < context.config.monitoring.retrain_rows
+        or _asked_already(context)
     ):
         return Decision(
-            action="alert", reason=case.reason, policy="alert on a breach that is probable within the horizon"
+            action="alert", reason=context.reason, policy="alert on a breach that is probable within the horizon"
         )
-    text = f"{case.labelled_rows:,} labelled rows are there to learn from; {case.reason}"
+    text = f"{context.labelled_rows:,} labelled rows are there to learn from; {context.reason}"
     return Decision(
         action="retrain",
         reason=text,
         policy="retrain ahead of a breach that is probable within the horizon",
-        learns_from=case.labelled_rows,
+        learns_from=context.labelled_rows,
     )
 
 
-def _tell(case: Case) -> Decision | None:
-    drift = [f for f in case.alarms if f.kind in DRIFT]
-    if len(drift) < len(case.alarms):
+def _tell(context: DecisionContext) -> Decision | None:
+    drift = [f for f in context.alarms if f.kind in DRIFT]
+    if len(drift) < len(context.alarms):
         return Decision(
-            action="alert", reason=case.reason, policy=f"alert on what a person should look at: {_named(case)}"
+            action="alert", reason=context.reason, policy=f"alert on what a person should look at: {_named(context)}"
         )
     if any((f.importance or 0.0) >= UNIMPORTANT for f in drift):
-        return Decision(action="alert", reason=case.reason, policy="alert on drift of a feature that matters")
+        return Decision(action="alert", reason=context.reason, policy="alert on drift of a feature that matters")
     if drift:
-        text = f"only columns that carry under {UNIMPORTANT:.0%} of the attribution moved; {case.reason}"
+        text = f"only columns that carry under {UNIMPORTANT:.0%} of the attribution moved; {context.reason}"
         return Decision(action="nothing", reason=text, policy="drift that does not touch the predictions is quiet")
     return None
 
 
-def _nothing(case: Case) -> Decision:
-    silent = case.findings and all(f.value is None for f in case.findings)
+def _nothing(context: DecisionContext) -> Decision:
+    silent = context.findings and all(f.value is None for f in context.findings)
     return Decision(
-        action="nothing", reason=case.findings[0].sentence if silent else "no alarm", policy="nothing to do"
+        action="nothing", reason=context.findings[0].sentence if silent else "no alarm", policy="nothing to do"
     )
 
 
-POLICY: tuple[Callable[[Case], Decision | None], ...] = (
+POLICY: tuple[Callable[[DecisionContext], Decision | None], ...] = (
     _stop,
     _roll_back,
     _leaving,
@@ -230,13 +230,13 @@ def asks_for_retraining(report: WindowReport) -> bool:
     return report.decision.action == "retrain" and report.decision.waits_for == 0
 
 
-def at_stake(config: ModelConfig, findings: Sequence[Finding]) -> bool:
+def performance_at_risk(config: ModelConfig, findings: Sequence[Finding]) -> bool:
     """Whether performance is, or what the model does has changed on both sides."""
     kinds = {f.kind for f in findings if f.alarm}
     return bool(kinds & set(PERFORMANCE)) or kinds >= set(BEHAVIOUR) or bool(_broken(config, findings))
 
 
-def leaving(history: Sequence[WindowReport], number: int) -> bool:
+def being_rolled_back(history: Sequence[WindowReport], number: int) -> bool:
     """Whether the unbroken run of this version's windows before this one called for a rollback."""
     by_number = {r.window: r for r in history}
     while (number := number - 1) in by_number:
@@ -251,26 +251,31 @@ def _broken(config: ModelConfig, findings: Sequence[Finding]) -> list[Finding]:
 
 def _quiet(config: ModelConfig, report: WindowReport) -> bool:
     """A window in which nothing is at stake, nor about to be: while a breach is foreseen, its cause is not over."""
-    return not at_stake(config, report.findings) and not any(f.alarm and f.kind == "forecast" for f in report.findings)
+    return not performance_at_risk(config, report.findings) and not any(
+        f.alarm and f.kind == "forecast" for f in report.findings
+    )
 
 
-def _in_a_row(case: Case) -> int:
+def _in_a_row(context: DecisionContext) -> int:
     """Windows up to this one, without a gap, in which performance was at stake."""
-    count = int(case.at_stake)
-    for report in case.before if count else ():
-        if not at_stake(case.config, report.findings):
+    count = int(context.performance_at_risk)
+    for report in context.before if count else ():
+        if not performance_at_risk(context.config, report.findings):
             break
         count += 1
     return count
 
 
-def _confirmed(case: Case) -> bool:
-    return case.config.monitoring.confirm_windows <= 1 or _in_a_row(case) >= case.config.monitoring.confirm_windows
+def _confirmed(context: DecisionContext) -> bool:
+    return (
+        context.config.monitoring.confirm_windows <= 1
+        or _in_a_row(context) >= context.config.monitoring.confirm_windows
+    )
 
 
-def _named(case: Case) -> str:
+def _named(context: DecisionContext) -> str:
     return ", ".join(
-        kind.replace("_", " ") for kind in get_args(FindingKind) if kind in case.kinds and kind not in DRIFT
+        kind.replace("_", " ") for kind in get_args(FindingKind) if kind in context.kinds and kind not in DRIFT
     )
 
 
@@ -281,20 +286,20 @@ def _surely_beyond(config: ModelConfig, finding: Finding) -> bool:
     return bool(finding.high < limit if METRICS[finding.subject].greater_is_better else finding.low > limit)
 
 
-def _asked_already(case: Case) -> str:
+def _asked_already(context: DecisionContext) -> str:
     """Why no other retraining is started; empty where one may be.
 
     A cause is over once ``clear_windows`` windows in a row were quiet. Until then another retraining needs the cool-down
     to have passed and as many new labelled rows as the first one had to have: else it would learn the same again.
     """
-    limits = case.config.monitoring
-    asked = max((r for r in case.history if asks_for_retraining(r)), key=lambda r: r.created, default=None)
+    limits = context.config.monitoring
+    asked = max((r for r in context.history if asks_for_retraining(r)), key=lambda r: r.created, default=None)
     # Windows of predictions made since: a window judged again when its labels come is the same trouble, not a new one.
-    if asked is None or _cleared_since(case, asked.window):
+    if asked is None or _cleared_since(context, asked.window):
         return ""
-    if sum(r.first > asked.created for r in case.history) < limits.cooldown_windows:
+    if sum(r.first > asked.created for r in context.history) < limits.cooldown_windows:
         return "a retraining was asked for already"
-    more = asked.decision.learns_from + limits.retrain_rows - case.labelled_rows
+    more = asked.decision.learns_from + limits.retrain_rows - context.labelled_rows
     return (
         f"a retraining was asked for already on window {asked.window}, and {more:,} more labelled rows would teach another one something new"
         if more > 0
@@ -302,12 +307,12 @@ def _asked_already(case: Case) -> str:
     )
 
 
-def _cleared_since(case: Case, window: int) -> bool:
+def _cleared_since(context: DecisionContext, window: int) -> bool:
     quiet = 0
-    for report in reversed(case.before):
+    for report in reversed(context.before):
         if report.findings and all(f.value is None for f in report.findings):
             continue  # a window that could not be judged says neither that it is over nor that it goes on
-        quiet = quiet + 1 if report.window > window and _quiet(case.config, report) else 0
-        if quiet >= case.config.monitoring.clear_windows:
+        quiet = quiet + 1 if report.window > window and _quiet(context.config, report) else 0
+        if quiet >= context.config.monitoring.clear_windows:
             return True
     return False

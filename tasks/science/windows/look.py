@@ -51,7 +51,7 @@ OF_LABELS: tuple[FindingKind, ...] = (
 
 
 @dataclass(frozen=True)
-class Sight:
+class WindowInput:
     """All that is known of one window.
 
     ``rows`` (n, columns): raw inputs, scores, ``_id``, and ``_label`` where it is known; a random sample where the window has more than
@@ -79,7 +79,7 @@ class Sight:
 
 
 @dataclass(frozen=True)
-class Seen:
+class WindowResult:
     """What one look gives."""
 
     findings: tuple[Finding, ...]
@@ -90,43 +90,45 @@ class Seen:
     review: tuple[ReviewItem, ...] = ()
 
 
-def examine_window(config: ModelConfig, reference: Reference, sight: Sight) -> Seen:
+def examine_window(config: ModelConfig, reference: Reference, window_input: WindowInput) -> WindowResult:
     """Compare a window with the reference.
 
     Where nothing changed, any alarm at all has at most the chance ``monitoring.alpha``: each kind in :data:`TESTED` gets an
     equal part of it and shares that among its columns, metrics, groups or rules. What cannot be computed is a
     finding without a value that says why.
     """
-    silent = _too_little(config, reference, sight)
+    silent = _too_little(config, reference, window_input)
     if silent is not None:
-        return Seen((*_of_the_feed(config, reference, sight), silent))
+        return WindowResult((*_of_the_feed(config, reference, window_input), silent))
     alpha, seed = share(config), config.seed
-    by_kind = levels(alpha, sight.past, OF_PROFILES)
-    drifted = drift_findings(config, reference.drift, sight.profile, reference.importance, by_kind)
-    together = multivariate_findings(config, reference.rows, sight.rows, alpha, seed)
-    rules, plots, breaks = _rules(config, reference, sight, alpha)
-    grouped, summary, drawn, group = _grouped(config, reference, sight, alpha)
+    by_kind = levels(alpha, window_input.past, OF_PROFILES)
+    drifted = drift_findings(config, reference.drift, window_input.profile, reference.importance, by_kind)
+    together = multivariate_findings(config, reference.rows, window_input.rows, alpha, seed)
+    rules, plots, breaks = _rules(config, reference, window_input, alpha)
+    grouped, summary, drawn, group = _grouped(config, reference, window_input, alpha)
     findings = [
-        *_of_the_feed(config, reference, sight),
+        *_of_the_feed(config, reference, window_input),
         *drifted,
         *together,
         *rules,
         *grouped,
-        *_performance(config, reference, sight),
+        *_performance(config, reference, window_input),
     ]
-    coming, forecasts = forecast_findings(config, sight.history, findings, sight.number, seed)
-    queue = review_queue(config, reference.rows, sight.rows, sight.number, breaks, None, group, seed)
-    return Seen((*findings, *coming), tuple(plots), tuple(forecasts), drawn, summary, tuple(queue))
+    coming, forecasts = forecast_findings(config, window_input.history, findings, window_input.number, seed)
+    queue = review_queue(config, reference.rows, window_input.rows, window_input.number, breaks, None, group, seed)
+    return WindowResult((*findings, *coming), tuple(plots), tuple(forecasts), drawn, summary, tuple(queue))
 
 
-def judge_again(config: ModelConfig, reference: Reference, sight: Sight, before: WindowReport) -> Seen:
+def judge_again(
+    config: ModelConfig, reference: Reference, window_input: WindowInput, before: WindowReport
+) -> WindowResult:
     """The window once its labels came: performance anew; what needs no labels stays as it was seen, and so do its pictures."""
-    if _too_little(config, reference, sight) is not None:
-        return Seen(before.findings, (), before.forecasts, None, before.groups, before.review)
+    if _too_little(config, reference, window_input) is not None:
+        return WindowResult(before.findings, (), before.forecasts, None, before.groups, before.review)
     kept = [f for f in before.findings if f.kind not in OF_LABELS]
-    findings = [*kept, *_performance(config, reference, sight)]
-    coming, _ = forecast_findings(config, sight.history, findings, sight.number, config.seed)
-    return Seen((*findings, *coming), (), before.forecasts, None, before.groups, before.review)
+    findings = [*kept, *_performance(config, reference, window_input)]
+    coming, _ = forecast_findings(config, window_input.history, findings, window_input.number, config.seed)
+    return WindowResult((*findings, *coming), (), before.forecasts, None, before.groups, before.review)
 
 
 def share(config: ModelConfig) -> float:
@@ -134,8 +136,8 @@ def share(config: ModelConfig) -> float:
     return config.monitoring.alpha / len(TESTED)
 
 
-def _too_little(config: ModelConfig, reference: Reference, sight: Sight) -> Finding | None:
-    needed, rows = config.monitoring.minimum_rows, sight.profile.rows
+def _too_little(config: ModelConfig, reference: Reference, window_input: WindowInput) -> Finding | None:
+    needed, rows = config.monitoring.minimum_rows, window_input.profile.rows
     if rows < needed:
         sentence = f"the window has {rows} rows and {needed} are needed, so nothing is concluded"
     elif reference.rows.empty:
@@ -145,54 +147,65 @@ def _too_little(config: ModelConfig, reference: Reference, sight: Sight) -> Find
     return Finding(kind="data_drift", subject="window", value=None, rows=rows, alarm=False, sentence=sentence)
 
 
-def _of_the_feed(config: ModelConfig, reference: Reference, sight: Sight) -> list[Finding]:
+def _of_the_feed(config: ModelConfig, reference: Reference, window_input: WindowInput) -> list[Finding]:
     repeated = (
-        0.0 if reference.rows.empty else duplicates_expected(config, reference.rows, len(sight.rows), config.seed)
+        0.0
+        if reference.rows.empty
+        else duplicates_expected(config, reference.rows, len(window_input.rows), config.seed)
     )
-    arrived = feed_findings(config, sight.facts, sight.facts_before, sight.now, share(config), repeated)
-    return [*quality_findings(sight.checks, len(sight.rows), share(config)), *arrived]
+    arrived = feed_findings(
+        config, window_input.facts, window_input.facts_before, window_input.now, share(config), repeated
+    )
+    return [*quality_findings(window_input.checks, len(window_input.rows), share(config)), *arrived]
 
 
-def _performance(config: ModelConfig, reference: Reference, sight: Sight) -> list[Finding]:
+def _performance(config: ModelConfig, reference: Reference, window_input: WindowInput) -> list[Finding]:
     return performance_findings(
         config,
         reference.rows,
-        sight.rows,
+        window_input.rows,
         reference.importance,
         share(config),
         config.seed,
-        sight.history,
-        sight.recent,
+        window_input.history,
+        window_input.recent,
         reference.losses(config),
     )
 
 
 def _rules(
-    config: ModelConfig, reference: Reference, sight: Sight, alpha: float
+    config: ModelConfig, reference: Reference, window_input: WindowInput, alpha: float
 ) -> tuple[list[Finding], list[Plot], list[RuleBreak]]:
     """Attribution drift, and every expert rule of the version."""
-    features = [f for f in config.features if f in sight.rows]
+    features = [f for f in config.features if f in window_input.rows]
     if len(features) < len(config.features):
         gone = ", ".join(f for f in config.features if f not in features)
         text = f"the rows of the window lack {gone}, so the version cannot score or explain them, and neither rules nor attributions are checked"
         return (
             [
                 Finding(
-                    kind="expert_rule", subject="rules", value=None, rows=len(sight.rows), alarm=False, sentence=text
+                    kind="expert_rule",
+                    subject="rules",
+                    value=None,
+                    rows=len(window_input.rows),
+                    alarm=False,
+                    sentence=text,
                 )
             ],
             [],
             [],
         )
-    explained = sight.explain(sight.rows.sample(min(EXPLAINED, len(sight.rows)), random_state=config.seed), config.seed)
+    explained = window_input.explain(
+        window_input.rows.sample(min(EXPLAINED, len(window_input.rows)), random_state=config.seed), config.seed
+    )
     moved = attribution_findings(config, reference.attributions, explained, alpha, config.seed)
-    if sight.rules is None:
+    if window_input.rules is None:
         return moved, [], []
     found, plots, breaks = live_rule_findings(
         config,
-        sight.rules,
-        sight.predict,
-        sight.rows,
+        window_input.rules,
+        window_input.predict,
+        window_input.rows,
         reference.rows,
         explained,
         reference.attributions,
@@ -203,10 +216,10 @@ def _rules(
 
 
 def _grouped(
-    config: ModelConfig, reference: Reference, sight: Sight, alpha: float
+    config: ModelConfig, reference: Reference, window_input: WindowInput, alpha: float
 ) -> tuple[list[Finding], GroupSummary | None, EmbeddingMap | None, pd.Series | None]:
     groups = reference.groups
-    if groups.space is None or not set(config.features) <= set(sight.rows.columns):
+    if groups.space is None or not set(config.features) <= set(window_input.rows.columns):
         reason = (
             groups.reason
             or "the rows of the window lack features of the model, so they cannot be laid beside the reference"
@@ -214,15 +227,22 @@ def _grouped(
         return (
             [
                 Finding(
-                    kind="grouping", subject="groups", value=None, rows=len(sight.rows), alarm=False, sentence=reason
+                    kind="grouping",
+                    subject="groups",
+                    value=None,
+                    rows=len(window_input.rows),
+                    alarm=False,
+                    sentence=reason,
                 )
             ],
             None,
             None,
             None,
         )
-    placed = embed(sight.pipeline, config, sight.rows, groups.space)
-    findings, summary, drawn = grouping_findings(config, groups, placed, sight.rows, alpha, config.seed, sight.number)
+    placed = embed(window_input.pipeline, config, window_input.rows, groups.space)
+    findings, summary, drawn = grouping_findings(
+        config, groups, placed, window_input.rows, alpha, config.seed, window_input.number
+    )
     return findings, summary, drawn, _names(groups, placed)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from scipy.stats import norm
 
 from tasks.science.stats.metrics import METRICS
-from tasks.science.windows.decisions import PERFORMANCE, Case, at_stake, decide, leaving
+from tasks.science.windows.decisions import PERFORMANCE, DecisionContext, being_rolled_back, decide, performance_at_risk
 from tasks.science.windows.look import TESTED
 from tasks.spec.base import Spec
 from tasks.spec.evidence import Decision, Finding, WindowReport
@@ -68,10 +68,16 @@ def replay(config: ModelConfig, reports: Sequence[WindowReport]) -> list[Replaye
         history = replayed.setdefault(report.version, [])
         findings, changed, unknown = judged_again(config, report.findings)
         labelled = _labelled(config, report, findings, history)
-        case = Case(
-            config, findings, history, report.alternatives, labelled, report.window, leaving(history, report.window)
+        context = DecisionContext(
+            config,
+            findings,
+            history,
+            report.alternatives,
+            labelled,
+            report.window,
+            being_rolled_back(history, report.window),
         )
-        now = decide(case)
+        now = decide(context)
         found.append(
             ReplayedWindow(
                 window=report.window,
@@ -95,7 +101,9 @@ def _labelled(
         return report.decision.learns_from
     rows = report.labelled
     for before in reversed(history):
-        if not at_stake(config, before.findings) and not any(f.alarm and f.kind == "forecast" for f in before.findings):
+        if not performance_at_risk(config, before.findings) and not any(
+            f.alarm and f.kind == "forecast" for f in before.findings
+        ):
             break
         rows += before.labelled
     return rows

@@ -37,10 +37,10 @@ def test_of_threads_that_ask_at_once_one_computes() -> None:
         def compute() -> int:
             time.sleep(0.05)
             computed.append(name)
-            return evidence.once("inner", lambda: computed.append("inner") or 7)
+            return evidence.cached("inner", lambda: computed.append("inner") or 7)
 
         begin.wait()
-        return evidence.once(name, compute)
+        return evidence.cached(name, compute)
 
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(ask, ["a", "b"] * 4)) == [7] * 8
@@ -50,16 +50,16 @@ def test_of_threads_that_ask_at_once_one_computes() -> None:
 def test_what_raises_is_asked_again_and_nothing_is_kept_of_it() -> None:
     evidence = examination()
     with pytest.raises(ZeroDivisionError):
-        evidence.once("a", lambda: 1 / 0)
-    assert evidence.once("a", lambda: 2) == 2
+        evidence.cached("a", lambda: 1 / 0)
+    assert evidence.cached("a", lambda: 2) == 2
 
 
 def test_another_check_of_the_data_shares_what_is_known_and_another_evidence_does_not() -> None:
     evidence = examination()
     first, second = evidence.beside(DATA), evidence.beside(DATA.model_copy(update={"state": "fail"}))
-    assert first.once("a", lambda: 1) == second.once("a", lambda: 2) == evidence.once("a", lambda: 3) == 1
+    assert first.cached("a", lambda: 1) == second.cached("a", lambda: 2) == evidence.cached("a", lambda: 3) == 1
     assert [e.data_check.state if e.data_check else None for e in (evidence, first, second)] == [None, "pass", "fail"]
-    assert replace(first, score=1 - first.score).once("a", lambda: 4) == 4
+    assert replace(first, score=1 - first.score).cached("a", lambda: 4) == 4
 
 
 class Counted(FunctionTransformer):

@@ -108,7 +108,7 @@ def test_faithfulness_draws_both_orders_and_their_areas_are_the_measurement() ->
 def test_a_dependence_curve_is_the_mean_over_rows_with_the_rules_sign(kind: str, column: str, sign: str) -> None:
     _, plot = rule_plots({"rule": kind, "column": column, "sign": sign})
     points = plot.series[0].points
-    assert (plot.sign, plot.state, plot.across) == (sign, "pass" if column == "income" else "fail", column)
+    assert (plot.sign, plot.state, plot.x_label) == (sign, "pass" if column == "income" else "fail", column)
     means = np.array([p.y for p in points])
     assert (np.diff(means) > 0).all() if column == "income" else (np.diff(means) < 0).all()
     for p in points[::5]:
@@ -120,7 +120,7 @@ def test_a_dependence_curve_is_the_mean_over_rows_with_the_rules_sign(kind: str,
 def test_the_axis_carries_the_unit_of_the_config() -> None:
     config = load_model(ROOT, "care")
     _, plot = rule_plots({"rule": "direction", "column": "income", "sign": "rises"}, config=config)
-    assert plot.across == "income (dollars)"
+    assert plot.x_label == "income (dollars)"
 
 
 def test_a_curve_says_where_rows_turn_back() -> None:
@@ -194,6 +194,6 @@ def test_a_plot_that_cannot_be_drawn_is_refused(points: list[Any], kind: Any) ->
         Plot(
             title="t",
             kind=kind,
-            across="x",
+            x_label="x",
             series=(Series(name="s", points=tuple(Point(**p) if isinstance(p, dict) else p for p in points)),),
         )

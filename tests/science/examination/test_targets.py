@@ -19,8 +19,8 @@ from sklearn.preprocessing import FunctionTransformer
 from tasks.science.examination.examination import Examination
 from tasks.science.examination.targets import faulty, fewest, of_each_class
 from tasks.science.gates.calibration import calibration
+from tasks.science.gates.excess_loss import correction, excess_loss, judged, law, losses, scaled
 from tasks.science.gates.leakage_checks import label_jump, questions, single_columns
-from tasks.science.gates.slice_loss import avoidable, correction, judged, law, losses, scaled
 from tasks.science.gates.slice_search import weak_slices
 from tasks.science.models.explanations import _over_classes, attributions
 from tasks.science.rules.check import check_rule
@@ -78,7 +78,7 @@ def test_avoidable_loss_of_numbers_does_not_depend_on_their_unit() -> None:
     told = []
     for unit in (1.0, 50.0):
         y, z, size = scaled("squared_error", unit * label, unit * score)
-        gain = avoidable("squared_error", y, z, inside & half, inside & ~half, float("nan"))
+        gain = excess_loss("squared_error", y, z, inside & half, inside & ~half, float("nan"))
         told.append(judged(gain, float(losses("squared_error", unit * label, unit * score, 0.0).mean()) * size, None))
     assert told[0].value == pytest.approx(told[1].value) and told[0].value > 0.2 and told[0].p_value < 1e-6
     assert correction(y, z, law("squared_error"))[1] == pytest.approx(1.0, abs=0.1)

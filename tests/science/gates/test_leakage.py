@@ -15,7 +15,7 @@ import pytest
 from tasks.science.gates import leakage_checks as leakage
 from tasks.science.gates.run import run_gate
 from tasks.spec.errors import ConfigError, UnreachableError
-from tasks.stages.common import Place
+from tasks.stages.common import ModelPaths
 from tasks.stages.evaluate import evaluate
 from tasks.stages.ingest import ingest
 from tasks.stages.prepare import prepare
@@ -64,7 +64,7 @@ def test_a_jump_is_found_where_it_is_and_rare_labels_tell_too() -> None:
     rng = np.random.default_rng(2)
     label = (rng.random(20_000) < np.where(np.arange(20_000) < 14_000, 0.03, 0.0)).astype(float)
     jump = leakage.label_jump(label, np.full(20_000, 0.02), None, 0.95)
-    assert jump is not None and jump.low > 0.2 and jump.place == "rows 0 % to 70 % of the table"
+    assert jump is not None and jump.low > 0.2 and jump.paths == "rows 0 % to 70 % of the table"
     assert leakage.label_jump(np.zeros(1000), np.full(1000, 0.01), None, 0.95) is None
 
 
@@ -180,14 +180,14 @@ def test_a_table_too_small_to_see_a_jump_is_no_pass() -> None:
 
 def test_the_shipped_care_data_have_no_leak(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "deployments", tmp_path / "deployments")
-    place = Place(tmp_path, "care")
+    paths = ModelPaths(tmp_path, "care")
     try:
-        ingest(place, place.config())
+        ingest(paths, paths.config())
     except (UnreachableError, ConfigError) as error:
         if isinstance(error, ConfigError) and "package index has no" not in str(error):
             raise
         pytest.skip(f"the source of care cannot be fetched here: {error}")
     for stage in (prepare, train, evaluate):
-        stage(place, place.config())
-    result = run_gate(GATE, examination(place))
+        stage(paths, paths.config())
+    result = run_gate(GATE, examination(paths))
     assert result.state == "pass", result.reason

@@ -14,16 +14,16 @@ from tasks.science.gates.run import run_gate
 from tasks.science.stats.comparison import metric_estimate
 from tasks.science.stats.metrics import METRICS
 from tasks.science.stats.multiplicity import holm
-from tasks.spec.gates import METRIC_NAMES, ComparisonGate, FloorGate, Kind
+from tasks.spec.gates import METRIC_NAMES, ComparisonGate, FloorGate, TargetKind
 from tasks.spec.model import load_model
 from tests.conftest import ROOT
 from tests.statistics.non_inferiority import DRAWS
 
-EVERY: list[tuple[Kind, str]] = [(kind, metric) for kind, names in METRIC_NAMES.items() for metric in names]
+EVERY: list[tuple[TargetKind, str]] = [(kind, metric) for kind, names in METRIC_NAMES.items() for metric in names]
 CLASSES = ("low", "middle", "high")
 
 
-def examination(kind: Kind, n: int = 3000, seed: int = 3, **changes: Any) -> Examination:
+def examination(kind: TargetKind, n: int = 3000, seed: int = 3, **changes: Any) -> Examination:
     label, challenger, champion = DRAWS[kind](np.random.default_rng(seed), n)
     rows = pd.DataFrame({"x": np.zeros(n)})
     values: dict[str, Any] = {
@@ -57,7 +57,7 @@ def comparison(metric: str, margin: float, **more: Any) -> ComparisonGate:
 
 
 @pytest.mark.parametrize(("kind", "metric"), EVERY)
-def test_a_floor_and_a_comparison_pass_are_open_or_fail_by_their_interval(kind: Kind, metric: str) -> None:
+def test_a_floor_and_a_comparison_pass_are_open_or_fail_by_their_interval(kind: TargetKind, metric: str) -> None:
     evidence, better = examination(kind), METRICS[metric].greater_is_better
     value = METRICS[metric].compute(evidence.label, evidence.score, 0.5)
     worse = abs(METRICS[metric].compute(evidence.label, evidence.champion_score, 0.5) - value)  # type: ignore[arg-type]
@@ -172,14 +172,14 @@ def test_a_fail_is_claimed_more_carefully_where_many_gates_are_asked() -> None:
     ],
 )
 def test_bad_input_has_a_verdict_in_words_and_never_a_pass(
-    kind: Kind, gate: Any, changes: dict[str, Any], state: str, says: str
+    kind: TargetKind, gate: Any, changes: dict[str, Any], state: str, says: str
 ) -> None:
     found = run_gate(gate, examination(kind, 300, **changes))
     assert (found.state, says in found.reason) == (state, True), found.reason
 
 
 @pytest.mark.parametrize("kind", list(DRAWS))
-def test_few_rows_are_no_evidence_and_one_is_none(kind: Kind) -> None:
+def test_few_rows_are_no_evidence_and_one_is_none(kind: TargetKind) -> None:
     for n in (1, 12, 29):
         found = run_gate(floor("mae" if kind == "regression" else "log_loss", 99.0), examination(kind, n))
         assert found.state == "insufficient_evidence" and "at least 30 are needed to tell" in found.reason
@@ -190,7 +190,7 @@ def test_few_rows_are_no_evidence_and_one_is_none(kind: Kind) -> None:
     [("binary", "average_precision", 0.9), ("multiclass", "roc_auc", 0.5), ("regression", "r2", 0.0)],
 )
 def test_a_constant_prediction_passes_nothing_that_asks_for_more_than_chance(
-    kind: Kind, metric: str, limit: float
+    kind: TargetKind, metric: str, limit: float
 ) -> None:
     label = examination(kind).label
     constant = (
@@ -203,7 +203,7 @@ def test_a_constant_prediction_passes_nothing_that_asks_for_more_than_chance(
 
 
 @pytest.mark.parametrize(("kind", "metric"), EVERY)
-def test_rows_in_another_order_give_the_same_verdict(kind: Kind, metric: str) -> None:
+def test_rows_in_another_order_give_the_same_verdict(kind: TargetKind, metric: str) -> None:
     one, order = examination(kind, 400), np.random.default_rng(0).permutation(400)
     two = examination(
         kind, 400, label=one.label[order], score=one.score[order], champion_score=one.champion_score[order]

@@ -13,7 +13,7 @@ from statsmodels.stats.proportion import proportion_confint
 from tasks.science.data.protected import protected_groups
 from tasks.science.examination.benchmarks import benchmark_rows
 from tasks.science.examination.examination import Examination
-from tasks.science.examination.judging import rows_needed
+from tasks.science.examination.verdicts import rows_needed
 from tasks.science.gates.run import run_gate
 from tasks.science.stats.comparison import delong, metric_interval
 from tasks.spec.errors import ConfigError

@@ -14,7 +14,7 @@ from sklearn.metrics import log_loss
 from statsmodels.stats.multitest import multipletests
 
 from tasks.science.examination.examination import Examination
-from tasks.science.gates import slice_loss as avoidable
+from tasks.science.gates import excess_loss as avoidable
 from tasks.science.gates import slice_search as science
 from tasks.science.gates.run import run_gate
 from tasks.spec.gates import NamedSlice, SlicesGate

@@ -20,13 +20,13 @@ from tasks.science.stats.comparison import (
 from tasks.science.stats.counts import COUNTED, from_confusion, joint_counts
 from tasks.science.stats.jackknife import contributions
 from tasks.science.stats.metrics import METRICS
-from tasks.spec.gates import METRIC_NAMES, Kind
+from tasks.spec.gates import METRIC_NAMES, TargetKind
 from tests.statistics.non_inferiority import DRAWS
 
-EVERY: list[tuple[Kind, str]] = [(kind, metric) for kind, names in METRIC_NAMES.items() for metric in names]
+EVERY: list[tuple[TargetKind, str]] = [(kind, metric) for kind, names in METRIC_NAMES.items() for metric in names]
 
 
-def draw(kind: Kind, n: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def draw(kind: TargetKind, n: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return DRAWS[kind](np.random.default_rng(seed), n)
 
 
@@ -62,7 +62,7 @@ def test_contributions_are_the_metric_without_each_row_in_turn(metric: str) -> N
 
 @pytest.mark.parametrize("kind", ["binary", "multiclass"])
 @pytest.mark.parametrize("metric", [*COUNTED, "accuracy"])
-def test_metrics_of_counts_are_those_of_rows(kind: Kind, metric: str) -> None:
+def test_metrics_of_counts_are_those_of_rows(kind: TargetKind, metric: str) -> None:
     if metric not in METRIC_NAMES[kind]:
         return
     label, score, _ = draw(kind, 300, 2)
@@ -83,7 +83,7 @@ def _macro_f1(label: np.ndarray, score: np.ndarray) -> float:
         ("multiclass", "f1", _macro_f1),
     ],
 )
-def test_bounds_are_near_those_of_sklearn_on_resampled_rows(kind: Kind, metric: str, compute: object) -> None:
+def test_bounds_are_near_those_of_sklearn_on_resampled_rows(kind: TargetKind, metric: str, compute: object) -> None:
     label, challenger, champion = draw(kind, 400, 5)
     found = paired_difference(metric, label, challenger, champion, 0.5, 0.95, 0)
     rng = np.random.default_rng(9)
@@ -110,7 +110,9 @@ def test_shares_of_rows_have_the_exact_bounds_of_statsmodels(metric: str, hits: 
 
 
 @pytest.mark.parametrize(("kind", "metric"), EVERY)
-def test_differences_turn_round_with_the_models_and_equal_scores_differ_by_nothing(kind: Kind, metric: str) -> None:
+def test_differences_turn_round_with_the_models_and_equal_scores_differ_by_nothing(
+    kind: TargetKind, metric: str
+) -> None:
     label, challenger, champion = draw(kind, 300, 4)
     gap = paired_difference(metric, label, challenger, champion, 0.5, 0.95, 0)
     back = paired_difference(metric, label, champion, challenger, 0.5, 0.95, 0)
@@ -124,7 +126,7 @@ def test_differences_turn_round_with_the_models_and_equal_scores_differ_by_nothi
 
 
 @pytest.mark.parametrize(("kind", "metric"), EVERY)
-def test_a_metric_lies_in_its_bounds_and_rows_in_another_order_give_the_same(kind: Kind, metric: str) -> None:
+def test_a_metric_lies_in_its_bounds_and_rows_in_another_order_give_the_same(kind: TargetKind, metric: str) -> None:
     label, score, _ = draw(kind, 300, 6)
     order = np.random.default_rng(1).permutation(300)
     found = metric_interval(metric, label, score, 0.5, 0.95, 0)
@@ -135,7 +137,7 @@ def test_a_metric_lies_in_its_bounds_and_rows_in_another_order_give_the_same(kin
 
 
 @pytest.mark.parametrize(("kind", "metric"), EVERY)
-def test_the_p_value_of_a_limit_is_the_confidence_at_which_the_bound_meets_it(kind: Kind, metric: str) -> None:
+def test_the_p_value_of_a_limit_is_the_confidence_at_which_the_bound_meets_it(kind: TargetKind, metric: str) -> None:
     label, challenger, champion = draw(kind, 300, 4)
     better = METRICS[metric].greater_is_better
     for estimate in (

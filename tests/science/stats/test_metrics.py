@@ -11,7 +11,7 @@ import pytest
 from sklearn import metrics as sk
 
 from tasks.science.stats.metrics import METRICS
-from tasks.spec.gates import METRIC_NAMES, Kind
+from tasks.spec.gates import METRIC_NAMES, TargetKind
 from tasks.spec.model import load_model
 from tasks.stages.evaluate import _metrics
 from tests.conftest import ROOT
@@ -21,7 +21,7 @@ LABEL, SCORE = RNG.random(500) < 0.4, RNG.random(500).round(2)
 CLASS, SCORES = RNG.integers(3, size=400), RNG.dirichlet([1, 1, 1], 400)
 NUMBER, GUESS = RNG.gamma(2, 1, 300), RNG.gamma(2, 1, 300)
 CHOSEN = SCORES.argmax(axis=1)
-EXPECTED: dict[Kind, dict[str, float]] = {
+EXPECTED: dict[TargetKind, dict[str, float]] = {
     "binary": {
         "roc_auc": sk.roc_auc_score(LABEL, SCORE),
         "average_precision": sk.average_precision_score(LABEL, SCORE),
@@ -47,7 +47,7 @@ EXPECTED: dict[Kind, dict[str, float]] = {
         "r2": sk.r2_score(NUMBER, GUESS),
     },
 }
-ARRAYS: dict[Kind, tuple[np.ndarray, np.ndarray]] = {
+ARRAYS: dict[TargetKind, tuple[np.ndarray, np.ndarray]] = {
     "binary": (LABEL, SCORE),
     "multiclass": (CLASS, SCORES),
     "regression": (NUMBER, GUESS),
@@ -55,7 +55,7 @@ ARRAYS: dict[Kind, tuple[np.ndarray, np.ndarray]] = {
 
 
 @pytest.mark.parametrize("kind", list(ARRAYS))
-def test_metrics_agree_with_scikit_learn_to_the_last_digit(kind: Kind) -> None:
+def test_metrics_agree_with_scikit_learn_to_the_last_digit(kind: TargetKind) -> None:
     assert {name: METRICS[name].compute(*ARRAYS[kind], 0.3) for name in METRIC_NAMES[kind]} == EXPECTED[kind]
 
 
@@ -95,7 +95,7 @@ def test_nothing_selected_nothing_that_varies_and_scores_that_are_no_numbers_giv
 
 
 @pytest.mark.parametrize(("name", "kind"), [("mae", "binary"), ("precision", "multiclass"), ("roc_auc", "regression")])
-def test_a_metric_of_another_kind_of_model_is_refused(name: str, kind: Kind) -> None:
+def test_a_metric_of_another_kind_of_model_is_refused(name: str, kind: TargetKind) -> None:
     with pytest.raises(ValueError, match=f"{name} is asked of a {kind} model .*; allowed: {METRIC_NAMES[kind][0]}"):
         METRICS[name].compute(*ARRAYS[kind], 0.5)
 

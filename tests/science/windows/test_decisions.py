@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tasks.science.windows.alternatives import compare_versions
-from tasks.science.windows.decisions import POLICY, Case, asks_for_retraining, leaving
+from tasks.science.windows.decisions import POLICY, DecisionContext, asks_for_retraining, being_rolled_back
 from tasks.science.windows.decisions import decide as decide_case
 from tasks.spec.base import validate
 from tasks.spec.errors import ConfigError
@@ -70,7 +70,7 @@ ALERT = Decision(action="alert", reason="", policy="")
 
 
 def decide(config: ModelConfig, findings: Any, history: Any, alternatives: Any, labelled: int, **more: Any) -> Decision:
-    return decide_case(Case(config, findings, history, alternatives, labelled, **more))
+    return decide_case(DecisionContext(config, findings, history, alternatives, labelled, **more))
 
 
 def watched(config: ModelConfig, **monitoring: Any) -> ModelConfig:
@@ -140,9 +140,11 @@ def test_one_retraining_per_cause_counts_from_the_one_that_was_started(config: M
 def test_a_version_that_is_leaving_causes_no_retraining(config: ModelConfig) -> None:
     found = [finding("realized_performance")]
     assert decide(config, found, [], [], 10_000).action == "retrain"
-    told = decide(config, found, [], [], 10_000, leaving=True)
+    told = decide(config, found, [], [], 10_000, being_rolled_back=True)
     assert told.action == "alert" and told.reason.startswith("a rollback was decided already")
-    assert decide(config, found, [], [alternative("v1.0.0", -0.1)], 10_000, leaving=True).action == "roll_back"
+    assert (
+        decide(config, found, [], [alternative("v1.0.0", -0.1)], 10_000, being_rolled_back=True).action == "roll_back"
+    )
 
 
 def test_a_window_that_was_not_judged_is_not_called_quiet(config: ModelConfig) -> None:
@@ -278,15 +280,15 @@ def test_every_line_of_the_policy_has_its_two_cases() -> None:
 @pytest.mark.parametrize("applies", [True, False], ids=["applies", "does not"])
 def test_a_line_of_the_policy(config: ModelConfig, line: str, applies: bool) -> None:
     c = LINES[line][0 if applies else 1]
-    case = Case(
+    context = DecisionContext(
         watched(config, **c.get("limits", {})),
         c["found"],
         [],
         c.get("offered", []),
         9999,
-        leaving=c.get("leaving", False),
+        being_rolled_back=c.get("leaving", False),
     )
-    first = next(step.__name__ for step in POLICY if step(case) is not None)
+    first = next(step.__name__ for step in POLICY if step(context) is not None)
     assert (first == line) is applies
 
 
@@ -319,7 +321,7 @@ def test_a_gap_that_is_foreseen_is_told_and_not_retrained_for(config: ModelConfi
 
 
 def test_a_version_that_is_leaving_is_not_retrained_ahead_of_time(config: ModelConfig) -> None:
-    assert decide(config, [FORESEEN], [], [], 9999, leaving=True).action == "alert"
+    assert decide(config, [FORESEEN], [], [], 9999, being_rolled_back=True).action == "alert"
 
 
 def test_a_cause_is_not_over_while_its_breach_is_foreseen(config: ModelConfig) -> None:
@@ -343,9 +345,9 @@ def test_a_window_that_could_not_be_judged_ends_no_cause(config: ModelConfig) ->
 
 def test_a_version_leaves_from_its_rollback_until_a_gap(config: ModelConfig) -> None:
     back = Decision(action="roll_back", reason="", policy="", target="v1.0.0")
-    assert leaving([window(3, back), window(4, ALERT)], 5)
-    assert not leaving([window(2, back), window(4, ALERT)], 5), "the run of windows is broken"
-    assert not leaving([window(4, ALERT)], 5)
+    assert being_rolled_back([window(3, back), window(4, ALERT)], 5)
+    assert not being_rolled_back([window(2, back), window(4, ALERT)], 5), "the run of windows is broken"
+    assert not being_rolled_back([window(4, ALERT)], 5)
 
 
 def test_a_report_of_before_still_loads() -> None:

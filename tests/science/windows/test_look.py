@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from tasks.science.windows.alternatives import compare_versions
-from tasks.science.windows.look import OF_LABELS, TESTED, Seen, examine_window, judge_again
+from tasks.science.windows.look import OF_LABELS, TESTED, WindowResult, examine_window, judge_again
 from tasks.science.windows.reference import load_reference
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import Decision, Finding, WindowReport
@@ -21,8 +21,8 @@ def care() -> World:
     return world()
 
 
-def look(care: World, window: pd.DataFrame, **more: object) -> Seen:
-    return examine_window(care.config, care.reference, care.sight(window, **more))  # type: ignore[arg-type]
+def look(care: World, window: pd.DataFrame, **more: object) -> WindowResult:
+    return examine_window(care.config, care.reference, care.window_input(window, **more))  # type: ignore[arg-type]
 
 
 def drawn(care: World, n: int, seed: int, change: Callable[[pd.DataFrame], pd.DataFrame] | None = None) -> pd.DataFrame:
@@ -31,7 +31,7 @@ def drawn(care: World, n: int, seed: int, change: Callable[[pd.DataFrame], pd.Da
     return care.answered(rows if change is None else change(rows), rng)
 
 
-def alarms(seen: Seen) -> set[tuple[str, str]]:
+def alarms(seen: WindowResult) -> set[tuple[str, str]]:
     return {(f.kind, f.subject) for f in seen.findings if f.alarm}
 
 
@@ -73,7 +73,7 @@ def test_labels_that_follow_no_more_are_seen_once_they_come(care: World) -> None
     before = look(care, blind)
     assert not [f for f in before.findings if f.alarm]
     report = _report(before.findings)
-    after = judge_again(care.config, care.reference, care.sight(known, history=[report]), report)
+    after = judge_again(care.config, care.reference, care.window_input(known, history=[report]), report)
     assert ("realized_performance", "log_loss") in alarms(after)
     kept = [f for f in before.findings if f.kind not in OF_LABELS]
     assert kept == [f for f in after.findings if f.kind not in OF_LABELS], (
@@ -126,7 +126,7 @@ def test_a_fitted_reference_is_kept_and_read_again(care: World) -> None:
     document = care.reference.document()
     again = load_reference(document, care.reference.rows)
     window = drawn(care, 500, 6)
-    first, second = (examine_window(care.config, r, care.sight(window)) for r in (care.reference, again))
+    first, second = (examine_window(care.config, r, care.window_input(window)) for r in (care.reference, again))
     assert first.findings == second.findings and first.map == second.map
     with pytest.raises(ConfigError, match="format 0, an older one"):
         load_reference(document | {"format": 0}, care.reference.rows)

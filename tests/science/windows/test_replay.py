@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tasks.science.windows.decisions import Case, decide, leaving
+from tasks.science.windows.decisions import DecisionContext, being_rolled_back, decide
 from tasks.science.windows.replay import judged_again, replay
 from tasks.spec.evidence import Alternative, Decision, Finding, WindowReport
 from tasks.spec.model import ModelConfig, load_model
@@ -68,7 +68,9 @@ def played(
                 break
             labelled += r.labelled
         decision = decide(
-            Case(config, findings, reports, alternatives, labelled + 2000, number, leaving(reports, number))
+            DecisionContext(
+                config, findings, reports, alternatives, labelled + 2000, number, being_rolled_back(reports, number)
+            )
         )
         stamp = f"2026-01-{number:02d}T00:00:00+00:00"
         reports.append(

@@ -11,7 +11,7 @@ from scipy.stats import fisher_exact, norm
 from tasks.science.data.tables import SCORE
 from tasks.science.models.explanations import UNIMPORTANT
 from tasks.science.monitors.drift.distances import LN2, ColumnLayout, divergence
-from tasks.science.monitors.drift.reference import DriftReference, Shift
+from tasks.science.monitors.drift.reference import ColumnDrift, DriftReference
 from tasks.science.monitors.profiles.layout import NAMED_ROWS, CategoryLayout, NumberLayout
 from tasks.science.monitors.profiles.profile import Outcomes, Profile, outcomes
 from tasks.science.stats.multiplicity import discoveries, family_wise, simes
@@ -205,7 +205,7 @@ def _column(
     return judged
 
 
-def _moved(layout: ColumnLayout, reference: Profile, window: Profile, found: Shift) -> str:
+def _moved(layout: ColumnLayout, reference: Profile, window: Profile, found: ColumnDrift) -> str:
     """What a reader sees of the shift: means of a number, the category whose share changed most."""
     if isinstance(layout, NumberLayout):
         rows = [int(p.counts[f"bins:{layout.name}"].sum()) for p in (reference, window)]

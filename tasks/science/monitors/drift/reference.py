@@ -101,7 +101,7 @@ class Null(Spec):
 
 
 @dataclass(frozen=True)
-class Shift:
+class ColumnDrift:
     """One column of a window against the reference. ``distance`` is Jensen-Shannon's (base 2) as it is; ``excess`` without what sampling adds."""
 
     column: str
@@ -135,7 +135,7 @@ class DriftReference:
             "nulls": nulls,
         }
 
-    def shift(self, layout: ColumnLayout, window: Profile) -> Shift:
+    def shift(self, layout: ColumnLayout, window: Profile) -> ColumnDrift:
         """Compare one column; both have rows."""
         before, after = cells(layout, self.profile), cells(layout, window)
         null, unit = self.nulls[layout.name], 1 / before.sum() + 1 / after.sum()
@@ -153,7 +153,7 @@ class DriftReference:
             chi_squared = category_p_value(np.array([before, after])[:, used]) if used.sum() > 1 else 1.0
         excess = float(np.sqrt(max(found - null.sampling(unit, window.rows), 0.0)))
         same = used.sum() < 2 and (ks or 0.0) == 0.0
-        return Shift(
+        return ColumnDrift(
             layout.name, p_value, found**0.5, excess, stability_index(before, after), ks, moved, chi_squared, bool(same)
         )
 

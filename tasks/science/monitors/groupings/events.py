@@ -20,7 +20,7 @@ from scipy.stats import hypergeom
 
 from tasks.science.monitors.groupings.reference import GroupReference, clustered, nearest
 
-Kind = Literal["new", "vanished", "split", "merged"]
+EventKind = Literal["new", "vanished", "split", "merged"]
 NEW_SHARE, NEW_ROWS, NEW_RATIO = 0.01, 10, 0.2
 """A new group holds at least these of the window, and the reference at most this part of that share in the same place."""
 NEW_MOST, NEW_SEED, TAKEN = 3, 3, 2.0
@@ -46,7 +46,7 @@ MIDDLE, PEAK = 0.15, 0.15
 
 @dataclass(frozen=True)
 class Event:
-    kind: Kind
+    kind: EventKind
     groups: tuple[int, ...]
     """Positions of the reference's groups that it happened to; of a new one, the nearest."""
     members: np.ndarray
@@ -79,13 +79,13 @@ class Sides:
 
 
 @dataclass(frozen=True)
-class Seen:
+class WindowEvents:
     events: tuple[Event, ...]
-    untold: dict[Kind, str]
+    untold: dict[EventKind, str]
     """Why an event could not be seen in some groups, in words; empty where all were looked at."""
 
 
-def events(sides: Sides, level: float, rng: np.random.Generator) -> Seen:
+def events(sides: Sides, level: float, rng: np.random.Generator) -> WindowEvents:
     """All events of one window; each of the four kinds has the chance ``level`` of any where nothing changed.
 
     Two merged groups leave their places and meet in a third; that is one event, not a new group nearest to them, a split and
@@ -94,14 +94,14 @@ def events(sides: Sides, level: float, rng: np.random.Generator) -> Seen:
     Args:
         sides: (n, d) places of the window's rows, finite, n at least 2, beside the reference.
     """
-    untold: dict[Kind, str] = {}
+    untold: dict[EventKind, str] = {}
     joined = merged(sides, level, untold)
     pairs = {j for e in joined for j in e.groups}
     parted = [e for e in split(sides, level, rng, untold) if e.groups[0] not in pairs]
     told = pairs | {e.groups[0] for e in parted}
     gone = [e for e in vanished(sides, level, untold) if e.groups[0] not in pairs]
     new = [e for e in new_groups(sides, level, rng) if e.groups[0] not in told]
-    return Seen((*new, *joined, *parted, *gone), untold)
+    return WindowEvents((*new, *joined, *parted, *gone), untold)
 
 
 def _more(inside: np.ndarray, outside: np.ndarray, n: int, m: int) -> np.ndarray:
@@ -213,7 +213,7 @@ def about(sides: Sides, j: int) -> tuple[np.ndarray, np.ndarray]:
     return (sides.own == j) & (sides.distance[:, j] <= radius), (sides.was == j) & (sides.was_distance[:, j] <= radius)
 
 
-def vanished(sides: Sides, level: float, untold: dict[Kind, str]) -> list[Event]:
+def vanished(sides: Sides, level: float, untold: dict[EventKind, str]) -> list[Event]:
     """Groups of which next to nothing is left within the 90 % radius of their centre.
 
     One-sided Fisher's exact test a group (Bonferroni over them), and at most :data:`VANISHED` of the former share.
@@ -235,7 +235,7 @@ def vanished(sides: Sides, level: float, untold: dict[Kind, str]) -> list[Event]
     return found
 
 
-def merged(sides: Sides, level: float, untold: dict[Kind, str]) -> list[Event]:
+def merged(sides: Sides, level: float, untold: dict[EventKind, str]) -> list[Event]:
     """Pairs that were apart in the reference, both left their places, and are now found between them.
 
     Only pairs are asked that the reference keeps apart, on the line through both centres. Between them lies a row of either
@@ -308,7 +308,7 @@ def _valley(t: np.ndarray) -> float:
     return float(middle / min(ends)) if min(ends) else float("inf") if middle else 0.0
 
 
-def split(sides: Sides, level: float, rng: np.random.Generator, untold: dict[Kind, str]) -> list[Event]:
+def split(sides: Sides, level: float, rng: np.random.Generator, untold: dict[EventKind, str]) -> list[Event]:
     """Groups with a gap in the middle where the reference has none.
 
     One half of the group's window rows, beside the rows that were fitted, says where to look: a direction, and on it a

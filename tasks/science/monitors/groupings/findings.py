@@ -10,7 +10,7 @@ from scipy.stats import norm
 from scipy.stats import t as student
 
 from tasks.science.data.tables import LABEL, SCORE
-from tasks.science.monitors.groupings.events import Event, Kind, Seen, Sides, about, events
+from tasks.science.monitors.groupings.events import Event, EventKind, Sides, WindowEvents, about, events
 from tasks.science.monitors.groupings.reference import (
     GroupReference,
     adjusted_rand,
@@ -39,8 +39,8 @@ WORSE = 0.2
 """Part of the reference's silhouette, and absolute loss of the adjusted Rand index, that must be lost for an alarm."""
 INCOHERENT = 0.5
 """Part of the reference's label coherence that must be lost for an alarm."""
-KINDS: tuple[Kind, ...] = ("new", "merged", "split", "vanished")
-NOTHING: dict[Kind, str] = {
+KINDS: tuple[EventKind, ...] = ("new", "merged", "split", "vanished")
+NOTHING: dict[EventKind, str] = {
     "new": "no place is dense in the window and next to empty in the reference",
     "merged": "no two groups that were apart have left their places and meet between them",
     "split": "no group has a gap that the reference has not",
@@ -211,7 +211,7 @@ def _taken(reference: GroupReference, window: _Seen, gone: int) -> str:
     )
 
 
-def _quiet(window: _Seen, seen: Seen) -> list[Finding]:
+def _quiet(window: _Seen, seen: WindowEvents) -> list[Finding]:
     """One finding for each kind of event that did not happen, and what could not be seen."""
     happened = {e.kind for e in seen.events}
     found = []

@@ -18,7 +18,7 @@ Z = float(norm.ppf(0.975))
 
 
 @dataclass(frozen=True)
-class Estimate:
+class PerformanceEstimate:
     """An expected metric and the 95 % interval of what labels will show on the same rows.
 
     ``reference`` is the same estimate on the reference window, and ``greater_p`` the one-sided p-value of the window's
@@ -62,18 +62,18 @@ class Estimator:
             self._known[metric] = expected(metric, self._p, self._score, self.threshold, self._ranked)
         return self._known[metric]
 
-    def window(self, score: np.ndarray, seed: int) -> Window:
-        return Window(self, score, seed)
+    def window(self, score: np.ndarray, seed: int) -> ScoredWindow:
+        return ScoredWindow(self, score, seed)
 
 
-class Window:
+class ScoredWindow:
     """(n,) scores of one window, calibrated and sorted once for all metrics."""
 
     def __init__(self, estimator: Estimator, score: np.ndarray, seed: int) -> None:
         self._estimator, self._score, self._seed = estimator, score, seed
         self._at, self._ranked = estimator.calibration.at(score), Ranked(score)
 
-    def estimate(self, metric: str) -> Estimate:
+    def estimate(self, metric: str) -> PerformanceEstimate:
         """:func:`estimate`, the interval of what labels will show, and a comparison with the reference.
 
         The interval is a 95 % prediction interval for the metric of these very rows once their labels are known. In it are
@@ -88,7 +88,7 @@ class Window:
             low, high = now.value - Z * error, now.value + Z * error
         else:
             low, high = _drawn(metric, e.calibration, self._score, e.threshold, self._seed)
-        return Estimate(now.value, float(low), float(high), then.value, greater(now, then))
+        return PerformanceEstimate(now.value, float(low), float(high), then.value, greater(now, then))
 
 
 def label_variance(now: Expected, p: np.ndarray) -> float:

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.stats import norm
 from sklearn.ensemble import HistGradientBoostingRegressor
 
-from tasks.science.monitors.performance.confidence_based import Estimate, Z, greater
+from tasks.science.monitors.performance.confidence_based import PerformanceEstimate, Z, greater
 from tasks.science.monitors.performance.expected_metrics import Expected
 
 FOLDS = 3
@@ -168,7 +168,7 @@ def expected_loss(metric: str, m: Moments, score: np.ndarray) -> Expected:
 
 def estimate_loss(
     metric: str, lines: Lines, now: Moments, score: np.ndarray, then: Moments, reference_score: np.ndarray
-) -> Estimate:
+) -> PerformanceEstimate:
     """The expected metric with the 95 % interval of what labels will show on these rows, by the delta method.
 
     Two things vary. Errors vary around their expectation as in the reference, relative to their size, squared error and
@@ -184,7 +184,7 @@ def estimate_loss(
     size = 1 - found.value if metric == "r2" else found.value
     reach = float(np.exp(Z * error / size)) if size > 0 else 1.0
     low, high = (1 - size * reach, 1 - size / reach) if metric == "r2" else (size / reach, size * reach)
-    return Estimate(
+    return PerformanceEstimate(
         found.value,
         float(low),
         float(high),

@@ -12,7 +12,7 @@ from scipy.stats import norm
 
 from tasks.science.data.tables import LABEL, label_array, score_array
 from tasks.science.monitors.performance.calibration import Calibration, chosen_calibration
-from tasks.science.monitors.performance.confidence_based import Estimate, Estimator
+from tasks.science.monitors.performance.confidence_based import Estimator, PerformanceEstimate
 from tasks.science.monitors.performance.direct_loss import LossModel, Moments, contradicts, estimate_loss, fit_losses
 from tasks.science.monitors.performance.multiclass import estimate_classes, fit_classes
 from tasks.science.monitors.performance.realized import labelled_part
@@ -33,19 +33,19 @@ HOLDS = "this holds where the label follows from the inputs as it did in the ref
 
 
 @dataclass(frozen=True)
-class Ground:
+class EstimatorChoice:
     """``estimate`` gives the estimate of a metric, and is None where the estimator abstains; ``why`` says why, or on what it rests.
 
     ``score_believed``: whether it rests on the score. ``overlap``: of the inputs, where it was looked at.
     """
 
-    estimate: Callable[[str], Estimate] | None
+    estimate: Callable[[str], PerformanceEstimate] | None
     why: str
     score_believed: bool
     overlap: Overlap | None = None
 
 
-def find_ground(
+def choose_estimator(
     config: ModelConfig,
     reference: pd.DataFrame,
     window: pd.DataFrame,
@@ -53,7 +53,7 @@ def find_ground(
     seed: int,
     recent: pd.DataFrame | None = None,
     losses: LossModel | None = None,
-) -> Ground:
+) -> EstimatorChoice:
     """Look at support, shift and contradiction, in this order, and take the best ground that is left.
 
     Args:
@@ -65,18 +65,18 @@ def find_ground(
     known = labelled_part(reference)
     reason = _unfit(config, known, window)
     if reason:
-        return Ground(None, reason, False)
+        return EstimatorChoice(None, reason, False)
     lies = overlap(config, known, window, attention, seed)
     if not lies.holds:
         return _from_the_rest(config, known, window, lies, seed)
     taken, weight = (lies.taken, lies.weight) if lies.shifted else (np.arange(len(known)), None)
     found, contradiction = _believed(config, known, window, taken, weight, recent, seed, losses)
     if contradiction:
-        return Ground(None, contradiction, False, lies)
+        return EstimatorChoice(None, contradiction, False, lies)
     why = HOLDS
     if lies.shifted:
         why = f"the inputs have shifted, so the reference is weighted to resemble the window and is worth {lies.effective:,.0f} rows; {why}"
-    return Ground(found, why, True, lies)
+    return EstimatorChoice(found, why, True, lies)
 
 
 def _unfit(config: ModelConfig, known: pd.DataFrame, window: pd.DataFrame) -> str:
@@ -94,7 +94,9 @@ def _unfit(config: ModelConfig, known: pd.DataFrame, window: pd.DataFrame) -> st
     return ""
 
 
-def _from_the_rest(config: ModelConfig, known: pd.DataFrame, window: pd.DataFrame, lies: Overlap, seed: int) -> Ground:
+def _from_the_rest(
+    config: ModelConfig, known: pd.DataFrame, window: pd.DataFrame, lies: Overlap, seed: int
+) -> EstimatorChoice:
     left = (
         f"{lies.outside:.0%} of the rows lie where the reference has next to none"
         if lies.outside
@@ -102,7 +104,7 @@ def _from_the_rest(config: ModelConfig, known: pd.DataFrame, window: pd.DataFram
     )
     named = f", by {', '.join(lies.broken)}" if lies.broken else ""
     if config.kind != "binary" or lies.without is None:
-        return Ground(None, f"{left}{named}", False, lies)
+        return EstimatorChoice(None, f"{left}{named}", False, lies)
     rest = lies.without
     columns, now = list(rest.columns), score_array(config, window)
 
@@ -120,7 +122,7 @@ def _from_the_rest(config: ModelConfig, known: pd.DataFrame, window: pd.DataFram
         )
 
     why = f"the score is not believed, for {left}{named}; it is judged by the other {len(columns)} inputs, which holds where the label follows from them as it did in the reference"
-    return Ground(lambda metric: witness().estimate(metric, now, config.threshold), why, False, lies)
+    return EstimatorChoice(lambda metric: witness().estimate(metric, now, config.threshold), why, False, lies)
 
 
 def _believed(
@@ -132,7 +134,7 @@ def _believed(
     recent: pd.DataFrame | None,
     seed: int,
     losses: LossModel | None,
-) -> tuple[Callable[[str], Estimate], str]:
+) -> tuple[Callable[[str], PerformanceEstimate], str]:
     """How the score is turned into estimates, and why labelled rows contradict that, in words; empty where they do not."""
     label, score, now = label_array(config, known[LABEL]), score_array(config, known), score_array(config, window)
     rows = labelled_part(
@@ -146,7 +148,7 @@ def _believed(
     told = label_array(config, rows[LABEL]) if len(rows) else np.empty(0)
     if config.kind == "multiclass":
         classes = fit_classes(score[taken], label[taken], weight)
-        ask: Callable[[str], Estimate] = lambda metric: estimate_classes(metric, classes, score, now)  # noqa: E731
+        ask: Callable[[str], PerformanceEstimate] = lambda metric: estimate_classes(metric, classes, score, now)  # noqa: E731
         if len(rows) >= TOLD:
             served = score_array(config, rows)
             p, top = classes.probability(served), served.argmax(axis=1)
@@ -165,7 +167,7 @@ def _believed(
     )
 
 
-def _with_rows(ask: Callable[[str], Estimate], rows: float) -> Callable[[str], Estimate]:
+def _with_rows(ask: Callable[[str], PerformanceEstimate], rows: float) -> Callable[[str], PerformanceEstimate]:
     return lambda metric: replace(ask(metric), rows=rows)
 
 
@@ -218,7 +220,7 @@ def _by_losses(
     weight: np.ndarray | None,
     seed: int,
     losses: LossModel | None,
-) -> tuple[Callable[[str], Estimate], str]:
+) -> tuple[Callable[[str], PerformanceEstimate], str]:
     fitted = losses or reference_losses(config, known, seed)
     place = np.full(len(known), -1)
     place[fitted.taken] = np.arange(len(fitted.taken))

@@ -10,7 +10,7 @@ import pandas as pd
 from tasks.science.data.protected import protected_groups
 from tasks.science.data.tables import LABEL, SCORE, label_array
 from tasks.science.monitors.performance.direct_loss import LossModel
-from tasks.science.monitors.performance.estimators import Ground, find_ground
+from tasks.science.monitors.performance.estimators import EstimatorChoice, choose_estimator
 from tasks.science.monitors.performance.groups import MEASURES, Disparity, Group, estimated_disparity, fitted_group
 from tasks.science.monitors.performance.realized import (
     beyond,
@@ -46,25 +46,25 @@ def performance_findings(
         attention: share of attribution by feature.
         alpha: chance of any false alarm for each kind.
         history: reports on the same version, this window's earlier ones included.
-        recent: labelled rows of the last windows, which may contradict the estimator; losses: as of :func:`find_ground`.
+        recent: labelled rows of the last windows, which may contradict the estimator; losses: as of :func:`choose_estimator`.
     """
     window = window.assign(**{c.name: np.nan for c in config.inputs if c.name not in window})
-    ground = find_ground(config, reference, window, attention, seed, recent, losses)
-    estimates = estimated_findings(config, reference, window, ground, alpha)
+    choice = choose_estimator(config, reference, window, attention, seed, recent, losses)
+    estimates = estimated_findings(config, reference, window, choice, alpha)
     realized = realized_findings(config, reference, window, alpha, seed)
-    fairness = fairness_findings(config, reference, window, ground, alpha, seed)
+    fairness = fairness_findings(config, reference, window, choice, alpha, seed)
     return [*estimates, *fairness, *realized, *estimator_findings(config, [*estimates, *realized], history, alpha)]
 
 
 def estimated_findings(
-    config: ModelConfig, reference: pd.DataFrame, window: pd.DataFrame, ground: Ground, alpha: float
+    config: ModelConfig, reference: pd.DataFrame, window: pd.DataFrame, choice: EstimatorChoice, alpha: float
 ) -> list[Finding]:
     """Watched metrics without labels; an alarm needs a value beyond the tolerated one and a significant change, at a share of ``alpha`` a metric."""
     known, findings = labelled_part(reference), []
     for metric, tolerated in config.watched.items():
-        found = ground.estimate(metric) if ground.estimate is not None else None
+        found = choice.estimate(metric) if choice.estimate is not None else None
         if found is None or not np.isfinite([found.value, found.low, found.high]).all():
-            why = ground.why if found is None else "the scores of the window leave no two classes to tell apart"
+            why = choice.why if found is None else "the scores of the window leave no two classes to tell apart"
             text = f"{metric} is not estimated: {why}"
             findings.append(
                 Finding(
@@ -78,11 +78,11 @@ def estimated_findings(
             )
             continue
         # what the other inputs say is held against what they say of the reference
-        before = measured(config, metric, known).value if ground.score_believed else found.reference
+        before = measured(config, metric, known).value if choice.score_believed else found.reference
         limit = limit_of(metric, before, tolerated)
         worse_p = 1 - found.greater_p if greater_is_better(metric) else found.greater_p
         alarm = beyond(metric, found.value, limit) and worse_p <= alpha / len(config.watched)
-        text = f"{metric} is estimated without labels at {found.value:.3f} (labels will show {found.low:.3f} to {found.high:.3f}), {before:.3f} in the reference; {ground.why}"
+        text = f"{metric} is estimated without labels at {found.value:.3f} (labels will show {found.low:.3f} to {found.high:.3f}), {before:.3f} in the reference; {choice.why}"
         findings.append(
             Finding(
                 kind="estimated_performance",
@@ -114,7 +114,7 @@ def _looks(config: ModelConfig, attribute: str) -> dict[tuple[str, str], float |
 
 
 def fairness_findings(
-    config: ModelConfig, reference: pd.DataFrame, window: pd.DataFrame, ground: Ground, alpha: float, seed: int
+    config: ModelConfig, reference: pd.DataFrame, window: pd.DataFrame, choice: EstimatorChoice, alpha: float, seed: int
 ) -> list[Finding]:
     """Disparities of every protected attribute without labels, for a binary model.
 
@@ -129,7 +129,7 @@ def fairness_findings(
     level = alpha / max(1, sum(limit is not None for asked in looks.values() for limit in asked.values()))
     findings = []
     for attribute, asked in looks.items():
-        groups, missing = _groups(config, known, window, then[attribute], now[attribute], ground)
+        groups, missing = _groups(config, known, window, then[attribute], now[attribute], choice)
         if len(groups) < 2:
             text = f"fairness by {attribute} is not estimated: {'; '.join(missing) or 'there are not two groups'}"
             findings.append(
@@ -162,10 +162,15 @@ def fairness_findings(
 
 
 def _groups(
-    config: ModelConfig, known: pd.DataFrame, window: pd.DataFrame, then: pd.Series, now: pd.Series, ground: Ground
+    config: ModelConfig,
+    known: pd.DataFrame,
+    window: pd.DataFrame,
+    then: pd.Series,
+    now: pd.Series,
+    choice: EstimatorChoice,
 ) -> tuple[list[Group], list[str]]:
-    if not ground.score_believed:
-        return [], [ground.why]
+    if not choice.score_believed:
+        return [], [choice.why]
     groups, missing = [], []
     label, score, served = (
         np.asarray(label_array(config, known[LABEL]), dtype=bool),

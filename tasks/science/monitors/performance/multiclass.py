@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tasks.science.monitors.performance.calibration import RIDGE, newton
-from tasks.science.monitors.performance.confidence_based import Estimate, Z, greater
+from tasks.science.monitors.performance.confidence_based import PerformanceEstimate, Z, greater
 from tasks.science.monitors.performance.expected_metrics import COUNTED, EPS, Expected, expected
 
 
@@ -114,7 +114,7 @@ def expected_classes(metric: str, p: np.ndarray, score: np.ndarray) -> Expected:
 
 def estimate_classes(
     metric: str, calibration: ClassCalibration, reference_score: np.ndarray, score: np.ndarray
-) -> Estimate:
+) -> PerformanceEstimate:
     """Expected metric with the 95 % interval of what labels will show on the same rows, by the delta method.
 
     Args:
@@ -126,6 +126,6 @@ def estimate_classes(
     mean = (p * now.by_label).sum(axis=1)
     label = float(((p * now.by_label**2).sum(axis=1) - mean**2).sum())
     error = np.sqrt(label + calibration.variance(score, p, now.by_label))
-    return Estimate(
+    return PerformanceEstimate(
         now.value, float(now.value - Z * error), float(now.value + Z * error), then.value, greater(now, then)
     )

@@ -9,7 +9,7 @@ from scipy.special import expit
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
 from tasks.science.monitors.performance.calibration import logistic_fit, odds
-from tasks.science.monitors.performance.confidence_based import Estimate, Z, greater, label_variance
+from tasks.science.monitors.performance.confidence_based import PerformanceEstimate, Z, greater, label_variance
 from tasks.science.monitors.performance.expected_metrics import expected
 
 FOLDS = 5
@@ -55,7 +55,7 @@ class Witness:
     def _probability(self, told: np.ndarray) -> np.ndarray:
         return np.asarray(expit(_with_one(told) @ self._weights))
 
-    def estimate(self, metric: str, score: np.ndarray, threshold: float) -> Estimate:
+    def estimate(self, metric: str, score: np.ndarray, threshold: float) -> PerformanceEstimate:
         """With an interval of at least 95 %: labels and recalibration by the delta method, the trees by the delete-a-group jackknife (Kott 2001).
 
         Where the score knows more than the other inputs, as it did on the reference, the metric comes out too bad, at most by
@@ -69,7 +69,7 @@ class Witness:
         reach = Z * np.sqrt(label_variance(now, p) + float(slope @ self._covariance @ slope) + trees)
         known = expected(metric, self._label, self._reference, threshold).value - then.value
         low, high = now.value - reach + min(known, 0.0), now.value + reach + max(known, 0.0)
-        return Estimate(
+        return PerformanceEstimate(
             now.value,
             float(low),
             float(high),

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn import metrics as sk
 
-from tasks.science.monitors.performance.estimators import find_ground
+from tasks.science.monitors.performance.estimators import choose_estimator
 from tasks.science.monitors.performance.expected_metrics import expected, realized
 from tasks.science.monitors.performance.findings import performance_findings
 from tasks.science.monitors.performance.multiclass import expected_classes
@@ -102,9 +102,9 @@ def test_a_stuck_column_is_named_and_the_estimate_does_not_follow_the_broken_sco
 ) -> None:
     rng, truth = np.random.default_rng(3), window(2000, 3)
     broken = inputs(scored(truth.assign(xage=40.0), rng, truth))
-    ground = find_ground(config, reference, broken.assign(_label=np.nan), {}, 0)
-    assert not ground.score_believed and "xage" in ground.why and ground.estimate is not None
-    found, shown = ground.estimate("log_loss"), measured(config, "log_loss", broken).value
+    choice = choose_estimator(config, reference, broken.assign(_label=np.nan), {}, 0)
+    assert not choice.score_believed and "xage" in choice.why and choice.estimate is not None
+    found, shown = choice.estimate("log_loss"), measured(config, "log_loss", broken).value
     assert found.low <= shown <= found.high
     fairness = kinds(performance_findings(config, reference, broken.assign(_label=np.nan), {}, ALPHA, 0))[
         "estimated_fairness"
@@ -115,10 +115,10 @@ def test_a_stuck_column_is_named_and_the_estimate_does_not_follow_the_broken_sco
 def test_a_stuck_column_that_the_score_ignores_is_no_reason_to_abstain(
     config: ModelConfig, reference: pd.DataFrame
 ) -> None:
-    ground = find_ground(
+    choice = choose_estimator(
         config, reference, window().assign(income=1.0), {"xage": 0.5, "ghindx": 0.4, "mhi": 0.095, "income": 0.005}, 0
     )
-    assert ground.score_believed
+    assert choice.score_believed
 
 
 def test_labels_that_contradict_it_make_it_abstain(config: ModelConfig, reference: pd.DataFrame) -> None:
@@ -127,8 +127,8 @@ def test_labels_that_contradict_it_make_it_abstain(config: ModelConfig, referenc
     (found,) = kinds(performance_findings(config, reference, turned, {}, ALPHA, 0))["estimated_performance"]
     assert found.value is None and not found.alarm and "300 labelled rows contradict it" in found.sentence
     recent = rows.assign(_label=1 - rows["_label"])
-    ground = find_ground(config, reference, window(500, 9).assign(_label=np.nan), {}, 0, recent)
-    assert ground.estimate is None and "1,500 labelled rows contradict it" in ground.why
+    choice = choose_estimator(config, reference, window(500, 9).assign(_label=np.nan), {}, 0, recent)
+    assert choice.estimate is None and "1,500 labelled rows contradict it" in choice.why
 
 
 def test_regression_and_multiclass_are_estimated_and_realized(config: ModelConfig) -> None:

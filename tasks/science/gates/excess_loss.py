@@ -119,7 +119,7 @@ class Gain:
     variance: np.ndarray
 
 
-def avoidable(
+def excess_loss(
     metric: str, label: np.ndarray, odds: np.ndarray, fit: np.ndarray, judge: np.ndarray, threshold: float
 ) -> Gain:
     """Loss of each judged row less its loss after a correction that was learned on other rows of the slice.

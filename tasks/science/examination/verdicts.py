@@ -37,7 +37,7 @@ def judge(value: float, pessimistic: float, limit: float, greater_is_better: boo
     return "pass" if sign * pessimistic >= sign * limit else "insufficient_evidence"
 
 
-def three_way(
+def judge_with_refutation(
     estimate: float, pessimistic: float, limit: float, greater_is_better: bool, refuted: float, chance: float
 ) -> State:
     """Pass where the pessimistic bound is on the right side of the limit, fail where being on it is refuted; NaN never passes.
@@ -50,7 +50,7 @@ def three_way(
     return "fail" if refuted <= chance else "insufficient_evidence"
 
 
-def worst(states: list[State]) -> State:
+def combine_states(states: list[State]) -> State:
     """The state of a whole: fail before insufficient evidence before pass; of nothing, insufficient evidence."""
     for state in ("fail", "insufficient_evidence"):
         if state in states:
