@@ -13,7 +13,8 @@ from tasks.records.registry import ledger, signatures
 from tasks.records.registry.registry import Registry
 from tasks.records.repository.workspace import ensure_clone
 from tasks.spec.errors import PromotionConflict, PromotionRefused
-from tasks.spec.evidence import Entry, Verdict
+from tasks.spec.evidence import Verdict
+from tasks.spec.ledger import Entry
 from tasks.spec.requests import ApprovalRequest, TrainingRequest
 from tasks.spec.settings import Settings
 from tasks.versions import Candidate, materiality

@@ -32,6 +32,7 @@ from tasks.science.windows.look import WindowInput, WindowResult, examine_window
 from tasks.serving.release import load_release
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import Alternative, Finding, WindowReport
+from tasks.spec.ledger import EntryDraft, FeedDetails, ForgottenDetails, WindowDetails
 from tasks.spec.pictures import Pictures
 from tasks.spec.requests import MonitoringRequest
 from tasks.spec.settings import Settings
@@ -78,18 +79,15 @@ def _expire(log: PredictionLog, request: MonitoringRequest, days: int) -> None:
     def told(found: Forgotten) -> None:
         if found.predictions:
             sentence = f"{found.predictions:,} predictions older than {days} days were deleted, as monitoring.retention_days says"
-            ledger.append(
-                Settings(),
-                "forgotten",
-                request.model.value,
-                None,
-                None,
-                request.actor,
-                request.reason,
-                sentence,
-                None,
-                found.numbers() | {"by": "age"},
+            draft = EntryDraft(
+                kind="forgotten",
+                model=request.model.value,
+                actor=request.actor,
+                reason=request.reason,
+                sentence=sentence,
+                details=ForgottenDetails(by="age", **found.numbers()),
             )
+            ledger.append(Settings(), draft)
 
     log.expire(request.model.value, datetime.now(UTC) - timedelta(days=days), told)
 
@@ -229,10 +227,17 @@ def watch_feed(request: MonitoringRequest) -> list[Finding]:
             return found
         log.save_profile(model, 0, SILENCE, {"format": 1, "silent": silent})
     told = "; ".join(f.sentence for f in found if f.alarm) or "what had stopped arrives again"
-    evidence = {"findings": [f.model_dump(mode="json") for f in found]}
-    ledger.append(
-        settings, "monitored", model, champion.tag, None, request.actor, request.reason, f"feed: {told}", evidence
+    draft = EntryDraft(
+        kind="monitored",
+        model=model,
+        version=champion.tag,
+        actor=request.actor,
+        reason=request.reason,
+        sentence=f"feed: {told}",
+        evidence={"findings": [f.model_dump(mode="json") for f in found]},
+        details=FeedDetails(silent=tuple(silent)),
     )
+    ledger.append(settings, draft)
     for finding in found:
         if finding.alarm:
             emit_event(
@@ -269,17 +274,17 @@ def _resource(model: str) -> dict[str, str]:
 @task(cache_policy=NO_CACHE, task_run_name="record window {report.window}")
 def record(report: WindowReport, request: MonitoringRequest) -> None:
     """Write the decision into the ledger and send an event for every finding that is an alarm."""
-    ledger.append(
-        Settings(),
+    draft = EntryDraft(
         kind="monitored",
         model=report.model,
         version=report.version,
-        commit=None,
         actor=request.actor,
         reason=request.reason,
         sentence=f"window {report.window}: {report.decision.action.replace('_', ' ')}; {report.decision.reason}",
         evidence=report.model_dump(mode="json"),
+        details=WindowDetails(window=report.window, action=report.decision.action),
     )
+    ledger.append(Settings(), draft)
     resource = _resource(report.model)
     for finding in report.findings:
         if finding.alarm:

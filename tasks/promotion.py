@@ -12,7 +12,8 @@ from tasks.records.registry import ledger, releases
 from tasks.records.registry.registry import Registry, Version, stopped_because
 from tasks.records.repository.git import Git
 from tasks.spec.errors import PromotionRefused
-from tasks.spec.evidence import NOT_TRAINED, Entry, EntryKind, GateResult, Verdict
+from tasks.spec.evidence import GateResult, Verdict
+from tasks.spec.ledger import AssignmentKind, Details, Entry, EntryDraft, EntryKind, RejectedDetails, StoppedDetails
 from tasks.spec.requests import PromotionRequest, RollbackRequest, StopRequest, TrainingRequest
 from tasks.spec.settings import Settings
 from tasks.versions import Candidate, version_files
@@ -65,12 +66,25 @@ def same_as_champion(candidate: Candidate) -> str | None:
 
 
 def note(
-    kind: EntryKind, candidate: Candidate, request: TrainingRequest, sentence: str, evidence: dict[str, Any]
+    kind: EntryKind,
+    candidate: Candidate,
+    request: TrainingRequest,
+    sentence: str,
+    evidence: dict[str, Any],
+    details: Details | None = None,
 ) -> Entry:
     """Write into the ledger what became of a candidate that is no version yet."""
-    return ledger.append(
-        Settings(), kind, candidate.model, None, candidate.commit, request.actor, request.reason, sentence, evidence
+    draft = EntryDraft(
+        kind=kind,
+        model=candidate.model,
+        commit=candidate.commit,
+        actor=request.actor,
+        reason=request.reason,
+        sentence=sentence,
+        evidence=evidence,
+        details=details,
     )
+    return ledger.append(Settings(), draft)
 
 
 @task(cache_policy=NO_CACHE, task_run_name="record the examination")
@@ -88,23 +102,24 @@ def reject(candidate: Candidate, verdict: Verdict, request: TrainingRequest, evi
         request,
         "not fit to serve: " + "; ".join(f"{g.gate} {g.state.replace('_', ' ')}" for g in verdict.failed),
         evidence,
+        RejectedDetails(trained=True, gates={g.gate: g.state for g in verdict.failed}),
     )
 
 
 @task(cache_policy=NO_CACHE, task_run_name="record the broken data")
 def reject_data(worktree: Path, data: GateResult, request: TrainingRequest) -> None:
     """Write down that nothing was trained, because the data break their expectations."""
-    ledger.append(
-        Settings(),
+    draft = EntryDraft(
         kind="rejected",
         model=request.model.value,
-        version=None,
         commit=Git(worktree).rev_parse("HEAD"),
         actor=request.actor,
         reason=request.reason,
-        sentence=f"{NOT_TRAINED}: {data.reason}",
+        sentence=f"not trained: {data.reason}",
         evidence={"data": data.model_dump(mode="json")},
+        details=RejectedDetails(trained=False),
     )
+    ledger.append(Settings(), draft)
 
 
 @task(cache_policy=NO_CACHE, retries=3, retry_delay_seconds=2, task_run_name="bring the service in line")
@@ -139,23 +154,24 @@ def stop_serving(request: StopRequest) -> str:
         raise PromotionRefused(
             f"{model} is stopped already: {stopped_because(settings, model)}. Put a version back with: assay promote {model} VERSION, or assay rollback {model}"
         )
-    ledger.append(
-        settings,
-        "stopped",
-        model,
-        champion.tag,
-        champion.commit,
-        request.actor,
-        request.reason,
-        f"{champion.tag} was taken out of service: {request.because}",
-        {"because": request.because},
+    draft = EntryDraft(
+        kind="stopped",
+        model=model,
+        version=champion.tag,
+        commit=champion.commit,
+        actor=request.actor,
+        reason=request.reason,
+        sentence=f"{champion.tag} was taken out of service: {request.because}",
+        evidence={"because": request.because},
+        details=StoppedDetails(because=request.because),
     )
+    ledger.append(settings, draft)
     serve_champion(model)
     return champion.tag
 
 
 @task(cache_policy=NO_CACHE, task_run_name="assign {request.version}")
-def assign_version(request: PromotionRequest | RollbackRequest, kind: str) -> str:
+def assign_version(request: PromotionRequest | RollbackRequest, kind: AssignmentKind) -> str:
     """Point the alias at a registered version, earlier or approved by hand, and hand it to the service.
 
     Raises:
@@ -170,7 +186,7 @@ def assign_version(request: PromotionRequest | RollbackRequest, kind: str) -> st
     version = registry.assign(
         model=model,
         version_tag=target.tag,
-        kind=kind,  # type: ignore[arg-type]
+        kind=kind,
         evidence={"from": champion.tag if champion else None, "to": target.tag, "because": request.because},
         actor=request.actor,
         reason=request.reason,

@@ -15,6 +15,7 @@ from tasks.records.registry import ledger
 from tasks.records.repository import dvc, workspace
 from tasks.records.repository.git import Git
 from tasks.spec.evidence import Manifest
+from tasks.spec.ledger import EntryDraft, TrainedDetails
 from tasks.spec.requests import TrainingRequest
 from tasks.spec.settings import Settings
 from tasks.stages.common import ModelPaths
@@ -64,16 +65,15 @@ def commit_candidate(worktree: Path, request: TrainingRequest) -> Candidate:
         f"Assay-Run-Reason: {request.reason}\nAssay-Actor: {request.actor}\nAssay-Model-Digest: {manifest.model_digest}\n"
     )
     commit = workspace.commit_run(settings, worktree, message, branch)
-    ledger.append(
-        settings,
+    draft = EntryDraft(
         kind="trained",
         model=name,
-        version=None,
         commit=commit,
         actor=request.actor,
         reason=request.reason,
         sentence=f"a candidate was trained on {manifest.trained_rows:,} rows",
         evidence={"metrics": metrics, "manifest": manifest.model_dump(mode="json")},
-        details={"base": base, "branch": branch},
+        details=TrainedDetails(base=base, branch=branch),
     )
+    ledger.append(settings, draft)
     return Candidate(name, commit, branch, worktree, manifest.model_digest)

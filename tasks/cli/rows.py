@@ -14,6 +14,7 @@ from tasks.records.log.predictions import Forgotten, PredictionLog
 from tasks.records.registry import ledger
 from tasks.records.repository import dvc
 from tasks.spec.errors import ConfigError
+from tasks.spec.ledger import EntryDraft, ForgottenDetails
 from tasks.spec.model import load_model
 from tasks.spec.settings import Settings
 
@@ -75,18 +76,15 @@ def forget(
 
     def tell(found: Forgotten) -> None:
         if found.predictions:
-            ledger.append(
-                settings,
-                "forgotten",
-                model,
-                None,
-                None,
-                actor(root),
-                "person",
-                _sentence(found, because),
-                None,
-                found.numbers() | {"by": _way(where, expired)},
+            draft = EntryDraft(
+                kind="forgotten",
+                model=model,
+                actor=actor(root),
+                reason="person",
+                sentence=_sentence(found, because),
+                details=ForgottenDetails(by=_way(where, expired), **found.numbers()),
             )
+            ledger.append(settings, draft)
 
     try:
         if expired:

@@ -1,4 +1,4 @@
-"""What is written down as evidence: gate results, verdicts, findings, decisions, manifests, ledger entries."""
+"""What is written down as evidence: gate results, verdicts, findings, decisions, manifests."""
 
 from __future__ import annotations
 
@@ -14,17 +14,6 @@ from tasks.spec.waivers import Waiver
 
 State = Literal["pass", "fail", "insufficient_evidence"]
 Action = Literal["nothing", "alert", "retrain", "roll_back", "stop"]
-EntryKind = Literal[
-    "trained",
-    "examined",
-    "rejected",
-    "awaiting_signature",
-    "promoted",
-    "rolled_back",
-    "monitored",
-    "stopped",
-    "forgotten",
-]
 FindingKind = Literal[
     "realized_performance",
     "estimated_performance",
@@ -45,9 +34,6 @@ FindingKind = Literal[
     "estimator",
 ]
 """What a monitor can see, in the order in which a person should hear of it."""
-
-NOT_TRAINED = "not trained"
-"""How the sentence of a rejection begins that came before any training."""
 
 
 class Measurement(Spec):
@@ -289,21 +275,3 @@ class Pointer(Spec):
     assigned: str
     stopped: str = ""
     """Why it may not answer, in a sentence; empty while it may."""
-
-
-class Entry(Spec):
-    """One line of the ledger; ``previous`` chains it to the one before."""
-
-    sequence: int
-    time: str
-    kind: EntryKind
-    model: str
-    version: str | None
-    commit: str | None
-    actor: str
-    reason: str
-    sentence: str
-    evidence: str | None
-    """sha256 digest of the evidence document, stored beside the ledger."""
-    details: dict[str, Any] = {}
-    previous: str | None

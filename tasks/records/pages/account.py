@@ -10,7 +10,8 @@ from rich.table import Table
 
 from tasks.records.pages.over_time import timeline
 from tasks.records.pages.words import PAGES
-from tasks.spec.evidence import NOT_TRAINED, Entry, WindowReport
+from tasks.spec.evidence import WindowReport
+from tasks.spec.ledger import Entry
 
 
 def index_page(paths: Sequence[str]) -> str:
@@ -34,13 +35,12 @@ def account_page(
 
 
 def _link(entry: Entry, windows: set[int]) -> str:
-    if entry.sentence.startswith(NOT_TRAINED):
+    if entry.rejected_untrained:
         return f"{entry.model}/data.html"
     if entry.kind in ("promoted", "rejected", "trained", "examined", "awaiting_signature") and entry.commit:
         return f"{entry.model}/verdict-{entry.commit[:12]}.html"
-    if entry.kind == "monitored":
-        window = int(entry.sentence.split(":")[0].removeprefix("window "))
-        return f"{entry.model}/window-{window:05d}.html" if window in windows else ""
+    if entry.window is not None and entry.window in windows:
+        return f"{entry.model}/window-{entry.window:05d}.html"
     return ""
 
 

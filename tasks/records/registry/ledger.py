@@ -17,7 +17,7 @@ from tasks.records.repository.git import Git, Overtaken
 from tasks.records.repository.workspace import ensure_clone, lock
 from tasks.spec.base import canonical_json, digest_json
 from tasks.spec.errors import CheckoutError, CorruptionError
-from tasks.spec.evidence import Entry, EntryKind
+from tasks.spec.ledger import Entry, EntryDraft, EntryKind
 from tasks.spec.settings import Settings
 
 BRANCH = "assay/ledger"
@@ -25,21 +25,12 @@ TIP = f"refs/remotes/origin/{BRANCH}"
 SEEN = "refs/assay/ledger-seen"
 """The newest tip that this clone has seen; it moves only forward."""
 ATTEMPTS = 8
+READ_FIRST, READ_AT_ONCE = 64, 1024
+"""Entries that a search backwards reads in its first step, and at most in one."""
 TAG = re.compile(r"(?P<model>[^@#]+)(@v|#champion#)\d")
 
 
-def append(
-    settings: Settings,
-    kind: EntryKind,
-    model: str,
-    version: str | None,
-    commit: str | None,
-    actor: str,
-    reason: str,
-    sentence: str,
-    evidence: dict[str, Any] | None,
-    details: dict[str, Any] | None = None,
-) -> Entry:
+def append(settings: Settings, draft: EntryDraft) -> Entry:
     """Add one entry; a lost race is repeated on the new tip.
 
     Raises:
@@ -48,7 +39,7 @@ def append(
     for attempt in range(ATTEMPTS):
         git = ensure_clone(settings)
         with lock(settings):
-            entry, tip = draft(git, kind, model, version, commit, actor, reason, sentence, evidence, details)
+            entry, tip = commit_entry(git, draft)
             try:
                 git.run("push", "--quiet", "origin", f"{tip}:refs/heads/{BRANCH}")
             except Overtaken:
@@ -62,18 +53,7 @@ def append(
     )
 
 
-def draft(
-    git: Git,
-    kind: EntryKind,
-    model: str,
-    version: str | None,
-    commit: str | None,
-    actor: str,
-    reason: str,
-    sentence: str,
-    evidence: dict[str, Any] | None,
-    details: dict[str, Any] | None = None,
-) -> tuple[Entry, str]:
+def commit_entry(git: Git, draft: EntryDraft) -> tuple[Entry, str]:
     """Make the commit that would add one entry, without publishing it; gives the entry and the commit.
 
     Raises:
@@ -84,20 +64,20 @@ def draft(
     entry = Entry(
         sequence=last.sequence + 1 if last else 1,
         time=datetime.now(UTC).isoformat(timespec="milliseconds"),
-        kind=kind,
-        model=model,
-        version=version,
-        commit=commit,
-        actor=actor,
-        reason=reason,
-        sentence=sentence,
-        evidence=digest_json(evidence) if evidence is not None else None,
-        details=details or {},
+        kind=draft.kind,
+        model=draft.model,
+        version=draft.version,
+        commit=draft.commit,
+        actor=draft.actor,
+        reason=draft.reason,
+        sentence=draft.sentence,
+        evidence=digest_json(draft.evidence) if draft.evidence is not None else None,
+        details=draft.details.model_dump(mode="json") if draft.details is not None else {},
         previous=last.digest() if last else None,
     )
     files = {f"entries/{entry.sequence:06d}.json": canonical_json(entry.model_dump(mode="json"))}
-    if evidence is not None:
-        files[_evidence_path(str(entry.evidence))] = canonical_json(evidence)
+    if draft.evidence is not None:
+        files[_evidence_path(str(entry.evidence))] = canonical_json(draft.evidence)
     with tempfile.TemporaryDirectory() as folder:
         index = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
         if parent:
@@ -107,7 +87,8 @@ def draft(
             git.run("update-index", "--add", "--cacheinfo", f"100644,{blob},{path}", env=index)
         tree = git.run("write-tree", env=index)
     parents = ["-p", parent] if parent else []
-    tip = git.run("commit-tree", tree, *parents, "-m", f"{entry.sequence}: {model} {kind.replace('_', ' ')}")
+    subject = f"{entry.sequence}: {entry.model} {entry.kind.replace('_', ' ')}"
+    tip = git.run("commit-tree", tree, *parents, "-m", subject)
     return entry, tip
 
 
@@ -118,19 +99,24 @@ def follow(git: Git, tip: str) -> None:
 
 
 def newest_of(settings: Settings, model: str, kinds: tuple[EntryKind, ...]) -> Entry | None:
-    """The newest entry of one model among these kinds, found by the commits' subjects without reading the rest."""
+    """The newest entry of one model among these kinds, read from the newest entry backwards.
+
+    Raises:
+        CorruptionError: an entry that is as new cannot be read, so that nobody knows which is the newest.
+    """
     git = ensure_clone(settings)
     tip = _tip(git)
-    words = "|".join(kind.replace("_", " ") for kind in kinds)
-    subject = (
-        git.run("log", "-1", "--format=%s", "--extended-regexp", f"--grep=^[0-9]+: {model} ({words})$", tip)
-        if tip
-        else ""
-    )
-    if not tip or not subject:
-        return None
-    path = f"entries/{int(subject.split(':')[0]):06d}.json"
-    return _parse(path, _files(git, tip, path)[path])
+    paths = git.run("ls-tree", "-r", "--name-only", tip, "entries/").splitlines() if tip else []
+    paths.sort(reverse=True)
+    count = READ_FIRST
+    while tip and paths:
+        part, paths = paths[:count], paths[count:]
+        contents = _files(git, tip, *part)
+        for entry in (_parse(path, contents[path]) for path in part):
+            if entry.model == model and entry.kind in kinds:
+                return entry
+        count = min(4 * count, READ_AT_ONCE)
+    return None
 
 
 def entries(settings: Settings, model: str | None = None) -> list[Entry]:
@@ -274,8 +260,13 @@ def _tag_problems(git: Git, found: list[Entry]) -> list[str]:
 
 def named(message: str, what: str) -> str | None:
     """The digest that a tag's message gives under a name (``Evidence``, ``Entry``)."""
-    line = re.search(rf"^{what}: (sha256:[0-9a-f]{{64}})$", message, re.MULTILINE)
-    return line[1] if line else None
+    return trailer(message, what, "sha256:[0-9a-f]{64}")
+
+
+def trailer(message: str, name: str, form: str) -> str | None:
+    """The value of ``name: value`` at the end of a message; the last one counts, for an actor's name may hold lines."""
+    values: list[str] = re.findall(rf"^{name}: ({form})$", message, re.MULTILINE)
+    return values[-1] if values else None
 
 
 def _tip(git: Git) -> str | None:

@@ -14,7 +14,7 @@ from tasks.records.registry import ledger
 from tasks.records.repository.git import UNSIGNED, Declined, Git, Overtaken
 from tasks.records.repository.workspace import ensure_clone, lock
 from tasks.spec.errors import PromotionConflict, PromotionRefused
-from tasks.spec.evidence import EntryKind
+from tasks.spec.ledger import AssignedDetails, AssignmentKind, Entry, EntryDraft
 from tasks.spec.settings import Settings
 
 CHAMPION = "champion"
@@ -90,7 +90,7 @@ class Registry:
         self,
         model: str,
         version_tag: str,
-        kind: EntryKind,
+        kind: AssignmentKind,
         evidence: dict[str, Any],
         actor: str,
         reason: str,
@@ -118,7 +118,7 @@ class Registry:
         self,
         model: str,
         target: Callable[[Git], tuple[str, str]],
-        kind: EntryKind,
+        kind: AssignmentKind,
         evidence: dict[str, Any],
         actor: str,
         reason: str,
@@ -136,9 +136,19 @@ class Registry:
                         f"{model} {champion.tag if champion else 'none'} is champion, and the evidence compares with {expected or 'none'}."
                     )
                 verb = "rolled back to" if kind == "rolled_back" else "became champion:"
-                sentence = f"{verb} {tag}" + (f", after {expected}" if expected else "")
-                entry, tip = ledger.draft(git, kind, model, tag, commit, actor, reason, sentence, evidence)
-                message = f"{kind.replace('_', ' ')} by {actor} because of {reason}\n\nEvidence: {entry.evidence}\nEntry: {entry.digest()}\n"
+                draft = EntryDraft(
+                    kind=kind,
+                    model=model,
+                    version=tag,
+                    commit=commit,
+                    actor=actor,
+                    reason=reason,
+                    sentence=f"{verb} {tag}" + (f", after {expected}" if expected else ""),
+                    evidence=evidence,
+                    details=AssignedDetails(previous=expected),
+                )
+                entry, tip = ledger.commit_entry(git, draft)
+                message = _message(entry)
                 try:
                     with _made_tags(git, model) as made:
                         _tag(git, model, tag, commit, message, new)
@@ -157,6 +167,12 @@ class Registry:
         raise PromotionConflict(
             f"{model} {tag} was not assigned: in {ledger.ATTEMPTS} attempts others wrote to the registry each time. Start the run again."
         )
+
+
+def _message(entry: Entry) -> str:
+    """What the tags of an assignment say: a subject for people, and trailers that programs read."""
+    subject = f"{entry.kind.replace('_', ' ')} by {entry.actor} because of {entry.reason}"
+    return f"{subject}\n\nEvidence: {entry.evidence}\nEntry: {entry.digest()}\nKind: {entry.kind}\n"
 
 
 @contextmanager
@@ -236,20 +252,28 @@ def _assignments(git: Git, model: str) -> list[tuple[int, str]]:
 
 
 def _withdrawn(git: Git, model: str) -> set[str]:
-    """Commits that a rollback left, as the assignments tell it from first to last."""
-    form = "%(refname:strip=2) %(contents:subject)"
-    subjects = dict(
-        line.split(" ", 1)
-        for line in git.run("for-each-ref", f"--format={form}", f"refs/tags/{model}#{CHAMPION}#*").splitlines()
-    )
+    """Commits that a rollback left and that nobody promoted since, by the order of the assignments."""
+    kinds = _assignment_kinds(git, model)
     withdrawn: set[str] = set()
     before: str | None = None
     for number, commit in _assignments(git, model):
-        if before is not None and subjects[f"{model}#{CHAMPION}#{number}"].startswith("rolled back"):
+        if before is not None and kinds[number] == "rolled_back":
             withdrawn.add(before)
         withdrawn.discard(commit)
         before = commit
     return withdrawn
+
+
+def _assignment_kinds(git: Git, model: str) -> dict[int, str]:
+    """How each assignment came about, by its number; tags before 2026-11-28 say so in their subject alone."""
+    form = "%(refname:strip=2)%09%(contents)%00"
+    kinds = {}
+    for record in git.run("for-each-ref", f"--format={form}", f"refs/tags/{model}#{CHAMPION}#*").split("\0"):
+        if record.strip():
+            name, message = record.strip("\n").split("\t", 1)
+            old = "rolled_back" if message.startswith("rolled back") else "promoted"
+            kinds[int(name.rsplit("#", 1)[1])] = ledger.trailer(message, "Kind", r"\w+") or old
+    return kinds
 
 
 def _champion(git: Git, model: str) -> Version | None:

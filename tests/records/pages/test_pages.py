@@ -13,7 +13,6 @@ from tasks.records.pages.verdict import data_page, verdict_markdown, verdict_pag
 from tasks.records.pages.window import window_markdown, window_page
 from tasks.spec.evidence import (
     Decision,
-    Entry,
     Finding,
     GateResult,
     Measurement,
@@ -24,6 +23,7 @@ from tasks.spec.evidence import (
     Verdict,
     WindowReport,
 )
+from tasks.spec.ledger import Entry
 
 HOSTILE = "<script>alert(1)</script>"
 MEASURED = Measurement(label=f"auc {HOSTILE}", value=0.9123, low=0.9, high=0.92, limit=0.89, rows=4321, state="pass")

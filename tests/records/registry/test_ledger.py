@@ -12,6 +12,7 @@ from tasks.records.registry.registry import Registry
 from tasks.records.repository import workspace
 from tasks.records.repository.git import Git
 from tasks.spec.errors import CorruptionError
+from tasks.spec.ledger import EntryDraft, StoppedDetails, TrainedDetails
 from tasks.spec.settings import Settings
 
 Change = Callable[[Path], None]
@@ -31,7 +32,17 @@ def written(settings: Settings) -> Settings:
 
 
 def training(settings: Settings, text: str) -> None:
-    ledger.append(settings, "trained", "income", None, None, "test", "person", text, {"text": text})
+    details = TrainedDetails(base="a" * 40, branch="assay/candidates/income/one")
+    draft = EntryDraft(
+        kind="trained",
+        model="income",
+        actor="test",
+        reason="person",
+        sentence=text,
+        evidence={"text": text},
+        details=details,
+    )
+    ledger.append(settings, draft)
 
 
 def fresh(settings: Settings) -> Settings:
@@ -170,11 +181,30 @@ def test_the_whole_ledger_is_read_with_one_fetch(
     assert (verbs.count("fetch"), verbs.count("cat-file")) == (1, 1)
 
 
-def test_the_newest_entry_of_some_kinds_is_found_without_the_others(written: Settings) -> None:
+def test_the_newest_entry_of_some_kinds_is_found_from_the_newest_backwards(
+    written: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = ledger.newest_of(written, "income", ("promoted", "stopped"))
     assert found is not None and (found.kind, found.sequence) == ("promoted", 4)
-    ledger.append(written, "stopped", "income", "v1.0.0", None, "test", "person", "it was stopped", None)
+    draft = EntryDraft(
+        kind="stopped",
+        model="income",
+        version="v1.0.0",
+        actor="test",
+        reason="person",
+        sentence="it was stopped",
+        details=StoppedDetails(because="it drifts"),
+    )
+    ledger.append(written, draft)
     newest = ledger.newest_of(written, "income", ("promoted", "rolled_back", "stopped"))
     assert newest is not None and newest.sentence == "it was stopped"
+    monkeypatch.setattr(ledger, "READ_FIRST", 1)  # read in several steps
+    assert [e.sequence for e in (ledger.newest_of(written, "income", ("promoted",)),) if e] == [4]
     assert ledger.newest_of(written, "incom", ("promoted",)) is None
     assert ledger.newest_of(written, "income", ("rolled_back",)) is None
+
+
+def test_the_newest_entry_of_a_kind_is_found_by_its_content_and_not_by_the_commits_subject(written: Settings) -> None:
+    push(written, ("commit", "--quiet", "--allow-empty", "-m", "6: income stopped"))
+    newest = ledger.newest_of(written, "income", ("promoted", "rolled_back", "stopped"))
+    assert newest is not None and newest.kind == "promoted"

@@ -14,6 +14,7 @@ from tasks.records.registry.registry import Registry
 from tasks.records.repository import workspace
 from tasks.records.repository.git import Git
 from tasks.spec.errors import CheckoutError, PromotionConflict, PromotionRefused, UnreachableError
+from tasks.spec.ledger import EntryDraft
 from tasks.spec.settings import Settings
 from tests.conftest import ROOT
 
@@ -82,6 +83,30 @@ def test_the_way_back_never_leads_to_what_was_withdrawn(settings: Settings) -> N
     assert [v.tag for v in registry.previous_champions("income")] == ["v1.0.0"]
 
 
+def test_a_rollback_recorded_before_tags_named_their_kind_is_still_one(settings: Settings) -> None:
+    promote(settings, candidate(settings, "one"), None)
+    promote(settings, candidate(settings, "two"), "v1.0.0")
+    promote(settings, candidate(settings, "three"), "v2.0.0")
+    Registry(settings).assign("income", "v2.0.0", "rolled_back", {}, "test", "monitor", "v3.0.0")
+    git = Git(settings.clone)
+    for tag in tags(settings.clone):
+        message = git.run("for-each-ref", "--format=%(contents)", f"refs/tags/{tag}")
+        assert message.count("\nKind: ") == 1
+        old = message.split("\nKind: ")[0]
+        git.run("tag", "--force", "-a", "-m", old, tag, f"{tag}^{{commit}}")
+    git.run("push", "--quiet", "--force", "origin", "--tags")
+    assert ledger.verify(settings) == []
+    assert [v.tag for v in Registry(settings).previous_champions("income")] == ["v1.0.0"]
+
+
+def test_an_actor_cannot_write_trailers_of_a_tag(settings: Settings) -> None:
+    promote(settings, candidate(settings, "one"), None)
+    promote(settings, candidate(settings, "two"), "v1.0.0")
+    forged = f"test\n\nKind: promoted\nEvidence: sha256:{'0' * 64}\n"
+    Registry(settings).assign("income", "v1.0.0", "rolled_back", {}, forged, "monitor", "v2.0.0")
+    assert Registry(settings).previous_champions("income") == [] and ledger.verify(settings) == []
+
+
 def test_an_unknown_version_is_named(settings: Settings) -> None:
     promote(settings, candidate(settings, "one"), None)
     with pytest.raises(PromotionRefused, match=r"no version v9\.0\.0; registered: v1\.0\.0"):
@@ -109,15 +134,14 @@ def test_a_promotion_goes_on_when_only_the_ledger_moved(settings: Settings, tmp_
         f"[ -e {tmp_path}/once ] && exit 0\ntouch {tmp_path}/once\ncd {root} && {sys.executable} -c '{code}' {other.home} {other.origin}",
     )
     assert promote(settings, commit, None) == "v1.0.0"
-    assert [(e.kind, e.model) for e in ledger.entries(settings)] == [("trained", "care"), ("promoted", "income")]
+    assert [(e.kind, e.model) for e in ledger.entries(settings)] == [("examined", "care"), ("promoted", "income")]
     assert ledger.verify(settings) == []
     assert tags(Path(settings.origin)) == tags(settings.clone) == ["income#champion#1", "income@v1.0.0"]
 
 
 def other_entry(home: str, origin: str) -> None:
-    ledger.append(
-        Settings(home=Path(home), origin=origin), "trained", "care", None, None, "test", "person", "unrelated", None
-    )
+    draft = EntryDraft(kind="examined", model="care", actor="test", reason="person", sentence="unrelated")
+    ledger.append(Settings(home=Path(home), origin=origin), draft)
 
 
 @pytest.mark.parametrize("name", ["pre-receive", "update"])
