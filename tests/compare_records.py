@@ -1,16 +1,18 @@
 """Are the records of two systems equal but for commits, digests, times and durations?
 
+    python -m tests.compare_records play CHECKOUT
     python -m tests.compare_records BEFORE AFTER
 
-BEFORE and AFTER are homes of systems that played the same story, such as ``.assay/demo`` of two checkouts: one before a
-change that is meant to move code only, one after it. Every verdict, window report and other evidence document of the
-two ledgers is compared, as JSON, field by field. Exit 0 where all are equal, 1 where any differs; each difference is
-printed with its path.
+``play`` runs the demo of a checkout that is set up, with prediction ids from a fixed seed (``tests/fixed_ids``).
+BEFORE and AFTER are two checkouts in which it was played: one before a change that is meant to move code only, one
+after it. Every verdict, window report and other evidence document of the two ledgers is compared, as JSON, field by
+field. Exit 0 where all are equal, 1 where any differs; each difference is printed with its path.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -19,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 LEDGER = "assay/ledger"
+HOME = ".assay/demo"
+FIXED_IDS = Path(__file__).parent / "fixed_ids"
 CLOCK_GATES = {"readiness"}
 """Gates that measure durations and memory: their numbers differ between two runs of the same code."""
 CLOCK_FINDINGS = {"feed"}
@@ -31,6 +35,14 @@ MASKS = (
     (re.compile(r"\b\d+(\.\d+)? (ms|s|seconds|MiB|rows/s)\b"), "<measured>"),
     (re.compile(r"<commit>-[0-9a-f]{6}\b"), "<commit>-<worktree>"),
 )
+
+
+def play(checkout: Path) -> int:
+    """Run the demo of a checkout; gives its exit code."""
+    environment = os.environ | {"PYTHONPATH": str(FIXED_IDS)}
+    return subprocess.run(
+        [".venv/bin/python", "-m", "tasks.demo"], cwd=checkout, env=environment, check=False
+    ).returncode
 
 
 def documents(home: Path) -> dict[str, Any]:
@@ -90,7 +102,7 @@ def differences(before: Any, after: Any, path: str = "") -> Iterator[str]:
 
 def main(before: Path, after: Path) -> int:
     """Print what differs; 0 where nothing does."""
-    one, other = documents(before), documents(after)
+    one, other = documents(before / HOME), documents(after / HOME)
     found = list(differences(one, other))
     print("\n".join(found))
     verdicts = sum("verdict" in (d["evidence"] or {}) for d in one.values())
@@ -102,7 +114,7 @@ def main(before: Path, after: Path) -> int:
 
 if __name__ == "__main__":
     if len(sys.argv) != 3:
-        sys.exit(
-            "usage: python -m tests.compare_records BEFORE AFTER (two homes, such as .assay/demo of two checkouts)"
-        )
+        sys.exit(f"usage: {__doc__}")
+    if sys.argv[1] == "play":
+        sys.exit(play(Path(sys.argv[2]).absolute()))
     sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2])))

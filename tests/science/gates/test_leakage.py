@@ -64,7 +64,7 @@ def test_a_jump_is_found_where_it_is_and_rare_labels_tell_too() -> None:
     rng = np.random.default_rng(2)
     label = (rng.random(20_000) < np.where(np.arange(20_000) < 14_000, 0.03, 0.0)).astype(float)
     jump = leakage.label_jump(label, np.full(20_000, 0.02), None, 0.95)
-    assert jump is not None and jump.low > 0.2 and jump.paths == "rows 0 % to 70 % of the table"
+    assert jump is not None and jump.low > 0.2 and jump.place == "rows 0 % to 70 % of the table"
     assert leakage.label_jump(np.zeros(1000), np.full(1000, 0.01), None, 0.95) is None
 
 
