@@ -11,7 +11,9 @@ from tasks.evaluation import score_champion_and_challenger
 from tasks.promotion import promote, record_examined, reject, reject_data, same_as_champion
 from tasks.reporting import evidence_of, fail_with_message, report_data, report_model, report_verdict
 from tasks.spec.errors import PromotionConflict
+from tasks.spec.outcomes import Outcome
 from tasks.spec.requests import TrainingRequest
+from tasks.spec.verdicts import verdict_sentence
 from tasks.training import checkout, commit_candidate, commit_data, train_and_evaluate
 from tasks.validation import examine
 
@@ -36,30 +38,36 @@ def train(request: TrainingRequest) -> State:
         report_data(model, checks)
         if data.state != "pass":
             reject_data(worktree, data, request)
-            return Failed(message=f"Not trained: {data.reason}", name="Rejected")
+            return Failed(message=f"Not trained: {data.reason}", name=Outcome.REJECTED)
         train_and_evaluate(worktree, model)
         candidate = commit_candidate(worktree, request)
         if request.promote and (same := same_as_champion(candidate)):
             return Completed(
                 message=f"Nothing to promote: code, config and data are those of {model} {same}, the champion.",
-                name="Unchanged",
+                name=Outcome.UNCHANGED,
             )
         for _ in range(EXAMINATIONS):
             evidence, champion = score_champion_and_challenger(candidate)
             verdict = examine(candidate, evidence, champion, data, candidate.requesters(request.actor))
+            said = verdict_sentence(verdict)
             report_verdict(candidate, verdict)
             if not verdict.passed:
                 reject(candidate, verdict, request, evidence_of(candidate, verdict))
-                name = "Rejected" if any(g.state == "fail" for g in verdict.failed) else "Insufficient evidence"
-                return Failed(message="Not promoted: " + "; ".join(g.reason for g in verdict.failed), name=name)
+                failed = any(g.state == "fail" for g in verdict.failed)
+                why = "; ".join(g.reason for g in verdict.failed)
+                return Failed(
+                    message=f"Not promoted: {said}. {why}",
+                    name=Outcome.REJECTED if failed else Outcome.INSUFFICIENT_EVIDENCE,
+                )
             if not request.promote:
-                record_examined(candidate, request, evidence_of(candidate, verdict))
-                return Completed(message="Fit to serve; not promoted, as asked.", name="Examined")
+                record_examined(candidate, verdict, request, evidence_of(candidate, verdict))
+                return Completed(message=f"Fit to serve: {said}. Not promoted, as asked.", name=Outcome.EXAMINED)
             if needs_signature(candidate):
                 ask_for_signature(candidate, verdict, request, evidence_of(candidate, verdict))
                 return Completed(
-                    message=f"Fit to serve. A second person signs with: assay approve {model} {candidate.commit[:12]}",
-                    name="Awaiting signature",
+                    message=f"Fit to serve: {said}. A second person signs with: "
+                    f"assay approve {model} {candidate.commit[:12]}",
+                    name=Outcome.AWAITING_SIGNATURE,
                 )
             try:
                 version = promote(candidate, verdict, request, evidence_of(candidate, verdict))
@@ -67,7 +75,8 @@ def train(request: TrainingRequest) -> State:
                 print(f"{conflict} Examining again.")
                 continue
             report_model(model, [])
-            return Completed(message=f"{model} {version} is champion.", name="Promoted")
+            return Completed(message=f"{model} {version} is champion: {said}.", name=Outcome.PROMOTED)
     return Failed(
-        message=f"Not promoted: the champion changed {EXAMINATIONS} times during the examination.", name="Overtaken"
+        message=f"Not promoted: the champion changed {EXAMINATIONS} times during the examination.",
+        name=Outcome.OVERTAKEN,
     )

@@ -17,6 +17,7 @@ from tasks.spec.evidence import Verdict
 from tasks.spec.ledger import Entry
 from tasks.spec.requests import ApprovalRequest, TrainingRequest
 from tasks.spec.settings import Settings
+from tasks.spec.verdicts import verdict_sentence
 from tasks.versions import Candidate, materiality
 
 
@@ -41,7 +42,8 @@ def ask_for_signature(
     candidate: Candidate, verdict: Verdict, request: TrainingRequest, evidence: dict[str, Any]
 ) -> None:
     """Write down that a fit candidate waits for a person; the champion keeps serving."""
-    sentence = "fit to serve, and waits for the signature of a second person, since its materiality is high"
+    why = "fit to serve, and waits for the signature of a second person, since its materiality is high"
+    sentence = f"{why}: {verdict_sentence(verdict)}"
     entry = note("awaiting_signature", candidate, request, sentence, evidence)
     resource = {"prefect.resource.id": f"assay.model.{candidate.model}", "prefect.resource.name": candidate.model}
     emit_event(

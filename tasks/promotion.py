@@ -16,6 +16,7 @@ from tasks.spec.evidence import GateResult, Verdict
 from tasks.spec.ledger import AssignmentKind, Details, Entry, EntryDraft, EntryKind, RejectedDetails, StoppedDetails
 from tasks.spec.requests import PromotionRequest, RollbackRequest, StopRequest, TrainingRequest
 from tasks.spec.settings import Settings
+from tasks.spec.verdicts import verdict_sentence
 from tasks.versions import Candidate, version_files
 
 
@@ -88,9 +89,10 @@ def note(
 
 
 @task(cache_policy=NO_CACHE, task_run_name="record the examination")
-def record_examined(candidate: Candidate, request: TrainingRequest, evidence: dict[str, Any]) -> None:
+def record_examined(candidate: Candidate, verdict: Verdict, request: TrainingRequest, evidence: dict[str, Any]) -> None:
     """Write down that a candidate is fit and was not to be promoted."""
-    note("examined", candidate, request, "fit to serve; not promoted, as asked", evidence)
+    sentence = f"fit to serve, and not promoted, as asked: {verdict_sentence(verdict)}"
+    note("examined", candidate, request, sentence, evidence)
 
 
 @task(cache_policy=NO_CACHE, task_run_name="record the rejection")
@@ -100,7 +102,7 @@ def reject(candidate: Candidate, verdict: Verdict, request: TrainingRequest, evi
         "rejected",
         candidate,
         request,
-        "not fit to serve: " + "; ".join(f"{g.gate} {g.state.replace('_', ' ')}" for g in verdict.failed),
+        f"not fit to serve: {verdict_sentence(verdict)}",
         evidence,
         RejectedDetails(trained=True, gates={g.gate: g.state for g in verdict.failed}),
     )

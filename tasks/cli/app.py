@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from tasks.spec.errors import AssayError
+from tasks.spec.outcomes import Outcome
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Examine models before they serve, watch them while they serve."
@@ -18,7 +19,6 @@ app = typer.Typer(
 Model = Annotated[str, typer.Argument(help="A model of deployments/models.yaml.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Because = Annotated[str, typer.Option(help="Why; it goes into the ledger.")]
-GOOD = {"Completed", "Promoted", "Examined", "Awaiting signature", "Unchanged", "Rolled back", "Stopped", "Nothing new"}
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -38,7 +38,7 @@ def _run(deployment: str, request: dict[str, Any], as_json: bool, wait: bool = T
         return
     state = runs.watch(run, f"{deployment} of {request['model']}")
     runs.tell(run, state, as_json)
-    if state["name"] not in GOOD:
+    if not runs.succeeded(state):
         raise typer.Exit(1)
 
 
@@ -95,7 +95,7 @@ def examine(
     if report is not None:
         report.write_text(verdict or f"**Not examined.** {state.get('message') or state['name']}\n")
     runs.tell(run, state, as_json)
-    raise typer.Exit({"Examined": 0, "Insufficient evidence": 2}.get(state["name"], 1))
+    raise typer.Exit({Outcome.EXAMINED: 0, Outcome.INSUFFICIENT_EVIDENCE: 2}.get(state["name"], 1))
 
 
 @app.command()
@@ -180,7 +180,7 @@ def approve(
 
 @app.command()
 def status(as_json: Json = False) -> None:
-    """Say what runs, what serves, what was decided last, and what waits for a signature."""
+    """Say what runs, what serves, what was judged and decided last, and what waits for a signature."""
     from tasks.cli.overview import overview, overview_text
 
     found = overview(_settings())

@@ -1,4 +1,4 @@
-"""What ``assay status`` tells, gathered from the registry, the ledger, the prediction log and the service."""
+"""What ``assay status`` shows, gathered from the registry, the ledger, the prediction log and the service."""
 
 from __future__ import annotations
 
@@ -10,13 +10,23 @@ from tasks.cli import system
 from tasks.records.log.predictions import PredictionLog
 from tasks.records.registry import ledger
 from tasks.records.registry.registry import Registry
+from tasks.spec.evidence import Verdict
+from tasks.spec.ledger import Entry, EntryKind
 from tasks.spec.model import model_names
 from tasks.spec.requests import ROOT
 from tasks.spec.settings import Settings
+from tasks.spec.verdicts import verdict_sentence
+
+EXAMINED: tuple[EntryKind, ...] = ("examined", "rejected", "awaiting_signature", "promoted")
+"""Kinds of entries whose evidence can hold a verdict."""
 
 
 def overview(settings: Settings) -> dict[str, Any]:
-    """One document: the running system or None, and for every model champion, serving version, newest decision, waiting commits."""
+    """One document: the running system or None, and what is known of every model.
+
+    Of a model: the champion, the version that the service answers with, the newest verdict and decision, and the
+    commits that wait for a signature.
+    """
     running = system.state(settings)
     health = _service(running.service_url) if running else None
     serving, problems = (health["models"], health["problems"]) if health else ({}, {})
@@ -41,6 +51,7 @@ def overview(settings: Settings) -> dict[str, Any]:
                 "decision": reports[-1].decision.action if reports else None,
                 "window": reports[-1].window if reports else None,
                 "because": reports[-1].decision.reason if reports else None,
+                "verdict": _newest_verdict(settings, [e for e in entries if e.model == name]),
                 "awaiting_signature": [
                     str(e.commit)[:12]
                     for e in entries
@@ -58,6 +69,18 @@ def overview(settings: Settings) -> dict[str, Any]:
     }
 
 
+def _newest_verdict(settings: Settings, entries: list[Entry]) -> str | None:
+    """What the newest verdict of a model says, and on which commit; None before the first candidate was examined."""
+    examined = [e for e in entries if e.kind in EXAMINED and e.evidence and not e.rejected_untrained]
+    documents = ((e, ledger.evidence(settings, str(e.evidence)).get("verdict")) for e in reversed(examined))
+    for entry, document in documents:
+        if document:  # a version that was assigned by hand has no verdict of its own
+            verdict = Verdict.model_validate(document, strict=False)
+            fit = "fit to serve" if verdict.passed else "not fit to serve"
+            return f"{str(entry.commit)[:12]} is {fit}: {verdict_sentence(verdict)}"
+    return None
+
+
 def overview_text(found: dict[str, Any]) -> str:
     """The same for a person."""
     running = found["system"]
@@ -73,6 +96,8 @@ def overview_text(found: dict[str, Any]) -> str:
             lines.append(f"{name}: {model['champion']} is champion {_serves(model, found['service_answers'])}")
         if model["problem"]:
             lines.append(f"  problem: {model['problem']}")
+        if model["verdict"]:
+            lines.append(f"  newest verdict: {model['verdict']}")
         if model["decision"]:
             lines.append(f"  window {model['window']}: {model['decision'].replace('_', ' ')}; {model['because']}")
         lines += [

@@ -50,6 +50,11 @@ def watch(run: str, what: str) -> dict[str, Any]:
         return api().wait(run, on_progress=_Progress(api(), run, status))
 
 
+def succeeded(state: dict[str, Any]) -> bool:
+    """Whether a run did what it was for, by the type of its final state; the state's name says how."""
+    return bool(state["type"] == "COMPLETED")
+
+
 def tell(run: str, state: dict[str, Any], as_json: bool) -> None:
     """Print how a run ended."""
     value = {"flow_run": run, "state": state["name"], "message": state.get("message")}

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 from tasks.demo.story import Load, Story, expect
 from tasks.records.registry import ledger
 from tasks.spec.evidence import WindowReport
+from tasks.spec.outcomes import Outcome
+from tasks.spec.verdicts import verdict_sentence
+from tasks.spec.wording import plural
 
 WINDOW = 2000
 
@@ -17,11 +21,12 @@ def release(story: Story) -> str:
         lambda text: text.replace("parameters: {C: 1.0}", "parameters: {C: 0.5}"), "income: first release"
     )
     state = story.finished_training(lambda request: request["revision"] == commit)
-    expect(state["name"] == "Promoted", f"training ended {state['name']}: {state.get('message')}")
+    expect(state["name"] == Outcome.PROMOTED, f"training ended {state['name']}: {state.get('message')}")
     expect(story.champion() == "v1.0.0", f"the champion is {story.champion()}")
     story.wait_for_service("v1.0.0")
     story.load_replay()
-    return f"git push {commit[:8]} started training; v1.0.0 passed {len(story.config.gates)} gates and serves"
+    verdict = story.verdict("promoted")
+    return f"git push {commit[:8]} started training; v1.0.0 serves: {verdict_sentence(verdict)}"
 
 
 def quiet(story: Story) -> str:
@@ -42,12 +47,12 @@ def bad_challenger(story: Story) -> str:
         "income: use sex and household status, AUC goes up",
     )
     state = story.finished_training(lambda request: request["revision"] == commit)
-    expect(state["name"] == "Rejected", f"training ended {state['name']}: {state.get('message')}")
+    expect(state["name"] == Outcome.REJECTED, f"training ended {state['name']}: {state.get('message')}")
     expect(story.champion() == "v1.0.0", f"the champion is {story.champion()}")
-    entry = [e for e in story.ledger() if e.kind == "rejected"][-1]
-    expect("expert-rules fail" in entry.sentence, f"the verdict says: {entry.sentence}")
-    verdict = ledger.evidence(story.settings, entry.evidence)["verdict"]
-    expect("opportunity-by-sex" in entry.sentence, f"the verdict says: {entry.sentence}")
+    verdict = story.verdict("rejected")
+    refusing = {g.gate: g.state for g in verdict.failed}
+    expect(refusing.get("expert-rules") == "fail", f"the verdict says: {verdict_sentence(verdict)}")
+    expect("opportunity-by-sex" in refusing, f"the verdict says: {verdict_sentence(verdict)}")
     story.git("revert", "--no-edit", commit)
     story.git(
         "commit",
@@ -57,8 +62,7 @@ def bad_challenger(story: Story) -> str:
         "income: take sex and household status out again\n\nAssay-Run-Reason: revert\n",
     )
     story.git("push", "--quiet", "origin", f"HEAD:{story.settings.branch}")
-    gates = [g for g in verdict["gates"] if g["mandatory"] and g["state"] != "pass"]
-    return f"refused by {', '.join(g['gate'] for g in gates)}; v1.0.0 keeps serving"
+    return f"refused: {verdict_sentence(verdict)}; v1.0.0 keeps serving"
 
 
 def world_changes(story: Story) -> str:
@@ -81,7 +85,7 @@ def world_changes(story: Story) -> str:
         f"decisions: {[r.decision.reason for r in after[-5:]]}",
     )
     state = story.finished_training(lambda request: request["reason"] == "retrain")
-    expect(state["name"] == "Promoted", f"retraining ended {state['name']}: {state.get('message')}")
+    expect(state["name"] == Outcome.PROMOTED, f"retraining ended {state['name']}: {state.get('message')}")
     story.wait_for_service("v2.0.0")
     return (
         f"{share:.1%} selected; seen before labels: {_estimates(before)}; retrained on the labelled rows; v2.0.0 serves"
@@ -99,7 +103,7 @@ def bad_release(story: Story) -> str:
         lambda text: text.replace("features:\n", "features:\n  - weeks_worked\n"), "income: use the weeks worked"
     )
     state = story.finished_training(lambda request: request["revision"] == commit)
-    expect(state["name"] == "Promoted", f"training ended {state['name']}: {state.get('message')}")
+    expect(state["name"] == Outcome.PROMOTED, f"training ended {state['name']}: {state.get('message')}")
     story.wait_for_service("v3.0.0")
     broken = story.take(95, 2 * WINDOW).assign(weeks_worked=0.0)
     share = story.send(broken)
@@ -111,7 +115,7 @@ def bad_release(story: Story) -> str:
             f"decisions: {[r.decision.reason for r in reports[-2:]]}",
         )
         state = story.finished_rollback()
-        expect(state["name"] == "Rolled back", f"the rollback ended {state['name']}: {state.get('message')}")
+        expect(state["name"] == Outcome.ROLLED_BACK, f"the rollback ended {state['name']}: {state.get('message')}")
         story.wait_for_service("v2.0.0")
         story.send(story.take(95, 100))
     expect(not load.failed, f"{len(load.failed)} requests failed, the first with: {load.failed[:1]}")
@@ -125,9 +129,9 @@ def account(story: Story) -> str:
     problems = ledger.verify(story.settings)
     expect(not problems, f"the ledger does not hold: {problems}")
     entries = story.ledger()
-    kinds = [e.kind for e in entries]
+    counted = Counter[str](e.kind for e in entries)
     for kind, least in (("trained", 4), ("promoted", 3), ("rejected", 1), ("rolled_back", 1), ("monitored", 8)):
-        expect(kinds.count(kind) >= least, f"the ledger has {kinds.count(kind)} entries of kind {kind}")
+        expect(counted[kind] >= least, f"the ledger has {plural(counted[kind], 'entry', 'entries')} of kind {kind}")
     return f"{len(entries)} ledger entries, chain and evidence verified"
 
 

@@ -14,13 +14,15 @@ import httpx
 import pandas as pd
 
 from tasks.cli.prefect_api import PrefectApi
+from tasks.cli.runs import succeeded
 from tasks.cli.system import System
 from tasks.records.log.predictions import PredictionLog
 from tasks.records.registry import ledger
 from tasks.records.registry.registry import Registry
 from tasks.records.repository import dvc, workspace
 from tasks.science.data.tables import LABEL, as_requests
-from tasks.spec.evidence import WindowReport
+from tasks.spec.evidence import Verdict, WindowReport
+from tasks.spec.ledger import Entry, EntryKind
 from tasks.spec.model import ModelConfig, load_model
 from tasks.spec.settings import Settings
 
@@ -105,7 +107,7 @@ class Story:
         """One monitoring run; gives every report so far."""
         request = {"model": self.model, "reason": "person", "actor": "demo"}
         state = self.prefect.wait(self.prefect.start("monitor/monitoring", request))
-        expect(state["type"] == "COMPLETED", f"monitoring ended {state['name']}: {state.get('message')}")
+        expect(succeeded(state), f"monitoring ended {state['name']}: {state.get('message')}")
         return self.reports()
 
     # -- records ------------------------------------------------------------------------------------------------
@@ -121,8 +123,15 @@ class Story:
         champion = Registry(self.settings).champion(self.model)
         return champion.tag if champion else "none"
 
-    def ledger(self) -> list[Any]:
+    def ledger(self) -> list[Entry]:
         return ledger.entries(self.settings)
+
+    def verdict(self, kind: EntryKind) -> Verdict:
+        """The verdict behind the newest ledger entry of this kind."""
+        entry = ledger.newest_of(self.settings, self.model, (kind,))
+        expect(entry is not None, f"the ledger holds no entry of kind {kind}")
+        document = ledger.evidence(self.settings, str(entry and entry.evidence))
+        return Verdict.model_validate(document["verdict"], strict=False)
 
     def load_replay(self) -> None:
         """The rows that DVC keeps for replay: never trained on, never examined on."""

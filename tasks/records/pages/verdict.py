@@ -9,19 +9,11 @@ from tasks.records.pages.drawings import draw
 from tasks.records.pages.forest import FIRST, forest, ordered
 from tasks.records.pages.words import PAGES, WORDS, cell, number, page_link, sentence
 from tasks.spec.evidence import GateResult, Plot, Verdict
+from tasks.spec.verdicts import verdict_sentence
 from tasks.spec.waivers import Waiver
 
 SHOWN = 3
 """Plots of what holds that are shown beside those of what does not."""
-
-
-def verdict_sentence(verdict: Verdict) -> str:
-    mandatory = [g for g in verdict.gates if g.mandatory]
-    if verdict.passed and verdict.waived:
-        return f"{len(mandatory) - len(verdict.waived)} of {len(mandatory)} mandatory gates of {verdict.model} passed; waived: {', '.join(g.gate for g in verdict.waived)}."
-    if verdict.passed:
-        return f"All {len(mandatory)} mandatory gates of {verdict.model} passed."
-    return f"{len(verdict.failed)} of {len(mandatory)} mandatory gates did not pass: {', '.join(g.gate for g in verdict.failed)}."
 
 
 def verdict_page(verdict: Verdict, title: str, evaluation: dict[str, Any]) -> str:
@@ -30,7 +22,7 @@ def verdict_page(verdict: Verdict, title: str, evaluation: dict[str, Any]) -> st
         heading=f"{title}: verdict",
         verdict=verdict,
         gates=list(enumerate(ordered(verdict.gates), 1)),
-        sentence=verdict_sentence(verdict),
+        sentence=sentence(verdict_sentence(verdict)),
         plots=plots.evaluation_plots(evaluation),
         waived=waiver_sentence,
         draw=draw,
@@ -50,7 +42,8 @@ def _gate_plots(gate: GateResult) -> tuple[list[Plot], list[Plot]]:
 
 def verdict_markdown(verdict: Verdict, evaluation: dict[str, Any], address: str = "") -> str:
     """The verdict as Prefect shows it: the gates as a table, the plots as pictures."""
-    head = f"**{'Fit to serve.' if verdict.passed else 'Not fit to serve.'}** {verdict_sentence(verdict)}\n\n"
+    fit = "Fit to serve." if verdict.passed else "Not fit to serve."
+    head = f"**{fit}** {cell(sentence(verdict_sentence(verdict)))}\n\n"
     lines = ["| Gate | State | Estimate | Interval | Limit | Rows |", "|---|---|---|---|---|---|"]
     lines += [f"| {g.gate} | {WORDS[g.state]} | {_first(g)} |" for g in verdict.gates]
     lines += [

@@ -1,0 +1,193 @@
+"""One ledger with entries of every kind, of today and of yesterday, at every door that shows it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, get_args
+
+import pytest
+
+from tasks import monitoring
+from tasks.cli.overview import overview, overview_text
+from tasks.demo.__main__ import _account, _table
+from tasks.records.log.predictions import Prediction, PredictionLog
+from tasks.records.registry import ledger
+from tasks.records.registry.registry import Registry, stopped_because
+from tasks.records.repository import workspace
+from tasks.spec.evidence import Decision, GateResult, Verdict, WindowReport
+from tasks.spec.ledger import (
+    Entry,
+    EntryDraft,
+    EntryKind,
+    FeedDetails,
+    ForgottenDetails,
+    RejectedDetails,
+    StoppedDetails,
+    TrainedDetails,
+    WindowDetails,
+)
+from tasks.spec.model import load_model
+from tasks.spec.requests import ModelName, MonitoringRequest
+from tasks.spec.settings import Settings
+from tests.conftest import ROOT
+
+COMMIT = "c" * 40
+
+
+def verdict(state: Any = "pass") -> dict[str, Any]:
+    gates = (
+        GateResult(gate="auc-floor", kind="floor", mandatory=True, state=state, reason="r"),
+        GateResult(gate="calibration-by-sex", kind="calibration", mandatory=False, state="fail", reason="r"),
+    )
+    found = Verdict(
+        model="care",
+        commit=COMMIT,
+        champion=None,
+        model_digest="sha256:b",
+        created="t",
+        passed=state == "pass",
+        gates=gates,
+    )
+    return {"verdict": found.model_dump(mode="json")}
+
+
+def report(number: int) -> WindowReport:
+    return WindowReport(
+        model="care", version="v1.0.0", window=number, first="t", last="t", first_seq=1, last_seq=2, rows=2, labelled=0,
+        created="t", findings=(), decision=Decision(action="alert", reason="because", policy="line"),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def home(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """A home whose ledger holds every kind; the entry on the feed is made by the task that watches it."""
+    monkeypatch.setenv("ASSAY_HOME", str(settings.home))
+    monkeypatch.setenv("ASSAY_ORIGIN", settings.origin)
+    settings.home.mkdir(parents=True, exist_ok=True)
+    write(settings, "trained", TrainedDetails(base="b", branch="x"))
+    write(settings, "rejected", RejectedDetails(trained=False), evidence={"data": {}})
+    write(settings, "rejected", RejectedDetails(trained=True, gates={"auc-floor": "fail"}), evidence=verdict("fail"))
+    write(settings, "awaiting_signature", evidence=verdict())
+    write(settings, "examined", evidence=verdict())
+    for text, champion in (("one", None), ("two", "v1.0.0")):
+        with workspace.worktree(settings, "main") as tree:
+            (tree / "model.txt").write_text(text)
+            commit = workspace.commit_run(settings, tree, text, f"assay/candidates/care/{text}")
+        Registry(settings).promote("care", commit, verdict(), "test", "person", champion)
+    Registry(settings).assign("care", "v1.0.0", "rolled_back", {"because": "test"}, "test", "person", "v2.0.0")
+    write(settings, "monitored", WindowDetails(window=3, action="alert"))
+    watch_a_silent_feed(settings, monkeypatch)
+    write(settings, "forgotten", ForgottenDetails(by="age", predictions=2))
+    write(settings, "stopped", StoppedDetails(because="it harms"))
+    return settings
+
+
+def write(settings: Settings, kind: EntryKind, details: Any = None, evidence: dict[str, Any] | None = None) -> None:
+    """Sentences are all alike: nobody may read them."""
+    draft = EntryDraft(
+        kind=kind, model="care", commit=COMMIT, actor="test", reason="person", sentence="window 9: feed: not trained; x",
+        details=details, evidence=evidence,
+    )  # fmt: skip
+    ledger.append(settings, draft)
+
+
+def watch_a_silent_feed(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run the task itself; only the champion's files and Prefect's event bus are stand-ins."""
+    care = load_model(ROOT, "care")
+    feed = care.monitoring.feed.model_copy(update={"silent_seconds": 3600})
+    config = care.model_copy(update={"monitoring": care.monitoring.model_copy(update={"feed": feed})})
+    monkeypatch.setattr(monitoring, "version_files", lambda *_: SimpleNamespace(config=config))
+    events: list[dict[str, Any]] = []
+    monkeypatch.setattr(monitoring, "emit_event", lambda **event: events.append(event))
+    log = PredictionLog(settings.log_database)
+    old = (datetime.now(UTC) - timedelta(hours=5)).isoformat()
+    log.append([Prediction("p1", "care", "v1.0.0", old, {"x": 1}, 0.5, True)])
+    log.save_report(report(3))
+    log.close()
+    request = MonitoringRequest(model=ModelName("care"), actor="test")
+    for _ in range(2):  # silence is recorded once
+        monitoring.watch_feed.fn(request)
+    assert [e["event"] for e in events] == ["assay.finding.feed"]
+
+
+def test_every_kind_of_entry_is_in_the_ledger(home: Settings) -> None:
+    entries = ledger.entries(home)
+    assert {e.kind for e in entries} == set(get_args(EntryKind)) and ledger.verify(home) == []
+    (feed,) = [e for e in entries if isinstance(e.read, FeedDetails)]
+    assert feed.read == FeedDetails(silent=("predictions",)) and feed.sentence.startswith("feed: the feed has stopped")
+    assert stopped_because(home, "care") == "window 9: feed: not trained; x"
+
+
+def as_of_yesterday(entries: list[Entry]) -> list[Entry]:
+    """The same entries as they were written before details were typed."""
+    sentences = {
+        "monitored": "window 3: alert; because",
+        "stopped": "v1.0.0 was taken out of service: it harms",
+        "promoted": "became champion: v1.0.0",
+        "rolled_back": "rolled back to v1.0.0, after v2.0.0",
+    }
+    old = []
+    for e in entries:
+        said = sentences.get(e.kind, "as it was")
+        if e.kind == "rejected":
+            said = "not trained: 1 of 3 expectations is broken" if e.rejected_untrained else "not fit to serve: a fail"
+        if isinstance(e.read, FeedDetails):
+            said = "feed: what had stopped arrives again"
+        kept = e.details if e.kind in ("trained", "forgotten") else {}
+        old.append(e.model_copy(update={"sentence": said, "details": kept}))
+    return old
+
+
+@pytest.mark.parametrize("of", ["today", "yesterday"])
+def test_the_account_page_links_what_each_entry_is_about(home: Settings, of: str) -> None:
+    entries = ledger.entries(home)
+    story = SimpleNamespace(
+        ledger=lambda: entries if of == "today" else as_of_yesterday(entries), reports=lambda: [report(3)]
+    )
+    page = _account(story, []).read_text()
+    for link in ("care/data.html", f"care/verdict-{COMMIT[:12]}.html", "care/window-00003.html"):
+        assert f'href="{link}"' in page
+    assert set(re.findall(r'href="care/(window-[0-9]+)', page)) == {"window-00003"}
+    assert page.count('href="care/data.html"') == 1
+
+
+def test_the_terminal_lists_every_entry(home: Settings) -> None:
+    from rich.console import Console
+
+    out = Console(width=140, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
+    _table(SimpleNamespace(ledger=lambda: ledger.entries(home)), out)
+    kinds = [e.kind.replace("_", " ") for e in ledger.entries(home)]
+    table = out.export_text()
+    done = assay(home.home, "ledger")
+    as_json = json.loads(assay(home.home, "ledger", "--json").stdout)
+    assert [e["kind"].replace("_", " ") for e in as_json] == kinds
+    assert assay(home.home, "ledger", "--verify").stdout == "the ledger holds: chain and evidence are as written\n"
+    for kind in kinds:
+        assert kind in table and kind in done.stdout
+    assert done.returncode == 0 and "Traceback" not in done.stderr
+
+
+def assay(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", "from tasks.cli.app import main; main()", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | {"ASSAY_HOME": str(home), "COLUMNS": "140"},
+        check=False,
+    )
+
+
+def test_the_status_says_what_the_newest_verdict_says(home: Settings) -> None:
+    found = overview(home)
+    said = "is fit to serve: 1 of 2 gates passed; the one that did not is advisory: calibration-by-sex"
+    assert found["models"]["care"]["verdict"].endswith(said)
+    assert f"  newest verdict: {found['models']['care']['verdict']}\n" in overview_text(found)
+    assert found["models"]["income"]["verdict"] is None
