@@ -11,7 +11,7 @@ export DVC_NO_ANALYTICS := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench backtest simulate up down lock
+.PHONY: help setup demo test acceptance lint bench backtest simulate up down lock
 
 help:  ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -30,6 +30,9 @@ demo: setup  ## Six acts on real data: release, watch, refuse, retrain, roll bac
 
 test: setup lint  ## Format, lint, types, floors, and all tests
 	@OMP_NUM_THREADS=1 $(RUN)/python -m pytest -q -n 2 --dist loadfile
+
+acceptance: setup  ## Long runs from outside, under an hour: all models, the demo, forgeries, kills, pages
+	@OMP_NUM_THREADS=1 $(RUN)/python -m pytest -q -m acceptance -o timeout=2700 --durations=15
 
 lint: setup  ## Lint, types and floors alone
 	@$(RUN)/ruff check .

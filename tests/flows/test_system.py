@@ -27,8 +27,9 @@ from tasks.spec.base import digest_file
 from tasks.spec.model import load_model
 from tasks.versions import version_files
 from tests.browser import document
-from tests.flows.conftest import ROOT, Running, as_json, set_value
+from tests.conftest import ROOT
 from tests.keys import key
+from tests.system import Running, replay_rows, set_value
 
 SNAPSHOT = Path(__file__).parent / "deployed.json"
 
@@ -393,17 +394,14 @@ def test_a_port_is_free_again_at_once_after_its_connections_closed() -> None:
     assert local.free_port(port) == port
 
 
-def replay(running: Running) -> pd.DataFrame:
-    """Rows of ``care`` that were neither trained nor examined on, as the service takes them."""
-    from tasks.records.repository import dvc, workspace
+def as_json(value: Any) -> str:
+    return json.dumps(value, indent=1, sort_keys=True) + "\n"
 
-    champion = Registry(running.settings).champion("care")
-    assert champion is not None
-    with workspace.worktree(running.settings, champion.commit) as tree:
-        dvc.checkout(tree, "prepare@care")
-        rows = pd.read_parquet(tree / "data/care/prepared/replay.parquet")
+
+def replay(running: Running) -> pd.DataFrame:
+    """One window of inputs of ``care``, as the service takes them."""
     config = load_model(ROOT, "care")
-    return rows[[c.name for c in config.inputs]].head(config.monitoring.window_rows)
+    return replay_rows(running, "care")[[c.name for c in config.inputs]].head(config.monitoring.window_rows)
 
 
 def test_the_service_says_what_it_serves(running: Running, released: dict[str, Any]) -> None:

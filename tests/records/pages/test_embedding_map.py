@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import html
-import json
-import re
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -15,8 +12,7 @@ import pytest
 from tasks.records.pages.embedding_map import LIGHTNESS, SHAPES, embedding_map
 from tasks.records.pages.words import PAGES
 from tasks.spec.groupings import Centre, EmbeddingMap, MapPoint
-from tests.browser import document
-from tests.records.pages.test_pages_browser import HARNESS
+from tests.browser import page_measured
 
 
 def drawn(labels: str = "binary", groups: int = 4, n: int = 60) -> EmbeddingMap:
@@ -112,11 +108,7 @@ def test_the_map_fits_its_window(width: int, tmp_path: Path) -> None:
     page = PAGES.from_string('{% extends "base.html" %}{% block body %}{{ drawn }}{% endblock %}').render(
         heading="Map", drawn=embedding_map(drawn("classes", 8))
     )
-    path = tmp_path / "harness.html"
-    path.write_text(HARNESS.format(page=html.escape(page), width=width))
-    found = re.search(r"<title>(.*?)</title>", document(path.as_uri(), tmp_path / "profile", 1400, seconds=2))
-    assert found is not None
-    measured = json.loads(html.unescape(found[1]))
+    measured = page_measured(page, width, tmp_path)
     assert (
         measured["width"] == width and measured["scroll"] <= width and measured["over"] == [] and measured["cut"] == []
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import json
 import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -14,8 +13,7 @@ import pytest
 from tasks.records.pages.fan import SHOWN, fan
 from tasks.science.monitors.forecast.forecast import forecast
 from tasks.spec.forecast import Forecast, Observation
-from tests.browser import document
-from tests.records.pages.test_pages_browser import HARNESS
+from tests.browser import page_measured
 
 
 def series(n: int, error: float = 0.01, unlabelled: int = 3, start: int = 1, slope: float = 0.004) -> list[Observation]:
@@ -99,11 +97,7 @@ def test_no_word_is_cut_on_a_phone(tmp_path: Path) -> None:
     page = "<!doctype html><meta charset=utf-8><style>svg{max-width:100%;height:auto}p{margin:0}</style>" + "".join(
         f"<p>{html.escape(name)}</p>{fan(*case)}" for name, case in CASES.items()
     )
-    path = tmp_path / "harness.html"
-    path.write_text(HARNESS.format(page=html.escape(page), width=360))
-    found = re.search(r"<title>(.*?)</title>", document(path.as_uri(), tmp_path / "profile", 1400, seconds=2))
-    assert found is not None
-    measured = json.loads(html.unescape(found[1]))
+    measured = page_measured(page, 360, tmp_path)
     assert (
         measured["shown"] > len(CASES)
         and measured["scroll"] <= 360

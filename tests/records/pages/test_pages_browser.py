@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import html
-import json
-import re
 from pathlib import Path
 
 import pytest
@@ -14,7 +11,7 @@ from tasks.records.pages.model import model_page
 from tasks.records.pages.verdict import data_page, verdict_page
 from tasks.records.pages.watch import Watched
 from tasks.records.pages.window import window_page
-from tests.browser import document
+from tests.browser import page_measured
 from tests.records.pages.test_pages import ENTRY, REPORT, RICH, VERDICT
 from tests.records.pages.watched import life
 
@@ -43,27 +40,11 @@ PAGES = {
     "index": index_page([f"care/window-{i:05d}.html" for i in range(9)] + ["account.html"]),
     "data": data_page("care", [CHECK] * 5),
 }
-HARNESS = """<!doctype html><iframe srcdoc="{page}" style="width:{width}px;height:1200px;border:0"></iframe><script>
-onload = () => {{
-  const page = document.querySelector("iframe").contentDocument, width = page.defaultView.innerWidth;
-  const shown = [...page.querySelectorAll("h1, h2, p, li, td, th, svg, summary, figure, figcaption")].map(e => [e, e.getBoundingClientRect()]).filter(([e, r]) => r.width);
-  const over = shown.filter(([e, r]) => r.right > width + 1 || r.left < -1).map(([e, r]) => e.tagName + ": " + e.textContent.slice(0, 40));
-  const cut = [...page.querySelectorAll("svg")].filter(s => s.getBoundingClientRect().width).flatMap(s => [...s.querySelectorAll("text")].filter(t => !t.getAttribute("transform")).map(t => [t, t.getBBox(), s.viewBox.baseVal]))
-    .filter(([t, b, v]) => b.x < -1 || b.x + b.width > v.width + 1 || b.y < -2 || b.y + b.height > v.height + 2).map(([t]) => t.textContent);
-  document.title = JSON.stringify({{width, scroll: page.documentElement.scrollWidth, shown: shown.length, over, cut}});
-}};
-</script>"""
 
 
 @pytest.mark.parametrize("width", [390, 1200])
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_fits_its_window(name: str, width: int, tmp_path: Path) -> None:
-    """In a frame of the width, since a headless window is never narrower than 500 pixels."""
-    path = tmp_path / "harness.html"
-    path.write_text(HARNESS.format(page=html.escape(PAGES[name]), width=width))
-    dom = document(path.as_uri(), tmp_path / "profile", 1400, seconds=2)
-    found = re.search(r"<title>(.*?)</title>", dom)
-    assert found is not None, dom[-500:]
-    measured = json.loads(html.unescape(found[1]))
+    measured = page_measured(PAGES[name], width, tmp_path)
     assert measured["width"] == width and measured["shown"] > 5
     assert measured["scroll"] <= width and measured["over"] == [] and measured["cut"] == []

@@ -1,0 +1,129 @@
+"""The demo as a person runs it; then its records are verified, forged and verified again, and its pages measured."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tasks.records.registry import ledger
+from tests.browser import page_measured
+from tests.conftest import ROOT, git
+from tests.system import require_package_index
+
+pytestmark = pytest.mark.acceptance
+
+HOME = ROOT / ".assay/demo"
+FORGERIES = {
+    "an entry tells another actor": lambda tree: rewrite(entry_of(tree, "promoted"), '"actor":"', '"actor":"not-'),
+    "an entry is removed": lambda tree: entry_of(tree, "rejected").unlink(),
+    "a verdict is made to pass": lambda tree: rewrite(
+        evidence_of(tree, "rejected"), '"state":"fail"', '"state":"pass"'
+    ),
+    "evidence is removed": lambda tree: evidence_of(tree, "promoted").unlink(),
+}
+"""What somebody with write access to the ledger's branch could do, each as one more commit on it."""
+
+
+def assay(home: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", "from tasks.cli.app import main; main()", *arguments],
+        cwd=ROOT,
+        env=os.environ | {"ASSAY_HOME": str(home)} | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+def entry_of(tree: Path, kind: str) -> Path:
+    """The file of the newest entry of a kind."""
+    return [p for p in sorted((tree / "entries").iterdir()) if json.loads(p.read_text())["kind"] == kind][-1]
+
+
+def evidence_of(tree: Path, kind: str) -> Path:
+    digest = json.loads(entry_of(tree, kind).read_text())["evidence"].removeprefix("sha256:")
+    return next(path for path in (tree / "evidence").iterdir() if digest in path.name)
+
+
+def rewrite(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text, f"{path} does not hold {old}"
+    path.write_text(text.replace(old, new))
+
+
+@pytest.fixture(scope="module")
+def demo() -> subprocess.CompletedProcess[str]:
+    """``make demo``, which clears and refills its own home."""
+    require_package_index()
+    return subprocess.run(
+        [sys.executable, "-m", "tasks.demo"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=2400
+    )
+
+
+@pytest.fixture
+def copy(demo: subprocess.CompletedProcess[str], tmp_path: Path) -> Path:
+    """A copy of the demo's origin, to be forged."""
+    return Path(shutil.copytree(HOME / "origin.git", tmp_path / "origin.git"))
+
+
+def test_every_act_comes_out(demo: subprocess.CompletedProcess[str]) -> None:
+    assert demo.returncode == 0, demo.stdout + demo.stderr
+    acts = [line.split("  ")[0] for line in demo.stdout.splitlines() if "Act " in line]
+    assert acts == [f"ok   Act {number}" for number in range(1, 7)]
+
+
+def test_its_records_are_verified_also_by_who_never_saw_them(copy: Path, tmp_path: Path) -> None:
+    for home, origin in ((HOME, HOME / "origin.git"), (tmp_path / "home", copy)):
+        done = assay(home, "ledger", "--verify", ASSAY_ORIGIN=str(origin))
+        assert (done.returncode, done.stdout.strip()) == (0, "the ledger holds: chain and evidence are as written")
+
+
+@pytest.mark.parametrize("forgery", FORGERIES)
+def test_a_forged_record_is_found_by_who_never_saw_the_original(forgery: str, copy: Path, tmp_path: Path) -> None:
+    forge(copy, tmp_path / "forger", FORGERIES[forgery], "commit", "--quiet", "-m", "tidy")
+    done = assay(tmp_path / "home", "ledger", "--verify", ASSAY_ORIGIN=str(copy))
+    assert done.returncode == 3 and "and what is written stays as it is" in done.stdout, done.stdout + done.stderr
+
+
+def test_a_history_rewritten_to_its_beginning_is_found_by_the_tags(copy: Path, tmp_path: Path) -> None:
+    """A new chain that is sound in itself, in which the newest release never happened."""
+    newest = len(git(copy, "ls-tree", "--name-only", ledger.BRANCH, "entries/").splitlines())
+    tree = tmp_path / "forger"
+    git(tmp_path, "clone", "--quiet", "--branch", ledger.BRANCH, str(copy), str(tree))
+    back = newest - int(entry_of(tree, "promoted").stem) + 1
+    git(tree, "reset", "--quiet", "--hard", f"HEAD~{back}")
+    git(tree, "push", "--quiet", "--force", "origin", f"HEAD:{ledger.BRANCH}")
+    done = assay(tmp_path / "home", "ledger", "--verify", ASSAY_ORIGIN=str(copy))
+    assert done.returncode == 3 and "tag income@v3.0.0 names an entry for commit" in done.stdout, done.stdout
+
+
+def forge(origin: Path, tree: Path, change: Callable[[Path], None], *commit: str) -> None:
+    git(tree.parent, "clone", "--quiet", "--branch", ledger.BRANCH, str(origin), str(tree))
+    change(tree)
+    git(tree, "add", "--all")
+    git(tree, *commit)
+    git(tree, "push", "--quiet", "--force", "origin", f"HEAD:{ledger.BRANCH}")
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_every_page_fits_a_phone_and_a_desk(demo: subprocess.CompletedProcess[str], width: int, tmp_path: Path) -> None:
+    pages = sorted((HOME / "reports").rglob("*.html"))
+    assert len(pages) > 15 and {"account.html", "watching.html", "index.html"} <= {p.name for p in pages}
+    wrong = {}
+    for number, page in enumerate(pages):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        text = page.read_text()
+        assert "<script" not in text and 'src="http' not in text, page
+        measured = page_measured(text, width, folder)
+        if measured["scroll"] > width or measured["over"] or measured["cut"]:
+            wrong[str(page.relative_to(HOME))] = measured
+    assert wrong == {}
