@@ -22,7 +22,7 @@ from tasks.cli.prefect_api import PrefectApi
 from tasks.records.registry import ledger
 from tasks.records.registry.registry import Registry
 from tasks.records.repository import dvc, workspace
-from tasks.spec.evidence import Entry
+from tasks.spec.ledger import Entry
 from tasks.spec.settings import Settings
 from tests.conftest import ROOT
 
