@@ -8,7 +8,7 @@ from prefect.states import Completed, State
 from tasks.monitoring import act, find_work, look_at_window, record, waits_for_a_release, watch_feed
 from tasks.promotion import align_service
 from tasks.reporting import fail_with_message, report_model, report_windows
-from tasks.spec.outcomes import Outcome
+from tasks.spec.final_states import FinalState
 from tasks.spec.requests import MonitoringRequest
 from tasks.spec.wording import plural
 
@@ -25,7 +25,7 @@ def monitor(request: MonitoringRequest) -> State:
     if waits_for_a_release(request):
         return Completed(
             message=f"{model} has no champion yet; its schedule watches it from its first release on.",
-            name=Outcome.NOTHING_TO_WATCH,
+            name=FinalState.NOTHING_TO_WATCH,
         )
     align_service(model)
     silence = watch_feed(request)
@@ -41,7 +41,7 @@ def monitor(request: MonitoringRequest) -> State:
     report_model(model, silence)
     if not reports:
         return Completed(
-            message=f"No new window of {model} is complete, and no new labels came.", name=Outcome.NOTHING_NEW
+            message=f"No new window of {model} is complete, and no new labels came.", name=FinalState.NOTHING_NEW
         )
     report_windows(model, reports)
     return Completed(message=f"{plural(len(reports), 'window')}; newest decision: {reports[-1].decision.action}.")

@@ -8,7 +8,7 @@ from prefect.states import Completed, State
 from tasks.approval import promote_signed
 from tasks.promotion import align_service, assign_version
 from tasks.reporting import fail_with_message, report_model
-from tasks.spec.outcomes import Outcome
+from tasks.spec.final_states import FinalState
 from tasks.spec.requests import ApprovalRequest, PromotionRequest
 
 
@@ -23,7 +23,7 @@ def promote_version(request: PromotionRequest) -> State:
     version = assign_version(request, "promoted")
     align_service(request.model.value)
     report_model(request.model.value, [])
-    return Completed(message=f"{request.model.value} {version} is champion.", name=Outcome.PROMOTED)
+    return Completed(message=f"{request.model.value} {version} is champion.", name=FinalState.PROMOTED)
 
 
 @flow(name="approve", flow_run_name="{request.model} signed by {request.signer}", log_prints=True)
@@ -38,5 +38,5 @@ def approve(request: ApprovalRequest) -> State:
     align_service(request.model.value)
     report_model(request.model.value, [])
     return Completed(
-        message=f"{request.model.value} {version} is champion, signed by {request.signer}.", name=Outcome.PROMOTED
+        message=f"{request.model.value} {version} is champion, signed by {request.signer}.", name=FinalState.PROMOTED
     )

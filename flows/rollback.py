@@ -7,7 +7,7 @@ from prefect.states import Completed, State
 
 from tasks.promotion import align_service, assign_version, stop_serving
 from tasks.reporting import fail_with_message, report_model
-from tasks.spec.outcomes import Outcome
+from tasks.spec.final_states import FinalState
 from tasks.spec.requests import RollbackRequest, StopRequest
 
 
@@ -22,7 +22,7 @@ def roll_back(request: RollbackRequest) -> State:
     version = assign_version(request, "rolled_back")
     align_service(request.model.value)
     report_model(request.model.value, [])
-    return Completed(message=f"{request.model.value} {version} serves again.", name=Outcome.ROLLED_BACK)
+    return Completed(message=f"{request.model.value} {version} serves again.", name=FinalState.ROLLED_BACK)
 
 
 @flow(name="stop", flow_run_name="{request.model} because of {request.reason}", log_prints=True)
@@ -37,5 +37,5 @@ def stop(request: StopRequest) -> State:
     report_model(request.model.value, [])
     return Completed(
         message=f"{request.model.value} {version} does not answer any more. Put a version back with a promotion or a rollback.",
-        name=Outcome.STOPPED,
+        name=FinalState.STOPPED,
     )

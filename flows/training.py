@@ -11,7 +11,7 @@ from tasks.evaluation import score_champion_and_challenger
 from tasks.promotion import promote, record_examined, reject, reject_data, same_as_champion
 from tasks.reporting import evidence_of, fail_with_message, report_data, report_model, report_verdict
 from tasks.spec.errors import PromotionConflict
-from tasks.spec.outcomes import Outcome
+from tasks.spec.final_states import FinalState
 from tasks.spec.requests import TrainingRequest
 from tasks.spec.verdicts import verdict_sentence
 from tasks.training import checkout, commit_candidate, commit_data, train_and_evaluate
@@ -38,13 +38,13 @@ def train(request: TrainingRequest) -> State:
         report_data(model, checks)
         if data.state != "pass":
             reject_data(worktree, data, request)
-            return Failed(message=f"Not trained: {data.reason}", name=Outcome.REJECTED)
+            return Failed(message=f"Not trained: {data.reason}", name=FinalState.REJECTED)
         train_and_evaluate(worktree, model)
         candidate = commit_candidate(worktree, request)
         if request.promote and (same := same_as_champion(candidate)):
             return Completed(
                 message=f"Nothing to promote: code, config and data are those of {model} {same}, the champion.",
-                name=Outcome.UNCHANGED,
+                name=FinalState.UNCHANGED,
             )
         for _ in range(EXAMINATIONS):
             evidence, champion = score_champion_and_challenger(candidate)
@@ -57,17 +57,17 @@ def train(request: TrainingRequest) -> State:
                 why = "; ".join(g.reason for g in verdict.failed)
                 return Failed(
                     message=f"Not promoted: {said}. {why}",
-                    name=Outcome.REJECTED if failed else Outcome.INSUFFICIENT_EVIDENCE,
+                    name=FinalState.REJECTED if failed else FinalState.INSUFFICIENT_EVIDENCE,
                 )
             if not request.promote:
                 record_examined(candidate, verdict, request, evidence_of(candidate, verdict))
-                return Completed(message=f"Fit to serve: {said}. Not promoted, as asked.", name=Outcome.EXAMINED)
+                return Completed(message=f"Fit to serve: {said}. Not promoted, as asked.", name=FinalState.EXAMINED)
             if needs_signature(candidate):
                 ask_for_signature(candidate, verdict, request, evidence_of(candidate, verdict))
                 return Completed(
                     message=f"Fit to serve: {said}. A second person signs with: "
                     f"assay approve {model} {candidate.commit[:12]}",
-                    name=Outcome.AWAITING_SIGNATURE,
+                    name=FinalState.AWAITING_SIGNATURE,
                 )
             try:
                 version = promote(candidate, verdict, request, evidence_of(candidate, verdict))
@@ -75,8 +75,8 @@ def train(request: TrainingRequest) -> State:
                 print(f"{conflict} Examining again.")
                 continue
             report_model(model, [])
-            return Completed(message=f"{model} {version} is champion: {said}.", name=Outcome.PROMOTED)
+            return Completed(message=f"{model} {version} is champion: {said}.", name=FinalState.PROMOTED)
     return Failed(
         message=f"Not promoted: the champion changed {EXAMINATIONS} times during the examination.",
-        name=Outcome.OVERTAKEN,
+        name=FinalState.OVERTAKEN,
     )

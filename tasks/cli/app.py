@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from tasks.spec.errors import AssayError
-from tasks.spec.outcomes import Outcome
+from tasks.spec.final_states import FinalState
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Examine models before they serve, watch them while they serve."
@@ -95,7 +95,7 @@ def examine(
     if report is not None:
         report.write_text(verdict or f"**Not examined.** {state.get('message') or state['name']}\n")
     runs.tell(run, state, as_json)
-    raise typer.Exit({Outcome.EXAMINED: 0, Outcome.INSUFFICIENT_EVIDENCE: 2}.get(state["name"], 1))
+    raise typer.Exit({FinalState.EXAMINED: 0, FinalState.INSUFFICIENT_EVIDENCE: 2}.get(state["name"], 1))
 
 
 @app.command()

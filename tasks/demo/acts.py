@@ -8,7 +8,7 @@ from collections.abc import Callable
 from tasks.demo.story import Load, Story, expect
 from tasks.records.registry import ledger
 from tasks.spec.evidence import WindowReport
-from tasks.spec.outcomes import Outcome
+from tasks.spec.final_states import FinalState
 from tasks.spec.verdicts import verdict_sentence
 from tasks.spec.wording import plural
 
@@ -21,7 +21,7 @@ def release(story: Story) -> str:
         lambda text: text.replace("parameters: {C: 1.0}", "parameters: {C: 0.5}"), "income: first release"
     )
     state = story.finished_training(lambda request: request["revision"] == commit)
-    expect(state["name"] == Outcome.PROMOTED, f"training ended {state['name']}: {state.get('message')}")
+    expect(state["name"] == FinalState.PROMOTED, f"training ended {state['name']}: {state.get('message')}")
     expect(story.champion() == "v1.0.0", f"the champion is {story.champion()}")
     story.wait_for_service("v1.0.0")
     story.load_replay()
@@ -47,7 +47,7 @@ def bad_challenger(story: Story) -> str:
         "income: use sex and household status, AUC goes up",
     )
     state = story.finished_training(lambda request: request["revision"] == commit)
-    expect(state["name"] == Outcome.REJECTED, f"training ended {state['name']}: {state.get('message')}")
+    expect(state["name"] == FinalState.REJECTED, f"training ended {state['name']}: {state.get('message')}")
     expect(story.champion() == "v1.0.0", f"the champion is {story.champion()}")
     verdict = story.verdict("rejected")
     refusing = {g.gate: g.state for g in verdict.failed}
@@ -85,7 +85,7 @@ def world_changes(story: Story) -> str:
         f"decisions: {[r.decision.reason for r in after[-5:]]}",
     )
     state = story.finished_training(lambda request: request["reason"] == "retrain")
-    expect(state["name"] == Outcome.PROMOTED, f"retraining ended {state['name']}: {state.get('message')}")
+    expect(state["name"] == FinalState.PROMOTED, f"retraining ended {state['name']}: {state.get('message')}")
     story.wait_for_service("v2.0.0")
     return (
         f"{share:.1%} selected; seen before labels: {_estimates(before)}; retrained on the labelled rows; v2.0.0 serves"
@@ -103,7 +103,7 @@ def bad_release(story: Story) -> str:
         lambda text: text.replace("features:\n", "features:\n  - weeks_worked\n"), "income: use the weeks worked"
     )
     state = story.finished_training(lambda request: request["revision"] == commit)
-    expect(state["name"] == Outcome.PROMOTED, f"training ended {state['name']}: {state.get('message')}")
+    expect(state["name"] == FinalState.PROMOTED, f"training ended {state['name']}: {state.get('message')}")
     story.wait_for_service("v3.0.0")
     broken = story.take(95, 2 * WINDOW).assign(weeks_worked=0.0)
     share = story.send(broken)
@@ -115,7 +115,7 @@ def bad_release(story: Story) -> str:
             f"decisions: {[r.decision.reason for r in reports[-2:]]}",
         )
         state = story.finished_rollback()
-        expect(state["name"] == Outcome.ROLLED_BACK, f"the rollback ended {state['name']}: {state.get('message')}")
+        expect(state["name"] == FinalState.ROLLED_BACK, f"the rollback ended {state['name']}: {state.get('message')}")
         story.wait_for_service("v2.0.0")
         story.send(story.take(95, 100))
     expect(not load.failed, f"{len(load.failed)} requests failed, the first with: {load.failed[:1]}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 
-class Outcome(StrEnum):
+class FinalState(StrEnum):
     """Names of final states; whether a run did what it was for is the state's type (``COMPLETED``), not its name."""
 
     PROMOTED = "Promoted"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.spec.outcomes import Outcome
+from tasks.spec.final_states import FinalState
 from tests.conftest import ROOT
 
 MAIN = [sys.executable, "-c", "from tasks.cli.app import main; main()"]
@@ -51,15 +51,15 @@ def server() -> Iterator[str]:
 
 
 ENDS = [
-    (["stop", "care", "--because", "test"], "COMPLETED", Outcome.STOPPED, 0),
-    (["monitor", "care"], "COMPLETED", Outcome.NOTHING_TO_WATCH, 0),
+    (["stop", "care", "--because", "test"], "COMPLETED", FinalState.STOPPED, 0),
+    (["monitor", "care"], "COMPLETED", FinalState.NOTHING_TO_WATCH, 0),
     (["monitor", "care"], "COMPLETED", "Completed", 0),
     (["monitor", "care"], "COMPLETED", "A name of tomorrow", 0),
     (["monitor", "care"], "FAILED", "Completed", 1),
     (["monitor", "care"], "CANCELLED", "Cancelled", 1),
-    (["examine", "care", "--revision", "main"], "COMPLETED", Outcome.EXAMINED, 0),
-    (["examine", "care", "--revision", "main"], "FAILED", Outcome.REJECTED, 1),
-    (["examine", "care", "--revision", "main"], "FAILED", Outcome.INSUFFICIENT_EVIDENCE, 2),
+    (["examine", "care", "--revision", "main"], "COMPLETED", FinalState.EXAMINED, 0),
+    (["examine", "care", "--revision", "main"], "FAILED", FinalState.REJECTED, 1),
+    (["examine", "care", "--revision", "main"], "FAILED", FinalState.INSUFFICIENT_EVIDENCE, 2),
     (["examine", "care", "--revision", "main"], "CRASHED", "Crashed", 1),
 ]
 
