@@ -17,8 +17,10 @@ from tasks.science.data.tables import LABEL
 from tasks.spec.base import Spec, load_yaml
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import GateResult, Measurement
-from tasks.spec.model import ModelConfig, model_folder
+from tasks.spec.model import ModelConfig
+from tasks.spec.models import model_folder
 from tasks.spec.settings import Settings
+from tasks.spec.training import load_training
 from tasks.stages.common import ModelPaths
 
 NOT_OF_A_WINDOW = {
@@ -47,7 +49,7 @@ def collect_rows(worktree: Path, model: str) -> int:
         ConfigError: there is no new labelled row.
     """
     paths = ModelPaths(worktree, model)
-    config = paths.config()
+    config = load_training(worktree, model)
     known = {path.name.removesuffix(".parquet.dvc") for path in paths.collected.glob("*.parquet.dvc")}
     after = max((int(name.split("-")[-1]) for name in known), default=0)
     log = PredictionLog(Settings().log_database)

@@ -34,7 +34,8 @@ from tasks.serving.release import load_release
 from tasks.spec.base import load_yaml
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import GateResult
-from tasks.spec.model import ModelConfig, model_folder
+from tasks.spec.model import ModelConfig
+from tasks.spec.models import model_folder
 from tasks.spec.requests import ROOT
 from tasks.spec.rules import ExpertRules
 from tasks.spec.settings import Settings
@@ -72,7 +73,7 @@ def score_champion_and_challenger(candidate: Candidate) -> tuple[Path, str | Non
             raise ConfigError(
                 f"{candidate.model} {champion.tag} asks for columns that these data do not have, so nothing can be compared with it. Keep its columns until it is replaced."
             )
-        config = candidate.paths.config()
+        config = candidate.config
         if (release.manifest.kind, release.manifest.classes) != (config.kind, config.classes):
             raise ConfigError(
                 f"{candidate.model} {champion.tag} answers {_answers(release.manifest.kind, release.manifest.classes)}, and the candidate {_answers(config.kind, config.classes)}, so they "
@@ -95,7 +96,7 @@ def _answers(kind: str, classes: tuple[str, ...]) -> str:
 def _evidence(candidate: Candidate, evidence: Path) -> Examination:
     """What all gates of one examination share, read once; the check of the data is laid beside it later."""
     paths = candidate.paths
-    config = paths.config()
+    config = candidate.config
     rows, train = pd.read_parquet(evidence), pd.read_parquet(paths.prepared / "train.parquet")
     inputs, features = [c.name for c in config.inputs], list(config.features)
     release = load_release(paths.model)
@@ -134,7 +135,7 @@ def _evidence(candidate: Candidate, evidence: Path) -> Examination:
 
 def _readiness(candidate: Candidate) -> dict[str, Any] | None:
     """What a fresh process without network finds when it loads and asks the candidate; only where a gate wants to know."""
-    if not any(g.kind == "readiness" for g in candidate.paths.config().gates):
+    if not any(g.kind == "readiness" for g in candidate.config.gates):
         return None
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "readiness.json"

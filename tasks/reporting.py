@@ -116,7 +116,7 @@ def report_data(model: str, checks: list[dict[str, Any]]) -> None:
 def report_verdict(candidate: Candidate, verdict: Verdict) -> str:
     """The verdict as an artifact and as a page; gives the page's path below the report folder."""
     name = f"{candidate.model}/verdict-{candidate.commit[:12]}.html"
-    write_page(name, verdict_page(verdict, candidate.paths.config().title, _evaluation(candidate)))
+    write_page(name, verdict_page(verdict, candidate.config.title, _evaluation(candidate)))
     create_markdown_artifact(
         key=f"verdict-{candidate.model.replace('_', '-')}",
         markdown=verdict_markdown(verdict, _evaluation(candidate), address_of(name)),

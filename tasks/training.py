@@ -14,8 +14,9 @@ from prefect.cache_policies import NO_CACHE
 from tasks.records.registry import ledger
 from tasks.records.repository import dvc, workspace
 from tasks.records.repository.git import Git
-from tasks.spec.evidence import Manifest
 from tasks.spec.ledger import EntryDraft, TrainedDetails
+from tasks.spec.manifest import Manifest
+from tasks.spec.model import load_model
 from tasks.spec.requests import TrainingRequest
 from tasks.spec.settings import Settings
 from tasks.stages.common import ModelPaths
@@ -26,7 +27,7 @@ from tasks.versions import Candidate
 def checkout(request: TrainingRequest) -> Iterator[Path]:
     """A clean checkout of the requested commit, apart from anybody's working tree; gone at the end."""
     with workspace.worktree(Settings(), request.revision) as path:
-        ModelPaths(path, request.model.value).config()  # a wrong config ends here, before any work
+        load_model(path, request.model.value)  # a wrong config ends here, before any work
         yield path
 
 

@@ -18,7 +18,8 @@ from tasks.spec.base import load_yaml
 from tasks.spec.errors import PromotionRefused
 from tasks.spec.evidence import GateResult, Verdict
 from tasks.spec.gates import GateConfig
-from tasks.spec.model import MANDATORY, Materiality, model_folder
+from tasks.spec.model import MANDATORY, Materiality
+from tasks.spec.models import model_folder
 from tasks.spec.settings import Settings
 from tasks.spec.waivers import Waiver, Waivers
 from tasks.versions import Candidate, materiality, newest_benchmark
@@ -41,7 +42,7 @@ def examine(
     Args:
         requesters: who asked for the candidate or wrote it; a waiver that one of them signed does not hold.
     """
-    gates = candidate.paths.config().gates
+    gates = candidate.config.gates
     runs = [check_gate.submit(gate, candidate, evidence, data) for gate in gates]
     results = []
     for gate, run in zip(gates, runs, strict=True):

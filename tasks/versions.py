@@ -16,7 +16,8 @@ from tasks.records.repository import dvc, workspace
 from tasks.records.repository.git import Git
 from tasks.science.data.tables import BENCHMARK, LABEL
 from tasks.spec.base import load_yaml
-from tasks.spec.model import MANDATORY, Materiality, ModelConfig, model_folder
+from tasks.spec.model import MANDATORY, Materiality, ModelConfig, load_model
+from tasks.spec.models import model_folder
 from tasks.spec.settings import Settings
 from tasks.stages.common import ModelPaths
 
@@ -124,6 +125,10 @@ class Candidate:
     def paths(self) -> ModelPaths:
         return ModelPaths(self.worktree, self.model)
 
+    @property
+    def config(self) -> ModelConfig:
+        return load_model(self.worktree, self.model)
+
     def requesters(self, actor: str) -> tuple[str, str]:
         """Who may not sign for this candidate: who asked for it, and the author of the commit it was trained from."""
         return actor, Git(self.worktree).run("log", "-1", "--format=%ae", f"{self.commit}^")
@@ -133,7 +138,7 @@ def materiality(candidate: Candidate) -> Materiality:
     """The higher one of the candidate's and the champion's: a candidate cannot talk itself out of an examination."""
     settings = Settings()
     champion = Registry(settings).champion(candidate.model)
-    found = [candidate.paths.config().materiality]
+    found = [candidate.config.materiality]
     if champion is not None:
         found.append(version_files(settings, candidate.model, champion).config.materiality)
     return max(found, key=list(MANDATORY).index)

@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from tasks.spec.base import load_yaml
-from tasks.spec.model import load_model, model_names
+from tasks.spec.model import load_model
+from tasks.spec.models import model_names
 from tasks.spec.requests import ModelName
 from tasks.spec.rules import ExpertRules
 

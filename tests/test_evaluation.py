@@ -13,6 +13,7 @@ from tasks.evaluation import evidence_path, examination
 from tasks.science.gates.run import run_gate
 from tasks.spec.errors import ConfigError, UnreachableError
 from tasks.spec.evidence import GateResult
+from tasks.spec.model import load_model
 from tasks.spec.settings import Settings
 from tasks.stages.common import ModelPaths
 from tasks.stages.evaluate import evaluate
@@ -37,7 +38,7 @@ def test_gates_side_by_side_share_one_evidence_and_find_what_each_finds_alone(
     (tmp_path / "home").mkdir()
     shutil.copytree(ROOT / "deployments", tmp_path / "deployments")
     paths = ModelPaths(tmp_path, "care")
-    config = paths.config()
+    config = load_model(paths.root, paths.name)
     try:
         ingest(paths, config)
     except (UnreachableError, ConfigError) as error:

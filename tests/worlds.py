@@ -24,7 +24,8 @@ from tasks.science.windows.reference import Reference, fit_reference
 from tasks.serving.release import save_model
 from tasks.spec.arrivals import FeedFacts
 from tasks.spec.base import digest_file, load_yaml
-from tasks.spec.evidence import Manifest, WindowReport
+from tasks.spec.evidence import WindowReport
+from tasks.spec.manifest import Manifest
 from tasks.spec.model import ModelConfig, load_model
 from tasks.spec.rules import ExpertRules
 from tasks.versions import VersionFiles

@@ -12,7 +12,7 @@ from tasks.records.registry import ledger
 from tasks.records.registry.registry import Registry
 from tasks.spec.evidence import Verdict
 from tasks.spec.ledger import Entry, EntryKind
-from tasks.spec.model import model_names
+from tasks.spec.models import model_names
 from tasks.spec.requests import ROOT
 from tasks.spec.settings import Settings
 from tasks.spec.verdicts import verdict_sentence

@@ -10,7 +10,8 @@ import yaml
 from tasks.records.registry import signatures
 from tasks.spec.base import load_yaml, validate
 from tasks.spec.errors import ConfigError
-from tasks.spec.model import load_model, model_folder
+from tasks.spec.model import load_model
+from tasks.spec.models import model_folder
 from tasks.spec.waivers import Waiver, Waivers
 
 HEAD = "# Gates that somebody let go, each for one version; written by 'assay waive', and worth nothing when edited.\n"

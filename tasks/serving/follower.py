@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from tasks.serving.release import Release, load_release, read_pointer
 from tasks.serving.schema import row_model
 from tasks.spec.errors import AssayError
-from tasks.spec.evidence import Pointer
+from tasks.spec.manifest import Pointer
 
 EVERY_SECONDS = 0.5
 STORE = "release store"

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from tasks.serving.bodies import MOST_ROWS, Closed
 from tasks.serving.metrics import Metrics
-from tasks.spec.evidence import Manifest
+from tasks.spec.manifest import Manifest
 
 TEXT = "^[^\\x00]*$"
 """PostgreSQL takes every character but this one."""

@@ -16,8 +16,8 @@ from pydantic import ValidationError
 
 from tasks.serving.trusted import TRUSTED
 from tasks.spec.errors import CorruptionError
-from tasks.spec.evidence import Manifest, Pointer
-from tasks.spec.gates import TargetKind
+from tasks.spec.manifest import Manifest, Pointer
+from tasks.spec.metrics import TargetKind
 
 EPOCH = (1980, 1, 1, 0, 0, 0)
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
-from tasks.spec.evidence import Manifest
+from tasks.spec.manifest import Manifest
 
 
 def row_model(manifest: Manifest) -> type[BaseModel]:

@@ -53,6 +53,15 @@ def load_yaml(path: Path, schema: type[S]) -> S:
         ConfigError: the file is missing, is not YAML, or does not fit; the message names the file, the key,
             the value, what is allowed, and the nearest known key where one was mistyped.
     """
+    return validate(read_yaml(path), schema, str(path))
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping that a YAML file holds.
+
+    Raises:
+        ConfigError: the file is missing, is not YAML, or holds no mapping.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -71,7 +80,7 @@ def load_yaml(path: Path, schema: type[S]) -> S:
         ) from None
     if not isinstance(raw, dict):
         raise ConfigError(f"{path} must hold a mapping of keys to values, not {type(raw).__name__}.")
-    return validate(raw, schema, str(path))
+    return raw
 
 
 def validate(raw: dict[str, Any], schema: type[S], source: str) -> S:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tasks.spec.model import model_names
+from tasks.spec.models import model_names
 
 ROOT = Path(__file__).resolve().parents[2]
 ModelName = StrEnum("ModelName", {name: name for name in model_names(ROOT)})  # type: ignore[misc]

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from tasks.spec.base import Spec
-from tasks.spec.gates import MetricName
+from tasks.spec.metrics import MetricName
 
 
 class ForecastPolicy(Spec):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.spec.errors import AssayError
-from tasks.spec.model import ModelConfig, load_model
+from tasks.spec.training import TrainingConfig, load_training
 
 
 @dataclass(frozen=True)
@@ -51,17 +51,18 @@ class ModelPaths:
     def plots(self) -> Path:
         return self.data / "plots"
 
-    def config(self) -> ModelConfig:
-        return load_model(self.root, self.name)
+    def training(self) -> TrainingConfig:
+        """The part of the model's configuration that makes it."""
+        return load_training(self.root, self.name)
 
 
-def run(stage: Callable[[ModelPaths, ModelConfig], None]) -> None:
+def run(stage: Callable[[ModelPaths, TrainingConfig], None]) -> None:
     """Run one stage for ``--model NAME`` in the current folder; a person's mistake becomes one line and a code."""
     parser = argparse.ArgumentParser(description=stage.__doc__)
     parser.add_argument("--model", required=True)
     paths = ModelPaths(Path.cwd(), parser.parse_args().model)
     try:
-        stage(paths, paths.config())
+        stage(paths, paths.training())
     except AssayError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

@@ -12,8 +12,8 @@ from tasks.science.data.tables import BENCHMARK, LABEL, label_array, score_array
 from tasks.science.models.explanations import attributions, importance
 from tasks.science.stats.metrics import METRICS
 from tasks.serving.release import load_release
-from tasks.spec.gates import METRIC_NAMES
-from tasks.spec.model import ModelConfig
+from tasks.spec.metrics import METRIC_NAMES
+from tasks.spec.training import TrainingConfig
 from tasks.stages.common import ModelPaths, run
 
 EXPLAINED_ROWS = 1000
@@ -21,7 +21,7 @@ CURVE_POINTS = 200
 CALIBRATION_BINS = 10
 
 
-def evaluate(paths: ModelPaths, config: ModelConfig) -> None:
+def evaluate(paths: ModelPaths, config: TrainingConfig) -> None:
     """Write ``evaluation/``, ``metrics.json`` and ``plots/``."""
     release = load_release(paths.model)
     holdout = pd.read_parquet(paths.prepared / "holdout.parquet")
@@ -50,7 +50,7 @@ def evaluate(paths: ModelPaths, config: ModelConfig) -> None:
     )
 
 
-def _metrics(part: pd.DataFrame, config: ModelConfig) -> dict[str, float | None]:
+def _metrics(part: pd.DataFrame, config: TrainingConfig) -> dict[str, float | None]:
     """Row count and metrics; None, null in JSON, for a metric that the rows do not give, as AUC of one class."""
     label, score = label_array(config, part[LABEL]), score_array(config, part)
     values = {name: METRICS[name].compute(label, score, config.threshold) for name in METRIC_NAMES[config.kind]}
@@ -60,7 +60,7 @@ def _metrics(part: pd.DataFrame, config: ModelConfig) -> dict[str, float | None]
     }
 
 
-def _questions(rows: pd.DataFrame, config: ModelConfig) -> tuple[np.ndarray, np.ndarray]:
+def _questions(rows: pd.DataFrame, config: TrainingConfig) -> tuple[np.ndarray, np.ndarray]:
     """Labels and scores (m,) as a curve is drawn of them: those of several classes as one pool of questions, is it this class (micro-average)?"""
     label, score = label_array(config, rows[LABEL]), score_array(config, rows)
     if config.kind != "multiclass":
@@ -68,7 +68,7 @@ def _questions(rows: pd.DataFrame, config: ModelConfig) -> tuple[np.ndarray, np.
     return (label[:, None] == np.arange(len(config.classes))).ravel(), score.ravel()
 
 
-def _roc(rows: pd.DataFrame, config: ModelConfig) -> list[list[float]]:
+def _roc(rows: pd.DataFrame, config: TrainingConfig) -> list[list[float]]:
     """Of a number: how its score tells the upper half of the labels from the lower."""
     label, score = _questions(rows, config)
     if config.kind == "regression":
@@ -80,7 +80,7 @@ def _roc(rows: pd.DataFrame, config: ModelConfig) -> list[list[float]]:
     return [[round(float(false[i]), 6), round(float(true[i]), 6)] for i in picked]
 
 
-def _calibration(rows: pd.DataFrame, config: ModelConfig) -> list[list[float]]:
+def _calibration(rows: pd.DataFrame, config: TrainingConfig) -> list[list[float]]:
     """Mean score and observed rate, or mean, by bin of the score."""
     label, score = _questions(rows, config)
     table = pd.DataFrame({"label": label, "score": score})

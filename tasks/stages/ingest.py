@@ -14,11 +14,11 @@ import pandas as pd
 
 from tasks.science.data.tables import typed
 from tasks.spec.errors import ConfigError, CorruptionError, UnreachableError
-from tasks.spec.model import FileSource, ModelConfig, PackageSource
+from tasks.spec.training import FileSource, PackageSource, TrainingConfig
 from tasks.stages.common import ModelPaths, run
 
 
-def ingest(paths: ModelPaths, config: ModelConfig) -> None:
+def ingest(paths: ModelPaths, config: TrainingConfig) -> None:
     """Fetch the model's source and write ``ingested.parquet``."""
     source = config.data.source
     raw = _from_package(source, config) if isinstance(source, PackageSource) else _from_file(paths.root, source)
@@ -37,7 +37,7 @@ def _from_file(root: Path, source: FileSource) -> pd.DataFrame:
     return pd.read_csv(path, na_values=list(source.missing))
 
 
-def _from_package(source: PackageSource, config: ModelConfig) -> pd.DataFrame:
+def _from_package(source: PackageSource, config: TrainingConfig) -> pd.DataFrame:
     archive = _download(source)
     if source.sha256 is not None:
         _check(archive, source.sha256, f"{source.project} {source.version}")
@@ -101,7 +101,7 @@ def _check(content: bytes, expected: str, what: str) -> None:
         )
 
 
-def _read(content: bytes, source: PackageSource, config: ModelConfig) -> pd.DataFrame:
+def _read(content: bytes, source: PackageSource, config: TrainingConfig) -> pd.DataFrame:
     if source.format == "pickle":  # its digest was checked above, before this first look inside
         return pd.read_pickle(io.BytesIO(content), compression="xz")
     if source.header:

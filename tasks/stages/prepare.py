@@ -6,11 +6,11 @@ import pandas as pd
 
 from tasks.science.data.tables import content_digest, split_base, split_collected
 from tasks.spec.errors import ConfigError, CorruptionError
-from tasks.spec.model import ModelConfig
+from tasks.spec.training import TrainingConfig
 from tasks.stages.common import ModelPaths, run
 
 
-def prepare(paths: ModelPaths, config: ModelConfig) -> None:
+def prepare(paths: ModelPaths, config: TrainingConfig) -> None:
     """Write ``prepared/{train,holdout,replay}.parquet``."""
     parts = split_base(config, pd.read_parquet(paths.ingested))
     for side in ("train", "holdout"):
@@ -29,7 +29,7 @@ def prepare(paths: ModelPaths, config: ModelConfig) -> None:
         rows.to_parquet(paths.prepared / f"{side}.parquet", index=False)
 
 
-def _check_pin(config: ModelConfig, holdout: pd.DataFrame) -> None:
+def _check_pin(config: TrainingConfig, holdout: pd.DataFrame) -> None:
     found, pinned = content_digest(holdout), config.data.holdout_sha256
     if pinned is not None and found != pinned:
         raise CorruptionError(

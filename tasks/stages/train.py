@@ -15,8 +15,8 @@ from tasks.science.models.estimators import build
 from tasks.serving.release import pipeline_scores, save_model
 from tasks.spec.base import digest_file
 from tasks.spec.errors import ConfigError
-from tasks.spec.evidence import Manifest
-from tasks.spec.model import BinaryTarget, ModelConfig, RegressionTarget
+from tasks.spec.manifest import Manifest
+from tasks.spec.training import BinaryTarget, RegressionTarget, TrainingConfig
 from tasks.stages.common import ModelPaths, run
 
 REQUESTS = 200
@@ -24,7 +24,7 @@ REQUESTS = 200
 LIBRARIES = ("scikit-learn", "numpy", "pandas", "scipy", "skops")
 
 
-def train(paths: ModelPaths, config: ModelConfig) -> None:
+def train(paths: ModelPaths, config: TrainingConfig) -> None:
     """Write ``model/{model.skops,manifest.json,requests.json}``."""
     rows = pd.read_parquet(paths.prepared / "train.parquet")
     label = label_array(config, rows[LABEL])
@@ -53,7 +53,7 @@ def train(paths: ModelPaths, config: ModelConfig) -> None:
     (paths.model / "requests.json").write_text(json.dumps(document, allow_nan=False) + "\n")
 
 
-def _refuse_untrainable(config: ModelConfig, label: np.ndarray) -> None:
+def _refuse_untrainable(config: TrainingConfig, label: np.ndarray) -> None:
     """Every class has to occur, and a number has to vary: else nothing could be learned, or a class never be chosen."""
     absent = [name for code, name in enumerate(config.classes) if not (label == code).any()]
     if absent:
@@ -67,7 +67,7 @@ def _refuse_untrainable(config: ModelConfig, label: np.ndarray) -> None:
         )
 
 
-def _of_target(config: ModelConfig) -> dict[str, Any]:
+def _of_target(config: TrainingConfig) -> dict[str, Any]:
     """What the manifest says of the target beside its kind: the names of the two classes, or the number's unit and bounds."""
     target = config.data.target
     if isinstance(target, BinaryTarget):

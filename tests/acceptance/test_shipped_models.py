@@ -10,7 +10,8 @@ import pytest
 
 from tasks.records.registry import ledger
 from tasks.science.data.tables import as_requests
-from tasks.spec.model import load_model, model_names
+from tasks.spec.model import load_model
+from tasks.spec.models import model_names
 from tests.browser import page_measured
 from tests.conftest import ROOT
 from tests.system import Running, replay_rows

@@ -25,7 +25,8 @@ from tasks.science.models.estimators import build
 from tasks.science.models.explanations import Explainer
 from tasks.serving.release import load_release
 from tasks.spec.base import load_yaml
-from tasks.spec.model import model_folder
+from tasks.spec.model import load_model
+from tasks.spec.models import model_folder
 from tasks.spec.rules import ExpertRules
 from tasks.stages.common import ModelPaths
 from tests.statistics.shipped import examination
@@ -55,7 +56,8 @@ def readiness(paths: ModelPaths) -> dict[str, Any]:
 
 
 def compare(paths: ModelPaths) -> int:
-    config, features = paths.config(), list(paths.config().features)
+    config = load_model(paths.root, paths.name)
+    features = list(config.features)
     rows = pd.read_parquet(paths.prepared / "train.parquet")
     begun, spent = time.perf_counter(), time.process_time()
     build(config).fit(rows[features], rows[LABEL].to_numpy())

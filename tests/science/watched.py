@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from tasks.science.data.tables import with_scores
-from tasks.spec.model import ModelConfig, MulticlassTarget, RegressionTarget, load_model
+from tasks.spec.model import ModelConfig, load_model
+from tasks.spec.training import MulticlassTarget, RegressionTarget
 from tests.conftest import ROOT
 
 CLASSES = ("low", "middle", "high")

@@ -20,7 +20,7 @@ from tasks.records.registry import releases
 from tasks.science.models.estimators import build
 from tasks.serving.release import save_model
 from tasks.spec.base import digest_file
-from tasks.spec.evidence import Manifest
+from tasks.spec.manifest import Manifest
 from tasks.spec.model import ModelConfig
 from tasks.spec.settings import Settings
 from tests.conftest import ROOT

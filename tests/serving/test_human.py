@@ -11,7 +11,7 @@ import pytest
 
 from tasks.records.log.predictions import PredictionLog
 from tasks.serving.human import _misfit
-from tasks.spec.evidence import Manifest
+from tasks.spec.manifest import Manifest
 from tasks.spec.model import load_model
 from tests.serving.running import ROOT, Service, point, release, start
 

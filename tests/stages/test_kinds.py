@@ -24,7 +24,7 @@ from tasks.serving.app import create_app
 from tasks.serving.release import load_release
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import GateResult
-from tasks.spec.gates import METRIC_NAMES, TargetKind
+from tasks.spec.metrics import METRIC_NAMES, TargetKind
 from tasks.spec.model import load_model
 from tasks.spec.settings import Settings
 from tasks.stages.common import ModelPaths
@@ -44,7 +44,7 @@ def paths(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def evidence(paths: ModelPaths, tmp_path_factory: pytest.TempPathFactory) -> Examination:
     """What the gates of a real validation see; the champion is one that knows nothing but the mean."""
     tmp_path = tmp_path_factory.mktemp("home")
-    config = paths.config()
+    config = load_model(paths.root, paths.name)
     rows = pd.read_parquet(paths.evaluation / "holdout_scored.parquet")
     rows = with_scores(
         config, rows, np.broadcast_to(score_array(config, rows).mean(axis=0), score_array(config, rows).shape), CHAMPION
@@ -57,7 +57,7 @@ def evidence(paths: ModelPaths, tmp_path_factory: pytest.TempPathFactory) -> Exa
 
 
 def test_every_kind_is_measured_by_its_own_metrics(paths: ModelPaths) -> None:
-    kind = paths.config().kind
+    kind = load_model(paths.root, paths.name).kind
     metrics = json.loads(paths.metrics.read_text())["holdout"]
     assert set(metrics) == {"rows", *METRIC_NAMES[kind]} and all(v is not None for v in metrics.values())
     assert metrics["r2"] > 0.6 if kind == "regression" else metrics["roc_auc"] > 0.85
@@ -144,7 +144,7 @@ WRONG: dict[TargetKind, list[tuple[Any, str]]] = {
 def test_the_service_answers_in_the_kinds_own_words_and_joins_outcomes(
     paths: ModelPaths, service: TestClient, tmp_path: Path
 ) -> None:
-    kind = paths.config().kind
+    kind = load_model(paths.root, paths.name).kind
     answer = service.post(f"/models/{NAME}/predict", json={"rows": ROWS})
     assert answer.status_code == 200, answer.text
     found = answer.json()["predictions"]
@@ -184,9 +184,9 @@ def test_the_service_answers_in_the_kinds_own_words_and_joins_outcomes(
     log = PredictionLog(f"sqlite:///{tmp_path}/predictions.db")
     logged = log.frame(NAME, 0, 2**62)
     log.close()
-    assert score_array(paths.config(), logged).tolist() == scores.tolist()
+    assert score_array(load_model(paths.root, paths.name), logged).tolist() == scores.tolist()
     assert (
-        label_array(paths.config(), logged["_label"]).tolist()
+        label_array(load_model(paths.root, paths.name), logged["_label"]).tolist()
         == {"binary": [True, False], "multiclass": [2, 0], "regression": [4.25, 1.0]}[kind]
     )
 

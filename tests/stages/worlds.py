@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from tasks.spec.gates import TargetKind
+from tasks.spec.metrics import TargetKind
 from tasks.spec.model import ModelConfig, load_model
 from tasks.stages.common import ModelPaths
 from tasks.stages.evaluate import evaluate

@@ -22,7 +22,7 @@ from tasks.science.monitors.performance.multiclass import estimate_classes, expe
 from tasks.science.monitors.performance.realized import errors_of
 from tasks.science.monitors.performance.support import overlap_of
 from tasks.science.stats.disparity import disparity
-from tasks.spec.gates import METRIC_NAMES
+from tasks.spec.metrics import METRIC_NAMES
 from tasks.spec.model import ModelConfig, load_model
 from tests.conftest import ROOT
 from tests.statistics.studies import Count, Study

@@ -22,8 +22,9 @@ from tasks.science.windows.look import TESTED
 from tasks.spec.arrivals import FeedFacts
 from tasks.spec.base import validate
 from tasks.spec.evidence import Finding
-from tasks.spec.model import Column, ModelConfig, load_model
+from tasks.spec.model import ModelConfig, load_model
 from tasks.spec.rules import ExpertRules
+from tasks.spec.training import Column
 from tasks.spec.watching import FeedPolicy, Monitoring
 from tests.conftest import ROOT
 from tests.statistics.studies import Study

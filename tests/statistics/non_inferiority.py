@@ -17,7 +17,8 @@ from tasks.science.stats.comparison import metric_estimate, paired_estimate, tan
 from tasks.science.stats.counts import COUNTED, from_confusion, joint_counts
 from tasks.science.stats.jackknife import contributions
 from tasks.science.stats.metrics import METRICS
-from tasks.spec.gates import METRIC_NAMES, ComparisonGate, FloorGate, TargetKind
+from tasks.spec.gates import ComparisonGate, FloorGate
+from tasks.spec.metrics import METRIC_NAMES, TargetKind
 from tasks.spec.model import ModelConfig, load_model
 from tests.conftest import ROOT
 from tests.statistics.studies import Study

@@ -17,12 +17,13 @@ from tasks.science.examination.examination import Examination
 from tasks.science.gates.run import run_gate
 from tasks.serving.release import load_release
 from tasks.spec.gates import LeakageGate, SliceMetric, SlicesGate
+from tasks.spec.model import load_model
 from tasks.stages.common import ModelPaths
 
 
 def examination(paths: ModelPaths) -> Examination:
     """The evaluated candidate below ``place``; the replay rows of the first period stand for what was served."""
-    config = paths.config()
+    config = load_model(paths.root, paths.name)
     rows = pd.read_parquet(paths.evaluation / "holdout_scored.parquet")
     train, replay = (pd.read_parquet(paths.prepared / f"{side}.parquet") for side in ("train", "replay"))
     inputs = [c.name for c in config.inputs]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tasks.spec.gates import METRIC_NAMES, TargetKind
+from tasks.spec.metrics import METRIC_NAMES, TargetKind
 from tests.statistics.non_inferiority import DRAWS, accuracy_size, false_passes, family, truth
 
 SEED = 7

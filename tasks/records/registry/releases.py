@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from tasks.spec.base import digest_file
 from tasks.spec.errors import CorruptionError
-from tasks.spec.evidence import Pointer
+from tasks.spec.manifest import Pointer
 from tasks.spec.settings import Settings
 
 FILES = ("model.skops", "manifest.json")

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 
 from tasks.spec.errors import ConfigError
-from tasks.spec.model import BinaryTarget, Column, ModelConfig, MulticlassTarget, RegressionTarget
+from tasks.spec.training import BinaryTarget, Column, MulticlassTarget, RegressionTarget, TrainingConfig
 
 LABEL, BENCHMARK, ROW, SCORE, ENTITY = "_label", "_benchmark", "_row", "_score", "_entity"
 
 
-def typed(config: ModelConfig, raw: pd.DataFrame) -> pd.DataFrame:
+def typed(config: TrainingConfig, raw: pd.DataFrame) -> pd.DataFrame:
     """Give every declared column its declared type; other columns are dropped.
 
     Raises:
@@ -57,7 +57,7 @@ def evaluate(table: pd.DataFrame, expression: str, where: str) -> pd.Series:
     return result
 
 
-def labels(config: ModelConfig, table: pd.DataFrame) -> pd.Series:
+def labels(config: TrainingConfig, table: pd.DataFrame) -> pd.Series:
     """The label of every row: a condition's truth, a class's name, or a number, by the kind of the target.
 
     Raises:
@@ -103,7 +103,7 @@ def _classes(target: MulticlassTarget, found: pd.Series) -> pd.Series:
     return names
 
 
-def label_array(config: ModelConfig, label: pd.Series) -> np.ndarray:
+def label_array(config: TrainingConfig, label: pd.Series) -> np.ndarray:
     """Labels of rows as numbers.
 
     Returns:
@@ -117,12 +117,12 @@ def label_array(config: ModelConfig, label: pd.Series) -> np.ndarray:
     return np.asarray(label.to_numpy(float))
 
 
-def score_columns(config: ModelConfig, prefix: str = SCORE) -> list[str]:
+def score_columns(config: TrainingConfig, prefix: str = SCORE) -> list[str]:
     """Names of the columns that hold a model's scores: one, or one a class."""
     return [f"{prefix}:{name}" for name in config.classes] or [prefix]
 
 
-def with_scores(config: ModelConfig, rows: pd.DataFrame, scores: np.ndarray, prefix: str = SCORE) -> pd.DataFrame:
+def with_scores(config: TrainingConfig, rows: pd.DataFrame, scores: np.ndarray, prefix: str = SCORE) -> pd.DataFrame:
     """The rows with their scores: (n,), or (n, k) for a multiclass model, whose most probable class's score is kept under ``prefix`` too."""
     if config.kind != "multiclass":
         return rows.assign(**{prefix: scores})
@@ -131,13 +131,13 @@ def with_scores(config: ModelConfig, rows: pd.DataFrame, scores: np.ndarray, pre
     )
 
 
-def score_array(config: ModelConfig, rows: pd.DataFrame, prefix: str = SCORE) -> np.ndarray:
+def score_array(config: TrainingConfig, rows: pd.DataFrame, prefix: str = SCORE) -> np.ndarray:
     """The scores that :func:`with_scores` put there: (n,), or (n, k) for a multiclass model."""
     found = rows[score_columns(config, prefix)].to_numpy(float)
     return found if config.kind == "multiclass" else found[:, 0]
 
 
-def split_base(config: ModelConfig, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def split_base(config: TrainingConfig, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Label the population and split its base rows; what lies outside the base is kept for replay.
 
     The side of a row follows from a hash of its entity (or row number) and the seed, so it does not change when
@@ -171,7 +171,7 @@ def split_base(config: ModelConfig, table: pd.DataFrame) -> dict[str, pd.DataFra
     return frames
 
 
-def split_collected(config: ModelConfig, rows: pd.DataFrame, benchmark: str) -> dict[str, pd.DataFrame]:
+def split_collected(config: TrainingConfig, rows: pd.DataFrame, benchmark: str) -> dict[str, pd.DataFrame]:
     """Split rows collected in production into train and holdout, in the proportion of the base split."""
     cut = config.data.split
     place = _place(rows["_id"], config.seed)
@@ -195,7 +195,7 @@ def content_digest(rows: pd.DataFrame) -> str:
     return "sha256:" + hashlib.sha256(",".join(columns).encode() + hashes.tobytes()).hexdigest()
 
 
-def as_requests(config: ModelConfig, rows: pd.DataFrame) -> list[dict[str, Any]]:
+def as_requests(config: TrainingConfig, rows: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows as a client would send them: the inputs alone, whole numbers as integers, what is missing as None."""
     integers = {c.name for c in config.inputs if c.type == "integer"}
 

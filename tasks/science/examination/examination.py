@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from tasks.spec.evidence import GateResult
-from tasks.spec.gates import TargetKind
+from tasks.spec.metrics import TargetKind
 from tasks.spec.model import ModelConfig
 from tasks.spec.rules import ExpertRules
 

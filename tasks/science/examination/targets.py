@@ -10,7 +10,7 @@ import numpy as np
 from tasks.science.examination.examination import Examination
 from tasks.science.examination.verdicts import combine_states, result
 from tasks.spec.evidence import GateResult
-from tasks.spec.gates import TargetKind
+from tasks.spec.metrics import TargetKind
 
 SUM = 1e-6
 """How far the probabilities of a row's classes may sum from 1."""

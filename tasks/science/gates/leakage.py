@@ -28,7 +28,8 @@ from tasks.science.stats.counts import MINIMUM
 from tasks.science.stats.shift import shift
 from tasks.spec.evidence import GateResult, Measurement, State
 from tasks.spec.gates import LeakageGate
-from tasks.spec.model import BinaryTarget, ModelConfig
+from tasks.spec.model import ModelConfig
+from tasks.spec.training import BinaryTarget
 
 METHOD = "DeLong 1988 of target-encoded columns; Poisson-binomial count of shared patterns; change-point scan with Bonferroni bounds; Jensen-Shannon distance"
 NEVER_SERVED, TRAINED = 0.9, 0.5

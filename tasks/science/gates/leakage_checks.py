@@ -9,7 +9,7 @@ import pandas as pd
 from scipy.stats import norm
 
 from tasks.science.stats.comparison import delong
-from tasks.spec.gates import TargetKind
+from tasks.spec.metrics import TargetKind
 
 BINS = 64
 CATEGORIES = 255

@@ -24,7 +24,8 @@ from tasks.science.stats.counts import MINIMUM
 from tasks.science.stats.metrics import METRICS, NEED_CLASSES
 from tasks.science.stats.multiplicity import holm
 from tasks.spec.evidence import GateResult, Measurement
-from tasks.spec.gates import METRIC_NAMES, ComparisonGate, DataGate, FloorGate
+from tasks.spec.gates import ComparisonGate, DataGate, FloorGate
+from tasks.spec.metrics import METRIC_NAMES
 
 FAMILY = (
     "fails by Holm 1979 over all {number} floors and comparisons, passes as an intersection-union test (Berger 1982)"

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from tasks.spec.gates import Perturbation
-from tasks.spec.model import Column
+from tasks.spec.training import Column
 
 UNSEEN = "a category never seen before"
 FAR = 10.0

@@ -14,7 +14,7 @@ from tasks.science.stats.counts import MINIMUM
 from tasks.science.stats.metrics import METRICS
 from tasks.spec.evidence import GateResult, Measurement
 from tasks.spec.gates import Perturbation, RobustnessGate
-from tasks.spec.model import Column
+from tasks.spec.training import Column
 
 STRESSED = 200
 """Rows on which each perturbation hits every cell it can, to provoke exceptions and scores that are no numbers."""

@@ -19,7 +19,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
 from tasks.spec.errors import ConfigError
-from tasks.spec.model import ModelConfig
+from tasks.spec.training import TrainingConfig
 
 RARE = 20
 """A category seen less often in training shares one column with the other rare ones."""
@@ -37,7 +37,7 @@ REGRESSORS: dict[str, tuple[type[Any], dict[str, Any]]] = {
 }
 
 
-def build(config: ModelConfig) -> Pipeline:
+def build(config: TrainingConfig) -> Pipeline:
     """The unfitted pipeline ``prepare`` (a ColumnTransformer) and ``estimator``.
 
     Raises:
@@ -46,7 +46,7 @@ def build(config: ModelConfig) -> Pipeline:
     return Pipeline([("prepare", _prepare(config)), ("estimator", _estimator(config))])
 
 
-def _prepare(config: ModelConfig) -> ColumnTransformer:
+def _prepare(config: TrainingConfig) -> ColumnTransformer:
     numbers, categories = config.numeric_features, config.category_features
     filled = ("fill", SimpleImputer(strategy="constant", fill_value="missing"))
     if config.estimator.kind in ("hist_gradient_boosting", "random_forest"):
@@ -62,7 +62,7 @@ def _prepare(config: ModelConfig) -> ColumnTransformer:
     )
 
 
-def _estimator(config: ModelConfig) -> BaseEstimator:
+def _estimator(config: TrainingConfig) -> BaseEstimator:
     spec = config.estimator
     if spec.kind == "custom":
         return _custom(str(spec.factory), spec.parameters)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn import metrics as sk
 
-from tasks.spec.gates import METRIC_NAMES, TargetKind
+from tasks.spec.metrics import METRIC_NAMES, TargetKind
 
 Compute = Callable[[np.ndarray, np.ndarray, float], float]
 

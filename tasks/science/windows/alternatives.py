@@ -8,7 +8,7 @@ from tasks.science.monitors.performance.confidence_based import estimate
 from tasks.science.stats.comparison import paired_difference
 from tasks.science.stats.metrics import METRICS
 from tasks.spec.evidence import Alternative
-from tasks.spec.gates import MetricName, TargetKind
+from tasks.spec.metrics import MetricName, TargetKind
 
 JUDGED_BY: dict[TargetKind, MetricName] = {"binary": "log_loss", "multiclass": "log_loss", "regression": "mae"}
 

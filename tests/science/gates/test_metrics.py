@@ -14,7 +14,8 @@ from tasks.science.gates.run import run_gate
 from tasks.science.stats.comparison import metric_estimate
 from tasks.science.stats.metrics import METRICS
 from tasks.science.stats.multiplicity import holm
-from tasks.spec.gates import METRIC_NAMES, ComparisonGate, FloorGate, TargetKind
+from tasks.spec.gates import ComparisonGate, FloorGate
+from tasks.spec.metrics import METRIC_NAMES, TargetKind
 from tasks.spec.model import load_model
 from tests.conftest import ROOT
 from tests.statistics.non_inferiority import DRAWS

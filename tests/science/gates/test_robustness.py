@@ -13,7 +13,8 @@ from tasks.science.examination.examination import Examination
 from tasks.science.gates.perturbations import UNSEEN, perturb
 from tasks.science.gates.run import run_gate
 from tasks.spec.gates import Perturbation, RobustnessGate
-from tasks.spec.model import Column, ModelConfig, load_model
+from tasks.spec.model import ModelConfig, load_model
+from tasks.spec.training import Column
 from tests.conftest import ROOT
 
 COLUMNS = [

@@ -20,7 +20,7 @@ from tasks.science.stats.comparison import (
 from tasks.science.stats.counts import COUNTED, from_confusion, joint_counts
 from tasks.science.stats.jackknife import contributions
 from tasks.science.stats.metrics import METRICS
-from tasks.spec.gates import METRIC_NAMES, TargetKind
+from tasks.spec.metrics import METRIC_NAMES, TargetKind
 from tests.statistics.non_inferiority import DRAWS
 
 EVERY: list[tuple[TargetKind, str]] = [(kind, metric) for kind, names in METRIC_NAMES.items() for metric in names]

@@ -11,7 +11,7 @@ import pytest
 from sklearn import metrics as sk
 
 from tasks.science.stats.metrics import METRICS
-from tasks.spec.gates import METRIC_NAMES, TargetKind
+from tasks.spec.metrics import METRIC_NAMES, TargetKind
 from tasks.spec.model import load_model
 from tasks.stages.evaluate import _metrics
 from tests.conftest import ROOT

@@ -15,7 +15,7 @@ from tasks.science.data.protected import group_titles
 from tasks.science.data.tables import LABEL, SCORE, score_columns
 from tasks.spec.base import Spec, validate
 from tasks.spec.errors import ConfigError
-from tasks.spec.gates import TargetKind
+from tasks.spec.metrics import TargetKind
 from tasks.spec.model import ModelConfig, Protected
 
 FORMAT = 1

@@ -13,8 +13,9 @@ from tasks.science.monitors.performance.findings import performance_findings
 from tasks.science.monitors.performance.multiclass import expected_classes
 from tasks.science.monitors.performance.realized import measured
 from tasks.spec.evidence import Decision, Finding, WindowReport
-from tasks.spec.gates import METRIC_NAMES
-from tasks.spec.model import ModelConfig, MulticlassTarget, RegressionTarget
+from tasks.spec.metrics import METRIC_NAMES
+from tasks.spec.model import ModelConfig
+from tasks.spec.training import MulticlassTarget, RegressionTarget
 from tests.statistics.estimation import people, scored, small_world
 
 ALPHA = 0.001

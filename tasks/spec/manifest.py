@@ -1,0 +1,52 @@
+"""The documents beside a model file: its manifest, and the pointer to the version that serves.
+
+They stand apart from verdicts and findings, so that a change there does not retrain any model.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from tasks.spec.base import Spec
+from tasks.spec.metrics import TargetKind
+
+
+class Manifest(Spec):
+    """``manifest.json`` beside ``model.skops``: what the service must know to answer."""
+
+    model: str
+    title: str
+    model_digest: str
+    """sha256 of model.skops."""
+    features: tuple[str, ...]
+    inputs: tuple[dict[str, Any], ...]
+    """The input columns, each as a dumped ``Column``."""
+    kind: TargetKind = "binary"
+    decision_threshold: float | None
+    positive: str = ""
+    negative: str = ""
+    classes: tuple[str, ...] = ()
+    """Multiclass: in the order of the scores."""
+    unit: str = ""
+    """Regression: of the score."""
+    minimum: float | None = None
+    maximum: float | None = None
+    """Regression: what an outcome can be."""
+    seed: int
+    trained_rows: int
+    libraries: dict[str, str]
+
+
+class Pointer(Spec):
+    """``champion.json``: which version serves, and the digests of the files that were meant."""
+
+    version: str = Field(pattern=r"^v[0-9][0-9A-Za-z.+-]*$")
+    model_digest: str
+    """sha256 of model.skops."""
+    manifest_digest: str
+    """sha256 of manifest.json, which holds the decision threshold."""
+    assigned: str
+    stopped: str = ""
+    """Why it may not answer, in a sentence; empty while it may."""
