@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AliasChoices, Field, model_validator
 
 from tasks.spec.base import Finite, Spec, Text
 from tasks.spec.forecast import Forecast
@@ -86,9 +86,6 @@ class Region(Spec):
     label: Text
 
 
-_STORED_AS = {"across": "x_label", "up": "y_label"}
-
-
 class Plot(Spec):
     """A picture behind a gate's answer, as numbers; the page draws it.
 
@@ -99,9 +96,10 @@ class Plot(Spec):
 
     title: Text
     kind: PlotKind
-    x_label: Text
-    """What the horizontal axis shows, with its unit."""
-    y_label: Text = ""
+    x_label: Text = Field(validation_alias=AliasChoices("x_label", "across"))
+    """What the horizontal axis shows, with its unit; plots that were stored before 2026-11-28 call it ``across``."""
+    y_label: Text = Field("", validation_alias=AliasChoices("y_label", "up"))
+    """What the vertical axis shows; ``up`` in older plots."""
     series: tuple[Series, ...] = Field(min_length=1, max_length=4)
     regions: tuple[Region, ...] = Field((), max_length=4)
     sign: Literal["rises", "falls"] | None = None
@@ -109,14 +107,6 @@ class Plot(Spec):
     state: State | None = None
     """The answer of the rule or measurement that the plot belongs to, where it belongs to one."""
     note: str = Field("", max_length=1000)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _of_before(cls, document: Any) -> Any:
-        """Plots that were stored before 2026-11-28 name their axes otherwise."""
-        if isinstance(document, dict):
-            return {_STORED_AS.get(name, name): value for name, value in document.items()}
-        return document
 
     @model_validator(mode="after")
     def _placed(self) -> Plot:
