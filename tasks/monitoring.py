@@ -37,11 +37,9 @@ from tasks.spec.pictures import Pictures
 from tasks.spec.requests import MonitoringRequest
 from tasks.spec.settings import Settings
 from tasks.versions import VersionFiles, version_files
-from tasks.window_inputs import PICTURES, open_log, read_window, reference_of
+from tasks.window_inputs import open_log, read_window, reference_of
 
 EARLIER_VERSIONS = 2
-SILENCE = "silence"
-"""The document that keeps which feeds are known to be silent."""
 PERFORMANCE = {"estimated_performance", "realized_performance", "prediction_drift", "selection_rate"}
 
 
@@ -126,12 +124,7 @@ def look_at_window(model: str, window: Window) -> WindowReport:
             report = report.model_copy(update={"decision": before.decision, "created": before.created})
         log.save_report(report)
         if before is None:
-            log.save_profile(
-                model,
-                window.number,
-                PICTURES,
-                {"format": 1, **Pictures(plots=seen.plots, map=seen.map).model_dump(mode="json")},
-            )
+            log.keep_pictures(model, window.number, Pictures(plots=seen.plots, map=seen.map))
     return report
 
 
@@ -222,10 +215,9 @@ def watch_feed(request: MonitoringRequest) -> list[Finding]:
         newest = log.newest_times(model)
         found = silence_findings(config, *newest, datetime.now(UTC))
         silent = sorted(f.subject for f in found if f.alarm)
-        before = (log.profile(model, 0, SILENCE) or {}).get("silent", [])
-        if silent == before:
+        if silent == log.silent_feeds(model):
             return found
-        log.save_profile(model, 0, SILENCE, {"format": 1, "silent": silent})
+        log.keep_silent_feeds(model, silent)
     told = "; ".join(f.sentence for f in found if f.alarm) or "what had stopped arrives again"
     draft = EntryDraft(
         kind="monitored",

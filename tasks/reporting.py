@@ -30,11 +30,10 @@ from tasks.spec.errors import AssayError
 from tasks.spec.evidence import Finding, Verdict, WindowReport
 from tasks.spec.forecast import Forecast, Observation, TriggerRecord
 from tasks.spec.model import ModelConfig
-from tasks.spec.pictures import Pictures
 from tasks.spec.review import ReviewAnswer
 from tasks.spec.settings import Settings
 from tasks.versions import Candidate, version_files
-from tasks.window_inputs import PICTURES, open_log
+from tasks.window_inputs import open_log
 
 SHOWN = 60
 """Windows that pages look back on."""
@@ -131,7 +130,7 @@ def report_windows(model: str, reports: list[WindowReport]) -> None:
     settings = Settings()
     with open_log() as log:
         history = log.reports(model, last=SHOWN)
-        drawn = {r.window: _pictures(log, model, r.window) for r in reports}
+        drawn = {r.window: log.pictures(model, r.window) for r in reports}
     for report in reports:
         earlier = [r for r in history if r.window < report.window]
         write_page(
@@ -169,7 +168,7 @@ def report_model(model: str, silence: list[Finding]) -> None:
             forecasts=_forecasts(config, reports),
             record=record_rows(record),
             record_told=record_sentence(record),
-            map=_pictures(log, model, reports[-1].window).map if reports else None,
+            map=log.pictures(model, reports[-1].window).map if reports else None,
         )
     name = f"{model}/watching.html"
     write_page(name, model_page(watched))
@@ -230,11 +229,6 @@ def _forecasts(config: ModelConfig, reports: list[WindowReport]) -> list[tuple[F
     own = [(r.window, r.findings) for r in reports if r.version == reports[-1].version]
     series = {w.subject: w.series for w in watched_series(config, own)}
     return [(made, series.get(made.subject, ())) for made in reports[-1].forecasts]
-
-
-def _pictures(log: PredictionLog, model: str, window: int) -> Pictures:
-    kept = log.profile(model, window, PICTURES) or {}
-    return Pictures.model_validate_json(json.dumps({k: v for k, v in kept.items() if k != "format"}))
 
 
 def _title(settings: Settings, model: str) -> str:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
 
 import pandas as pd
 
@@ -19,7 +17,6 @@ from tasks.science.monitors.profiles.profile import Profile, merge, profile
 from tasks.science.windows.look import WindowInput
 from tasks.science.windows.reference import Reference, fit_reference, load_reference
 from tasks.serving.release import Release, load_release
-from tasks.spec.arrivals import FeedFacts
 from tasks.spec.base import load_yaml
 from tasks.spec.errors import ConfigError, CorruptionError
 from tasks.spec.rules import ExpertRules
@@ -33,8 +30,6 @@ P_VALUES = 400
 RECENT_WINDOWS, RECENT_ROWS = 3, 5000
 """Labelled rows of windows before, which may contradict an estimate."""
 BACKGROUND = 1000
-KEPT, SEEN, CAME, PICTURES = "reference", "profile", "feed", "pictures"
-"""Kinds of documents that are kept of a window, or, under the number 0, of a version."""
 
 
 @contextmanager
@@ -54,17 +49,17 @@ def _release(files: VersionFiles) -> Release:
 @lru_cache(maxsize=4)
 def reference_of(files: VersionFiles, database: str) -> Reference:
     """The version's reference, fitted by whoever asks first and kept in the log beside what rests on it."""
-    config, rows, kind = files.config, files.reference(), f"{KEPT}:{files.version}"
+    config, rows = files.config, files.reference()
     log = PredictionLog(database)
     try:
-        kept = log.profile(config.name, 0, kind)
-        if kept is not None:
-            try:
+        try:
+            kept = log.reference(config.name, files.version)
+            if kept is not None:
                 return load_reference(kept, rows)
-            except (ConfigError, CorruptionError):
-                pass  # another format: it follows from the version's files, so it is fitted again
+        except (ConfigError, CorruptionError):
+            pass  # another format, or damaged: it follows from the version's files, so it is fitted again
         found = fit_reference(config, _release(files).pipeline, rows, _explain(files, rows))
-        log.save_profile(config.name, 0, kind, found.document())
+        log.keep_reference(config.name, files.version, found.document())
     finally:
         log.close()
     return found
@@ -92,34 +87,23 @@ def read_window(
     facts = log.feed(model, window.first_seq, window.last_seq)
     expectations = files.folder / "expectations.yaml"
     rules = files.folder / "rules.yaml"
-    log.save_profile(model, window.number, SEEN, counted.document())
-    if (
-        log.profile(model, window.number, CAME) is None
-    ):  # later windows are held against this one as it was when it was new
-        log.save_profile(model, window.number, CAME, {"format": 1, **asdict(facts)})
-    log.save_profile(
-        model,
-        window.number,
-        f"p_values:{window.version}",
-        {"format": 1, **window_p_values(config, reference.drift, counted, reference.importance)},
-    )
+    log.keep_profile(model, window.number, counted.document())
+    log.keep_feed_facts(model, window.number, facts)
+    p_values = window_p_values(config, reference.drift, counted, reference.importance)
+    log.keep_p_values(model, window.version, window.number, p_values)
     return WindowInput(
         number=window.number,
         rows=rows,
         profile=counted,
         facts=facts,
-        facts_before=[
-            _facts(document)
-            for number, document in log.profiles(model, CAME, last=HISTORY).items()
-            if number < window.number
-        ],
+        facts_before=log.feed_facts(model, before=window.number, last=HISTORY),
         checks=check_window(config, expectations, rows) if expectations.exists() else [],
         rules=load_yaml(rules, ExpertRules) if rules.exists() else None,
         pipeline=release.pipeline,
         predict=release.score,
         explain=explain,
         history=log.reports(model, last=HISTORY, version=window.version),
-        past=_past(log, model, window),
+        past=log.p_values(model, window.version, before=window.number, last=P_VALUES),
         recent=_recent(log, model, window),
         now=now or datetime.now(UTC),
     )
@@ -133,15 +117,6 @@ def _profile(log: PredictionLog, reference: Reference, window: Window) -> Profil
     return profile(reference.layout, reference.rows.iloc[:0]) if found is None else found
 
 
-def _past(log: PredictionLog, model: str, window: Window) -> list[dict[str, float]]:
-    kept = log.profiles(model, f"p_values:{window.version}", last=P_VALUES)
-    return [
-        {kind: p for kind, p in document.items() if kind != "format"}
-        for number, document in kept.items()
-        if number < window.number
-    ]
-
-
 def _recent(log: PredictionLog, model: str, window: Window) -> pd.DataFrame:
     """Labelled rows of this version's last windows before this one, the newest :data:`RECENT_ROWS`."""
     before = [
@@ -153,10 +128,3 @@ def _recent(log: PredictionLog, model: str, window: Window) -> pd.DataFrame:
         return log.frame(model, 1, 0)
     rows = log.sample(model, before[0].first_seq, before[-1].last_seq, RECENT_ROWS, window.number)
     return rows[rows["_label"].notna()]
-
-
-def _facts(document: dict[str, Any]) -> FeedFacts:
-    values = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in document.items() if name != "format"
-    }
-    return FeedFacts(**values)

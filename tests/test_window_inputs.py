@@ -7,14 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 
 from tasks.records.log import reading as log_reading
 from tasks.records.log.predictions import Prediction, PredictionLog, Window
+from tasks.records.log.tables import PROFILES
 from tasks.science.data.tables import as_requests
 from tasks.science.monitors.profiles.profile import load_profile
 from tasks.science.windows.look import examine_window
 from tasks.versions import VersionFiles
-from tasks.window_inputs import CAME, SEEN, read_window, reference_of
+from tasks.window_inputs import read_window, reference_of
 from tests.worlds import NOW, VERSION, World, on_disk, world
 
 ROWS = 300
@@ -81,7 +83,10 @@ def test_a_reference_is_fitted_once_and_kept_in_the_log(
         patch.setattr("tasks.window_inputs.fit_reference", None)  # fitting again would fail
         again = reference_of(files(home), database)
     assert again.document() == first.document()
-    log.save_profile("care", 0, f"reference:{VERSION}", {"format": 0})
+    with log.database.writing() as connection:
+        connection.execute(
+            sa.update(PROFILES).where(PROFILES.c.kind == f"reference:{VERSION}").values(document='{"format": 0}')
+        )
     reference_of.cache_clear()
     assert reference_of(files(home), database).document() == first.document(), (
         "an older format is fitted again, to the same"
@@ -93,7 +98,7 @@ def test_a_window_is_counted_in_chunks_as_if_whole(
 ) -> None:
     reference = reference_of(files(home), f"sqlite:///{home}/log.db")
     whole = read_window(log, files(home), reference, window(log, 1))
-    kept = log.profile("care", 1, SEEN)
+    kept = log.profile("care", 1)
     monkeypatch.setattr(log_reading.Reading.chunks, "__defaults__", (70, None, False))
     parts = read_window(log, files(home), reference, window(log, 1))
     assert whole.profile == parts.profile and kept is not None and load_profile(kept).rows == ROWS
@@ -104,10 +109,10 @@ def test_a_window_is_counted_in_chunks_as_if_whole(
 def test_a_second_look_keeps_how_the_rows_had_come_and_knows_the_windows_before(home: Path, log: PredictionLog) -> None:
     reference = reference_of(files(home), f"sqlite:///{home}/log.db")
     first = read_window(log, files(home), reference, window(log, 1))
-    came = log.profile("care", 1, CAME)
+    arrived = log.feed_facts("care", before=2, last=10)
     log.outcomes("care", [("p0", True)])
-    read_window(log, files(home), reference, window(log, 1))
-    assert log.profile("care", 1, CAME) == came
+    again = read_window(log, files(home), reference, window(log, 1))
+    assert again.facts not in arrived and log.feed_facts("care", before=2, last=10) == arrived
     second = read_window(log, files(home), reference, window(log, 2))
     assert [f.rows for f in second.facts_before] == [ROWS] and len(second.past) == 1
     assert len(second.recent) == ROWS and len(first.recent) == 0, (

@@ -117,10 +117,13 @@ def _copy(log: PredictionLog, window: Window) -> None:
     log.save_report(
         report.model_copy(update={"window": window.number, "first_seq": window.first_seq, "last_seq": window.last_seq})
     )
-    for kind in ("profile", "feed", f"p_values:{VERSION}", "pictures"):
-        document = log.profile("care", source, kind)
-        if document is not None:
-            log.save_profile("care", window.number, kind, document)
+    kept = log.profile("care", source)
+    assert kept is not None
+    log.keep_profile("care", window.number, kept)
+    log.keep_feed_facts("care", window.number, log.feed_facts("care", before=source + 1, last=1)[0])
+    (p_values,) = log.p_values("care", VERSION, before=source + 1, last=1)
+    log.keep_p_values("care", VERSION, window.number, p_values)
+    log.keep_pictures("care", window.number, log.pictures("care", source))
 
 
 _KEPT: dict[int, WindowReport] = {}

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from tasks.records.log.answers import Answers, Appeal, Override, Review
 from tasks.records.log.database import Database
+from tasks.records.log.documents import Documents
 from tasks.records.log.export import Export
 from tasks.records.log.feed import Feed
 from tasks.records.log.forgetting import Forgetting, Forgotten
@@ -68,7 +69,7 @@ class Prediction:
         }
 
 
-class PredictionLog(Answers, Windows, Feed, Export, Forgetting):
+class PredictionLog(Answers, Windows, Documents, Feed, Export, Forgetting):
     """One process's access to the log; many processes may have one each.
 
     Raises:

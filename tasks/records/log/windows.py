@@ -1,8 +1,7 @@
-"""The log's windows, and what was found in them: reports, their numbers as a series, and profiles."""
+"""The log's windows, and what was found in them: reports, and their numbers as a series."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,7 @@ import pandas as pd
 import sqlalchemy as sa
 
 from tasks.records.log.database import Part
-from tasks.records.log.tables import FINDINGS, PREDICTIONS, PROFILES, REPORTS, WINDOWS, insert_report
+from tasks.records.log.tables import FINDINGS, PREDICTIONS, REPORTS, WINDOWS, insert_report
 from tasks.spec.evidence import WindowReport
 
 CUT_AT_ONCE = 10
@@ -158,42 +157,6 @@ class Windows(Part):
             found = connection.execute(query)
             table = pd.DataFrame(found.all(), columns=list(found.keys()))
         return table.astype({c.name: "float64" for c in numbers})
-
-    def save_profile(self, model: str, number: int, kind: str, document: dict[str, Any]) -> None:
-        """Keep one kind of profile of a window; a later one takes its place.
-
-        Raises:
-            ValueError: the document does not say its ``format``, or holds what is no JSON.
-        """
-        made = document.get("format")
-        if isinstance(made, bool) or not isinstance(made, int):
-            raise ValueError(
-                f"the {kind} profile of window {number} of {model} has format {made!r}; give it a whole number under 'format', which grows when its form changes."
-            )
-        text = json.dumps(document, allow_nan=False, separators=(",", ":"))
-        p = PROFILES.c
-        with self.database.writing() as connection:
-            connection.execute(sa.delete(PROFILES).where(p.model == model, p.number == number, p.kind == kind))
-            connection.execute(
-                sa.insert(PROFILES).values(model=model, number=number, kind=kind, format=made, document=text)
-            )
-
-    def profile(self, model: str, number: int, kind: str) -> dict[str, Any] | None:
-        p = PROFILES.c
-        with self.database.engine.connect() as connection:
-            text = connection.execute(
-                sa.select(p.document).where(p.model == model, p.number == number, p.kind == kind)
-            ).scalar_one_or_none()
-        found: dict[str, Any] | None = None if text is None else json.loads(text)
-        return found
-
-    def profiles(self, model: str, kind: str, last: int | None = None) -> dict[int, dict[str, Any]]:
-        """Window number and document, oldest first; with ``last``, of the newest windows alone."""
-        p = PROFILES.c
-        query = sa.select(p.number, p.document).where(p.model == model, p.kind == kind).order_by(p.number.desc())
-        with self.database.engine.connect() as connection:
-            found = connection.execute(query if last is None else query.limit(last)).all()
-        return {number: json.loads(text) for number, text in reversed(found)}
 
 
 def _closed_window(connection: sa.Connection, model: str, after: int, size: int) -> dict[str, Any] | None:

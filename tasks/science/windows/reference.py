@@ -15,10 +15,10 @@ from tasks.science.monitors.drift.reference import fit_reference as fit_drift_re
 from tasks.science.monitors.groupings.reference import GroupReference, fit_groupings, load_groupings
 from tasks.science.monitors.performance.direct_loss import LossModel
 from tasks.science.monitors.performance.estimators import reference_losses
-from tasks.science.monitors.profiles.layout import Layout, refuse_other_format
+from tasks.science.monitors.profiles.layout import Layout
+from tasks.spec.formats import FITTED_REFERENCE, refuse_other_format
 from tasks.spec.model import ModelConfig
 
-FORMAT = 1
 EXPLAINED = 500
 """Rows of the reference, or of a window, whose attributions are computed."""
 
@@ -54,7 +54,7 @@ class Reference:
         """All but the rows, and what follows from them quickly, as JSON."""
         explained = {str(name): [float(v) for v in column] for name, column in self.attributions.items()}
         return {
-            "format": FORMAT,
+            "format": FITTED_REFERENCE.number,
             "drift": self.drift.document(),
             "groups": self.groups.document(),
             "attributions": explained,
@@ -87,7 +87,7 @@ def load_reference(document: dict[str, Any], rows: pd.DataFrame) -> Reference:
     Raises:
         ConfigError, CorruptionError: it was written in another format, or is none.
     """
-    refuse_other_format(document, FORMAT, "the fitted reference", "It is fitted again.")
+    refuse_other_format(document, FITTED_REFERENCE, "It is fitted again.")
     return Reference(
         rows,
         load_drift_reference(document["drift"]),

@@ -61,16 +61,15 @@ def test_windows_keep_their_reports_and_say_what_is_missing(log: PredictionLog) 
     windows = log.next_windows("care", 10, 5, 10)
     for w in windows:
         log.save_report(report(w))
-        log.save_profile("care", w.number, "inputs", {"format": 1})
+        log.keep_profile("care", w.number, {"format": 1})
     log.forget("care", [f"p-v1.0.0-{n}" for n in range(12)])
     assert [log.frame("care", w.first_seq, w.last_seq).attrs["rows_missing"] for w in windows] == [10, 2, 0]
     assert [len(log.sample("care", w.first_seq, w.last_seq, 5, 0)) for w in windows] == [0, 5, 5]
     assert log.sample("care", windows[1].first_seq, windows[1].last_seq, 20, 0)["_id"].tolist() == [
         f"p-v1.0.0-{n}" for n in range(12, 20)
     ]
-    assert (
-        len(log.reports("care")) == 3 and len(log.profiles("care", "inputs")) == 3 and log.missing("care", 0, ALL) == 12
-    )
+    assert len(log.reports("care")) == 3 and log.missing("care", 0, ALL) == 12
+    assert [log.profile("care", w.number) for w in windows] == [{"format": 1}] * 3
     log.append(rows(10, prefix="q"))
     assert [(w.number, w.rows) for w in log.next_windows("care", 10, 5, 10)] == [(4, 10)]
 

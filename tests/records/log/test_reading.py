@@ -189,7 +189,7 @@ def test_shares_and_counts(log: PredictionLog) -> None:
     ) == (2, 1, 0, 5)
 
 
-def test_reports_series_and_profiles_of_the_newest_windows(log: PredictionLog) -> None:
+def test_reports_and_series_of_the_newest_windows(log: PredictionLog) -> None:
     log.append(rows(50))
     windows = log.next_windows("care", 10, 5, 10)
     for w in windows:
@@ -202,7 +202,6 @@ def test_reports_series_and_profiles_of_the_newest_windows(log: PredictionLog) -
                 findings=(drift, Finding(kind="feed", subject="volume", value=None, rows=10, alarm=False, sentence="")),
             )
         )
-        log.save_profile("care", w.number, "inputs", {"format": 1, "n": w.number})
     assert [r.window for r in log.reports("care", last=2)] == [4, 5] and [r.window for r in log.reports("care")] == [
         1,
         2,
@@ -224,26 +223,11 @@ def test_reports_series_and_profiles_of_the_newest_windows(log: PredictionLog) -
     assert len(log.series("care")) == 10 and log.series("care", kinds=["feed"])["value"].isna().all()
     log.save_report(report(windows[4]))
     assert len(log.series("care")) == 8 and len(log.reports("care")) == 5 and log.next_windows("care", 10, 5, 10) == []
-    assert (
-        log.profile("care", 2, "inputs") == {"format": 1, "n": 2}
-        and log.profile("care", 2, "other") is None
-        and log.profile("income", 2, "inputs") is None
-    )
-    log.save_profile("care", 2, "inputs", {"format": 2})
-    assert log.profiles("care", "inputs", last=4) == {
-        2: {"format": 2},
-        3: {"format": 1, "n": 3},
-        4: {"format": 1, "n": 4},
-        5: {"format": 1, "n": 5},
-    }
-    for wrong in ({}, {"format": "1"}, {"format": True}, {"format": 1, "x": float("nan")}):
-        with pytest.raises(ValueError, match="format|JSON"):
-            log.save_profile("care", 1, "inputs", wrong)
     assert log.window("care", 3) == windows[2] and log.window("care", 6) is None
 
 
 @pytest.mark.parametrize(
-    "what", ["next_windows", "reports", "series", "profiles", "count_labelled", "labelled_share", "feed", "sample"]
+    "what", ["next_windows", "reports", "series", "p_values", "count_labelled", "labelled_share", "feed", "sample"]
 )
 def test_one_more_window_costs_the_same_after_a_long_history(tmp_path: Path, what: str) -> None:
     """Counted in steps of SQLite's virtual machine, which do not depend on how busy the machine is."""
@@ -260,7 +244,7 @@ def test_one_more_window_costs_the_same_after_a_long_history(tmp_path: Path, wha
                         w, findings=(Finding(kind="feed", subject="x", value=1.0, rows=20, alarm=False, sentence=""),)
                     )
                 )
-                log.save_profile("care", w.number, "inputs", {"format": 1})
+                log.keep_p_values("care", "v1.0.0", w.number, {"data_drift": 0.5})
         log.append(rows(20, prefix=f"new{windows}"))
         w = Window(0, "", 0, 0, 0)
 
@@ -273,7 +257,7 @@ def test_one_more_window_costs_the_same_after_a_long_history(tmp_path: Path, wha
             "next_windows": lambda: None,
             "reports": lambda: log.reports("care", last=5),
             "series": lambda: log.series("care", last=5),
-            "profiles": lambda: log.profiles("care", "inputs", last=5),
+            "p_values": lambda: log.p_values("care", "v1.0.0", before=w.number, last=5),
             "count_labelled": lambda: log.count_labelled("care", w.first_seq - 1),
             "labelled_share": lambda: log.labelled_share("care", w.first_seq, w.last_seq),
             "feed": lambda: log.feed("care", w.first_seq, w.last_seq),

@@ -26,15 +26,14 @@ from tasks.science.monitors.profiles.layout import (
     NumberLayout,
     fit_layout,
     load_layout,
-    refuse_other_format,
 )
 from tasks.science.monitors.profiles.profile import Profile, load_profile, profile
 from tasks.science.stats.shift import category_p_value
 from tasks.spec.base import Spec, validate
 from tasks.spec.errors import ConfigError
+from tasks.spec.formats import DRIFT_REFERENCE, refuse_other_format
 from tasks.spec.model import ModelConfig
 
-FORMAT = 2
 SIZES = tuple(int(n) for n in np.round(np.geomspace(20, 1_000_000, 17)))
 """Window sizes that are played, each about twice the one before; after the last nothing changes any more."""
 LOG_SIZES = np.log(SIZES)
@@ -128,7 +127,7 @@ class DriftReference:
     def document(self) -> dict[str, Any]:
         nulls = {name: null.model_dump(mode="json") for name, null in self.nulls.items()}
         return {
-            "format": FORMAT,
+            "format": DRIFT_REFERENCE.number,
             "seed": self.seed,
             "layout": self.layout.document(),
             "profile": self.profile.document(),
@@ -160,7 +159,7 @@ class DriftReference:
 
 def load_drift_reference(document: dict[str, Any]) -> DriftReference:
     """Raises ConfigError where it was written in another format, or is none."""
-    refuse_other_format(document, FORMAT, "drift reference", "Fit it again on the version's reference.")
+    refuse_other_format(document, DRIFT_REFERENCE, "Fit it again on the version's reference.")
     try:
         nulls = {name: validate(null, Null, f"the drift reference, {name}") for name, null in document["nulls"].items()}
         return DriftReference(

@@ -22,10 +22,10 @@ from tasks.science.data.tables import LABEL, SCORE, label_array
 from tasks.science.models.embeddings import Space, embed, fit_space
 from tasks.science.monitors.groupings.words import apart
 from tasks.spec.errors import CorruptionError
+from tasks.spec.formats import GROUPINGS, refuse_other_format
 from tasks.spec.groupings import Choice, Group
 from tasks.spec.model import ModelConfig
 
-FORMAT = 1
 FITTED = 4000
 """Reference rows that are used for fitting at most."""
 COMPARED = 4000
@@ -75,7 +75,7 @@ class GroupReference:
 
     def document(self) -> dict[str, Any]:
         """As JSON-able values; :func:`load_groupings` reads it."""
-        return {"format": FORMAT, **{f.name: _plain(getattr(self, f.name)) for f in fields(self)}}
+        return {"format": GROUPINGS.number, **{f.name: _plain(getattr(self, f.name)) for f in fields(self)}}
 
 
 def fit_groupings(config: ModelConfig, pipeline: Pipeline, reference: pd.DataFrame, seed: int) -> GroupReference:
@@ -415,13 +415,10 @@ def load_groupings(document: dict[str, Any]) -> GroupReference:
     """What :meth:`GroupReference.document` wrote.
 
     Raises:
-        CorruptionError: another format, or not such a document.
+        ConfigError: the document has another format.
+        CorruptionError: it is damaged.
     """
-    found = document.get("format")
-    if found != FORMAT:
-        raise CorruptionError(
-            f"the groupings have format {found!r}, and this program reads {FORMAT}. Fit them again on the version's reference."
-        )
+    refuse_other_format(document, GROUPINGS, "Fit them again on the version's reference.")
     try:
         read = {f.name: document[f.name] for f in fields(GroupReference)}
         plain: dict[str, Any] = {

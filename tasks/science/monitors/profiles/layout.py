@@ -14,11 +14,10 @@ import pyarrow.compute as pc  # type: ignore[import-untyped]
 from tasks.science.data.protected import group_titles
 from tasks.science.data.tables import LABEL, SCORE, score_columns
 from tasks.spec.base import Spec, validate
-from tasks.spec.errors import ConfigError
+from tasks.spec.formats import LAYOUT, refuse_other_format
 from tasks.spec.metrics import TargetKind
 from tasks.spec.model import ModelConfig, Protected
 
-FORMAT = 1
 FINE, COARSE = 100, 10
 """Quantile bins of a number, for Kolmogorov-Smirnov and Wasserstein; and the wider ones, of whole fine ones, for distances over cells."""
 BIN_ROWS = 5
@@ -69,7 +68,7 @@ class CategoryLayout(Spec):
 class Layout(Spec):
     """Fitted once on the reference of a version; profiles of different layouts are never put together."""
 
-    format: int = FORMAT
+    format: int = LAYOUT.number
     model: str
     kind: TargetKind
     classes: tuple[str, ...]
@@ -103,21 +102,8 @@ class Layout(Spec):
 
 def load_layout(document: dict[str, object]) -> Layout:
     """Raises ConfigError where the layout was written in another format."""
-    refuse_other_format(document, FORMAT, "layout", "Fit it again on the version's reference.")
+    refuse_other_format(document, LAYOUT, "Fit it again on the version's reference.")
     return validate(document, Layout, "the profile layout")
-
-
-def refuse_other_format(document: dict[str, object], known: int, what: str, fix: str) -> None:
-    found = document.get("format")
-    if found != known:
-        age = (
-            "an older"
-            if isinstance(found, int) and found < known
-            else "a newer"
-            if isinstance(found, int)
-            else "no known"
-        )
-        raise ConfigError(f"the {what} has format {found!r}, {age} one; this code reads format {known} only. {fix}")
 
 
 Counted = dict[str, tuple[dict[str, int], int]]

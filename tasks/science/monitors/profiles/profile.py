@@ -27,11 +27,10 @@ from tasks.science.monitors.profiles.layout import (
     NumberLayout,
     category_counts,
     readable,
-    refuse_other_format,
 )
 from tasks.spec.errors import ConfigError
+from tasks.spec.formats import PROFILE, refuse_other_format
 
-FORMAT = 1
 ALL = "*"
 """The group of everybody, where outcomes are counted by group."""
 
@@ -100,12 +99,12 @@ class Profile:
 
     def document(self) -> dict[str, Any]:
         """JSON-able. New names that fewer than :data:`NAMED_ROWS` rows hold are withheld; they stay counted."""
-        return {"format": FORMAT, **self._plain(NAMED_ROWS)}
+        return {"format": PROFILE.number, **self._plain(NAMED_ROWS)}
 
 
 def load_profile(document: dict[str, Any]) -> Profile:
     """Raises ConfigError where the profile was written in another format, or is none."""
-    refuse_other_format(document, FORMAT, "profile", "Make the profile again from the window's rows.")
+    refuse_other_format(document, PROFILE, "Make the profile again from the window's rows.")
     try:
         counts = {name: np.array(value, np.int64) for name, value in document["counts"].items()}
         sums = {name: np.array(value, object) for name, value in document["sums"].items()}

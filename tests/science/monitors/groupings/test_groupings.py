@@ -21,7 +21,7 @@ from tasks.science.monitors.groupings.reference import (
     load_groupings,
 )
 from tasks.science.monitors.groupings.words import apart
-from tasks.spec.errors import CorruptionError
+from tasks.spec.errors import ConfigError, CorruptionError
 from tasks.spec.evidence import Finding
 from tasks.spec.groupings import EmbeddingMap, GroupSummary
 from tasks.spec.model import ModelConfig
@@ -73,7 +73,7 @@ def test_what_is_kept_comes_back_bit_for_bit_and_another_format_is_refused() -> 
     document = json.loads(json.dumps(reference.document(), allow_nan=False))
     loaded, frame = load_groupings(document), scored(config(KIND), pipeline, rows(400, np.random.default_rng(0)))
     assert looked(config(KIND), pipeline, loaded, frame) == looked(config(KIND), pipeline, reference, frame)
-    with pytest.raises(CorruptionError, match="format 2, and this program reads 1"):
+    with pytest.raises(ConfigError, match="format 2, a newer one; this code reads format 1 only"):
         load_groupings({**document, "format": 2})
     with pytest.raises(CorruptionError, match="cannot be read"):
         load_groupings({k: v for k, v in document.items() if k != "centres"})
