@@ -32,6 +32,7 @@ from tasks.spec.forecast import Forecast, Observation, TriggerRecord
 from tasks.spec.model import ModelConfig
 from tasks.spec.review import ReviewAnswer
 from tasks.spec.settings import Settings
+from tasks.spec.training import RegressionTarget
 from tasks.versions import Candidate, version_files
 from tasks.window_inputs import open_log
 
@@ -115,10 +116,11 @@ def report_data(model: str, checks: list[dict[str, Any]]) -> None:
 def report_verdict(candidate: Candidate, verdict: Verdict) -> str:
     """The verdict as an artifact and as a page; gives the page's path below the report folder."""
     name = f"{candidate.model}/verdict-{candidate.commit[:12]}.html"
-    write_page(name, verdict_page(verdict, candidate.config.title, _evaluation(candidate)))
+    config, evaluation = candidate.config, _evaluation(candidate)
+    write_page(name, verdict_page(verdict, config.title, evaluation, _unit(config)))
     create_markdown_artifact(
         key=f"verdict-{candidate.model.replace('_', '-')}",
-        markdown=verdict_markdown(verdict, _evaluation(candidate), address_of(name)),
+        markdown=verdict_markdown(verdict, evaluation, address_of(name), _unit(config)),
         description=f"Verdict on {candidate.commit[:12]}",
     )
     return name
@@ -131,17 +133,18 @@ def report_windows(model: str, reports: list[WindowReport]) -> None:
     with open_log() as log:
         history = log.reports(model, last=SHOWN)
         drawn = {r.window: log.pictures(model, r.window) for r in reports}
+    title, unit = _title_and_unit(settings, model)
     for report in reports:
         earlier = [r for r in history if r.window < report.window]
         write_page(
             f"{model}/window-{report.window:05d}.html",
-            window_page(report, earlier, _title(settings, model), drawn[report.window]),
+            window_page(report, earlier, title, drawn[report.window], unit),
         )
     before = [r for r in history if r.window < reports[-1].window]
     address = address_of(f"{model}/window-{reports[-1].window:05d}.html")
     create_markdown_artifact(
         key=f"monitoring-{_key(model)}",
-        markdown=window_markdown(reports[-1], before, address),
+        markdown=window_markdown(reports[-1], before, address, unit),
         description=f"Window {reports[-1].window} of {model}",
     )
 
@@ -169,6 +172,7 @@ def report_model(model: str, silence: list[Finding]) -> None:
             record=record_rows(record),
             record_told=record_sentence(record),
             map=log.pictures(model, reports[-1].window).map if reports else None,
+            unit=_unit(config),
         )
     name = f"{model}/watching.html"
     write_page(name, model_page(watched))
@@ -231,9 +235,18 @@ def _forecasts(config: ModelConfig, reports: list[WindowReport]) -> list[tuple[F
     return [(made, series.get(made.subject, ())) for made in reports[-1].forecasts]
 
 
-def _title(settings: Settings, model: str) -> str:
+def _title_and_unit(settings: Settings, model: str) -> tuple[str, str]:
     champion = Registry(settings).champion(model)
-    return version_files(settings, model, champion).config.title if champion else model
+    if champion is None:
+        return model, ""
+    config = version_files(settings, model, champion).config
+    return config.title, _unit(config)
+
+
+def _unit(config: ModelConfig) -> str:
+    """Of what a regression model predicts; empty for the other kinds."""
+    target = config.data.target
+    return target.unit if isinstance(target, RegressionTarget) else ""
 
 
 def _key(model: str) -> str:

@@ -10,6 +10,7 @@ from tasks.cli import system
 from tasks.records.log.predictions import PredictionLog
 from tasks.records.registry import ledger
 from tasks.records.registry.registry import Registry
+from tasks.spec.display import with_display_names
 from tasks.spec.evidence import Verdict
 from tasks.spec.ledger import Entry, EntryKind
 from tasks.spec.models import model_names
@@ -99,7 +100,9 @@ def overview_text(found: dict[str, Any]) -> str:
         if model["verdict"]:
             lines.append(f"  newest verdict: {model['verdict']}")
         if model["decision"]:
-            lines.append(f"  window {model['window']}: {model['decision'].replace('_', ' ')}; {model['because']}")
+            lines.append(
+                f"  window {model['window']}: {model['decision'].replace('_', ' ')}; {with_display_names(model['because'])}"
+            )
         lines += [
             f"  {commit} waits for a signature: assay approve {name} {commit} --as YOU --key FILE --because WHY"
             for commit in model["awaiting_signature"]

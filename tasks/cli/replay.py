@@ -13,6 +13,7 @@ from tasks.records.log.predictions import PredictionLog
 from tasks.records.pages.words import ACTIONS, when
 from tasks.science.windows.replay import ReplayedWindow, replay
 from tasks.spec.base import load_yaml
+from tasks.spec.display import with_display_names
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import Decision
 from tasks.spec.model import ModelConfig, load_model
@@ -97,4 +98,5 @@ def _why(w: ReplayedWindow) -> str:
             *(f"not judged again: {u}" for u in w.unknown),
         ]
     ).strip("; ")
+    text = with_display_names(text)
     return text if len(text) <= WHY else text[: WHY - 3] + "..."

@@ -15,11 +15,13 @@ from rich.table import Table
 
 from tasks.cli import runs
 from tasks.records.log.predictions import PredictionLog, Review
+from tasks.spec.display import with_display_names
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import WindowReport
 from tasks.spec.model import load_model
 from tasks.spec.review import ANSWERS, ReviewItem
 from tasks.spec.settings import Settings
+from tasks.spec.wording import number, plural
 
 SHOWN_WINDOWS = 5
 LOOKED_BACK = 60
@@ -79,10 +81,11 @@ def table(found: list[dict[str, Any]], model: str) -> Table:
     for name, ratio in (("prediction", 2), ("why", 3), ("inputs", 4)):
         shown.add_column(name, ratio=ratio, overflow="fold")
     for item in found:
-        score = "no score" if item["score"] is None else f"score {item['score']:.3f}"
+        score = "no score" if item["score"] is None else f"score {number(item['score'])}"
         decision = "" if item["decision"] is None else f", {str(item['decision']).lower()}"
         said = f"\nanswered: {item['answer']}" if item["answer"] else ""
-        more = f"; {item['alike']} more rows are the same" if item["alike"] else ""
+        alike = item["alike"]
+        more = f"; {plural(alike, 'more row')} {'is' if alike == 1 else 'are'} the same" if alike else ""
         inputs = (
             "not in the log any more"
             if item["inputs"] is None
@@ -90,7 +93,7 @@ def table(found: list[dict[str, Any]], model: str) -> Table:
         )
         cells = [
             f"{item['id']}\nwindow {item['window']}: {score}{decision}{said}",
-            "; ".join(item["reasons"]) + more,
+            with_display_names("; ".join(item["reasons"])) + more,
             inputs,
         ]
         shown.add_row(*(escape(c) for c in cells))

@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 from tasks.demo.story import Load, Story, expect
 from tasks.records.registry import ledger
+from tasks.spec.display import finding_form, metric_name
 from tasks.spec.evidence import WindowReport
 from tasks.spec.final_states import FinalState
 from tasks.spec.verdicts import verdict_sentence
-from tasks.spec.wording import plural
+from tasks.spec.wording import number, plural
 
 WINDOW = 2000
 
@@ -94,7 +95,11 @@ def world_changes(story: Story) -> str:
 
 def _estimates(reports: list[WindowReport]) -> str:
     found = [f for f in reports[-1].findings if f.kind == "estimated_performance" and f.alarm]
-    return "; ".join(f"{f.subject} {f.reference:.3f} to about {f.value:.3f}" for f in found if f.value and f.reference)
+    return "; ".join(
+        f"{metric_name(f.subject)} {number(f.reference, finding_form(f))} to about {number(f.value, finding_form(f))}"
+        for f in found
+        if f.value and f.reference
+    )
 
 
 def bad_release(story: Story) -> str:

@@ -40,6 +40,9 @@ class Measurement(Spec):
     """One number a person may act on, with its uncertainty and its row count."""
 
     label: str
+    quantity: str = ""
+    """What is measured, alike for every group, slice or column: a metric, a measure or a plain name. It says how the
+    value is read and what shares a scale; evidence before 2026-11-28 has none."""
     value: float | None
     low: float | None = None
     high: float | None = None

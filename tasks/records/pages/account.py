@@ -10,6 +10,7 @@ from rich.table import Table
 
 from tasks.records.pages.over_time import timeline
 from tasks.records.pages.words import PAGES
+from tasks.spec.display import with_display_names
 from tasks.spec.evidence import WindowReport
 from tasks.spec.ledger import Entry
 
@@ -50,7 +51,8 @@ def account_table(entries: Sequence[Entry]) -> Table:
     for name in ("#", "time", "what", "version", "who", "why"):
         table.add_column(name, no_wrap=name != "why")
     for e in entries:
-        sentence = e.sentence if len(e.sentence) <= 150 else e.sentence[:147] + "..."
+        said = with_display_names(e.sentence)
+        sentence = said if len(said) <= 150 else said[:147] + "..."
         table.add_row(
             str(e.sequence), e.time[11:19], e.kind.replace("_", " "), e.version or "", escape(e.actor), escape(sentence)
         )

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 
 from markupsafe import Markup, escape
 
+from tasks.spec.wording import NumberForm
+
 INK, SOFT, GOOD, BAD, ACCENT = "#1b1f24", "#9aa3ad", "#00735c", "#b3400a", "#0b5a94"
 WIDTH = 340
 """Of a plot: it fits a phone without being made smaller."""
@@ -29,6 +31,11 @@ def ticks(low: float, high: float, most: int = 5) -> list[float]:
     unit = 10.0 ** math.floor(math.log10(rough))
     step = next(unit * k for k in (1, 2, 5, 10) if unit * k >= rough * 0.999)
     return [round(k * step, 10) + 0.0 for k in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
+
+
+def tick(value: float, form: NumberForm = "number") -> str:
+    """A round number on an axis; the unit is the axis's."""
+    return f"{100 * value:.6g}%" if form == "rate" else f"{value:,.6g}"
 
 
 def scale(low: float, high: float, start: float, end: float) -> ToPixels:
@@ -67,15 +74,15 @@ def dot(x: float, y: float, colour: str = ACCENT, hollow: bool = False, title: s
 
 
 def frame(
-    x_ends: tuple[float, float], y_ends: tuple[float, float], across: str, up: str
+    x_ends: tuple[float, float], y_ends: tuple[float, float], x_label: str, y_label: str
 ) -> tuple[str, ToPixels, ToPixels]:
     """Two axes with round ticks, and the places of values on them."""
     x, y = scale(*x_ends, LEFT, RIGHT), scale(*y_ends, BOTTOM, TOP)
     body = f'<rect x="{LEFT}" y="{TOP}" width="{RIGHT - LEFT}" height="{BOTTOM - TOP}" fill="none" stroke="{SOFT}"/>'
     for t in ticks(*x_ends):
-        body += line(x(t), BOTTOM, x(t), BOTTOM + 4, SOFT) + text(x(t), BOTTOM + 16, f"{t:,.6g}", "middle")
+        body += line(x(t), BOTTOM, x(t), BOTTOM + 4, SOFT) + text(x(t), BOTTOM + 16, tick(t), "middle")
     for t in ticks(*y_ends):
-        body += line(LEFT - 4, y(t), LEFT, y(t), SOFT) + text(LEFT - 7, y(t) + 4, f"{t:,.6g}", "end")
-    body += text((LEFT + RIGHT) / 2, BOTTOM + 33, short(across, 50), "middle")
+        body += line(LEFT - 4, y(t), LEFT, y(t), SOFT) + text(LEFT - 7, y(t) + 4, tick(t), "end")
+    body += text((LEFT + RIGHT) / 2, BOTTOM + 33, short(x_label, 50), "middle")
     middle = (TOP + BOTTOM) / 2
-    return body + text(10, middle, short(up, 32), "middle", f' transform="rotate(-90 10 {middle:.0f})"'), x, y
+    return body + text(10, middle, short(y_label, 32), "middle", f' transform="rotate(-90 10 {middle:.0f})"'), x, y

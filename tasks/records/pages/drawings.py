@@ -1,4 +1,4 @@
-"""The plots of gates, drawn: one function a kind, readable without colour."""
+"""The plots of gates, drawn: one function a kind, with_display_names without colour."""
 
 from __future__ import annotations
 

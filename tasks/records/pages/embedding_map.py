@@ -132,7 +132,7 @@ def _figure(
     bottom = TOP + SIDE * 0.8
     body = f'<rect x="{LEFT - 6}" y="{TOP - 4}" width="{SIDE + 12}" height="{bottom - TOP + 8:.0f}" fill="#fff" stroke="{SOFT}"/>'
     sides = [[pair for pair in points if (pair[0].window == REFERENCE) is side] for side in (True, False)]
-    mixed = [
+    mixed: list[tuple[MapPoint, Mark]] = [
         pair for both in zip_longest(*sides) for pair in both if pair is not None
     ]  # so that neither side hides the other
     body += "".join(_mark(x(p.x), y(p.y), *mark, 3.2) for p, mark in mixed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from markupsafe import Markup
 
@@ -24,9 +24,12 @@ from tasks.records.pages.canvas import (
     short,
     svg,
     text,
+    tick,
     ticks,
 )
+from tasks.spec.display import metric_form, with_display_names
 from tasks.spec.forecast import Forecast, Observation
+from tasks.spec.wording import NumberForm, number, plural
 
 SHOWN = 24
 """Windows of the past that are drawn at most: the newest."""
@@ -35,13 +38,29 @@ WIDE = 1.959963984540054
 HALO = ' paint-order="stroke" stroke="#fff" stroke-width="3"'
 
 
-def fan(series: Sequence[Observation], forecast: Forecast) -> Markup:
+class _Shown:
+    """The series' name for people, and its values as they are read."""
+
+    def __init__(self, subject: str, unit: str) -> None:
+        self.name, self.unit = with_display_names(subject), unit
+        self.form: NumberForm = metric_form(subject)
+        self.axis = self.name + (f", {unit}" if unit and self.form == "target" else "")
+
+    def __call__(self, value: float) -> str:
+        return number(value, self.form, self.unit)
+
+
+def fan(series: Sequence[Observation], forecast: Forecast, unit: str = "") -> Markup:
     """One series and its forecast as SVG.
 
     Realized values are filled dots on a solid line, estimates hollow ones on a dashed line, both with 95 % whiskers; an
     estimate stays beside the realized value that replaced it. The forecast is a hatched 80 % band with its mean as a
     dotted line; the limit is a thick dashed line whose far side is striped.
+
+    Args:
+        unit: of a regression target.
     """
+    show = _Shown(forecast.subject, unit)
     shown = series[-SHOWN:]
     if not shown:
         return Markup('<p class="soft">Nothing has been observed yet.</p>')
@@ -56,15 +75,18 @@ def fan(series: Sequence[Observation], forecast: Forecast) -> Markup:
     room = _room([v for o in shown for v in (o.value, forecast.limit)], heights)
     x, y = scale(first - 0.6, last + 0.6, LEFT, RIGHT), scale(*room, BOTTOM, TOP)
     body = (
-        _axes(first, last, x, y, forecast, room) + _beyond(y, forecast) + _future(forecast, x, y) + _past(shown, x, y)
+        _axes(first, last, x, y, show, room)
+        + _beyond(y, forecast)
+        + _future(forecast, x, y, show)
+        + _past(shown, x, y, show)
     )
     if forecast.shift is not None and first < forecast.shift <= last:
         body += line(x(forecast.shift - 0.5), TOP, x(forecast.shift - 0.5), BOTTOM, INK, 1, "1 3") + text(
             x(forecast.shift - 0.5) + 3, BOTTOM - 5, "level shift", "start", HALO
         )
-    body += _limit(y, forecast)
+    body += _limit(y, forecast, show)
     key, height = _key(shown, forecast)
-    return svg(WIDTH, height, body + key, _spoken(shown, forecast))
+    return svg(WIDTH, height, body + key, _spoken(shown, forecast, show))
 
 
 def _room(values: Sequence[float], heights: Sequence[float]) -> tuple[float, float]:
@@ -73,17 +95,18 @@ def _room(values: Sequence[float], heights: Sequence[float]) -> tuple[float, flo
     return ends([min(max(h, middle - 2 * span), middle + 2 * span) for h in heights])
 
 
-def _axes(first: int, last: int, x: ToPixels, y: ToPixels, forecast: Forecast, room: tuple[float, float]) -> str:
+def _axes(first: int, last: int, x: ToPixels, y: ToPixels, show: _Shown, room: tuple[float, float]) -> str:
     body = f'<rect x="{LEFT}" y="{TOP}" width="{RIGHT - LEFT}" height="{BOTTOM - TOP}" fill="none" stroke="{SOFT}"/>'
-    for t in sorted({round(t) for t in ticks(first, last, 7)}):
-        if first <= t <= last:
-            body += line(x(t), BOTTOM, x(t), BOTTOM + 4, SOFT) + text(x(t), BOTTOM + 16, str(t), "middle")
+    for window in sorted({round(t) for t in ticks(first, last, 7)}):
+        if first <= window <= last:
+            at = x(window)
+            body += line(at, BOTTOM, at, BOTTOM + 4, SOFT) + text(at, BOTTOM + 16, str(window), "middle")
     for t in ticks(*room):
         if TOP < y(t) < BOTTOM:
-            body += line(LEFT - 4, y(t), LEFT, y(t), SOFT) + text(LEFT - 7, y(t) + 4, f"{t:,.6g}", "end")
+            body += line(LEFT - 4, y(t), LEFT, y(t), SOFT) + text(LEFT - 7, y(t) + 4, tick(t, show.form), "end")
     body += text((LEFT + RIGHT) / 2, BOTTOM + 33, "analysis window", "middle")
     middle = (TOP + BOTTOM) / 2
-    return body + text(10, middle, short(forecast.subject, 32), "middle", f' transform="rotate(-90 10 {middle:.0f})"')
+    return body + text(10, middle, short(show.axis, 32), "middle", f' transform="rotate(-90 10 {middle:.0f})"')
 
 
 def _beyond(y: ToPixels, forecast: Forecast) -> str:
@@ -99,19 +122,19 @@ def _beyond(y: ToPixels, forecast: Forecast) -> str:
     return f'<g opacity=".45">{stripes}</g>'
 
 
-def _limit(y: ToPixels, forecast: Forecast) -> str:
+def _limit(y: ToPixels, forecast: Forecast, show: _Shown) -> str:
     at = y(forecast.limit)
     below = forecast.greater_is_better
     return line(LEFT, at, RIGHT, at, BAD, 2.2, "9 4") + text(
         LEFT + 5,
         at + (13 if below and at < BOTTOM - 16 else -5 if at > TOP + 16 else 13),
-        f"limit {forecast.limit:.4g}",
+        f"limit {show(forecast.limit)}",
         "start",
         HALO + ' font-weight="600"',
     )
 
 
-def _future(forecast: Forecast, x: ToPixels, y: ToPixels) -> str:
+def _future(forecast: Forecast, x: ToPixels, y: ToPixels, show: _Shown) -> str:
     """The 80 % band from where the past ends, hatched with uprights, its mean dotted."""
     if not forecast.ahead:
         return ""
@@ -122,11 +145,14 @@ def _future(forecast: Forecast, x: ToPixels, y: ToPixels) -> str:
     body = f'<polygon points="{_path(edge)}" fill="{ACCENT}" fill-opacity=".16" stroke="{ACCENT}" stroke-width="1.2"/>'
     body += "".join(line(at, low, at, high, ACCENT, 1) for at, low, _, high in ahead[1:])
     body += f'<polyline points="{_path([(at, mean) for at, _, mean, _ in ahead])}" fill="none" stroke="{INK}" stroke-width="2" stroke-dasharray="1.5 3" stroke-linecap="round"/>'
-    titles = "".join(
-        f'<rect x="{x(a.window) - 5:.1f}" y="{y(a.high):.1f}" width="10" height="{max(y(a.low) - y(a.high), 1):.1f}" fill="#fff" fill-opacity="0"><title>window {a.window}: {a.mean:.4g}, {a.low:.4g} to {a.high:.4g} (80 %); '
-        f"beyond the limit by then {a.breached:.0%}</title></rect>"
-        for a in forecast.ahead
-    )
+    titles = ""
+    for a in forecast.ahead:
+        said = f"window {a.window}: {show(a.mean)}, {show(a.low)} to {show(a.high)} (80 %)"
+        titles += (
+            f'<rect x="{x(a.window) - 5:.1f}" y="{y(a.high):.1f}" width="10" '
+            f'height="{max(y(a.low) - y(a.high), 1):.1f}" fill="#fff" fill-opacity="0">'
+            f"<title>{said}; beyond the limit by then {a.breached:.0%}</title></rect>"
+        )
     return body + line(start, TOP, start, BOTTOM, SOFT, 1) + titles
 
 
@@ -134,7 +160,7 @@ def _path(points: Sequence[tuple[float, float]]) -> str:
     return " ".join(f"{a:.1f},{b:.1f}" for a, b in points)
 
 
-def _past(shown: Sequence[Observation], x: ToPixels, y: ToPixels) -> str:
+def _past(shown: Sequence[Observation], x: ToPixels, y: ToPixels, show: _Shown) -> str:
     body = ""
     for o in shown:
         colour = INK if o.realized else ACCENT
@@ -162,21 +188,21 @@ def _past(shown: Sequence[Observation], x: ToPixels, y: ToPixels) -> str:
                 y(o.estimate),
                 ACCENT,
                 hollow=True,
-                title=f"window {o.window}: had been estimated at {o.estimate:.4g}",
+                title=f"window {o.window}: had been estimated at {show(o.estimate)}",
             )
         body += dot(
             x(o.window),
             y(o.value),
             INK if o.realized else ACCENT,
             hollow=not o.realized,
-            title=f"window {o.window}: {known} {o.value:.4g}, {o.rows:,} rows",
+            title=f"window {o.window}: {known} {show(o.value)}, {plural(o.rows, 'row')}",
         )
     return body
 
 
 def _key(shown: Sequence[Observation], forecast: Forecast) -> tuple[str, int]:
     """One line a sign that is in the picture, and the height of the whole."""
-    rows = []
+    rows: list[tuple[Callable[[float], str], str]] = []
     if any(o.realized for o in shown):
         rows.append(
             (
@@ -195,7 +221,10 @@ def _key(shown: Sequence[Observation], forecast: Forecast) -> tuple[str, int]:
             )
         )
     if forecast.ahead:
-        band = f'<rect x="{LEFT}" y="{{:.0f}}" width="26" height="10" fill="{ACCENT}" fill-opacity=".16" stroke="{ACCENT}"/>'
+        band = (
+            f'<rect x="{LEFT}" y="{{:.0f}}" width="26" height="10" fill="{ACCENT}" fill-opacity=".16" '
+            f'stroke="{ACCENT}"/>'
+        )
         rows.append(
             (
                 lambda at: band.format(at - 9) + line(LEFT, at - 4, LEFT + 26, at - 4, INK, 2, "1.5 3"),
@@ -209,10 +238,11 @@ def _key(shown: Sequence[Observation], forecast: Forecast) -> tuple[str, int]:
     return body, below - 8
 
 
-def _spoken(shown: Sequence[Observation], forecast: Forecast) -> str:
+def _spoken(shown: Sequence[Observation], forecast: Forecast, show: _Shown) -> str:
     newest = shown[-1]
-    begin = f"{forecast.subject} by window, {newest.value:.4g} in window {newest.window}, limit {forecast.limit:.4g}"
+    begin = f"{show.name} by window, {show(newest.value)} in window {newest.window}, limit {show(forecast.limit)}"
     if not forecast.ahead:
         return f"{begin}; {forecast.reason}"
     a = forecast.ahead[-1]
-    return f"{begin}; forecast for window {a.window}: {a.mean:.4g}, {a.low:.4g} to {a.high:.4g}; chance of a breach by then {forecast.probability or 0:.0%}"
+    ahead = f"forecast for window {a.window}: {show(a.mean)}, {show(a.low)} to {show(a.high)}"
+    return f"{begin}; {ahead}; chance of a breach by then {forecast.probability or 0:.0%}"

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from tasks.records.pages.canvas import BAD, GOOD, INK, SOFT, dot, ends, line, scale, svg, text, ticks
+from tasks.records.pages.canvas import BAD, GOOD, INK, SOFT, dot, ends, line, scale, svg, text, tick, ticks
+from tasks.spec.display import metric_form
 from tasks.spec.evidence import GateResult, Measurement, State
+from tasks.spec.wording import number
 
 WIDTH = 250
 FOLDED, MANY = 12, 40
@@ -51,7 +53,12 @@ def _scale_of(gate: GateResult, m: Measurement) -> object:
     """What shares a scale: the same quantity of other groups. Rules are sentences, so theirs is their limit, what failed first."""
     if gate.kind == "rules":
         return m.state, m.limit, m.low is None
-    return "" if gate.kind == "robustness" else re.split(r" of | where |, | \(", m.label)[0]
+    return "" if gate.kind == "robustness" else m.quantity or _of_old_label(m.label)
+
+
+def _of_old_label(label: str) -> str:
+    """What is measured, of evidence before 2026-11-28, when the label alone said it."""
+    return re.split(r" of | where |, | \(", label)[0]
 
 
 def _pictures(group: list[Measurement]) -> list[Markup]:
@@ -73,13 +80,14 @@ def _picture(m: Measurement, low: float, high: float, marks: list[float], axis: 
     at, colour = top + 13, {"pass": GOOD, "fail": BAD}.get(m.state, INK)
     body = "".join(line(x(t), top, x(t), top + 26, "#e6e9ec") for t in marks)
     if axis:
-        body += "".join(text(x(t), 11, f"{t:,.4g}", "middle", ' fill="#5b6470"') for t in marks) + line(
-            14, top, WIDTH - 14, top, SOFT
-        )
+        body += "".join(
+            text(x(t), 11, tick(t, metric_form(m.quantity)), "middle", ' fill="#5b6470"') for t in marks
+        ) + line(14, top, WIDTH - 14, top, SOFT)
     if m.low is not None and m.high is not None:
         body += line(x(m.low), at, x(m.high), at, colour, 3)
     if m.limit is not None:
         body += line(x(m.limit), top + 1, x(m.limit), top + 25, INK, 1.6, "3 2")
     body += dot(x(m.value or 0.0), at, colour, hollow=m.state != "pass")
-    interval = "" if m.low is None else f", {m.low:.4g} to {m.high:.4g}"
-    return svg(WIDTH, top + 26, body, f"{m.value:.4g}{interval}" + ("" if m.limit is None else f", limit {m.limit:g}"))
+    value, low_end, high_end, limit = (number(v, metric_form(m.quantity)) for v in (m.value, m.low, m.high, m.limit))
+    interval = f", {low_end} to {high_end}" if low_end else ""
+    return svg(WIDTH, top + 26, body, f"{value}{interval}" + (f", limit {limit}" if limit else ""))

@@ -13,7 +13,7 @@ MOST_WINDOWS = 25
 
 
 def model_page(watched: Watched) -> str:
-    """One model as it is watched: readable at a glance, then by depth; no script, nothing from outside."""
+    """One model as it is watched: with_display_names at a glance, then by depth; no script, nothing from outside."""
     reports, newest = watched.reports, watched.newest
     return PAGES.get_template("model.html").render(
         heading=watched.title,
@@ -21,7 +21,7 @@ def model_page(watched: Watched) -> str:
         newest=newest,
         steps=watch.next_steps(watched),
         timeline=timeline(reports),
-        performance=watch.performance(reports),
+        performance=watch.performance(reports, watched.unit),
         fans=watch.fans(watched),
         record=watched.record,
         record_told=watched.record_told,
@@ -44,7 +44,7 @@ def model_markdown(watched: Watched, address: str = "") -> str:
         "\n".join(f"{i}. {cell(sentence(step))}" for i, step in enumerate(watch.next_steps(watched)[:8], 1))
         or "Nothing to look at."
     )
-    drawn = [*overview(watched.reports), *watch.fans(watched), *watch.fairness(watched.reports)]
+    drawn = [*overview(watched.reports, watched.unit), *watch.fans(watched), *watch.fairness(watched.reports)]
     newest = watched.newest
     if newest:
         drawn.append((f"Drift by importance, window {newest.window}", watch.drift(newest)))

@@ -27,9 +27,11 @@ from tasks.records.pages.canvas import (
     short,
     svg,
     text,
+    tick,
     ticks,
 )
 from tasks.spec.evidence import WindowReport
+from tasks.spec.wording import NumberForm, number
 
 SHOWN = 40
 """Windows that a plot shows at most: the newest."""
@@ -54,12 +56,19 @@ class Line:
 
 
 def over_windows(
-    title: str, up: str, lines: Sequence[Line], limit: float | None = None, begins: Sequence[tuple[int, str]] = ()
+    title: str,
+    y_label: str,
+    lines: Sequence[Line],
+    limit: float | None = None,
+    begins: Sequence[tuple[int, str]] = (),
+    form: NumberForm = "number",
+    unit: str = "",
 ) -> Markup:
     """Lines over window numbers with their intervals and one limit; a legend below tells shape and dash.
 
     Args:
         begins: where another version began to answer, and its name: no line crosses that.
+        form, unit: how the values are read.
     """
     lines = [Line(x.name, x.points[-SHOWN:]) for x in lines if x.points]
     if not lines:
@@ -69,10 +78,10 @@ def over_windows(
         [limit] if limit is not None else []
     )
     x, y = _axis(windows), scale(*ends(heights), BOTTOM, TOP)
-    body = _frame(windows, ends(heights), up)
+    body = _frame(windows, ends(heights), y_label + (f", {unit}" if unit and form == "target" else ""), form)
     if limit is not None:
         body += line(LEFT, y(limit), RIGHT, y(limit), BAD, 1.2, "5 3") + text(
-            RIGHT - 2, y(limit) - 4, f"limit {limit:.3g}", "end", f' fill="{BAD}"'
+            RIGHT - 2, y(limit) - 4, f"limit {number(limit, form, unit)}", "end", f' fill="{BAD}"'
         )
     for window, version in begins:
         if min(windows) < window <= max(windows):
@@ -95,7 +104,8 @@ def over_windows(
                 + "/>"
             )
         body += "".join(
-            _mark(shape, x(w) + aside, y(v), colour, f"{drawn.name}, window {w}: {v:.4g}") for w, v, *_ in drawn.points
+            _mark(shape, x(w) + aside, y(v), colour, f"{drawn.name}, window {w}: {number(v, form, unit)}")
+            for w, v, *_ in drawn.points
         )
         body += (
             line(LEFT, below - 4, LEFT + 26, below - 4, colour, 1.8, dash)
@@ -154,18 +164,18 @@ def _round(windows: Sequence[int]) -> list[float]:
     return [t for t in ticks(low, high) if t == int(t)] if high > low else [float(low)]
 
 
-def _frame(windows: Sequence[int], heights: tuple[float, float], up: str) -> str:
+def _frame(windows: Sequence[int], heights: tuple[float, float], y_label: str, form: NumberForm) -> str:
     x, y = _axis(windows), scale(*heights, BOTTOM, TOP)
     body = f'<rect x="{LEFT}" y="{TOP}" width="{RIGHT - LEFT}" height="{BOTTOM - TOP}" fill="none" stroke="{SOFT}"/>'
     for t in _round(windows):
         body += line(x(t), BOTTOM, x(t), BOTTOM + 4, SOFT) + text(x(t), BOTTOM + 16, f"{t:g}", "middle")
     for t in ticks(*heights):
-        body += line(LEFT - 4, y(t), LEFT, y(t), SOFT) + text(LEFT - 7, y(t) + 4, f"{t:,.6g}", "end")
+        body += line(LEFT - 4, y(t), LEFT, y(t), SOFT) + text(LEFT - 7, y(t) + 4, tick(t, form), "end")
     middle = (TOP + BOTTOM) / 2
     return (
         body
         + text((LEFT + RIGHT) / 2, BOTTOM + 31, "window", "middle")
-        + text(10, middle, short(up, 32), "middle", f' transform="rotate(-90 10 {middle:.0f})"')
+        + text(10, middle, short(y_label, 32), "middle", f' transform="rotate(-90 10 {middle:.0f})"')
     )
 
 

@@ -1,4 +1,4 @@
-"""Small inline SVG: no script, no outside request, readable without colour."""
+"""Small inline SVG: no script, no outside request, with_display_names without colour."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from tasks.records.pages.canvas import ACCENT, BAD, GOOD, INK, SOFT, ends, short, svg
+from tasks.spec.display import metric_form
 from tasks.spec.evidence import GateResult
+from tasks.spec.wording import number
 
 
 def picture(drawn: Markup) -> str:
@@ -18,7 +20,7 @@ def picture(drawn: Markup) -> str:
     return f"![plot](data:image/svg+xml;base64,{base64.b64encode(whole.encode()).decode()})"
 
 
-def interval_bar(gate: GateResult) -> Markup:
+def interval_bar(gate: GateResult, unit: str = "") -> Markup:
     """The first measurement that has the gate's answer as estimate, interval and limit on one line."""
     whole = [m for m in gate.measurements if m.value is not None and m.low is not None and m.limit is not None]
     m = next((m for m in whole if m.state == gate.state), whole[0] if whole else None)
@@ -31,13 +33,14 @@ def interval_bar(gate: GateResult) -> Markup:
         return 12 + 196 * (value - least) / span
 
     colour = {"pass": GOOD, "fail": BAD}.get(m.state, INK)
+    value, low, high, limit = (number(v, metric_form(m.quantity), unit) for v in (m.value, m.low, m.high, m.limit))
     body = (
         f'<line x1="{x(m.low):.1f}" x2="{x(m.high):.1f}" y1="14" y2="14" stroke="{colour}" stroke-width="3"/>'
         f'<circle cx="{x(m.value):.1f}" cy="14" r="5" fill="{colour}"/>'
         f'<line x1="{x(m.limit):.1f}" x2="{x(m.limit):.1f}" y1="3" y2="25" stroke="{INK}" stroke-dasharray="3 2"/>'
-        f'<text x="{min(max(x(m.limit), 30), 190):.1f}" y="37" text-anchor="middle">limit {m.limit:g}</text>'
+        f'<text x="{min(max(x(m.limit), 30), 190):.1f}" y="37" text-anchor="middle">limit {escape(limit)}</text>'
     )
-    return svg(220, 42, body, f"{m.value:.4g}, {m.low:.4g} to {m.high:.4g}, limit {m.limit:g}")
+    return svg(220, 42, body, f"{value}, {low} to {high}, limit {limit}")
 
 
 def evaluation_plots(evaluation: dict[str, Any]) -> list[Markup]:
@@ -56,7 +59,7 @@ def evaluation_plots(evaluation: dict[str, Any]) -> list[Markup]:
     return drawn
 
 
-def _unit_square(title: str, across: str, up: str, points: Sequence[Sequence[float]], dots: bool) -> Markup:
+def _unit_square(title: str, x_label: str, y_label: str, points: Sequence[Sequence[float]], dots: bool) -> Markup:
     values = [v for p in points for v in p[:2]]
     low, high = (0.0, 1.0) if min(values) >= 0 and max(values) <= 1 else ends(values)  # rates, or numbers
 
@@ -78,7 +81,7 @@ def _unit_square(title: str, across: str, up: str, points: Sequence[Sequence[flo
         f'<rect x="40" y="30" width="220" height="220" fill="none" stroke="{SOFT}"/>'
         f'<line x1="40" y1="250" x2="260" y2="30" stroke="{SOFT}" stroke-dasharray="4 3"/>'
         f'<polyline points="{path}" fill="none" stroke="{ACCENT}" stroke-width="2"/>{marks}{ticks}'
-        f'<text x="150" y="280" text-anchor="middle">{across}</text><text x="12" y="140" text-anchor="middle" transform="rotate(-90 12 140)">{up}</text>'
+        f'<text x="150" y="280" text-anchor="middle">{x_label}</text><text x="12" y="140" text-anchor="middle" transform="rotate(-90 12 140)">{y_label}</text>'
     )
     return svg(300, 288, body, title)
 

@@ -7,17 +7,19 @@ from typing import Any
 from tasks.records.pages import plots
 from tasks.records.pages.drawings import draw
 from tasks.records.pages.forest import FIRST, forest, ordered
-from tasks.records.pages.words import PAGES, WORDS, cell, number, page_link, sentence
+from tasks.records.pages.words import PAGES, WORDS, cell, page_link, sentence
+from tasks.spec.display import metric_form
 from tasks.spec.evidence import GateResult, Plot, Verdict
 from tasks.spec.verdicts import verdict_sentence
 from tasks.spec.waivers import Waiver
+from tasks.spec.wording import number
 
 SHOWN = 3
 """Plots of what holds that are shown beside those of what does not."""
 
 
-def verdict_page(verdict: Verdict, title: str, evaluation: dict[str, Any]) -> str:
-    """The verdict with every number behind it."""
+def verdict_page(verdict: Verdict, title: str, evaluation: dict[str, Any], unit: str = "") -> str:
+    """The verdict with every number behind it; ``unit`` is that of a regression target."""
     return PAGES.get_template("verdict.html").render(
         heading=f"{title}: verdict",
         verdict=verdict,
@@ -28,6 +30,7 @@ def verdict_page(verdict: Verdict, title: str, evaluation: dict[str, Any]) -> st
         draw=draw,
         forest=forest,
         gate_plots=_gate_plots,
+        unit=unit,
     )
 
 
@@ -40,12 +43,12 @@ def _gate_plots(gate: GateResult) -> tuple[list[Plot], list[Plot]]:
     return [p for p in drawn if p.state != "pass"], hold
 
 
-def verdict_markdown(verdict: Verdict, evaluation: dict[str, Any], address: str = "") -> str:
+def verdict_markdown(verdict: Verdict, evaluation: dict[str, Any], address: str = "", unit: str = "") -> str:
     """The verdict as Prefect shows it: the gates as a table, the plots as pictures."""
     fit = "Fit to serve." if verdict.passed else "Not fit to serve."
     head = f"**{fit}** {cell(sentence(verdict_sentence(verdict)))}\n\n"
     lines = ["| Gate | State | Estimate | Interval | Limit | Rows |", "|---|---|---|---|---|---|"]
-    lines += [f"| {g.gate} | {WORDS[g.state]} | {_first(g)} |" for g in verdict.gates]
+    lines += [f"| {g.gate} | {WORDS[g.state]} | {_first(g, unit)} |" for g in verdict.gates]
     lines += [
         "",
         *(
@@ -68,12 +71,12 @@ def waiver_sentence(waiver: Waiver) -> str:
     return f"by {waiver.who} until {waiver.expires}: {sentence(waiver.reason)}"
 
 
-def _first(gate: GateResult) -> str:
+def _first(gate: GateResult, unit: str) -> str:
     if not gate.measurements:
         return "| | |"
     m = next((m for m in gate.measurements if m.state == gate.state), gate.measurements[0])
-    interval = f"{number(m.low)} to {number(m.high)}" if m.low is not None else ""
-    return f"{number(m.value)} | {interval} | {number(m.limit)} | {m.rows:,}"
+    value, low, high, limit = (number(v, metric_form(m.quantity), unit) for v in (m.value, m.low, m.high, m.limit))
+    return f"{value} | {f'{low} to {high}' if low else ''} | {limit} | {m.rows:,}"
 
 
 def data_page(model: str, checks: list[dict[str, Any]]) -> str:

@@ -12,9 +12,11 @@ from markupsafe import Markup
 from tasks.records.pages.canvas import ACCENT, BAD, INK, SOFT, WIDTH, line, short, svg, text
 from tasks.records.pages.fan import fan
 from tasks.records.pages.over_time import SHOWN, STYLES, Line, begins, over_windows
+from tasks.spec.display import metric_form, metric_name, with_display_names
 from tasks.spec.evidence import Finding, FindingKind, WindowReport
 from tasks.spec.forecast import Forecast, Observation
 from tasks.spec.groupings import EmbeddingMap
+from tasks.spec.wording import plural
 
 ORDER = {kind: i for i, kind in enumerate(get_args(FindingKind))}
 STATES = {"pass": "✓", "fail": "✕", "open": "?"}
@@ -44,6 +46,8 @@ class Watched:
     """The trigger's calls, each with what became of it."""
     record_told: str = ""
     map: EmbeddingMap | None = None
+    unit: str = ""
+    """Of a regression target."""
 
     @property
     def newest(self) -> WindowReport | None:
@@ -85,11 +89,13 @@ def next_steps(watched: Watched) -> list[str]:
         return steps
     steps += _alarms(newest)
     if newest.decision.waits_for:
-        steps.append(f"report outcomes: {newest.decision.waits_for:,} more labelled rows let the retraining start")
+        missing = newest.decision.waits_for
+        verb = "lets" if missing == 1 else "let"
+        steps.append(f"report outcomes: {plural(missing, 'more labelled row')} {verb} the retraining start")
     if newest.review:
-        steps.append(
-            f"{len(newest.review)} predictions of window {newest.window} wait for an expert: assay review {watched.model}"
-        )
+        waiting = plural(len(newest.review), "prediction")
+        verb = "waits" if len(newest.review) == 1 else "wait"
+        steps.append(f"{waiting} of window {newest.window} {verb} for an expert: assay review {watched.model}")
     blind = [f for f in newest.findings if f.kind == "estimated_performance" and f.value is None]
     return steps + [f.sentence for f in blind]
 
@@ -103,7 +109,8 @@ def _alarms(report: WindowReport) -> list[str]:
         told.append(
             first.sentence
             + (
-                f" (and {len(others)} more: {', '.join(f.subject for f in others[:NAMED])}{', ...' if len(others) > NAMED else ''})"
+                f" (and {len(others)} more: {', '.join(f.subject for f in others[:NAMED])}"
+                f"{', ...' if len(others) > NAMED else ''})"
                 if others
                 else ""
             )
@@ -111,7 +118,7 @@ def _alarms(report: WindowReport) -> list[str]:
     return told
 
 
-def performance(reports: Sequence[WindowReport]) -> list[tuple[str, Markup]]:
+def performance(reports: Sequence[WindowReport], unit: str = "") -> list[tuple[str, Markup]]:
     """A picture for each watched metric: realized and estimated, with intervals and the newest limit."""
     drawn = []
     for metric in _subjects(reports, ("realized_performance", "estimated_performance")):
@@ -130,12 +137,11 @@ def performance(reports: Sequence[WindowReport]) -> list[tuple[str, Markup]]:
             and f.subject == metric
             and f.limit is not None
         ]
-        drawn.append(
-            (
-                metric,
-                over_windows(f"{metric} by window", metric, lines, limits[-1] if limits else None, begins(reports)),
-            )
+        name, form = metric_name(metric), metric_form(metric)
+        picture = over_windows(
+            f"{name} by window", name, lines, limits[-1] if limits else None, begins(reports), form, unit
         )
+        drawn.append((name, picture))
     return drawn
 
 
@@ -152,18 +158,21 @@ def fairness(reports: Sequence[WindowReport]) -> list[tuple[str, Markup]]:
         drawn.append(
             (
                 f"Selected, by {attribute.replace('_', ' ')}",
-                over_windows(f"selection rate by {attribute}", "selection rate", lines, begins=begins(reports)),
+                over_windows(
+                    f"selection rate by {attribute}", "selection rate", lines, begins=begins(reports), form="rate"
+                ),
             )
         )
     gaps = [s for s in _subjects(reports, ("estimated_fairness",)) if " difference by " in s]
     for attribute in dict.fromkeys(s.split(" difference by ")[1] for s in gaps):
         lines = [
-            _line(reports, "estimated_fairness", s, s.split(" difference by ")[0].replace("_", " "))
+            _line(reports, "estimated_fairness", s, metric_name(s.split(" difference by ")[0]))
             for s in gaps
             if s.endswith(f" by {attribute}")
         ]
         title = f"Gaps by {attribute.replace('_', ' ')}, estimated without labels"
-        drawn.append((title, over_windows(title, "largest difference", lines[: len(STYLES)], begins=begins(reports))))
+        shown = lines[: len(STYLES)]
+        drawn.append((title, over_windows(title, "largest difference", shown, begins=begins(reports), form="rate")))
     return drawn
 
 
@@ -249,7 +258,7 @@ def fans(watched: Watched) -> list[tuple[str, Markup]]:
     if newest is None:
         return []
     return [
-        (f"{made.subject}: {made.horizon} windows ahead", fan(series, made))
+        (f"{with_display_names(made.subject)}: {plural(made.horizon, 'window')} ahead", fan(series, made, watched.unit))
         for made, series in watched.forecasts
         if made.valid
     ]

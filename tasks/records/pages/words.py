@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from tasks.records.pages import plots
+from tasks.spec.display import finding_form, finding_name, metric_form, metric_name, with_display_names
 from tasks.spec.evidence import Decision
+from tasks.spec.wording import number, plural
 
 WORDS = {"pass": "✓ pass", "fail": "✕ fail", "insufficient_evidence": "? insufficient evidence"}
 CSS = {"pass": "pass", "fail": "fail", "insufficient_evidence": "open"}
@@ -30,13 +31,6 @@ def action(decision: Decision) -> str:
     return "▲ Retrain, once labels are there." if decision.waits_for else ACTIONS[decision.action]
 
 
-def number(value: Any) -> str:
-    """A number with the precision that a reader can use."""
-    if value is None or isinstance(value, str):
-        return value or ""
-    return f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) and abs(value) >= 10 else f"{value:.4g}"
-
-
 PAGES = Environment(
     loader=PackageLoader("tasks.records.pages"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
 )
@@ -51,7 +45,8 @@ def when(moment: str) -> str:
 
 
 def sentence(text: str) -> str:
-    """A reason with a capital letter, unless it begins with the name of a column, metric or version, and a full stop."""
+    """A reason with names that people know, a capital letter unless it begins with a column or version, and a full stop."""
+    text = with_display_names(text)
     first = text.split(" ")[0]
     begin = text[:1] if "_" in first or VERSION.match(first) else text[:1].upper()
     return begin + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
@@ -65,6 +60,12 @@ PAGES.globals.update(
     action=action,
     when=when,
     told=sentence,
+    with_display_names=with_display_names,
+    metric_name=metric_name,
+    metric_form=metric_form,
+    finding_name=finding_name,
+    finding_form=finding_form,
+    plural=plural,
 )
 
 

@@ -202,7 +202,7 @@ def _tag(git: Git, model: str, version: str, commit: str, message: str, new: boo
         from scmrepo.exceptions import SCMError
 
         logging.getLogger("gto").setLevel(logging.ERROR)
-        author = {"author": "Assay", "author_email": "assay@localhost"}
+        author: dict[str, Any] = {"author": "Assay", "author_email": "assay@localhost"}
         try:
             if new:
                 api.register(git.path, model, commit, version=version, message=message, **author)

@@ -80,6 +80,7 @@ def _judged(config: CalibrationGate, name: str, mask: np.ndarray, examination: E
     found = [
         Measurement(
             label=f"calibration error of {name}",
+            quantity="calibration error",
             value=error.value,
             low=error.low,
             high=error.high,
@@ -91,7 +92,14 @@ def _judged(config: CalibrationGate, name: str, mask: np.ndarray, examination: E
     ranges = {"slope": (slope, config.slope), "intercept": (intercept, (-config.intercept, config.intercept))}
     for what, (estimate, (low, high)) in ranges.items():
         found.append(
-            _within(f"calibration {what} of {name}", estimate(label, score, config.confidence), low, high, len(label))
+            _within(
+                f"calibration {what} of {name}",
+                f"calibration {what}",
+                estimate(label, score, config.confidence),
+                low,
+                high,
+                len(label),
+            )
         )
     return found
 
@@ -108,6 +116,7 @@ def _judged_means(
     measured = [
         Measurement(
             label=f"calibration error of {name}, in standard deviations of the labels",
+            quantity="calibration error",
             value=error.value,
             low=error.low,
             high=error.high,
@@ -116,11 +125,12 @@ def _judged_means(
             state=judge(error.value, error.high, config.error, greater_is_better=False),
         )
     ]
-    measured.append(_within(f"calibration slope of {name}", found.slope, *config.slope, rows))
+    measured.append(_within(f"calibration slope of {name}", "calibration slope", found.slope, *config.slope, rows))
     return [
         *measured,
         _within(
             f"calibration intercept of {name}, in standard deviations of the labels",
+            "calibration intercept",
             found.intercept,
             -config.intercept,
             config.intercept,
@@ -129,7 +139,7 @@ def _judged_means(
     ]
 
 
-def _within(label: str, found: Interval, low: float, high: float, rows: int) -> Measurement:
+def _within(label: str, quantity: str, found: Interval, low: float, high: float, rows: int) -> Measurement:
     """Two one-sided tests: the interval lies inside the limits; the limit shown is the nearer one."""
     if not np.isfinite([found.value, found.low, found.high]).all():
         told = f"{label} does not exist (the scores are all alike, or separate the classes)"
@@ -138,6 +148,7 @@ def _within(label: str, found: Interval, low: float, high: float, rows: int) -> 
     limit = low if abs(found.value - low) < abs(found.value - high) else high
     return Measurement(
         label=label,
+        quantity=quantity,
         value=found.value,
         low=found.low,
         high=found.high,
@@ -167,6 +178,7 @@ def _shown(config: CalibrationGate, name: str, mask: np.ndarray, examination: Ex
         shown.append(
             Measurement(
                 label=f"{metric} of {name}",
+                quantity=metric,
                 value=found.value,
                 low=found.low,
                 high=found.high,
@@ -177,5 +189,15 @@ def _shown(config: CalibrationGate, name: str, mask: np.ndarray, examination: Ex
     for b in (mean_reliability if numbers else reliability)(label, score, config.bins, config.confidence):
         told = f"{'mean' if numbers else 'rate'} of {name} scored {b.low:.3f} to {b.high:.3f}, {b.score:.3f} on average"
         state: State = "pass" if b.rows >= MINIMUM else "insufficient_evidence"
-        shown.append(Measurement(label=told, value=b.rate, low=b.rate_low, high=b.rate_high, rows=b.rows, state=state))
+        shown.append(
+            Measurement(
+                label=told,
+                quantity="observed mean" if numbers else "observed rate",
+                value=b.rate,
+                low=b.rate_low,
+                high=b.rate_high,
+                rows=b.rows,
+                state=state,
+            )
+        )
     return shown

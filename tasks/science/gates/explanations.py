@@ -62,7 +62,14 @@ def stability(config: StabilityGate, examination: Examination) -> GateResult:
         state = judge(value, low, limit, greater_is_better=True)
         measured.append(
             Measurement(
-                label=label, value=value, low=low, high=float(np.max(values)), limit=limit, rows=rows, state=state
+                label=label,
+                quantity=label,
+                value=value,
+                low=low,
+                high=float(np.max(values)),
+                limit=limit,
+                rows=rows,
+                state=state,
             )
         )
     told = "; ".join(f"{m.label} {m.value:.2f} (at least {m.low:.2f}; {m.limit:g} is asked)" for m in measured)
@@ -159,6 +166,7 @@ def faithfulness(config: FaithfulnessGate, examination: Examination) -> GateResu
         state = "fail" if value <= 0 else "insufficient_evidence"
     measured = Measurement(
         label="area of deletion, by attribution minus at random",
+        quantity="area of deletion",
         value=value,
         low=low,
         high=high,

@@ -101,7 +101,14 @@ def _settle(config: FairnessGate, judged: Groups, shown: tuple[Measurement, ...]
     elif state == "insufficient_evidence":
         advice = f"; {_more(config, judged, abs(config.limit - value), 2 * abs(value - (low if better else high)))} would tell"
     measured = Measurement(
-        label=name, value=value, low=low, high=high, limit=config.limit, rows=int(judged.rows.sum()), state=state
+        label=name,
+        quantity=f"{config.measure} {config.statistic}",
+        value=value,
+        low=low,
+        high=high,
+        limit=config.limit,
+        rows=int(judged.rows.sum()),
+        state=state,
     )
     side = "at least" if better else "at most"
     reason = f"{name} is {value:.3f} ({low:.3f} to {high:.3f}); {side} {config.limit:g} is asked; furthest apart are {_pair(config, judged)}{advice}{aside}"
@@ -221,6 +228,7 @@ def _measurements(config: FairnessGate, found: Groups) -> tuple[Measurement, ...
             shown.append(
                 Measurement(
                     label=f"{measure} of {name}",
+                    quantity=measure,
                     value=numbers[0],
                     low=numbers[1],
                     high=numbers[2],

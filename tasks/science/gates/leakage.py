@@ -169,7 +169,16 @@ def _columns(config: LeakageGate, sides: Sides) -> list[Measurement]:
         if p.column in config.excused:
             state, label = "pass", f"{label} (excused: {config.excused[p.column]})"
         told.append(
-            Measurement(label=label, value=p.auc, low=p.low, high=p.high, limit=limit, rows=len(e.rows), state=state)
+            Measurement(
+                label=label,
+                quantity="roc_auc",
+                value=p.auc,
+                low=p.low,
+                high=p.high,
+                limit=limit,
+                rows=len(e.rows),
+                state=state,
+            )
         )
     return _findings_or_first(told)
 
@@ -186,6 +195,7 @@ def _missingness(config: LeakageGate, sides: Sides) -> list[Measurement]:
         told.append(
             Measurement(
                 label=label,
+                quantity="roc_auc",
                 value=p.auc,
                 low=p.low,
                 high=p.high,
@@ -233,7 +243,18 @@ def _duplicates(config: LeakageGate, sides: Sides) -> list[Measurement]:
         else "insufficient_evidence"
     )
     label = f"row patterns in both training and holdout ({d.shared:,}) beyond the {d.expected:,.0f} of a random split, as a share of the holdout"
-    return [Measurement(label=label, value=value, low=low, high=high, limit=config.duplicates, rows=n, state=state)]
+    return [
+        Measurement(
+            label=label,
+            quantity="share of rows",
+            value=value,
+            low=low,
+            high=high,
+            limit=config.duplicates,
+            rows=n,
+            state=state,
+        )
+    ]
 
 
 def _entities(sides: Sides) -> list[Measurement]:
@@ -246,7 +267,12 @@ def _entities(sides: Sides) -> list[Measurement]:
     )
     return [
         Measurement(
-            label=label, value=rows / len(e.entity), limit=0.0, rows=len(e.entity), state="fail" if rows else "pass"
+            label=label,
+            quantity="share of rows",
+            value=rows / len(e.entity),
+            limit=0.0,
+            rows=len(e.entity),
+            state="fail" if rows else "pass",
         )
     ]
 
@@ -315,6 +341,7 @@ def _jump(config: LeakageGate, name: str, jump: Jump | None, rows: int) -> Measu
     label = f"{name}: {jump.rate:.4g} in {jump.place} against {jump.expected:.4g} expected ({effect})"
     return Measurement(
         label=label,
+        quantity=f"label jump, {effect}",
         value=jump.effect,
         low=max(jump.low, 0.0),
         high=jump.high,
@@ -346,7 +373,14 @@ def _served(config: LeakageGate, sides: Sides) -> list[Measurement]:
             label = f"share of served rows without {f}, which is known in training and so not at prediction time,"
             told.append(
                 Measurement(
-                    label=label, value=absent[f] / n, low=bounds[f], high=1.0, limit=NEVER_SERVED, rows=n, state="fail"
+                    label=label,
+                    quantity="share of rows",
+                    value=absent[f] / n,
+                    low=bounds[f],
+                    high=1.0,
+                    limit=NEVER_SERVED,
+                    rows=n,
+                    state="fail",
                 )
             )
         elif not unknown and f in served:
@@ -357,6 +391,7 @@ def _served(config: LeakageGate, sides: Sides) -> list[Measurement]:
         told.append(
             Measurement(
                 label=f"distance of {s.column} in training from what was served",
+                quantity="distance from what was served",
                 value=s.excess,
                 limit=config.skew,
                 rows=n,

@@ -210,6 +210,7 @@ def _settle(config: FloorGate | ComparisonGate, examination: Examination, found:
         label=f"{config.metric} on {config.benchmark}"
         if isinstance(config, FloorGate)
         else f"{config.metric}, challenger minus champion, on {config.benchmark}",
+        quantity=config.metric,
         value=interval.value,
         low=bounds[0],
         high=bounds[1],

@@ -104,6 +104,7 @@ def _named(config: SlicesGate, spec: NamedSlice, examination: Examination, row: 
     mean, error = float(row[inside].mean()), standard_error(row[inside], owners)
     plain = Measurement(
         label=f"{config.metric} of {spec.name} (all rows {row.mean():.4f})",
+        quantity=config.metric,
         value=mean,
         low=mean - z * error,
         high=mean + z * error,
@@ -140,6 +141,7 @@ def _named(config: SlicesGate, spec: NamedSlice, examination: Examination, row: 
         plain,
         Measurement(
             label=told,
+            quantity="excess loss",
             value=found.value,
             low=found.value - z * found.error,
             high=high,
@@ -186,6 +188,7 @@ def _told(config: SlicesGate, weak: Weakness) -> Measurement:
     low, high = (loss.value + k * z * loss.error for k in (-1, 1))
     return Measurement(
         label=label,
+        quantity="excess loss",
         value=loss.value,
         low=low,
         high=high,
