@@ -21,8 +21,18 @@ from tasks.spec.settings import Settings
 ROOT = Path(__file__).resolve().parents[1]
 
 
+LONGEST_FIRST = ("tests/flows/", "tests/stages/", "tests/statistics/", "tests/science/windows/", "tests/serving/")
+"""Folders whose files take longest, the whole system at their head."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest: workers get whole files, and none should end alone on a long one."""
+    ranks = {folder: rank for rank, folder in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: next((r for f, r in ranks.items() if item.nodeid.startswith(f)), len(ranks)))
+
+
 def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
-    """A dict is told by the argument's name, not by its content: addresses in it differ from process to process."""
+    """A dict is named by its argument, not by its content: addresses in it differ from process to process."""
     return argname if isinstance(val, dict) else None
 
 

@@ -220,7 +220,8 @@ def test_broken_data_are_on_record_and_train_nothing(running: Running, released:
 
 
 def test_high_materiality_waits_for_a_second_person(running: Running, released: dict[str, Any], tmp_path: Path) -> None:
-    keys = {name: key(tmp_path, name) for name in ("dana", "jo", "mallory")}
+    """Whose signature does not hold is refused in tests/test_approval.py; here is the way through the system."""
+    keys = {name: key(tmp_path, name) for name in ("dana", "jo")}
     listed = "".join(
         f'{name}@example.org namespaces="assay" {keys[name].with_suffix(".pub").read_text()}' for name in ("dana", "jo")
     )
@@ -234,7 +235,7 @@ def test_high_materiality_waits_for_a_second_person(running: Running, released: 
     candidate = str(entry.commit)
     assert f"{candidate[:12]} waits for a signature" in running.assay("status").stdout
 
-    def approve(signer: str, signing: str) -> tuple[int, str]:
+    def approve(signer: str) -> tuple[int, str]:
         done = running.assay(
             "approve",
             "care",
@@ -242,20 +243,18 @@ def test_high_materiality_waits_for_a_second_person(running: Running, released: 
             "--as",
             f"{signer}@example.org",
             "--key",
-            str(keys[signing]),
+            str(keys[signer]),
             "--because",
             "I read the verdict",
         )
         return done.returncode, done.stdout + done.stderr
 
-    assert (code := approve("dana", "dana"))[0] == 1 and "nobody signs for themselves" in code[1]
-    assert (code := approve("jo", "mallory"))[0] == 1 and "Allowed signers: dana@example.org, jo@example.org" in code[1]
-    assert (code := approve("mallory", "mallory"))[0] == 1 and "is not mallory@example.org's" in code[1]
+    assert (code := approve("dana"))[0] == 1 and "nobody signs for themselves" in code[1]
     assert running.champion() == "v1.0.0"
-    assert (code := approve("jo", "jo"))[0] == 0 and "care v2.0.0 is champion, signed by jo@example.org" in code[1]
+    assert (code := approve("jo"))[0] == 0 and "care v2.0.0 is champion, signed by jo@example.org" in code[1]
     assert running.champion() == "v2.0.0"
     assert running.ledger()[-1].actor == "dana@example.org, signed by jo@example.org"
-    assert (code := approve("jo", "jo"))[0] == 6 and "promoted already" in code[1]
+    assert (code := approve("jo"))[0] == 6 and "promoted already" in code[1]
 
 
 def test_a_gate_is_let_go_only_by_a_second_persons_waiver(

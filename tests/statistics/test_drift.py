@@ -11,7 +11,7 @@ from tests.statistics import drift as d
 SEED = 11
 
 
-@pytest.mark.parametrize("n", [1000, 1_000_000])
+@pytest.mark.parametrize("n", [1000, pytest.param(1_000_000, marks=pytest.mark.acceptance)])
 def test_the_tests_hold_their_level_at_every_window_size(n: int) -> None:
     for rates in d.false_alarms(n, 25, SEED):
         assert rates.happened <= binom.ppf(0.998, rates.runs, d.LEVEL)
