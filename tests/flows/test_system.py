@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -18,7 +17,6 @@ import pandas as pd
 import psutil
 import pytest
 
-from tasks.cli import system as local
 from tasks.cli.waivers import add_waiver
 from tasks.records.log.predictions import PredictionLog
 from tasks.records.registry.registry import Registry
@@ -361,36 +359,6 @@ def test_the_audit_sees_what_leaves(
     monkeypatch.setenv("OUTBOUND_LOG", str(tmp_path / "log"))
     subprocess.run([sys.executable, "-c", f"import socket; {code}"], capture_output=True, check=False)
     assert "192.0.2.1" in (seen := (tmp_path / "log").read_text()) or "example.org" in seen
-
-
-def test_down_stops_what_up_started_even_what_lost_its_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process with the mark of this home's system is stopped; one with another mark is not."""
-    from tasks.spec.settings import Settings
-
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run/mark").write_text("this-one")
-    sleep = [sys.executable, "-c", "import time; time.sleep(60)"]
-    mine, other = (subprocess.Popen(sleep, env=os.environ | {local.MARK: mark}) for mark in ("this-one", "another"))
-    try:
-        local.down(Settings(home=tmp_path))
-        assert mine.poll() is not None and other.poll() is None
-    finally:
-        for process in (mine, other):
-            process.kill()
-            process.wait()
-
-
-def test_a_port_is_free_again_at_once_after_its_connections_closed() -> None:
-    port = local.free_port(0)
-    with socket.socket() as server:
-        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        server.bind(("127.0.0.1", port))
-        server.listen()
-        client = socket.create_connection(("127.0.0.1", port))
-        accepted, _ = server.accept()
-        accepted.close()  # the side that closes first lingers
-        client.close()
-    assert local.free_port(port) == port
 
 
 def as_json(value: Any) -> str:
