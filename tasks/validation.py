@@ -17,8 +17,7 @@ from tasks.science.gates.run import run_gate
 from tasks.spec.base import load_yaml
 from tasks.spec.errors import PromotionRefused
 from tasks.spec.evidence import GateResult, Verdict
-from tasks.spec.gates import GateConfig
-from tasks.spec.model import MANDATORY, Materiality
+from tasks.spec.gates import GateConfig, Materiality, needed_kinds
 from tasks.spec.models import model_folder
 from tasks.spec.settings import Settings
 from tasks.spec.waivers import Waiver, Waivers
@@ -69,7 +68,7 @@ def missing_gates(asked: Materiality, gates: tuple[GateConfig, ...]) -> list[Gat
             reason=f"{asked} materiality asks for a mandatory gate of kind {kind}, and model.yaml lists none",
             remedy=f"to pass, add a gate of kind {kind} to model.yaml",
         )
-        for kind in MANDATORY[asked]
+        for kind in needed_kinds(asked)
         if kind not in listed
     ]
 

@@ -16,7 +16,8 @@ from tasks.records.repository import dvc, workspace
 from tasks.records.repository.git import Git
 from tasks.science.data.tables import BENCHMARK, LABEL
 from tasks.spec.base import load_yaml
-from tasks.spec.model import MANDATORY, Materiality, ModelConfig, load_model
+from tasks.spec.gates import MATERIALITIES, Materiality
+from tasks.spec.model import ModelConfig, load_model
 from tasks.spec.models import model_folder
 from tasks.spec.settings import Settings
 from tasks.stages.common import ModelPaths
@@ -141,4 +142,4 @@ def materiality(candidate: Candidate) -> Materiality:
     found = [candidate.config.materiality]
     if champion is not None:
         found.append(version_files(settings, candidate.model, champion).config.materiality)
-    return max(found, key=list(MANDATORY).index)
+    return max(found, key=MATERIALITIES.index)

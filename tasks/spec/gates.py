@@ -1,29 +1,73 @@
-"""The gates that a model config may list; each kind has one function of its name in ``tasks.science.gates.run``."""
+"""The gates that a model config may list.
+
+A kind of gate is one class here, one function in ``tasks/science/gates`` and one entry in
+:data:`tasks.science.gates.run.GATES`. The class declares what the gate takes: the target kinds that it can judge, what
+it can be asked about each, and from which materiality on a model must list it. The config, the gates and the docs read
+that declaration.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field, model_validator
 
 from tasks.spec.base import Spec
-from tasks.spec.metrics import MetricName, TargetKind
+from tasks.spec.metrics import METRIC_NAMES, MetricName, TargetKind
+
+TARGET_KINDS: tuple[TargetKind, ...] = get_args(TargetKind)
+Materiality = Literal["low", "medium", "high"]
+MATERIALITIES: tuple[Materiality, ...] = get_args(Materiality)
 
 
 class Gate(Spec):
+    """What every gate has."""
+
+    needed_from: ClassVar[Materiality | None] = None
+    """The lowest materiality whose models must list such a gate as mandatory; None where no model must."""
+    asks: ClassVar[str | None] = None
+    """The field that says what is asked, such as ``metric``; None where there is nothing to choose."""
+    takes: ClassVar[Mapping[TargetKind, tuple[str, ...]]] = dict.fromkeys(TARGET_KINDS, ())
+    """The target kinds that the gate can judge, each with the allowed values of the field that ``asks`` names."""
+
     name: str = Field(pattern=r"^[a-z][a-z0-9_-]{1,59}$")
     mandatory: bool = True
     confidence: float = Field(0.95, gt=0.5, lt=1)
 
+    def problem(self, target: TargetKind, classes: tuple[str, ...] = ()) -> str:
+        """Why this gate cannot judge such a model.
+
+        Args:
+            target: the kind of the model's target.
+            classes: of a multiclass model.
+
+        Returns:
+            A sentence with what is allowed, or an empty text where the gate fits.
+        """
+        if target not in self.takes:
+            return f"gate {self.name} cannot judge a {target} model; allowed: {', '.join(self.takes)} models"
+        asked = None if self.asks is None else getattr(self, self.asks)
+        if asked is not None and asked not in self.takes[target]:
+            allowed = ", ".join(self.takes[target])
+            return f"gate {self.name} names the {self.asks} {asked!r}; allowed for a {target} model: {allowed}"
+        return ""
+
 
 class DataGate(Gate):
     """The expectation suite in ``expectations.yaml``, on the ingested and the prepared table."""
+
+    needed_from = "low"
 
     kind: Literal["data"]
 
 
 class FloorGate(Gate):
     """The metric on one benchmark is at least (or, where lower is better, at most) ``limit``, interval included."""
+
+    needed_from = "low"
+    asks = "metric"
+    takes = METRIC_NAMES
 
     kind: Literal["floor"]
     metric: MetricName
@@ -34,10 +78,26 @@ class FloorGate(Gate):
 class ComparisonGate(Gate):
     """Challenger against champion on the same rows: not worse than ``margin`` (in the metric's unit)."""
 
+    needed_from = "medium"
+    asks = "metric"
+    takes = METRIC_NAMES
+
     kind: Literal["comparison"]
     metric: MetricName
     margin: float = Field(gt=0)
     benchmark: str = "holdout"
+
+
+DecisionMeasure = Literal[
+    "selection_rate",
+    "true_positive_rate",
+    "false_positive_rate",
+    "precision",
+    "accuracy",
+    "equalized_odds",
+    "calibration",
+]
+ErrorMeasure = Literal["mean_error", "mean_absolute_error"]
 
 
 class FairnessGate(Gate):
@@ -46,22 +106,21 @@ class FairnessGate(Gate):
     ``confidence`` is that of a two-sided interval, simultaneous over all groups and measures of the gate.
     """
 
+    needed_from = "medium"
+    asks = "measure"
+    takes = {
+        "binary": get_args(DecisionMeasure),
+        "multiclass": get_args(DecisionMeasure),
+        "regression": get_args(ErrorMeasure),
+    }
+    """Multiclass: of the decision for one class, ``class_name``, against the rest."""
+
     kind: Literal["fairness"]
     attribute: str | None = None
     attributes: tuple[str, ...] = ()
     """Two or more: their intersections are compared."""
-    measure: Literal[
-        "selection_rate",
-        "true_positive_rate",
-        "false_positive_rate",
-        "precision",
-        "accuracy",
-        "equalized_odds",
-        "calibration",
-        "mean_error",
-        "mean_absolute_error",
-    ]
-    """The last two are of a regression, in the unit of its target; the rest of decisions."""
+    measure: Literal[DecisionMeasure, ErrorMeasure]
+    """Of decisions, or of a regression's errors in the unit of its target."""
     class_name: str | None = None
     """Of a multiclass model: the class that is asked about, against the rest."""
     statistic: Literal["difference", "ratio"]
@@ -70,7 +129,10 @@ class FairnessGate(Gate):
     minimum_rows: int = Field(30, ge=10)
     """Rows (positives for true-positive rates, and so on) below which a group is not judged."""
     unjudged_share: float = Field(0.05, ge=0, lt=1)
-    """Share of rows that intersections under ``minimum_rows`` may hold; a group of a single attribute may never be under it."""
+    """Share of rows that intersections under ``minimum_rows`` may hold.
+
+    A group of a single attribute may never be under ``minimum_rows``.
+    """
     missing_share: float = Field(0.05, ge=0, lt=1)
     """Share of rows that may lack an attribute."""
 
@@ -86,16 +148,28 @@ class FairnessGate(Gate):
             )
         if self.limit > 1 and (self.statistic == "ratio" or not self.of_errors):
             raise ValueError(f"limit is {self.limit:g}; a {self.statistic} of {self.measure} lies between 0 and 1")
-        if self.class_name is not None and self.of_errors:
-            raise ValueError(
-                f"class_name goes with a multiclass model, and {self.measure} is of a regression; leave one out"
-            )
         return self
+
+    def problem(self, target: TargetKind, classes: tuple[str, ...] = ()) -> str:
+        """As :meth:`Gate.problem`; of a multiclass model, ``class_name`` must be one of its classes."""
+        wrong = super().problem(target, classes)
+        if wrong or (target != "multiclass" and self.class_name is None):
+            return wrong
+        if target != "multiclass":
+            return (
+                f"gate {self.name} names the class {self.class_name!r}, and a {target} model has no classes to compare "
+                "with the rest; leave class_name out"
+            )
+        if self.class_name is None:
+            return f"gate {self.name} names no class; give class_name, one of: {', '.join(classes)}"
+        if self.class_name not in classes:
+            return f"gate {self.name} names the class {self.class_name!r}; allowed: {', '.join(classes)}"
+        return ""
 
     @property
     def of_errors(self) -> bool:
         """Whether the measure is of a regression's errors."""
-        return self.measure in ("mean_error", "mean_absolute_error")
+        return self.measure in get_args(ErrorMeasure)
 
     @property
     def among(self) -> tuple[str, ...]:
@@ -106,11 +180,15 @@ class FairnessGate(Gate):
 class RulesGate(Gate):
     """The expert rules in ``rules.yaml``."""
 
+    needed_from = "low"
+
     kind: Literal["rules"]
 
 
 class ReadinessGate(Gate):
     """The candidate answers recorded requests from its file, in a process without network, bit-equal and in time."""
+
+    needed_from = "low"
 
     kind: Literal["readiness"]
     latency_ms: float = Field(250, gt=0)
@@ -119,53 +197,43 @@ class ReadinessGate(Gate):
 
 
 class LeakageGate(Gate):
-    """What the training data know and the world will not tell: leaks between the sides, in the columns, and in time.
+    """Leaks: information in the training data that will not be there when a prediction is made.
 
-    ``single_column_auc``: one column alone reaches it on the holdout. ``dominant_auc``: a column above it that also gives
-    ``dominant_share`` of what the whole model has over 0.5 is a leak too. ``missingness_auc``: the same for the mere fact
-    that a value is missing; 0.7 is a difference of 40 points between the classes' missing shares. ``duplicates``: row
-    patterns on both sides beyond what a random split gives, as a share of the holdout's rows. ``label_jump``: Cohen's h
-    between neighbouring stretches of the table, what the scores explain taken off; 0.2 is 30 % against 40 %, or 1 %
-    against none. ``skew``: Jensen-Shannon distance between training and served rows above which they hardly share a value,
-    as with another unit or code; a change of the world can reach 0.8, so smaller distances are told and never fail. ``minimum_rows``: training rows that each class
-    and each protected group needs. Multiclass: the AUCs are the largest over each class against the rest. Regression: over
-    being above each quartile of the labels; ``label_jump`` is then Cohen's d. ``excused``: columns that are known to predict this well, each with the reason why it
-    is no leak.
+    Looked at are the two sides of the split, single columns, the order of the table, and what was served.
+    AUCs are those of one column alone on the holdout. Multiclass: the largest over each class against the rest.
+    Regression: the largest over being above each quartile of the labels.
     """
+
+    needed_from = "high"
 
     kind: Literal["leakage"]
     single_column_auc: float = Field(0.95, gt=0.5, le=1)
+    """AUC from which one column alone is a leak."""
     dominant_auc: float = Field(0.85, gt=0.5, le=1)
+    """AUC above which a column is a leak too if it also reaches ``dominant_share``."""
     dominant_share: float = Field(0.9, gt=0, le=1)
+    """Share of the whole model's AUC over 0.5 that the column gives alone."""
     missingness_auc: float = Field(0.7, gt=0.5, le=1)
+    """AUC from which a value's being missing is a leak; 0.7 is 40 points between the classes' missing shares."""
     duplicates: float = Field(0.02, gt=0, lt=1)
+    """Row patterns on both sides beyond what a random split gives, as a share of the holdout's rows."""
     label_jump: float = Field(0.2, gt=0, le=3)
+    """Cohen's h between neighbouring stretches of the table, less what the scores explain; regression: Cohen's d.
+
+    0.2 is 30 % against 40 %, or 1 % against none.
+    """
     skew: float = Field(0.85, gt=0, le=1)
+    """Jensen-Shannon distance between training and served rows above which they hardly share a value.
+
+    Another unit or code looks like this. A change of the world can reach 0.8, so smaller distances never fail.
+    """
     minimum_rows: int = Field(50, ge=10)
+    """Training rows that each class and each protected group needs."""
     excused: dict[str, str] = {}
+    """Columns that are known to predict this well, each with the reason why it is no leak."""
 
 
 SliceMetric = Literal["log_loss", "brier", "error", "squared_error"]
-SLICE_METRICS: dict[TargetKind, tuple[SliceMetric, ...]] = {
-    "binary": ("log_loss", "brier", "error"),
-    "multiclass": ("log_loss", "brier"),
-    "regression": ("squared_error",),
-}
-"""Losses that a slice can be judged by. Multiclass: of each class against the rest, which have no threshold to be wrong about."""
-FAIRNESS_MEASURES: dict[TargetKind, tuple[str, ...]] = {
-    "binary": (
-        "selection_rate",
-        "true_positive_rate",
-        "false_positive_rate",
-        "precision",
-        "accuracy",
-        "equalized_odds",
-        "calibration",
-    ),
-    "multiclass": (),
-    "regression": (),
-}
-"""What groups can be compared by; a kind of model without any has no fairness gate yet, and a config that lists one is refused."""
 
 
 class NamedSlice(Spec):
@@ -176,24 +244,34 @@ class NamedSlice(Spec):
 
 
 class SlicesGate(Gate):
-    """No slice in which the model loses what a correction of its own scores would win back.
+    """No slice has excess loss: loss that a recalibration of the model's own scores in the slice would win back."""
 
-    ``limit``: tolerated avoidable loss in a slice, as a share of the mean loss of all rows. ``search``: look for weak
-    slices of up to three conditions too, in the model's ``features`` or in all ``inputs``; by a column that the model
-    may not use, loss can be found that it could not have avoided. ``minimum_rows``: rows of a slice below which nothing is concluded.
-    """
+    needed_from = "high"
+    asks = "metric"
+    takes = {
+        "binary": ("log_loss", "brier", "error"),
+        "multiclass": ("log_loss", "brier"),
+        "regression": ("squared_error",),
+    }
+    """Multiclass: losses of each class against the rest, which has no threshold to be wrong about."""
 
     kind: Literal["slices"]
     metric: SliceMetric = "log_loss"
     slices: tuple[NamedSlice, ...] = ()
     limit: float = Field(0.1, gt=0, le=10)
+    """Tolerated excess loss in a slice, as a share of the mean loss of all rows."""
     search: bool = True
+    """Look for weak slices of up to three conditions too."""
     columns: Literal["features", "inputs"] = "features"
+    """Columns to search in. By inputs that the model may not use, loss can be found that it could not have avoided."""
     minimum_rows: int = Field(200, ge=40)
+    """Rows of a slice below which nothing is concluded."""
 
 
 class StabilityGate(Gate):
     """Explanations agree between samples of rows and seeds."""
+
+    needed_from = "high"
 
     kind: Literal["stability"]
     resamples: int = Field(10, ge=10, le=100)
@@ -208,6 +286,8 @@ class StabilityGate(Gate):
 class FaithfulnessGate(Gate):
     """Features with large attributions move the score more than random ones when they are replaced."""
 
+    needed_from = "high"
+
     kind: Literal["faithfulness"]
     rows: int = Field(200, ge=50)
     limit: float = Field(0.0, ge=0, lt=1)
@@ -215,15 +295,16 @@ class FaithfulnessGate(Gate):
 
 
 class Perturbation(Spec):
-    """One kind of damage to the rows, within what the model's columns declare.
-
-    ``noise``: normal, ``strength`` interquartile ranges wide. The others hit a ``strength`` share of the cells:
-    ``missing`` nullable columns, ``unseen`` categories of open category columns, ``out_of_range`` numbers far outside
-    their range, ``unit`` numbers times 100 or divided by 1000. Numbers stay within their declared bounds.
-    """
+    """One kind of damage to the rows; numbers stay within the bounds that the model's columns declare."""
 
     kind: Literal["noise", "missing", "unseen", "out_of_range", "unit"]
+    """``noise``: normal, added to every number. The others hit a share of the cells.
+
+    ``missing``: nullable columns. ``unseen``: categories of open category columns. ``out_of_range``: numbers far
+    outside their range. ``unit``: numbers times 100 or divided by 1000.
+    """
     strength: float = Field(gt=0, le=1)
+    """Share of cells that are hit; of ``noise``, its standard deviation in interquartile ranges."""
     limit: float | None = Field(None, gt=0)
     """Tolerated worsening, where it is another than the gate's."""
 
@@ -240,6 +321,10 @@ DAMAGES = (
 class RobustnessGate(Gate):
     """Under each perturbation the metric worsens by no more than ``limit``, and every score stays a number."""
 
+    needed_from = "medium"
+    asks = "metric"
+    takes = METRIC_NAMES
+
     kind: Literal["robustness"]
     metric: MetricName
     limit: float = Field(gt=0)
@@ -254,6 +339,8 @@ class CalibrationGate(Gate):
     Multiclass: of each class against the rest. Regression: scores are means; the slope is that of the labels on the
     scores, and error and intercept are in standard deviations of the labels, so that a limit means the same in any unit.
     """
+
+    needed_from = "medium"
 
     kind: Literal["calibration"]
     error: float = Field(0.05, gt=0, lt=1)
@@ -278,15 +365,25 @@ class CalibrationGate(Gate):
 GateConfig = Annotated[
     DataGate
     | FloorGate
-    | ComparisonGate
-    | FairnessGate
     | RulesGate
     | ReadinessGate
-    | StabilityGate
-    | FaithfulnessGate
-    | RobustnessGate
+    | ComparisonGate
+    | FairnessGate
     | CalibrationGate
+    | RobustnessGate
     | LeakageGate
-    | SlicesGate,
+    | SlicesGate
+    | StabilityGate
+    | FaithfulnessGate,
     Field(discriminator="kind"),
 ]
+GATE_KINDS: dict[str, type[Gate]] = {
+    str(get_args(gate.model_fields["kind"].annotation)[0]): gate for gate in get_args(get_args(GateConfig)[0])
+}
+"""Every kind of gate by the name that ``kind`` gives it."""
+
+
+def needed_kinds(materiality: Materiality) -> tuple[str, ...]:
+    """Kinds of gates that a model of this materiality must list as mandatory, what every model needs first."""
+    asked = MATERIALITIES[: MATERIALITIES.index(materiality) + 1]
+    return tuple(kind for level in asked for kind, gate in GATE_KINDS.items() if gate.needed_from == level)

@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
 from tasks.spec.base import Spec, load_yaml
-from tasks.spec.gates import FAIRNESS_MEASURES, SLICE_METRICS, GateConfig
+from tasks.spec.gates import GateConfig, Materiality
 from tasks.spec.metrics import METRIC_NAMES, MetricName
 from tasks.spec.models import Name, model_file
 from tasks.spec.training import TrainingConfig, check_inputs, same_name
 from tasks.spec.watching import Monitoring
-
-Materiality = Literal["low", "medium", "high"]
-_LOW = ("data", "floor", "rules", "readiness")
-_MEDIUM = (*_LOW, "comparison", "fairness", "calibration", "robustness")
-MANDATORY: dict[Materiality, tuple[str, ...]] = {
-    "low": _LOW,
-    "medium": _MEDIUM,
-    "high": (*_MEDIUM, "leakage", "slices", "stability", "faithfulness"),
-}
-"""Kinds of gates that a model must list as mandatory; what is missing fails by name. From low to high."""
-
 
 BENCHMARKS = ("holdout", "newest", "all")
 """What every model has: the base holdout, the rows that came last, and all rows."""
@@ -102,30 +91,16 @@ class ModelConfig(TrainingConfig):
 
     def _check_kind(self) -> None:
         kind = self.kind
-        named: list[tuple[str, str, str, tuple[str, ...]]] = [
-            ("monitoring.metrics", "metric", metric, METRIC_NAMES[kind]) for metric in self.monitoring.metrics
-        ]
-        named += [
-            ("monitoring.metric_limits", "metric", metric, METRIC_NAMES[kind])
-            for metric in self.monitoring.metric_limits
-        ]
-        for g in self.gates:
-            if g.kind == "fairness":
-                named.append((f"gate {g.name}", "measure", g.measure, FAIRNESS_MEASURES[kind]))
-            elif hasattr(g, "metric"):
-                named.append(
-                    (
-                        f"gate {g.name}",
-                        "metric",
-                        g.metric,
-                        SLICE_METRICS[kind] if g.kind == "slices" else METRIC_NAMES[kind],
+        for gate in self.gates:
+            if wrong := gate.problem(kind, self.classes):
+                raise ValueError(wrong)
+        for where in ("metrics", "metric_limits"):
+            for metric in getattr(self.monitoring, where):
+                if metric not in METRIC_NAMES[kind]:
+                    allowed = ", ".join(METRIC_NAMES[kind])
+                    raise ValueError(
+                        f"monitoring.{where} names the metric {metric!r}; allowed for a {kind} model: {allowed}"
                     )
-                )
-        for where, what, found, allowed in named:
-            if found not in allowed:
-                raise ValueError(
-                    f"{where} names the {what} {found!r}; allowed for a {kind} model: {', '.join(allowed) or 'none yet, so leave such a gate out'}"
-                )
         for metric in self.monitoring.metric_limits:
             if metric not in self.watched:  # it would be a limit that nobody holds the model to
                 raise ValueError(

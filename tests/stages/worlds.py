@@ -30,6 +30,11 @@ TARGETS: dict[TargetKind, dict[str, Any]] = {
     "multiclass": {"kind": "multiclass", "expression": "level", "classes": list(CLASSES)},
     "regression": {"kind": "regression", "expression": "pay / 10", "unit": "tens", "minimum": -5, "maximum": 20},
 }
+FAIRNESS: dict[TargetKind, dict[str, Any]] = {
+    "binary": {"measure": "true_positive_rate", "limit": 0.2},
+    "multiclass": {"measure": "equalized_odds", "class_name": "high", "limit": 0.2},
+    "regression": {"measure": "mean_absolute_error", "limit": 0.15},
+}
 METRICS: dict[TargetKind, str] = {"binary": "roc_auc", "multiclass": "log_loss", "regression": "mae"}
 
 
@@ -73,6 +78,7 @@ def document(kind: TargetKind) -> dict[str, Any]:
             "limit": 0.4,
             "slices": [{"name": "old", "rows": "age >= 50"}],
         },
+        {"name": "fairness", "kind": "fairness", "attribute": "sex", "statistic": "difference", **FAIRNESS[kind]},
     ]
     columns: list[dict[str, Any]] = [
         {"name": "age", "type": "number", "minimum": 0, "maximum": 120, "nullable": True},

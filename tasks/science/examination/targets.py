@@ -9,36 +9,26 @@ import numpy as np
 
 from tasks.science.examination.examination import Examination
 from tasks.science.examination.verdicts import combine_states, result
+from tasks.science.stats.validity import score_fault
 from tasks.spec.evidence import GateResult
-from tasks.spec.metrics import TargetKind
-
-SUM = 1e-6
-"""How far the probabilities of a row's classes may sum from 1."""
 
 
-def faulty(kind: TargetKind, scores: np.ndarray) -> str:
-    """What is wrong with scores of this kind, in a sentence; empty where nothing is.
+def wrong_scores(examination: Examination, scores: np.ndarray | None = None, rows: int | None = None) -> str:
+    """What is wrong with scores, as :func:`tasks.science.stats.validity.score_fault` says it.
 
     Args:
-        scores: binary (n,), multiclass (n, k), regression (n,).
+        scores: of the examined model; without them, its scores of the holdout.
+        rows: that were scored, where that is known.
     """
-    scores = np.asarray(scores)
-    if kind == "regression":
-        return "" if scores.ndim == 1 and bool(np.isfinite(scores).all()) else "some scores are no finite numbers"
-    if not bool(((scores >= 0) & (scores <= 1)).all()):
-        return "some scores are no numbers between 0 and 1"
-    if kind == "multiclass" and (scores.ndim != 2 or not bool((np.abs(scores.sum(axis=1) - 1) <= SUM).all())):
-        return "some rows have scores that are no probabilities of all classes, since they do not sum to 1"
-    return ""
-
-
-def shape(examination: Examination, rows: int) -> tuple[int, ...]:
-    """Of the scores of so many rows."""
-    return (rows, len(examination.classes)) if examination.kind == "multiclass" else (rows,)
+    found = examination.score if scores is None else scores
+    return score_fault(examination.kind, found, len(examination.classes), rows)
 
 
 def fewest(examination: Examination, label: np.ndarray) -> tuple[int, str]:
-    """Rows of the rarest class among the labels (of numbers, all, or none where they do not vary), and a sentence that says so."""
+    """Rows of the rarest class among the labels, and a sentence that says so.
+
+    Of a regression these are all rows, or none where the labels do not vary.
+    """
     if examination.kind == "regression":
         few, told = (len(label) if len(np.unique(label)) > 1 else 0), "there are labels that vary in"
     elif examination.kind == "multiclass":
@@ -51,15 +41,20 @@ def fewest(examination: Examination, label: np.ndarray) -> tuple[int, str]:
     return few, f"{told} {few} of {len(label)} rows"
 
 
-def of_each_class(
+def judge_each_class(
     gate: Callable[[Any, Examination], GateResult], config: Any, examination: Examination, shared_error: bool = False
 ) -> GateResult:
-    """A gate of yes-or-no questions asked of each class against the rest; the whole is as good as its worst class.
+    """Ask a gate on binary targets about each class against the rest; the whole is as good as its worst class.
 
     Args:
-        shared_error: the classes share the gate's error (Bonferroni), as a search needs that may fail by chance in each
-            of them; a gate that each class has to pass needs no correction (an intersection-union test, Berger 1982).
+        gate: the gate's function.
+        shared_error: the classes share the gate's error (Bonferroni). A search needs it, since it may fail by chance
+            in each class. A gate that each class has to pass needs no correction: it is an intersection-union test
+            (Berger 1982).
     """
+    wrong = wrong_scores(examination)
+    if wrong:
+        return result(config, "fail", wrong)
     k = len(examination.classes)
     asked = config.model_copy(update={"confidence": 1 - (1 - config.confidence) / k}) if shared_error else config
     found = {name: gate(asked, examination.against_rest(name)) for name in examination.classes}

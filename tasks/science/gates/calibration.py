@@ -7,7 +7,7 @@ import numpy as np
 from tasks.science.examination.benchmarks import BenchmarkFault, benchmark_rows
 from tasks.science.examination.examination import Examination
 from tasks.science.examination.plots import reliability_plots
-from tasks.science.examination.targets import faulty, of_each_class
+from tasks.science.examination.targets import judge_each_class, wrong_scores
 from tasks.science.examination.verdicts import combine_states, judge, result
 from tasks.science.stats.calibration import (
     calibration_error,
@@ -32,12 +32,12 @@ def calibration(config: CalibrationGate, examination: Examination) -> GateResult
     Multiclass: each class against the rest. Regression: what is asked of rates is asked of means.
     """
     if examination.kind == "multiclass":
-        return of_each_class(calibration, config, examination)
+        return judge_each_class(calibration, config, examination)
     try:
         inside = benchmark_rows(config.benchmark, examination)
     except BenchmarkFault as fault:
         return result(config, "fail", str(fault))
-    wrong = faulty(examination.kind, examination.score[inside])
+    wrong = wrong_scores(examination, examination.score[inside])
     if wrong:
         return result(config, "fail", wrong)
     parts = {"all rows": inside}

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from tasks.science.examination.examination import Examination
+from tasks.science.examination.targets import wrong_scores
 from tasks.science.examination.verdicts import judge, result
 from tasks.science.gates.fairness_counts import AMONG, MEASURES, Groups, count_errors, count_groups
-from tasks.science.gates.metrics import fault
 from tasks.science.stats.disparity import Sample, disparity, disparity_interval, group_intervals, parity_p_value
+from tasks.science.stats.validity import label_fault
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import GateResult, Measurement, State
 from tasks.spec.gates import FairnessGate
@@ -25,15 +26,12 @@ def fairness(config: FairnessGate, examination: Examination) -> GateResult:
     than the confidence allows however many groups there are. Pass: the interval's pessimistic end is on the right side.
     Insufficient evidence: everything between, small or undefined groups, and missing attributes.
     """
-    refused = _refused(config, examination)
-    if refused:
-        return result(config, "fail", refused)
+    wrong = wrong_scores(examination) or label_fault(examination.kind, examination.label, len(examination.classes))
+    if wrong:
+        return result(config, "fail", wrong)
     if config.class_name is not None:
         examination = examination.against_rest(config.class_name)
     score, label = examination.score, examination.label
-    wrong = fault(examination.kind, score) or ("" if np.isfinite(label).all() else "some labels are no finite numbers")
-    if wrong:
-        return result(config, "fail", wrong)
     wanted = list(config.among)
     unknown = [a for a in wanted if a not in examination.groups]
     if unknown:
@@ -69,19 +67,6 @@ def fairness(config: FairnessGate, examination: Examination) -> GateResult:
             shown,
         )
     return _settle(config, judged, shown, examination.seed, _aside(config, found, small))
-
-
-def _refused(config: FairnessGate, examination: Examination) -> str:
-    """Why the measure means nothing for this kind of model, in words; empty where it does."""
-    if config.of_errors != (examination.kind == "regression"):
-        errors, rates = "mean_error, mean_absolute_error", "selection_rate and the other measures of decisions"
-        return f"{config.measure} means nothing for a {examination.kind} model; allowed: {errors if examination.kind == 'regression' else rates}"
-    if (config.class_name is not None) != (examination.kind == "multiclass"):
-        classes = ", ".join(examination.classes)
-        return f"class_name says which class of a multiclass model is asked about; {'name one of: ' + classes if classes else 'leave it out'}"
-    if config.class_name is not None and config.class_name not in examination.classes:
-        return f"class_name is {config.class_name!r}, which is no class; allowed: {', '.join(examination.classes)}"
-    return ""
 
 
 def _settle(config: FairnessGate, judged: Groups, shown: tuple[Measurement, ...], seed: int, aside: str) -> GateResult:

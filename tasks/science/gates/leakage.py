@@ -11,7 +11,7 @@ from scipy.stats import beta, norm
 
 from tasks.science.data.protected import protected_groups
 from tasks.science.examination.examination import Examination
-from tasks.science.examination.targets import faulty, fewest
+from tasks.science.examination.targets import fewest, wrong_scores
 from tasks.science.examination.verdicts import combine_states, judge, result
 from tasks.science.gates.leakage_checks import (
     ColumnPower,
@@ -98,7 +98,7 @@ def _missing(examination: Examination) -> str:
         return "the model's configuration was not laid before this gate; it says which columns are inputs and whether rows have entities"
     if len(examination.train) != len(examination.train_label):
         return f"there are {len(examination.train)} training rows and {len(examination.train_label)} training labels; they must be as many"
-    wrong = faulty(examination.kind, examination.score)
+    wrong = wrong_scores(examination)
     if wrong:
         return wrong
     if examination.config.data.entity is not None and (examination.entity is None or examination.train_entity is None):

@@ -18,14 +18,15 @@ from scipy.stats import norm
 
 from tasks.science.examination.benchmarks import BenchmarkFault, benchmark_rows
 from tasks.science.examination.examination import Examination
+from tasks.science.examination.targets import wrong_scores
 from tasks.science.examination.verdicts import judge_with_refutation, result
 from tasks.science.stats.comparison import MetricEstimate, metric_estimate, paired_estimate
 from tasks.science.stats.counts import MINIMUM
 from tasks.science.stats.metrics import METRICS, NEED_CLASSES
 from tasks.science.stats.multiplicity import holm
+from tasks.science.stats.validity import label_fault
 from tasks.spec.evidence import GateResult, Measurement
 from tasks.spec.gates import ComparisonGate, DataGate, FloorGate
-from tasks.spec.metrics import METRIC_NAMES
 
 FAMILY = (
     "fails by Holm 1979 over all {number} floors and comparisons, passes as an intersection-union test (Berger 1982)"
@@ -40,19 +41,6 @@ class Answer:
     limit: float
     rows: int
     same: bool = False
-
-
-def fault(kind: str, score: np.ndarray, classes: tuple[str, ...] = ()) -> str:
-    """What is wrong with the scores of a kind of model, in words; empty where nothing is."""
-    if kind == "regression":
-        return "" if np.isfinite(score).all() else "some predictions are no finite numbers"
-    if not bool(((score >= 0) & (score <= 1)).all()):  # a NaN is neither
-        return "some scores are no numbers between 0 and 1"
-    if kind == "multiclass" and (score.ndim != 2 or (classes and score.shape[1] != len(classes))):
-        return f"scores have shape {score.shape}; one column for each of {len(classes)} classes is needed"
-    if kind == "multiclass" and not bool(np.allclose(score.sum(axis=1), 1, atol=1e-6)):
-        return "the scores of some rows do not sum to 1 over the classes"
-    return ""
 
 
 def scarce(kind: str, metric: str, label: np.ndarray, where: str, classes: tuple[str, ...] = ()) -> str:
@@ -118,26 +106,23 @@ def _answer(config: FloorGate | ComparisonGate, examination: Examination) -> Ans
 def _computed(config: FloorGate | ComparisonGate, examination: Examination) -> Answer | tuple[Any, str]:
     """The answer, or the state and reason of a gate that has none."""
     metric, kind, classes = config.metric, examination.kind, examination.classes
-    if metric not in METRIC_NAMES[kind]:
-        return "fail", f"{metric} does not measure a {kind} model; allowed: {', '.join(METRIC_NAMES[kind])}"
     try:
         mask = benchmark_rows(_newest(config.benchmark, examination), examination)
-    except BenchmarkFault as wrong:
-        return "fail", str(wrong)
+    except BenchmarkFault as fault:
+        return "fail", str(fault)
     label, score = examination.label[mask], examination.score[mask]
     champion = (
         examination.champion_score[mask]
         if isinstance(config, ComparisonGate) and examination.champion_score is not None
         else None
     )
-    wrong_scores = fault(kind, score, classes) or ("" if champion is None else fault(kind, champion, classes))
-    if wrong_scores:
-        return "fail", wrong_scores
-    if kind != "binary" and not bool(np.isfinite(label).all() if kind == "regression" else (label >= 0).all()):
-        return (
-            "fail",
-            f"some labels of {config.benchmark} are {'no finite numbers' if kind == 'regression' else 'of no known class'}",
-        )
+    wrong = (
+        label_fault(kind, label, len(classes))
+        or wrong_scores(examination, score)
+        or ("" if champion is None else wrong_scores(examination, champion))
+    )
+    if wrong:
+        return "fail", f"on {config.benchmark}, {wrong}"
     few = scarce(kind, metric, label, config.benchmark, classes)
     if few:
         return "insufficient_evidence", few

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from tasks.science.examination.examination import Examination
-from tasks.science.examination.targets import faulty, fewest, shape
+from tasks.science.examination.targets import fewest, wrong_scores
 from tasks.science.examination.verdicts import combine_states, judge, result
 from tasks.science.gates.perturbations import perturb, touched
 from tasks.science.stats.comparison import paired_difference
@@ -108,9 +108,4 @@ def _scores(examination: Examination, rows: pd.DataFrame) -> np.ndarray | str:
         found = np.asarray(examination.predict(rows), dtype=float)
     except Exception as error:  # a model may raise whatever it likes, and that is the finding
         return f"the model raises {type(error).__name__}: {error}"
-    if found.shape != shape(examination, len(rows)):
-        return f"the model gives scores of shape {found.shape} for {len(rows)} rows"
-    bad = int((~np.isfinite(found) if examination.kind == "regression" else ~((found >= 0) & (found <= 1))).sum())
-    if bad:
-        return f"{bad} of {found.size} scores are no {'finite numbers' if examination.kind == 'regression' else 'numbers between 0 and 1'}"
-    return faulty(examination.kind, found) or found
+    return wrong_scores(examination, found, len(rows)) or found

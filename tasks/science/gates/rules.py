@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tasks.science.examination.examination import Examination
+from tasks.science.examination.targets import wrong_scores
 from tasks.science.examination.verdicts import result
 from tasks.science.rules.check import check_rule, claim, spoken_of
 from tasks.science.rules.plots import drivers, rule_plot
@@ -16,6 +17,10 @@ def rules(config: RulesGate, examination: Examination) -> GateResult:
     """Every expert rule."""
     if examination.rules is None or not examination.rules.rules:
         return result(config, "fail", "rules.yaml is missing or empty, and this gate asks for expert rules")
+    wrong = wrong_scores(examination)
+    if wrong:
+        shown = drivers(examination.rules.rules, examination, config.confidence)
+        return result(config, "fail", wrong, estimator=RULES_METHOD, plots=() if shown is None else (shown,))
     measured = tuple(check_rule(rule, examination, config.confidence) for rule in examination.rules.rules)
     plots = _plots(config, examination, measured)
     broken = [m for m in measured if m.state == "fail"]

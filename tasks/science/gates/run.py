@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tasks.science.examination.examination import Examination
-from tasks.science.examination.verdicts import remedy
+from tasks.science.examination.verdicts import remedy, result
 from tasks.science.gates.calibration import calibration
 from tasks.science.gates.explanations import faithfulness, stability
 from tasks.science.gates.fairness import fairness
@@ -41,5 +41,8 @@ def run_gate(config: GateConfig, examination: Examination) -> GateResult:
     Pass: the confidence bound is on the right side of the limit. Fail: the estimate itself is on the wrong side, or
     what is needed is missing. Insufficient evidence: everything between.
     """
+    wrong = config.problem(examination.kind, examination.classes)
+    if wrong:
+        return result(config, "fail", wrong)
     found = GATES[config.kind](config, examination)
     return found if found.remedy else found.model_copy(update={"remedy": remedy(found)})

@@ -7,7 +7,7 @@ from scipy.stats import norm
 
 from tasks.science.data.tables import evaluate
 from tasks.science.examination.examination import Examination
-from tasks.science.examination.targets import faulty, fewest, of_each_class
+from tasks.science.examination.targets import fewest, judge_each_class, wrong_scores
 from tasks.science.examination.verdicts import combine_states, judge, result
 from tasks.science.gates.excess_loss import (
     Gain,
@@ -36,11 +36,11 @@ def slices(config: SlicesGate, examination: Examination) -> GateResult:
     estimate is over the limit, pass where its upper bound is not. The search fails the gate by confirmed slices only.
     Multiclass: each class against the rest, which share the gate's error.
     """
-    wrong = faulty(examination.kind, examination.score)
+    wrong = wrong_scores(examination)
     if wrong:
         return result(config, "fail", wrong)
     if examination.kind == "multiclass":
-        return of_each_class(slices, config, examination, shared_error=True)
+        return judge_each_class(slices, config, examination, shared_error=True)
     label, score = examination.label, examination.score
     if examination.config is not None and examination.config.data.entity is not None and examination.entity is None:
         return result(

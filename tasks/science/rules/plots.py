@@ -17,6 +17,7 @@ from tasks.science.rules.attribution import association, driver_share
 from tasks.science.rules.scores import case_scores, paths_of
 from tasks.science.rules.tools import RuleFault, case_words, range_words, rows_where
 from tasks.science.stats.counts import MINIMUM
+from tasks.science.stats.validity import usable_scores
 from tasks.spec.evidence import Measurement, Plot, Point, Region, Series
 from tasks.spec.rules import Direction, ForbiddenDriver, Monotone, Proxy, RequiredDriver, Rule, ScoreRange, Vignette
 
@@ -81,7 +82,7 @@ def spread(
     """The scores of the rows that the rule speaks of, and the range in which they should lie."""
     inside = examination.score[rows_where(rule.rows, examination)]
     rates = examination.kind != "regression"
-    inside = inside[(inside >= 0) & (inside <= 1)] if rates else inside[np.isfinite(inside)]
+    inside = inside[usable_scores(examination.kind, inside)]
     if len(inside) < MINIMUM:
         return None
     ends = (0.0, 1.0) if rates else (float(inside.min()), float(inside.max()))

@@ -8,7 +8,7 @@ from scipy.stats import beta
 
 from tasks.science.data.tables import evaluate
 from tasks.science.examination.examination import Examination
-from tasks.science.examination.targets import faulty, shape
+from tasks.science.examination.targets import wrong_scores
 from tasks.science.examination.verdicts import judge
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import Measurement
@@ -50,10 +50,9 @@ def with_number(
 def scores(examination: Examination, rows: pd.DataFrame) -> np.ndarray:
     """(n,) scores, or (n, k) of several classes; anything that is none of its kind breaks the rule."""
     found = np.asarray(examination.predict(rows), dtype=float)
-    if found.shape != shape(examination, len(rows)) or faulty(examination.kind, found):
-        raise RuleFault(
-            f"the model gives scores that are no {'finite numbers' if examination.kind == 'regression' else 'numbers between 0 and 1'}"
-        )
+    wrong = wrong_scores(examination, found, len(rows))
+    if wrong:
+        raise RuleFault(f"of the rows that this rule asks about, {wrong}")
     return found
 
 

@@ -47,7 +47,7 @@ def explain(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 def run(gate: Any, *rules: dict[str, Any], **changes: Any) -> GateResult:
     rows = people()
-    values: dict[str, Any] = dict.fromkeys(Examination.__dataclass_fields__)
+    values: dict[str, Any] = dict.fromkeys(Examination.__dataclass_fields__) | {"kind": "binary", "classes": ()}
     values |= {
         "rows": rows,
         "score": score(rows),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 import shap
 import statsmodels.api as sm
+from pydantic import TypeAdapter
 from scipy.stats import binom
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
@@ -17,21 +19,23 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from tasks.science.examination.examination import Examination
-from tasks.science.examination.targets import faulty, fewest, of_each_class
+from tasks.science.examination.targets import fewest, judge_each_class
 from tasks.science.gates.calibration import calibration
 from tasks.science.gates.excess_loss import correction, excess_loss, judged, law, losses, scaled
 from tasks.science.gates.leakage_checks import label_jump, questions, single_columns
+from tasks.science.gates.run import run_gate
 from tasks.science.gates.slice_search import weak_slices
 from tasks.science.models.explanations import _over_classes, attributions
 from tasks.science.rules.check import check_rule
 from tasks.science.stats.calibration import mean_calibration, mean_reliability
 from tasks.spec.base import validate
 from tasks.spec.errors import ConfigError
-from tasks.spec.gates import CalibrationGate
+from tasks.spec.gates import CalibrationGate, GateConfig
 from tasks.spec.rules import ExpertRules
 from tests.statistics.kinds import jumps, means, slices
 
 CLASSES = ("a", "b", "c")
+RULES = {"rules": [{"rule": "invariance", "column": "w", "at_most": 0.5, "because": "known"}]}
 
 
 def test_slope_and_shift_are_those_of_least_squares_with_robust_errors() -> None:
@@ -105,24 +109,6 @@ def test_a_number_is_asked_by_quartiles_so_that_a_leak_in_its_tail_shows() -> No
     ]
 
 
-@pytest.mark.parametrize(
-    ("kind", "scores", "says"),
-    [
-        ("binary", np.array([0.2, 1.2]), "no numbers between 0 and 1"),
-        ("multiclass", np.array([[0.2, 0.2], [0.5, 0.5]]), "do not sum to 1"),
-        ("multiclass", np.array([0.2, 0.8]), "do not sum to 1"),
-        ("multiclass", np.array([[np.nan, 1.0]]), "no numbers between 0 and 1"),
-        ("regression", np.array([1.0, np.inf]), "no finite numbers"),
-        ("regression", np.array([[1.0]]), "no finite numbers"),
-        ("regression", np.array([-7.0, 1e9]), ""),
-        ("multiclass", np.array([[0.2, 0.8]]), ""),
-    ],
-)
-def test_scores_of_another_kind_are_named(kind: Any, scores: np.ndarray, says: str) -> None:
-    found = faulty(kind, scores)
-    assert says in found if says else found == ""
-
-
 def examination(**changes: Any) -> Examination:
     """Three classes that a softmax over two columns knows exactly."""
     rng = np.random.default_rng(4)
@@ -151,9 +137,34 @@ def test_each_class_is_asked_and_the_worst_one_decides() -> None:
     broken = calibration(gate, examination(score=sharper / sharper.sum(axis=1, keepdims=True)))
     assert broken.state == "fail" and "a against the rest" in broken.reason
     shared = []
-    of_each_class(lambda config, e: shared.append(config.confidence) or sound, gate, examination(), shared_error=True)  # type: ignore[func-returns-value]
+    judge_each_class(
+        lambda config, e: shared.append(config.confidence) or sound, gate, examination(), shared_error=True
+    )  # type: ignore[func-returns-value]
     assert shared == pytest.approx([1 - 0.05 / 3] * 3)
     assert fewest(examination(), np.array([0, 0, 1])) == (0, "the rarest class has 0 of 3 rows")
+
+
+@pytest.mark.parametrize(
+    "gate",
+    [
+        {"kind": "calibration"},
+        {"kind": "slices", "search": False, "slices": [{"name": "right", "rows": "x > 0"}]},
+        {"kind": "fairness", "attribute": "g", "measure": "accuracy", "statistic": "ratio", "limit": 0.5, "class_name": "a"},
+        {"kind": "floor", "metric": "log_loss", "limit": 2.0},
+        {"kind": "comparison", "metric": "log_loss", "margin": 2.0},
+        {"kind": "rules"},
+    ],
+    ids=lambda gate: gate["kind"],
+)  # fmt: skip
+def test_every_gate_refuses_the_scores_of_two_classes_where_there_are_three(gate: dict[str, Any]) -> None:
+    """One function judges scores, so that no gate passes, or crashes on, what another refuses."""
+    two = examination().score[:, :2]
+    changed = examination(score=two / two.sum(axis=1, keepdims=True), rules=validate(RULES, ExpertRules, "rules.yaml"))
+    found = run_gate(TypeAdapter(GateConfig).validate_json(json.dumps({"name": "gate"} | gate)), changed)
+    assert found.state == "fail"
+    assert (
+        found.reason.removeprefix("on holdout, ") == "scores have shape (6000, 2); a multiclass model needs (6000, 3)"
+    )
 
 
 def rule(**fields: Any) -> Any:

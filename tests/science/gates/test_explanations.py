@@ -37,7 +37,7 @@ def by_seed(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 def examine(gate: Any, explain: Any, n: int = 600, seed: int = 1, **changes: Any) -> Any:
     rows = pd.DataFrame(np.random.default_rng(seed).normal(size=(n, 6)), columns=FEATURES)
-    fields: dict[str, Any] = dict.fromkeys(Examination.__dataclass_fields__)
+    fields: dict[str, Any] = dict.fromkeys(Examination.__dataclass_fields__) | {"kind": "binary", "classes": ()}
     values = {
         "rows": rows,
         "features": tuple(FEATURES),

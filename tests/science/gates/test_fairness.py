@@ -291,7 +291,7 @@ SEXES = data(7)[3]["sex"]
             "insufficient_evidence",
             "all 3,000 labels are negative",
         ),
-        ({"score": np.full(3000, np.nan)}, "selection_rate", "difference", "fail", "between 0 and 1"),
+        ({"score": np.full(3000, np.nan)}, "selection_rate", "difference", "fail", "scores are NaN or outside 0 to 1"),
         ({"label": np.arange(3000) < 40}, "precision", "ratio", "insufficient_evidence", ""),
     ],
 )

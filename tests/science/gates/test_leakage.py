@@ -158,7 +158,7 @@ def no_input() -> dict[str, Any]:
         ({"config": None}, "fail", "configuration was not laid before this gate"),
         ({"entity": None}, "fail", "rows have the entity person"),
         ({"served": None}, "fail", "there is a champion"),
-        ({"score": np.full(1600, np.nan)}, "fail", "no numbers between 0 and 1"),
+        ({"score": np.full(1600, np.nan)}, "fail", "scores are NaN or outside 0 to 1"),
         ({"features": (*FEATURES, "height")}, "fail", "features height are in no training or holdout row"),
         ({"label": np.zeros(1600, bool)}, "insufficient_evidence", "on one side, the smaller class has 0 of 1600 rows"),
         (target_in_features(), "fail", "a leak: extra is what the label is made from"),

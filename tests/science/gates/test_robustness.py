@@ -51,7 +51,7 @@ def steady(r: pd.DataFrame) -> np.ndarray:
 
 def examine(predict: Any = steady, gate: RobustnessGate = GATE, **changes: Any) -> Any:
     table = rows()
-    fields: dict[str, Any] = dict.fromkeys(Examination.__dataclass_fields__)
+    fields: dict[str, Any] = dict.fromkeys(Examination.__dataclass_fields__) | {"kind": "binary", "classes": ()}
     label = np.random.default_rng(1).random(N) < (wavy if predict is wavy else steady)(table)
     features = tuple(table.columns)
     return run_gate(
@@ -118,9 +118,12 @@ def explodes(r: pd.DataFrame) -> np.ndarray:
     ("predict", "says"),
     [
         (raises, "under unseen in every cell it reaches, the model raises ValueError: unknown job"),
-        (not_a_number, "are no numbers between 0 and 1"),
+        (not_a_number, "scores are NaN or outside 0 to 1"),
         (wavy, "under noise 0.1, roc_auc moves by -0."),
-        (lambda r: np.zeros((len(r), 2)), "on rows as they are, the model gives scores of shape (2000, 2)"),
+        (
+            lambda r: np.zeros((len(r), 2)),
+            "on rows as they are, scores have shape (2000, 2); a binary model needs (2000,)",
+        ),
     ],
     ids=["exception", "not a number", "loss", "shape"],
 )

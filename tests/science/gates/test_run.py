@@ -111,7 +111,7 @@ def test_the_challenger_is_compared_on_the_same_rows() -> None:
             "fail",
             "benchmark 'holdout' has no rows; there are: all, other",
         ),
-        (FLOOR, {"score": np.full(2000, np.nan)}, "fail", "between 0 and 1"),
+        (FLOOR, {"score": np.full(2000, np.nan)}, "fail", "scores are NaN or outside 0 to 1"),
         (FLOOR, {"score": np.full(2000, 0.5)}, "fail", "roc_auc is 0.5000"),
         (FLOOR, {"label": np.ones(2000, bool)}, "insufficient_evidence", "smaller class of holdout has 0"),
         (FAIR, {"groups": pd.DataFrame({"sex": ["one"] + ["m"] * 1999})}, "insufficient_evidence", "too few positives"),
@@ -217,7 +217,7 @@ def test_an_unknown_protected_attribute_is_named() -> None:
 @pytest.mark.parametrize("gate", [FLOOR, FAIR], ids=["floor", "fairness"])
 def test_scores_outside_zero_to_one_are_refused(gate: Any) -> None:
     result = run_gate(gate, examination(score=world(2000)[1] * 3))
-    assert (result.state, "between 0 and 1" in result.reason) == ("fail", True)
+    assert (result.state, "scores are NaN or outside 0 to 1" in result.reason) == ("fail", True)
 
 
 def test_a_gate_that_lacks_evidence_says_how_many_rows_would_tell() -> None:

@@ -164,7 +164,7 @@ def test_a_column_that_the_model_may_not_use_is_searched_only_if_asked() -> None
 @pytest.mark.parametrize(
     ("gate", "changes", "state", "says"),
     [
-        ({}, {"score": np.full(6000, np.nan)}, "fail", "no numbers between 0 and 1"),
+        ({}, {"score": np.full(6000, np.nan)}, "fail", "scores are NaN or outside 0 to 1"),
         ({"search": False}, {}, "fail", "names no slices and does not search"),
         ({}, {"config": config()}, "fail", "rows have the entity person"),
         ({"minimum_rows": 2000}, {}, "insufficient_evidence", "there are 6000 rows"),

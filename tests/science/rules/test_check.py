@@ -133,8 +133,8 @@ def test_a_proxy_is_named_and_may_be_allowed() -> None:
         (RANGE | {"rows": "wage > 3"}, {}, "fail", "allowed columns: income"),
         (RANGE | {"rows": "income > 1000"}, {}, "insufficient_evidence", "0 rows"),
         (MONOTONE | {"rows": "income > 1000"}, {}, "insufficient_evidence", "0 rows"),
-        (SEX, {"predict": lambda r: np.full(len(r), np.nan)}, "fail", "no numbers between 0 and 1"),
-        (MONOTONE, {"predict": lambda r: np.full(len(r), 2.0)}, "fail", "no numbers between 0 and 1"),
+        (SEX, {"predict": lambda r: np.full(len(r), np.nan)}, "fail", "scores are NaN or outside 0 to 1"),
+        (MONOTONE, {"predict": lambda r: np.full(len(r), 2.0)}, "fail", "scores are NaN or outside 0 to 1"),
         (RANGE, {"score": np.full(N, np.nan)}, "fail", "scores lie"),
         (REQUIRED, {"attributions": pd.DataFrame({"income": [np.nan] * 50})}, "insufficient_evidence", "incomplete"),
         (PROXY, {"attributions": pd.DataFrame({"other": [1.0] * 50})}, "insufficient_evidence", "incomplete"),
@@ -166,7 +166,9 @@ def test_a_wrong_rule_is_one_sentence_with_the_fix(rule: dict[str, Any], says: s
 
 def test_many_rare_values_do_not_look_like_knowledge() -> None:
     table = rows().assign(code=lambda r: np.random.default_rng(2).integers(500, size=len(r)).astype(str))
-    fields: dict[str, Any] = dict.fromkeys(Examination.__dataclass_fields__) | {"rows": table, "seed": 1}
+    fields: dict[str, Any] = (
+        dict.fromkeys(Examination.__dataclass_fields__) | {"kind": "binary", "classes": ()} | {"rows": table, "seed": 1}
+    )
     found = association("sex", ["code", "purchases"], Examination(**fields), 0.95)
     assert found is not None
     assert found["code"][0] == pytest.approx(0.5, abs=0.05)

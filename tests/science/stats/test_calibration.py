@@ -22,7 +22,7 @@ GATE = CalibrationGate(name="calibration", kind="calibration", error=0.05)
 
 
 def examination(label: np.ndarray, score: np.ndarray, **changes: Any) -> Examination:
-    fields: dict[str, Any] = dict.fromkeys(Examination.__dataclass_fields__)
+    fields: dict[str, Any] = dict.fromkeys(Examination.__dataclass_fields__) | {"kind": "binary", "classes": ()}
     benchmark = np.full(len(label), "holdout")
     groups = pd.DataFrame({"sex": np.where(np.arange(len(label)) % 2, "female", "male")})
     return Examination(
@@ -108,7 +108,7 @@ def test_each_group_is_held_to_the_limits() -> None:
         ({"by": "height"}, {}, "fail", "by names 'height'; allowed: sex"),
         ({"benchmark": "newer"}, {}, "fail", "benchmark 'newer' has no rows; there are: all, holdout"),
         ({"by": "sex"}, {"groups": pd.DataFrame({"sex": [None] * 600})}, "fail", "has 0 group"),
-        ({}, {"score": np.full(600, np.nan)}, "fail", "no numbers between 0 and 1"),
+        ({}, {"score": np.full(600, np.nan)}, "fail", "scores are NaN or outside 0 to 1"),
         ({}, {"score": np.full(600, 0.4)}, "fail", "does not exist"),
         ({}, {"label": np.zeros(600, bool)}, "insufficient_evidence", "smaller class of all rows has 0 of 600"),
         ({}, {"score": simulation.draw(600, 0, 1, 0)[0].astype(float)}, "fail", "does not exist"),
