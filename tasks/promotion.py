@@ -10,12 +10,14 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks.records.registry import ledger, releases
 from tasks.records.registry.registry import Registry, Version, stopped_because
+from tasks.records.repository.changes import changed_paths
 from tasks.records.repository.git import Git
 from tasks.spec.errors import PromotionRefused
 from tasks.spec.evidence import GateResult, Verdict
 from tasks.spec.ledger import AssignmentKind, Details, Entry, EntryDraft, EntryKind, RejectedDetails, StoppedDetails
 from tasks.spec.requests import PromotionRequest, RollbackRequest, StopRequest, TrainingRequest
 from tasks.spec.settings import Settings
+from tasks.spec.sources import concerns
 from tasks.spec.verdicts import verdict_sentence
 from tasks.versions import Candidate, version_files
 
@@ -55,15 +57,9 @@ def same_as_champion(candidate: Candidate) -> str | None:
     champion = Registry(settings).champion(candidate.model)
     if champion is None:
         return None
-    makes = (
-        "tasks",
-        "dvc.yaml",
-        "requirements.lock",
-        f"deployments/models/{candidate.model}",
-        f"data/{candidate.model}",
-    )
-    changed = Git(settings.clone).run("diff", "--name-only", champion.commit, candidate.commit, "--", *makes)
-    return None if changed else champion.tag
+    paths = changed_paths(Git(settings.clone), champion.commit, candidate.commit)
+    dvc_yaml = (candidate.worktree / "dvc.yaml").read_text()
+    return None if concerns(paths, dvc_yaml, candidate.model) else champion.tag
 
 
 def note(

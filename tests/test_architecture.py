@@ -6,8 +6,10 @@ import ast
 import importlib
 import re
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
+import grimp
 import pytest
 import yaml
 
@@ -16,6 +18,7 @@ from tasks.spec.model import load_model
 from tasks.spec.models import model_names
 from tasks.spec.requests import ModelName
 from tasks.spec.rules import ExpertRules
+from tasks.spec.sources import concerns, sources
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = [
@@ -81,13 +84,31 @@ def test_every_model_is_listed_scheduled_and_parses() -> None:
         assert (ROOT / "data" / name / "collected").is_dir()
 
 
-def test_stage_dependencies_name_the_science_they_import() -> None:
-    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-    for name, stage in stages.items():
-        text = (ROOT / f"tasks/stages/{name}.py").read_text()
-        used = {
-            m.replace(".", "/") + ".py"
-            for m in re.findall(r"^from (tasks\.(?:science|serving|stages)(?:\.\w+)+) import", text, re.MULTILINE)
-        }
-        assert used <= set(stage["deps"]), name
-        assert "tasks/spec" in stage["deps"], name  # every stage reads the config, and the schema says what it means
+def _files(modules: Iterable[str]) -> set[str]:
+    """Their files below the root, but for empty package faces."""
+    found = [ROOT / f"{m.replace('.', '/')}.py" for m in modules]
+    found = [f if f.exists() else f.with_suffix("") / "__init__.py" for f in found]
+    return {f.relative_to(ROOT).as_posix() for f in found if f.read_text().strip()}
+
+
+@pytest.fixture(scope="module")
+def imports() -> grimp.ImportGraph:
+    return grimp.build_graph("tasks", "flows", cache_dir=None)
+
+
+def test_a_stage_depends_on_just_the_modules_that_it_imports(imports: grimp.ImportGraph) -> None:
+    """Also by way of others, and also inside functions: DVC itself does not follow imports."""
+    for name, stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].items():
+        module = f"tasks.stages.{name}"
+        used = _files({module, *imports.find_upstream_modules(module)})
+        assert {d for d in stage["deps"] if d.startswith("tasks/")} == used, name
+
+
+def test_what_judges_a_model_is_listed(imports: grimp.ImportGraph) -> None:
+    """All science, schema and serving code behind an examination; records, orchestration and pages judge nothing."""
+    listed = sources((ROOT / "dvc.yaml").read_text(), "care")
+    assert [path for path in listed if path.startswith("tasks") and not (ROOT / path).exists()] == []
+    roots = {"tasks.validation", "tasks.evaluation", "tasks.data", "tasks.serving.readiness"}
+    used = roots.union(*(imports.find_upstream_modules(root) for root in roots))
+    judges = _files(m for m in used if not m.startswith("tasks.records"))
+    assert {path for path in judges if not concerns([path], (ROOT / "dvc.yaml").read_text(), "care")} == set()

@@ -98,6 +98,7 @@ def test_dvc_compares_the_revisions_that_assay_leaves(tmp_path: Path) -> None:
     ).stdout.splitlines():
         if name.startswith(("tasks/", "data/care/", "deployments/", ".dvc")) or name in (
             "dvc.yaml",
+            "requirements.lock",
             ".gitignore",
             "data/.gitignore",
         ):

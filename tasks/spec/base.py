@@ -70,16 +70,21 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(
             f"{path} is not UTF-8 text ({error.reason} at byte {error.start}). Save it as UTF-8."
         ) from None
+    return parse_yaml(text, str(path))
+
+
+def parse_yaml(text: str, source: str) -> dict[str, Any]:
+    """The mapping that a YAML text holds; errors call the text ``source``, and are those of :func:`read_yaml`."""
     try:
         raw = yaml.safe_load(text)
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         line = f", line {where.line + 1}" if where else ""
         raise ConfigError(
-            f"{path}{line} is not valid YAML: {getattr(error, 'problem', error)}. Mend that line."
+            f"{source}{line} is not valid YAML: {getattr(error, 'problem', error)}. Mend that line."
         ) from None
     if not isinstance(raw, dict):
-        raise ConfigError(f"{path} must hold a mapping of keys to values, not {type(raw).__name__}.")
+        raise ConfigError(f"{source} must hold a mapping of keys to values, not {type(raw).__name__}.")
     return raw
 
 

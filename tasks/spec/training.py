@@ -163,7 +163,11 @@ class Data(Spec):
 class Estimator(Spec):
     kind: Literal["logistic_regression", "ridge", "hist_gradient_boosting", "random_forest", "custom"]
     factory: str | None = None
-    """For custom: dotted path ``package.module:function`` that takes the parameters and gives a classifier, or a regressor."""
+    """For custom: dotted path ``package.module:function`` that takes the parameters and gives a classifier, or a regressor.
+
+    The module is one of an installed package, or stands in the model's own folder, as
+    ``deployments.models.<name>.code.<module>``: of those DVC sees every change.
+    """
     parameters: dict[str, Any] = {}
 
     @model_validator(mode="after")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import platform
+import sys
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,7 +31,9 @@ def train(paths: ModelPaths, config: TrainingConfig) -> None:
     rows = pd.read_parquet(paths.prepared / "train.parquet")
     label = label_array(config, rows[LABEL])
     _refuse_untrainable(config, label)
+    known = _modules_below(paths.root)
     pipeline = build(config).fit(rows[list(config.features)], label)
+    _refuse_foreign_modules(paths, config, _modules_below(paths.root) - known)
     paths.model.mkdir(parents=True, exist_ok=True)
     save_model(pipeline, paths.model / "model.skops")
     manifest = Manifest(
@@ -64,6 +68,24 @@ def _refuse_untrainable(config: TrainingConfig, label: np.ndarray) -> None:
         alike = "one number only" if config.kind == "regression" else "one class only"
         raise ConfigError(
             f"the {len(label)} training rows of {config.name} hold {alike}; look at data.target.expression."
+        )
+
+
+def _modules_below(root: Path) -> set[Path]:
+    """Files of the checkout that this process has imported; packages of an environment inside it are not among them."""
+    files = {Path(str(m.__file__)).resolve() for m in list(sys.modules.values()) if getattr(m, "__file__", None)}
+    return {f for f in files if f.is_relative_to(root.resolve()) and not f.is_relative_to(sys.prefix)}
+
+
+def _refuse_foreign_modules(paths: ModelPaths, config: TrainingConfig, imported: set[Path]) -> None:
+    """A custom factory may bring modules of its model's own folder: of others no change would be noticed."""
+    own = f"deployments/models/{config.name}/code"
+    foreign = sorted(f for f in imported if not f.is_relative_to((paths.root / own).resolve()))
+    if foreign:
+        named = ", ".join(f.relative_to(paths.root.resolve()).as_posix() for f in foreign)
+        raise ConfigError(
+            f"estimator.factory {config.estimator.factory!r} imports {named}, and a change of it would not retrain "
+            f"{config.name}. Move it to {own}/, or install it as a package that requirements.lock names."
         )
 
 

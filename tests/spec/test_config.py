@@ -11,6 +11,8 @@ import yaml
 from tasks.spec.base import load_yaml, validate
 from tasks.spec.errors import ConfigError
 from tasks.spec.model import ModelConfig, load_model
+from tasks.spec.models import model_names
+from tasks.spec.training import NOT_OF_TRAINING, TrainingConfig, load_training
 from tests.conftest import ROOT
 
 
@@ -74,3 +76,11 @@ def test_a_broken_file_is_named(tmp_path: Path, content: str | None, says: str) 
         path.write_text(content)
     with pytest.raises(ConfigError, match=says):
         load_yaml(path, ModelConfig)
+
+
+def test_the_stages_read_all_keys_but_those_that_judge_or_watch() -> None:
+    """A key that is on neither side would be refused by every stage, or retrain nothing when it changes."""
+    assert set(ModelConfig.model_fields) - set(TrainingConfig.model_fields) == set(NOT_OF_TRAINING)
+    for name in model_names(ROOT):
+        whole = load_model(ROOT, name).model_dump()
+        assert load_training(ROOT, name).model_dump() == {key: whole[key] for key in TrainingConfig.model_fields}

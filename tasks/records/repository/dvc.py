@@ -42,6 +42,8 @@ def reproduce(worktree: Path, *targets: str, timeout: float = 3600) -> None:
         StageError: a stage failed; a stage's own ``error:`` line is the message where it printed one.
         CorruptionError: the cache does not hold what was recorded.
     """
+    for config in (worktree / "deployments/models").glob("*/model.yaml"):
+        (config.parent / "code").mkdir(exist_ok=True)  # a dependency that git does not keep while it is empty
     code, output = _dvc(worktree, "repro", *targets, timeout=timeout)
     if not code:
         _verify(worktree, _needed(worktree, targets))

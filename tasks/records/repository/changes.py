@@ -1,0 +1,41 @@
+"""Which models the difference of two commits concerns: ``python -m tasks.records.repository.changes OLD NEW``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from tasks.records.repository.git import Git
+from tasks.spec.base import parse_yaml, validate
+from tasks.spec.errors import AssayError
+from tasks.spec.models import ModelList
+from tasks.spec.sources import concerns
+
+
+def changed_paths(git: Git, old: str, new: str) -> list[str]:
+    """Paths that differ between two commits; of a file that was moved, both."""
+    listed = git.read("diff", "--name-only", "--no-renames", "-z", old, new)
+    return [path for path in listed.decode("utf-8", "surrogateescape").split("\0") if path]
+
+
+def concerned_models(git: Git, old: str, new: str) -> list[str]:
+    """Models of the newer commit that the difference makes or judges otherwise, in the order of ``models.yaml``."""
+    paths = changed_paths(git, old, new)
+    name = "deployments/models.yaml"
+    listed = validate(parse_yaml(git.run("show", f"{new}:{name}"), name), ModelList, name)
+    dvc_yaml = git.run("show", f"{new}:dvc.yaml")
+    return [model for model in listed.models if concerns(paths, dvc_yaml, model)]
+
+
+def main() -> None:
+    """Print one model a line."""
+    try:
+        for model in concerned_models(Git(Path.cwd()), *sys.argv[1:3]):
+            print(model)
+    except AssayError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

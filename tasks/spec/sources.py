@@ -1,0 +1,39 @@
+"""What makes and what judges a model, as ``dvc.yaml`` lists it: the one list that promotion and CI ask.
+
+The hook of a bare origin (``deployments/hooks/post-receive``) has no package at hand and reads the same lists by itself; a
+test holds the two readers together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import yaml
+
+ITEM = "${item.model}"
+
+
+def sources(dvc_yaml: str, model: str) -> tuple[str, ...]:
+    """Files and folders whose change calls for an examination of a model.
+
+    Args:
+        dvc_yaml: text of ``dvc.yaml`` at the commit in question.
+
+    Returns:
+        ``dvc.yaml`` itself, then all ``deps``, the files of ``params``, and ``meta.judged_by``, each once, as paths below
+        the repository's root.
+    """
+    found = ["dvc.yaml"]
+    stages: dict[str, Any] = yaml.safe_load(dvc_yaml)["stages"]
+    for stage in stages.values():
+        found += stage.get("deps", [])
+        found += [file for item in stage.get("params", []) for file in item]
+        found += stage.get("meta", {}).get("judged_by", [])
+    return tuple(dict.fromkeys(path.replace(ITEM, model) for path in found))
+
+
+def concerns(paths: Iterable[str], dvc_yaml: str, model: str) -> bool:
+    """Whether one of the changed ``paths`` is a source of the model, or lies in a folder that is one."""
+    listed = sources(dvc_yaml, model)
+    return any(path == source or path.startswith(f"{source}/") for path in paths for source in listed)
