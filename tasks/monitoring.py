@@ -20,15 +20,17 @@ from tasks.records.registry.registry import Registry
 from tasks.records.repository.git import Git
 from tasks.science.data.tables import LABEL, label_array, score_array
 from tasks.science.monitors.feed.findings import silence_findings
+from tasks.science.monitors.protocol import WindowInput
 from tasks.science.windows.alternatives import compare_versions
 from tasks.science.windows.decisions import (
     DecisionContext,
     asks_for_retraining,
     being_rolled_back,
     decide,
+    of_the_model,
     performance_at_risk,
 )
-from tasks.science.windows.look import WindowInput, WindowResult, examine_window, judge_again
+from tasks.science.windows.look import WindowResult, examine_window, judge_again
 from tasks.serving.release import load_release
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import Alternative, Finding, WindowReport
@@ -40,7 +42,6 @@ from tasks.versions import VersionFiles, version_files
 from tasks.window_inputs import open_log, read_window, reference_of
 
 EARLIER_VERSIONS = 2
-PERFORMANCE = {"estimated_performance", "realized_performance", "prediction_drift", "selection_rate"}
 
 
 @task(cache_policy=NO_CACHE, task_run_name="find a champion")
@@ -244,7 +245,7 @@ def _trouble_began(history: Sequence[WindowReport], first_seq: int) -> int:
     """The first row of the unbroken run of windows with alarms that ends here; older labels do not teach the cause."""
     began = first_seq
     for report in sorted((r for r in history if r.first_seq < first_seq), key=lambda r: -r.window):
-        if not any(f.alarm and f.kind in PERFORMANCE for f in report.findings):
+        if not any(of_the_model(f) for f in report.findings):
             break
         began = report.first_seq
     return began

@@ -25,6 +25,7 @@ from tasks.records.pages.window import window_markdown, window_page
 from tasks.records.registry.registry import Registry, stopped_because
 from tasks.science.monitors.forecast.findings import watched_series
 from tasks.science.monitors.forecast.track_record import record_rows, record_sentence, trigger_record
+from tasks.science.windows.monitors import ranks
 from tasks.science.windows.review import answered_by_people, review_summary
 from tasks.spec.errors import AssayError
 from tasks.spec.evidence import Finding, Verdict, WindowReport
@@ -173,6 +174,7 @@ def report_model(model: str, silence: list[Finding]) -> None:
             record_told=record_sentence(record),
             map=log.pictures(model, reports[-1].window).map if reports else None,
             unit=_unit(config),
+            ranks=ranks(),
         )
     name = f"{model}/watching.html"
     write_page(name, model_page(watched))

@@ -13,9 +13,10 @@ from tasks.data import check_window
 from tasks.records.log.predictions import PredictionLog, Window
 from tasks.science.models.explanations import Explainer
 from tasks.science.monitors.drift.findings import window_p_values
+from tasks.science.monitors.drift.monitor import DRIFT
 from tasks.science.monitors.profiles.profile import Profile, merge, profile
-from tasks.science.windows.look import WindowInput
-from tasks.science.windows.reference import Reference, fit_reference, load_reference
+from tasks.science.monitors.protocol import Reference, WindowInput
+from tasks.science.windows.reference import fit_reference, load_reference, reference_document
 from tasks.serving.release import Release, load_release
 from tasks.spec.base import load_yaml
 from tasks.spec.errors import ConfigError, CorruptionError
@@ -51,15 +52,16 @@ def reference_of(files: VersionFiles, database: str) -> Reference:
     """The version's reference, fitted by whoever asks first and kept in the log beside what rests on it."""
     config, rows = files.config, files.reference()
     log = PredictionLog(database)
+    kept = None
     try:
         try:
             kept = log.reference(config.name, files.version)
             if kept is not None:
                 return load_reference(kept, rows)
         except (ConfigError, CorruptionError):
-            pass  # another format, or damaged: it follows from the version's files, so it is fitted again
-        found = fit_reference(config, _release(files).pipeline, rows, _explain(files, rows))
-        log.keep_reference(config.name, files.version, found.document())
+            pass  # another format, damaged, or without what a new monitor fits: what is lacking is fitted
+        found = fit_reference(config, _release(files).pipeline, rows, _explain(files, rows), kept)
+        log.keep_reference(config.name, files.version, reference_document(found))
     finally:
         log.close()
     return found
@@ -89,7 +91,7 @@ def read_window(
     rules = files.folder / "rules.yaml"
     log.keep_profile(model, window.number, counted.document())
     log.keep_feed_facts(model, window.number, facts)
-    p_values = window_p_values(config, reference.drift, counted, reference.importance)
+    p_values = window_p_values(config, reference.fitted[DRIFT.name], counted, reference.importance)
     log.keep_p_values(model, window.version, window.number, p_values)
     return WindowInput(
         number=window.number,

@@ -17,10 +17,11 @@ from sklearn.pipeline import Pipeline
 from tasks.science.models.estimators import build
 from tasks.science.models.explanations import attributions
 from tasks.science.monitors.drift.findings import window_p_values
+from tasks.science.monitors.drift.monitor import DRIFT
 from tasks.science.monitors.feed.findings import duplicate_share
 from tasks.science.monitors.profiles.profile import profile
-from tasks.science.windows.look import WindowInput
-from tasks.science.windows.reference import Reference, fit_reference
+from tasks.science.monitors.protocol import Reference, WindowInput
+from tasks.science.windows.reference import fit_reference
 from tasks.serving.release import save_model
 from tasks.spec.arrivals import FeedFacts
 from tasks.spec.base import digest_file, load_yaml
@@ -121,7 +122,8 @@ class World:
         )  # fmt: skip
 
     def p_values(self, window_input: WindowInput) -> dict[str, float]:
-        return window_p_values(self.config, self.reference.drift, window_input.profile, self.reference.importance)
+        drift = self.reference.fitted[DRIFT.name]
+        return window_p_values(self.config, drift, window_input.profile, self.reference.importance)
 
 
 def came(window: pd.DataFrame) -> FeedFacts:

@@ -14,26 +14,6 @@ from tasks.spec.waivers import Waiver
 
 State = Literal["pass", "fail", "insufficient_evidence"]
 Action = Literal["nothing", "alert", "retrain", "roll_back", "stop"]
-FindingKind = Literal[
-    "realized_performance",
-    "estimated_performance",
-    "forecast",
-    "prediction_drift",
-    "selection_rate",
-    "estimated_fairness",
-    "data_quality",
-    "feed",
-    "expert_rule",
-    "attribution_drift",
-    "missingness",
-    "new_category",
-    "out_of_range",
-    "data_drift",
-    "multivariate_drift",
-    "grouping",
-    "estimator",
-]
-"""What a monitor can see, in the order in which a person should hear of it."""
 
 
 class Measurement(Spec):
@@ -167,7 +147,8 @@ class Verdict(Spec):
 class Finding(Spec):
     """One thing that a monitor saw in one analysis window."""
 
-    kind: FindingKind
+    kind: str = Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)
+    """As a monitor declares it. Kinds are no closed list here: a report stays readable when a monitor is added or removed."""
     subject: str
     """The column, metric or group."""
     value: float | None

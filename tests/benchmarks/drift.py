@@ -113,7 +113,7 @@ def ours(reference: pd.DataFrame, window: pd.DataFrame) -> dict[str, Callable[[]
     from tasks.science.monitors.drift.findings import drift_findings
     from tasks.science.monitors.drift.reference import fit_reference
     from tasks.science.monitors.profiles.profile import profile
-    from tasks.science.windows.look import share
+    from tasks.science.windows.monitors import levels
     from tasks.spec.model import load_model
 
     care = load_model(ROOT, "care")
@@ -140,7 +140,8 @@ def ours(reference: pd.DataFrame, window: pd.DataFrame) -> dict[str, Callable[[]
         kept["reference"] = fit_reference(config, reference, 1)
 
     def report() -> Any:
-        return drift_findings(config, kept["reference"], profile(kept["reference"].layout, window), {}, share(config))
+        counted = profile(kept["reference"].layout, window)
+        return drift_findings(config, kept["reference"], counted, {}, levels(config))
 
     return {"fit": fit, "report": report}
 

@@ -9,6 +9,7 @@ import pytest
 
 from tasks.records.pages.verdict import verdict_markdown, verdict_page
 from tasks.records.pages.window import window_markdown, window_page
+from tasks.science.windows.monitors import kinds
 from tasks.spec.display import (
     FINDINGS,
     MEASURES,
@@ -20,7 +21,7 @@ from tasks.spec.display import (
     metric_name,
     with_display_names,
 )
-from tasks.spec.evidence import Decision, Finding, FindingKind, GateResult, Measurement, Plot, Verdict, WindowReport
+from tasks.spec.evidence import Decision, Finding, GateResult, Measurement, Plot, Verdict, WindowReport
 from tasks.spec.gates import FairnessGate, SliceMetric
 from tasks.spec.metrics import METRIC_NAMES, MetricName
 from tasks.spec.pictures import Pictures
@@ -30,7 +31,7 @@ from tasks.spec.wording import number
 def test_every_metric_measure_and_kind_of_finding_has_a_name() -> None:
     metrics = {m for names in METRIC_NAMES.values() for m in names} | set(get_args(MetricName) + get_args(SliceMetric))
     measures = set(get_args(FairnessGate.model_fields["measure"].annotation))
-    assert set(METRICS) == metrics and set(MEASURES) == measures and set(get_args(FindingKind)) <= set(FINDINGS)
+    assert set(METRICS) == metrics and set(MEASURES) == measures and set(kinds()) <= set(FINDINGS)
     for shown in (*METRICS.values(), *MEASURES.values(), *FINDINGS.values()):
         assert re.fullmatch(r"[A-Za-z][a-z0-9² -]*|AUC|F1 score|Brier score|R²", shown.name), shown
     assert (metric_name("log_loss"), metric_name("roc_auc"), metric_name("own_metric")) == (

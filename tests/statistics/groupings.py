@@ -17,7 +17,7 @@ from tasks.science.models.embeddings import embed
 from tasks.science.models.estimators import build
 from tasks.science.monitors.groupings.findings import grouping_findings
 from tasks.science.monitors.groupings.reference import GroupReference, adjusted_rand, fit_groupings, nearest
-from tasks.science.windows.look import TESTED, share
+from tasks.science.windows.monitors import levels
 from tasks.spec.evidence import Finding
 from tasks.spec.model import ModelConfig
 from tests.statistics.studies import Study, planted_model
@@ -195,7 +195,7 @@ def play(
 
 
 ALPHA = 0.05
-WATCHED = share(config(MODELS[0]))
+WATCHED = levels(config(MODELS[0]))["grouping"]
 """What grouping gets of the default ``monitoring.alpha``: found at this level is found in service."""
 SIZES = (500, 2000)
 WORDS = {
@@ -286,7 +286,7 @@ STUDIES = (
     Study(
         "Events that were planted",
         "Four groups in three numbers. new: 6 % of the rows in a fifth place; merged: two groups meet midway; split: a group leaves its middle; vanished: a group has no rows. "
-        f"Found: that event in an alarm that names that group, at the level that grouping gets in service ({config(MODELS[0]).monitoring.alpha:.0%} shared by {len(TESTED)} kinds of findings). "
+        f"Found: that event in an alarm that names that group, at the level that grouping gets in service ({WATCHED:.4%}). "
         f"The runs are divided evenly among {REFERENCES} worlds that nothing was set on; the last rate is that of the one in which fewest were found. "
         "Where trees part a group near its edge, the part of it that crosses is nearest to another group: a split is then told as new, and so is a merger that trees see in places where the two groups were. ",
         lambda: planted(112),

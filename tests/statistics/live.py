@@ -15,10 +15,10 @@ from scipy.special import expit
 from scipy.stats import norm
 
 from tasks.science.monitors.drift.attribution import attribution_findings
+from tasks.science.monitors.expert_rules.findings import live_rule_findings
+from tasks.science.monitors.expert_rules.monitor import EXPERT_RULES
 from tasks.science.monitors.feed.data_quality import quality_findings
 from tasks.science.monitors.feed.findings import duplicate_share, duplicates_expected, feed_findings, silence_findings
-from tasks.science.rules.live import live_rule_findings
-from tasks.science.windows.look import TESTED
 from tasks.spec.arrivals import FeedFacts
 from tasks.spec.base import validate
 from tasks.spec.evidence import Finding
@@ -34,7 +34,7 @@ REFERENCE, EXPLAINED = 2000, 300
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 LEVEL = 0.05
 """Of the studies of false alarms; a smaller one would need more runs to be told from twice as much."""
-KIND_SHARE = 0.01 / len(TESTED)
+KIND_SHARE = 0.01 * float(EXPERT_RULES.kinds[0].share)
 """Of the studies of power: what a kind of findings gets of the default ``monitoring.alpha`` of 1 %."""
 WEIGHTS = {"age": 0.02, "income": -0.05, "debt": 0.08, "shoes": 0.15, "capital": 0.25}
 MIDDLE = {"age": 54.0, "income": 50.0, "debt": 20.0, "shoes": 0.0, "capital": 0.4}
@@ -357,7 +357,7 @@ STUDIES = (
     ),
     Study(
         "Power where something broke",
-        f"How often the finding that speaks of it is an alarm, at the share of the default `monitoring.alpha` that its kind gets (1 % of {len(TESTED)} kinds), shared among twelve rules.",
+        f"How often the finding that speaks of it is an alarm, at the share of the default `monitoring.alpha` that its kind gets ({KIND_SHARE:.4%}), shared among twelve rules.",
         power_rows,
     ),
 )

@@ -52,7 +52,7 @@ class Documents(Part):
         """Keep a version's fitted reference; a later one replaces it.
 
         Args:
-            document: with its format number, as ``Reference.document`` makes it.
+            document: with its format number, as ``windows.reference.reference_document`` makes it.
         """
         self._keep(model, _of_version("reference", version), NO_WINDOW, FITTED_REFERENCE, document)
 

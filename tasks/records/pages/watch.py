@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any, get_args
+from typing import Any
 
 from markupsafe import Markup
 
@@ -13,12 +13,11 @@ from tasks.records.pages.canvas import ACCENT, BAD, INK, SOFT, WIDTH, line, shor
 from tasks.records.pages.fan import fan
 from tasks.records.pages.over_time import SHOWN, STYLES, Line, begins, over_windows
 from tasks.spec.display import metric_form, metric_name, with_display_names
-from tasks.spec.evidence import Finding, FindingKind, WindowReport
+from tasks.spec.evidence import Finding, WindowReport
 from tasks.spec.forecast import Forecast, Observation
 from tasks.spec.groupings import EmbeddingMap
 from tasks.spec.wording import plural
 
-ORDER = {kind: i for i, kind in enumerate(get_args(FindingKind))}
 STATES = {"pass": "✓", "fail": "✕", "open": "?"}
 COLUMNS = 12
 """Columns that the drift picture shows at most: those that touch the output most."""
@@ -48,6 +47,8 @@ class Watched:
     map: EmbeddingMap | None = None
     unit: str = ""
     """Of a regression target."""
+    ranks: Mapping[str, int] = field(default_factory=dict)
+    """By kind of finding, its place in the order in which a person should hear of alarms; other kinds come last, by name."""
 
     @property
     def newest(self) -> WindowReport | None:
@@ -87,7 +88,7 @@ def next_steps(watched: Watched) -> list[str]:
     newest = watched.newest
     if newest is None:
         return steps
-    steps += _alarms(newest)
+    steps += _alarms(newest, watched.ranks)
     if newest.decision.waits_for:
         missing = newest.decision.waits_for
         verb = "lets" if missing == 1 else "let"
@@ -100,9 +101,12 @@ def next_steps(watched: Watched) -> list[str]:
     return steps + [f.sentence for f in blind]
 
 
-def _alarms(report: WindowReport) -> list[str]:
+def _alarms(report: WindowReport, ranks: Mapping[str, int]) -> list[str]:
     """One line for each kind of alarm: the finding that weighs most, and who else."""
-    alarms = sorted((f for f in report.findings if f.alarm), key=lambda f: (ORDER[f.kind], -(f.importance or 0.0)))
+    alarms = sorted(
+        (f for f in report.findings if f.alarm),
+        key=lambda f: (ranks.get(f.kind, len(ranks)), f.kind, -(f.importance or 0.0)),
+    )
     told = []
     for _, group in groupby(alarms, key=lambda f: f.kind):
         first, *others = group

@@ -18,7 +18,7 @@ def simes(p_values: Sequence[float]) -> float:
     return float(min(false_discovery_control(p_values))) if p_values else 1.0
 
 
-def levels(alpha: float, past: Sequence[Mapping[str, float]], kinds: Sequence[str]) -> dict[str, float]:
+def levels(alpha: Mapping[str, float], past: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """The level of each kind in the next window.
 
     Never more than ``alpha``, the configured chance of a false alarm in one window; and where years of quiet windows would let
@@ -26,12 +26,11 @@ def levels(alpha: float, past: Sequence[Mapping[str, float]], kinds: Sequence[st
     discovery rate over the windows stays at :data:`FALSE_SHARE`, if p-values of windows are independent. An alarm earns some back.
 
     Args:
-        alpha: one kind's share of ``monitoring.alpha``.
+        alpha: by kind, its share of ``monitoring.alpha``.
         past: by window, oldest first, the p-value of each kind (:func:`tasks.science.monitors.drift.findings.window_p_values`), of one version; a kind
             that was not tested has none, or 1.
-        kinds: that are asked for.
     """
-    return {kind: level(alpha, [p.get(kind, 1.0) for p in past]) for kind in kinds}
+    return {kind: level(most, [p.get(kind, 1.0) for p in past]) for kind, most in alpha.items()}
 
 
 def level(alpha: float, past: Sequence[float]) -> float:

@@ -4,38 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import get_args
 
 from tasks.science.models.explanations import UNIMPORTANT
 from tasks.science.stats.metrics import METRICS
-from tasks.spec.evidence import Alternative, Decision, Finding, FindingKind, WindowReport
+from tasks.science.windows.monitors import kinds, kinds_about, ranks
+from tasks.spec.evidence import Alternative, Decision, Finding, WindowReport
 from tasks.spec.model import ModelConfig
+from tasks.spec.wording import plural
 
-PERFORMANCE = ("realized_performance", "estimated_performance")
 BEHAVIOUR = ("prediction_drift", "selection_rate")
-"""Scores that moved may be the right answer to other people: each of these alone is told, both together are acted on."""
-FEED = ("data_quality", "feed")
-DRIFT = ("data_drift", "missingness", "new_category", "out_of_range")
-TOLD = 4
+"""Scores that moved may be the right answer to other people: each of these alone is reported, both together are acted on."""
+NAMED = 4
+"""Alarms whose sentences a reason holds; the rest are counted."""
 
 
 @dataclass(frozen=True)
 class DecisionContext:
-    """All that a decision on one window rests on.
-
-    ``findings`` of this window; ``history``: other reports on the same version; ``alternatives``: earlier versions
-    scored on this window; ``labelled_rows``, since the trouble began, that no data version holds yet; ``window``: its
-    number, None where it is later than all of the history; ``leaving``: a window just before this one called for a
-    rollback, and what its version did is no reason to retrain the next.
-    """
+    """All that a decision on one window rests on."""
 
     config: ModelConfig
     findings: Sequence[Finding]
+    """Of this window, alarms or not."""
     history: Sequence[WindowReport] = ()
+    """Reports on other windows of the same version."""
     alternatives: Sequence[Alternative] = ()
+    """Earlier versions scored on this window."""
     labelled_rows: int = 0
+    """Labelled rows since the trouble began that no data version holds yet."""
     window: int | None = None
+    """Its number; None where it is later than all of the history."""
     being_rolled_back: bool = False
+    """A window just before this one called for a rollback: what its version did is no reason to retrain the next."""
 
     @property
     def alarms(self) -> list[Finding]:
@@ -56,19 +55,19 @@ class DecisionContext:
         return _broken(self.config, self.findings)
 
     @property
-    def told(self) -> list[Finding]:
-        """The alarms in the order in which a person should hear of them."""
-        order = {kind: i for i, kind in enumerate(get_args(FindingKind))}
+    def ranked(self) -> list[Finding]:
+        """The alarms in the order in which a person should hear of them; kinds that no monitor gives come last."""
+        rank = ranks()
         return sorted(
             [*self.alarms, *(f for f in self.broken if not f.alarm)],
-            key=lambda f: (order[f.kind], -(f.importance or 0.0)),
+            key=lambda f: (rank.get(f.kind, len(rank)), -(f.importance or 0.0)),
         )
 
     @property
     def reason(self) -> str:
-        told = self.told
-        more = f"; and {len(told) - TOLD} more" if len(told) > TOLD else ""
-        return "; ".join(f.sentence for f in told[:TOLD]) + more
+        ranked = self.ranked
+        more = f"; and {len(ranked) - NAMED} more" if len(ranked) > NAMED else ""
+        return "; ".join(f.sentence for f in ranked[:NAMED]) + more
 
     @property
     def before(self) -> list[WindowReport]:
@@ -84,7 +83,7 @@ def decide(context: DecisionContext) -> Decision:
     A retraining that must wait for labels is decided at once and says how many rows it waits for.
     """
     decision = next(decision for line in POLICY if (decision := line(context)) is not None)
-    return decision.model_copy(update={"findings": tuple(f"{f.kind}: {f.subject}" for f in context.told)})
+    return decision.model_copy(update={"findings": tuple(f"{f.kind}: {f.subject}" for f in context.ranked)})
 
 
 def _stop(context: DecisionContext) -> Decision | None:
@@ -94,8 +93,12 @@ def _stop(context: DecisionContext) -> Decision | None:
     broken = context.broken
     if not broken:
         return None
-    limits = ", ".join(f"{f.subject} {context.config.monitoring.metric_limits[f.subject]:g}" for f in broken)  # type: ignore[index]
-    text = f"beyond the absolute limit ({limits}) with its whole interval, and no earlier version does better; {'; '.join(f.sentence for f in broken)}"
+    absolute = context.config.monitoring.metric_limits
+    limits = ", ".join(f"{f.subject} {absolute[f.subject]:g}" for f in broken)  # type: ignore[index]
+    text = (
+        f"beyond the absolute limit ({limits}) with its whole interval, and no earlier version does better; "
+        f"{'; '.join(f.sentence for f in broken)}"
+    )
     return Decision(
         action="stop",
         reason=text,
@@ -105,27 +108,30 @@ def _stop(context: DecisionContext) -> Decision | None:
 
 def _roll_back(context: DecisionContext) -> Decision | None:
     better = sorted((a for a in context.alternatives if a.better), key=lambda a: a.difference_high)
-    if not better or not (context.kinds & set(PERFORMANCE) or context.broken) or not _confirmed(context):
+    if not better or not (context.kinds & kinds_about("performance") or context.broken) or not _confirmed(context):
         return None
     a = better[0]
-    text = f"{a.version} would do better on these {a.rows:,} rows ({a.metric} {a.earlier:.3f} against {a.current:.3f}, {a.basis}); {context.reason}"
-    policy = "roll back where performance is at stake and an earlier version does better on the same labelled rows"
+    text = (
+        f"{a.version} would do better on {'this' if a.rows == 1 else 'these'} {plural(a.rows, 'row')} "
+        f"({a.metric} {a.earlier:.3f} against {a.current:.3f}, {a.basis}); {context.reason}"
+    )
+    policy = "roll back where performance is at risk and an earlier version does better on the same labelled rows"
     return Decision(action="roll_back", reason=text, policy=policy, target=a.version)
 
 
-def _leaving(context: DecisionContext) -> Decision | None:
+def _being_rolled_back(context: DecisionContext) -> Decision | None:
     if context.being_rolled_back and context.performance_at_risk:
         return Decision(
             action="alert",
             reason=f"a rollback was decided already; {context.reason}",
-            policy="a version that is leaving causes no retraining",
+            policy="a version that is being rolled back causes no retraining",
         )
     return None
 
 
 def _feed(context: DecisionContext) -> Decision | None:
     """A broken feed is to be mended: what is learned from it would be its fault."""
-    if context.kinds & set(FEED):
+    if context.kinds & kinds_about("feed"):
         return Decision(
             action="alert",
             reason=context.reason,
@@ -137,9 +143,11 @@ def _feed(context: DecisionContext) -> Decision | None:
 def _confirm(context: DecisionContext) -> Decision | None:
     if context.performance_at_risk and not _confirmed(context):
         asked = context.config.monitoring.confirm_windows
-        text = f"seen in {_in_a_row(context)} of the {asked} windows in a row that confirm it; {context.reason}"
+        text = (
+            f"seen in {_in_a_row(context)} of the {plural(asked, 'window')} in a row that confirm it; {context.reason}"
+        )
         return Decision(
-            action="alert", reason=text, policy="alert until performance was at stake in enough windows in a row"
+            action="alert", reason=text, policy="alert until performance was at risk in enough windows in a row"
         )
     return None
 
@@ -155,9 +163,9 @@ def _retrain(context: DecisionContext) -> Decision | None:
     labelled = context.labelled_rows
     missing = max(context.config.monitoring.retrain_rows - labelled, 0)
     text = (
-        f"it starts as soon as {missing:,} more labelled rows are there"
+        f"it starts as soon as {missing:,} more labelled {'row is' if missing == 1 else 'rows are'} there"
         if missing
-        else f"{labelled:,} labelled rows are there to learn from"
+        else _learnable(labelled)
     )
     policy = "retrain where performance or behaviour has moved, once enough labelled rows are there"
     return Decision(
@@ -165,14 +173,19 @@ def _retrain(context: DecisionContext) -> Decision | None:
     )
 
 
+def _learnable(rows: int) -> str:
+    return f"{rows:,} labelled {'row is' if rows == 1 else 'rows are'} there to learn from"
+
+
 def _foreseen(context: DecisionContext) -> Decision | None:
     """The established trigger: before it hurts, where there is something to learn from, and else a word ahead of time.
 
     Only performance is retrained for: a gap that is about to open is for a person to judge, as one that is open is.
     """
-    if "forecast" not in context.kinds:
+    foreseen = kinds_about("forecast")
+    if not foreseen & context.kinds:
         return None
-    performance = any(f.kind == "forecast" and f.subject in context.config.watched for f in context.alarms)
+    performance = any(f.kind in foreseen and f.subject in context.config.watched for f in context.alarms)
     if (
         not performance
         or context.being_rolled_back
@@ -182,7 +195,7 @@ def _foreseen(context: DecisionContext) -> Decision | None:
         return Decision(
             action="alert", reason=context.reason, policy="alert on a breach that is probable within the horizon"
         )
-    text = f"{context.labelled_rows:,} labelled rows are there to learn from; {context.reason}"
+    text = f"{_learnable(context.labelled_rows)}; {context.reason}"
     return Decision(
         action="retrain",
         reason=text,
@@ -192,7 +205,8 @@ def _foreseen(context: DecisionContext) -> Decision | None:
 
 
 def _tell(context: DecisionContext) -> Decision | None:
-    drift = [f for f in context.alarms if f.kind in DRIFT]
+    quiet = kinds_about("drift")
+    drift = [f for f in context.alarms if f.kind in quiet]
     if len(drift) < len(context.alarms):
         return Decision(
             action="alert", reason=context.reason, policy=f"alert on what a person should look at: {_named(context)}"
@@ -215,7 +229,7 @@ def _nothing(context: DecisionContext) -> Decision:
 POLICY: tuple[Callable[[DecisionContext], Decision | None], ...] = (
     _stop,
     _roll_back,
-    _leaving,
+    _being_rolled_back,
     _feed,
     _confirm,
     _retrain,
@@ -232,8 +246,20 @@ def asks_for_retraining(report: WindowReport) -> bool:
 
 def performance_at_risk(config: ModelConfig, findings: Sequence[Finding]) -> bool:
     """Whether performance is, or what the model does has changed on both sides."""
-    kinds = {f.kind for f in findings if f.alarm}
-    return bool(kinds & set(PERFORMANCE)) or kinds >= set(BEHAVIOUR) or bool(_broken(config, findings))
+    alarmed = {f.kind for f in findings if f.alarm}
+    decayed = bool(alarmed & kinds_about("performance"))
+    return decayed or alarmed >= set(BEHAVIOUR) or bool(_broken(config, findings))
+
+
+def of_the_model(finding: Finding) -> bool:
+    """Whether an alarm speaks of what the model does: its performance, or one side of its behaviour."""
+    return finding.alarm and (finding.kind in BEHAVIOUR or finding.kind in kinds_about("performance"))
+
+
+def foresees(findings: Sequence[Finding]) -> bool:
+    """Whether any alarm is about a breach that is still to come."""
+    foreseen = kinds_about("forecast")
+    return any(f.alarm and f.kind in foreseen for f in findings)
 
 
 def being_rolled_back(history: Sequence[WindowReport], number: int) -> bool:
@@ -250,14 +276,12 @@ def _broken(config: ModelConfig, findings: Sequence[Finding]) -> list[Finding]:
 
 
 def _quiet(config: ModelConfig, report: WindowReport) -> bool:
-    """A window in which nothing is at stake, nor about to be: while a breach is foreseen, its cause is not over."""
-    return not performance_at_risk(config, report.findings) and not any(
-        f.alarm and f.kind == "forecast" for f in report.findings
-    )
+    """A window without a risk to performance, now or ahead: while a breach is foreseen, its cause is not over."""
+    return not performance_at_risk(config, report.findings) and not foresees(report.findings)
 
 
 def _in_a_row(context: DecisionContext) -> int:
-    """Windows up to this one, without a gap, in which performance was at stake."""
+    """Windows up to this one, without a gap, in which performance was at risk."""
     count = int(context.performance_at_risk)
     for report in context.before if count else ():
         if not performance_at_risk(context.config, report.findings):
@@ -274,8 +298,9 @@ def _confirmed(context: DecisionContext) -> bool:
 
 
 def _named(context: DecisionContext) -> str:
+    """The kinds of the alarms that are no drift, most urgent first."""
     return ", ".join(
-        kind.replace("_", " ") for kind in get_args(FindingKind) if kind in context.kinds and kind not in DRIFT
+        name.replace("_", " ") for name, kind in kinds().items() if name in context.kinds and kind.concern != "drift"
     )
 
 
@@ -300,10 +325,11 @@ def _asked_already(context: DecisionContext) -> str:
     if sum(r.first > asked.created for r in context.history) < limits.cooldown_windows:
         return "a retraining was asked for already"
     more = asked.decision.learns_from + limits.retrain_rows - context.labelled_rows
+    if more <= 0:
+        return ""
     return (
-        f"a retraining was asked for already on window {asked.window}, and {more:,} more labelled rows would teach another one something new"
-        if more > 0
-        else ""
+        f"a retraining was asked for already on window {asked.window}, and {more:,} more labelled "
+        f"{'row' if more == 1 else 'rows'} would teach another one something new"
     )
 
 

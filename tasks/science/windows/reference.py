@@ -3,94 +3,80 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
-from tasks.science.models.explanations import importance
-from tasks.science.monitors.drift.reference import DriftReference, load_drift_reference
-from tasks.science.monitors.drift.reference import fit_reference as fit_drift_reference
-from tasks.science.monitors.groupings.reference import GroupReference, fit_groupings, load_groupings
-from tasks.science.monitors.performance.direct_loss import LossModel
-from tasks.science.monitors.performance.estimators import reference_losses
-from tasks.science.monitors.profiles.layout import Layout
+from tasks.science.monitors.drift.monitor import DRIFT
+from tasks.science.monitors.protocol import EXPLAINED, FitInput, Monitor, Reference
+from tasks.science.windows.monitors import watching
+from tasks.spec.errors import ConfigError, CorruptionError
 from tasks.spec.formats import FITTED_REFERENCE, refuse_other_format
 from tasks.spec.model import ModelConfig
 
-EXPLAINED = 500
-"""Rows of the reference, or of a window, whose attributions are computed."""
-
-
-@dataclass(frozen=True)
-class Reference:
-    """``rows`` (m, columns): raw inputs, scores and labels; the rest is fitted on them. ``attributions`` (k, features) of a sample."""
-
-    rows: pd.DataFrame
-    drift: DriftReference
-    groups: GroupReference
-    attributions: pd.DataFrame
-
-    @property
-    def layout(self) -> Layout:
-        return self.drift.layout
-
-    @property
-    def importance(self) -> dict[str, float]:
-        """Share of the attribution by feature."""
-        return importance(self.attributions)
-
-    def losses(self, config: ModelConfig) -> LossModel | None:
-        """The model of a regression's losses, fitted at the first call; of other kinds none."""
-        if config.kind != "regression":
-            return None
-        if "_losses" not in self.__dict__:
-            self.__dict__["_losses"] = reference_losses(config, self.rows, config.seed)
-        found: LossModel = self.__dict__["_losses"]
-        return found
-
-    def document(self) -> dict[str, Any]:
-        """All but the rows, and what follows from them quickly, as JSON."""
-        explained = {str(name): [float(v) for v in column] for name, column in self.attributions.items()}
-        return {
-            "format": FITTED_REFERENCE.number,
-            "drift": self.drift.document(),
-            "groups": self.groups.document(),
-            "attributions": explained,
-        }
+Explain = Callable[[pd.DataFrame, int], pd.DataFrame]
 
 
 def fit_reference(
-    config: ModelConfig, pipeline: Pipeline, rows: pd.DataFrame, explain: Callable[[pd.DataFrame, int], pd.DataFrame]
+    config: ModelConfig, pipeline: Pipeline, rows: pd.DataFrame, explain: Explain, kept: dict[str, Any] | None = None
 ) -> Reference:
-    """Everything that is costly, on (m, columns) labelled, scored rows of the newest benchmark.
+    """Everything that is costly, on the rows of the newest benchmark.
 
     Args:
+        rows: (m, columns) labelled and scored.
         explain: attributions (r, features) of raw rows under a seed.
+        kept: a document of before. What it holds of a monitor, and what can be read, is taken; the rest is fitted.
     """
-    sample = rows.sample(min(EXPLAINED, len(rows)), random_state=config.seed)
-    explained = (
-        explain(sample, config.seed) if len(sample) else pd.DataFrame(columns=list(config.features), dtype=float)
-    )
-    return Reference(
-        rows,
-        fit_drift_reference(config, rows, config.seed),
-        fit_groupings(config, pipeline, rows, config.seed),
-        explained,
-    )
+    stored = kept if kept is not None and kept.get("format") == FITTED_REFERENCE.number else {}
+    basis = FitInput(config, pipeline, rows)
+    documents = {m.name: _document(m, basis, stored.get(m.name)) for m in watching() if m.fits}
+    explained = _frame(stored["attributions"]) if "attributions" in stored else _explained(config, rows, explain)
+    return _reference(rows, documents, explained)
 
 
 def load_reference(document: dict[str, Any], rows: pd.DataFrame) -> Reference:
-    """What :meth:`Reference.document` wrote, and the rows that it was fitted on.
+    """What :func:`reference_document` wrote, and the rows that it was fitted on.
 
     Raises:
-        ConfigError, CorruptionError: it was written in another format, or is none.
+        ConfigError, CorruptionError: it was written in another format, is none, or lacks what a monitor fits.
     """
     refuse_other_format(document, FITTED_REFERENCE, "It is fitted again.")
-    return Reference(
-        rows,
-        load_drift_reference(document["drift"]),
-        load_groupings(document["groups"]),
-        pd.DataFrame(document["attributions"]),
-    )
+    lacking = [m.name for m in watching() if m.fits and m.name not in document]
+    if lacking or "attributions" not in document:
+        raise ConfigError(f"the fitted reference lacks {', '.join(lacking) or 'attributions'}. It is fitted again.")
+    documents = {m.name: document[m.name] for m in watching() if m.fits}
+    return _reference(rows, documents, _frame(document["attributions"]))
+
+
+def reference_document(reference: Reference) -> dict[str, Any]:
+    """All but the rows, and what follows from them quickly, as JSON."""
+    explained = {str(name): [float(v) for v in column] for name, column in reference.attributions.items()}
+    return {"format": FITTED_REFERENCE.number, **reference.documents, "attributions": explained}
+
+
+def _document(monitor: Monitor, basis: FitInput, stored: dict[str, Any] | None) -> dict[str, Any]:
+    """What a monitor fits, as it was stored where it can be read."""
+    if stored is not None:
+        try:
+            monitor.load(stored)
+            return stored
+        except (ConfigError, CorruptionError):
+            pass  # another format: it follows from the version's files, so it is fitted again
+    return monitor.fit(basis) or {}
+
+
+def _reference(rows: pd.DataFrame, documents: dict[str, dict[str, Any]], explained: pd.DataFrame) -> Reference:
+    fitted = {m.name: m.load(documents[m.name]) for m in watching() if m.fits}
+    return Reference(rows, explained, fitted[DRIFT.name].layout, fitted, documents)
+
+
+def _explained(config: ModelConfig, rows: pd.DataFrame, explain: Explain) -> pd.DataFrame:
+    """(k, features) attributions of at most :data:`EXPLAINED` rows, drawn at random."""
+    if rows.empty:
+        return pd.DataFrame(columns=list(config.features), dtype=float)
+    return explain(rows.sample(min(EXPLAINED, len(rows)), random_state=config.seed), config.seed)
+
+
+def _frame(stored: dict[str, list[float]]) -> pd.DataFrame:
+    return pd.DataFrame(stored)

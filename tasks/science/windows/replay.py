@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from scipy.stats import norm
 
 from tasks.science.stats.metrics import METRICS
-from tasks.science.windows.decisions import PERFORMANCE, DecisionContext, being_rolled_back, decide, performance_at_risk
-from tasks.science.windows.look import TESTED
+from tasks.science.windows.decisions import DecisionContext, being_rolled_back, decide, foresees, performance_at_risk
+from tasks.science.windows.monitors import levels
 from tasks.spec.base import Spec
 from tasks.spec.evidence import Decision, Finding, WindowReport
 from tasks.spec.model import ModelConfig
@@ -16,8 +16,8 @@ from tasks.spec.model import ModelConfig
 DISTANCES = ("data_drift", "prediction_drift")
 TWO_SIDED_95 = 2 * 1.959963984540054
 SAME = 1e-9
-KINDS_THEN = len(TESTED)
-"""Kinds of findings among which ``alpha`` is shared at most: a test against this share errs to the quiet side."""
+OF_METRICS = ("realized_performance", "estimated_performance")
+"""Kinds of findings whose subject is a metric with a tolerated worsening."""
 
 
 class ReplayedWindow(Spec):
@@ -101,9 +101,7 @@ def _labelled(
         return report.decision.learns_from
     rows = report.labelled
     for before in reversed(history):
-        if not performance_at_risk(config, before.findings) and not any(
-            f.alarm and f.kind == "forecast" for f in before.findings
-        ):
+        if not performance_at_risk(config, before.findings) and not foresees(before.findings):
             break
         rows += before.labelled
     return rows
@@ -125,7 +123,7 @@ def judged_again(config: ModelConfig, findings: Sequence[Finding]) -> tuple[list
         elif new.alarm != f.alarm:
             limit = "" if new.limit is None else f" at the limit {new.limit:.4g}"
             changed.append(f"{f.kind.replace('_', ' ')} of {f.subject} is {'an' if new.alarm else 'no'} alarm{limit}")
-    seen = {f.subject for f in findings if f.kind in PERFORMANCE}
+    seen = {f.subject for f in findings if f.kind in OF_METRICS}
     unknown += [
         f"{metric}: it was not watched then, so nothing is known of it"
         for metric in config.watched
@@ -138,7 +136,7 @@ def _again(config: ModelConfig, f: Finding) -> tuple[Finding, str]:
     """A finding under the limits of now, and why it cannot be judged again where it cannot."""
     if f.value is None:
         return f, ""
-    if f.kind in PERFORMANCE:
+    if f.kind in OF_METRICS:
         return _performance(config, f)
     if f.kind == "forecast":
         limit = config.monitoring.forecast.probability
@@ -176,8 +174,8 @@ def _performance(config: ModelConfig, f: Finding) -> tuple[Finding, str]:
         return f, "it is beyond the new limit, and without an interval nobody can say whether surely"
     # The interval that is kept is of 95 %; the test was of the share of alpha among all kinds and metrics.
     z = abs(f.value - f.reference) / ((f.high - f.low) / TWO_SIDED_95)
-    share = config.monitoring.alpha / KINDS_THEN / len(config.watched)
-    return new.model_copy(update={"alarm": bool(z > norm.isf(share))}), ""
+    level = levels(config)[f.kind] / len(config.watched)
+    return new.model_copy(update={"alarm": bool(z > norm.isf(level))}), ""
 
 
 def _distance(f: Finding, limit: float) -> tuple[Finding, str]:

@@ -11,7 +11,7 @@ from scipy.stats import beta, binom
 
 from tasks.science.data.protected import protected_groups
 from tasks.science.data.tables import LABEL, SCORE
-from tasks.science.rules.live import RuleBreak
+from tasks.science.monitors.protocol import RuleBreak
 from tasks.spec.errors import ConfigError
 from tasks.spec.model import ModelConfig
 from tasks.spec.review import ReviewAnswer, ReviewItem, ReviewSummary, Share
@@ -56,7 +56,7 @@ def review_queue(
         reference: (m, columns) raw inputs, scores, labels.
         window: (n, columns) the same, and ``_id``.
         number: of the window.
-        breaks: what :func:`tasks.science.rules.live.live_rule_findings` gives.
+        breaks: what :func:`tasks.science.monitors.expert_rules.findings.live_rule_findings` gives.
         outside: (n,) bool, rows that another monitor puts outside the reference's support; None where none was asked.
         groups: (n,) name of each row's group of the embedding, missing where it falls into none; None where there are none.
         seed: of the sample of reference rows.

@@ -10,6 +10,7 @@ from tasks.records.pages import watch
 from tasks.records.pages.model import model_markdown, model_page
 from tasks.records.pages.watch import Watched
 from tasks.records.pages.window import window_markdown
+from tasks.science.windows.monitors import ranks
 from tasks.spec.evidence import Finding, WindowReport
 from tasks.spec.groupings import GroupSummary
 from tests.records.pages.watched import life
@@ -62,7 +63,7 @@ def test_the_state_is_one_sentence(watched: Watched, css: str, says: str) -> Non
 
 
 def test_what_to_look_at_next_names_each_kind_of_alarm_once() -> None:
-    steps = watch.next_steps(Watched("income", "Income", "v1.0.0", "", TROUBLE, silence=[SILENT]))
+    steps = watch.next_steps(Watched("income", "Income", "v1.0.0", "", TROUBLE, silence=[SILENT], ranks=ranks()))
     assert steps[0] == SILENT.sentence and steps[1].startswith("log_loss is estimated")
     assert steps[2].startswith("sex Female: 14.0% selected (and 4 more: sex Male,")
     assert steps[-1] == "report outcomes: 1,100 more labelled rows let the retraining start"

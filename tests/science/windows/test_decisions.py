@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,9 +11,10 @@ import pytest
 from tasks.science.windows.alternatives import compare_versions
 from tasks.science.windows.decisions import POLICY, DecisionContext, asks_for_retraining, being_rolled_back
 from tasks.science.windows.decisions import decide as decide_case
+from tasks.science.windows.monitors import kinds
 from tasks.spec.base import validate
 from tasks.spec.errors import ConfigError
-from tasks.spec.evidence import Alternative, Decision, Finding, FindingKind, WindowReport
+from tasks.spec.evidence import Alternative, Decision, Finding, WindowReport
 from tasks.spec.model import ModelConfig, load_model
 from tests.conftest import ROOT
 
@@ -243,7 +244,7 @@ def test_what_is_not_named_for_a_person_is_not_told_as_such(config: ModelConfig,
     assert decide(config, [finding(kind, alarm=False)], [], [], 9999).action == "nothing"
 
 
-@pytest.mark.parametrize("kind", get_args(FindingKind))
+@pytest.mark.parametrize("kind", kinds())
 def test_no_kind_of_alarm_falls_through(config: ModelConfig, kind: str) -> None:
     """Every kind of finding has its line, and the decision lists what it rests on."""
     decision = decide(config, [finding(kind, importance=0.5), finding("data_drift", alarm=False)], [], [], 9999)
@@ -259,7 +260,7 @@ LINES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"found": [LOSS], "limits": {"metric_limits": {"log_loss": 0.46}}},
     ),
     "_roll_back": ({"found": [BAD], "offered": [BETTER]}, {"found": [BAD], "offered": [EQUAL]}),
-    "_leaving": ({"found": [BAD], "leaving": True}, {"found": [NO], "leaving": True}),
+    "_being_rolled_back": ({"found": [BAD], "leaving": True}, {"found": [NO], "leaving": True}),
     "_feed": ({"found": [FEED, BAD]}, {"found": [FEED.model_copy(update={"alarm": False}), BAD]}),
     "_confirm": (
         {"found": [BAD], "limits": {"confirm_windows": 2}},

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tasks.science.rules.live import RuleBreak
+from tasks.science.monitors.protocol import RuleBreak
 from tasks.science.windows.review import answered_by_people, review_queue, review_summary
 from tasks.spec.errors import ConfigError
 from tasks.spec.model import ModelConfig, Protected

@@ -15,14 +15,14 @@ from tasks.science.monitors.drift.reference import ColumnDrift, DriftReference
 from tasks.science.monitors.profiles.layout import NAMED_ROWS, CategoryLayout, NumberLayout
 from tasks.science.monitors.profiles.profile import Outcomes, Profile, outcomes
 from tasks.science.stats.multiplicity import discoveries, family_wise, simes
-from tasks.spec.evidence import Finding, FindingKind
+from tasks.spec.evidence import Finding
 from tasks.spec.model import ModelConfig
 
 SMALL_GROUP = 30
 CONFIDENCE = 0.975
 """One-sided, so that both bounds together make a 95 % interval."""
 SHOWN = 3
-KINDS: tuple[FindingKind, ...] = (
+KINDS: tuple[str, ...] = (
     "prediction_drift",
     "selection_rate",
     "missingness",
@@ -229,7 +229,7 @@ def _moved(layout: ColumnLayout, reference: Profile, window: Profile, found: Col
 
 def _rates(
     layout: ColumnLayout, reference: Profile, window: Profile
-) -> list[tuple[FindingKind, tuple[int, int], tuple[int, int], str]]:
+) -> list[tuple[str, tuple[int, int], tuple[int, int], str]]:
     """What is a share of rows: its kind, (rows, of all) then and now, and the sentence."""
     if isinstance(layout, CategoryLayout):
         then, now = (p.counts[f"names:{layout.name}"] for p in (reference, window))

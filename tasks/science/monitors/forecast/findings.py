@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from tasks.science.monitors.forecast.forecast import judge, look_ahead, looked_back
 from tasks.science.stats.metrics import METRICS
-from tasks.spec.evidence import Finding, FindingKind, WindowReport
+from tasks.spec.evidence import Finding, WindowReport
 from tasks.spec.forecast import Forecast, Observation
 from tasks.spec.model import ModelConfig
 
-GAPS: tuple[FindingKind, ...] = ("estimated_fairness", "selection_rate")
+GAPS: tuple[str, ...] = ("estimated_fairness", "selection_rate")
 NAMED = 4
 """Series without a forecast that are named."""
 """What is foreseen beside performance: known in every window, labels or not."""
@@ -124,9 +124,7 @@ def _performance(config: ModelConfig, metric: str, windows: list[tuple[int, Sequ
     return Watched(metric, tuple(series), tuple(sorted(limits, reverse=greater)), greater)
 
 
-def _gap(
-    config: ModelConfig, kind: FindingKind, subject: str, windows: list[tuple[int, Sequence[Finding]]]
-) -> Watched | None:
+def _gap(config: ModelConfig, kind: str, subject: str, windows: list[tuple[int, Sequence[Finding]]]) -> Watched | None:
     found = [
         (number, f)
         for number, findings in windows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -25,6 +25,7 @@ from tasks.spec.evidence import Finding, WindowReport
 from tasks.spec.gates import FairnessGate
 from tasks.spec.model import ModelConfig
 
+KINDS = ("realized_performance", "estimated_performance", "estimated_fairness", "estimator")
 ODDS = ("true_positive_rate", "false_positive_rate")
 
 
@@ -33,7 +34,7 @@ def performance_findings(
     reference: pd.DataFrame,
     window: pd.DataFrame,
     attention: dict[str, float],
-    alpha: float,
+    alpha: float | Mapping[str, float],
     seed: int,
     history: Sequence[WindowReport] = (),
     recent: pd.DataFrame | None = None,
@@ -44,16 +45,18 @@ def performance_findings(
     Args:
         reference: (m, columns) raw inputs, scores and labels. window: (n, columns) the same; a label is missing where it is not known.
         attention: share of attribution by feature.
-        alpha: chance of any false alarm for each kind.
+        alpha: chance of any false alarm of each kind, or by kind.
         history: reports on the same version, this window's earlier ones included.
         recent: labelled rows of the last windows, which may contradict the estimator; losses: as of :func:`choose_estimator`.
     """
     window = window.assign(**{c.name: np.nan for c in config.inputs if c.name not in window})
     choice = choose_estimator(config, reference, window, attention, seed, recent, losses)
-    estimates = estimated_findings(config, reference, window, choice, alpha)
-    realized = realized_findings(config, reference, window, alpha, seed)
-    fairness = fairness_findings(config, reference, window, choice, alpha, seed)
-    return [*estimates, *fairness, *realized, *estimator_findings(config, [*estimates, *realized], history, alpha)]
+    levels = dict.fromkeys(KINDS, alpha) if isinstance(alpha, float) else alpha
+    estimates = estimated_findings(config, reference, window, choice, levels["estimated_performance"])
+    realized = realized_findings(config, reference, window, levels["realized_performance"], seed)
+    fairness = fairness_findings(config, reference, window, choice, levels["estimated_fairness"], seed)
+    errors = estimator_findings(config, [*estimates, *realized], history, levels["estimator"])
+    return [*estimates, *fairness, *realized, *errors]
 
 
 def estimated_findings(

@@ -23,14 +23,14 @@ from tasks.science.monitors.drift.reference import (
 )
 from tasks.science.monitors.profiles.profile import profile
 from tasks.science.stats.multiplicity import level, levels, simes
-from tasks.science.windows.look import share
+from tasks.science.windows.monitors import levels as shares
 from tasks.spec.errors import ConfigError
 from tests.science.watched import config, rows
 
 CARE = config()
 ROWS = rows(CARE, 4000, 0)
 REFERENCE = fit_reference(CARE, ROWS, 1)
-ALPHA = share(CARE)
+ALPHA = shares(CARE)["data_drift"]
 NUMBERS = {n.name: n for n in REFERENCE.layout.numbers}
 
 
@@ -208,7 +208,7 @@ def test_levels_over_time_never_exceed_the_configured_one_and_are_earned_back() 
     assert level(0.001, []) == 0.001
     quiet = level(0.001, [0.5] * 200)
     assert 0 < quiet < 0.001 and level(0.001, [*[0.5] * 200, 1e-12]) > 10 * quiet
-    found = levels(0.001, [{"data_drift": 1e-9}, {}], KINDS)
+    found = levels(dict.fromkeys(KINDS, 0.001), [{"data_drift": 1e-9}, {}])
     assert found["data_drift"] > found["missingness"] and max(found.values()) <= 0.001
     assert simes([]) == 1.0 and simes([0.01, 0.02, 0.9]) == pytest.approx(
         min(multipletests([0.01, 0.02, 0.9], method="fdr_bh")[1])

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from tasks.science.examination.examination import Examination
+from tasks.science.monitors.expert_rules.findings import live_rule_findings
 from tasks.science.rules.check import check_rule
-from tasks.science.rules.live import live_rule_findings
 from tasks.spec.base import validate
 from tasks.spec.evidence import Finding
 from tasks.spec.rules import ExpertRules

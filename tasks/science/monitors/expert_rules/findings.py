@@ -7,24 +7,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
 from typing import Literal
 
 import numpy as np
 import pandas as pd
-from scipy.stats import fisher_exact, norm
 
 from tasks.science.data.protected import protected_groups
 from tasks.science.data.tables import LABEL, label_array, score_array, score_columns
 from tasks.science.examination.examination import Examination
-from tasks.science.rules.attribution import association, driver_share
+from tasks.science.monitors.expert_rules.comparison import refuted, worse
+from tasks.science.monitors.protocol import RuleBreak
+from tasks.science.rules.attribution import driver_share
 from tasks.science.rules.check import check_rule, claim, spoken_of
 from tasks.science.rules.plots import drivers, rule_plot
-from tasks.science.rules.scores import typical_rows, vignette_states
-from tasks.science.rules.tools import ROW_RULES, RuleFault, broken_rows, share
+from tasks.science.rules.tools import ROW_RULES, RuleFault, broken_rows
 from tasks.science.stats.counts import MINIMUM
-from tasks.science.stats.permutation import MOST_DRAWS, draws_for, permuted_shares, shares, sizes, unusable
+from tasks.science.stats.permutation import unusable
 from tasks.spec.evidence import Finding, Measurement, Plot
 from tasks.spec.model import ModelConfig
 from tasks.spec.rules import (
@@ -46,27 +44,11 @@ REFERENCE_ROWS = 5000
 """Rows of the reference that are looked at; more are sampled."""
 SAME_SCORE = 1e-6
 """Difference between a logged score and the version's own that float arithmetic explains."""
-MOST_BLOCKS = 20
-"""Groups of rows of one side that each get a typical person; 6 against 20 tell at a level of 5 in a million."""
 MOST_BREAKS = 200
 """Rows of one rule that are named: those that break it most."""
 ASKS_THE_MODEL = (Direction, Monotone, Invariance, Vignette)
 """Rules that ask the model about changed rows."""
 Predict = Callable[[pd.DataFrame], np.ndarray]
-
-
-@dataclass(frozen=True)
-class RuleBreak:
-    """One row of the window that breaks one rule, whatever the share of rows that may."""
-
-    row: int
-    """Position in the window."""
-    id: str
-    """Of the prediction; empty where the window has no ids."""
-    rule: str
-    """What the rule asks."""
-    excess: float
-    """By how much of the score; infinite where the score is no number."""
 
 
 def live_rule_findings(
@@ -282,14 +264,14 @@ def _finding(
             sentence=f"{claim(rule)}: not checked {why}",
         )
     before = None if known is None else known.value
-    refuted = found.state == "fail" and _refuted(rule, found, now, level)
-    alarm = refuted and _worse(rule, found, known, now, then, level)
+    is_refuted = found.state == "fail" and refuted(rule, found, now, level)
+    alarm = is_refuted and worse(rule, found, known, now, then, level)
     there = (
         f", {_number(rule, before)} in the reference"
         if before is not None
         else ", and cannot be asked of the reference"
     )
-    told = _verdict(found, refuted, alarm, known is not None and known.state == "fail")
+    told = _verdict(found, is_refuted, alarm, known is not None and known.state == "fail")
     sentence = f"{claim(rule)}: {told}; {_what(rule)} {_number(rule, found.value)}{there}. {rule.because}"
     low, high = (
         (found.low, found.high)
@@ -310,18 +292,18 @@ def _finding(
     )
 
 
-def _verdict(found: Measurement, refuted: bool, alarm: bool, before: bool) -> str:
+def _verdict(found: Measurement, is_refuted: bool, alarm: bool, before: bool) -> str:
     if alarm:
         return "is refuted"
     if found.state == "pass":
         return "holds"
     if found.state == "insufficient_evidence":
         return "seems to hold, and there are too few rows to be sure"
-    if refuted and before:
+    if is_refuted and before:
         return "is refuted, as it is in the reference: that is for the next examination, not for this window"
     return (
         "is broken, and not surely more than in the reference"
-        if refuted
+        if is_refuted
         else "is broken, and by no more than chance may do"
     )
 
@@ -336,119 +318,6 @@ def _what(rule: Rule) -> str:
 
 def _number(rule: Rule, value: float | None) -> str:
     return f"{value:.1%}" if value is not None and rule.rule != "vignette" else f"{value:.3f}"
-
-
-# -- refuted on the window ------------------------------------------------------------------------------------------
-
-
-def _refuted(rule: Rule, found: Measurement, now: Examination, level: float) -> bool:
-    """Whether the window alone shows that the rule does not hold, at ``level``."""
-    assert found.value is not None and found.limit is not None
-    if isinstance(rule, ROW_RULES):
-        low = share(found.label, round(found.value * found.rows), found.rows, found.limit, 1 - level).low
-        return low is not None and bool(low > found.limit)
-    if isinstance(rule, ForbiddenDriver | RequiredDriver | Proxy):
-        value, error = _ratio(_columns(rule, now, level), now)
-        margin = norm.ppf(1 - level) * error
-        return bool(value + margin < rule.share if isinstance(rule, RequiredDriver) else value - margin > rule.share)
-    return True  # a case is asked exactly
-
-
-def _columns(rule: ForbiddenDriver | RequiredDriver | Proxy, now: Examination, level: float) -> list[str]:
-    """The columns whose share is judged; of a proxy rule, the features that surely give the column away."""
-    if not isinstance(rule, Proxy):
-        return [rule.column]
-    found = _associations(rule, now, level)
-    return [f for f, (auc, width) in found.items() if auc - width >= rule.association]
-
-
-def _associations(rule: Proxy, examination: Examination, level: float) -> dict[str, tuple[float, float]]:
-    """AUC of each feature and the width of its one-sided bound, shared among all features (Bonferroni)."""
-    features = [f for f in examination.features if f not in rule.allowed]
-    found = association(rule.column, features, examination, 1 - level / max(len(features), 1)) or {}
-    return {f: (auc, bound - auc) for f, (auc, bound) in found.items()}
-
-
-def _ratio(columns: list[str], examination: Examination) -> tuple[float, float]:
-    """Share of the mean absolute attribution and its standard error, by linearisation of the ratio (Cochran 1977)."""
-    size = np.abs(examination.attributions.to_numpy(float))
-    whole = size.sum(axis=1)
-    part = size[:, examination.attributions.columns.isin(columns)].sum(axis=1)
-    if whole.sum() <= 0:
-        return 0.0, 0.0
-    value = part.sum() / whole.sum()
-    return float(value), float(np.std(part - value * whole, ddof=1) / whole.mean() / np.sqrt(len(whole)))
-
-
-# -- worse than the reference ---------------------------------------------------------------------------------------
-
-
-def _worse(
-    rule: Rule, found: Measurement, known: Measurement | None, now: Examination, then: Examination, level: float
-) -> bool:
-    """Whether the window is worse than the reference, at ``level``; what the reference cannot be asked leaves the window's word alone."""
-    if known is None or known.value is None:
-        return True
-    if isinstance(rule, ROW_RULES):
-        table = [
-            [round(m.value * m.rows), m.rows - round(m.value * m.rows)] for m in (found, known) if m.value is not None
-        ]
-        return bool(fisher_exact(table, alternative="greater").pvalue <= level)
-    if isinstance(rule, Proxy):
-        return _proxy_worse(rule, now, then, level)
-    if isinstance(rule, ForbiddenDriver | RequiredDriver):
-        return _share_moved([rule.column], now, then, level, falls=isinstance(rule, RequiredDriver))
-    return _typical_worse(rule, now, then, level)
-
-
-def _share_moved(columns: list[str], now: Examination, then: Examination, level: float, falls: bool = False) -> bool:
-    """Whether some columns carry more, or less, of the attribution than in the reference: a permutation test over rows."""
-    if (
-        not set(now.features) <= set(then.attributions.columns)
-        or len(then.attributions) < MINIMUM
-        or level < 1 / MOST_DRAWS
-    ):
-        return True
-    names = list(now.features)
-    both = [sizes(side.attributions, names, side.seed) for side in (then, now)]
-    owned = np.array([n in columns for n in names])
-    pairs = [np.column_stack([side[:, owned].sum(axis=1), side[:, ~owned].sum(axis=1)]) for side in both]
-    sign = -1.0 if falls else 1.0
-    moved = sign * (shares(pairs[1].sum(axis=0))[0] - shares(pairs[0].sum(axis=0))[0])
-    if moved <= 0:
-        return False
-    old, new = permuted_shares(pairs[0], pairs[1], draws_for(level), now.seed)
-    chance = sign * (new[:, 0] - old[:, 0])
-    return bool((1 + (chance >= moved - 1e-12).sum()) / (1 + len(chance)) <= level)
-
-
-def _proxy_worse(rule: Proxy, now: Examination, then: Examination, level: float) -> bool:
-    """Either the features that give the column away carry more than in the reference, or the limit is passed only by
-    features that give it away more than there (two independent AUC, DeLong 1988); half of ``level`` for each."""
-    sure = _columns(rule, now, level)
-    if _share_moved(sure, now, then, level / 2):
-        return True
-    mine, known = _associations(rule, now, level / 2), _associations(rule, then, level / 2)
-    stayed = [f for f in sure if f in known and mine[f][0] - known[f][0] <= math.hypot(mine[f][1], known[f][1])]
-    return _ratio(stayed, now)[0] <= rule.share
-
-
-def _typical_worse(rule: Vignette, now: Examination, then: Examination, level: float) -> bool:
-    """Whether the typical persons of blocks of the window break a vignette more often than those of blocks of the reference."""
-    size = max(MINIMUM, min(len(now.rows) // 10, len(then.rows) // 20))
-    counts = []
-    for side in (now, then):
-        states = vignette_states(
-            rule, spoken_of(rule, side), side.cached(("typical rows", size), partial(_typical_of_blocks, side, size))
-        )
-        counts.append([states.count("fail"), states.count("pass")])
-    return bool(fisher_exact(counts, alternative="greater").pvalue <= level)
-
-
-def _typical_of_blocks(side: Examination, size: int) -> pd.DataFrame:
-    """(blocks, inputs) the typical row of each block of ``size`` rows drawn without replacement; every vignette asks the same persons."""
-    order = np.random.default_rng(side.seed).permutation(len(side.rows))
-    return typical_rows(side.rows, [order[i : i + size] for i in range(0, len(order) - size + 1, size)][:MOST_BLOCKS])
 
 
 # -- rows -----------------------------------------------------------------------------------------------------------
