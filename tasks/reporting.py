@@ -139,7 +139,7 @@ def report_windows(model: str, reports: list[WindowReport]) -> None:
         earlier = [r for r in history if r.window < report.window]
         write_page(
             f"{model}/window-{report.window:05d}.html",
-            window_page(report, earlier, title, drawn[report.window], unit),
+            window_page(report, earlier, title, drawn[report.window], unit, ranks()),
         )
     before = [r for r in history if r.window < reports[-1].window]
     address = address_of(f"{model}/window-{reports[-1].window:05d}.html")

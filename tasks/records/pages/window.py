@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
@@ -23,18 +23,22 @@ def window_page(
     title: str,
     pictures: Pictures | None = None,
     unit: str = "",
+    ranks: Mapping[str, int] | None = None,
 ) -> str:
     """One analysis window: the decision, its findings, the windows before, and what was drawn of this one.
 
     Args:
         history: earlier windows, oldest first.
         unit: of a regression target.
+        ranks: by kind of finding, its place among the findings; other kinds come last.
     """
-    drawn = pictures or Pictures()
+    drawn, known = pictures or Pictures(), ranks or {}
     return PAGES.get_template("window.html").render(
         heading=f"{title}: window {report.window}",
         report=report,
-        findings=sorted(report.findings, key=lambda f: (f.value is None, watch.ORDER[f.kind], -(f.importance or 0.0))),
+        findings=sorted(
+            report.findings, key=lambda f: (f.value is None, known.get(f.kind, len(known)), -(f.importance or 0.0))
+        ),
         pictures=overview([*history, report], unit),
         unit=unit,
         plots=drawn.plots,
