@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import sqlalchemy as sa
 
-from tasks.records.log.migration import is_laid, lay
+from tasks.records.log.migration import HEAD, migrate, revision_of
 from tasks.spec.errors import ConfigError, LogUnavailable
 
 APPEND_ORDER = 0x4153534159  # "ASSAY": the key of the lock that serialises writers on PostgreSQL
@@ -19,7 +19,7 @@ class Database:
     """One process's connections to the log's database: SQLite or PostgreSQL.
 
     Raises:
-        ConfigError: another kind of database.
+        ConfigError: another kind of database, or one that a newer release of Assay wrote.
         LogUnavailable: it cannot be opened.
     """
 
@@ -44,19 +44,19 @@ class Database:
             )
         self._opened: tuple[int, int] | None = None
         try:
-            if not self._is(is_laid):
-                with self.writing() as connection:  # of processes that start together, one lays the tables
-                    lay(connection)
+            if self._revision() != HEAD:
+                with self.writing() as connection:  # of processes that start together, one makes or migrates the tables
+                    migrate(connection, self.file)
         except BaseException:  # whatever stopped it, a cancellation too: who gets no log cannot close it
             self.close()
             raise
 
-    def _is(self, laid: Callable[[sa.Connection], bool]) -> bool:
-        """Whether all tables are there as they should be; it takes no lock, so a reader never waits for the writers."""
+    def _revision(self) -> str | None:
+        """The revision of the schema; asking takes no lock, so a reader never waits for the writers."""
         try:
             with self.engine.connect() as connection:
                 self._opened = connection.info["files"][0] if self.file else None
-                return laid(connection)
+                return revision_of(connection)
         except (sa.exc.SQLAlchemyError, OSError) as error:
             raise LogUnavailable(self.sentence(error)) from None
 

@@ -6,8 +6,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tasks.spec.evidence import WindowReport
-
 POSITION = sa.BigInteger().with_variant(
     sa.Integer, "sqlite"
 )  # SQLite's INTEGER has 64 bits and is the only type that numbers itself
@@ -150,21 +148,3 @@ PROFILES = sa.Table(
     sa.Column("format", sa.Integer, nullable=False),
     sa.Column("document", sa.Text, nullable=False),
 )
-
-
-def insert_report(connection: sa.Connection, report: WindowReport) -> None:
-    place = {"model": report.model, "number": report.window}
-    facts = {
-        "version": report.version,
-        "last": report.last,
-        "rows": report.rows,
-        "labelled": report.labelled,
-        "action": report.decision.action,
-    }
-    connection.execute(sa.insert(REPORTS).values(**place, **facts, report=report.model_dump_json()))
-    numbers = ("kind", "subject", "value", "low", "high", "reference", "limit", "alarm")
-    found: list[dict[str, Any]] = [
-        place | {"place": n} | {name: getattr(f, name) for name in numbers} for n, f in enumerate(report.findings)
-    ]
-    if found:
-        connection.execute(sa.insert(FINDINGS), found)

@@ -10,7 +10,7 @@ import pandas as pd
 import sqlalchemy as sa
 
 from tasks.records.log.database import Part
-from tasks.records.log.tables import FINDINGS, PREDICTIONS, REPORTS, WINDOWS, insert_report
+from tasks.records.log.tables import FINDINGS, PREDICTIONS, REPORTS, WINDOWS
 from tasks.spec.evidence import WindowReport
 
 CUT_AT_ONCE = 10
@@ -101,7 +101,7 @@ class Windows(Part):
                 connection.execute(
                     sa.delete(table).where(table.c.model == report.model, table.c.number == report.window)
                 )
-            insert_report(connection, report)
+            _insert_report(connection, report)
             connection.execute(
                 sa.update(WINDOWS)
                 .where(WINDOWS.c.model == report.model, WINDOWS.c.number == report.window)
@@ -157,6 +157,24 @@ class Windows(Part):
             found = connection.execute(query)
             table = pd.DataFrame(found.all(), columns=list(found.keys()))
         return table.astype({c.name: "float64" for c in numbers})
+
+
+def _insert_report(connection: sa.Connection, report: WindowReport) -> None:
+    place = {"model": report.model, "number": report.window}
+    facts = {
+        "version": report.version,
+        "last": report.last,
+        "rows": report.rows,
+        "labelled": report.labelled,
+        "action": report.decision.action,
+    }
+    connection.execute(sa.insert(REPORTS).values(**place, **facts, report=report.model_dump_json()))
+    numbers = ("kind", "subject", "value", "low", "high", "reference", "limit", "alarm")
+    found: list[dict[str, Any]] = [
+        place | {"place": n} | {name: getattr(f, name) for name in numbers} for n, f in enumerate(report.findings)
+    ]
+    if found:
+        connection.execute(sa.insert(FINDINGS), found)
 
 
 def _closed_window(connection: sa.Connection, model: str, after: int, size: int) -> dict[str, Any] | None:
