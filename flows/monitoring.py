@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from prefect import flow
-from prefect.states import Completed, State
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
 
 from tasks.monitoring import act, find_work, look_at_window, record, waits_for_a_release, watch_feed
 from tasks.promotion import align_service

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from prefect import flow
-from prefect.states import Completed, State
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
 
 from tasks.promotion import align_service, assign_version, stop_serving
 from tasks.reporting import fail_with_message, report_model

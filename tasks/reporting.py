@@ -13,8 +13,9 @@ from typing import Any
 from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
 from prefect.exceptions import FailedRun
-from prefect.states import Failed, State
+from prefect.states import Failed
 
 from tasks.records.log.predictions import PredictionLog
 from tasks.records.pages.account import index_page

@@ -92,9 +92,11 @@ def forget(
         else:
             ids = ids or log.find(model, *_condition(str(where)))
             found = log.forget(model, ids, tell)
+        copies = [str(path) for path in log.copies_holding(model, None if expired else ids)]
     finally:
         log.close()
-    return found.numbers() | {"swept": found.swept, "still_in": [] if expired else still_in(root, model, ids)}
+    still = [] if expired else still_in(root, model, ids)
+    return found.numbers() | {"swept": found.swept, "still_in": still, "copies": copies}
 
 
 def _limit(model: str, days: int | None) -> str:
@@ -160,4 +162,5 @@ def forgotten_text(found: dict[str, Any]) -> str:
         f"still in {path}: remove it and its .dvc pointer, then run dvc gc where it was pushed"
         for path in found["still_in"]
     ]
+    lines += [f"still in {path}, a copy of the log from before an upgrade: delete it" for path in found["copies"]]
     return "\n".join(lines)

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from tasks.cli import rows as commands
+from tasks.records.log.migration import copy_database
 from tasks.records.log.predictions import PredictionLog
 from tasks.records.registry import ledger
 from tasks.spec.base import digest_file
@@ -71,6 +72,8 @@ def test_the_ledger_keeps_that_somebody_was_forgotten_and_not_who(
 ) -> None:
     commands.export(checkout, settings, "care", 1)
     log.outcomes("care", [("p-v1.0.0-3", True)])
+    copy = settings.home / "predictions.db.before-0001"
+    copy_database(settings.home / "predictions.db", copy)
     found = commands.forget(checkout, settings, "care", ["p-v1.0.0-3", "nobody"], None, False, "asked in a letter")
     assert (found["predictions"], found["outcomes"], found["unknown"], found["still_in"]) == (
         1,
@@ -79,6 +82,9 @@ def test_the_ledger_keeps_that_somebody_was_forgotten_and_not_who(
         ["data/care/evidence/window-000001.parquet"],
     )
     assert "still in data/care/evidence/window-000001.parquet" in commands.forgotten_text(found)
+    assert found["copies"] == [str(copy)]
+    assert f"still in {copy}, a copy of the log from before an upgrade: delete it" in commands.forgotten_text(found)
+    copy.unlink()
     assert commands.forget(checkout, settings, "care", [], "name=Jones", False, "left us")["predictions"] == 10
     one, two = ledger.entries(settings)
     assert (one.kind, one.actor, one.sentence) == (

@@ -58,13 +58,13 @@ class Feed(Reading):
                 found.append((np.array(position, dtype=np.int64), _nanoseconds(time)))
         if not found:
             return np.array([], dtype=float)
-        position, first = np.unique(np.concatenate([f[0] for f in found]), return_index=True)
+        labelled, first = np.unique(np.concatenate([f[0] for f in found]), return_index=True)
         arrived = np.concatenate([f[1] for f in found])[first]
-        at = np.searchsorted(seqs, position)
+        at = np.searchsorted(seqs, labelled)
         there = (
-            (at < len(seqs)) & (seqs[np.minimum(at, len(seqs) - 1)] == position)
+            (at < len(seqs)) & (seqs[np.minimum(at, len(seqs) - 1)] == labelled)
             if len(seqs)
-            else np.zeros(len(position), dtype=bool)
+            else np.zeros(len(labelled), dtype=bool)
         )
         return _seconds(arrived[there], times[at[there]])
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import glob
+import sqlite3
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -47,7 +52,8 @@ class Forgetting(Reading):
 
     On SQLite deleted bytes are overwritten (``secure_delete``), the file is written anew after a person's rows were deleted, and the
     -wal file is cut. PostgreSQL frees the space (VACUUM) and overwrites it as it is used again; its own WAL archive and backups are its administrator's to clear.
-    Parquet files that were exported or collected before are not touched: :func:`tasks.cli.evidence.still_in` finds them.
+    Copies of the log from before an upgrade are not touched: :meth:`copies_holding` finds them. Nor are Parquet files
+    that were exported or collected before: :func:`tasks.cli.rows.still_in` finds those.
     """
 
     def forget(self, model: str, ids: Sequence[str], told: Told | None = None) -> Forgotten:
@@ -63,7 +69,7 @@ class Forgetting(Reading):
             seqs: list[int] = []
             for part in _parts(asked):
                 seqs += connection.execute(sa.select(p.seq).where(p.model == model, p.id.in_(part))).scalars().all()
-            found = Forgotten(**_delete(connection, model, seqs), unknown=len(asked) - len(seqs))
+            found = _counted(_delete(connection, model, seqs), unknown=len(asked) - len(seqs))
             if told is not None:
                 told(found)
         return self._swept(found, thorough=True)
@@ -97,7 +103,7 @@ class Forgetting(Reading):
             timespec="milliseconds"
         )
         p = PREDICTIONS.c
-        total: dict[str, int] = {}
+        total: Counter[str] = Counter()
         after, young = 0, 0
         while young < YOUNG_ROWS:
             with self.database.engine.connect() as connection:
@@ -112,12 +118,23 @@ class Forgetting(Reading):
             young = 0 if old else young + len(rows)
             if old:
                 with self.database.writing() as connection:
-                    for name, count in _delete(connection, model, old).items():
-                        total[name] = total.get(name, 0) + count
-        found = Forgotten(**total)
+                    total += _delete(connection, model, old)
+        found = _counted(total)
         if told is not None:
             told(found)
         return self._swept(found, thorough=False) if total else found
+
+    def copies_holding(self, model: str, ids: Sequence[str] | None = None) -> list[Path]:
+        """Copies of the SQLite file from before an upgrade that still hold predictions of a model.
+
+        Args:
+            ids: only these predictions count; without it, any.
+        """
+        if self.database.file is None:
+            return []
+        file = Path(self.database.file)
+        copies = sorted(file.parent.glob(f"{glob.escape(file.name)}.before-*"))
+        return [c for c in copies if c.suffix != ".part" and _holds(c, model, ids)]
 
     def _columns(self, model: str) -> list[str]:
         newest = self.newest(model, 1)
@@ -156,8 +173,9 @@ def _parts(items: Sequence[Any]) -> list[Sequence[Any]]:
     return [items[start : start + ASKED_AT_ONCE] for start in range(0, len(items), ASKED_AT_ONCE)]
 
 
-def _delete(connection: sa.Connection, model: str, seqs: Sequence[int]) -> dict[str, int]:
-    counts = {t.name: 0 for t in (PREDICTIONS, *ABOUT_PREDICTIONS)}
+def _delete(connection: sa.Connection, model: str, seqs: Sequence[int]) -> Counter[str]:
+    """Delete predictions by position with all rows about them; gives the rows by table."""
+    counts: Counter[str] = Counter()
     for part in _parts(seqs):
         for table in ABOUT_PREDICTIONS:
             counts[table.name] += connection.execute(
@@ -167,6 +185,27 @@ def _delete(connection: sa.Connection, model: str, seqs: Sequence[int]) -> dict[
             sa.delete(PREDICTIONS).where(PREDICTIONS.c.model == model, PREDICTIONS.c.seq.in_(part))
         ).rowcount
     return counts
+
+
+def _counted(rows: Counter[str], unknown: int = 0) -> Forgotten:
+    """The number of deleted rows by table, as one object."""
+    return Forgotten(
+        predictions=rows["predictions"],
+        outcomes=rows["outcomes"],
+        overrides=rows["overrides"],
+        appeals=rows["appeals"],
+        reviews=rows["reviews"],
+        unknown=unknown,
+    )
+
+
+def _holds(copy: Path, model: str, ids: Sequence[str] | None) -> bool:
+    with closing(sqlite3.connect(f"{copy.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
+        found = connection.execute("SELECT id FROM predictions WHERE model = ?", (model,))
+        if ids is None:
+            return found.fetchone() is not None
+        asked = set(ids)
+        return any(key in asked for (key,) in found)
 
 
 def _equal(values: pd.Series, column: str, value: str) -> pd.Series:

@@ -71,7 +71,7 @@ def _insert(connection: sa.Connection, table: str, **values: Any) -> None:
 
 
 def _fill(connection: sa.Connection) -> None:
-    """What both old schemas have: 25 predictions and two windows."""
+    """25 predictions, in columns that both old schemas have."""
     for n in range(25):
         inputs = json.dumps({"x": float(n), "kind": "a"})
         values = {"id": f"p-v1.0.0-{n}", "model": "care", "version": "v1.0.0", "time": TIME, "inputs": inputs}

@@ -8,8 +8,8 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa  # type: ignore[import-untyped]
-import pyarrow.compute as pc  # type: ignore[import-untyped]
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from tasks.science.data.protected import group_titles
 from tasks.science.data.tables import LABEL, SCORE, score_columns
