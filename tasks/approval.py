@@ -63,7 +63,8 @@ def waiting(settings: Settings, model: str, commit: str) -> Entry:
     chosen = [e for e in found if str(e.commit).startswith(commit)]
     if not chosen:
         raise PromotionRefused(
-            f"no candidate {commit[:12]} of {model} waits for a signature; waiting: {', '.join(str(e.commit)[:12] for e in found) or 'none'}."
+            f"no candidate {commit[:12]} of {model} waits for a signature; waiting: "
+            f"{', '.join(str(e.commit)[:12] for e in found) or 'none'}."
         )
     if any(v.commit == chosen[-1].commit for v in Registry(settings).versions(model)):
         raise PromotionRefused(f"{model} at {commit[:12]} was signed and promoted already; nothing to do.")
@@ -83,7 +84,8 @@ def promote_signed(request: ApprovalRequest) -> str:
     author = git.run("log", "-1", "--format=%ae", f"{request.commit}^")
     if request.signer.casefold() in (entry.actor.casefold(), author.casefold()):
         raise PromotionRefused(
-            f"{request.signer} asked for {model} {request.commit[:12]} or wrote it, and nobody signs for themselves. Ask another signer."
+            f"{request.signer} asked for {model} {request.commit[:12]} or wrote it, and nobody signs for themselves. "
+            "Ask another signer."
         )
     signed = statement(entry, request.signer, request.because)
     signatures.check(signed, request.signature, request.signer, signatures.allowed_signers(git, settings.branch))
@@ -96,5 +98,6 @@ def promote_signed(request: ApprovalRequest) -> str:
         )
     except PromotionConflict as conflict:
         raise PromotionConflict(
-            f"{conflict} The verdict that was signed compares with another champion: train again, and sign the new verdict."
+            f"{conflict} The verdict that was signed compares with another champion: train again, and sign the new "
+            "verdict."
         ) from None

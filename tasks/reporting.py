@@ -50,22 +50,22 @@ def fail_with_message(story: Callable[[Any], State]) -> Callable[[Any], State]:
         logging.getLogger(name).addFilter(_without_traceback)  # adding it again changes nothing
 
     @functools.wraps(story)
-    def told(request: Any) -> State:
+    def guarded(request: Any) -> State:
         try:
             return story(request)
         except AssayError as error:
             return Failed(message=str(error))
 
     # Prefect makes its form from the signature, and looks names up where the wrapper was written
-    told.__signature__ = inspect.signature(story, eval_str=True)  # type: ignore[attr-defined]
-    return told
+    guarded.__signature__ = inspect.signature(story, eval_str=True)  # type: ignore[attr-defined]
+    return guarded
 
 
 def _without_traceback(record: logging.LogRecord) -> bool:
     cause = record.exc_info[1] if record.exc_info else None
     if isinstance(cause, AssayError):
         record.exc_info = None
-    # A flow that ends in a state of ours has told why; its engine calls the same an unexpected exception.
+    # A flow that ends in a state of ours has said why; its engine calls the same an unexpected exception.
     return not isinstance(cause, FailedRun)
 
 
@@ -172,7 +172,7 @@ def report_model(model: str, silence: list[Finding]) -> None:
             answers=_answers(log, config, reports),
             forecasts=_forecasts(config, reports),
             record=record_rows(record),
-            record_told=record_sentence(record),
+            record_sentence=record_sentence(record),
             map=log.pictures(model, reports[-1].window).map if reports else None,
             unit=_unit(config),
             ranks=ranks(),
@@ -187,17 +187,17 @@ def report_model(model: str, silence: list[Finding]) -> None:
 
 
 def _answers(log: PredictionLog, config: ModelConfig, reports: list[WindowReport]) -> list[str]:
-    """What experts said of the newest queues, what people decided otherwise, and what was appealed; nothing of what nobody did."""
+    """Reviews of the newest queues, overrides and appeals, a sentence each; none of what did not happen."""
     if not reports:
         return []
     counted = log.tally(config.name, reports[0].first_seq, reports[-1].last_seq)
     return [
-        told
-        for told in (
+        sentence
+        for sentence in (
             _reviewed(log, config, reports),
             *answered_by_people(counted["overrides"], counted["appeals"], f"since window {reports[0].window}"),
         )
-        if told
+        if sentence
     ]
 
 

@@ -266,7 +266,7 @@ def predict(
     from tasks.spec.model import load_model
 
     config, system = load_model(ROOT, model), state(_settings())
-    next(batches.read_rows(file, config), None)  # a file that is none is told before anything else
+    next(batches.read_rows(file, config), None)  # a wrong file is an error before anything else
     url = _settings().service_url or (system.service_url if system else runs.nothing_runs("ASSAY_SERVICE_URL"))
     found = batches.score_file(url, model, config, file, out)
     batches.tell(found, as_json, quiet=out is not None)
@@ -286,7 +286,8 @@ def export(
     _say(
         done,
         as_json,
-        f"{done['digest']}  {done['file']}  {done['rows']} rows of {done['version']}{left}\ncommit {done['pointer']} to keep it",
+        f"{done['digest']}  {done['file']}  {done['rows']} rows of {done['version']}{left}\ncommit {done['pointer']} "
+        "to keep it",
     )
 
 
@@ -356,7 +357,11 @@ def up(as_json: Json = False) -> None:
         if taken
         else ""
     )
-    text = f"Assay {word}.{said}\n  Prefect UI  {there.api_url.removesuffix('/api')}\n  service     {there.service_url}\n  push to     {there.origin}   (git remote add assay {there.origin}; git push assay main)"
+    text = (
+        f"Assay {word}.{said}\n  Prefect UI  {there.api_url.removesuffix('/api')}\n  service     "
+        f"{there.service_url}\n  push to     {there.origin}   (git remote add assay {there.origin}; git push assay "
+        "main)"
+    )
     _say(there.__dict__, as_json, text)
 
 

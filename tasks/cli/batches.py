@@ -21,19 +21,20 @@ BATCH = 500
 READ = 20_000
 """Rows of the file that are held at a time."""
 SHOWN = 5
-"""Problems of different kinds that are told of one request."""
+"""Problems of different kinds that are reported of one request."""
 Row = dict[str, Any]
 
 
 def read_rows(file: Path, config: ModelConfig, skip: int = 0) -> Iterator[list[Row]]:
-    """The rows of a file as JSON, at most BATCH at a time; declared types keep codes such as 01 and words such as NA what they are.
+    """The rows of a file as JSON, at most BATCH at a time; by their declared types codes such as 01 stay as they are.
 
     Raises:
         ConfigError: the file is not there, is of an unknown kind, or holds a value that is not of its column's type.
     """
     if not file.exists() or file.suffix not in (".csv", ".parquet", ".jsonl"):
         raise ConfigError(
-            f"{file} {'is of an unknown kind' if file.exists() else 'does not exist'}; give a file that ends in .csv, .parquet, .jsonl."
+            f"{file} {'is of an unknown kind' if file.exists() else 'does not exist'}; give a file that ends in "
+            ".csv, .parquet, .jsonl."
         )
     start = 0
     try:
@@ -44,7 +45,8 @@ def read_rows(file: Path, config: ModelConfig, skip: int = 0) -> Iterator[list[R
             start += len(table)
     except (ValueError, TypeError, ArrowInvalid) as error:
         raise ConfigError(
-            f"{file} cannot be read as rows of {config.name}, from row {start + 1:,} on: {(str(error).splitlines() or [type(error).__name__])[0]}."
+            f"{file} cannot be read as rows of {config.name}, from row {start + 1:,} on: "
+            f"{(str(error).splitlines() or [type(error).__name__])[0]}."
         ) from None
 
 
@@ -66,7 +68,7 @@ def _tables(file: Path) -> Iterator[pd.DataFrame]:
 
 
 def _typed(table: pd.DataFrame, config: ModelConfig, file: Path, start: int) -> pd.DataFrame:
-    """Columns of the declared types; what the config does not declare stays, and the service says what it thinks of it."""
+    """Columns of the declared types; undeclared columns stay, and the service answers for them."""
     kinds = {c.name: c.type for c in config.data.columns}
     typed = {}
     for name in table.columns:
@@ -84,7 +86,8 @@ def _typed(table: pd.DataFrame, config: ModelConfig, file: Path, start: int) -> 
             if wrong.any():
                 at = int(wrong.to_numpy().argmax())
                 raise ConfigError(
-                    f"{file}, row {start + at + 1:,}, column {name}: {values.iloc[at]!r} is no {'whole ' if kind == 'integer' else ''}number. Mend it and score the file again."
+                    f"{file}, row {start + at + 1:,}, column {name}: {values.iloc[at]!r} is no "
+                    f"{'whole ' if kind == 'integer' else ''}number. Mend it and score the file again."
                 )
             typed[name] = numbers.astype("Int64" if kind == "integer" else "Float64")
         else:
@@ -102,7 +105,7 @@ def score_file(url: str, model: str, config: ModelConfig, file: Path, out: Path 
 
     Args:
         out: JSON lines to which the answers are added. Where the file has some already, so many rows were scored before
-            and are passed over; at most the one request that was under way at an interruption is logged twice.
+            and are passed over. At most the one request that was interrupted is logged twice.
 
     Raises:
         ConfigError: the file cannot be read, or ``out`` holds what is no answer.
@@ -123,7 +126,11 @@ def score_file(url: str, model: str, config: ModelConfig, file: Path, out: Path 
 
 
 def tell(answers: Iterator[Row], as_json: bool, quiet: bool) -> None:
-    """Print answers as they come: a line each, or a JSON list. ``quiet``: they go into a file, and what is printed is how many."""
+    """Print answers as they come: a line each, or a JSON list.
+
+    Args:
+        quiet: the answers go into a file, and only their count is printed.
+    """
     count = 0
     if as_json and not quiet:
         print("[", end="")
@@ -136,9 +143,8 @@ def tell(answers: Iterator[Row], as_json: bool, quiet: bool) -> None:
                 print(("" if count == 1 else ", ") + json.dumps(answer), end="")
             else:
                 decision = answer.get("decision")
-                print(
-                    f"{answer['id']}\t{answer['score']:.6f}\t{'' if decision is None else decision if isinstance(decision, str) else str(decision).lower()}"
-                )
+                said = decision if isinstance(decision, str) else "" if decision is None else str(decision).lower()
+                print(f"{answer['id']}\t{answer['score']:.6f}\t{said}")
     finally:
         if as_json and not quiet:
             print("]")
@@ -152,14 +158,16 @@ def _ask(client: httpx.Client, model: str, rows: list[Row], start: int) -> list[
         answer = client.post(f"/models/{model}/predict", json={"rows": rows})
     except httpx.HTTPError as error:
         raise UnreachableError(
-            f"the prediction service at {client.base_url} does not answer ({type(error).__name__}); rows before {start + 1:,} are scored. Start it with: make up"
+            f"the prediction service at {client.base_url} does not answer ({type(error).__name__}); rows before "
+            f"{start + 1:,} are scored. Start it with: make up"
         ) from None
     if answer.status_code == 413 and len(rows) > 1:
         half = len(rows) // 2
         return _ask(client, model, rows[:half], start) + _ask(client, model, rows[half:], start + half)
     if answer.is_error:
         raise AssayError(
-            f"the service refused rows {start + 1:,} to {start + len(rows):,}, and none of them was logged: {_problems(answer, start)}"
+            f"the service refused rows {start + 1:,} to {start + len(rows):,}, and none of them was logged: "
+            f"{_problems(answer, start)}"
         )
     found: list[Row] = answer.json()["predictions"]
     return found
@@ -177,11 +185,12 @@ def _problems(answer: httpx.Response, start: int) -> str:
     alike: dict[tuple[str, str], list[Row]] = {}
     for p in detail:
         alike.setdefault((p["field"], p["message"]), []).append(p)
-    told = [
-        f"row {start + found[0]['row'] + 1:,}{f' and {len(found) - 1:,} more' if len(found) > 1 else ''}, column {field}: {message}, and it is {found[0].get('value')!r}"
+    problems = [
+        f"row {start + found[0]['row'] + 1:,}{f' and {len(found) - 1:,} more' if len(found) > 1 else ''}, column "
+        f"{field}: {message}, and it is {found[0].get('value')!r}"
         for (field, message), found in list(alike.items())[:SHOWN]
     ]
-    return "; ".join(told) + (f"; and {len(alike) - SHOWN:,} other problems" if len(alike) > SHOWN else "")
+    return "; ".join(problems) + (f"; and {len(alike) - SHOWN:,} other problems" if len(alike) > SHOWN else "")
 
 
 def _answered(out: Path | None) -> int:
@@ -199,7 +208,8 @@ def _answered(out: Path | None) -> int:
         good = False
     if not good:
         raise ConfigError(
-            f"{out} does not end with the answer to row {count:,}, so it was not written by this command. Name another file."
+            f"{out} does not end with the answer to row {count:,}, so it was not written by this command. Name "
+            "another file."
         )
     with out.open("r+b") as target:
         target.truncate(whole)

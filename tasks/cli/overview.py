@@ -101,7 +101,8 @@ def overview_text(found: dict[str, Any]) -> str:
             lines.append(f"  newest verdict: {model['verdict']}")
         if model["decision"]:
             lines.append(
-                f"  window {model['window']}: {model['decision'].replace('_', ' ')}; {with_display_names(model['because'])}"
+                f"  window {model['window']}: {model['decision'].replace('_', ' ')}; "
+                f"{with_display_names(model['because'])}"
             )
         lines += [
             f"  {commit} waits for a signature: assay approve {name} {commit} --as YOU --key FILE --because WHY"

@@ -45,7 +45,8 @@ def replayed(settings: Settings, root: Path, model: str, file: Path | None) -> l
             log.close()
     if not reports:
         raise ConfigError(
-            f"no window of {model} has been looked at yet, so there is nothing to replay. Look at what is there with: assay monitor {model}"
+            f"no window of {model} has been looked at yet, so there is nothing to replay. Look at what is there "
+            f"with: assay monitor {model}"
         )
     return replay(config, reports)
 
@@ -55,10 +56,10 @@ def as_json(windows: list[ReplayedWindow]) -> list[dict[str, Any]]:
 
 
 def table(model: str, windows: list[ReplayedWindow]) -> Table:
-    """For a terminal of 80 columns; a window that would be decided otherwise is marked with a sign and not by colour alone."""
+    """For a terminal of 80 columns; a window with another decision is marked with a sign and not by colour alone."""
     different = sum(w.differs for w in windows)
     drawn = Table(
-        title=f"{model}: {different} of {len(windows)} windows would be decided otherwise (≠)",
+        title=f"{model}: {different} of {len(windows)} windows would get another decision (≠)",
         title_justify="left",
         box=box.SIMPLE,
         padding=(0, 1, 0, 0),

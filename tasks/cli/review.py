@@ -128,7 +128,8 @@ def answer(settings: Settings, root: Path, model: str, given: tuple[str, str], b
         )
         if identifier not in known:
             raise ConfigError(
-                f"no queue of {model} holds the prediction {identifier!r}. List what is there with: assay review {model}"
+                f"no queue of {model} holds the prediction {identifier!r}. List what is there with: assay review "
+                f"{model}"
             )
         who = runs.actor(root)
         log.reviews(model, [Review(identifier, known[identifier], verdict, who, because)])

@@ -130,8 +130,8 @@ def _counted(n: int, names: str) -> str:
 def still_in(root: Path, model: str, ids: list[str]) -> list[str]:
     """Parquet files of this checkout that were made from the log before and still hold rows of these ids.
 
-    What DVC tracks is named by its content, so it cannot be changed in place: remove the file and its pointer, collect
-    anew without the rows, and run ``dvc gc`` on every cache and remote that has it.
+    What DVC tracks is named by its content, so it cannot be changed in place. Remove the file and its pointer, collect
+    again without the rows, and run ``dvc gc`` on every cache and remote that has it.
     """
     found, asked = [], pa.array(ids, type=pa.string())
     for path in sorted(p for folder in FILES for p in (root / "data" / model / folder).glob("*.parquet")):
@@ -145,7 +145,7 @@ def still_in(root: Path, model: str, ids: list[str]) -> list[str]:
 
 
 def forgotten_text(found: dict[str, Any]) -> str:
-    """How a deletion is told on the terminal."""
+    """A deletion, for the terminal."""
     numbers = [
         _counted(found[name], name)
         for name in ("predictions", "outcomes", "overrides", "appeals", "reviews")
@@ -156,7 +156,8 @@ def forgotten_text(found: dict[str, Any]) -> str:
         lines.append(f"of no logged prediction of this model: {_counted(found['unknown'], 'ids')}")
     if not found["swept"]:
         lines.append(
-            "somebody kept the log busy, so the bytes may still be in its files: run the command again when nobody reads it"
+            "somebody kept the log busy, so the bytes may still be in its files: run the command again when nobody "
+            "reads it"
         )
     lines += [
         f"still in {path}: remove it and its .dvc pointer, then run dvc gc where it was pushed"

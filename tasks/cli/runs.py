@@ -37,7 +37,7 @@ def nothing_runs(variable: str) -> NoReturn:
 
 
 def start(root: Path, deployment: str, request: dict[str, Any]) -> str:
-    """Start a run; gives its id. A wrong name or file is told before anything starts."""
+    """Start a run; gives its id. A wrong name or file is an error before anything starts."""
     load_model(root, request["model"])
     return api().start(deployment, {"actor": actor(root), **request})
 
@@ -72,7 +72,8 @@ def committed(root: Path, model: str) -> str:
     if changed:
         named = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
         raise CheckoutError(
-            f"the checkout has uncommitted changes ({named}), and Assay trains only what is committed. Commit and push them, or name a commit: assay train {model} --revision main"
+            f"the checkout has uncommitted changes ({named}), and Assay trains only what is committed. Commit and "
+            f"push them, or name a commit: assay train {model} --revision main"
         )
     return git.rev_parse("HEAD")
 
@@ -90,15 +91,15 @@ class _Progress:
 
     def __init__(self, server: PrefectApi, run: str, status: Any) -> None:
         self.server, self.run, self.status = server, run, status
-        self.told: set[str] = set()
+        self.reported: set[str] = set()
 
     def __call__(self, state: str) -> None:
         at_work = []
         for task in self.server.tasks(self.run):
             if task["state_type"] not in ENDED:
                 at_work.append(task["name"])
-            elif task["id"] not in self.told:
-                self.told.add(task["id"])
+            elif task["id"] not in self.reported:
+                self.reported.add(task["id"])
                 mark = "✓" if task["state_type"] == "COMPLETED" else "✕"
                 self.status.console.print(
                     f"  {mark} {task['name']}  ({task['total_run_time']:.1f} s)", markup=False, highlight=False

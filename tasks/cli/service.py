@@ -36,7 +36,8 @@ def main() -> int:
         return error.exit_code
     app = create_app(settings.releases, log, Prediction, settings.most_body_bytes)
     app.mount("/reports", StaticFiles(directory=settings.reports, html=True, check_dir=False), name="reports")
-    # The app closes the log: after a signal uvicorn drains, lets the app end, and then raises the signal again, which ends this process.
+    # The app closes the log: after a signal uvicorn drains, lets the app end, and then raises the signal again,
+    # which ends this process.
     uvicorn.run(
         app,
         host=arguments.host,

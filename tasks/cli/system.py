@@ -39,9 +39,9 @@ QUIET = {
 
 
 PATIENT = {"GOMP_SPINCOUNT": "1000"}
-"""GNU OpenMP's threads wait for each other awake for microseconds and then asleep, unless the environment says otherwise. Awake for long, as
-they do by default, they take the cores that the others need, and on a busy machine boosted trees take many times as long. Asleep at once
-(OMP_WAIT_POLICY=PASSIVE), they take many times as long on a quiet one."""
+"""GNU OpenMP's threads wait for each other awake for microseconds and then asleep, unless the environment says
+otherwise. By default they stay awake for long and take the cores that the others need: on a busy machine boosted trees
+take many times as long. Asleep at once (OMP_WAIT_POLICY=PASSIVE), they take many times as long on a quiet one."""
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ def _mark(settings: Settings) -> str:
 
 
 def _stop_orphans(settings: Settings) -> None:
-    """Flow runs outlive a worker that was killed; they are known by the mark that :func:`up` put into their environment."""
+    """Flow runs outlive a worker that was killed; :func:`up` put a mark into their environment to find them by."""
     mark = _mark(settings)
     left = []
     for process in psutil.process_iter():

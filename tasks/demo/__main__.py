@@ -20,7 +20,7 @@ HOME = ROOT / ".assay" / "demo"
 
 
 def main() -> int:
-    """Play the acts; 0 when each came out as told, 1 otherwise."""
+    """Play the acts; 0 when each came out as expected, 1 otherwise."""
     out = Console(width=None if sys.stdout.isatty() else 140)
     _clear(HOME)
     os.environ["ASSAY_HOME"] = str(HOME)
@@ -37,7 +37,8 @@ def main() -> int:
             clone = HOME / "developer"
             _clone(settings.origin_url, clone)
             out.print(
-                f"Prefect UI {system.api_url.removesuffix('/api')}   service {system.service_url}   ({time.monotonic() - begun:.0f} s)\n"
+                f"Prefect UI {system.api_url.removesuffix('/api')}   service {system.service_url}   "
+                f"({time.monotonic() - begun:.0f} s)\n"
             )
             story = Story(system, settings, clone)
             acts, fine = _play(story, out)
@@ -47,7 +48,8 @@ def main() -> int:
         out.print(f"[red]{error}[/red]")
         return 1
     out.print(
-        f"\nThe account: {page.relative_to(Path.cwd()) if page.is_relative_to(Path.cwd()) else page}   ({time.monotonic() - begun:.0f} s in all)"
+        f"\nThe account: {page.relative_to(Path.cwd()) if page.is_relative_to(Path.cwd()) else page}   "
+        f"({time.monotonic() - begun:.0f} s in all)"
     )
     return 0 if fine else 1
 
@@ -77,7 +79,7 @@ def _play(story: Any, out: Console) -> tuple[list[dict[str, Any]], bool]:
         try:
             outcome, fine = act(story), True
         except (StoryBroken, AssayError) as broken:
-            outcome, fine = f"not as told: {broken}", False
+            outcome, fine = f"not as expected: {broken}", False
         seconds = time.monotonic() - started
         acts.append({"act": number, "title": title, "outcome": outcome, "seconds": seconds, "ok": fine})
         mark = "[green]ok[/green]  " if fine else "[red]FAIL[/red]"

@@ -1,4 +1,4 @@
-"""The six acts. Each does what its title says, checks that it came out as told, and gives one sentence."""
+"""The six acts. Each does what its title says, checks that it came out as expected, and gives one sentence."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ PATIENCE = 240.0
 
 
 class StoryBroken(Exception):
-    """An act did not come out as told."""
+    """An act did not come out as expected."""
 
 
 def expect(condition: bool, otherwise: str) -> None:

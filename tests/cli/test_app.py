@@ -107,7 +107,10 @@ def test_a_dirty_checkout_is_told_what_is_not_committed(developer: Path) -> None
         (developer / name).write_text("work\n")
     with pytest.raises(
         CheckoutError,
-        match=r"uncommitted changes \(a.txt, b.txt, c.txt and 1 more\).*Commit and push them, or name a commit: assay train care --revision main",
+        match=(
+            r"uncommitted changes \(a.txt, b.txt, c.txt and 1 more\).*Commit and push them, or name a commit: assay "
+            r"train care --revision main"
+        ),
     ):
         runs.committed(developer, "care")
 

@@ -95,7 +95,10 @@ def test_what_is_wrong_is_named_by_row_and_column(service: Service, config: Mode
     wrong.to_csv(file, index=False)
     with pytest.raises(
         AssayError,
-        match=r"refused rows 1,001 to 1,100, and none of them was logged: row 1,050, column xage: .*less than or equal to 120, and it is 400",
+        match=(
+            r"refused rows 1,001 to 1,100, and none of them was logged: row 1,050, column xage: .*less than or equal "
+            r"to 120, and it is 400"
+        ),
     ):
         list(batches.score_file(service.url, "care", config, file, out))
     table.to_csv(file, index=False)  # mended: the answered rows are not scored again

@@ -92,7 +92,8 @@ def home(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
 def write(settings: Settings, kind: EntryKind, details: Any = None, evidence: dict[str, Any] | None = None) -> None:
     """Sentences are all alike: nobody may read them."""
     draft = EntryDraft(
-        kind=kind, model="care", commit=COMMIT, actor="test", reason="person", sentence="window 9: feed: not trained; x",
+        kind=kind, model="care", commit=COMMIT, actor="test", reason="person", 
+        sentence="window 9: feed: not trained; x",
         details=details, evidence=evidence,
     )  # fmt: skip
     ledger.append(settings, draft)

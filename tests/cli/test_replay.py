@@ -44,7 +44,7 @@ def test_another_config_marks_what_differs(home: Path, tmp_path: Path) -> None:
     done = assay(home, "replay", "income", "--config", str(trial))
     assert done.returncode == 0, done.stderr
     rows = [line for line in done.stdout.splitlines() if "v1.0.0" in line]
-    assert done.stdout.startswith("income: 3 of 4 windows would be decided otherwise") and [
+    assert done.stdout.startswith("income: 3 of 4 windows would get another decision") and [
         "≠" in row for row in rows
     ] == [False, True, True, True]
     assert max(map(len, done.stdout.splitlines())) <= 80 and "once enough labelled" in done.stdout, (

@@ -65,7 +65,7 @@ def test_the_queue_shows_inputs_reasons_and_what_is_gone(home: Path) -> None:
     text = review.text([first, second], "care", width=300)
     for words in (
         "p1",
-        "window 1: score 0.520, true",
+        "window 1: score 0.52, true",
         "site holds a category",
         "2 more rows are the same",
         "site 9, xage 40.0, educdec missing",

@@ -13,12 +13,15 @@ INK, SOFT, GOOD, BAD, ACCENT = "#1b1f24", "#9aa3ad", "#00735c", "#b3400a", "#0b5
 WIDTH = 340
 """Of a plot: it fits a phone without being made smaller."""
 LEFT, RIGHT, TOP, BOTTOM = 48, 328, 14, 194
+HALO = ' paint-order="stroke" stroke="#fff" stroke-width="3"'
+"""Keeps words legible on lines."""
 ToPixels = Callable[[float], float]
 
 
 def svg(width: int, height: int, body: str, label: str) -> Markup:
     return Markup(
-        f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" aria-label="{escape(label)}" '
+        f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" '
+        f'aria-label="{escape(label)}" '
         f'font-family="system-ui,sans-serif" font-size="11" fill="{INK}">{body}</svg>'
     )
 
@@ -65,12 +68,18 @@ def text(x: float, y: float, words: str, anchor: str = "start", more: str = "") 
 
 def line(x1: float, y1: float, x2: float, y2: float, colour: str = INK, width: float = 1, dash: str = "") -> str:
     dashed = f' stroke-dasharray="{dash}"' if dash else ""
-    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}" stroke-width="{width:g}"{dashed}/>'
+    return (
+        f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}" '
+        f'stroke-width="{width:g}"{dashed}/>'
+    )
 
 
 def dot(x: float, y: float, colour: str = ACCENT, hollow: bool = False, title: str = "") -> str:
-    told = f"<title>{escape(title)}</title>" if title else ""
-    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{"#fff" if hollow else colour}" stroke="{colour}" stroke-width="1.5">{told}</circle>'
+    tooltip = f"<title>{escape(title)}</title>" if title else ""
+    return (
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{"#fff" if hollow else colour}" stroke="{colour}" '
+        f'stroke-width="1.5">{tooltip}</circle>'
+    )
 
 
 def frame(

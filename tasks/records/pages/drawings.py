@@ -10,6 +10,7 @@ from tasks.records.pages.canvas import (
     ACCENT,
     BAD,
     BOTTOM,
+    HALO,
     INK,
     LEFT,
     RIGHT,
@@ -32,8 +33,6 @@ from tasks.spec.evidence import Plot, Point, Series
 PITCH = 22
 NAMES = 146
 """Where the names of an intervals plot end."""
-HALO = ' paint-order="stroke" stroke="#fff" stroke-width="3"'
-"""Keeps words legible on lines."""
 
 
 def draw(plot: Plot) -> Markup:
@@ -71,12 +70,18 @@ def _curve(plot: Plot) -> Markup:
             edge = [(x(_x(p)), y(p.high or 0.0)) for p in banded] + [
                 (x(_x(p)), y(p.low or 0.0)) for p in reversed(banded)
             ]
-            body += f'<polygon points="{_path(edge)}" fill="{ACCENT}" fill-opacity=".14" stroke="{SOFT}" stroke-width=".7"/>'
+            body += (
+                f'<polygon points="{_path(edge)}" fill="{ACCENT}" fill-opacity=".14" stroke="{SOFT}" '
+                'stroke-width=".7"/>'
+            )
         if plot.sign is not None:
             body += _against(plot.sign, series, x, y)
         colour, dash = (ACCENT, "") if i == 0 else (INK, "6 4")
         dashed = f' stroke-dasharray="{dash}"' if dash else ""
-        body += f'<polyline points="{_path([(x(_x(p)), y(p.y)) for p in series.points])}" fill="none" stroke="{colour}" stroke-width="2.2"{dashed}/>'
+        body += (
+            f'<polyline points="{_path([(x(_x(p)), y(p.y)) for p in series.points])}" fill="none" stroke="{colour}" '
+            f'stroke-width="2.2"{dashed}/>'
+        )
         body += line(LEFT, below - 4, LEFT + 26, below - 4, colour, 2.2, dash) + text(
             LEFT + 32, below, short(series.name, 46)
         )
@@ -98,7 +103,10 @@ def _against(sign: str, series: Series, x: ToPixels, y: ToPixels) -> str:
     edge = [(x(_x(p)), y(at)) for p, at in held]
     area = edge + [(x(_x(p)), y(p.y)) for p, _ in reversed(held)]
     worst, at = max(held, key=lambda pair: abs(pair[1] - pair[0].y))
-    drawn = f'<polygon points="{_path(area)}" fill="{BAD}" fill-opacity=".35"/><polyline points="{_path(edge)}" fill="none" stroke="{BAD}" stroke-width="1.5" stroke-dasharray="3 2"/>'
+    drawn = (
+        f'<polygon points="{_path(area)}" fill="{BAD}" fill-opacity=".35"/><polyline points="{_path(edge)}" '
+        f'fill="none" stroke="{BAD}" stroke-width="1.5" stroke-dasharray="3 2"/>'
+    )
     return drawn + text(
         x(_x(worst)), (y(at) + y(worst.y)) / 2 + 4, "✕", "middle", f' font-size="13" font-weight="700" fill="{BAD}"'
     )
@@ -106,8 +114,10 @@ def _against(sign: str, series: Series, x: ToPixels, y: ToPixels) -> str:
 
 def _arrow(sign: str, below: float) -> str:
     """The rule's sign in the key, and what a breach looks like."""
-    start, end = (below + 1, below - 9) if sign == "rises" else (below - 9, below + 1)
-    head = f'<polygon points="{_path([(LEFT + 27, end), (LEFT + 18, end + (1 if sign == "rises" else -5)), (LEFT + 21, end + (6 if sign == "rises" else 1))])}" fill="{INK}"/>'
+    rises = sign == "rises"
+    start, end = (below + 1, below - 9) if rises else (below - 9, below + 1)
+    corners = [(LEFT + 27, end), (LEFT + 18, end + (1 if rises else -5)), (LEFT + 21, end + (6 if rises else 1))]
+    head = f'<polygon points="{_path(corners)}" fill="{INK}"/>'
     return (
         line(LEFT, start, LEFT + 24, end, INK, 1.6)
         + head
@@ -153,7 +163,10 @@ def _histogram(plot: Plot) -> Markup:
         left, right = x(_x(p) - width / 2), x(_x(p) + width / 2)
         outside = any(r.axis == "x" and r.high is not None and not r.low <= _x(p) <= r.high for r in plot.regions)
         paint = BAD if outside else ACCENT
-        body += f'<rect x="{left + 0.5:.1f}" y="{y(p.y):.1f}" width="{right - left - 1:.1f}" height="{BOTTOM - y(p.y):.1f}" fill="{paint}" fill-opacity="{".9" if outside else ".55"}"/>'
+        body += (
+            f'<rect x="{left + 0.5:.1f}" y="{y(p.y):.1f}" width="{right - left - 1:.1f}" '
+            f'height="{BOTTOM - y(p.y):.1f}" fill="{paint}" fill-opacity="{".9" if outside else ".55"}"/>'
+        )
     return svg(WIDTH, BOTTOM + 42, body + _regions(plot, x, y), _spoken(plot))
 
 
@@ -207,7 +220,7 @@ def _scatter(plot: Plot) -> Markup:
 
 
 def _names(points: list[Point], x: ToPixels, y: ToPixels) -> str:
-    """Names beside their dots; one that would lie on a dot or on another name is left to its tooltip and the numbers."""
+    """Names beside their dots; one that would cover a dot or another name is left to its tooltip and the numbers."""
     taken = [(x(_x(p)) - 4, x(_x(p)) + 4, y(p.y)) for p in points]
     body = ""
     for p in points:
@@ -247,7 +260,7 @@ def _intervals(plot: Plot) -> Markup:
 
 
 def _cases(plot: Plot) -> Markup:
-    """Each case a line from 0 to 1 (of numbers, around them) with its score on it, and the range that is asked as a thick bar."""
+    """One line a case, from 0 to 1 (of numbers, around them), with its score, and the allowed range as a thick bar."""
     values = [p.y for p in plot.series[0].points] + [v for r in plot.regions for v in (r.low, r.high) if v is not None]
     low, high = (0.0, 1.0) if min(values) >= 0 and max(values) <= 1 else ends(values)
     body, x = "", scale(low, high, 8, WIDTH - 52)

@@ -1,7 +1,7 @@
-"""The embedding map: reference and window on one pair of axes, four small pictures, each told by one thing.
+"""The embedding map: reference and window on one pair of axes, in four small pictures with one encoding each.
 
-Readable without colour: what is ordered is told by lightness, what is not by shape. The lightest fill has an outline, and
-every picture has its key below it. The axes are the reference's, so the maps of two windows can be laid on each other.
+Readable without colour: lightness encodes what is ordered, shape what is not. The lightest fill has an outline, and
+every picture has its key below it. The axes are the reference's, so the maps of two windows can be compared.
 """
 
 from __future__ import annotations
@@ -29,29 +29,35 @@ Picture = tuple[str, Markup]
 
 
 def embedding_map(drawn: EmbeddingMap, words: bool = True) -> Markup:
-    """Four maps of the same points: by window, by group, by score and by label; the page lays them side by side or, on a phone, below each other.
+    """Four maps of the same points: by window, by group, by score and by label.
 
-    ``words``: what is typical of each group below them, for a page that does not say it otherwise.
+    The page shows them side by side or, on a phone, below each other.
+
+    Args:
+        words: list below the maps what is typical of each group, for a page that does not say it elsewhere.
     """
     figures = [
         f"<figure><figcaption><strong>{escape(title)}</strong></figcaption>{picture}</figure>"
         for title, picture in (_by_window(drawn), map_by_group(drawn), _by_score(drawn), _by_label(drawn))
     ]
-    told = (
-        f"Each mark is a row, near others that the model treats alike ({drawn.source}). The two axes hold {drawn.explained:.0%} of what varies and are "
+    said = (
+        f"Each mark is a row, near others that the model treats alike ({drawn.source}). The two axes hold "
+        f"{drawn.explained:.0%} of what varies and are "
         f"the same for every window of this version; what lies beyond them is drawn at the edge. Drawn: {drawn.note}."
     )
     return (
         Markup('<div class="figures maps">')
         + Markup("".join(figures))
-        + Markup(f'</div><p class="soft">{escape(told)}</p>')
+        + Markup(f'</div><p class="soft">{escape(said)}</p>')
         + (_names(drawn) if words else Markup(""))
     )
 
 
 def _names(drawn: EmbeddingMap) -> Markup:
     rows = "".join(
-        f'<li><svg viewBox="0 0 14 14" width="14" height="14" role="img" aria-label="{SHAPES[i % len(SHAPES)]}">{_mark(7, 7, *_group_mark(i), 4.5)}</svg> <strong>{escape(g.name)}</strong> {escape(g.words)}</li>'
+        '<li><svg viewBox="0 0 14 14" width="14" height="14" role="img" '
+        f'aria-label="{SHAPES[i % len(SHAPES)]}">{_mark(7, 7, *_group_mark(i), 4.5)}</svg> '
+        f"<strong>{escape(g.name)}</strong> {escape(g.words)}</li>"
         for i, g in enumerate(drawn.groups)
     )
     return Markup(f'<ul style="list-style:none;padding:0">{rows}</ul>')
@@ -80,7 +86,10 @@ def _by_score(drawn: EmbeddingMap) -> Picture:
 
 
 def _by_label(drawn: EmbeddingMap) -> Picture:
-    """Classes by shape, a yes or no by a dark triangle and a light circle, a number by lightness; rows without a label are left out."""
+    """Classes by shape, yes and no by a dark triangle and a light circle, a number by lightness.
+
+    Rows without a label are left out.
+    """
     known = [(p, p.label) for p in drawn.points if p.label is not None]
     title = f"By label: {drawn.label_name}"
     if not known:
@@ -130,7 +139,10 @@ def _figure(
 ) -> Picture:
     x, y = scale(*drawn.x, LEFT, LEFT + SIDE), scale(*drawn.y, TOP + SIDE * 0.8, TOP)
     bottom = TOP + SIDE * 0.8
-    body = f'<rect x="{LEFT - 6}" y="{TOP - 4}" width="{SIDE + 12}" height="{bottom - TOP + 8:.0f}" fill="#fff" stroke="{SOFT}"/>'
+    body = (
+        f'<rect x="{LEFT - 6}" y="{TOP - 4}" width="{SIDE + 12}" height="{bottom - TOP + 8:.0f}" fill="#fff" '
+        f'stroke="{SOFT}"/>'
+    )
     sides = [[pair for pair in points if (pair[0].window == REFERENCE) is side] for side in (True, False)]
     mixed: list[tuple[MapPoint, Mark]] = [
         pair for both in zip_longest(*sides) for pair in both if pair is not None
@@ -180,7 +192,10 @@ def _circle(x: float, y: float, r: float, style: str, paint: str) -> str:
 
 
 def _ring(x: float, y: float, r: float, style: str, paint: str) -> str:
-    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{r * 0.8:.1f}" fill="#fff" stroke="{paint}" stroke-width="{r * 0.45:.1f}"/>'
+    return (
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{r * 0.8:.1f}" fill="#fff" stroke="{paint}" '
+        f'stroke-width="{r * 0.45:.1f}"/>'
+    )
 
 
 def _strokes(*lines: tuple[float, float, float, float]) -> Callable[[float, float, float, str, str], str]:

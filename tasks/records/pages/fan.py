@@ -10,6 +10,7 @@ from tasks.records.pages.canvas import (
     ACCENT,
     BAD,
     BOTTOM,
+    HALO,
     INK,
     LEFT,
     RIGHT,
@@ -35,7 +36,6 @@ SHOWN = 24
 """Windows of the past that are drawn at most: the newest."""
 WIDE = 1.959963984540054
 """Half of a 95 % interval, in standard errors."""
-HALO = ' paint-order="stroke" stroke="#fff" stroke-width="3"'
 
 
 class _Shown:
@@ -53,9 +53,9 @@ class _Shown:
 def fan(series: Sequence[Observation], forecast: Forecast, unit: str = "") -> Markup:
     """One series and its forecast as SVG.
 
-    Realized values are filled dots on a solid line, estimates hollow ones on a dashed line, both with 95 % whiskers; an
-    estimate stays beside the realized value that replaced it. The forecast is a hatched 80 % band with its mean as a
-    dotted line; the limit is a thick dashed line whose far side is striped.
+    Realized values are filled dots on a solid line, estimates hollow ones on a dashed line, both with 95 % whiskers.
+    An estimate stays beside the realized value that replaced it. The forecast is a hatched 80 % band with its mean as
+    a dotted line; the limit is a thick dashed line whose far side is striped.
 
     Args:
         unit: of a regression target.
@@ -144,7 +144,10 @@ def _future(forecast: Forecast, x: ToPixels, y: ToPixels, show: _Shown) -> str:
     edge = [(at, high) for at, _, _, high in ahead] + [(at, low) for at, low, _, _ in reversed(ahead)]
     body = f'<polygon points="{_path(edge)}" fill="{ACCENT}" fill-opacity=".16" stroke="{ACCENT}" stroke-width="1.2"/>'
     body += "".join(line(at, low, at, high, ACCENT, 1) for at, low, _, high in ahead[1:])
-    body += f'<polyline points="{_path([(at, mean) for at, _, mean, _ in ahead])}" fill="none" stroke="{INK}" stroke-width="2" stroke-dasharray="1.5 3" stroke-linecap="round"/>'
+    body += (
+        f'<polyline points="{_path([(at, mean) for at, _, mean, _ in ahead])}" fill="none" stroke="{INK}" '
+        'stroke-width="2" stroke-dasharray="1.5 3" stroke-linecap="round"/>'
+    )
     titles = ""
     for a in forecast.ahead:
         said = f"window {a.window}: {show(a.mean)}, {show(a.low)} to {show(a.high)} (80 %)"
@@ -171,7 +174,8 @@ def _past(shown: Sequence[Observation], x: ToPixels, y: ToPixels, show: _Shown) 
     estimates = [(x(o.window), y(v)) for o in shown if (v := o.estimate if o.realized else o.value) is not None]
     realized = [(x(o.window), y(o.value)) for o in shown if o.realized]
     body += (
-        f'<polyline points="{_path(estimates)}" fill="none" stroke="{ACCENT}" stroke-width="1.6" stroke-dasharray="5 4"/>'
+        f'<polyline points="{_path(estimates)}" fill="none" stroke="{ACCENT}" stroke-width="1.6" '
+        'stroke-dasharray="5 4"/>'
         if len(estimates) > 1
         else ""
     )

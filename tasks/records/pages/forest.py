@@ -1,4 +1,4 @@
-"""The measurements of a gate as a forest plot: estimate, interval and limit of each, on a scale that its group shares."""
+"""The measurements of a gate as a forest plot: estimate, interval and limit, on a scale for each quantity."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def ordered(gates: Sequence[GateResult]) -> list[GateResult]:
 
 
 def forest(gate: GateResult) -> tuple[list[Row], list[Row]]:
-    """Rows to show and rows to fold away, each with its picture; the pictures are empty where no measurement has an interval."""
+    """Rows to show and rows to fold away, each with its picture; empty where no measurement has an interval."""
     groups: dict[object, list[Measurement]] = {}
     for m in gate.measurements:
         groups.setdefault(_scale_of(gate, m), []).append(m)
@@ -50,7 +50,7 @@ def _waits(gate: GateResult, m: Measurement) -> bool:
 
 
 def _scale_of(gate: GateResult, m: Measurement) -> object:
-    """What shares a scale: the same quantity of other groups. Rules are sentences, so theirs is their limit, what failed first."""
+    """What shares a scale: the same quantity of other groups; expert rules share one by state and limit."""
     if gate.kind == "rules":
         return m.state, m.limit, m.low is None
     return "" if gate.kind == "robustness" else m.quantity or _of_old_label(m.label)

@@ -24,7 +24,7 @@ def model_page(watched: Watched) -> str:
         performance=watch.performance(reports, watched.unit),
         fans=watch.fans(watched),
         record=watched.record,
-        record_told=watched.record_told,
+        record_sentence=watched.record_sentence,
         fairness=watch.fairness(reports),
         drift=watch.drift(newest) if newest else "",
         map=embedding_map(watched.map, words=not newest or not newest.groups) if watched.map else "",
@@ -39,7 +39,7 @@ def model_page(watched: Watched) -> str:
 
 
 def model_markdown(watched: Watched, address: str = "") -> str:
-    """The same as Prefect shows it: the state, what to look at, the pictures, groups, rules and what people answered."""
+    """The same for Prefect: the state, what to look at, the pictures, groups, rules and people's answers."""
     steps = (
         "\n".join(f"{i}. {cell(sentence(step))}" for i, step in enumerate(watch.next_steps(watched)[:8], 1))
         or "Nothing to look at."
@@ -68,6 +68,7 @@ def model_markdown(watched: Watched, address: str = "") -> str:
         )
     if watched.answers:
         parts.append(
-            "**What people answered**\n\n" + "\n".join(f"- {cell(sentence(answer))}" for answer in watched.answers)
+            "**Reviews, overrides and appeals**\n\n"
+            + "\n".join(f"- {cell(sentence(answer))}" for answer in watched.answers)
         )
     return "\n\n".join(parts) + page_link(address)

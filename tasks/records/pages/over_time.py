@@ -13,6 +13,7 @@ from tasks.records.pages.canvas import (
     BAD,
     BOTTOM,
     GOOD,
+    HALO,
     INK,
     LEFT,
     RIGHT,
@@ -79,16 +80,16 @@ def over_windows(
     )
     x, y = _axis(windows), scale(*ends(heights), BOTTOM, TOP)
     body = _frame(windows, ends(heights), y_label + (f", {unit}" if unit and form == "target" else ""), form)
+    labels = ""  # drawn last, so that no line crosses them
     if limit is not None:
-        body += line(LEFT, y(limit), RIGHT, y(limit), BAD, 1.2, "5 3") + text(
-            RIGHT - 2, y(limit) - 4, f"limit {number(limit, form, unit)}", "end", f' fill="{BAD}"'
-        )
+        body += line(LEFT, y(limit), RIGHT, y(limit), BAD, 1.2, "5 3")
+        said = f"limit {number(limit, form, unit)}"
+        labels += text(LEFT + 4, y(limit) - 4, said, "start", f'{HALO} fill="{BAD}"')
     for window, version in begins:
         if min(windows) < window <= max(windows):
             at = (x(window) + x(window - 1)) / 2
-            body += line(at, TOP, at, BOTTOM, SOFT, 1) + text(
-                at + 2, TOP + 10, version, "start", f' fill="{INK}" fill-opacity=".7"'
-            )
+            body += line(at, TOP, at, BOTTOM, SOFT, 1)
+            labels += text(at + 3, TOP + 11, version, "start", HALO)
     below = BOTTOM + 50
     for i, drawn in enumerate(lines):
         colour, dash, shape = STYLES[i % len(STYLES)]
@@ -113,7 +114,7 @@ def over_windows(
             + text(LEFT + 32, below, short(drawn.name, 44))
         )
         below += 17
-    return svg(WIDTH, below - 6, body, title)
+    return svg(WIDTH, below - 6, body + labels, title)
 
 
 def timeline(reports: Sequence[WindowReport]) -> Markup:
@@ -128,7 +129,10 @@ def timeline(reports: Sequence[WindowReport]) -> Markup:
     for i, (version, run) in enumerate(groupby(shown, key=lambda r: r.version)):
         held = list(run)
         begin, end = max(x(held[0].window) - step / 2, LEFT - 6), min(x(held[-1].window) + step / 2, RIGHT + 6)
-        body += f'<rect x="{begin:.1f}" y="16" width="{max(end - begin - 1, 1):.1f}" height="20" rx="3" fill="{ACCENT if i % 2 else INK}" fill-opacity="{0.16 if i % 2 else 0.1}"/>'
+        body += (
+            f'<rect x="{begin:.1f}" y="16" width="{max(end - begin - 1, 1):.1f}" height="20" rx="3" '
+            f'fill="{ACCENT if i % 2 else INK}" fill-opacity="{0.16 if i % 2 else 0.1}"/>'
+        )
         if end - begin > 6.5 * len(version):
             body += text((begin + end) / 2, 30, version, "middle", ' font-weight="600"')
     for r in shown:
@@ -143,7 +147,7 @@ def timeline(reports: Sequence[WindowReport]) -> Markup:
         (LEFT + RIGHT) / 2, 118, "window", "middle"
     )
     body += text(2, 30, "version") + text(2, 56, "decided") + text(2, 80, "labels")
-    body += text(2, 138, "   ".join(f"{mark} {means}" for mark, means in MEANING)) + text(
+    body += text(2, 138, "\u2003".join(f"{mark} {means}" for mark, means in MEANING)) + text(
         2, 154, "bars: share of the window's rows with a known outcome"
     )
     return svg(WIDTH, 160, body, "Versions and decisions by window")

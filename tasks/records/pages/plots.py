@@ -73,7 +73,8 @@ def _unit_square(title: str, x_label: str, y_label: str, points: Sequence[Sequen
         else ""
     )
     ticks = "".join(
-        f'<text x="{40 + 220 * t:.0f}" y="264" text-anchor="middle">{low + (high - low) * t:.3g}</text><text x="34" y="{254 - 220 * t:.0f}" text-anchor="end">{low + (high - low) * t:.3g}</text>'
+        f'<text x="{40 + 220 * t:.0f}" y="264" text-anchor="middle">{low + (high - low) * t:.3g}</text><text x="34" '
+        f'y="{254 - 220 * t:.0f}" text-anchor="end">{low + (high - low) * t:.3g}</text>'
         for t in (0, 0.5, 1)
     )
     body = (
@@ -81,7 +82,8 @@ def _unit_square(title: str, x_label: str, y_label: str, points: Sequence[Sequen
         f'<rect x="40" y="30" width="220" height="220" fill="none" stroke="{SOFT}"/>'
         f'<line x1="40" y1="250" x2="260" y2="30" stroke="{SOFT}" stroke-dasharray="4 3"/>'
         f'<polyline points="{path}" fill="none" stroke="{ACCENT}" stroke-width="2"/>{marks}{ticks}'
-        f'<text x="150" y="280" text-anchor="middle">{x_label}</text><text x="12" y="140" text-anchor="middle" transform="rotate(-90 12 140)">{y_label}</text>'
+        f'<text x="150" y="280" text-anchor="middle">{x_label}</text><text x="12" y="140" text-anchor="middle" '
+        f'transform="rotate(-90 12 140)">{y_label}</text>'
     )
     return svg(300, 288, body, title)
 

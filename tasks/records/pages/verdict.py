@@ -60,9 +60,8 @@ def verdict_markdown(verdict: Verdict, evaluation: dict[str, Any], address: str 
     lines += [f"- {cell(sentence(problem))}" for problem in verdict.refused_waivers]
     pictures = "\n\n".join(plots.picture(plot) for plot in plots.evaluation_plots(evaluation))
     return (
-        head
-        + "\n".join(lines)
-        + f"\n\n{pictures}\n\nCommit `{verdict.commit[:12]}`, compared with {verdict.champion or 'no champion yet'}.{page_link(address)}"
+        head + "\n".join(lines) + f"\n\n{pictures}\n\nCommit `{verdict.commit[:12]}`, compared with "
+        f"{verdict.champion or 'no champion yet'}.{page_link(address)}"
     )
 
 

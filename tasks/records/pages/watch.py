@@ -12,6 +12,7 @@ from markupsafe import Markup
 from tasks.records.pages.canvas import ACCENT, BAD, INK, SOFT, WIDTH, line, short, svg, text
 from tasks.records.pages.fan import fan
 from tasks.records.pages.over_time import SHOWN, STYLES, Line, begins, over_windows
+from tasks.records.pages.words import capital
 from tasks.spec.display import metric_form, metric_name, with_display_names
 from tasks.spec.evidence import Finding, WindowReport
 from tasks.spec.forecast import Forecast, Observation
@@ -29,26 +30,31 @@ STRIP = 24
 
 @dataclass(frozen=True)
 class Watched:
-    """One model and all that is known of its watching; ``silence``: findings on the feed as it is now."""
+    """One model, and everything that its page shows."""
 
     model: str
     title: str
     champion: str | None
+    """Version tag; None before the first release."""
     stopped: str
+    """Why it may not answer; empty while it may."""
     reports: Sequence[WindowReport]
+    """Oldest first."""
     silence: Sequence[Finding] = ()
+    """Findings on the feed as it is now."""
     answers: Sequence[str] = ()
-    """What experts answered to the review queue, what people decided instead of the model, and what those concerned appealed, a sentence each."""
+    """Reviews by experts, overrides by people and appeals of those concerned, a sentence each."""
     forecasts: Sequence[tuple[Forecast, Sequence[Observation]]] = ()
     """The newest forecasts, each with its series."""
     record: Sequence[dict[str, str]] = ()
     """The trigger's calls, each with what became of it."""
-    record_told: str = ""
+    record_sentence: str = ""
+    """How many calls of the trigger turned out right."""
     map: EmbeddingMap | None = None
     unit: str = ""
     """Of a regression target."""
     ranks: Mapping[str, int] = field(default_factory=dict)
-    """By kind of finding, its place in the order in which a person should hear of alarms; other kinds come last, by name."""
+    """Rank of each kind of finding in the order of alarms; other kinds come last, by name."""
 
     @property
     def newest(self) -> WindowReport | None:
@@ -107,19 +113,12 @@ def _alarms(report: WindowReport, ranks: Mapping[str, int]) -> list[str]:
         (f for f in report.findings if f.alarm),
         key=lambda f: (ranks.get(f.kind, len(ranks)), f.kind, -(f.importance or 0.0)),
     )
-    told = []
+    lines = []
     for _, group in groupby(alarms, key=lambda f: f.kind):
         first, *others = group
-        told.append(
-            first.sentence
-            + (
-                f" (and {len(others)} more: {', '.join(f.subject for f in others[:NAMED])}"
-                f"{', ...' if len(others) > NAMED else ''})"
-                if others
-                else ""
-            )
-        )
-    return told
+        named = ", ".join(f.subject for f in others[:NAMED]) + (", ..." if len(others) > NAMED else "")
+        lines.append(first.sentence + (f" (and {len(others)} more: {named})" if others else ""))
+    return lines
 
 
 def performance(reports: Sequence[WindowReport], unit: str = "") -> list[tuple[str, Markup]]:
@@ -145,7 +144,7 @@ def performance(reports: Sequence[WindowReport], unit: str = "") -> list[tuple[s
         picture = over_windows(
             f"{name} by window", name, lines, limits[-1] if limits else None, begins(reports), form, unit
         )
-        drawn.append((name, picture))
+        drawn.append((capital(name), picture))
     return drawn
 
 
@@ -223,19 +222,16 @@ class RuleStrip:
 
 def rules(reports: Sequence[WindowReport]) -> list[RuleStrip]:
     """Each expert rule: what it is now, and a mark for each of the newest windows; broken ones first."""
-    told = []
+    strips = []
     for subject in _subjects(reports, ("expert_rule",)):
         found = [
             next((f for f in r.findings if (f.kind, f.subject) == ("expert_rule", subject)), None)
             for r in reports[-STRIP:]
         ]
         newest = next(f for f in reversed(found) if f is not None)
-        told.append(
-            RuleStrip(
-                subject, _css(newest), newest.sentence, "".join(" " if f is None else STATES[_css(f)] for f in found)
-            )
-        )
-    return sorted(told, key=lambda rule: ("fail", "open", "pass").index(rule.css))
+        marks = "".join(" " if f is None else STATES[_css(f)] for f in found)
+        strips.append(RuleStrip(subject, _css(newest), newest.sentence, marks))
+    return sorted(strips, key=lambda rule: ("fail", "open", "pass").index(rule.css))
 
 
 def _css(finding: Finding) -> str:
@@ -262,7 +258,10 @@ def fans(watched: Watched) -> list[tuple[str, Markup]]:
     if newest is None:
         return []
     return [
-        (f"{with_display_names(made.subject)}: {plural(made.horizon, 'window')} ahead", fan(series, made, watched.unit))
+        (
+            f"{capital(with_display_names(made.subject))}: {plural(made.horizon, 'window')} ahead",
+            fan(series, made, watched.unit),
+        )
         for made, series in watched.forecasts
         if made.valid
     ]

@@ -44,8 +44,13 @@ def when(moment: str) -> str:
         return moment
 
 
+def capital(text: str) -> str:
+    """A heading: the first letter large, all others as they are."""
+    return text[:1].upper() + text[1:]
+
+
 def sentence(text: str) -> str:
-    """A reason with names that people know, a capital letter unless it begins with a column or version, and a full stop."""
+    """A reason as a sentence: display names, a full stop, a capital letter unless a column or version comes first."""
     text = with_display_names(text)
     first = text.split(" ")[0]
     begin = text[:1] if "_" in first or VERSION.match(first) else text[:1].upper()
@@ -59,7 +64,8 @@ PAGES.globals.update(
     bar=plots.interval_bar,
     action=action,
     when=when,
-    told=sentence,
+    say=sentence,
+    capital=capital,
     with_display_names=with_display_names,
     metric_name=metric_name,
     metric_form=metric_form,

@@ -153,12 +153,16 @@ def evidence(settings: Settings, digest: str) -> dict[str, Any]:
 def verify(settings: Settings) -> list[str]:
     """Everything that is wrong with the ledger, one sentence each; empty where it holds.
 
-    Looked at are the chain of entries, each entry's evidence, the branch's history (each commit adds one entry and changes
-    none), the registry's tags (each names the evidence and the entry it was made with), and the newest tip that this clone
-    saw before: what comes now must come after it, so that an entry changed or cut off since then is always found.
+    Checked are:
 
-    A clone that sees the ledger for the first time has no such memory. It cannot see that the branch was rewritten whole,
-    with a chain that fits, behind the newest tag, nor a rewriting after which all tags were made anew as well.
+    - the chain of entries, and each entry's evidence;
+    - the branch's history: each commit adds one entry and changes none;
+    - the registry's tags: each names the evidence and the entry it was made with;
+    - the newest tip that this clone saw before: what comes now must come after it, so that an entry changed or cut off
+      since then is always found.
+
+    A clone that sees the ledger for the first time has no such memory. It cannot see that the branch was rewritten
+    whole, with a chain that fits, behind the newest tag. Nor can it see that all tags were made anew as well.
     """
     git = ensure_clone(settings)
     tip = _tip(git)
@@ -197,7 +201,8 @@ def _rewritten(settings: Settings, seen: str, tip: str | None) -> str:
     )
     return (
         f"the ledger was rewritten or cut off since this clone last saw it: {now}. Put it back with "
-        f"git -C {settings.clone} push --force origin {SEEN}:refs/heads/{BRANCH}, or accept what is there now with git -C {settings.clone} update-ref -d {SEEN}"
+        f"git -C {settings.clone} push --force origin {SEEN}:refs/heads/{BRANCH}, or accept what is there now with "
+        f"git -C {settings.clone} update-ref -d {SEEN}"
     )
 
 
@@ -253,7 +258,8 @@ def _tag_problems(git: Git, found: list[Entry]) -> list[str]:
             problems.append(f"tag {name} names no evidence: it was not made by Assay")
         elif (tag["model"], commit, evidence_digest) not in made or (entry_digest and entry_digest not in digests):
             problems.append(
-                f"tag {name} names an entry for commit {commit[:12]} that the ledger does not hold: entries were changed or cut off, or the tag was set past the ledger"
+                f"tag {name} names an entry for commit {commit[:12]} that the ledger does not hold: entries were "
+                "changed or cut off, or the tag was set past the ledger"
             )
     return problems
 
@@ -310,7 +316,8 @@ def _parse(path: str, content: bytes) -> Entry:
         return Entry.model_validate_json(content)
     except ValidationError:
         raise CorruptionError(
-            f"{path} of the ledger cannot be read as an entry. Look at what was done to the branch {BRANCH} (git log {BRANCH} -- {path}), and put it back."
+            f"{path} of the ledger cannot be read as an entry. Look at what was done to the branch {BRANCH} (git log "
+            f"{BRANCH} -- {path}), and put it back."
         ) from None
 
 

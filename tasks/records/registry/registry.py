@@ -61,7 +61,7 @@ class Registry:
         return list(dict.fromkeys(order))
 
     def assignments(self, model: str) -> int:
-        """How often the alias has been pointed, so that one tenure of a version can be told from the next."""
+        """How often the alias has been pointed, which tells one tenure of a version from the next."""
         return len(_assignments(ensure_clone(self.settings), model))
 
     def promote(
@@ -80,7 +80,8 @@ class Registry:
             same = [v.tag for v in known if v.commit == commit]
             if same:
                 raise PromotionRefused(
-                    f"{model} at {commit[:12]} is registered already, as {same[0]}. Make that version champion: assay promote {model} {same[0]}"
+                    f"{model} at {commit[:12]} is registered already, as {same[0]}. Make that version champion: "
+                    f"assay promote {model} {same[0]}"
                 )
             return _next(known), commit
 
@@ -133,7 +134,8 @@ class Registry:
                 champion = _champion(git, model)
                 if (champion.tag if champion else None) != expected:
                     raise PromotionConflict(
-                        f"{model} {champion.tag if champion else 'none'} is champion, and the evidence compares with {expected or 'none'}."
+                        f"{model} {champion.tag if champion else 'none'} is champion, and the evidence compares with "
+                        f"{expected or 'none'}."
                     )
                 verb = "rolled back to" if kind == "rolled_back" else "became champion:"
                 draft = EntryDraft(
@@ -165,7 +167,8 @@ class Registry:
                     return next(v for v in _versions(git, model) if v.tag == tag)
             time.sleep(0.1 * (attempt + 1))
         raise PromotionConflict(
-            f"{model} {tag} was not assigned: in {ledger.ATTEMPTS} attempts others wrote to the registry each time. Start the run again."
+            f"{model} {tag} was not assigned: in {ledger.ATTEMPTS} attempts others wrote to the registry each time. "
+            "Start the run again."
         )
 
 
@@ -219,7 +222,8 @@ def _tag(git: Git, model: str, version: str, commit: str, message: str, new: boo
         except (GTOException, SCMError) as error:
             said = " ".join(str(error).split()).rstrip(".")
             raise PromotionRefused(
-                f"{model} {version} at {commit[:12]} cannot be written to the registry: {said}. Nothing was changed; compare with: assay versions {model}"
+                f"{model} {version} at {commit[:12]} cannot be written to the registry: {said}. Nothing was changed; "
+                f"compare with: assay versions {model}"
             ) from None
 
 

@@ -1,4 +1,4 @@
-"""The release store: the files the prediction service reads. It is derived from the registry and can be laid anew."""
+"""The release store: the files that the prediction service reads, derived from the registry at any time."""
 
 from __future__ import annotations
 
@@ -96,7 +96,8 @@ def _write(files: Path, draft: Path) -> None:
 def _mend(draft: Path, folder: Path) -> None:
     """Bring an existing folder in line, file by file: a directory cannot be replaced in one step everywhere.
 
-    The folder is never missing. A reader between two files sees digests that do not fit, loads nothing, and looks again.
+    The folder is never missing. A reader between two files sees digests that do not match, loads nothing, and tries
+    again.
     """
     for name in FILES:
         if not (folder / name).exists() or digest_file(folder / name) != digest_file(draft / name):
@@ -112,11 +113,13 @@ def _check(folder: Path) -> tuple[str, str]:
         found = digest_file(folder / "model.skops")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CorruptionError(
-            f"{folder} does not hold a model and its manifest ({type(error).__name__}: {error}). It is not released; restore it from the registry."
+            f"{folder} does not hold a model and its manifest ({type(error).__name__}: {error}). It is not released; "
+            "restore it from the registry."
         ) from None
     if found != named:
         raise CorruptionError(
-            f"{folder / 'model.skops'} has digest {found}, and its manifest says {named}. It is not released; restore it from the registry."
+            f"{folder / 'model.skops'} has digest {found}, and its manifest says {named}. It is not released; "
+            "restore it from the registry."
         )
     return found, digest_file(described)
 

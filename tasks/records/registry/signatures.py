@@ -13,7 +13,7 @@ from tasks.spec.errors import ConfigError, PromotionRefused
 
 NAMESPACE = "assay"
 SIGNERS = "deployments/signers"
-"""OpenSSH's allowed signers file; who may sign is read from the origin's main branch, never from what is to be signed."""
+"""OpenSSH's allowed signers file, read from the origin's main branch, never from what is to be signed."""
 
 
 def sign(statement: dict[str, Any], key: Path) -> str:
@@ -28,7 +28,8 @@ def sign(statement: dict[str, Any], key: Path) -> str:
     """
     if not key.exists():
         raise ConfigError(
-            f"key {key} does not exist. Make one with: ssh-keygen -t ed25519 -f {key}; and add its public half to {SIGNERS}."
+            f"key {key} does not exist. Make one with: ssh-keygen -t ed25519 -f {key}; and add its public half to "
+            f"{SIGNERS}."
         )
     done = _ssh_keygen(["-Y", "sign", "-q", "-n", NAMESPACE, "-f", str(key)], canonical_json(statement))
     if done.returncode:

@@ -46,7 +46,8 @@ def drawn(labels: str = "binary", groups: int = 4, n: int = 60) -> EmbeddingMap:
         groups=tuple(
             Centre(
                 name="ABCDEFGHIJ"[j],
-                words=f"site {j} <i> (58% of it, 0% of the rest); a_long_column_name_{j} at most 88.9 (86% of it, 57% of the rest)",
+                words=f"site {j} <i> (58% of it, 0% of the rest); "
+                f"a_long_column_name_{j} at most 88.9 (86% of it, 57% of the rest)",
                 x=j / 10,
                 y=0.0,
             )

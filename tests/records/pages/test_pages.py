@@ -234,7 +234,7 @@ RICH = VERDICT.model_copy(
             account_page(
                 [ENTRY], [REPORT], "Care", [{"act": 1, "title": "T", "outcome": "O", "seconds": 1.0, "ok": True}]
             ),
-            ["refused", "as told"],
+            ["Refused.", "as expected"],
         ),
         (data_page("care", []), ["nothing is known about the data"]),
     ],

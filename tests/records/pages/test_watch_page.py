@@ -58,7 +58,7 @@ QUIET, TROUBLE = life(14), life(10)
 def test_the_state_is_one_sentence(watched: Watched, css: str, says: str) -> None:
     found = watch.state(watched)
     assert found[0] == css and says in found[1]
-    assert f'class="state {css} told"' in model_page(watched)
+    assert f'class="state {css} whole"' in model_page(watched)
     assert says.split(":")[0] in model_markdown(watched)
 
 
@@ -88,7 +88,7 @@ def test_what_prefect_shows_holds_rules_and_answers_too() -> None:
     watched = Watched("income", "Income", "v1.0.0", "", TROUBLE, answers=(said,))
     shown = model_markdown(watched)
     assert f"- {said}" in shown and "- ✕ changing the region alone" in shown.replace("Changing", "changing")
-    assert f"<p>{said}" in model_page(watched) and "What people answered" not in model_page(
+    assert f"<p>{said}" in model_page(watched) and "Reviews, overrides and appeals" not in model_page(
         Watched("income", "Income", "v1.0.0", "", TROUBLE)
     )
 

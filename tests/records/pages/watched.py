@@ -1,4 +1,4 @@
-"""A model's life in a dozen windows, as its page is to show it: quiet, drift, a forecast breach, a retraining, a new version."""
+"""A model's life in a dozen windows: quiet, drift, a forecast breach, a retraining, a new version."""
 
 from __future__ import annotations
 
@@ -122,7 +122,10 @@ def _window(i: int) -> WindowReport:
         action=action,
         reason="no alarm"
         if action == "nothing"
-        else f"log_loss is estimated without labels at {loss:.3f} (labels will show {loss * 0.94:.3f} to {loss * 1.1:.3f}), 0.174 in the reference",
+        else (
+            f"log_loss is estimated without labels at {loss:.3f} (labels will show {loss * 0.94:.3f} to "
+            f"{loss * 1.1:.3f}), 0.174 in the reference"
+        ),
         policy="nothing to do" if action == "nothing" else "retrain where performance or behaviour has moved",
         waits_for=waits,
     )

@@ -127,11 +127,12 @@ def test_a_promotion_goes_on_when_only_the_ledger_moved(settings: Settings, tmp_
     commit = candidate(settings, "one")
     root, other = ROOT, Settings(home=tmp_path / "other", origin=settings.origin)
     code = "import sys; from tests.records.registry.test_registry import other_entry; other_entry(*sys.argv[1:])"
-    # git runs this after it has asked the origin for its refs and before it sends ours: nothing can come later than that
+    # git runs this after it has asked the origin for its refs and before it sends ours: nothing can come later
     hook(
         settings.clone / ".git",
         "pre-push",
-        f"[ -e {tmp_path}/once ] && exit 0\ntouch {tmp_path}/once\ncd {root} && {sys.executable} -c '{code}' {other.home} {other.origin}",
+        f"[ -e {tmp_path}/once ] && exit 0\ntouch {tmp_path}/once\ncd {root} && {sys.executable} -c '{code}' "
+        f"{other.home} {other.origin}",
     )
     assert promote(settings, commit, None) == "v1.0.0"
     assert [(e.kind, e.model) for e in ledger.entries(settings)] == [("examined", "care"), ("promoted", "income")]
@@ -150,7 +151,8 @@ def test_a_refusal_by_a_hook_is_quoted(settings: Settings, name: str) -> None:
     hook(Path(settings.origin), name, "echo 'no release on a Friday' >&2; exit 1")
     with pytest.raises(
         PromotionRefused,
-        match=r"a hook of the origin refused income v1\.0\.0, and nothing was changed\. It says: no release on a Friday",
+        match=r"a hook of the origin refused income v1\.0\.0, and nothing was changed\. "
+        r"It says: no release on a Friday",
     ):
         promote(settings, commit, None)
     assert tags(settings.clone) == tags(Path(settings.origin)) == []

@@ -121,7 +121,10 @@ def test_what_is_published_is_forced_to_the_disk_before_it_has_its_name(store: S
         pytest.skip("strace is not installed here")
     source = files(tmp_path / "a")
     call = f"releases.publish(Settings(home=Path({str(store.home)!r})), 'care', 'v1.0.0', Path({str(source)!r}))"
-    code = f"from pathlib import Path; from tasks.spec.settings import Settings; from tasks.records.registry import releases; {call}"
+    code = (
+        "from pathlib import Path; from tasks.spec.settings import Settings; from tasks.records.registry import "
+        f"releases; {call}"
+    )
     command = ["strace", "-f", "-y", "-e", "trace=fsync,/rename", sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     if "PTRACE" in done.stderr or "ptrace(" in done.stderr:
