@@ -22,6 +22,11 @@ class Spec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, ser_json_inf_nan="null")
 
+    @classmethod
+    def upgraded(cls, document: dict[str, Any]) -> dict[str, Any]:
+        """The document in today's form; a schema whose stored form has changed overrides this."""
+        return document
+
     def digest(self) -> str:
         """SHA-256 of the canonical JSON of this object, as ``sha256:<hex>``."""
         return digest_json(self.model_dump(mode="json"))
@@ -90,6 +95,8 @@ def parse_yaml(text: str, source: str) -> dict[str, Any]:
 
 def validate(raw: dict[str, Any], schema: type[S], source: str) -> S:
     """Validate a mapping that came from outside; see :func:`load_yaml` for the errors."""
+    if issubclass(schema, Spec):
+        raw = schema.upgraded(raw)
     try:
         # Lists become tuples and strings become enums here: YAML and JSON have neither.
         return schema.model_validate_json(json.dumps(raw, default=str))

@@ -7,11 +7,11 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from tasks.spec.base import Spec, load_yaml
+from tasks.spec.base import Spec
 from tasks.spec.gates import GateConfig, Materiality
 from tasks.spec.metrics import METRIC_NAMES, MetricName
-from tasks.spec.models import Name, model_file
-from tasks.spec.training import TrainingConfig, check_inputs, same_name
+from tasks.spec.models import Name
+from tasks.spec.training import TrainingConfig, check_inputs, read_config
 from tasks.spec.watching import Monitoring
 
 BENCHMARKS = ("holdout", "newest", "all")
@@ -119,5 +119,4 @@ def load_model(root: Path, name: str) -> ModelConfig:
     Raises:
         ConfigError: the name is not listed, or the file is missing or wrong.
     """
-    path = model_file(root, name)
-    return same_name(load_yaml(path, ModelConfig), path, name)
+    return read_config(root, name, ModelConfig)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -87,6 +87,8 @@ class BinaryTarget(Spec):
     """A pandas expression that is true for the positive class, e.g. ``mdvis > 0``."""
     positive: str
     negative: str
+    decision_threshold: float | None = None
+    """Score from which a row is selected; needed, between 0 and 1."""
 
 
 class MulticlassTarget(Spec):
@@ -97,6 +99,8 @@ class MulticlassTarget(Spec):
     """A category column, or a pandas expression that gives the class's name."""
     classes: Annotated[tuple[str, ...], Field(min_length=3, max_length=50)]
     """All classes, in the order in which scores are given; a row of any other class is refused."""
+    decision_threshold: float | None = None
+    """Never given: the most probable class is the decision."""
 
     @model_validator(mode="after")
     def _distinct(self) -> MulticlassTarget:
@@ -115,6 +119,8 @@ class RegressionTarget(Spec):
     minimum: float | None = None
     maximum: float | None = None
     """What the number can be; an outcome outside is refused."""
+    decision_threshold: float | None = None
+    """Score from which a row is selected, in the target's unit; left out where nothing is decided."""
 
 
 def _target_kind(raw: Any) -> Any:
@@ -186,6 +192,9 @@ ESTIMATORS: dict[TargetKind, tuple[str, ...]] = {
 }
 
 
+BESIDE = "decision_threshold"
+
+
 class TrainingConfig(Spec):
     """What DVC makes a model from."""
 
@@ -198,8 +207,15 @@ class TrainingConfig(Spec):
     features: Annotated[tuple[str, ...], Field(min_length=1)]
     """Input columns that the estimator sees."""
     estimator: Estimator
-    decision_threshold: float | None = None
-    """Score from which a row is selected: needed for binary models; for regression where a decision is made; never for multiclass."""
+
+    @classmethod
+    def upgraded(cls, document: dict[str, Any]) -> dict[str, Any]:
+        """Registered versions from before 2026-11-28 have ``decision_threshold`` beside ``data``, not in ``data.target``."""
+        data = document.get("data")
+        if BESIDE not in document or not isinstance(data, dict) or not isinstance(data.get("target"), dict):
+            return document
+        kept = {key: value for key, value in document.items() if key != BESIDE}
+        return kept | {"data": data | {"target": data["target"] | {BESIDE: document[BESIDE]}}}
 
     @model_validator(mode="after")
     def _check_columns(self) -> TrainingConfig:
@@ -215,18 +231,15 @@ class TrainingConfig(Spec):
 
     @model_validator(mode="after")
     def _check_target(self) -> TrainingConfig:
-        kind, threshold = self.kind, self.decision_threshold
+        kind, threshold, where = self.kind, self.decision_threshold, f"data.target.{BESIDE}"
         if kind == "binary" and (threshold is None or not 0 < threshold < 1):
-            raise ValueError(
-                f"decision_threshold is {threshold}; a binary model needs one between 0 and 1, both exclusive"
-            )
+            raise ValueError(f"{where} is {threshold}; a binary model needs one between 0 and 1, both exclusive")
         if kind == "multiclass" and threshold is not None:
-            raise ValueError(
-                "decision_threshold is given, and a multiclass model decides for its most probable class; remove it"
-            )
+            raise ValueError(f"{where} is given, and a multiclass model decides for its most probable class; remove it")
         if kind == "regression" and threshold is not None and not math.isfinite(threshold):
             raise ValueError(
-                f"decision_threshold is {threshold}; of a regression model it is a number in the target's unit, or left out where nothing is decided"
+                f"{where} is {threshold}; of a regression model it is a number in the target's unit, or left out "
+                "where nothing is decided"
             )
         if self.estimator.kind not in ESTIMATORS[kind]:
             raise ValueError(
@@ -247,6 +260,11 @@ class TrainingConfig(Spec):
     def threshold(self) -> float:
         """``decision_threshold``, NaN where the model has none: nothing is at or above it."""
         return math.nan if self.decision_threshold is None else self.decision_threshold
+
+    @property
+    def decision_threshold(self) -> float | None:
+        """Score from which a row is selected; None where nothing is decided, or the most probable class is."""
+        return self.data.target.decision_threshold
 
     def column(self, name: str) -> Column:
         return next(c for c in self.data.columns if c.name == name)
@@ -287,20 +305,19 @@ def load_training(root: Path, name: str) -> TrainingConfig:
     Raises:
         ConfigError: the name is not listed, or the file is missing or wrong.
     """
-    path = model_file(root, name)
-    raw = {key: value for key, value in read_yaml(path).items() if key not in NOT_OF_TRAINING}
-    return same_name(validate(raw, TrainingConfig, str(path)), path, name)
+    return read_config(root, name, TrainingConfig, without=NOT_OF_TRAINING)
 
 
 C = TypeVar("C", bound=TrainingConfig)
 
 
-def same_name(config: C, path: Path, name: str) -> C:
-    """The config, whose name has to be that of its folder.
-
-    Raises:
-        ConfigError: it is another one.
-    """
+def read_config(root: Path, name: str, schema: type[C], without: Collection[str] = ()) -> C:
+    """``model.yaml`` of a listed model, without the keys ``without``, as ``schema``; see :func:`load_training` for the errors."""
+    path = model_file(root, name)
+    raw = {key: value for key, value in read_yaml(path).items() if key not in without}
+    if BESIDE in raw:  # a registered version may have it there; of what is trained now, DVC has to see every change
+        raise ConfigError(f"{path}: {BESIDE} stands beside data, where DVC does not see it. Move it into data.target.")
+    config = validate(raw, schema, str(path))
     if config.name != name:
         raise ConfigError(f"{path}: name is {config.name!r}, and the folder says {name!r}. Make them the same.")
     return config

@@ -118,11 +118,10 @@ def _config(
         "data": {
             "source": {"kind": "file", "path": "none.csv", "format": "csv"},
             "columns": columns,
-            "target": target,
+            "target": target if regression else target | {"decision_threshold": 0.5},
             "split": {"train": 0.5, "holdout": 0.5, "replay": 0.0},
         },
         "features": [c["name"] for c in columns if c.get("input", True)],
-        "decision_threshold": None if regression else 0.5,
         "gates": [
             {
                 "name": "floor",

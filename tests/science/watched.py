@@ -26,9 +26,8 @@ def config(kind: str = "binary", threshold: float | None = None, **monitoring: A
         if kind == "multiclass"
         else RegressionTarget(kind="regression", expression="income", unit="dollars")
     )
-    return care.model_copy(
-        update={"data": care.data.model_copy(update={"target": target}), "decision_threshold": threshold}
-    )
+    target = target.model_copy(update={"decision_threshold": threshold})
+    return care.model_copy(update={"data": care.data.model_copy(update={"target": target})})
 
 
 def rows(config: ModelConfig, n: int, seed: int) -> pd.DataFrame:

@@ -34,7 +34,12 @@ def wrong(path: str, value: Any) -> dict[str, Any]:
         ("features", ["age", "agee"], "features names 'agee', which is no input column; allowed: age, class_of_worker"),
         ("features", ["income"], "features names 'income', which is no input column"),
         ("data.split.train", 0.9, "the shares must sum to 1"),
-        ("decision_threshold", 1.5, "decision_threshold is 1.5; a binary model needs one between 0 and 1"),
+        (
+            "data.target.decision_threshold",
+            1.5,
+            "data.target.decision_threshold is 1.5; a binary model needs one between 0 and 1",
+        ),
+        ("data.target.decision_threshold", None, "decision_threshold is None; a binary model needs one"),
         ("protected.sex.edges", [1, 2, 3], "give either groups (name: values) or edges"),
         ("protected.age_band.names", ["young", "old"], "one fewer than they"),
         ("gates.1.benchmark", "rich", "gate auc-floor names the benchmark 'rich'; allowed: holdout, newest, all"),
@@ -84,3 +89,25 @@ def test_the_stages_read_all_keys_but_those_that_judge_or_watch() -> None:
     for name in model_names(ROOT):
         whole = load_model(ROOT, name).model_dump()
         assert load_training(ROOT, name).model_dump() == {key: whole[key] for key in TrainingConfig.model_fields}
+
+
+def test_a_registered_config_with_the_threshold_beside_its_data_is_read_and_a_new_one_refused(tmp_path: Path) -> None:
+    """DVC sees ``data.target`` whatever the target's kind; a parameter of its own failed where a kind has none."""
+    folder = tmp_path / "deployments/models/care"
+    folder.mkdir(parents=True)
+    (tmp_path / "deployments/models.yaml").write_text("models: [care]\n")
+    text = (ROOT / "deployments/models/care/model.yaml").read_text()
+    old = text.replace(", decision_threshold: 0.5}", "}") + "decision_threshold: 0.4\n"
+    (folder / "model.yaml").write_text(old)
+    config = load_yaml(folder / "model.yaml", ModelConfig)
+    assert (config.decision_threshold, config.threshold) == (0.4, 0.4)
+    for load in (load_model, load_training):
+        with pytest.raises(ConfigError) as refused:
+            load(tmp_path, "care")
+        assert str(refused.value) == (
+            f"{folder}/model.yaml: decision_threshold stands beside data, where DVC does not see it. "
+            "Move it into data.target."
+        )
+    (folder / "model.yaml").write_text(text.replace("decision_threshold: 0.5", "decision_treshold: 0.5"))
+    with pytest.raises(ConfigError, match="decision_treshold is not a known key; did you mean 'decision_threshold'?"):
+        load_model(tmp_path, "care")

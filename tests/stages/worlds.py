@@ -26,7 +26,13 @@ ESTIMATORS: dict[TargetKind, tuple[str, dict[str, Any]]] = {
     "regression": ("ridge", {}),
 }
 TARGETS: dict[TargetKind, dict[str, Any]] = {
-    "binary": {"kind": "binary", "expression": "pay > 30", "positive": "over 30", "negative": "up to 30"},
+    "binary": {
+        "kind": "binary",
+        "expression": "pay > 30",
+        "positive": "over 30",
+        "negative": "up to 30",
+        "decision_threshold": 0.5,
+    },
     "multiclass": {"kind": "multiclass", "expression": "level", "classes": list(CLASSES)},
     "regression": {"kind": "regression", "expression": "pay / 10", "unit": "tens", "minimum": -5, "maximum": 20},
 }
@@ -98,7 +104,7 @@ def document(kind: TargetKind) -> dict[str, Any]:
         "features": ["age", "hours", "job"],
         "estimator": {"kind": estimator, "parameters": parameters},
         "gates": gates,
-    } | ({"decision_threshold": 0.5} if kind == "binary" else {})  # fmt: skip
+    }  # fmt: skip
 
 
 def rules(kind: TargetKind) -> dict[str, Any]:

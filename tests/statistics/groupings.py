@@ -44,7 +44,7 @@ REFERENCES = 16
 @cache
 def config(kind: str, target: str = "binary") -> ModelConfig:
     targets: dict[str, dict[str, Any]] = {
-        "binary": {"expression": "outcome > 0", "positive": "yes", "negative": "no"},
+        "binary": {"expression": "outcome > 0", "positive": "yes", "negative": "no", "decision_threshold": 0.5},
         "multiclass": {"kind": "multiclass", "expression": "outcome", "classes": ["low", "mid", "high"]},
         "regression": {"kind": "regression", "expression": "outcome", "unit": "euro"},
     }
@@ -57,7 +57,6 @@ def config(kind: str, target: str = "binary") -> ModelConfig:
         protected={"kind": {"column": "kind", "groups": {"a": ["a"], "b": ["b"]}}},
         features=FEATURES[:3],
         estimator={"kind": kind, "parameters": TREES if kind == "hist_gradient_boosting" else {}},
-        decision_threshold=0.5 if target == "binary" else None,
         gates=[{"name": "floor", "kind": "floor", "metric": metric, "limit": limit}],
     )
 

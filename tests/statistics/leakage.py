@@ -28,7 +28,7 @@ FEATURES = ("age", "income", "region", "visits", "extra")
 
 @cache
 def config(entity: bool = True) -> ModelConfig:
-    target = {"expression": "outcome > 0", "positive": "yes", "negative": "no"}
+    target = {"expression": "outcome > 0", "positive": "yes", "negative": "no", "decision_threshold": 0.5}
     return planted_model(
         FEATURES,
         "region",
@@ -37,7 +37,6 @@ def config(entity: bool = True) -> ModelConfig:
         protected={"age_band": {"column": "age", "edges": [0, 40, 200]}},
         features=FEATURES,
         estimator={"kind": "logistic_regression"},
-        decision_threshold=0.5,
         gates=[{"name": "floor", "kind": "floor", "metric": "roc_auc", "limit": 0.6}],
     )
 

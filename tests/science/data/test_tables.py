@@ -20,7 +20,7 @@ TABLE = pd.DataFrame({"grade": ["a", "b", "c", "a"], "price": [1.0, 2.0, 3.0, 4.
 def config(target: dict[str, Any]) -> ModelConfig:
     care = load_model(ROOT, "care")
     made = MulticlassTarget(**target) if target["kind"] == "multiclass" else RegressionTarget(**target)
-    return care.model_copy(update={"data": care.data.model_copy(update={"target": made}), "decision_threshold": None})
+    return care.model_copy(update={"data": care.data.model_copy(update={"target": made})})
 
 
 GRADES = {"kind": "multiclass", "expression": "grade", "classes": ("c", "a", "b")}

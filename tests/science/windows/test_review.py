@@ -23,9 +23,10 @@ def config() -> ModelConfig:
     sex = Protected(column="sex", groups={"female": ("female",), "male": ("male",)})
     age = Protected(column="age", edges=(0, 50, 120), names=("young", "old"))
     features = (*world()[0].features, "sex")
-    return world()[0].model_copy(
-        update={"protected": {"sex": sex, "age": age}, "features": features, "decision_threshold": 0.3}
-    )
+    made = world()[0]
+    target = made.data.target.model_copy(update={"decision_threshold": 0.3})
+    data = made.data.model_copy(update={"target": target})
+    return made.model_copy(update={"protected": {"sex": sex, "age": age}, "features": features, "data": data})
 
 
 @pytest.fixture(scope="module")

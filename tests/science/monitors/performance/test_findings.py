@@ -143,7 +143,6 @@ def test_regression_and_multiclass_are_estimated_and_realized(config: ModelConfi
     regression = config.model_copy(
         update={
             "data": config.data.model_copy(update={"target": target}),
-            "decision_threshold": None,
             "monitoring": config.monitoring.model_copy(update={"metrics": {"mae": 0.1, "rmse": 0.1, "r2": 0.1}}),
         }
     )
@@ -163,7 +162,6 @@ def test_regression_and_multiclass_are_estimated_and_realized(config: ModelConfi
     named = config.model_copy(
         update={
             "data": config.data.model_copy(update={"target": target}),
-            "decision_threshold": None,
             "monitoring": config.monitoring.model_copy(update={"metrics": {"f1": 0.1, "roc_auc": 0.1}}),
         }
     )
