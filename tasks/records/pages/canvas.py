@@ -15,6 +15,8 @@ WIDTH = 340
 LEFT, RIGHT, TOP, BOTTOM = 48, 328, 14, 194
 HALO = ' paint-order="stroke" stroke="#fff" stroke-width="3"'
 """Keeps words legible on lines."""
+LETTER = 7.0
+"""Pixels that a character of a number takes at most, at the pictures' font size."""
 ToPixels = Callable[[float], float]
 
 
@@ -66,6 +68,20 @@ def text(x: float, y: float, words: str, anchor: str = "start", more: str = "") 
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{more}>{escape(words)}</text>'
 
 
+def centred(x: float, y: float, words: str, width: float, more: str = "") -> str:
+    """Text centred at ``x``, moved where it would leave a picture of this width.
+
+    Args:
+        x: where the middle should be, in pixels.
+        y: the baseline, in pixels.
+        words: the text, at the pictures' own font size.
+        width: of the picture, in pixels.
+        more: further attributes, beginning with a blank.
+    """
+    half = min(LETTER * len(words) / 2, width / 2)
+    return text(min(max(x, half), width - half), y, words, "middle", more)
+
+
 def line(x1: float, y1: float, x2: float, y2: float, colour: str = INK, width: float = 1, dash: str = "") -> str:
     dashed = f' stroke-dasharray="{dash}"' if dash else ""
     return (
@@ -89,7 +105,7 @@ def frame(
     x, y = scale(*x_ends, LEFT, RIGHT), scale(*y_ends, BOTTOM, TOP)
     body = f'<rect x="{LEFT}" y="{TOP}" width="{RIGHT - LEFT}" height="{BOTTOM - TOP}" fill="none" stroke="{SOFT}"/>'
     for t in ticks(*x_ends):
-        body += line(x(t), BOTTOM, x(t), BOTTOM + 4, SOFT) + text(x(t), BOTTOM + 16, tick(t), "middle")
+        body += line(x(t), BOTTOM, x(t), BOTTOM + 4, SOFT) + centred(x(t), BOTTOM + 16, tick(t), WIDTH)
     for t in ticks(*y_ends):
         body += line(LEFT - 4, y(t), LEFT, y(t), SOFT) + text(LEFT - 7, y(t) + 4, tick(t), "end")
     body += text((LEFT + RIGHT) / 2, BOTTOM + 33, short(x_label, 50), "middle")

@@ -18,6 +18,7 @@ from tasks.records.pages.canvas import (
     TOP,
     WIDTH,
     ToPixels,
+    centred,
     dot,
     ends,
     frame,
@@ -255,7 +256,7 @@ def _intervals(plot: Plot) -> Markup:
     end = 10 + PITCH * len(points)
     body += line(NAMES + 8, end, WIDTH - 46, end, SOFT)
     for t in ticks(low, high, 4):
-        body += line(x(t), end, x(t), end + 4, SOFT) + text(x(t), end + 16, f"{t:.4g}", "middle")
+        body += line(x(t), end, x(t), end + 4, SOFT) + centred(x(t), end + 16, f"{t:.4g}", WIDTH)
     return svg(WIDTH, end + 40, body + text(WIDTH - 2, end + 33, plot.x_label, "end"), _spoken(plot))
 
 
@@ -277,7 +278,7 @@ def _cases(plot: Plot) -> Markup:
         )
     end = 14 + 40 * len(plot.series[0].points)
     for t in (0.0, 0.5, 1.0) if (low, high) == (0.0, 1.0) else ticks(low, high, 4):
-        body += line(x(t), end - 2, x(t), end + 2, SOFT) + text(x(t), end + 13, f"{t:g}", "middle")
+        body += line(x(t), end - 2, x(t), end + 2, SOFT) + centred(x(t), end + 13, f"{t:g}", WIDTH)
     key = f"{plot.x_label}; thick: {plot.regions[0].label}" if plot.regions else plot.x_label
     return svg(WIDTH, end + 32, body + text(x((low + high) / 2), end + 28, key, "middle"), _spoken(plot))
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from tasks.records.pages.canvas import BAD, GOOD, INK, SOFT, dot, ends, line, scale, svg, text, tick, ticks
+from tasks.records.pages.canvas import BAD, GOOD, INK, SOFT, centred, dot, ends, line, scale, svg, tick, ticks
 from tasks.spec.display import metric_form
 from tasks.spec.evidence import GateResult, Measurement, State
 from tasks.spec.wording import number
@@ -81,7 +81,7 @@ def _picture(m: Measurement, low: float, high: float, marks: list[float], axis: 
     body = "".join(line(x(t), top, x(t), top + 26, "#e6e9ec") for t in marks)
     if axis:
         body += "".join(
-            text(x(t), 11, tick(t, metric_form(m.quantity)), "middle", ' fill="#5b6470"') for t in marks
+            centred(x(t), 11, tick(t, metric_form(m.quantity)), WIDTH, ' fill="#5b6470"') for t in marks
         ) + line(14, top, WIDTH - 14, top, SOFT)
     if m.low is not None and m.high is not None:
         body += line(x(m.low), at, x(m.high), at, colour, 3)

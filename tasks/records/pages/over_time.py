@@ -21,6 +21,7 @@ from tasks.records.pages.canvas import (
     TOP,
     WIDTH,
     ToPixels,
+    centred,
     dot,
     ends,
     line,
@@ -143,7 +144,7 @@ def timeline(reports: Sequence[WindowReport]) -> Markup:
         body += line(
             x(r.window), 66, x(r.window), 66 + 22 * (r.labelled / max(r.rows, 1)), SOFT, max(min(step - 1, 6), 1)
         )
-    body += "".join(text(x(t), 104, f"{t:g}", "middle") for t in _round(numbers)) + text(
+    body += "".join(centred(x(t), 104, f"{t:g}", WIDTH) for t in _round(numbers)) + text(
         (LEFT + RIGHT) / 2, 118, "window", "middle"
     )
     body += text(2, 30, "version") + text(2, 56, "decided") + text(2, 80, "labels")
@@ -172,7 +173,7 @@ def _frame(windows: Sequence[int], heights: tuple[float, float], y_label: str, f
     x, y = _axis(windows), scale(*heights, BOTTOM, TOP)
     body = f'<rect x="{LEFT}" y="{TOP}" width="{RIGHT - LEFT}" height="{BOTTOM - TOP}" fill="none" stroke="{SOFT}"/>'
     for t in _round(windows):
-        body += line(x(t), BOTTOM, x(t), BOTTOM + 4, SOFT) + text(x(t), BOTTOM + 16, f"{t:g}", "middle")
+        body += line(x(t), BOTTOM, x(t), BOTTOM + 4, SOFT) + centred(x(t), BOTTOM + 16, f"{t:g}", WIDTH)
     for t in ticks(*heights):
         body += line(LEFT - 4, y(t), LEFT, y(t), SOFT) + text(LEFT - 7, y(t) + 4, tick(t, form), "end")
     middle = (TOP + BOTTOM) / 2

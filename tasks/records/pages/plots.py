@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from tasks.records.pages.canvas import ACCENT, BAD, GOOD, INK, SOFT, ends, short, svg
+from tasks.records.pages.canvas import ACCENT, BAD, GOOD, INK, SOFT, centred, ends, short, svg
 from tasks.spec.display import metric_form
 from tasks.spec.evidence import GateResult
 from tasks.spec.wording import number
@@ -38,7 +38,7 @@ def interval_bar(gate: GateResult, unit: str = "") -> Markup:
         f'<line x1="{x(m.low):.1f}" x2="{x(m.high):.1f}" y1="14" y2="14" stroke="{colour}" stroke-width="3"/>'
         f'<circle cx="{x(m.value):.1f}" cy="14" r="5" fill="{colour}"/>'
         f'<line x1="{x(m.limit):.1f}" x2="{x(m.limit):.1f}" y1="3" y2="25" stroke="{INK}" stroke-dasharray="3 2"/>'
-        f'<text x="{min(max(x(m.limit), 30), 190):.1f}" y="37" text-anchor="middle">limit {escape(limit)}</text>'
+        + centred(x(m.limit), 37, f"limit {limit}", 220)
     )
     return svg(220, 42, body, f"{value}, {low} to {high}, limit {limit}")
 

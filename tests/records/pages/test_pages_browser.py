@@ -11,6 +11,7 @@ from tasks.records.pages.model import model_page
 from tasks.records.pages.verdict import data_page, verdict_page
 from tasks.records.pages.watch import Watched
 from tasks.records.pages.window import window_page
+from tasks.spec.evidence import GateResult
 from tests.browser import page_measured
 from tests.records.pages.test_pages import ENTRY, REPORT, RICH, VERDICT
 from tests.records.pages.watched import life
@@ -28,6 +29,30 @@ CHECK = {
 }
 ACT = {"act": 1, "title": "Release", "outcome": "a long outcome " * 12, "seconds": 1.0, "ok": True}
 REPORTS = [REPORT.model_copy(update={"window": i}) for i in range(1, 31)]
+MEASURED = {"label": "excess loss of all rows", "state": "pass", "limit": 0.02, "rows": 50_000, "value": 0.0051}
+LONG_TICKS = [{"x": x, "y": x / 20_000} for x in (0.0, 10_000.0, 20_000.0)]
+AT_THE_ENDS = VERDICT.model_copy(
+    update={
+        "gates": (
+            GateResult.model_validate(
+                {
+                    "gate": "far",
+                    "kind": "rules",
+                    "mandatory": True,
+                    "state": "pass",
+                    "reason": "holds",
+                    "measurements": [MEASURED | {"low": -0.0052, "high": 0.02}],
+                    "plots": [
+                        {"title": t, "kind": "curve", "x_label": "x", "series": [{"name": "mean", "points": p}]}
+                        for t, p in (("to 20,000", LONG_TICKS), ("to 20,100", [*LONG_TICKS, {"x": 20_100.0, "y": 1.0}]))
+                    ],
+                },
+                strict=False,
+            ),
+        )
+    }
+)
+"""Ticks and limits whose words are wider than the room beside them."""
 PAGES = {
     "verdict": verdict_page(VERDICT, "Care", EVALUATION),
     "rich verdict": verdict_page(RICH, "Care", EVALUATION),
@@ -38,6 +63,7 @@ PAGES = {
     "model without a window": model_page(Watched("care", "Care", "v1.0.0", "", [])),
     "account": account_page([ENTRY] * 20, REPORTS, "Care", [ACT] * 6),
     "index": index_page([f"care/window-{i:05d}.html" for i in range(9)] + ["account.html"]),
+    "numbers at the ends of axes": verdict_page(AT_THE_ENDS, "Care", EVALUATION),
     "data": data_page("care", [CHECK] * 5),
 }
 
