@@ -15,6 +15,7 @@ from tasks.records.log.predictions import PredictionLog
 from tasks.records.repository import dvc
 from tasks.science.data.tables import LABEL
 from tasks.spec.base import Spec, load_yaml
+from tasks.spec.columns import to_table
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import GateResult, Measurement
 from tasks.spec.model import ModelConfig
@@ -61,12 +62,9 @@ def collect_rows(worktree: Path, model: str) -> int:
         raise ConfigError(
             f"no labelled row of {model} came after row {after} of the log; send outcomes to /models/{model}/outcomes first."
         )
-    inputs = [c.name for c in config.inputs]
     last = int(rows["_seq"].max())
     label = {"binary": bool, "multiclass": "str", "regression": float}[config.kind]
-    table = rows.reindex(columns=inputs).assign(**{LABEL: rows[LABEL].astype(label), "_id": rows["_id"].astype(str)})
-    for column in config.inputs:
-        table[column.name] = table[column.name].astype("str" if column.type == "category" else "float64")
+    table = to_table(config.inputs, rows).assign(**{LABEL: rows[LABEL].astype(label), "_id": rows["_id"].astype(str)})
     path = paths.collected / f"rows-{after + 1:09d}-{last:09d}.parquet"
     table.to_parquet(path, index=False)
     dvc.add(worktree, path)
@@ -215,13 +213,12 @@ def check_window(config: ModelConfig, expectations: Path, rows: pd.DataFrame) ->
         As :func:`run_suite`, each expectation once; ``unexpected`` is None where it was not asked, and the sentence says why.
     """
     suites = load_yaml(expectations, Expectations)
-    kinds = {c.name: "str" if c.type == "category" else "float64" for c in config.inputs}
-    table = rows.reindex(columns=list(kinds)).astype(kinds).reset_index(drop=True)
+    table = to_table(config.inputs, rows).reset_index(drop=True)
     checks: list[dict[str, Any]] = []
     asked: list[dict[str, Any]] = []
     for item in [*suites.ingested, *suites.prepared]:
         row_wise = _of_rows(dict(item))
-        why = _left_out(row_wise, set(kinds)) if len(table) else "the window has no rows"
+        why = _left_out(row_wise, set(table.columns)) if len(table) else "the window has no rows"
         if why:
             checks.append(_not_asked(item, len(table), why))
         elif row_wise not in asked:

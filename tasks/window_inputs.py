@@ -19,7 +19,9 @@ from tasks.science.monitors.protocol import Reference, WindowInput
 from tasks.science.windows.reference import fit_reference, load_reference, reference_document
 from tasks.serving.release import Release, load_release
 from tasks.spec.base import load_yaml
+from tasks.spec.columns import decoded
 from tasks.spec.errors import ConfigError, CorruptionError
+from tasks.spec.model import ModelConfig
 from tasks.spec.rules import ExpertRules
 from tasks.spec.settings import Settings
 from tasks.versions import VersionFiles
@@ -84,8 +86,8 @@ def read_window(
     """Read one window: every row is counted into its profile, some are looked at row by row."""
     config, model = files.config, files.config.name
     release, explain = _release(files), _explain(files, reference.rows)
-    rows = log.sample(model, window.first_seq, window.last_seq, config.monitoring.sampled_rows, config.seed)
-    counted = _profile(log, reference, window)
+    sample = log.sample(model, window.first_seq, window.last_seq, config.monitoring.sampled_rows, config.seed)
+    rows, counted = decoded(config.inputs, sample), _profile(log, config, reference, window)
     facts = log.feed(model, window.first_seq, window.last_seq)
     expectations = files.folder / "expectations.yaml"
     rules = files.folder / "rules.yaml"
@@ -106,21 +108,22 @@ def read_window(
         explain=explain,
         history=log.reports(model, last=HISTORY, version=window.version),
         past=log.p_values(model, window.version, before=window.number, last=P_VALUES),
-        recent=_recent(log, model, window),
+        recent=_recent(log, config, window),
         now=now or datetime.now(UTC),
     )
 
 
-def _profile(log: PredictionLog, reference: Reference, window: Window) -> Profile:
+def _profile(log: PredictionLog, config: ModelConfig, reference: Reference, window: Window) -> Profile:
     found: Profile | None = None
     for chunk in log.chunks(reference.layout.model, window.first_seq, window.last_seq):
-        part = profile(reference.layout, chunk)
+        part = profile(reference.layout, decoded(config.inputs, chunk))
         found = part if found is None else merge(found, part)
     return profile(reference.layout, reference.rows.iloc[:0]) if found is None else found
 
 
-def _recent(log: PredictionLog, model: str, window: Window) -> pd.DataFrame:
+def _recent(log: PredictionLog, config: ModelConfig, window: Window) -> pd.DataFrame:
     """Labelled rows of this version's last windows before this one, the newest :data:`RECENT_ROWS`."""
+    model = config.name
     before = [
         w
         for n in range(max(window.number - RECENT_WINDOWS, 1), window.number)
@@ -129,4 +132,4 @@ def _recent(log: PredictionLog, model: str, window: Window) -> pd.DataFrame:
     if not before:
         return log.frame(model, 1, 0)
     rows = log.sample(model, before[0].first_seq, before[-1].last_seq, RECENT_ROWS, window.number)
-    return rows[rows["_label"].notna()]
+    return decoded(config.inputs, rows[rows["_label"].notna()])

@@ -69,29 +69,20 @@ def _tables(file: Path) -> Iterator[pd.DataFrame]:
 
 def _typed(table: pd.DataFrame, config: ModelConfig, file: Path, start: int) -> pd.DataFrame:
     """Columns of the declared types; undeclared columns stay, and the service answers for them."""
-    kinds = {c.name: c.type for c in config.data.columns}
+    kinds = {c.name: c.kind for c in config.data.columns}
     typed = {}
     for name in table.columns:
         values, kind = table[name], kinds.get(str(name))
-        if kind == "category":
-            whole = pd.api.types.is_float_dtype(
-                values
-            )  # a code that pandas read as a number because others are missing
-            typed[name] = values.astype(object).map((lambda v: f"{v:g}") if whole else str, na_action="ignore")
-        elif kind is not None and not pd.api.types.is_bool_dtype(values):
-            numbers = pd.to_numeric(values, errors="coerce")
-            wrong = (numbers.isna() & values.notna()) | (
-                (numbers % 1 != 0) & numbers.notna() if kind == "integer" else False
-            )
-            if wrong.any():
-                at = int(wrong.to_numpy().argmax())
-                raise ConfigError(
-                    f"{file}, row {start + at + 1:,}, column {name}: {values.iloc[at]!r} is no "
-                    f"{'whole ' if kind == 'integer' else ''}number. Mend it and score the file again."
-                )
-            typed[name] = numbers.astype("Int64" if kind == "integer" else "Float64")
-        else:
+        if kind is None:
             typed[name] = values
+            continue
+        typed[name], wrong = kind.to_request(values)
+        if wrong.any():
+            at = int(wrong.to_numpy().argmax())
+            raise ConfigError(
+                f"{file}, row {start + at + 1:,}, column {name}: {values.iloc[at]!r} is no {kind.noun}. "
+                "Mend it and score the file again."
+            )
     return pd.DataFrame(typed)
 
 

@@ -107,5 +107,5 @@ def _told(error: Exception) -> str:
 
 
 def _blank(release: Release) -> pd.DataFrame:
-    kinds = {c["name"]: c["type"] for c in release.manifest.inputs}
-    return pd.DataFrame({n: ["missing"] if kinds[n] == "category" else [0.0] for n in release.manifest.features})
+    kinds = {c.name: c.kind for c in release.manifest.columns}
+    return pd.DataFrame({name: [kinds[name].placeholder] for name in release.manifest.features})

@@ -5,27 +5,23 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
+from tasks.spec.columns import to_table
 from tasks.spec.manifest import Manifest
 
 
 def row_model(manifest: Manifest) -> type[BaseModel]:
     """A closed pydantic model of one input row; optional columns may be null or left out."""
     fields: dict[str, Any] = {}
-    for column in manifest.inputs:
-        kind: Any = {"number": float, "integer": int, "category": str}[column["type"]]
-        if column["categories"]:
-            kind = Literal[tuple(column["categories"])]
-        bounds = {k: v for k, v in (("ge", column["minimum"]), ("le", column["maximum"])) if v is not None}
-        if kind is float:
-            bounds["allow_inf_nan"] = False
-        unit = f" ({column['unit']})" if column["unit"] else ""
-        annotated = Annotated[kind, Field(description=column["description"] + unit, **bounds)]
-        fields[column["name"]] = (annotated | None, None) if column["nullable"] else (annotated, ...)
+    for column in manifest.columns:
+        value, constraints = column.kind.request_field(column)
+        unit = f" ({column.unit})" if column.unit else ""
+        annotated = Annotated[value, Field(description=column.description + unit, **constraints)]
+        fields[column.name] = (annotated | None, None) if column.nullable else (annotated, ...)
     name = "".join(part.title() for part in manifest.model.split("_")) + "Row"
     return create_model(name, __config__=ConfigDict(extra="forbid", strict=True), **fields)
 
@@ -90,8 +86,7 @@ def _unfit(label: bool | float | str, manifest: Manifest) -> str:
 
 def table(rows: list[dict[str, Any]], manifest: Manifest) -> pd.DataFrame:
     """Validated rows as the table that a model scores."""
-    frame = pd.DataFrame(rows, columns=[c["name"] for c in manifest.inputs])
-    return frame.astype({c["name"]: "str" if c["type"] == "category" else "float64" for c in manifest.inputs})
+    return to_table(manifest.columns, pd.DataFrame(rows, columns=[c.name for c in manifest.columns]))
 
 
 def _problem(index: int, item: Any, model: type[BaseModel]) -> dict[str, Any]:

@@ -5,12 +5,15 @@ They stand apart from verdicts and findings, so that a change there does not ret
 
 from __future__ import annotations
 
+import json
+from functools import cached_property
 from typing import Any
 
 from pydantic import Field
 
 from tasks.spec.base import Spec
 from tasks.spec.metrics import TargetKind
+from tasks.spec.training import Column
 
 
 class Manifest(Spec):
@@ -37,6 +40,11 @@ class Manifest(Spec):
     seed: int
     trained_rows: int
     libraries: dict[str, str]
+
+    @cached_property
+    def columns(self) -> tuple[Column, ...]:
+        """``inputs`` as declarations."""
+        return tuple(Column.model_validate_json(json.dumps(column)) for column in self.inputs)
 
 
 class Pointer(Spec):

@@ -12,9 +12,10 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from tasks.spec.base import Spec, read_yaml, validate
+from tasks.spec.columns import KINDS, ColumnKind, known_type
 from tasks.spec.errors import ConfigError
 from tasks.spec.metrics import TargetKind
 from tasks.spec.models import Name, model_file
@@ -60,7 +61,8 @@ class Column(Spec):
     """One column of the table, as the source gives it and as the service accepts it."""
 
     name: Name
-    type: Literal["number", "integer", "category"]
+    type: Annotated[str, AfterValidator(known_type)]
+    """One of :data:`tasks.spec.columns.KINDS`."""
     input: bool = True
     """False: known only to training (the target's source, weights, periods); the service refuses it."""
     minimum: float | None = None
@@ -72,11 +74,16 @@ class Column(Spec):
 
     @model_validator(mode="after")
     def _bounds(self) -> Column:
-        if self.type == "category" and (self.minimum is not None or self.maximum is not None):
-            raise ValueError(f"column {self.name} is a category and has no minimum or maximum")
-        if self.type != "category" and self.categories is not None:
-            raise ValueError(f"column {self.name} is a {self.type} and has no categories")
+        if not self.kind.has_bounds and (self.minimum is not None or self.maximum is not None):
+            raise ValueError(f"column {self.name} is of type {self.type}, which has no minimum or maximum")
+        if not self.kind.has_categories and self.categories is not None:
+            raise ValueError(f"column {self.name} is of type {self.type}, which has no categories")
         return self
+
+    @property
+    def kind(self) -> ColumnKind:
+        """What the type means: how values are converted, served, encoded and compared."""
+        return KINDS[self.type]
 
 
 class BinaryTarget(Spec):
@@ -276,11 +283,11 @@ class TrainingConfig(Spec):
 
     @property
     def numeric_features(self) -> list[str]:
-        return [f for f in self.features if self.column(f).type != "category"]
+        return [f for f in self.features if self.column(f).kind.numeric]
 
     @property
     def category_features(self) -> list[str]:
-        return [f for f in self.features if self.column(f).type == "category"]
+        return [f for f in self.features if not self.column(f).kind.numeric]
 
 
 def check_inputs(where: str, named: Iterable[str], config: TrainingConfig) -> None:

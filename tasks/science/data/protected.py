@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from tasks.spec.columns import category_text
 from tasks.spec.errors import ConfigError
 from tasks.spec.model import ModelConfig, Protected
 
@@ -48,5 +49,5 @@ def group_names(spec: Protected, values: pd.Series) -> pd.Series:
     assert spec.groups is not None
     owner = {str(value): name for name, members in spec.groups.items() for value in members}
     # A number 1.0 and a configured 1 are the same group.
-    owners = {v: owner.get(f"{v:g}" if isinstance(v, int | float) else str(v)) for v in values.dropna().unique()}
+    owners = {v: owner.get(category_text(v)) for v in values.dropna().unique()}
     return values.map(pd.Series(owners, dtype=object)).astype(object)

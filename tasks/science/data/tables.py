@@ -29,17 +29,13 @@ def typed(config: TrainingConfig, raw: pd.DataFrame) -> pd.DataFrame:
 
 
 def _typed(column: Column, values: pd.Series) -> pd.Series:
-    if column.type == "category":
-        # Through the distinct values: a category has few of them, a table has many rows.
-        names = {v: f"{v:g}" if isinstance(v, int | float) else str(v).strip() for v in values.dropna().unique()}
-        return values.map(names).astype("str")
-    numbers = pd.to_numeric(values, errors="coerce").astype("float64")
-    bad = values[numbers.isna() & values.notna()]
+    found, wrong = column.kind.from_source(values)
+    bad = values[wrong]
     if len(bad):
         raise ConfigError(
             f"column {column.name} is declared {column.type} and holds {bad.iloc[0]!r} in {len(bad)} rows; declare it category, or list the value under missing."
         )
-    return numbers
+    return found
 
 
 def evaluate(table: pd.DataFrame, expression: str, where: str) -> pd.Series:
@@ -197,12 +193,11 @@ def content_digest(rows: pd.DataFrame) -> str:
 
 def as_requests(config: TrainingConfig, rows: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows as a client would send them: the inputs alone, whole numbers as integers, what is missing as None."""
-    integers = {c.name for c in config.inputs if c.type == "integer"}
+    kinds = {c.name: c.kind for c in config.inputs}
 
     def value(name: str, cell: Any) -> Any:
-        if cell is None or (isinstance(cell, float) and np.isnan(cell)):
-            return None
-        return int(cell) if name in integers else cell
+        missing = cell is None or (isinstance(cell, float) and np.isnan(cell))
+        return None if missing else kinds[name].to_json(cell)
 
-    records = rows[[c.name for c in config.inputs]].to_dict("records")
+    records = rows[list(kinds)].to_dict("records")
     return [{str(name): value(str(name), cell) for name, cell in row.items()} for row in records]

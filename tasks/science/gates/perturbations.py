@@ -23,8 +23,8 @@ def touched(kind: str, columns: list[Column]) -> list[Column]:
     if kind == "missing":
         return [c for c in columns if c.nullable]
     if kind == "unseen":
-        return [c for c in columns if c.type == "category" and c.categories is None]
-    return [c for c in columns if c.type != "category"]
+        return [c for c in columns if c.kind.accepts_unseen(c)]
+    return [c for c in columns if c.kind.numeric]
 
 
 def perturb(rows: pd.DataFrame, columns: list[Column], perturbation: Perturbation, seed: int) -> pd.DataFrame:
@@ -46,7 +46,7 @@ def perturb(rows: pd.DataFrame, columns: list[Column], perturbation: Perturbatio
         if perturbation.kind == "noise":
             # The noise is drawn for every cell, a missing one too, so that the draw does not depend on the data.
             noisy = values + rng.normal(scale=perturbation.strength * _width(values), size=len(values))
-            damaged[column.name] = _declared(noisy, column)
+            damaged[column.name] = column.kind.admissible(noisy, column)
             continue
         hit = rng.random(len(rows)) < perturbation.strength
         if perturbation.kind == "missing":
@@ -55,12 +55,14 @@ def perturb(rows: pd.DataFrame, columns: list[Column], perturbation: Perturbatio
             damaged[column.name] = values.mask(hit, UNSEEN)
         elif perturbation.kind == "unit":
             factor = rng.choice(UNITS, size=len(rows))
-            damaged[column.name] = values.astype(float).mask(hit & values.notna(), _declared(values * factor, column))
+            damaged[column.name] = values.astype(float).mask(
+                hit & values.notna(), column.kind.admissible(values * factor, column)
+            )
         else:
             side = np.where(rng.random(len(rows)) < 0.5, -1.0, 1.0)
             far = values.median() + side * (FAR + 0.5) * max(_width(values), 1.0)
             damaged[column.name] = values.astype(float).mask(
-                hit & values.notna(), _declared(pd.Series(far, index=rows.index), column)
+                hit & values.notna(), column.kind.admissible(pd.Series(far, index=rows.index), column)
             )
     return damaged
 
@@ -72,9 +74,3 @@ def _width(values: pd.Series) -> float:
         if width > 0:
             return width
     return 0.0
-
-
-def _declared(values: pd.Series, column: Column) -> pd.Series:
-    """Numbers as the service would accept them: whole where integers are declared, within the bounds."""
-    whole = values.round() if column.type == "integer" else values
-    return whole.clip(column.minimum, column.maximum)

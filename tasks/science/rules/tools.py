@@ -10,6 +10,7 @@ from tasks.science.data.tables import evaluate
 from tasks.science.examination.examination import Examination
 from tasks.science.examination.targets import wrong_scores
 from tasks.science.examination.verdicts import judge
+from tasks.spec.columns import category_text
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import Measurement
 from tasks.spec.rules import Case, Direction, Invariance, Monotone, Rule, ScoreRange, Value
@@ -102,7 +103,7 @@ def fitting(column: str, value: Value, examination: Examination) -> object:
         return np.nan
     if pd.api.types.is_numeric_dtype(rows[column]):
         return _number(column, value, None if spec is None else spec.minimum, None if spec is None else spec.maximum)
-    text = f"{value:g}" if isinstance(value, int | float) else value
+    text = category_text(value)
     if spec is not None and spec.categories is not None:
         allowed = set(spec.categories)
     else:

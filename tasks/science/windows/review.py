@@ -103,7 +103,7 @@ def _support_reasons(
         name = column.name
         if name not in window or name not in reference or name not in config.features:
             continue
-        if column.type == "category":
+        if not column.kind.numeric:
             odd = window[name].notna() & ~window[name].isin(reference[name].unique())
             size, told = odd.astype(float), f"{name} holds a category that the reference has not"
         else:
@@ -196,7 +196,7 @@ def _distances(config: ModelConfig, known: pd.DataFrame, rows: pd.DataFrame) -> 
     total = np.zeros((len(rows), len(known)), np.float32)
     used = [f for f in config.features if f in known and f in rows]
     for name in used:
-        if config.column(name).type == "category":
+        if not config.column(name).kind.numeric:
             codes, _ = pd.factorize(
                 pd.concat([known[name], rows[name]], ignore_index=True).astype(object), use_na_sentinel=False
             )

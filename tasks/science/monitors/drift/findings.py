@@ -132,11 +132,9 @@ def judge(
 def _refusal(config: ModelConfig, reference: DriftReference, window: Profile) -> str:
     """Why nothing can be compared, in a sentence; empty where it can."""
     layout = reference.layout
-    declared = {c.name: c.type == "category" for c in config.inputs}
-    known = {n: False for n in (c.name for c in layout.numbers)} | {
-        n: True for n in (c.name for c in layout.categories)
-    }
-    known |= {name: declared.get(name, False) for name in layout.absent}
+    declared = {c.name: c.kind.numeric for c in config.inputs}
+    known = {c.name: True for c in layout.numbers} | {c.name: False for c in layout.categories}
+    known |= {name: declared.get(name, True) for name in layout.absent}
     if known != declared:
         other = sorted({n for n in {**known, **declared} if known.get(n) != declared.get(n)})
         return f"the reference is of another schema: it differs from the model's config in {', '.join(other)}; nothing is concluded until it is fitted again"

@@ -23,6 +23,7 @@ from tasks.science.rules.plots import drivers, rule_plot
 from tasks.science.rules.tools import ROW_RULES, RuleFault, broken_rows
 from tasks.science.stats.counts import MINIMUM
 from tasks.science.stats.permutation import unusable
+from tasks.spec.columns import to_table
 from tasks.spec.evidence import Finding, Measurement, Plot
 from tasks.spec.model import ModelConfig
 from tasks.spec.rules import (
@@ -134,7 +135,7 @@ def _with_categories(config: ModelConfig, *sides: pd.DataFrame) -> ModelConfig:
         return tuple(sorted({str(v) for side in sides if name in side for v in side[name].dropna().unique()}))
 
     columns = tuple(
-        c.model_copy(update={"categories": known(c.name)}) if c.type == "category" and c.categories is None else c
+        c.model_copy(update={"categories": known(c.name)}) if c.kind.accepts_unseen(c) else c
         for c in config.data.columns
     )
     return config.model_copy(update={"data": config.data.model_copy(update={"columns": columns})})
@@ -144,7 +145,7 @@ def _laid_out(
     config: ModelConfig, rules: ExpertRules, predict: Predict, rows: pd.DataFrame, attributions: pd.DataFrame, seed: int
 ) -> Examination:
     """The rows as an examination has them; an input that did not come is missing in every row."""
-    inputs = _inputs(config, rows)
+    inputs = to_table(config.inputs, rows)
     label = rows[LABEL] if LABEL in rows else pd.Series(np.nan, index=rows.index)
     return Examination(
         rows=inputs,
@@ -166,17 +167,12 @@ def _laid_out(
     )
 
 
-def _inputs(config: ModelConfig, rows: pd.DataFrame) -> pd.DataFrame:
-    found = rows.reindex(columns=[c.name for c in config.inputs])
-    return found.astype({c.name: "str" if c.type == "category" else "float64" for c in config.inputs})
-
-
 def _replay(config: ModelConfig, predict: Predict, window: pd.DataFrame, seed: int) -> Finding:
     """Does the version give the logged scores for the logged inputs? Nothing is left to chance here."""
     part = window if len(window) <= REPLAYED else window.sample(REPLAYED, random_state=seed)
     limit = SAME_SCORE
     try:
-        found = np.asarray(predict(_inputs(config, part)), float)
+        found = np.asarray(predict(to_table(config.inputs, part)), float)
     except (ValueError, TypeError, KeyError) as error:  # what pipelines raise on rows that they cannot take
         return _plain(
             "logged scores",

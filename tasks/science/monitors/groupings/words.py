@@ -27,7 +27,7 @@ def apart(config: ModelConfig, inside: pd.DataFrame, outside: pd.DataFrame) -> t
     if len(inside) < FEW or len(outside) < FEW:
         return (f"too few rows to describe ({min(len(inside), len(outside))}; {FEW} are needed)",)
     found = [
-        _column(c.name, c.type == "category", inside[c.name], outside[c.name])
+        _column(c.name, c.kind.numeric, inside[c.name], outside[c.name])
         for c in config.inputs
         if c.name in inside and c.name in outside
     ]
@@ -37,10 +37,10 @@ def apart(config: ModelConfig, inside: pd.DataFrame, outside: pd.DataFrame) -> t
     )
 
 
-def _column(name: str, category: bool, inside: pd.Series, outside: pd.Series) -> tuple[float, float, str]:
+def _column(name: str, numeric: bool, inside: pd.Series, outside: pd.Series) -> tuple[float, float, str]:
     """Share inside, share outside, and the statement."""
     missing = (float(inside.isna().mean()), float(outside.isna().mean()), f"{name} missing")
-    options = _categories(name, inside, outside) if category else _ranges(name, inside, outside)
+    options = _ranges(name, inside, outside) if numeric else _categories(name, inside, outside)
     return max([missing, *options], key=lambda o: o[0] - o[1])
 
 

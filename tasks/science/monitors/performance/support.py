@@ -111,7 +111,7 @@ def encoded(config: ModelConfig, reference: pd.DataFrame, rows: pd.DataFrame, co
     for i, name in enumerate(columns):
         if name not in rows:
             continue
-        if config.column(name).type != "category":
+        if config.column(name).kind.numeric:
             found[:, i] = pd.to_numeric(rows[name], errors="coerce").to_numpy(float)
             continue
         known = reference[name].value_counts().index

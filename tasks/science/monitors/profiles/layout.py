@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from tasks.science.data.protected import group_titles
 from tasks.science.data.tables import LABEL, SCORE, score_columns
 from tasks.spec.base import Spec, validate
+from tasks.spec.columns import category_text
 from tasks.spec.formats import LAYOUT, refuse_other_format
 from tasks.spec.metrics import TargetKind
 from tasks.spec.model import ModelConfig, Protected
@@ -124,13 +125,13 @@ def fit_layout(config: ModelConfig, reference: pd.DataFrame, counted: Counted | 
     numbers = tuple(
         number_layout(c.name, readable(reference[c.name])[0], minimum=c.minimum, maximum=c.maximum, unit=c.unit or "")
         for c in there
-        if c.type != "category"
+        if c.kind.numeric
     )
-    counted |= {c.name: category_counts(reference[c.name]) for c in there if c.type == "category"}
+    counted |= {c.name: category_counts(reference[c.name]) for c in there if not c.kind.numeric}
     categories = tuple(
         _category_layout(c.name, counted[c.name][0], len(reference), c.categories or ())
         for c in there
-        if c.type == "category"
+        if not c.kind.numeric
     )
     columns = dict.fromkeys([SCORE, *score_columns(config)])
     cut = () if config.decision_threshold is None else (config.decision_threshold,)
@@ -249,13 +250,7 @@ def category_counts(values: pd.Series) -> tuple[dict[str, int], int]:
         if value is None or value is pd.NaT or value is pd.NA or value != value:
             missing += count
         elif count:  # a declared category of pandas may have no rows
-            text = (
-                value
-                if isinstance(value, str)
-                else f"{value:g}"
-                if isinstance(value, int | float)
-                else str(value).strip()
-            )
+            text = category_text(value)
             rows[text] = rows.get(text, 0) + count
     return rows, missing
 
