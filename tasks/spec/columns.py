@@ -71,7 +71,8 @@ class ColumnKind(ABC):
     def from_json(self, values: pd.Series) -> pd.Series:
         """Convert JSON values to what ``astype(dtype)`` turns into table form. What is not of this kind is left as it is.
 
-        It is also given columns that are in table form already, and leaves them unchanged.
+        Columns that are in table form already are left unchanged. The prediction log returns a column of truths with
+        missing values as text ("True", "False").
         """
         return values
 
