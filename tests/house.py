@@ -8,6 +8,7 @@ Definitions, so that two commits can be compared:
 
 - A **room** is a package that holds modules. A package of more than 40 modules is a corridor, in which nobody finds a
   thing by its place: there each module counts as a room of its own. A package that holds packages only is a wing.
+  A package without any arrow, such as the scripts of migrations, is none.
 - An **arrow** leads from one room to another where any module of the first imports any of the second.
 - The **floors** are the rooms on the longest way along arrows.
 """
@@ -80,7 +81,7 @@ def measure(root: Path) -> House:
         for other in graph.find_modules_directly_imported_by(module)
         if (a := room(module)) and (b := room(other)) and a != b
     }
-    rooms = {found for m in graph.modules if (found := room(m))}
+    rooms = {end for arrow in arrows for end in arrow}
     return House(_floors(rooms, arrows), frozenset(arrows))
 
 

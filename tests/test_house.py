@@ -73,6 +73,7 @@ def test_rooms_floors_and_arrows_are_counted(tmp_path: Path) -> None:
             wing__upper__a="import tasks.wing.lower.b\nimport tasks.wing.upper.c\n",
             wing__upper__c="",
             wing__lower__b="",
+            alone__script="",
         )
     )
     assert found.floors == {"flows": 4, "tasks": 3, "tasks.wing.upper": 2, "tasks.wing.lower": 1}
@@ -81,8 +82,9 @@ def test_rooms_floors_and_arrows_are_counted(tmp_path: Path) -> None:
 
 def test_a_corridor_counts_each_of_its_modules(tmp_path: Path) -> None:
     many = {f"wide__m{i}": "" for i in range(house.CORRIDOR + 1)}
-    found = house.measure(package(tmp_path, verb="import tasks.wide.m0\n", **many))
-    assert len(found.floors) == house.CORRIDOR + 3 and len(found.arrows) == 2
+    verb = "".join(f"import tasks.wide.m{i}\n" for i in range(house.CORRIDOR + 1))
+    found = house.measure(package(tmp_path, verb=verb, **many))
+    assert len(found.floors) == house.CORRIDOR + 3 and len(found.arrows) == house.CORRIDOR + 2
 
 
 def test_a_circle_is_named(tmp_path: Path) -> None:
