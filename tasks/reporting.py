@@ -21,7 +21,7 @@ from tasks.records.log.predictions import PredictionLog
 from tasks.records.pages.account import index_page
 from tasks.records.pages.model import model_markdown, model_page
 from tasks.records.pages.verdict import data_page, verdict_markdown, verdict_page
-from tasks.records.pages.watch import Watched
+from tasks.records.pages.watch import ModelStatus
 from tasks.records.pages.window import window_markdown, window_page
 from tasks.records.registry.registry import Registry, stopped_because
 from tasks.science.monitors.forecast.findings import watched_series
@@ -162,7 +162,7 @@ def report_model(model: str, silence: list[Finding]) -> None:
     with open_log() as log:
         reports = log.reports(model, last=SHOWN)
         record = _of_metrics(config, trigger_record(config, reports))
-        watched = Watched(
+        watched = ModelStatus(
             model=model,
             title=config.title,
             champion=champion.tag,

@@ -37,7 +37,7 @@ def _run(deployment: str, request: dict[str, Any], as_json: bool, wait: bool = T
         _say({"flow_run": run}, as_json, f"started flow run {run}")
         return
     state = runs.watch(run, f"{deployment} of {request['model']}")
-    runs.tell(run, state, as_json)
+    runs.print_outcome(run, state, as_json)
     if not runs.succeeded(state):
         raise typer.Exit(1)
 
@@ -94,7 +94,7 @@ def examine(
     verdict = runs.api().artifact(run, f"verdict-{model.replace('_', '-')}")
     if report is not None:
         report.write_text(verdict or f"**Not examined.** {state.get('message') or state['name']}\n")
-    runs.tell(run, state, as_json)
+    runs.print_outcome(run, state, as_json)
     raise typer.Exit({FinalState.EXAMINED: 0, FinalState.INSUFFICIENT_EVIDENCE: 2}.get(state["name"], 1))
 
 
@@ -269,7 +269,7 @@ def predict(
     next(batches.read_rows(file, config), None)  # a wrong file is an error before anything else
     url = _settings().service_url or (system.service_url if system else runs.nothing_runs("ASSAY_SERVICE_URL"))
     found = batches.score_file(url, model, config, file, out)
-    batches.tell(found, as_json, quiet=out is not None)
+    batches.print_answers(found, as_json, quiet=out is not None)
 
 
 @app.command()

@@ -105,7 +105,7 @@ def score_file(url: str, model: str, config: ModelConfig, file: Path, out: Path 
     """
     done = _answered(out)
     begun, count = time.monotonic(), 0
-    with httpx.Client(base_url=url, timeout=60, trust_env=False) as client, _Progress() as progress:
+    with httpx.Client(base_url=url, timeout=60, trust_env=False) as client, _RowProgress() as progress:
         for rows in read_rows(file, config, skip=done):
             answers = [a | {"row": done + count + n + 1} for n, a in enumerate(_ask(client, model, rows, done + count))]
             if out is not None:
@@ -116,7 +116,7 @@ def score_file(url: str, model: str, config: ModelConfig, file: Path, out: Path 
             yield from answers
 
 
-def tell(answers: Iterator[Row], as_json: bool, quiet: bool) -> None:
+def print_answers(answers: Iterator[Row], as_json: bool, quiet: bool) -> None:
     """Print answers as they come: a line each, or a JSON list.
 
     Args:
@@ -207,10 +207,10 @@ def _answered(out: Path | None) -> int:
     return count
 
 
-class _Progress:
+class _RowProgress:
     """A line on stderr that says how far it is, and one at the end that stays."""
 
-    def __enter__(self) -> _Progress:
+    def __enter__(self) -> _RowProgress:
         from rich.console import Console
 
         self._line = Console(stderr=True).status("scoring")

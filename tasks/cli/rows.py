@@ -74,7 +74,7 @@ def forget(
         raise ConfigError("say which rows in one way: --id (as often as needed), --where column=value, or --expired.")
     log = PredictionLog(settings.log_database)
 
-    def tell(found: Forgotten) -> None:
+    def record(found: Forgotten) -> None:
         if found.predictions:
             draft = EntryDraft(
                 kind="forgotten",
@@ -88,10 +88,10 @@ def forget(
 
     try:
         if expired:
-            found = log.expire(model, _limit(config.name, config.monitoring.retention_days), tell)
+            found = log.expire(model, _limit(config.name, config.monitoring.retention_days), record)
         else:
             ids = ids or log.find(model, *_condition(str(where)))
-            found = log.forget(model, ids, tell)
+            found = log.forget(model, ids, record)
         copies = [str(path) for path in log.copies_holding(model, None if expired else ids)]
     finally:
         log.close()

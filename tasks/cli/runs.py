@@ -1,4 +1,4 @@
-"""Start flow runs, follow them, and tell their end; what every command that starts a flow shares."""
+"""Start flow runs, follow them, and print how they end; what every command that starts a flow shares."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def watch(run: str, what: str) -> dict[str, Any]:
     from rich.console import Console
 
     with Console(stderr=True).status(what) as status:
-        return api().wait(run, on_progress=_Progress(api(), run, status))
+        return api().wait(run, on_progress=_TaskProgress(api(), run, status))
 
 
 def succeeded(state: dict[str, Any]) -> bool:
@@ -55,7 +55,7 @@ def succeeded(state: dict[str, Any]) -> bool:
     return bool(state["type"] == "COMPLETED")
 
 
-def tell(run: str, state: dict[str, Any], as_json: bool) -> None:
+def print_outcome(run: str, state: dict[str, Any], as_json: bool) -> None:
     """Print how a run ended."""
     value = {"flow_run": run, "state": state["name"], "message": state.get("message")}
     print(json.dumps(value) if as_json else f"{state['name']}: {state.get('message') or 'done'}")
@@ -86,7 +86,7 @@ def actor(root: Path) -> str:
         return "command-line"
 
 
-class _Progress:
+class _TaskProgress:
     """A line for every task that ends, on stderr, so that stdout is the result."""
 
     def __init__(self, server: PrefectApi, run: str, status: Any) -> None:

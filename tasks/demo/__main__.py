@@ -55,7 +55,7 @@ def main() -> int:
 
 
 def _clear(home: Path) -> None:
-    """Begin anew; the DVC cache stays, since its content is addressed by digest."""
+    """Start from nothing; the DVC cache stays, since its content is addressed by digest."""
     if home.exists():
         for path in home.iterdir():
             if path.name not in ("dvc-cache", "dvc-site"):

@@ -117,7 +117,11 @@ def _arrow(sign: str, below: float) -> str:
     """The rule's sign in the key, and what a breach looks like."""
     rises = sign == "rises"
     start, end = (below + 1, below - 9) if rises else (below - 9, below + 1)
-    corners = [(LEFT + 27, end), (LEFT + 18, end + (1 if rises else -5)), (LEFT + 21, end + (6 if rises else 1))]
+    corners: list[tuple[float, float]] = [
+        (LEFT + 27, end),
+        (LEFT + 18, end + (1 if rises else -5)),
+        (LEFT + 21, end + (6 if rises else 1)),
+    ]
     head = f'<polygon points="{_path(corners)}" fill="{INK}"/>'
     return (
         line(LEFT, start, LEFT + 24, end, INK, 1.6)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from tasks.records.pages import watch
 from tasks.records.pages.embedding_map import embedding_map, map_by_group
 from tasks.records.pages.over_time import timeline
-from tasks.records.pages.watch import Watched
+from tasks.records.pages.watch import ModelStatus
 from tasks.records.pages.window import overview
 from tasks.records.pages.words import PAGES, cell, gallery, page_link, sentence
 
 MOST_WINDOWS = 25
 
 
-def model_page(watched: Watched) -> str:
+def model_page(watched: ModelStatus) -> str:
     """One model as it is watched: with_display_names at a glance, then by depth; no script, nothing from outside."""
     reports, newest = watched.reports, watched.newest
     return PAGES.get_template("model.html").render(
@@ -38,7 +38,7 @@ def model_page(watched: Watched) -> str:
     )
 
 
-def model_markdown(watched: Watched, address: str = "") -> str:
+def model_markdown(watched: ModelStatus, address: str = "") -> str:
     """The same for Prefect: the state, what to look at, the pictures, groups, rules and people's answers."""
     steps = (
         "\n".join(f"{i}. {cell(sentence(step))}" for i, step in enumerate(watch.next_steps(watched)[:8], 1))

@@ -50,7 +50,7 @@ STYLES = (
 
 
 @dataclass(frozen=True)
-class Line:
+class PlotLine:
     """One value over windows: ``points`` are window number, value, and the ends of its interval where it has one."""
 
     name: str
@@ -60,7 +60,7 @@ class Line:
 def over_windows(
     title: str,
     y_label: str,
-    lines: Sequence[Line],
+    lines: Sequence[PlotLine],
     limit: float | None = None,
     begins: Sequence[tuple[int, str]] = (),
     form: NumberForm = "number",
@@ -72,7 +72,7 @@ def over_windows(
         begins: where another version began to answer, and its name: no line crosses that.
         form, unit: how the values are read.
     """
-    lines = [Line(x.name, x.points[-SHOWN:]) for x in lines if x.points]
+    lines = [PlotLine(x.name, x.points[-SHOWN:]) for x in lines if x.points]
     if not lines:
         return Markup('<p class="soft">Nothing to draw yet.</p>')
     windows = [w for x in lines for w, *_ in x.points]

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from tasks.records.pages.canvas import ACCENT, BAD, INK, SOFT, WIDTH, line, short, svg, text
 from tasks.records.pages.fan import fan
-from tasks.records.pages.over_time import SHOWN, STYLES, Line, begins, over_windows
+from tasks.records.pages.over_time import SHOWN, STYLES, PlotLine, begins, over_windows
 from tasks.records.pages.words import capital
 from tasks.spec.display import metric_form, metric_name, with_display_names
 from tasks.spec.evidence import Finding, WindowReport
@@ -29,7 +29,7 @@ STRIP = 24
 
 
 @dataclass(frozen=True)
-class Watched:
+class ModelStatus:
     """One model, and everything that its page shows."""
 
     model: str
@@ -61,7 +61,7 @@ class Watched:
         return self.reports[-1] if self.reports else None
 
 
-def state(watched: Watched) -> tuple[str, str]:
+def state(watched: ModelStatus) -> tuple[str, str]:
     """A class of the style sheet (pass, fail, open) and the model's state in one sentence."""
     newest, silent = watched.newest, [f for f in watched.silence if f.alarm]
     if watched.champion is None:
@@ -88,7 +88,7 @@ def state(watched: Watched) -> tuple[str, str]:
     return "fail", f"▲ {watched.champion} serves, and {words[newest.decision.action]} after window {newest.window}."
 
 
-def next_steps(watched: Watched) -> list[str]:
+def next_steps(watched: ModelStatus) -> list[str]:
     """What a person should look at, most urgent first; an empty list where there is nothing."""
     steps = [f.sentence for f in watched.silence if f.alarm]
     newest = watched.newest
@@ -242,17 +242,17 @@ def _subjects(reports: Sequence[WindowReport], kinds: tuple[str, ...]) -> list[s
     return list(dict.fromkeys(f.subject for r in reports[-SHOWN:] for f in r.findings if f.kind in kinds))
 
 
-def _line(reports: Sequence[WindowReport], kind: str, subject: str, name: str) -> Line:
+def _line(reports: Sequence[WindowReport], kind: str, subject: str, name: str) -> PlotLine:
     points = [
         (r.window, f.value, f.low, f.high)
         for r in reports
         for f in r.findings
         if (f.kind, f.subject) == (kind, subject) and f.value is not None
     ]
-    return Line(name, tuple((w, float(v), low, high) for w, v, low, high in points if v is not None))
+    return PlotLine(name, tuple((w, float(v), low, high) for w, v, low, high in points if v is not None))
 
 
-def fans(watched: Watched) -> list[tuple[str, Markup]]:
+def fans(watched: ModelStatus) -> list[tuple[str, Markup]]:
     """The newest forecast of each series that has one, with the windows that it rests on."""
     newest = watched.newest
     if newest is None:
@@ -267,7 +267,7 @@ def fans(watched: Watched) -> list[tuple[str, Markup]]:
     ]
 
 
-def groups(watched: Watched) -> list[dict[str, Any]]:
+def groups(watched: ModelStatus) -> list[dict[str, Any]]:
     """The groups of the newest window beside the reference, with what sets each apart."""
     if watched.newest is None or watched.newest.groups is None:
         return []

@@ -162,7 +162,7 @@ def verify(settings: Settings) -> list[str]:
       since then is always found.
 
     A clone that sees the ledger for the first time has no such memory. It cannot see that the branch was rewritten
-    whole, with a chain that fits, behind the newest tag. Nor can it see that all tags were made anew as well.
+    whole, with a chain that fits, behind the newest tag. Nor can it see that all tags were replaced as well.
     """
     git = ensure_clone(settings)
     tip = _tip(git)

@@ -9,7 +9,7 @@ import pytest
 from tasks.records.pages.account import account_page, index_page
 from tasks.records.pages.model import model_page
 from tasks.records.pages.verdict import data_page, verdict_page
-from tasks.records.pages.watch import Watched
+from tasks.records.pages.watch import ModelStatus
 from tasks.records.pages.window import window_page
 from tasks.spec.evidence import GateResult
 from tests.browser import page_measured
@@ -58,9 +58,9 @@ PAGES = {
     "rich verdict": verdict_page(RICH, "Care", EVALUATION),
     "rich verdict, all open": verdict_page(RICH, "Care", EVALUATION).replace("<details>", "<details open>"),
     "window": window_page(REPORT, REPORTS, "Care"),
-    "model": model_page(Watched("care", "Care", "v2.0.0", "", life())),
-    "model in trouble": model_page(Watched("care", "Care", "v1.0.0", "", life(10))),
-    "model without a window": model_page(Watched("care", "Care", "v1.0.0", "", [])),
+    "model": model_page(ModelStatus("care", "Care", "v2.0.0", "", life())),
+    "model in trouble": model_page(ModelStatus("care", "Care", "v1.0.0", "", life(10))),
+    "model without a window": model_page(ModelStatus("care", "Care", "v1.0.0", "", [])),
     "account": account_page([ENTRY] * 20, REPORTS, "Care", [ACT] * 6),
     "index": index_page([f"care/window-{i:05d}.html" for i in range(9)] + ["account.html"]),
     "numbers at the ends of axes": verdict_page(AT_THE_ENDS, "Care", EVALUATION),

@@ -8,7 +8,7 @@ import pytest
 
 from tasks.records.pages import watch
 from tasks.records.pages.model import model_markdown, model_page
-from tasks.records.pages.watch import Watched
+from tasks.records.pages.watch import ModelStatus
 from tasks.records.pages.window import window_markdown
 from tasks.science.windows.monitors import ranks
 from tasks.spec.evidence import Finding, WindowReport
@@ -31,31 +31,31 @@ QUIET, TROUBLE = life(14), life(10)
     ("watched", "css", "says"),
     [
         (
-            Watched("income", "Income", "v2.0.0", "", QUIET),
+            ModelStatus("income", "Income", "v2.0.0", "", QUIET),
             "pass",
             "v2.0.0 serves and is fit: nothing to do after window 14",
         ),
-        (Watched("income", "Income", "v1.0.0", "", TROUBLE), "fail", "a retraining is due after window 10"),
+        (ModelStatus("income", "Income", "v1.0.0", "", TROUBLE), "fail", "a retraining is due after window 10"),
         (
-            Watched("income", "Income", "v3.0.0", "", QUIET),
+            ModelStatus("income", "Income", "v3.0.0", "", QUIET),
             "open",
             "newly assigned; the newest window was still answered by v2.0.0",
         ),
         (
-            Watched("income", "Income", "v2.0.0", "log_loss is beyond its limit", QUIET),
+            ModelStatus("income", "Income", "v2.0.0", "log_loss is beyond its limit", QUIET),
             "fail",
             "is stopped: log_loss is beyond",
         ),
         (
-            Watched("income", "Income", "v2.0.0", "", QUIET, silence=[SILENT]),
+            ModelStatus("income", "Income", "v2.0.0", "", QUIET, silence=[SILENT]),
             "fail",
             "its feed is silent: no prediction came",
         ),
-        (Watched("income", "Income", "v1.0.0", "", []), "open", "no analysis window is complete yet"),
-        (Watched("income", "Income", None, "", []), "open", "No version serves yet"),
+        (ModelStatus("income", "Income", "v1.0.0", "", []), "open", "no analysis window is complete yet"),
+        (ModelStatus("income", "Income", None, "", []), "open", "No version serves yet"),
     ],
 )
-def test_the_state_is_one_sentence(watched: Watched, css: str, says: str) -> None:
+def test_the_state_is_one_sentence(watched: ModelStatus, css: str, says: str) -> None:
     found = watch.state(watched)
     assert found[0] == css and says in found[1]
     assert f'class="state {css} whole"' in model_page(watched)
@@ -63,11 +63,11 @@ def test_the_state_is_one_sentence(watched: Watched, css: str, says: str) -> Non
 
 
 def test_what_to_look_at_next_names_each_kind_of_alarm_once() -> None:
-    steps = watch.next_steps(Watched("income", "Income", "v1.0.0", "", TROUBLE, silence=[SILENT], ranks=ranks()))
+    steps = watch.next_steps(ModelStatus("income", "Income", "v1.0.0", "", TROUBLE, silence=[SILENT], ranks=ranks()))
     assert steps[0] == SILENT.sentence and steps[1].startswith("log_loss is estimated")
     assert steps[2].startswith("sex Female: 14.0% selected (and 4 more: sex Male,")
     assert steps[-1] == "report outcomes: 1,100 more labelled rows let the retraining start"
-    assert watch.next_steps(Watched("income", "Income", "v2.0.0", "", QUIET)) == []
+    assert watch.next_steps(ModelStatus("income", "Income", "v2.0.0", "", QUIET)) == []
 
 
 def test_no_line_crosses_from_one_version_to_the_next() -> None:
@@ -85,11 +85,11 @@ def test_rules_that_broke_come_first_with_their_windows() -> None:
 
 def test_what_prefect_shows_holds_rules_and_answers_too() -> None:
     said = "3 predictions were appealed since window 1: open 1"
-    watched = Watched("income", "Income", "v1.0.0", "", TROUBLE, answers=(said,))
+    watched = ModelStatus("income", "Income", "v1.0.0", "", TROUBLE, answers=(said,))
     shown = model_markdown(watched)
     assert f"- {said}" in shown and "- ✕ changing the region alone" in shown.replace("Changing", "changing")
     assert f"<p>{said}" in model_page(watched) and "Reviews, overrides and appeals" not in model_page(
-        Watched("income", "Income", "v1.0.0", "", TROUBLE)
+        ModelStatus("income", "Income", "v1.0.0", "", TROUBLE)
     )
 
 
@@ -103,7 +103,7 @@ def test_prefects_table_of_pictures_has_as_many_columns_as_its_first_row(
     lines = (
         window_markdown(reports[0], []).split("\n")
         if columns == 1
-        else model_markdown(Watched("income", "Income", "v1.0.0", "", reports)).split("\n")
+        else model_markdown(ModelStatus("income", "Income", "v1.0.0", "", reports)).split("\n")
     )
     rules = [i for i, line in enumerate(lines) if line and set(line) == {"|", "-"}]
     assert [lines[i].count("---") for i in rules] == ([columns] if columns else [])
@@ -115,7 +115,7 @@ def test_what_happened_to_groups_is_told_where_they_are_shown() -> None:
     told = GroupSummary(
         sentence="the groups of the reference do not hold in this window: a new group, N1", holds=False, events=(event,)
     )
-    watched = Watched(
+    watched = ModelStatus(
         "income", "Income", "v1.0.0", "", [*TROUBLE[:-1], TROUBLE[-1].model_copy(update={"groups": told})]
     )
     for shown in (model_page(watched), model_markdown(watched)):
@@ -129,5 +129,5 @@ def test_drift_that_touches_the_output_comes_first() -> None:
 
 
 def test_the_page_asks_nobody_outside_and_runs_no_script() -> None:
-    page = model_page(Watched("income", "Income <script>", "v1.0.0", "", TROUBLE))
+    page = model_page(ModelStatus("income", "Income <script>", "v1.0.0", "", TROUBLE))
     assert "<script" not in page and not re.search(r"(src|href)=\"?https?:", page)
