@@ -1,0 +1,198 @@
+"""Every kind of stored document, as the code of 2026-11-27 wrote it, is read by today's code (docs/formats.md)."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import sqlalchemy as sa
+
+from tasks.data import Expectations
+from tasks.records.log.predictions import PredictionLog
+from tasks.records.log.tables import PROFILES, REPORTS
+from tasks.science.monitors.drift.reference import load_drift_reference
+from tasks.science.monitors.groupings.reference import load_groupings
+from tasks.science.monitors.profiles.layout import load_layout
+from tasks.science.monitors.profiles.profile import load_profile
+from tasks.science.windows.reference import load_reference
+from tasks.spec.base import digest_json, load_yaml
+from tasks.spec.errors import ConfigError
+from tasks.spec.evidence import Verdict
+from tasks.spec.formats import NUMBERED
+from tasks.spec.ledger import Entry
+from tasks.spec.manifest import Manifest, Pointer
+from tasks.spec.model import ModelConfig
+from tasks.spec.rules import ExpertRules
+from tasks.spec.waivers import Waivers
+from tests.conftest import ROOT
+
+OLD = ROOT / "tests/formats"
+UNNUMBERED = "unnumbered"
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[PredictionLog]:
+    opened = PredictionLog(f"sqlite:///{tmp_path}/predictions.db")
+    yield opened
+    opened.close()
+
+
+def text(name: str) -> str:
+    path = OLD / name
+    return gzip.decompress(path.read_bytes()).decode() if path.suffix == ".gz" else path.read_text()
+
+
+def stored(log: PredictionLog, kind: str, number: int, name: str) -> PredictionLog:
+    """The log with an old row of the table ``profiles`` in it."""
+    values = {"model": "care", "kind": kind, "number": number, "format": 1, "document": text(name)}
+    with log.database.writing() as connection:
+        connection.execute(sa.insert(PROFILES).values(**values))
+    return log
+
+
+def _reference(log: PredictionLog) -> dict[str, Any]:
+    kept = stored(log, "reference:v1.0.0", 0, "fitted-reference.json.gz").reference("care", "v1.0.0")
+    assert kept is not None
+    return kept
+
+
+def fitted_reference(log: PredictionLog) -> None:
+    found = load_reference(_reference(log), pd.DataFrame())
+    assert found.layout.model == "care" and max(found.importance, key=lambda n: found.importance[n]) == "xage"
+
+
+def profile_layout(log: PredictionLog) -> None:
+    found = load_layout(_reference(log)["drift"]["layout"])
+    assert (found.kind, found.reference_rows) == ("binary", 4000) and "xage" in found.inputs
+
+
+def drift_reference(log: PredictionLog) -> None:
+    document = _reference(log)["drift"]
+    assert document["format"] == 2 and load_drift_reference(document).layout.model == "care"
+    with pytest.raises(ConfigError, match="has format 1, an older one; this code reads format 2 only. Fit it again"):
+        load_drift_reference(document | {"format": 1})
+
+
+def groupings(log: PredictionLog) -> None:
+    found = load_groupings(_reference(log)["groups"])
+    assert [g.name for g in found.groups] == ["A", "B"] and found.fitted.shape == (20, 13)
+
+
+def profile(log: PredictionLog) -> None:
+    kept = stored(log, "profile", 2, "profile.json").profile("care", 2)
+    assert kept is not None and load_profile(kept).rows == 500
+
+
+def feed_facts(log: PredictionLog) -> None:
+    (found,) = stored(log, "feed", 2, "feed-facts.json").feed_facts("care", before=3, last=5)
+    assert (found.rows, found.versions, found.columns[0]) == (500, ("v1.0.0",), "site")
+
+
+def p_values(log: PredictionLog) -> None:
+    (found,) = stored(log, "p_values:v1.0.0", 2, "p-values.json").p_values("care", "v1.0.0", before=3, last=5)
+    assert {"data_drift", "prediction_drift"} <= set(found) and all(0 <= p <= 1 for p in found.values())
+
+
+def pictures(log: PredictionLog) -> None:
+    found = stored(log, "pictures", 2, "pictures.json").pictures("care", 2)
+    assert found.plots[0].x_label == "share of the mean absolute attribution" and found.map is not None
+    assert len(found.map.points) == 20
+
+
+def silent_feeds(log: PredictionLog) -> None:
+    assert stored(log, "silence", 0, "silent-feeds.json").silent_feeds("care") == ["outcomes"]
+
+
+def window_report(log: PredictionLog) -> None:
+    facts = {"model": "care", "number": 2, "version": "v1.0.0", "last": "", "rows": 500, "labelled": 0}
+    with log.database.writing() as connection:
+        values = facts | {"action": "nothing", "report": text("window-report.json")}
+        connection.execute(sa.insert(REPORTS).values(**values))
+    (found,) = log.reports("care")
+    assert (found.window, found.findings[0].kind, found.findings[0].subject) == (2, "data_quality", "xage")
+    assert found.decision.action == json.loads(text("window-report.json"))["decision"]["action"]
+
+
+def ledger_entry(log: PredictionLog) -> None:
+    found = Entry.model_validate_json(text("ledger-entry.json"))
+    assert (found.sequence, found.kind, found.window) == (7, "monitored", 3), "the window is read from the old sentence"
+    assert found.digest() == digest_json(json.loads(text("ledger-entry.json"))), "the chain of digests still holds"
+
+
+def evidence(log: PredictionLog) -> None:
+    found = Verdict.model_validate(json.loads(text("evidence.json"))["verdict"], strict=False)
+    performance, fairness = found.gates
+    assert (found.passed, performance.plots[0].y_label) == (True, "true positive rate")
+    assert fairness.waiver is not None and found.waived == (fairness,) and found.failed == ()
+
+
+def model_config(log: PredictionLog) -> None:
+    found = load_yaml(OLD / "model.yaml", ModelConfig)
+    assert (found.name, found.kind, found.monitoring.window_rows > 0) == ("care", "binary", True)
+
+
+def expert_rules(log: PredictionLog) -> None:
+    assert load_yaml(OLD / "rules.yaml", ExpertRules).rules
+
+
+def expectations(log: PredictionLog) -> None:
+    assert load_yaml(OLD / "expectations.yaml", Expectations)
+
+
+def waivers(log: PredictionLog) -> None:
+    assert [w.gate for w in load_yaml(OLD / "waivers.yaml", Waivers).waivers] == ["fairness"]
+
+
+def manifest(log: PredictionLog) -> None:
+    found = Manifest.model_validate_json(text("manifest.json"))
+    assert (found.features, found.decision_threshold, found.trained_rows) == (("xage", "educdec"), 0.5, 2000)
+
+
+def pointer(log: PredictionLog) -> None:
+    found = Pointer.model_validate_json(text("pointer.json"))
+    assert (found.version, found.stopped) == ("v1.1.0", "")
+
+
+READ: tuple[Callable[[PredictionLog], None], ...] = (
+    fitted_reference,
+    profile_layout,
+    drift_reference,
+    groupings,
+    profile,
+    feed_facts,
+    p_values,
+    pictures,
+    silent_feeds,
+    window_report,
+    ledger_entry,
+    evidence,
+    model_config,
+    expert_rules,
+    expectations,
+    waivers,
+    manifest,
+    pointer,
+)
+"""One check a kind of ``docs/formats.md``, named as it is there."""
+
+
+@pytest.mark.parametrize("check", READ, ids=lambda check: check.__name__)
+def test_an_old_document_is_read(log: PredictionLog, check: Callable[[PredictionLog], None]) -> None:
+    check(log)
+
+
+def test_the_list_in_the_docs_is_whole_and_its_numbers_are_the_codes() -> None:
+    rows = re.findall(r"^\| ([^|]+) \| (\d+|unnumbered) \|", (ROOT / "docs/formats.md").read_text(), re.MULTILINE)
+    assert sorted(name.replace("-", "_").replace(" ", "_") for name, _ in rows) == sorted(c.__name__ for c in READ)
+    assert {name: int(n) for name, n in rows if n != UNNUMBERED} == {known.name: known.number for known in NUMBERED}
+
+
+def test_all_old_documents_are_read_by_a_check() -> None:
+    source = Path(__file__).read_text()
+    assert [path.name for path in OLD.iterdir() if f'"{path.name}"' not in source] == []
