@@ -14,7 +14,8 @@ NAMED = re.compile(r"`([\w./<>-]+)(?:::(\w+))?`")
 
 @dataclass(frozen=True)
 class Change:
-    """One kind of change; paths are relative to the repository, and ``<name>`` in one stands for the new thing's name."""
+    """One kind of change; paths are relative to the repository, and ``<name>`` in one stands for the new thing's
+    name."""
 
     what: str
     new: tuple[str, ...]

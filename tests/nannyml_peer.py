@@ -1,4 +1,5 @@
-"""NannyML 0.13.1 in a virtual environment of its own below .assay/bench/: asked over a folder, by benchmark and backtests.
+"""NannyML 0.13.1 in a virtual environment of its own below .assay/bench/: asked over a folder, by benchmark and
+backtests.
 
 ``ask`` runs in ours; the file itself is what the other environment runs.
 """
@@ -61,7 +62,8 @@ def ask(folder: Path, **question: Any) -> dict[str, Any]:
         question: ``kind`` cbpe or dle; ``metrics``; ``chunks``: rows of each chunk, in order; ``features`` for dle.
 
     Returns:
-        ``values``: metric to one estimate a chunk; ``fit`` and ``estimate``: seconds of CPU. For cbpe, ``calibrated.parquet`` in the folder
+        ``values``: metric to one estimate a chunk; ``fit`` and ``estimate``: seconds of CPU. For cbpe,
+            ``calibrated.parquet`` in the folder
         then holds the probabilities that it used.
     """
     (folder / "question.json").write_text(json.dumps(question))
@@ -124,7 +126,8 @@ def answer(folder: Path) -> None:
 
 
 def time_of(how: dict[str, Any]) -> dict[str, Any]:
-    """Days only where chunks are of unequal size: parsing a column of dates would cost the peer time that it need not spend."""
+    """Days only where chunks are of unequal size: parsing a column of dates would cost the peer time that it need not
+    spend."""
     return {**how, "timestamp_column_name": "moment"} if "chunk_period" in how else how
 
 

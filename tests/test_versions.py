@@ -20,7 +20,10 @@ from tasks.spec.settings import Settings
 from tasks.versions import version_files
 from tests.conftest import ROOT, git
 
-WRITE = "import pathlib as p, sys; d = p.Path('data/income') / sys.argv[1]; d.mkdir(parents=True); (d / 'file.txt').write_text('made by ' + sys.argv[1])"
+WRITE = (
+    "import pathlib as p, sys; d = p.Path('data/income') / sys.argv[1]; d.mkdir(parents=True); (d / "
+    "'file.txt').write_text('made by ' + sys.argv[1])"
+)
 
 
 def stage(out: str) -> dict[str, Any]:
@@ -79,7 +82,10 @@ def test_a_version_whose_cache_was_lost_is_made_anew_from_its_commit(settings: S
 
 def test_what_comes_out_otherwise_than_recorded_is_no_rebuild(settings: Settings, dvc_developer: Path) -> None:
     """A stage that depends on the moment cannot be made anew, and that is said."""
-    write = "import pathlib as p, time; d = p.Path('data/income/model'); d.mkdir(parents=True); (d / 'file.txt').write_text(str(time.time_ns()))"
+    write = (
+        "import pathlib as p, time; d = p.Path('data/income/model'); d.mkdir(parents=True); (d / "
+        "'file.txt').write_text(str(time.time_ns()))"
+    )
     commit = candidate(dvc_developer, settings, {**stage("model"), "cmd": f'python -c "{write}"'})
     shutil.rmtree(settings.cache)
     with pytest.raises(

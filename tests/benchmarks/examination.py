@@ -1,4 +1,5 @@
-"""The whole examination of ``income`` against the training of the same model: ``python -m tests.benchmarks.examination``.
+"""The whole examination of ``income`` against the training of the same model: ``python -m
+tests.benchmarks.examination``.
 
 Ingest, prepare, train and evaluate run in a temporary clone of this repository's commit; then the estimator is fitted
 again and every gate of the model's config is run, in one process, and both are timed. There is no peer that does the
@@ -87,7 +88,8 @@ def compare(paths: ModelPaths) -> int:
         whole, used = whole + seconds, used + cpu
         print(f"{gate.name:32} {found.state:24} {seconds:7.2f} {cpu:7.2f}")
     print(
-        f"\nall {len(config.gates)} gates on {len(evidence.label):,} rows, training on {len(rows):,} rows; a ratio of at most 3 is asked"
+        f"\nall {len(config.gates)} gates on {len(evidence.label):,} rows, training on {len(rows):,} rows; a ratio "
+        "of at most 3 is asked"
     )
     print(f"wall: {whole:6.2f} s, training {training:6.2f} s, ratio {whole / training:.2f}")
     print(f"CPU:  {used:6.2f} s, training {worked:6.2f} s, ratio {used / worked:.2f}")

@@ -1,8 +1,8 @@
 """A look at one window: what it costs after 10 and after 1,000 windows, and what 10,000,000 rows take.
 
-``python -m tests.benchmarks.monitoring [--rows N]``: a real log in SQLite, a trained care model, its fitted reference, and the
-code that a monitoring run calls, from reading the rows to keeping the report. Memory is the high-water mark of a
-process of its own.
+``python -m tests.benchmarks.monitoring [--rows N]``: a real log in SQLite, a trained care model, its fitted reference,
+and the code that a monitoring run calls, from reading the rows to keeping the report. Memory is the high-water mark of
+a process of its own.
 """
 
 from __future__ import annotations
@@ -103,7 +103,8 @@ def history(home: Path) -> None:
         last = length + REPEATS
     log.close()
     print(
-        f"one window of {WINDOW} rows after {HISTORIES[0]:,} windows          {taken[HISTORIES[0]]:8.3f} s (median of {REPEATS})"
+        f"one window of {WINDOW} rows after {HISTORIES[0]:,} windows          {taken[HISTORIES[0]]:8.3f} s (median "
+        f"of {REPEATS})"
     )
     print(f"one window of {WINDOW} rows after {HISTORIES[1]:,} windows       {taken[HISTORIES[1]]:8.3f} s")
     print(f"after / before                                  {taken[HISTORIES[1]] / taken[HISTORIES[0]]:8.2f}")
@@ -138,7 +139,8 @@ def large(home: Path, rows: int) -> None:
     fill(log, care, rows, seed=3)
     log.close()
     print(
-        f"{rows:,} rows logged in {time.perf_counter() - begun:,.0f} s, {(home / 'log.db').stat().st_size / 2**30:.2f} GiB",
+        f"{rows:,} rows logged in {time.perf_counter() - begun:,.0f} s, "
+        f"{(home / 'log.db').stat().st_size / 2**30:.2f} GiB",
         flush=True,
     )
     done = subprocess.run(

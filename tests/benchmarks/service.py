@@ -73,7 +73,8 @@ def main() -> None:
             for size, clients in ((BATCH_ROWS, 1), (BATCH_ROWS, 2), (1, 1), (1, 8)):
                 rate, taken = measure(url, rows, size, clients)
                 print(
-                    f"{size:>14,} {clients:>8} {len(taken):>9,} {rate:>9,.0f} {np.percentile(taken, 50):>8.1f} {np.percentile(taken, 99):>8.1f}",
+                    f"{size:>14,} {clients:>8} {len(taken):>9,} {rate:>9,.0f} {np.percentile(taken, 50):>8.1f} "
+                    f"{np.percentile(taken, 99):>8.1f}",
                     flush=True,
                 )
         finally:

@@ -1,4 +1,5 @@
-"""The story in a real system: pushes, forms, schedules, verdicts, signatures, rollback; and nothing leaves the machine."""
+"""The story in a real system: pushes, forms, schedules, verdicts, signatures, rollback; and nothing leaves the
+machine."""
 
 from __future__ import annotations
 
@@ -123,7 +124,8 @@ def test_the_scheduler_makes_runs(running: Running) -> None:
 
 
 def test_watching_what_was_never_released_ends_with_a_sentence(running: Running) -> None:
-    """For who asks it is a mistake; for a schedule, which begins with the system, it is none, and no run stands there in red."""
+    """For who asks it is a mistake; for a schedule, which begins with the system, it is none, and no run stands there
+    in red."""
     early = running.api.start("monitor/monitoring", {"model": "care", "reason": "schedule", "actor": "schedule"})
     done = running.assay("monitor", "income", "--json")
     told = json.loads(done.stdout)
@@ -339,7 +341,8 @@ def test_a_version_is_rebuilt_from_its_commit_when_all_its_files_are_lost(
 
 
 def test_nothing_left_this_machine_but_the_fetch_of_pinned_data(running: Running, released: dict[str, Any]) -> None:
-    """Every Python process of the system was audited from its start: server, worker, service, flows, stages, commands."""
+    """Every Python process of the system was audited from its start: server, worker, service, flows, stages,
+    commands."""
     calls = [line.split("\t") for line in running.outbound.read_text().splitlines()]
     assert [c for c in calls if "tasks.stages.ingest" not in c[1]] == []
     assert any("tasks.stages.ingest" in c[1] for c in calls), "the audit did not even see the fetch, so it sees nothing"

@@ -114,7 +114,10 @@ def test_the_process_has_no_network(reach: str) -> None:
 
 
 def test_the_memory_of_the_starting_process_is_not_counted() -> None:
-    code = "x = bytearray(900_000_000)\nimport subprocess, sys\nsubprocess.run([sys.executable, '-c', 'from tasks.serving.readiness import peak_memory; print(peak_memory())'], check=True)"
+    code = (
+        "x = bytearray(900_000_000)\nimport subprocess, sys\nsubprocess.run([sys.executable, '-c', 'from "
+        "tasks.serving.readiness import peak_memory; print(peak_memory())'], check=True)"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert 1 < float(done.stdout) < 400
 

@@ -142,7 +142,8 @@ def problem(service: Service) -> str:
 
 
 def spoiled_after_pointing(service: Service, path: Path, content: bytes) -> None:
-    """Point at v2.0.0 as the registry's side would, with the digests of good files, and spoil one before the service looks."""
+    """Point at v2.0.0 as the registry's side would, with the digests of good files, and spoil one before the service
+    looks."""
     service.process.send_signal(signal.SIGSTOP)
     point(service.home, "v2.0.0")
     path.write_bytes(content)
@@ -297,7 +298,8 @@ def test_a_declared_size_is_refused_before_the_body_comes(service: Service) -> N
     host, port = service.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=10) as client:
         client.sendall(
-            b"POST /models/care/predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 99999999999\r\n\r\n{"
+            b"POST /models/care/predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: "
+            b"99999999999\r\n\r\n{"
         )
         assert client.recv(4096).startswith(b"HTTP/1.1 413 ")
 
@@ -335,7 +337,10 @@ def test_the_service_keeps_its_log_in_postgresql(
 
 
 def test_the_service_starts_without_the_orchestrator() -> None:
-    code = "import sys, tasks.cli.service; print([m for m in ('prefect', 'dvc', 'great_expectations', 'gto') if m in sys.modules])"
+    code = (
+        "import sys, tasks.cli.service; print([m for m in ('prefect', 'dvc', 'great_expectations', 'gto') if m in "
+        "sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "[]"
 

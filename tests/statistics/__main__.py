@@ -1,4 +1,5 @@
-"""``make simulate``: play every case in full and write docs/evidence/, a page a theme; name themes to play just these."""
+"""``make simulate``: play every case in full and write docs/evidence/, a page a theme; name themes to play just
+these."""
 
 from __future__ import annotations
 
@@ -52,7 +53,10 @@ def _cell(value: Any) -> str:
 
 def page(theme: str) -> str:
     title = theme.replace("_", " ")
-    head = f"# Evidence: {title}\n\nMade by `python -m tests.statistics {theme}`, seeded; a smaller version of every case runs in `make test`.\n"
+    head = (
+        f"# Evidence: {title}\n\nMade by `python -m tests.statistics {theme}`, seeded; a smaller version of every "
+        "case runs in `make test`.\n"
+    )
     return "\n".join([head, *(table(study, study.rows()) for study in themes()[theme])])
 
 

@@ -1,6 +1,7 @@
 """Coverage of the calibration estimators by simulation. Run as a script to print the table.
 
-Scores are uniform in log-odds and the truth is a Cox recalibration of them, so the true slope, intercept and binned error are known.
+Scores are uniform in log-odds and the truth is a Cox recalibration of them, so the true slope, intercept and binned
+error are known.
 """
 
 from __future__ import annotations

@@ -46,13 +46,17 @@ rules:
   - {rule: direction, column: tenure, sign: falls, tolerance: 0.1, because: a steady job lowers the risk}
   - {rule: monotone, column: income, sign: falls, turn: 0.02, tolerance: 0.03, because: more income is never worse}
   - {rule: monotone, column: debt, sign: rises, turn: 0.02, tolerance: 0.03, because: more debt is never better}
-  - {rule: monotone, column: utilisation, sign: rises, turn: 0.02, tolerance: 0.03, because: a full credit line is never better}
+  - {rule: monotone, column: utilisation, sign: rises, turn: 0.02, tolerance: 0.03,
+     because: a full credit line is never better}
   - {rule: monotone, column: tenure, sign: falls, turn: 0.02, tolerance: 0.03, because: a longer job is never worse}
   - {rule: score_range, rows: age >= 74, low: 0.0, high: 0.9, tolerance: 0.05, because: nobody is lost for being old}
   - {rule: score_range, rows: age < 22, low: 0.005, high: 0.95, tolerance: 0.05, because: nobody is without risk}
-  - {rule: score_range, rows: income > 60 and debt < 18, low: 0.0, high: 0.45, tolerance: 0.05, because: who earns well and owes little is no bad risk}
-  - {rule: vignette, case: {income: 85, debt: 6, utilisation: 0.1, tenure: 15}, between: [0.0, 0.15], because: the best of customers}
-  - {rule: vignette, case: {income: 20, debt: 38, utilisation: 0.9, tenure: 0}, between: [0.6, 1.0], because: over their head in debt}
+  - {rule: score_range, rows: income > 60 and debt < 18, low: 0.0, high: 0.45, tolerance: 0.05,
+     because: who earns well and owes little is no bad risk}
+  - {rule: vignette, case: {income: 85, debt: 6, utilisation: 0.1, tenure: 15}, between: [0.0, 0.15],
+     because: the best of customers}
+  - {rule: vignette, case: {income: 20, debt: 38, utilisation: 0.9, tenure: 0}, between: [0.6, 1.0],
+     because: over their head in debt}
   - {rule: vignette, case: {tenure: 0}, above: {tenure: null}, because: an unknown job is better than none}
   - {rule: invariance, column: sex, at_most: 0.02, because: law}
   - {rule: invariance, column: region, at_most: 0.15, tolerance: 0.03, because: people are alike everywhere}
@@ -280,7 +284,8 @@ if __name__ == "__main__":
     found = rows()
     for row in found:
         print(
-            f"{row['kind']:5} {row['model']:56} {row['stopped']:3} of {row['models']:3}  loses {row['loss']:5.2f} points  {row['reason'][:150]}"
+            f"{row['kind']:5} {row['model']:56} {row['stopped']:3} of {row['models']:3}  loses {row['loss']:5.2f} "
+            f"points  {row['reason'][:150]}"
         )
     close = [r for r in found if r["kind"] == "wrong" and r["loss"] <= 1]
     good_ones = [r for r in found if r["kind"] == "good"]
@@ -326,7 +331,8 @@ def totals() -> list[dict[str, Any]]:
 STUDIES = (
     Study(
         "Expert rules against models made wrong on purpose",
-        "One rules file for all, written beforehand. A model counts where it loses at most one AUC point on 40,000 fresh rows.",
+        "One rules file for all, written beforehand. A model counts where it loses at most one AUC point on 40,000 "
+        "fresh rows.",
         totals,
     ),
 )

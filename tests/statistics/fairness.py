@@ -103,7 +103,8 @@ def coverage(
 def planted(
     measure: str, bias: float, size: int, runs: int, seed: int, rows: int = 5000, limit: float = 0.1
 ) -> list[dict[str, Any]]:
-    """Six intersections of two attributes, one of ``size`` rows treated differently by ``bias``; the gate asks for at most ``limit``.
+    """Six intersections of two attributes, one of ``size`` rows treated differently by ``bias``; the gate asks for at
+    most ``limit``.
 
     *fails*: the gate says so; *does not pass*: it fails or asks for more evidence.
     """
@@ -199,7 +200,8 @@ def rows(runs: int = RUNS) -> list[dict[str, Any]]:
 STUDIES = (
     Study(
         "The fairness gate",
-        "Two-sided 95 % intervals, simultaneous over groups and measures; then planted intersections and unbiased data through the whole gate.",
+        "Two-sided 95 % intervals, simultaneous over groups and measures; then planted intersections and unbiased "
+        "data through the whole gate.",
         rows,
     ),
 )

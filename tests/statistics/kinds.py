@@ -71,17 +71,24 @@ def means(runs: int, rows: int = 500) -> list[dict[str, Any]]:
 
 
 def errors(runs: int) -> list[dict[str, Any]]:
-    """The debiased error of a right score by rows: it should be near 0, and its upper bound below the gate's default limit."""
+    """The debiased error of a right score by rows: it should be near 0, and its upper bound below the gate's default
+    limit."""
     told = []
     for rows in (300, 1000, 5000):
         found = [
             mean_calibration(*_right(np.random.default_rng(seed), rows), 2**0.5, 10, CONFIDENCE, seed).error
             for seed in range(runs)
         ]
-        told.append({
-            "rows": rows, "runs": runs, "mean squared error (should be 0 once some are below it)": round(float(np.mean([e.value**2 for e in found])), 5),
-            "median error": round(float(np.median([e.value for e in found])), 4), "upper bound, median": round(float(np.median([e.high for e in found])), 4),
-        })  # fmt: skip
+        squared = float(np.mean([e.value**2 for e in found]))
+        told.append(
+            {
+                "rows": rows,
+                "runs": runs,
+                "mean squared error (should be 0 once some are below it)": round(squared, 5),
+                "median error": round(float(np.median([e.value for e in found])), 4),
+                "upper bound, median": round(float(np.median([e.high for e in found])), 4),
+            }
+        )
     return told
 
 
@@ -104,7 +111,8 @@ def louder(rng: np.random.Generator) -> Planted:
 
 
 def shifted(rng: np.random.Generator) -> Planted:
-    """The mean lies 0.8 standard deviations of the residuals above the score in a slice of two conditions, about 8 % of the rows."""
+    """The mean lies 0.8 standard deviations of the residuals above the score in a slice of two conditions, about 8 % of
+    the rows."""
     rows, mean = _people(rng)
     weak = ((rows["n2"] > 0.5) & (rows["c2"] == "b")).to_numpy()
     return rows, mean + rng.normal(size=ROWS) + 0.8 * weak, mean, weak
@@ -126,7 +134,8 @@ WORLDS: dict[str, Callable[[np.random.Generator], Planted]] = {
 
 
 def slices(runs: int) -> list[dict[str, Any]]:
-    """Share of runs in which a slice was confirmed, and, where one was planted, one that overlaps it by half or more (Jaccard)."""
+    """Share of runs in which a slice was confirmed, and, where one was planted, one that overlaps it by half or more
+    (Jaccard)."""
     told: list[dict[str, Any]] = []
     for name, make in WORLDS.items():
         confirmed, found = 0, 0
@@ -161,7 +170,8 @@ def slices(runs: int) -> list[dict[str, Any]]:
 
 
 def jumps(runs: int, rows: int = 3000) -> list[dict[str, Any]]:
-    """Share of runs in which a jump of the mean along the table is significant; scores explain half of the labels' variance."""
+    """Share of runs in which a jump of the mean along the table is significant; scores explain half of the labels'
+    variance."""
     told = []
     for name, size in (("no jump", 0.0), ("a jump of 0.5 standard deviations", 0.5)):
         found = 0

@@ -191,7 +191,8 @@ def run(plant: Callable[..., None], seed: int) -> GateResult:
 
 
 def measure(runs: int, first_seed: int = 0) -> list[dict[str, Any]]:
-    """One row for each planted leak with the share of runs that name it, and one for clean data with the share accused."""
+    """One row for each planted leak with the share of runs that name it, and one for clean data with the share
+    accused."""
     told: list[dict[str, Any]] = []
     for plant, words in PLANTED.items():
         results = [run(plant, seed) for seed in range(first_seed, first_seed + runs)]

@@ -32,7 +32,8 @@ BATCHES, BATCH = 200, 100_000
 """Rows of which the truth is taken: its own error is a fortieth of that of 10,000 rows."""
 
 Draw = Callable[[np.random.Generator, int], tuple[np.ndarray, np.ndarray, np.ndarray]]
-"""Label, challenger's scores and champion's of n rows; the challenger is a little worse, and correlated with the champion."""
+"""Label, challenger's scores and champion's of n rows; the challenger is a little worse, and correlated with the
+champion."""
 
 
 def binary(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -89,7 +90,8 @@ def truth(kind: TargetKind, batches: int, seed: int) -> Truth:
 
 
 def false_passes(kind: TargetKind, known: Truth, n: int, runs: int, seed: int) -> list[dict[str, Any]]:
-    """Every metric on the same rows: the challenger is worse by just the margin, and as good as the floor, so a pass is false."""
+    """Every metric on the same rows: the challenger is worse by just the margin, and as good as the floor, so a pass is
+    false."""
     rng, passed = np.random.default_rng(seed), {m: [0, 0] for m in METRIC_NAMES[kind]}
     for _ in range(runs):
         label, challenger, champion = DRAWS[kind](rng, n)
@@ -130,7 +132,8 @@ def margins() -> list[dict[str, Any]]:
 
 
 def accuracy_size(n: int, margin: float) -> dict[str, Any]:
-    """The exact chance that Tango's test passes a challenger at the margin, at the share of disagreeing rows where it is largest."""
+    """The exact chance that Tango's test passes a challenger at the margin, at the share of disagreeing rows where it
+    is largest."""
     gained, lost = (part.ravel() for part in np.meshgrid(*[np.arange(min(n, 400) + 1)] * 2))
     inside = gained + lost <= n
     gained, lost = gained[inside], lost[inside]
@@ -158,7 +161,8 @@ FAMILY = ("roc_auc", "log_loss", "accuracy", "f1")
 
 
 def family(known: Truth, n: int, runs: int, seed: int) -> list[dict[str, Any]]:
-    """Eight gates through ``run_gate``: a floor and a comparison for each metric, each with its truth on its limit, or only the first.
+    """Eight gates through ``run_gate``: a floor and a comparison for each metric, each with its truth on its limit, or
+    only the first.
 
     On the limit a fail is wrong, and so is a pass of all where a candidate just beyond even one limit is unfit.
     """
@@ -235,19 +239,24 @@ def families() -> list[dict[str, Any]]:
 STUDIES = (
     Study(
         "False passes at the margin and at the limit",
-        "A challenger that is worse than its champion by exactly the margin, and exactly as good as the floor; 95 % confidence, so a pass is false in 5 % of runs. All "
-        "metrics of a kind see the same rows. *Error*: the standard error of a rate of 5 %; of a hundred rates that are just 5 %, two come out above 6 %.",
+        "A challenger that is worse than its champion by exactly the margin, and exactly as good as the floor; 95 % "
+        "confidence, so a pass is false in 5 % of runs. All "
+        "metrics of a kind see the same rows. *Error*: the standard error of a rate of 5 %; of a hundred rates that "
+        "are just 5 %, two come out above 6 %.",
         margins,
     ),
     Study(
         "Accuracy at the margin, exactly",
-        "Tango's score test of paired accuracy, McNemar's at a margin of 0: every table of gained and lost rows weighed by its probability, for disagreement from the margin itself to a quarter "
-        "of the rows. Because its largest size is within a point of 5 %, it is kept, rather than a mid-p or exact test.",
+        "Tango's score test of paired accuracy, McNemar's at a margin of 0: every table of gained and lost rows "
+        "weighed by its probability, for disagreement from the margin itself to a quarter "
+        "of the rows. Because its largest size is within a point of 5 %, it is kept, rather than a mid-p or exact "
+        "test.",
         sizes,
     ),
     Study(
         "Several gates at once",
-        "Four floors and four comparisons through the gates. A fail is a claim and Holm's correction holds over all of them; a pass of all is an intersection-union test and needs none.",
+        "Four floors and four comparisons through the gates. A fail is a claim and Holm's correction holds over all "
+        "of them; a pass of all is an intersection-union test and needs none.",
         families,
     ),
 )

@@ -44,7 +44,8 @@ def noise(rng: np.random.Generator) -> World:
 
 
 def hard_in_places(rng: np.random.Generator) -> World:
-    """Where c1 is a the outcome is nearly certain, elsewhere nearly a coin's; the model knows. Loss differs by a factor of five."""
+    """Where c1 is a the outcome is nearly certain, elsewhere nearly a coin's; the model knows. Loss differs by a factor
+    of five."""
     rows = people(rng)
     easy = (rows["c1"] == "a").to_numpy()
     p = np.where(easy, np.where(rows["n2"] > 0, 0.97, 0.03), 0.35 + 0.3 * (rows["n0"] > 0))
@@ -95,7 +96,8 @@ SOUND: tuple[Callable[[np.random.Generator], World], ...] = (noise, hard_in_plac
 def run(
     make: Callable[[np.random.Generator], World], seed: int, metric: str = "log_loss"
 ) -> tuple[list[Weakness], float]:
-    """The confirmed slices, and the largest overlap (Jaccard, rows in both over rows in either) of one of them with the planted."""
+    """The confirmed slices, and the largest overlap (Jaccard, rows in both over rows in either) of one of them with the
+    planted."""
     rows, label, score, weak = make(np.random.default_rng(seed))
     found = weak_slices(rows, label, score, None, metric, 0.5, LIMIT, MINIMUM, CONFIDENCE, seed)
     confirmed, codes = [w for w in found if w.confirmed], discretise(rows)
@@ -104,7 +106,8 @@ def run(
 
 
 def planted_share(make: Callable[[np.random.Generator], World], seed: int) -> float:
-    """What is avoidable in the planted slice itself, as a share of the mean loss; a correction learned on one half is judged on the other."""
+    """What is avoidable in the planted slice itself, as a share of the mean loss; a correction learned on one half is
+    judged on the other."""
     _, label, score, weak = make(np.random.default_rng(seed))
     half = np.arange(ROWS) % 2 == 0
     gain = excess_loss("log_loss", label, logit(score), weak & half, weak & ~half, 0.5)
@@ -112,7 +115,8 @@ def planted_share(make: Callable[[np.random.Generator], World], seed: int) -> fl
 
 
 def measure(runs: int, first_seed: int = 0, metric: str = "log_loss") -> list[dict[str, Any]]:
-    """One row for each world: the share of runs in which a slice was confirmed, and, where one was planted, was that one.
+    """One row for each world: the share of runs in which a slice was confirmed, and, where one was planted, was that
+    one.
 
     That one: an overlap of a half or more. ``avoidable`` is the mean of what the planted slice loses, as a share.
     """

@@ -22,7 +22,8 @@ class Study:
 
 @dataclass(frozen=True)
 class Count:
-    """How often something happened in so many runs, and how often it should: at most, at least, or as often as possible."""
+    """How often something happened in so many runs, and how often it should: at most, at least, or as often as
+    possible."""
 
     case: str
     rows: int
@@ -36,7 +37,8 @@ class Count:
 
     @property
     def error(self) -> float:
-        """Standard error of a rate that is as it should be; of the one that was seen where nothing says how it should be."""
+        """Standard error of a rate that is as it should be; of the one that was seen where nothing says how it should
+        be."""
         share = self.rate if self.nominal is None else self.nominal
         return float(np.sqrt(share * (1 - share) / self.runs))
 

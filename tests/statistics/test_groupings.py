@@ -10,7 +10,8 @@ from tests.statistics import groupings as g
 WORLDS = 2
 NIGHTLY = pytest.mark.acceptance
 MODELS = [g.MODELS[0], *(pytest.param(kind, marks=NIGHTLY) for kind in g.MODELS[1:])]
-"""Every kind of model sees every planted event in each run; what must stay quiet is played for one, the rest nightly."""
+"""Every kind of model sees every planted event in each run; what must stay quiet is played for one, the rest nightly.
+"""
 
 
 @pytest.mark.parametrize("kind", MODELS)

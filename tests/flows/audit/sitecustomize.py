@@ -1,4 +1,5 @@
-"""Put on PYTHONPATH by the tests: every Python process notes each connection or name look-up that leaves this machine."""
+"""Put on PYTHONPATH by the tests: every Python process notes each connection or name look-up that leaves this
+machine."""
 
 import os
 import socket

@@ -1,4 +1,5 @@
-"""What several gates, rules and calls ask is computed once, also from threads, and is what asking one by one would give."""
+"""What several gates, rules and calls ask is computed once, also from threads, and is what asking one by one would
+give."""
 
 from __future__ import annotations
 

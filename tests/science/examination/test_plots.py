@@ -1,4 +1,5 @@
-"""Each gate that draws gives its plot with the numbers that independent reckoning gives, bounded and without rows of persons."""
+"""Each gate that draws gives its plot with the numbers that independent reckoning gives, bounded and without rows of
+persons."""
 
 from __future__ import annotations
 
@@ -166,7 +167,8 @@ def test_a_vignette_gives_both_scores_in_a_sentence() -> None:
     )
     assert (
         first.note
-        == f"A typical person with income 2 scores {case:.3f}; with income -2, {other:.3f}. The first is asked to lie above it by at least 0.1; it lies {case - other:.3f} above."
+        == f"A typical person with income 2 scores {case:.3f}; with income -2, {other:.3f}. The first is asked to "
+        f"lie above it by at least 0.1; it lies {case - other:.3f} above."
     )
     assert (second.state, second.regions[0].high) == ("fail", 0.5)
 

@@ -81,7 +81,8 @@ def test_a_group_with_larger_errors_fails_and_equal_ones_pass() -> None:
 
 @pytest.mark.parametrize("statistic", ["difference", "ratio"])
 def test_intervals_of_mean_errors_hold_the_truth(statistic: str) -> None:
-    """Absolute errors of exponential law with means 1, 1 and 1.4: the two-sided 95 % interval holds in all but a few of 120 runs."""
+    """Absolute errors of exponential law with means 1, 1 and 1.4: the two-sided 95 % interval holds in all but a few of
+    120 runs."""
     rng, held, means, rows = np.random.default_rng(3), 0, np.array([1.0, 1.0, 1.4]), np.array([400, 200, 100])
     truth = 0.4 if statistic == "difference" else 1 / 1.4
     for _ in range(120):
@@ -100,7 +101,8 @@ def test_intervals_of_mean_errors_hold_the_truth(statistic: str) -> None:
         (
             "regression",
             gate("selection_rate"),
-            "gate fair names the measure 'selection_rate'; allowed for a regression model: mean_error, mean_absolute_error",
+            "gate fair names the measure 'selection_rate'; allowed for a regression model: mean_error, "
+            "mean_absolute_error",
         ),
         (
             "binary",
@@ -110,7 +112,8 @@ def test_intervals_of_mean_errors_hold_the_truth(statistic: str) -> None:
         (
             "binary",
             gate("accuracy", class_name="high"),
-            "gate fair names the class 'high', and a binary model has no classes to compare with the rest; leave class_name out",
+            "gate fair names the class 'high', and a binary model has no classes to compare with the rest; leave "
+            "class_name out",
         ),
         ("multiclass", gate("accuracy"), "gate fair names no class; give class_name, one of: low, middle, high"),
         (

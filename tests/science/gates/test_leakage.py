@@ -1,4 +1,5 @@
-"""The leakage gate: planted leaks, clean worlds, the shipped data, and evidence that is not there. In full: tests/statistics/leakage.py."""
+"""The leakage gate: planted leaks, clean worlds, the shipped data, and evidence that is not there. In full:
+tests/statistics/leakage.py."""
 
 from __future__ import annotations
 
@@ -84,7 +85,8 @@ def test_a_served_kind_that_lacks_a_column_in_training_too_is_no_leak() -> None:
 
 
 def test_a_world_that_changed_and_was_learned_is_no_skew() -> None:
-    """Served rows are held against what was collected in production, where training has that; another unit there is still found."""
+    """Served rows are held against what was collected in production, where training has that; another unit there is
+    still found."""
     rng = np.random.default_rng(9)
     world = lay_out(rng)
     later = world["served"].assign(age=world["served"]["age"] * 365)

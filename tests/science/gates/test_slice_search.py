@@ -1,4 +1,5 @@
-"""The slices gate: planted weakness, sound models of uneven difficulty, configured slices, bad evidence. In full: tests/statistics/slices.py."""
+"""The slices gate: planted weakness, sound models of uneven difficulty, configured slices, bad evidence. In full:
+tests/statistics/slices.py."""
 
 from __future__ import annotations
 

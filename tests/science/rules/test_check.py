@@ -1,4 +1,5 @@
-"""Each expert rule on a model that keeps it, on one that breaks it, and where it cannot be asked; one file against wrong models."""
+"""Each expert rule on a model that keeps it, on one that breaks it, and where it cannot be asked; one file against
+wrong models."""
 
 from __future__ import annotations
 

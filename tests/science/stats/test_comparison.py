@@ -48,7 +48,8 @@ def test_mcnemars_mid_p_is_the_exact_one_of_statsmodels_less_half_of_what_was_se
 
 @pytest.mark.parametrize("metric", ["average_precision", "rmse", "r2", "roc_auc"])
 def test_contributions_are_the_metric_without_each_row_in_turn(metric: str) -> None:
-    """Ties, an order and every row: n times the metric less n - 1 times that of the rest, computed by scikit-learn one by one."""
+    """Ties, an order and every row: n times the metric less n - 1 times that of the rest, computed by scikit-learn one
+    by one."""
     label, score, _ = draw("regression" if metric in ("rmse", "r2") else "binary", 60, 3)
     score, compute, n = score.round(1), METRICS[metric].compute, 60
     value, terms = contributions(metric, label, score, 0.5)

@@ -251,7 +251,8 @@ def test_no_kind_of_alarm_falls_through(config: ModelConfig, kind: str) -> None:
     assert decision.action != "nothing" and decision.findings == (f"{kind}: x",) and decision.policy
 
 
-# Each line of the policy: a case that it decides, and one that differs in a single thing and that it leaves to a later line.
+# Each line of the policy: a case that it decides, and one that differs in a single thing and that it leaves to a later
+# line.
 BAD, FEED, NO = finding("realized_performance"), finding("feed"), finding("realized_performance", alarm=False)
 BETTER, EQUAL = alternative("v1.0.0", -0.1), alternative("v1.0.0", 0.1)
 LINES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {

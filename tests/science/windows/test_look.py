@@ -1,4 +1,5 @@
-"""A whole look at a window, by a real model: quiet where nothing changed, planted changes named, and words where nothing can be said."""
+"""A whole look at a window, by a real model: quiet where nothing changed, planted changes named, and words where
+nothing can be said."""
 
 from __future__ import annotations
 

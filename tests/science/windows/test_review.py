@@ -221,7 +221,8 @@ def test_overrides_and_appeals_in_a_sentence_each() -> None:
     )
     assert (
         decided
-        == "People decided on 4 predictions themselves since window 3: otherwise than the model in 75% (19% to 99%) of 4"
+        == "People decided on 4 predictions themselves since window 3: otherwise than the model in 75% (19% to 99%) "
+        "of 4"
     )
     assert appealed == "3 predictions were appealed since window 3: open 1, upheld were 50% (1% to 99%) of 2 answered"
     assert answered_by_people(nobody[0], nobody[1] | {"open": 1}, "since window 3") == [

@@ -1,4 +1,5 @@
-"""Drift on profiles: against scipy, planted changes by name, importance, windows and references with nothing in them, and over time."""
+"""Drift on profiles: against scipy, planted changes by name, importance, windows and references with nothing in them,
+and over time."""
 
 from __future__ import annotations
 

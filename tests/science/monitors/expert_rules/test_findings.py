@@ -1,4 +1,5 @@
-"""Expert rules on a window: what is an alarm, what is told, which rows are named, and windows of which nothing can be said."""
+"""Expert rules on a window: what is an alarm, what is told, which rows are named, and windows of which nothing can be
+said."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""How rows come: silence, volume, delay, duplicates, columns, versions and clocks, each with what is usual and what is not."""
+"""How rows come: silence, volume, delay, duplicates, columns, versions and clocks, each with what is usual and what is
+not."""
 
 from __future__ import annotations
 

@@ -249,7 +249,8 @@ def test_the_record_in_words_and_rows(config: ModelConfig) -> None:
     done = record(config, GOOD, CALL, GOOD, BREACH, GOOD, GOOD, GOOD, BREACH)
     assert (
         record_sentence(done)
-        == "in 8 windows with a forecast: 1 hit with a median lead of 2 windows, 0 false calls, 0 prevented, 0 open; 1 breach came without a call"
+        == "in 8 windows with a forecast: 1 hit with a median lead of 2 windows, 0 false calls, 0 prevented, 0 open; "
+        "1 breach came without a call"
     )
     rows = record_rows(done)
     assert [(r["window"], r["happened"], r["lead"]) for r in rows] == [

@@ -1,4 +1,5 @@
-"""The monitor of performance: every kind of target, abstention in words, fairness without labels, the estimator's record."""
+"""The monitor of performance: every kind of target, abstention in words, fairness without labels, the estimator's
+record."""
 
 from __future__ import annotations
 
