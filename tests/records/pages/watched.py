@@ -39,7 +39,38 @@ def _window(i: int) -> WindowReport:
     version, drifting = ("v1.0.0", max(0, i - 5)) if i <= 10 else ("v2.0.0", 0)
     loss = 0.174 + 0.009 * drifting + 0.002 * math.sin(3 * i)
     labelled = 2000 if i <= 9 else 900 if i == 10 else 1500 if i < 13 else 0
-    findings = [
+    findings = [*_unlabelled(i, drifting, loss), _realized(labelled, loss)]
+    action, waits = ("nothing", 0) if drifting < 2 else ("alert", 0) if drifting < 4 else ("retrain", 1100)
+    decision = Decision(
+        action=action,
+        reason="no alarm"
+        if action == "nothing"
+        else (
+            f"log_loss is estimated without labels at {loss:.3f} (labels will show {loss * 0.94:.3f} to "
+            f"{loss * 1.1:.3f}), 0.174 in the reference"
+        ),
+        policy="nothing to do" if action == "nothing" else "retrain where performance or behaviour has moved",
+        waits_for=waits,
+    )
+    moment = f"2026-11-{i:02d}T08:00:00+00:00"
+    return WindowReport(
+        model="income",
+        version=version,
+        window=i,
+        first=moment,
+        last=moment.replace("08:", "20:"),
+        first_seq=2000 * i,
+        last_seq=2000 * i + 1999,
+        rows=2000,
+        labelled=labelled,
+        created=moment,
+        findings=tuple(findings),
+        decision=decision,
+    )
+
+
+def _unlabelled(i: int, drifting: int, loss: float) -> list[Finding]:
+    return [
         Finding(
             kind="estimated_performance",
             subject="log_loss",
@@ -91,56 +122,27 @@ def _window(i: int) -> WindowReport:
             for k, rule in enumerate(RULES)
         ),
     ]
-    if labelled >= 1000:
-        findings.append(
-            Finding(
-                kind="realized_performance",
-                subject="log_loss",
-                value=loss,
-                low=loss * 0.93,
-                high=loss * 1.07,
-                reference=0.174,
-                limit=0.2,
-                rows=labelled,
-                alarm=loss > 0.2,
-                sentence=f"log_loss is {loss:.3f} on {labelled:,} labelled rows",
-            )
+
+
+def _realized(labelled: int, loss: float) -> Finding:
+    if labelled < 1000:
+        return Finding(
+            kind="realized_performance",
+            subject="log_loss",
+            value=None,
+            rows=labelled,
+            alarm=False,
+            sentence=f"log_loss is not judged: {labelled} of 2,000 rows are labelled",
         )
-    else:
-        findings.append(
-            Finding(
-                kind="realized_performance",
-                subject="log_loss",
-                value=None,
-                rows=labelled,
-                alarm=False,
-                sentence=f"log_loss is not judged: {labelled} of 2,000 rows are labelled",
-            )
-        )
-    action, waits = ("nothing", 0) if drifting < 2 else ("alert", 0) if drifting < 4 else ("retrain", 1100)
-    decision = Decision(
-        action=action,
-        reason="no alarm"
-        if action == "nothing"
-        else (
-            f"log_loss is estimated without labels at {loss:.3f} (labels will show {loss * 0.94:.3f} to "
-            f"{loss * 1.1:.3f}), 0.174 in the reference"
-        ),
-        policy="nothing to do" if action == "nothing" else "retrain where performance or behaviour has moved",
-        waits_for=waits,
-    )
-    moment = f"2026-11-{i:02d}T08:00:00+00:00"
-    return WindowReport(
-        model="income",
-        version=version,
-        window=i,
-        first=moment,
-        last=moment.replace("08:", "20:"),
-        first_seq=2000 * i,
-        last_seq=2000 * i + 1999,
-        rows=2000,
-        labelled=labelled,
-        created=moment,
-        findings=tuple(findings),
-        decision=decision,
+    return Finding(
+        kind="realized_performance",
+        subject="log_loss",
+        value=loss,
+        low=loss * 0.93,
+        high=loss * 1.07,
+        reference=0.174,
+        limit=0.2,
+        rows=labelled,
+        alarm=loss > 0.2,
+        sentence=f"log_loss is {loss:.3f} on {labelled:,} labelled rows",
     )
