@@ -96,6 +96,7 @@ def test_what_comes_out_otherwise_than_recorded_is_no_rebuild(settings: Settings
     assert not (settings.home / "versions").exists()
 
 
+@pytest.mark.acceptance
 def test_dvc_compares_the_revisions_that_assay_leaves(tmp_path: Path) -> None:
     """The care model on its real rows: two candidates, then DVC's own commands in a clone that has no cache."""
     source = tmp_path / "source"

@@ -33,9 +33,19 @@ def config() -> ModelConfig:
 
 @pytest.fixture
 def service(tmp_path: Path, config: ModelConfig) -> Iterator[Service]:
-    release(tmp_path, config, "v1.0.0", 1)
-    point(tmp_path, "v1.0.0")
-    running = start(tmp_path, config)
+    yield from _running(tmp_path, config)
+
+
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory: pytest.TempPathFactory, config: ModelConfig) -> Iterator[Service]:
+    """One service for the tests that change nothing of it and do not ask what it has logged."""
+    yield from _running(tmp_path_factory.mktemp("standing"), config)
+
+
+def _running(home: Path, config: ModelConfig) -> Iterator[Service]:
+    release(home, config, "v1.0.0", 1)
+    point(home, "v1.0.0")
+    running = start(home, config)
     yield running
     running.process.kill()
     running.process.wait(timeout=10)
@@ -79,12 +89,12 @@ def test_wrong_input_is_named_with_what_is_allowed(service: Service) -> None:
     assert service.log().empty
 
 
-def test_the_documents_name_no_outside_host_and_hold_the_models_schema(service: Service) -> None:
-    schema = httpx.get(f"{service.url}/openapi.json").json()
+def test_the_documents_name_no_outside_host_and_hold_the_models_schema(standing: Service) -> None:
+    schema = httpx.get(f"{standing.url}/openapi.json").json()
     assert "CareRow" in schema["components"]["schemas"]
-    assert "http" not in httpx.get(service.url).text
-    service.predict(rows=service.rows(2))
-    assert "assay_predictions_total{decision=" in httpx.get(f"{service.url}/metrics").text
+    assert "http" not in httpx.get(standing.url).text
+    standing.predict(rows=standing.rows(2))
+    assert "assay_predictions_total{decision=" in httpx.get(f"{standing.url}/metrics").text
 
 
 def test_a_swap_under_load_fails_no_request(service: Service) -> None:
@@ -283,19 +293,19 @@ def test_a_request_in_flight_at_sigterm_is_answered_and_the_log_is_closed(servic
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_body_that_is_too_large_is_refused(service: Service, chunked: bool) -> None:
+def test_a_body_that_is_too_large_is_refused(standing: Service, chunked: bool) -> None:
     body = json.dumps({"rows": [{"x": "y" * 1000}] * 9000}).encode()
     content = (body[n : n + 65536] for n in range(0, len(body), 65536)) if chunked else body
     answer = httpx.post(
-        f"{service.url}/models/care/predict", content=content, headers={"content-type": "application/json"}, timeout=30
+        f"{standing.url}/models/care/predict", content=content, headers={"content-type": "application/json"}, timeout=30
     )
     assert answer.status_code == 413
     assert "allowed: 8,388,608" in answer.json()["detail"] and "Send fewer rows" in answer.json()["detail"]
-    assert service.predict(rows=service.rows(1)).status_code == 200
+    assert standing.predict(rows=standing.rows(1)).status_code == 200
 
 
-def test_a_declared_size_is_refused_before_the_body_comes(service: Service) -> None:
-    host, port = service.url.removeprefix("http://").split(":")
+def test_a_declared_size_is_refused_before_the_body_comes(standing: Service) -> None:
+    host, port = standing.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=10) as client:
         client.sendall(
             b"POST /models/care/predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: "
