@@ -206,7 +206,10 @@ def _alternatives(
 
 @task(cache_policy=NO_CACHE, task_run_name="watch the feed")
 def watch_feed(request: MonitoringRequest) -> list[Finding]:
-    """Whether predictions or outcomes have stopped; it needs no window, for a stopped feed closes none. Told once, and again when it is over."""
+    """Whether predictions or outcomes have stopped; it needs no window, for a stopped feed closes none.
+
+    It is reported once, and again when it is over.
+    """
     settings, model = Settings(), request.model.value
     champion = Registry(settings).champion(model)
     if champion is None:
@@ -218,19 +221,20 @@ def watch_feed(request: MonitoringRequest) -> list[Finding]:
         silent = sorted(f.subject for f in found if f.alarm)
         if silent == log.silent_feeds(model):
             return found
-        log.keep_silent_feeds(model, silent)
-    told = "; ".join(f.sentence for f in found if f.alarm) or "what had stopped arrives again"
+    said = "; ".join(f.sentence for f in found if f.alarm) or "what had stopped arrives again"
     draft = EntryDraft(
         kind="monitored",
         model=model,
         version=champion.tag,
         actor=request.actor,
         reason=request.reason,
-        sentence=f"feed: {told}",
+        sentence=f"feed: {said}",
         evidence={"findings": [f.model_dump(mode="json") for f in found]},
         details=FeedDetails(silent=tuple(silent)),
     )
     ledger.append(settings, draft)
+    with open_log() as log:  # only now: what the ledger refused is reported again by the next run
+        log.keep_silent_feeds(model, silent)
     for finding in found:
         if finding.alarm:
             emit_event(

@@ -21,6 +21,7 @@ from tasks.records.log.predictions import Prediction, PredictionLog
 from tasks.records.registry import ledger
 from tasks.records.registry.registry import Registry, stopped_because
 from tasks.records.repository import workspace
+from tasks.spec.errors import CheckoutError
 from tasks.spec.evidence import Decision, GateResult, Verdict, WindowReport
 from tasks.spec.ledger import (
     Entry,
@@ -113,7 +114,13 @@ def watch_a_silent_feed(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> 
     log.save_report(report(3))
     log.close()
     request = MonitoringRequest(model=ModelName("care"), actor="test")
-    for _ in range(2):  # silence is recorded once
+    hook = Path(settings.origin) / "hooks/pre-receive"
+    hook.write_text("#!/bin/sh\nexit 1\n")
+    hook.chmod(0o755)
+    with pytest.raises(CheckoutError):
+        monitoring.watch_feed.fn(request)
+    hook.unlink()
+    for _ in range(2):  # what the ledger refused is recorded by the next run, once
         monitoring.watch_feed.fn(request)
     assert [e["event"] for e in events] == ["assay.finding.feed"]
 

@@ -322,3 +322,16 @@ def test_ticks_are_round_and_few(low: float, high: float, found: list[float]) ->
 def test_labels_keep_both_ends_and_a_lone_value_has_room() -> None:
     assert short("a_long_name_of_a_column_1", 12) == "a_long…umn_1"
     assert ends([3.0]) == pytest.approx((2.7, 3.3)) and ends([0.0]) == (-0.5, 0.5)
+
+
+def test_the_data_page_counts_in_words_that_agree() -> None:
+    check = {"table": "holdout", "sentence": "age holds", "success": True, "observed": 0.5, "rows": 1234}
+    broken = check | {"success": False}
+    for checks, says in (
+        ([check], "✓ The only expectation holds."),
+        ([check, check], "✓ All 2 expectations hold."),
+        ([broken], "✕ 1 of 1 expectation is broken."),
+        ([check, broken], "✕ 1 of 2 expectations is broken."),
+        ([broken, broken], "✕ 2 of 2 expectations are broken."),
+    ):
+        assert says in data_page("care", checks)
