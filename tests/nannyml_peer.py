@@ -1,5 +1,4 @@
-"""NannyML 0.13.1 in a virtual environment of its own below .assay/bench/: asked over a folder, by benchmark and
-backtests.
+"""NannyML 0.13.1 in a virtual environment of its own below .assay/bench/, asked over a folder.
 
 ``ask`` runs in ours; the file itself is what the other environment runs.
 """

@@ -1,5 +1,4 @@
-"""A small world with a real model in it: rows of a known truth, a trained pipeline, its reference, and windows to look
-at."""
+"""A small world with a real model: rows of a known truth, a trained pipeline, its reference, and windows."""
 
 from __future__ import annotations
 

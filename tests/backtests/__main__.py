@@ -1,5 +1,4 @@
-"""``python -m tests.backtests``: estimate every window of real dated data before its labels, and write
-docs/backtests.md."""
+"""``make backtest``: estimate every window of real dated data before its labels, and write docs/backtests.md."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Drift of 1,000,000 rows of 10 numbers and 10 texts, beside Evidently, NannyML and alibi-detect: python -m
-tests.benchmarks.drift
+"""Drift of 1,000,000 rows against Evidently, NannyML and alibi-detect: ``python -m tests.benchmarks.drift``.
 
+The rows have 10 numbers and 10 texts.
 Each peer runs in a virtual environment of its own, made below .assay/bench/ where it is not there yet; UV names the uv
 to make it with. All are given the same two plain pandas frames (alibi: numbers it can take, encoded outside the clock),
 and run one after the other.

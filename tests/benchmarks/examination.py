@@ -1,5 +1,4 @@
-"""The whole examination of ``income`` against the training of the same model: ``python -m
-tests.benchmarks.examination``.
+"""The whole examination of ``income`` against its training: ``python -m tests.benchmarks.examination``.
 
 Ingest, prepare, train and evaluate run in a temporary clone of this repository's commit; then the estimator is fitted
 again and every gate of the model's config is run, in one process, and both are timed. There is no peer that does the

@@ -1,5 +1,7 @@
-"""How fast the prediction log is, and how much memory a large window takes: ``python -m tests.benchmarks.prediction_log
---rows 1000000``."""
+"""How fast the prediction log is, and how much memory a large window takes.
+
+``python -m tests.benchmarks.prediction_log --rows 1000000``
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How fast the prediction service answers, with every row on disk first: ``python tests/benchmarks/service.py``.
+"""How fast the prediction service answers, with every row on disk first: ``python -m tests.benchmarks.service``.
 
 A real service process with a small real model and a SQLite log, asked by clients in a process of their own each, so
 that the clients' interpreter is not what is measured. Prints a table of rows per second and latencies.

@@ -1,5 +1,7 @@
-"""``make simulate``: play every case in full and write docs/evidence/, a page a theme; name themes to play just
-these."""
+"""``make simulate``: play every case in full and write docs/evidence/, one page per theme.
+
+Name themes to play these alone: ``python -m tests.statistics fairness``.
+"""
 
 from __future__ import annotations
 
