@@ -20,21 +20,27 @@ class PredictBody(Closed):
     )
 
 
-class Answer(Closed):
+class RowAnswer(Closed):
     id: str = Field(description="Name this prediction by it when its outcome is known.")
     score: float = Field(
-        description="Probability of the positive class; of several classes, of the chosen one; of a number, the number itself in the model's unit."
+        description=(
+            "Probability of the positive class; of several classes, of the chosen one; of a number, the number "
+            "itself in the model's unit."
+        )
     )
     scores: dict[str, float] | None = Field(None, description="Of a model of several classes: the probability of each.")
     decision: bool | str | None = Field(
-        description="Whether the score reaches the threshold; of several classes, the most probable one's name; null where a number is answered and nothing is decided."
+        description=(
+            "Whether the score reaches the threshold; of several classes, the most probable one's name; null where "
+            "a number is answered and nothing is decided."
+        )
     )
 
 
 class PredictAnswer(Closed):
     model: str
     version: str
-    predictions: list[Answer]
+    predictions: list[RowAnswer]
 
 
 class Outcome(Closed):

@@ -65,8 +65,8 @@ class Follower:
     def look(self) -> None:
         """Bring every model in line with its pointer; a version that cannot be loaded leaves the old one serving.
 
-        Whatever a broken release raises, of whatever class, is told in ``problems`` and logged once: an exception
-        here would end the thread, and the service would follow nothing any more without a word.
+        Whatever a broken release raises is reported in ``problems`` and logged once. An exception here would end the
+        thread, and the service would silently follow nothing any more.
         """
         found: dict[str, str] = {}
         try:

@@ -30,7 +30,10 @@ class BodyLimit:
                 if counted <= self.most:
                     return message
             self.refused()
-            sentence = f"the request's body has {max(taken, counted):,} bytes or more; allowed: {self.most:,}. Send fewer rows at a time."
+            sentence = (
+                f"the request's body has {max(taken, counted):,} bytes or more; allowed: {self.most:,}. Send fewer "
+                "rows at a time."
+            )
             raise HTTPException(413, sentence)  # FastAPI lets this one through from the reading of a body
 
         await self.app(scope, limited, send)

@@ -1,4 +1,5 @@
-"""``python -m tasks.serving.readiness``: a candidate loaded and asked as the service does it, in a process without network."""
+"""``python -m tasks.serving.readiness``: load and query a candidate as the service does, in a process without
+network."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ WARM_UP = 5
 
 
 def deny_network(event: str, arguments: tuple[Any, ...]) -> None:
-    """An audit hook: whoever looks up a name or connects is stopped, and the answer is not ready."""
+    """An audit hook that raises on name look-ups and connections, so that the candidate counts as not ready."""
     if event in ("socket.connect", "socket.getaddrinfo", "socket.sendto", "socket.bind"):
         raise PermissionError(f"the model reached for the network ({event})")
 
@@ -30,9 +31,11 @@ def measure(folder: Path) -> dict[str, Any]:
         folder: with ``model.skops``, ``manifest.json`` and ``requests.json``.
 
     Returns:
-        rows, refused (what the input schema says against recorded rows), differing (scores that are not bit-equal to
-        those of the training process), load_seconds, seconds (a list, one request of one row each), memory_mb (peak
-        resident size of this process).
+        ``rows``: how many were recorded.
+        ``refused``: problems that the input schema finds in them.
+        ``differing``: scores that are not bit-equal to those of the training process.
+        ``load_seconds``; ``seconds``: a list, one request of one row each.
+        ``memory_mb``: peak resident size of this process.
 
     Raises:
         CorruptionError: the files are not what the manifest says.

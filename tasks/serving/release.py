@@ -28,7 +28,7 @@ class Release:
     pipeline: Any
 
     def fits(self, rows: pd.DataFrame) -> bool:
-        """Whether the rows have every column that the model asks for; a version may ask for one that is not logged any more."""
+        """Whether the rows have every feature; a version may need one that is not logged any more."""
         return set(self.manifest.features) <= set(rows.columns)
 
     def score(self, rows: pd.DataFrame) -> np.ndarray:
@@ -43,7 +43,7 @@ class Release:
         )
 
     def decide(self, scores: np.ndarray) -> list[bool | str | None]:
-        """What follows from scores: selected or not, the most probable class's name, or nothing where a number has no threshold."""
+        """Decisions from scores: selected or not, the most probable class, or None for a number without threshold."""
         if self.manifest.kind == "multiclass":
             return [self.manifest.classes[code] for code in scores.argmax(axis=1)]
         threshold = self.manifest.decision_threshold
@@ -51,10 +51,11 @@ class Release:
 
 
 def pipeline_scores(kind: TargetKind, pipeline: Any, rows: pd.DataFrame, classes: int = 0) -> np.ndarray:
-    """Scores of a fitted pipeline, as :meth:`Release.score` gives them: in training and in the service by this one function.
+    """Scores of a fitted pipeline, as :meth:`Release.score` returns them; training and the service both use this.
 
     Args:
-        classes: of a multiclass model, which was fitted on codes 0 to ``classes`` - 1; one that it never saw has probability 0.
+        classes: number of classes of a multiclass model, fitted on codes 0 to ``classes`` - 1; a class that training
+            never saw has probability 0.
     """
     if kind == "regression":
         return np.asarray(pipeline.predict(rows), dtype=float)
@@ -69,8 +70,8 @@ def pipeline_scores(kind: TargetKind, pipeline: Any, rows: pd.DataFrame, classes
 def save_model(pipeline: Any, path: Path) -> None:
     """Write a skops file whose bytes depend on the model alone.
 
-    skops puts object ids, dates and members in the order of the day into its archive; the ids are renumbered in
-    order of appearance, dates are fixed and members ordered, so that equal models have equal digests.
+    The archive that skops writes holds object ids, dates and an order of members that differ from run to run. The ids
+    are renumbered in order of appearance, dates are fixed and members ordered, so that equal models have equal digests.
     """
     from skops import io as skops
 
@@ -114,7 +115,8 @@ def load_release(folder: Path, pointer: Pointer | None = None) -> Release:
     text = _read(described)
     if pointer is not None and _digest(text) != pointer.manifest_digest:
         raise CorruptionError(
-            f"{described} has digest {_digest(text)}, and champion.json says {pointer.manifest_digest}. It was not opened; publish the version again."
+            f"{described} has digest {_digest(text)}, and champion.json says {pointer.manifest_digest}. It was not "
+            "opened; publish the version again."
         )
     try:
         manifest = Manifest.model_validate_json(text)
@@ -126,18 +128,21 @@ def load_release(folder: Path, pointer: Pointer | None = None) -> Release:
     found = _digest(content)
     if found != manifest.model_digest:
         raise CorruptionError(
-            f"{path} has digest {found}, and its manifest says {manifest.model_digest}. It was not opened; publish the version again."
+            f"{path} has digest {found}, and its manifest says {manifest.model_digest}. It was not opened; publish "
+            "the version again."
         )
     if pointer is not None and found != pointer.model_digest:
         raise CorruptionError(
-            f"{path} has digest {found}, and champion.json says {pointer.model_digest}. It was not opened; publish the version again."
+            f"{path} has digest {found}, and champion.json says {pointer.model_digest}. It was not opened; publish "
+            "the version again."
         )
     from skops import io as skops
 
     strange = sorted(set(skops.get_untrusted_types(data=content)) - set(TRUSTED))
     if strange:
         raise CorruptionError(
-            f"{path} holds types that are not on the allow-list: {', '.join(strange)}. Add them to tasks/serving/trusted.py on purpose, or train without them."
+            f"{path} holds types that are not on the allow-list: {', '.join(strange)}. Add them to "
+            "tasks/serving/trusted.py on purpose, or train without them."
         )
     return Release(manifest, skops.loads(content, trusted=list(TRUSTED)))
 
@@ -157,7 +162,8 @@ def read_pointer(folder: Path) -> Pointer | None:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
         raise CorruptionError(
-            f"{path} is not a champion pointer ({where}: {first['msg']}). The next monitoring run, promotion or rollback writes it anew."
+            f"{path} is not a champion pointer ({where}: {first['msg']}). The next monitoring run, promotion or "
+            "rollback writes it anew."
         ) from None
 
 

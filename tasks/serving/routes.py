@@ -12,7 +12,7 @@ import numpy as np
 from fastapi import APIRouter, HTTPException, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 
-from tasks.serving.bodies import Answer, OutcomesAnswer, OutcomesBody, PredictAnswer, PredictBody
+from tasks.serving.bodies import OutcomesAnswer, OutcomesBody, PredictAnswer, PredictBody, RowAnswer
 from tasks.serving.follower import Follower, Serving
 from tasks.serving.human import HumanLog, HumanRoutes
 from tasks.serving.metrics import Metrics
@@ -56,7 +56,8 @@ class Routes:
             self.metrics.refused.labels(name, "stopped").inc()
             raise HTTPException(
                 503,
-                f"{name} is stopped: {now.pointer.stopped}. Nothing is answered until a version is promoted or rolled back to.",
+                f"{name} is stopped: {now.pointer.stopped}. Nothing is answered until a version is promoted or "
+                "rolled back to.",
             )
         if (body.row is None) == (body.rows is None):
             raise HTTPException(422, "give either row (one) or rows (up to 1,000)")
@@ -107,8 +108,10 @@ class Routes:
         rows = "".join(f"<li><a href='/models/{n}'>{n}</a> {s.version}</li>" for n, s in self.follower.serving.items())
         return (
             "<!doctype html><meta charset=utf-8><title>Assay prediction service</title>"
-            "<body style='font:16px system-ui;max-width:40rem;margin:3rem auto;padding:0 1rem'><h1>Assay prediction service</h1>"
-            f"<ul>{rows or '<li>no model serves yet</li>'}</ul><p><a href='/reports/'>reports</a> · <a href='/openapi.json'>OpenAPI</a> · "
+            "<body style='font:16px system-ui;max-width:40rem;margin:3rem auto;padding:0 1rem'><h1>Assay prediction "
+            "service</h1>"
+            f"<ul>{rows or '<li>no model serves yet</li>'}</ul><p><a href='/reports/'>reports</a> · <a "
+            "href='/openapi.json'>OpenAPI</a> · "
             "<a href='/health'>health</a> · <a href='/metrics'>metrics</a></p>"
         )
 
@@ -121,7 +124,7 @@ class Routes:
             raise HTTPException(503, f"{name} cannot be served: {found[name]}")
         raise HTTPException(404, f"no model {name!r} serves here; serving: {', '.join(serving) or 'none yet'}")
 
-    def _keep(self, name: str, version: str, answers: Sequence[Answer], rows: Sequence[dict[str, Any]]) -> None:
+    def _keep(self, name: str, version: str, answers: Sequence[RowAnswer], rows: Sequence[dict[str, Any]]) -> None:
         moment = datetime.now(UTC).isoformat(timespec="milliseconds")
         self.log.append(
             [
@@ -140,14 +143,14 @@ class Routes:
         )
 
 
-def _answers(release: Release, scores: np.ndarray) -> list[Answer]:
+def _answers(release: Release, scores: np.ndarray) -> list[RowAnswer]:
     """One answer a row, with the scores of all classes where there are several."""
     classes, decisions = release.manifest.classes, release.decide(scores)
     if release.manifest.kind != "multiclass":
         return [
-            Answer(id=uuid.uuid4().hex, score=s, decision=d) for s, d in zip(scores.tolist(), decisions, strict=True)
+            RowAnswer(id=uuid.uuid4().hex, score=s, decision=d) for s, d in zip(scores.tolist(), decisions, strict=True)
         ]
     return [
-        Answer(id=uuid.uuid4().hex, score=max(row), scores=dict(zip(classes, row, strict=True)), decision=d)
+        RowAnswer(id=uuid.uuid4().hex, score=max(row), scores=dict(zip(classes, row, strict=True)), decision=d)
         for row, d in zip(scores.tolist(), decisions, strict=True)
     ]

@@ -1,4 +1,4 @@
-"""The types a model file may hold. The list lives here, in the repository; what an artefact says of itself is not read."""
+"""The types a model file may hold. The list lives here, in the repository; a file's own claims are not read."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ class ColumnKind(ABC):
         """The Python type of a JSON value in the service's schema, and the constraints of its pydantic field."""
 
     def from_json(self, values: pd.Series) -> pd.Series:
-        """Convert JSON values to what ``astype(dtype)`` turns into table form. What is not of this kind is left as it is.
+        """Convert JSON values to what ``astype(dtype)`` turns into table form; malformed values stay as they are.
 
         Columns that are in table form already are left unchanged. The prediction log returns a column of truths with
         missing values as text ("True", "False").

@@ -21,7 +21,8 @@ class Observation(Spec):
     rows: int
     realized: bool
     estimate: float | None = None
-    """For a realized value: what had been estimated before its labels came; from these, the estimator's own error is learned."""
+    """For a realized value: what had been estimated before its labels came; from these, the estimator's own error is
+    learned."""
     estimate_error: float | None = None
 
 

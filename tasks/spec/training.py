@@ -1,7 +1,7 @@
 """The part of ``model.yaml`` that makes a model: all that the DVC stages read.
 
-It stands apart from the gates and the monitoring of :class:`tasks.spec.model.ModelConfig`, so that a change of what judges
-or watches a model does not retrain it.
+It stands apart from the gates and the monitoring of :class:`tasks.spec.model.ModelConfig`, so that a change of what
+judges or watches a model does not retrain it.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ class Data(Spec):
 class Estimator(Spec):
     kind: Literal["logistic_regression", "ridge", "hist_gradient_boosting", "random_forest", "custom"]
     factory: str | None = None
-    """For custom: dotted path ``package.module:function`` that takes the parameters and gives a classifier, or a regressor.
+    """For custom: dotted path ``package.module:function``; it takes the parameters and returns an estimator.
 
     The module is one of an installed package, or stands in the model's own folder, as
     ``deployments.models.<name>.code.<module>``: of those DVC sees every change.
@@ -217,7 +217,8 @@ class TrainingConfig(Spec):
 
     @classmethod
     def upgraded(cls, document: dict[str, Any]) -> dict[str, Any]:
-        """Registered versions from before 2026-11-28 have ``decision_threshold`` beside ``data``, not in ``data.target``."""
+        """Registered versions from before 2026-11-28 have ``decision_threshold`` beside ``data``, not in
+        ``data.target``."""
         data = document.get("data")
         if BESIDE not in document or not isinstance(data, dict) or not isinstance(data.get("target"), dict):
             return document
@@ -303,7 +304,8 @@ def check_inputs(where: str, named: Iterable[str], config: TrainingConfig) -> No
 
 
 NOT_OF_TRAINING = ("purpose", "owner", "materiality", "protected", "benchmarks", "gates", "monitoring")
-"""Keys of ``model.yaml`` that make no model: what describes, judges and watches it (:class:`tasks.spec.model.ModelConfig`)."""
+"""Keys of ``model.yaml`` that make no model: what describes, judges and watches it
+(:class:`tasks.spec.model.ModelConfig`)."""
 
 
 def load_training(root: Path, name: str) -> TrainingConfig:
@@ -319,7 +321,8 @@ C = TypeVar("C", bound=TrainingConfig)
 
 
 def read_config(root: Path, name: str, schema: type[C], without: Collection[str] = ()) -> C:
-    """``model.yaml`` of a listed model, without the keys ``without``, as ``schema``; see :func:`load_training` for the errors."""
+    """``model.yaml`` of a listed model, without the keys ``without``, as ``schema``; see :func:`load_training` for the
+    errors."""
     path = model_file(root, name)
     raw = {key: value for key, value in read_yaml(path).items() if key not in without}
     if BESIDE in raw:  # a registered version may have it there; of what is trained now, DVC has to see every change

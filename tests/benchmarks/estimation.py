@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from tasks.science.monitors.performance.calibration import fit_calibration
-from tasks.science.monitors.performance.confidence_based import Estimator
+from tasks.science.monitors.performance.confidence_based import ConfidenceBasedEstimator
 from tasks.science.monitors.performance.expected_metrics import expected
 from tests.nannyml_peer import ROOT, ask
 
@@ -32,7 +32,7 @@ def data() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def ours(reference: np.ndarray, label: np.ndarray, scores: np.ndarray) -> None:
     """Calibration, estimate, interval and comparison with the reference: every metric of every chunk."""
-    estimator = Estimator(fit_calibration(reference, label), reference, THRESHOLD)
+    estimator = ConfidenceBasedEstimator(fit_calibration(reference, label), reference, THRESHOLD)
     for chunk in np.split(scores, CHUNKS):
         window = estimator.window(chunk, 1)
         for metric in METRICS:

@@ -154,7 +154,7 @@ def test_a_new_type_refuses_what_is_not_of_it(tmp_path: Path) -> None:
     config = config_with_truth()
     raw = source(config, 20, 0, 0.5)
     raw.loc[3, "insured"] = "perhaps"
-    with pytest.raises(ConfigError, match=r"column insured is declared truth and holds 'perhaps' in 1 rows"):
+    with pytest.raises(ConfigError, match=r"column insured is declared truth and holds 'perhaps' in 1 of 20 rows;"):
         typed(config, raw)
     raw.to_csv(tmp_path / "rows.csv", index=False)
     with pytest.raises(ConfigError, match=r"row 4, column insured: 'perhaps' is no yes or no"):

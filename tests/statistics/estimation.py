@@ -13,7 +13,7 @@ from scipy.special import expit
 from scipy.stats import binomtest
 
 from tasks.science.monitors.performance.calibration import chosen_calibration, fit_calibration
-from tasks.science.monitors.performance.confidence_based import Estimator
+from tasks.science.monitors.performance.confidence_based import ConfidenceBasedEstimator
 from tasks.science.monitors.performance.direct_loss import Moments, estimate_loss, fit_losses
 from tasks.science.monitors.performance.estimators import choose_estimator
 from tasks.science.monitors.performance.expected_metrics import expected
@@ -44,7 +44,8 @@ def counted(runs: int, n: int, nominal: float, each: Callable[[np.random.Generat
 
 
 def binary(n: int, form: str, rng: np.random.Generator) -> Pair:
-    """Log-odds rise by 1; the model is overconfident: by a factor on the log-odds, or in a form that no logistic fit mends."""
+    """Log-odds rise by 1; the model is overconfident: by a factor on the log-odds, or in a form that no logistic fit
+    mends."""
     odds, later = rng.normal(-2, 1.2, REFERENCE), rng.normal(-1, 1.2, n)
     label, shown = rng.random(REFERENCE) < expit(odds), (rng.random(n) < expit(later)).astype(float)
 
@@ -53,7 +54,7 @@ def binary(n: int, form: str, rng: np.random.Generator) -> Pair:
 
     score, now = served(odds), served(later)
     calibration = fit_calibration(score, label) if form == "logistic" else chosen_calibration(score, label, None, 0)
-    window = Estimator(calibration, score, THRESHOLD).window(now, int(rng.integers(2**31)))
+    window = ConfidenceBasedEstimator(calibration, score, THRESHOLD).window(now, int(rng.integers(2**31)))
     for metric in METRIC_NAMES["binary"]:
         found = window.estimate(metric)
         yield metric, found.low - 1e-12 <= expected(metric, shown, now, THRESHOLD).value <= found.high + 1e-12
@@ -77,7 +78,8 @@ def _classes(n: int, rise: float, rng: np.random.Generator) -> tuple[np.ndarray,
 
 
 def _numbers(n: int, b: float, skewness: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Encoded rows, scores and labels; errors grow with the first input and lean with the second, and are normal or from a gamma distribution."""
+    """Encoded rows, scores and labels; errors grow with the first input and lean with the second, and are normal or
+    from a gamma distribution."""
     x = rng.beta(2, b, (n, 2))
     score = 2 * x[:, 0] + x[:, 1]
     noise = (rng.gamma(4 / skewness**2, skewness / 2, n) - 2 / skewness) if skewness else rng.normal(size=n)
@@ -85,7 +87,7 @@ def _numbers(n: int, b: float, skewness: float, rng: np.random.Generator) -> tup
 
 
 def regression(sizes: tuple[int, ...], skewness: float, references: int, seed: int) -> list[Count]:
-    """Inputs move up by half a standard deviation, on a reference weighted by the density ratio to a window of 4,000 rows.
+    """Inputs move up by half a standard deviation; the reference is weighted by the density ratio to 4,000 rows.
 
     Every reference is a new one, with a fit and weights of its own, and has one window of each size: so a coverage is
     that of the whole procedure, and its runs are independent.
@@ -242,28 +244,34 @@ def _cover(each: Callable[..., Pair], runs: dict[int, int], *more: Any) -> list[
 STUDIES = (
     _study(
         "Binary metrics: labels fall into the interval",
-        "An overconfident model (log-odds 1.4 times too far out), a reference of 5,000 labelled rows, a window whose log-odds rose by 1 (covariate shift), P(label | inputs) as before, threshold 0.3.",
+        "An overconfident model (log-odds 1.4 times too far out), a reference of 5,000 labelled rows, a window "
+        "whose log-odds rose by 1 (covariate shift), P(label | inputs) as before, threshold 0.3.",
         _cover(binary, {200: 500, 1000: 1000, 10_000: 500}, "logistic"),
     ),
     _study(
         "Binary metrics, a score that no logistic fit mends",
-        "The score is the square of the true probability; logistic, beta or isotonic recalibration is chosen by cross-validation on the reference. Otherwise as above.",
+        "The score is the square of the true probability; logistic, beta or isotonic recalibration is chosen by "
+        "cross-validation on the reference. Otherwise as above.",
         _cover(binary, {1000: 1000, 10_000: 500}, "square"),
     ),
     _study(
         "Multiclass metrics: labels fall into the interval",
-        "Three classes, an overconfident and leaning model, 5,000 reference rows, three inputs up by half a standard deviation.",
+        "Three classes, an overconfident and leaning model, 5,000 reference rows, three inputs up by half a "
+        "standard deviation.",
         _cover(multiclass, {200: 1000, 1000: 500, 10_000: 300}),
     ),
     _study(
         "Regression metrics: labels fall into the interval",
-        "Direct loss estimation, errors that grow with one input, 5,000 reference rows weighted by the estimated density ratio, inputs up by half a standard deviation. "
+        "Direct loss estimation, errors that grow with one input, 5,000 reference rows weighted by the estimated "
+        "density ratio, inputs up by half a standard deviation. "
         "Each run has a reference, a fit and weights of its own.",
         [partial(regression, (200, 1000, 10_000), 0.0, 400)],
     ),
     _study(
         "Regression metrics, skewed errors",
-        "The same with errors from a gamma distribution, where error and squared error hang together. The more skewed they are, the fewer reference rows decide on the squared ones, and the larger the share of the fit in the interval: at 10,000 rows, rmse and r2 miss where errors are exponential.",
+        "The same with errors from a gamma distribution, where error and squared error hang together. The more "
+        "skewed they are, the fewer reference rows decide on the squared ones, and the larger the share of the fit "
+        "in the interval: at 10,000 rows, rmse and r2 miss where errors are exponential.",
         [partial(regression, (1000, 10_000), skewness, 150) for skewness in (1.0, 2.0)],
     ),
     _study(
@@ -273,7 +281,8 @@ STUDIES = (
     ),
     Study(
         "Abstention",
-        "How often the score is not believed. Five inputs of which three hang together; 3,000 reference rows; one tested change at a time.",
+        "How often the score is not believed. Five inputs of which three hang together; 3,000 reference rows; one "
+        "tested change at a time.",
         _abstentions,
     ),
 )

@@ -56,7 +56,8 @@ WORLDS: dict[str, tuple[World, int | None]] = {
 
 
 def observed(level: np.ndarray, rng: np.random.Generator, late: int = 0, bias: float = 0.0) -> list[Observation]:
-    """Windows with noise of 1; of the newest ``late`` only an estimate is known, which is off by ``bias`` and half as noisy again."""
+    """Windows with noise of 1; of the newest ``late`` only an estimate is known, which is off by ``bias`` and half as
+    noisy again."""
     shown, guessed = level + rng.normal(size=len(level)), level + bias + 1.5 * rng.normal(size=len(level))
     rows = []
     for i, (value, guess) in enumerate(zip(shown, guessed, strict=True)):
@@ -116,8 +117,8 @@ def watching() -> ModelConfig:
 def played(level: np.ndarray, limit: float, late: int, rng: np.random.Generator, seed: int) -> list[WindowReport]:
     """The windows of one series up to its first breach, each forecast when it was new, labels ``late`` windows behind.
 
-    The unit is 0.01 of log-loss around 0.3. Reports are as in service: the findings of a window are made when it is new,
-    and its realized value comes later, here in the end for all.
+    The unit is 0.01 of log-loss around 0.3. Reports are as in service: the findings of a window are made when it is
+    new, and its realized value comes later, here in the end for all.
     """
     config = watching()
     shown, guessed = level + rng.normal(size=len(level)), level + 0.5 + rng.normal(size=len(level))
@@ -226,7 +227,8 @@ PROBABILITIES = (0.3, 0.5)
 
 
 def calls(name: str, windows: int, runs: int, seed: int) -> dict[float, dict[str, Any]]:
-    """What became of the trigger's calls over so many series of so many windows, up to the first breach of each, by probability."""
+    """What became of the trigger's calls over so many series of so many windows, up to the first breach of each, by
+    probability."""
     world, limit, late = TRIGGERS[name]
     rng = np.random.default_rng(seed)
     found: dict[float, dict[str, Any]] = {
@@ -343,24 +345,32 @@ def _little_rows() -> list[dict[str, Any]]:
 STUDIES = (
     Study(
         "80 % intervals of the forecast",
-        "How often the value that a window to come showed was inside, a history of 30 windows; the unit is the standard error of one window, which is known. "
-        "A level that is known to stay would be covered by a narrower fan and a wandering one by a wider: the fan is a mixture of both, so 8 windows ahead the first errs to the wide side and the second to the narrow, by 1 or 2 points beyond the range; a prior that helped one would harm the other.",
+        "How often the value that a window to come showed was inside, a history of 30 windows; the unit is the "
+        "standard error of one window, which is known. "
+        "A level that is known to stay would be covered by a narrower fan and a wandering one by a wider: the fan "
+        "is a mixture of both, so 8 windows ahead the first errs to the wide side and the second to the narrow, by "
+        "1 or 2 points beyond the range; a prior that helped one would harm the other.",
         lambda: _coverage_rows(30, 1500),
     ),
     Study(
         "80 % intervals after a short history",
-        "The same after 12 windows, where a beginning trend, a shift and a walk look alike: far ahead, the fan is too wide after a shift and too narrow in a trend or a walk.",
+        "The same after 12 windows, where a beginning trend, a shift and a walk look alike: far ahead, the fan is "
+        "too wide after a shift and too narrow in a trend or a walk.",
         lambda: _coverage_rows(12, 800),
     ),
     Study(
         "Time to the first breach",
-        "How often the first breach came within the 80 % interval of its time, in whole windows; an open end holds all that is later than 26 windows.",
+        "How often the first breach came within the 80 % interval of its time, in whole windows; an open end holds "
+        "all that is later than 26 windows.",
         _passage_rows,
     ),
     Study(
         "The established trigger",
-        "Series of 40 windows, each window forecast when it is new, with the default horizon of 4 windows, called from the default probability of 0.3 and from 0.5, up to the first breach (a window whose value is beyond the limit). "
-        "*Found ahead*: of the series with a breach, those with a call that held when it came. A jump has no sign ahead of it, and nobody finds it.",
+        "Series of 40 windows, each window forecast when it is new, with the default horizon of 4 windows, called "
+        "from the default probability of 0.3 and from 0.5, up to the first breach (a window whose value is beyond "
+        "the limit). "
+        "*Found ahead*: of the series with a breach, those with a call that held when it came. A jump has no sign "
+        "ahead of it, and nobody finds it.",
         _trigger_rows,
     ),
     Study("Too little history", "No forecast is made, and the finding says what is missing.", _little_rows),

@@ -25,7 +25,8 @@ def protected_groups(config: ModelConfig, rows: pd.DataFrame) -> pd.DataFrame:
     absent = [f"{name} (column {spec.column})" for name, spec in config.protected.items() if spec.column not in rows]
     if absent:
         raise ConfigError(
-            f"the rows do not hold what protected names: {', '.join(absent)}; columns there: {', '.join(map(str, rows.columns))}."
+            f"the rows do not hold what protected names: {', '.join(absent)}; columns there: "
+            f"{', '.join(map(str, rows.columns))}."
         )
     return pd.DataFrame(
         {name: group_names(spec, rows[spec.column]) for name, spec in config.protected.items()}, index=rows.index

@@ -23,7 +23,8 @@ def typed(config: TrainingConfig, raw: pd.DataFrame) -> pd.DataFrame:
     absent = [c.name for c in config.data.columns if c.name not in raw.columns]
     if absent:
         raise ConfigError(
-            f"the source of {config.name} has no column {', '.join(absent)}; it has: {', '.join(map(str, raw.columns))}."
+            f"the source of {config.name} has no column {', '.join(absent)}; it has: "
+            f"{', '.join(map(str, raw.columns))}."
         )
     return pd.DataFrame({c.name: _typed(c, raw[c.name]) for c in config.data.columns})
 
@@ -33,7 +34,9 @@ def _typed(column: Column, values: pd.Series) -> pd.Series:
     bad = values[wrong]
     if len(bad):
         raise ConfigError(
-            f"column {column.name} is declared {column.type} and holds {bad.iloc[0]!r} in {len(bad)} rows; declare it category, or list the value under missing."
+            f"column {column.name} is declared {column.type} and holds {bad.iloc[0]!r} in {len(bad)} of "
+            f"{len(values)} rows; declare "
+            "it category, or list the value under missing."
         )
     return found
 
@@ -70,7 +73,8 @@ def labels(config: TrainingConfig, table: pd.DataFrame) -> pd.Series:
         ) from None
     if not isinstance(found, pd.Series):
         raise ConfigError(
-            f"{where} is {target.expression!r}, which is one value and no column; name a column, or write an expression over columns."
+            f"{where} is {target.expression!r}, which is one value and no column; name a column, or write an "
+            "expression over columns."
         )
     return _numbers(target, found) if isinstance(target, RegressionTarget) else _classes(target, found)
 
@@ -84,7 +88,8 @@ def _numbers(target: RegressionTarget, found: pd.Series) -> pd.Series:
     bad = ~(np.isfinite(numbers) & (numbers >= low) & (numbers <= high))
     if bad.any():
         raise ConfigError(
-            f"data.target.expression {target.expression!r} gives {str(found[bad].iloc[0])!r} in {int(bad.sum())} rows; allowed are numbers from {low:g} to {high:g}. Leave such rows out in data.rows."
+            f"data.target.expression {target.expression!r} gives {str(found[bad].iloc[0])!r} in {int(bad.sum())} "
+            f"of {len(found)} rows; allowed are numbers from {low:g} to {high:g}. Leave such rows out in data.rows."
         )
     return numbers
 
@@ -94,7 +99,9 @@ def _classes(target: MulticlassTarget, found: pd.Series) -> pd.Series:
     bad = ~names.isin(target.classes)
     if bad.any():
         raise ConfigError(
-            f"data.target.expression {target.expression!r} gives {names[bad].iloc[0]!r} in {int(bad.sum())} rows; allowed: {', '.join(target.classes)}. Add the class, or leave such rows out in data.rows."
+            f"data.target.expression {target.expression!r} gives {names[bad].iloc[0]!r} in "
+            f"{int(bad.sum())} of {len(found)} rows; "
+            f"allowed: {', '.join(target.classes)}. Add the class, or leave such rows out in data.rows."
         )
     return names
 
@@ -103,8 +110,8 @@ def label_array(config: TrainingConfig, label: pd.Series) -> np.ndarray:
     """Labels of rows as numbers.
 
     Returns:
-        (n,) binary: bool where all are known, else float with NaN; multiclass: int codes into ``config.classes``, -1 where
-        unknown; regression: float, NaN where unknown.
+        (n,) array. Binary: bool where all are known, else float with NaN. Multiclass: int codes into
+        ``config.classes``, -1 where unknown. Regression: float, NaN where unknown.
     """
     if config.kind == "multiclass":
         return np.asarray(pd.Categorical(label, categories=list(config.classes)).codes, dtype=np.int64)
@@ -119,7 +126,13 @@ def score_columns(config: TrainingConfig, prefix: str = SCORE) -> list[str]:
 
 
 def with_scores(config: TrainingConfig, rows: pd.DataFrame, scores: np.ndarray, prefix: str = SCORE) -> pd.DataFrame:
-    """The rows with their scores: (n,), or (n, k) for a multiclass model, whose most probable class's score is kept under ``prefix`` too."""
+    """Add scores to rows.
+
+    Args:
+        scores: (n,), or (n, k) for a multiclass model.
+        prefix: the column of the score; of a multiclass model, the highest score of each row, beside one column a
+            class.
+    """
     if config.kind != "multiclass":
         return rows.assign(**{prefix: scores})
     return rows.assign(
@@ -136,7 +149,7 @@ def score_array(config: TrainingConfig, rows: pd.DataFrame, prefix: str = SCORE)
 def split_base(config: TrainingConfig, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Label the population and split its base rows; what lies outside the base is kept for replay.
 
-    The side of a row follows from a hash of its entity (or row number) and the seed, so it does not change when
+    The side of a row follows from a hash of its entity (or row number) and the seed. So it does not change when
     rows are added, and rows of one entity share a side.
 
     Returns:

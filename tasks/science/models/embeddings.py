@@ -34,11 +34,11 @@ _ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 @dataclass(frozen=True)
 class Space:
-    """The one projection that was fitted on the reference; every later row is laid into it by the same numbers.
+    """The projection fitted on the reference; every later row is projected by the same numbers.
 
-    It is linear: principal components, so that a row's place depends on that row alone, today and next year. UMAP and
-    t-SNE place a row by its neighbours of the day: the same row lands elsewhere in every window, distances between
-    groups mean nothing, and two pictures cannot be compared.
+    It is linear (principal components), so a row's position depends on that row alone, today and next year. UMAP and
+    t-SNE position a row by its neighbours. The same row would move from window to window, distances between groups
+    would mean nothing, and two pictures could not be compared.
     """
 
     source: str
@@ -64,12 +64,13 @@ class Space:
 def fit_space(pipeline: Pipeline, config: ModelConfig, rows: pd.DataFrame, seed: int) -> Space:
     """Fit the projection on reference rows.
 
-    Tree ensembles: a row is the set of leaves it falls into, scaled so that the inner product of two rows is the share
-    of trees in which they share a leaf (Breiman 2001, proximities); principal components of that one-hot table are its
-    truncated singular value decomposition about the mean (Halko et al. 2011). Networks: the last hidden layer. Others:
-    the transformed features. ``monitoring.embedding``: what that function gives. Numbers with more than two values are
-    brought to unit variance and through asinh, which is the number itself near the middle and its logarithm far out,
-    so that a heavy tail is not the whole picture; columns of two values keep their variance.
+    Tree ensembles: a row is the set of leaves it falls into. It is scaled so that the inner product of two rows is the
+    share of trees in which they share a leaf (Breiman 2001, proximities). Principal components of that one-hot table
+    are its truncated singular value decomposition about the mean (Halko, Martinsson & Tropp 2011). Networks: the last
+    hidden layer. Others: the transformed features. ``monitoring.embedding``: what that function returns.
+
+    Numbers with more than two values are brought to unit variance and through asinh. It is linear near the middle and
+    logarithmic far out, so a heavy tail does not dominate. Columns of two values keep their variance.
 
     Args:
         pipeline: the fitted pipeline, in memory or loaded from its file.
@@ -84,7 +85,8 @@ def fit_space(pipeline: Pipeline, config: ModelConfig, rows: pd.DataFrame, seed:
         table = table[np.isfinite(table).all(axis=1)]
     if table.shape[0] < 2:
         raise ConfigError(
-            f"the embedding of {config.name} ({source}) has finite numbers for {table.shape[0]} of {len(rows)} reference rows; at least 2 are needed. Mend the function, or the data."
+            f"the embedding of {config.name} ({source}) has finite numbers for {table.shape[0]} of {len(rows)} "
+            "reference rows; at least 2 are needed. Mend the function, or the data."
         )
     spread = _variance(table)
     columns = np.sort(np.argsort(-spread, kind="stable")[:COLUMNS])
@@ -106,11 +108,12 @@ def fit_space(pipeline: Pipeline, config: ModelConfig, rows: pd.DataFrame, seed:
 
 
 def embed(pipeline: Pipeline, config: ModelConfig, rows: pd.DataFrame, space: Space) -> np.ndarray:
-    """Lay rows into the space of the reference.
+    """Project rows into the space of the reference.
 
     Returns:
-        (n, d + 1) float: principal components, then the distance from their plane beyond the usual one, which is how
-        rows stand out that lie in a direction the reference never varied in. A row without finite numbers is all NaN.
+        (n, d + 1) float: principal components, then the distance from their plane beyond the usual one. By that
+        distance rows stand out in directions that the reference never varied in. A row without finite numbers is all
+        NaN.
 
     Raises:
         ConfigError: the representation has another width than the space, so the space belongs to another version.
@@ -120,7 +123,8 @@ def embed(pipeline: Pipeline, config: ModelConfig, rows: pd.DataFrame, space: Sp
     source, table = _representation(pipeline, config, rows)
     if table.shape[1] != space.width:
         raise ConfigError(
-            f"the embedding of {config.name} has {table.shape[1]} columns ({source}), and the reference was fitted with {space.width}: it belongs to another version. Fit the groupings of this one."
+            f"the embedding of {config.name} has {table.shape[1]} columns ({source}), and the reference was fitted "
+            f"with {space.width}: it belongs to another version. Fit the groupings of this one."
         )
     placed, off = _place(space, table)
     return np.column_stack([placed / space.size, off / space.size - space.usual])
@@ -210,7 +214,8 @@ def _named(path: str, pipeline: Pipeline, rows: pd.DataFrame) -> np.ndarray:
         ) from None
     if found.ndim != 2 or len(found) != len(rows) or not found.shape[1]:
         raise ConfigError(
-            f"monitoring.embedding {path!r} gives the shape {found.shape} for {len(rows)} rows; allowed is ({len(rows)}, d) with d at least 1. {fix}"
+            f"monitoring.embedding {path!r} gives the shape {found.shape} for {len(rows)} rows; allowed is "
+            f"({len(rows)}, d) with d at least 1. {fix}"
         )
     return found
 

@@ -24,8 +24,8 @@ TREES = (
 def attributions(pipeline: Pipeline, rows: pd.DataFrame, background: pd.DataFrame, seed: int) -> pd.DataFrame:
     """Shapley values per raw feature.
 
-    Linear models: exact in log-odds (of a regression, in its unit) under feature independence, ``coef * (x - mean)``
-    (Štrumbelj & Kononenko 2014), summed over the columns that encode one feature. Tree ensembles: shap's
+    Linear models: exact under feature independence, ``coef * (x - mean)`` (Štrumbelj & Kononenko 2014), summed over the
+    columns that encode one feature. They are in log-odds, of a regression in its unit. Tree ensembles: shap's
     TreeExplainer, path-dependent (Lundberg et al. 2020), in the model's margin. Others: sampled permutations of raw
     features against background rows (Štrumbelj & Kononenko 2014), in units of the score.
 
@@ -46,9 +46,9 @@ def attributions(pipeline: Pipeline, rows: pd.DataFrame, background: pd.DataFram
 
 
 class Explainer:
-    """:func:`attributions` of one model against one background, for many calls: what does not depend on the rows is prepared once.
+    """:func:`attributions` of one model against one background, for many calls.
 
-    It is prepared when first asked, so that one that is never asked costs nothing; threads may share it.
+    What does not depend on the rows is prepared once, at the first call. Threads may share an explainer.
     """
 
     def __init__(self, pipeline: Pipeline, background: pd.DataFrame) -> None:

@@ -41,11 +41,11 @@ def test_numbers_come_from_arithmetic_over_columns() -> None:
 @pytest.mark.parametrize(
     ("target", "table", "told"),
     [
-        ({**GRADES, "classes": ("a", "b", "d")}, TABLE, "gives 'c' in 1 rows; allowed: a, b, d"),
-        (GRADES, TABLE.assign(grade=["a", None, "b", "c"]), "gives 'a missing value' in 1 rows"),
-        ({**PRICES, "maximum": 5.0}, TABLE, "gives '8.0' in 1 rows; allowed are numbers from 0 to 5"),
-        (PRICES, TABLE.assign(area=0.0), "gives 'inf' in 4 rows"),
-        ({**PRICES, "expression": "grade"}, TABLE, "gives 'a' in 4 rows"),
+        ({**GRADES, "classes": ("a", "b", "d")}, TABLE, "gives 'c' in 1 of 4 rows; allowed: a, b, d"),
+        (GRADES, TABLE.assign(grade=["a", None, "b", "c"]), "gives 'a missing value' in 1 of 4 rows; "),
+        ({**PRICES, "maximum": 5.0}, TABLE, "gives '8.0' in 1 of 4 rows; allowed are numbers from 0 to 5"),
+        (PRICES, TABLE.assign(area=0.0), "gives 'inf' in 4 of 4 rows"),
+        ({**PRICES, "expression": "grade"}, TABLE, "gives 'a' in 4 of 4 rows"),
         ({**PRICES, "expression": "prize"}, TABLE, "allowed columns: grade, price, area"),
         ({**PRICES, "expression": "1 + 1"}, TABLE, "which is one value and no column"),
     ],

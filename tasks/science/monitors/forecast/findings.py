@@ -11,6 +11,7 @@ from tasks.science.stats.metrics import METRICS
 from tasks.spec.evidence import Finding, WindowReport
 from tasks.spec.forecast import Forecast, Observation
 from tasks.spec.model import ModelConfig
+from tasks.spec.wording import plural
 
 GAPS: tuple[str, ...] = ("estimated_fairness", "selection_rate")
 NAMED = 4
@@ -21,12 +22,13 @@ TWO_SIDED_95 = 2 * 1.959963984540054
 
 
 @dataclass(frozen=True)
-class Watched:
-    """One series with the limits that it must not cross; ``limits`` from the one that is crossed first."""
+class WatchedSeries:
+    """One series with the limits that it must not cross."""
 
     subject: str
     series: tuple[Observation, ...]
     limits: tuple[float, ...]
+    """In the order in which a worsening series crosses them."""
     greater_is_better: bool
 
     @property
@@ -37,17 +39,20 @@ class Watched:
 def forecast_findings(
     config: ModelConfig, history: Sequence[WindowReport], now: Sequence[Finding], number: int, seed: int
 ) -> tuple[list[Finding], list[Forecast]]:
-    """What is to come, for every watched metric and gap, from the windows up to this one.
+    """Forecast every watched metric and gap from the windows up to this one.
 
-    An alarm where the chance of a breach within the horizon is above ``monitoring.forecast.probability``. A window that
-    is judged again keeps the forecast that was made when it was new: else what came later would improve the record.
+    An alarm is raised where the probability of a breach within the horizon is above
+    ``monitoring.forecast.probability``. A window that is judged again keeps its first forecast, or later knowledge
+    would improve the track record.
 
     Args:
-        history: reports on the same version; a new version begins a new history. One of window ``number`` itself, where it is there, is its first look.
+        history: reports on the same version; a new version begins a new history. A report on window ``number`` itself
+            is that window's first one.
         now: the findings of window ``number``.
 
     Returns:
-        One finding a series, without a value where there is no forecast (one for all that have too little history, behind the first); and a forecast for each of its limits (none for a window that is judged again).
+        One finding per series, whose value is None where there is no forecast; series with too little history share
+        one. One forecast per limit of a series; none for a window that is judged again.
     """
     first = next((r for r in history if r.window == number), None)
     kept = [f for f in first.findings if f.kind == "forecast"] if first else []
@@ -79,14 +84,17 @@ def forecast_findings(
         forecasts += made
         findings.append(_finding(made[0], watched, policy.probability))
     if short:
-        told = f"{len(short)} other series have too little history for a forecast: {', '.join(short[:NAMED])}{', ...' if len(short) > NAMED else ''}"
+        told = (
+            f"{len(short)} other series have too little history for a forecast: "
+            f"{', '.join(short[:NAMED])}{', ...' if len(short) > NAMED else ''}"
+        )
         findings.append(
             Finding(kind="forecast", subject="other series", value=None, rows=0, alarm=False, sentence=told)
         )
     return findings, forecasts
 
 
-def watched_series(config: ModelConfig, windows: Iterable[tuple[int, Sequence[Finding]]]) -> list[Watched]:
+def watched_series(config: ModelConfig, windows: Iterable[tuple[int, Sequence[Finding]]]) -> list[WatchedSeries]:
     """Every series that has a limit, from the findings of windows in any order."""
     ordered = sorted(windows, key=lambda w: w[0])
     found = [
@@ -98,7 +106,9 @@ def watched_series(config: ModelConfig, windows: Iterable[tuple[int, Sequence[Fi
     return [w for w in found if w is not None]
 
 
-def _performance(config: ModelConfig, metric: str, windows: list[tuple[int, Sequence[Finding]]]) -> Watched | None:
+def _performance(
+    config: ModelConfig, metric: str, windows: list[tuple[int, Sequence[Finding]]]
+) -> WatchedSeries | None:
     series: list[Observation] = []
     limit, reference = None, None
     for number, findings in windows:
@@ -121,10 +131,12 @@ def _performance(config: ModelConfig, metric: str, windows: list[tuple[int, Sequ
         if metric in METRICS
         else reference is not None and limit is not None and limit < reference
     )
-    return Watched(metric, tuple(series), tuple(sorted(limits, reverse=greater)), greater)
+    return WatchedSeries(metric, tuple(series), tuple(sorted(limits, reverse=greater)), greater)
 
 
-def _gap(config: ModelConfig, kind: str, subject: str, windows: list[tuple[int, Sequence[Finding]]]) -> Watched | None:
+def _gap(
+    config: ModelConfig, kind: str, subject: str, windows: list[tuple[int, Sequence[Finding]]]
+) -> WatchedSeries | None:
     found = [
         (number, f)
         for number, findings in windows
@@ -145,7 +157,7 @@ def _gap(config: ModelConfig, kind: str, subject: str, windows: list[tuple[int, 
         limit = newest.reference / change if greater else newest.reference * change
     if limit is None:
         return None
-    return Watched(f"{kind.replace('_', ' ')} of {subject}", series, (limit,), greater)
+    return WatchedSeries(f"{kind.replace('_', ' ')} of {subject}", series, (limit,), greater)
 
 
 def _observed(number: int, finding: Finding | None, realized: bool) -> Observation | None:
@@ -163,7 +175,7 @@ def _observed(number: int, finding: Finding | None, realized: bool) -> Observati
     )
 
 
-def _finding(made: Forecast, watched: Watched, probability: float) -> Finding:
+def _finding(made: Forecast, watched: WatchedSeries, probability: float) -> Finding:
     alarm = made.valid and made.probability is not None and made.probability > probability
     rows = watched.series[-1].rows if watched.series else 0
     return Finding(
@@ -181,16 +193,18 @@ def forecast_sentence(made: Forecast) -> str:
     """The forecast as a person reads it."""
     if not made.valid:
         return f"{made.subject}: {made.reason}"
-    chance = f"probability within {made.horizon} windows {made.probability:.2f}"
+    chance = f"probability within {plural(made.horizon, 'window')} {made.probability:.2f}"
     if made.beyond:
         return f"{made.subject} is beyond {made.limit:.3f} already; {chance}"
     if made.time is None or (made.probability or 0.0) < 0.1:
         early = f"; at the earliest in {made.time_low} (10 %)" if made.time_low else ""
-        return f"{made.subject} is not likely to cross {made.limit:.3f} in the next {made.horizon if made.time else made.farthest} windows{early}; {chance}"
+        return (
+            f"{made.subject} is not likely to cross {made.limit:.3f} in the next "
+            f"{plural(made.horizon if made.time else made.farthest, 'window')}{early}; {chance}"
+        )
     until = f"{made.time_low} to {made.time_high}" if made.time_high else f"{made.time_low} or more"
     since = f"; its level shifted at window {made.shift}" if made.shift is not None else ""
-    return f"{made.subject} is likely to cross {made.limit:.3f} in {_count(made.time)} ({until}, 80 %); {chance}{since}"
-
-
-def _count(windows: int) -> str:
-    return f"{windows} window{'' if windows == 1 else 's'}"
+    return (
+        f"{made.subject} is likely to cross {made.limit:.3f} in {plural(made.time, 'window')} ({until}, 80 %); "
+        f"{chance}{since}"
+    )

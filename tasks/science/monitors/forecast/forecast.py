@@ -9,13 +9,14 @@ import numpy as np
 
 from tasks.science.monitors.forecast import state_space as models
 from tasks.spec.forecast import Ahead, Forecast, Observation
+from tasks.spec.wording import plural
 
 MINIMUM = 6
 """Observed windows without which there is no forecast."""
 CYCLES = 2
 """Whole cycles that a season must have been seen for."""
 NEWEST = 60
-"""Windows that a forecast looks back at, or three cycles where that is more: what one costs does not grow with history."""
+"""Windows that a forecast looks back at, or three cycles where that is more; so its cost does not grow with history."""
 EDGE = 2
 """Windows at either end of the series at which no break is looked for, so that a break is no single window."""
 STALE = 8
@@ -67,10 +68,11 @@ def forecast(
 ) -> Forecast:
     """Forecast one series against one limit.
 
-    Structural time-series models whose measurement variances are known from the windows' own intervals (Harvey 1989;
-    Durbin & Koopman 2012): a level that stays, wanders, has a (damped) trend from some window on, or shifted once, each
-    with a season where one is configured. Parameters and kinds are averaged over a grid by prior times the product of
-    one-step-ahead predictive densities (Dawid 1984; Hoeting et al. 1999), and the future is played from that posterior.
+    The models are structural time series whose measurement variances are known from the windows' own intervals (Harvey
+    1989; Durbin & Koopman 2012). The level is constant, a random walk, has a (damped) trend from some window on, or
+    shifted once; each with a season where one is configured. Parameters and kinds are averaged over a grid by prior
+    times the product of one-step-ahead predictive densities (Dawid 1984; Hoeting et al. 1999). The future is simulated
+    from that posterior.
 
     A realized value takes the place of the estimate of its window. Estimates count with the error that past ones had,
     and their bias, which they share, is a state of its own. The fan is of values as a window shows them: the level plus
@@ -128,8 +130,8 @@ def windows_between(series: Sequence[Observation]) -> list[int]:
 def _shift(state: models.Filtered, weights: dict[str, float]) -> int | None:
     """The window from which the level is another one, where that is likelier than not.
 
-    The odds are those of the likelihood ratio against a prior that is shared among all windows, so that looking at
-    many places is paid for (as the penalty of a break test does); windows before it then hardly count.
+    The odds are those of the likelihood ratio against a prior that is shared among all windows. It pays for looking at
+    many places, as the penalty of a break test does. Windows before the shift then hardly count.
     """
     if weights["shift"] <= 0.5:
         return None
@@ -139,9 +141,12 @@ def _shift(state: models.Filtered, weights: dict[str, float]) -> int | None:
 
 
 def estimate_error(series: Sequence[Observation]) -> tuple[tuple[float, float], float, bool]:
-    """What past estimates were off by: mean and standard deviation of their bias, the error of one, and whether it is learned.
+    """The error of past estimates.
 
-    The bias is shrunk by one window's worth towards 0; the error of one estimate is never less than its own interval says.
+    The bias is shrunk by one window's worth towards 0. The error of one estimate is at least what its interval says.
+
+    Returns:
+        Mean and standard deviation of the bias; the standard error of one estimate; whether they could be learned.
     """
     pairs = [(o.estimate - o.value, o.estimate_error or 0.0) for o in series if o.realized and o.estimate is not None]
     if len(pairs) < PAIRS:
@@ -186,7 +191,8 @@ def judge(
     if future is None:
         missing = max(needed(season) - len(series), 0)
         why = (
-            f"{len(series)} window{' was' if len(series) == 1 else 's were'} observed and a forecast needs {needed(season)}: {missing} more"
+            f"{plural(len(series), 'window was', 'windows were')} observed and a forecast needs "
+            f"{needed(season)}: {missing} more"
             if missing
             else "the newest windows were not observed"
         )
@@ -210,10 +216,19 @@ def judge(
     most, because = _because(future)
     return base.model_copy(
         update={
-            "ahead": ahead, "probability": ahead[-1].breached, "time_low": times[0], "time": times[1], "time_high": times[2], "farthest": len(shares),
-            "model": most, "because": because, "weights": future.weights, "shift": future.shift, "bias": future.bias,
+            "ahead": ahead,
+            "probability": ahead[-1].breached,
+            "time_low": times[0],
+            "time": times[1],
+            "time_high": times[2],
+            "farthest": len(shares),
+            "model": most,
+            "because": because,
+            "weights": future.weights,
+            "shift": future.shift,
+            "bias": future.bias,
         }
-    )  # fmt: skip
+    )
 
 
 def is_beyond(value: float, limit: float, greater_is_better: bool) -> bool:

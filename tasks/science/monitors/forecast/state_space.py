@@ -1,4 +1,5 @@
-"""State-space models of a series of windows, filtered side by side: exact likelihoods and what they say of the state."""
+"""State-space models of a series of windows, filtered side by side: exact likelihoods and what they say of the
+state."""
 
 from __future__ import annotations
 
@@ -93,7 +94,8 @@ def grid(unit: float, spread: float, breaks: Sequence[int], season: bool) -> Gri
 def _layout(
     steps: tuple[float, ...], slopes: tuple[float, ...], excess: tuple[float, ...], breaks: tuple[int, ...]
 ) -> tuple[np.ndarray, ...]:
-    """Kind, share of the prior, step, slope, damping, excess noise and first window of every model, in units of the noise."""
+    """Kind, share of the prior, step, slope, damping, excess noise and first window of every model, in units of the
+    noise."""
     more = [e for e in excess if e not in EXCESS]
     noise = {0.0: 1 - sum(EXCESS.values())} | EXCESS | {e: sum(EXCESS.values()) / len(more) for e in more}
     whole = sum(noise.values())

@@ -1,15 +1,17 @@
-"""How the trigger's calls turned out: hits with their lead, false calls, what was prevented, and breaches that came without a call."""
+"""How the trigger's calls turned out: hits with their lead, false calls, what was prevented, and breaches that came
+without a call."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import median
 
-from tasks.science.monitors.forecast.findings import Watched, watched_series
+from tasks.science.monitors.forecast.findings import WatchedSeries, watched_series
 from tasks.science.monitors.forecast.forecast import is_beyond
 from tasks.spec.evidence import WindowReport
 from tasks.spec.forecast import Call, Outcome, TriggerRecord
 from tasks.spec.model import ModelConfig
+from tasks.spec.wording import plural
 
 WORDS = {
     "hit": "✓ breach came",
@@ -29,8 +31,8 @@ def trigger_record(config: ModelConfig, reports: Sequence[WindowReport]) -> Trig
     """What became of every call, from the findings that the reports keep.
 
     A breach begins in a window whose value (realized, else estimated) is beyond the limit and is over after
-    ``clear_windows`` whose value is not. A call is a forecast that is an alarm while there is no breach; it holds for the
-    horizon, and alarms while it holds are the same call.
+    ``clear_windows`` whose value is not. A call is a forecast that is an alarm while there is no breach; it holds for
+    the horizon, and alarms while it holds are the same call.
 
     Args:
         reports: of all versions; a call counts for the version that it was made for.
@@ -46,7 +48,9 @@ def trigger_record(config: ModelConfig, reports: Sequence[WindowReport]) -> Trig
     return TriggerRecord(calls=tuple(sorted(calls, key=lambda c: c.window)), judged=judged)
 
 
-def _calls(config: ModelConfig, watched: Watched, own: Sequence[WindowReport], others: Sequence[int]) -> list[Call]:
+def _calls(
+    config: ModelConfig, watched: WatchedSeries, own: Sequence[WindowReport], others: Sequence[int]
+) -> list[Call]:
     horizon, clear = config.monitoring.forecast.horizon, config.monitoring.clear_windows
     beyond = {o.window: is_beyond(o.value, watched.limit, watched.greater_is_better) for o in watched.series}
     made: list[Call] = []
@@ -112,7 +116,10 @@ def _call(
             }
         )
     if replaced is not None and replaced <= end:
-        text = f"called after window {window}; {report.version} was replaced before window {replaced}, and no breach had come"
+        text = (
+            f"called after window {window}; {report.version} was replaced before window {replaced}, and no breach "
+            "had come"
+        )
         return call.model_copy(update={"outcome": "prevented", "sentence": text})
     if newest >= end:
         return call.model_copy(
@@ -125,26 +132,28 @@ def record_sentence(record: TriggerRecord) -> str:
     """The record in a sentence."""
     if not record.calls:
         return (
-            f"nothing was called and nothing missed in {record.judged} windows with a forecast"
+            f"nothing was called and nothing missed in {plural(record.judged, 'window')} with a forecast"
             if record.judged
             else "no window had a forecast yet"
         )
-    lead = (
-        f" with a median lead of {median(record.leads):g} window{'' if median(record.leads) == 1 else 's'}"
-        if record.leads
-        else ""
-    )
+    lead = f" with a median lead of {plural(median(record.leads), 'window')}" if record.leads else ""
     hits, wrong, missed = (f"{record.count(o)} {word if record.count(o) == 1 else many}" for o, word, many in WORDED)
     told = f"{hits}{lead}, {wrong}, {record.count('prevented')} prevented, {record.count('open')} open"
-    return f"in {record.judged} windows with a forecast: {told}; {missed} came without a call"
+    return f"in {plural(record.judged, 'window')} with a forecast: {told}; {missed} came without a call"
 
 
 def record_rows(record: TriggerRecord) -> list[dict[str, str]]:
     """The record for a table, newest first: one row a call, or a breach without one."""
     return [
         {
-            "window": str(c.window), "version": c.version, "what": c.subject, "within": "" if c.within is None else f"{c.within} windows",
-            "probability": "" if c.probability is None else f"{c.probability:.2f}", "happened": WORDS[c.outcome], "lead": "" if c.lead is None else str(c.lead), "sentence": c.sentence,
+            "window": str(c.window),
+            "version": c.version,
+            "what": c.subject,
+            "within": "" if c.within is None else plural(c.within, "window"),
+            "probability": "" if c.probability is None else f"{c.probability:.2f}",
+            "happened": WORDS[c.outcome],
+            "lead": "" if c.lead is None else str(c.lead),
+            "sentence": c.sentence,
         }
         for c in reversed(record.calls)
-    ]  # fmt: skip
+    ]

@@ -89,7 +89,8 @@ class Calibration:
 
 
 def design(method: Method, score: np.ndarray) -> np.ndarray:
-    """Log-odds for logistic recalibration (Platt 1999; Cox 1958), both logarithms apart for beta calibration (Kull et al. 2017)."""
+    """Log-odds for logistic recalibration (Platt 1999; Cox 1958), both logarithms apart for beta calibration (Kull et
+    al. 2017)."""
     if method == "logistic":
         return np.column_stack([np.ones(len(score)), odds(score)])
     safe = np.clip(score, TINY, 1 - TINY)
@@ -136,7 +137,8 @@ def logistic_fit(x: np.ndarray, label: np.ndarray, weight: np.ndarray, start: fl
 def newton(
     loss: Callable[[np.ndarray], float], bend: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], w: np.ndarray
 ) -> np.ndarray:
-    """(k,) where a convex loss is least, from ``w`` on, steps halved until they gain; ``bend`` gives its slope (k,) and curvature (k, k)."""
+    """(k,) where a convex loss is least, from ``w`` on, steps halved until they gain; ``bend`` gives its slope (k,)
+    and curvature (k, k)."""
     now = loss(w)
     for _ in range(STEPS):
         slope, curvature = bend(w)
@@ -151,7 +153,8 @@ def newton(
 
 
 def _isotonic(score: np.ndarray, label: np.ndarray, weight: np.ndarray) -> Calibration:
-    """Isotonic regression (Zadrozny & Elkan 2002) as its blocks; each rate is the Jeffreys mean, so that none is 0 or 1."""
+    """Isotonic regression (Zadrozny & Elkan 2002) as its blocks; each rate is the Jeffreys mean, so that none is 0 or
+    1."""
     order = np.argsort(score, kind="stable")
     fitted = IsotonicRegression().fit_transform(score[order], label[order], sample_weight=weight[order])
     starts = np.append(0, np.flatnonzero(np.diff(fitted) > 0) + 1)
@@ -164,11 +167,11 @@ def _isotonic(score: np.ndarray, label: np.ndarray, weight: np.ndarray) -> Calib
 
 
 def chosen_calibration(score: np.ndarray, label: np.ndarray, weight: np.ndarray | None, seed: int) -> Calibration:
-    """Logistic on a small reference; on a large one (:data:`ROWS`, :data:`EACH`) beta, or isotonic where that does better.
+    """Logistic on a small reference; on a large one (:data:`ROWS`, :data:`EACH`) beta, or isotonic where it is better.
 
-    Better is by more than one standard error of the paired difference of cross-validated log-losses. Beta calibration
-    holds the logistic form as a case: where the two can hardly be told apart on the reference, the narrower one can
-    still be wrong where a shifted window lies, so logistic is not taken for a small gain.
+    Better means by more than one standard error of the paired difference of cross-validated log-losses. The logistic
+    form is a special case of beta calibration. Where the reference can hardly distinguish them, logistic can still be
+    wrong where a shifted window lies; so it is not preferred for a small gain.
     """
     label = np.asarray(label, dtype=bool)
     if len(label) < ROWS or min(label.sum(), (~label).sum()) < EACH:

@@ -39,7 +39,8 @@ def estimate(metric: str, probability: np.ndarray, score: np.ndarray, threshold:
     """Expected metric of ``score`` when labels come up with ``probability``: confidence-based performance estimation.
 
     Averages the metric over both labels (Guillory et al. 2021; NannyML's CBPE). Valid where P(label | inputs) is as in
-    the reference window: it sees covariate shift, not concept drift, and it believes a score that a broken input spoilt.
+    the reference window: it sees covariate shift, not concept drift, and it believes a score that a broken input
+    spoilt.
 
     Args:
         metric: any of ``METRIC_NAMES["binary"]``.
@@ -49,7 +50,7 @@ def estimate(metric: str, probability: np.ndarray, score: np.ndarray, threshold:
     return expected(metric, probability, score, threshold).value
 
 
-class Estimator:
+class ConfidenceBasedEstimator:
     """A calibration and the reference it is compared with; what is known of the reference is computed once a metric."""
 
     def __init__(self, calibration: Calibration, reference_score: np.ndarray, threshold: float) -> None:
@@ -69,15 +70,16 @@ class Estimator:
 class ScoredWindow:
     """(n,) scores of one window, calibrated and sorted once for all metrics."""
 
-    def __init__(self, estimator: Estimator, score: np.ndarray, seed: int) -> None:
+    def __init__(self, estimator: ConfidenceBasedEstimator, score: np.ndarray, seed: int) -> None:
         self._estimator, self._score, self._seed = estimator, score, seed
         self._at, self._ranked = estimator.calibration.at(score), Ranked(score)
 
     def estimate(self, metric: str) -> PerformanceEstimate:
         """:func:`estimate`, the interval of what labels will show, and a comparison with the reference.
 
-        The interval is a 95 % prediction interval for the metric of these very rows once their labels are known. In it are
-        the calibration's asymptotic normal law (sandwich covariance, White 1982) and the labels' coming up with the
+        The interval is a 95 % prediction interval for the metric of these very rows once their labels are known. In it
+        are the calibration's asymptotic normal law (sandwich covariance, White 1982) and the labels' coming up with
+        the
         calibrated probabilities: drawn, in windows of up to :data:`FEW` rows, and by the delta method above. Like the
         estimate it holds only where P(label | inputs) is as in the reference.
         """

@@ -1,7 +1,7 @@
 """Performance of a regression model without labels: direct loss estimation, with intervals.
 
-A second model learns on the reference how far off the first one is (NannyML's DLE); it is cross-fitted, and its answers are
-recalibrated, so that what it learned of noise shrinks to nothing.
+A second model learns on the reference how large the errors of the first one are (direct loss estimation, NannyML). It
+is cross-fitted and its answers are recalibrated, so that what it learned from noise shrinks to 0.
 """
 
 from __future__ import annotations
@@ -29,21 +29,23 @@ POWERS = ("size", "square", "error")
 
 
 @dataclass(frozen=True)
-class Line:
-    """Recalibration: weighted least squares of what was true on a model's answers and the score; and what each reference row did to it.
+class RecalibrationLine:
+    """Recalibration by weighted least squares of the true value on a model's answer and the score.
 
-    The score is in it so that the mean of an error, and of an error times the score, is right on the weighted reference
-    even where the trees learned little of it: doubly robust, as the regression estimator of survey sampling (Särndal,
-    Swensson & Wretman 1992; Robins, Rotnitzky & Zhao 1994). ``influence`` (m, 3): the squares of its columns sum to the
-    covariance of the weights, the HC3 sandwich (MacKinnon & White 1985). ``left`` (m,): residuals. ``middle`` and
-    ``scale`` (2,) bring answers and scores to one size, whatever their unit.
+    With the score among the regressors, the mean of an error, and of an error times the score, is right on the weighted
+    reference even where the trees learned little. That is doubly robust, as the regression estimator of survey sampling
+    (Särndal, Swensson & Wretman 1992; Robins, Rotnitzky & Zhao 1994).
     """
 
     weights: np.ndarray
+    """(3,) constant, answer, score."""
     influence: np.ndarray
+    """(m, 3) of each reference row; ``influence.T @ influence`` is the covariance, HC3 (MacKinnon & White 1985)."""
     left: np.ndarray
+    """(m,) residuals."""
     middle: np.ndarray
     scale: np.ndarray
+    """(2,) each: they bring answers and scores to one size, whatever their unit."""
 
     def design(self, answer: np.ndarray, score: np.ndarray) -> np.ndarray:
         return _design(answer, score, self.middle, self.scale)
@@ -51,27 +53,33 @@ class Line:
 
 @dataclass(frozen=True)
 class Lines:
-    """The line of every power; ``relative``: how absolute and squared errors vary around theirs, relative to its height, and ``skew``: how squared error and error do so together."""
+    """The recalibration of every power of the error."""
 
-    by: dict[str, Line]
+    by: dict[str, RecalibrationLine]
     relative: dict[str, float]
+    """How absolute and squared errors vary around their line, relative to its height."""
     skew: float
+    """How squared error and error vary together."""
 
     def variance(self, design: dict[str, np.ndarray], slope: dict[str, np.ndarray]) -> float:
-        """Variance of ``sum(slope * height)`` over powers by not knowing the lines exactly; rows tie the powers together."""
+        """Variance of ``sum(slope * height)`` over powers from the lines' sampling error, covariances included."""
         by_row = sum(self.by[name].influence @ (design[name].T @ g) for name, g in slope.items())
         return float((np.asarray(by_row) ** 2).sum())
 
 
 @dataclass(frozen=True)
 class LossModel:
-    """Fitted on the reference's labelled rows ``taken``: trees by fold and target, and their out-of-fold answers with what was true."""
+    """A model of the errors, fitted on labelled reference rows."""
 
     trees: dict[str, tuple[HistGradientBoostingRegressor, ...]]
+    """By power of the error, one per fold."""
     answers: dict[str, np.ndarray]
+    """(m,) out-of-fold answers by power."""
     truth: dict[str, np.ndarray]
+    """(m,) true values by power."""
     score: np.ndarray
     taken: np.ndarray
+    """(m,) positions of the rows in the reference."""
 
     def lines(self, places: np.ndarray | None = None, weight: np.ndarray | None = None) -> Lines:
         """Recalibrations on the rows at ``places``, each counting ``weight``: like the window, where inputs shifted."""
@@ -105,7 +113,7 @@ def fit_losses(x: np.ndarray, score: np.ndarray, label: np.ndarray, taken: np.nd
     return LossModel(trees, answers, truth, score, taken)
 
 
-def _line(answer: np.ndarray, score: np.ndarray, y: np.ndarray, weight: np.ndarray) -> Line:
+def _line(answer: np.ndarray, score: np.ndarray, y: np.ndarray, weight: np.ndarray) -> RecalibrationLine:
     both = np.stack([answer, score])
     middle, scale = both.mean(axis=1), both.std(axis=1)
     scale = np.where(scale > 1e-9 * np.abs(middle), scale, 1.0)
@@ -115,7 +123,7 @@ def _line(answer: np.ndarray, score: np.ndarray, y: np.ndarray, weight: np.ndarr
     left = y - design @ weights
     leverage = weight * ((design @ bread) * design).sum(axis=1)
     influence = (design * (weight * left / np.maximum(1 - leverage, 0.1))[:, None]) @ bread
-    return Line(weights, influence, left, middle, scale)
+    return RecalibrationLine(weights, influence, left, middle, scale)
 
 
 def _design(answer: np.ndarray, score: np.ndarray, middle: np.ndarray, scale: np.ndarray) -> np.ndarray:
@@ -172,11 +180,11 @@ def estimate_loss(
     """The expected metric with the 95 % interval of what labels will show on these rows, by the delta method.
 
     Two things vary. Errors vary around their expectation as in the reference, relative to their size, squared error and
-    error together. And the lines are known from a sample: their joint sandwich covariance. That the trees would be
-    others on another reference is in that already: they are cross-fitted and the lines mend them, so to first order it
-    would count the same noise of labels twice (Chernozhukov et al. 2018). All metrics are sizes above 0 (1 - R2 is),
-    so the interval is normal on the logarithm. Where errors have heavy tails, few rows decide on the squared ones, and
-    the intervals of rmse and r2 can be too narrow.
+    error jointly. And the lines are estimated from a sample: their joint sandwich covariance. That covariance already
+    includes the trees' variation over references. They are cross-fitted and corrected by the lines, so adding it would
+    count the same label noise twice to first order (Chernozhukov et al. 2018). All metrics are positive (1 - R2 is), so
+    the interval is normal on the logarithm. Where errors have heavy tails, few rows decide on the squared ones, and the
+    intervals of rmse and r2 can be too narrow.
     """
     found, before = expected_loss(metric, now, score), expected_loss(metric, then, reference_score)
     slope = _slopes(metric, found, now, score)

@@ -1,4 +1,4 @@
-"""What an estimate of one window may rest on: the score, the score on a weighted reference, the other inputs, or nothing."""
+"""The estimator for one window: from the score, the score on a weighted reference, the other inputs, or none."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scipy.stats import norm
 
 from tasks.science.data.tables import LABEL, label_array, score_array
 from tasks.science.monitors.performance.calibration import Calibration, chosen_calibration
-from tasks.science.monitors.performance.confidence_based import Estimator, PerformanceEstimate
+from tasks.science.monitors.performance.confidence_based import ConfidenceBasedEstimator, PerformanceEstimate
 from tasks.science.monitors.performance.direct_loss import LossModel, Moments, contradicts, estimate_loss, fit_losses
 from tasks.science.monitors.performance.multiclass import estimate_classes, fit_classes
 from tasks.science.monitors.performance.realized import labelled_part
@@ -20,6 +20,7 @@ from tasks.science.monitors.performance.support import Overlap, encoded, overlap
 from tasks.science.monitors.performance.without_score import Witness
 from tasks.science.stats.multiplicity import family_wise
 from tasks.spec.model import ModelConfig
+from tasks.spec.wording import plural
 
 LEAST, WINDOW = 100, 30
 """Labelled reference rows, and rows of a window, under which nothing is estimated."""
@@ -34,15 +35,16 @@ HOLDS = "this holds where the label follows from the inputs as it did in the ref
 
 @dataclass(frozen=True)
 class EstimatorChoice:
-    """``estimate`` gives the estimate of a metric, and is None where the estimator abstains; ``why`` says why, or on what it rests.
-
-    ``score_believed``: whether it rests on the score. ``overlap``: of the inputs, where it was looked at.
-    """
+    """The estimator that a window allows, or the reason why there is none."""
 
     estimate: Callable[[str], PerformanceEstimate] | None
+    """Estimates one metric by name; None where the estimator abstains."""
     why: str
+    """Why it abstains, or the assumption that the estimate rests on."""
     score_believed: bool
+    """Whether the estimate is computed from the score."""
     overlap: Overlap | None = None
+    """How the window's inputs overlap with the reference's; None where that was not computed."""
 
 
 def choose_estimator(
@@ -54,7 +56,7 @@ def choose_estimator(
     recent: pd.DataFrame | None = None,
     losses: LossModel | None = None,
 ) -> EstimatorChoice:
-    """Look at support, shift and contradiction, in this order, and take the best ground that is left.
+    """Check support, shift and contradiction, in this order, and choose the best estimator that is left.
 
     Args:
         reference: (m, columns) scored rows; those with a label count. window: (n, columns) scored rows.
@@ -75,15 +77,18 @@ def choose_estimator(
         return EstimatorChoice(None, contradiction, False, lies)
     why = HOLDS
     if lies.shifted:
-        why = f"the inputs have shifted, so the reference is weighted to resemble the window and is worth {lies.effective:,.0f} rows; {why}"
+        why = (
+            "the inputs have shifted, so the reference is weighted to resemble the window and is worth "
+            f"{lies.effective:,.0f} rows; {why}"
+        )
     return EstimatorChoice(found, why, True, lies)
 
 
 def _unfit(config: ModelConfig, known: pd.DataFrame, window: pd.DataFrame) -> str:
     if len(window) < WINDOW:
-        return f"the window has {len(window)} rows and {WINDOW} are needed"
+        return f"the window has {plural(len(window), 'row')} and {WINDOW} are needed"
     if len(known) < LEAST:
-        return f"the reference has {len(known)} labelled rows and {LEAST} are needed"
+        return f"the reference has {plural(len(known), 'labelled row')} and {LEAST} are needed"
     label, score, now = label_array(config, known[LABEL]), score_array(config, known), score_array(config, window)
     if not np.isfinite(score).all() or not np.isfinite(now).all():
         return "some scores are missing or infinite"
@@ -121,7 +126,11 @@ def _from_the_rest(
             seed,
         )
 
-    why = f"the score is not believed, for {left}{named}; it is judged by the other {len(columns)} inputs, which holds where the label follows from them as it did in the reference"
+    why = (
+        f"the score is not believed, for {left}{named}; it is judged by the other {plural(len(columns), 'input')}, "
+        "which "
+        "holds where the label follows from them as it did in the reference"
+    )
     return EstimatorChoice(lambda metric: witness().estimate(metric, now, config.threshold), why, False, lies)
 
 
@@ -135,7 +144,7 @@ def _believed(
     seed: int,
     losses: LossModel | None,
 ) -> tuple[Callable[[str], PerformanceEstimate], str]:
-    """How the score is turned into estimates, and why labelled rows contradict that, in words; empty where they do not."""
+    """The estimator from the score, and why labelled rows contradict it; empty where they do not."""
     label, score, now = label_array(config, known[LABEL]), score_array(config, known), score_array(config, window)
     rows = labelled_part(
         window
@@ -159,7 +168,7 @@ def _believed(
             return _with_rows(ask, effective), _contradiction(p_values, len(rows))
         return _with_rows(ask, effective), ""
     calibration = chosen_calibration(score[taken], label[taken], weight, seed)
-    ask = Estimator(calibration, score, config.threshold).window(now, seed).estimate
+    ask = ConfidenceBasedEstimator(calibration, score, config.threshold).window(now, seed).estimate
     if len(rows) < TOLD:
         return _with_rows(ask, effective), ""
     return _with_rows(ask, effective), contradiction(
@@ -174,8 +183,8 @@ def _with_rows(ask: Callable[[str], PerformanceEstimate], rows: float) -> Callab
 def contradiction(calibration: Calibration, score: np.ndarray, label: np.ndarray) -> str:
     """Why (n,) labels contradict the calibrated probabilities, in words; empty where they do not.
 
-    Calibration in the large and Spiegelhalter's test (1986) of the Brier score against its expectation, Holm over both;
-    that the calibration is known from a sample only is in their variances.
+    Calibration in the large, and Spiegelhalter's test (1986) of the Brier score against its expectation; Holm over
+    both. Their variances include the sampling error of the calibration.
     """
     p = calibration.probability(score)
     return _contradiction(_p_values(p, label, lambda slope: calibration.variance(score, slope)), len(label))
@@ -198,7 +207,10 @@ def _contradiction(p_values: dict[str, float], rows: int) -> str:
     ]
     if not stands:
         return ""
-    return f"{rows:,} labelled rows contradict it, by {' and '.join(stands)} (p {min(p_values.values()):.2g}): the label no longer follows from the inputs as it did in the reference"
+    return (
+        f"{rows:,} labelled rows contradict it, by {' and '.join(stands)} (p {min(p_values.values()):.2g}): the "
+        "label no longer follows from the inputs as it did in the reference"
+    )
 
 
 def reference_losses(config: ModelConfig, reference: pd.DataFrame, seed: int) -> LossModel:

@@ -1,4 +1,5 @@
-"""Metrics of a binary model as functions of the probability that each row's label is true: their value, and how they vary."""
+"""Metrics of a binary model as functions of the probability that each row's label is true: their value, and how they
+vary."""
 
 from __future__ import annotations
 
@@ -18,9 +19,9 @@ CELLS = 1_000_000
 class Expected:
     """A metric where labels come up with known probabilities.
 
-    ``by_label`` (n,): its derivative by each row's label; the variance of what labels show is ``sum(p (1 - p) by_label**2)``
-    to first order. ``terms`` (n,): numbers whose variance over n is that of the value under sampling of rows, its
-    first-order (Hájek) projection (van der Vaart 1998, chapter 12).
+    ``by_label`` (n,): its derivative by each row's label; the variance of what labels show is ``sum(p (1 - p)
+    by_label**2)`` to first order. ``terms`` (n,): numbers whose variance over n is that of the value under sampling of
+    rows, its first-order (Hájek) projection (van der Vaart 1998, chapter 12).
     """
 
     value: float
@@ -34,7 +35,8 @@ class Expected:
 
 
 class Ranked:
-    """Scores in order, sorted once for all metrics that ask: ``place`` (n,) among the distinct ones, ascending, and ``counts`` of these."""
+    """Scores in order, sorted once for all metrics that ask: ``place`` (n,) among the distinct ones, ascending, and
+    ``counts`` of these."""
 
     def __init__(self, score: np.ndarray) -> None:
         order = np.argsort(score)
@@ -106,7 +108,8 @@ def expected(
     """The metric of ``score`` when labels come up with ``probability``; NaN where it has no value.
 
     A metric that is a ratio is that of the expected sums, as in NannyML's CBPE (Guillory et al. 2021), but for pairs
-    of a row with itself, which labels do not show and which are left out. With labels of 0 and 1 as probabilities it is the realized metric.
+    of a row with itself, which labels do not show and which are left out. With labels of 0 and 1 as probabilities it
+    is the realized metric.
     """
     if metric == "roc_auc":
         return _area(probability, ranked or Ranked(score))

@@ -11,7 +11,13 @@ from tasks.science.data.protected import protected_groups
 from tasks.science.data.tables import LABEL, SCORE, label_array
 from tasks.science.monitors.performance.direct_loss import LossModel
 from tasks.science.monitors.performance.estimators import EstimatorChoice, choose_estimator
-from tasks.science.monitors.performance.groups import MEASURES, Disparity, Group, estimated_disparity, fitted_group
+from tasks.science.monitors.performance.groups import (
+    MEASURES,
+    CalibratedGroup,
+    Disparity,
+    estimated_disparity,
+    fitted_group,
+)
 from tasks.science.monitors.performance.realized import (
     beyond,
     greater_is_better,
@@ -43,11 +49,13 @@ def performance_findings(
     """Findings of the kinds estimated_performance, estimated_fairness, realized_performance and estimator.
 
     Args:
-        reference: (m, columns) raw inputs, scores and labels. window: (n, columns) the same; a label is missing where it is not known.
+        reference: (m, columns) raw inputs, scores and labels. window: (n, columns) the same; a label is missing where
+            it is not known.
         attention: share of attribution by feature.
         alpha: chance of any false alarm of each kind, or by kind.
         history: reports on the same version, this window's earlier ones included.
-        recent: labelled rows of the last windows, which may contradict the estimator; losses: as of :func:`choose_estimator`.
+        recent: labelled rows of the last windows, which may contradict the estimator; losses: as of
+            :func:`choose_estimator`.
     """
     window = window.assign(**{c.name: np.nan for c in config.inputs if c.name not in window})
     choice = choose_estimator(config, reference, window, attention, seed, recent, losses)
@@ -62,7 +70,8 @@ def performance_findings(
 def estimated_findings(
     config: ModelConfig, reference: pd.DataFrame, window: pd.DataFrame, choice: EstimatorChoice, alpha: float
 ) -> list[Finding]:
-    """Watched metrics without labels; an alarm needs a value beyond the tolerated one and a significant change, at a share of ``alpha`` a metric."""
+    """Watched metrics without labels; an alarm needs a value beyond the tolerated one and a significant change, at a
+    share of ``alpha`` a metric."""
     known, findings = labelled_part(reference), []
     for metric, tolerated in config.watched.items():
         found = choice.estimate(metric) if choice.estimate is not None else None
@@ -85,7 +94,10 @@ def estimated_findings(
         limit = limit_of(metric, before, tolerated)
         worse_p = 1 - found.greater_p if greater_is_better(metric) else found.greater_p
         alarm = beyond(metric, found.value, limit) and worse_p <= alpha / len(config.watched)
-        text = f"{metric} is estimated without labels at {found.value:.3f} (labels will show {found.low:.3f} to {found.high:.3f}), {before:.3f} in the reference; {choice.why}"
+        text = (
+            f"{metric} is estimated without labels at {found.value:.3f} (labels will show {found.low:.3f} to "
+            f"{found.high:.3f}), {before:.3f} in the reference; {choice.why}"
+        )
         findings.append(
             Finding(
                 kind="estimated_performance",
@@ -121,8 +133,9 @@ def fairness_findings(
 ) -> list[Finding]:
     """Disparities of every protected attribute without labels, for a binary model.
 
-    The limits are those of the fairness gates: one machinery for gate and monitor. An alarm needs a disparity beyond its limit,
-    worse than the reference's, and a significant change, at a share of ``alpha`` (Bonferroni) for each that has a limit.
+    The limits are those of the fairness gates: one machinery for gate and monitor. An alarm needs a disparity beyond
+    its limit, worse than the reference's, and a significant change, at a share of ``alpha`` (Bonferroni) for each that
+    has a limit.
     """
     if config.kind != "binary" or not len(window):
         return []
@@ -171,7 +184,7 @@ def _groups(
     then: pd.Series,
     now: pd.Series,
     choice: EstimatorChoice,
-) -> tuple[list[Group], list[str]]:
+) -> tuple[list[CalibratedGroup], list[str]]:
     if not choice.score_believed:
         return [], [choice.why]
     groups, missing = [], []
@@ -183,7 +196,7 @@ def _groups(
     for name in sorted({*then.dropna(), *now.dropna()}):
         inside = (then == name).to_numpy()
         found = fitted_group(name, score[inside], label[inside], served[(now == name).to_numpy()])
-        if isinstance(found, Group):
+        if isinstance(found, CalibratedGroup):
             groups.append(found)
         else:
             missing.append(found)

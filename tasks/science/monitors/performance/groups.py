@@ -1,4 +1,4 @@
-"""Fairness without labels: rates of each protected group from scores calibrated within the group, and their largest difference."""
+"""Fairness without labels: rates of each protected group from scores calibrated within it, and their disparity."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from scipy.stats import norm
 from tasks.science.monitors.performance.calibration import Calibrated, Calibration, fit_calibration
 from tasks.science.monitors.performance.expected_metrics import Expected, expected, rates
 from tasks.science.stats.disparity import disparity
+from tasks.spec.wording import plural
 
 MEASURES = ("selection_rate", "true_positive_rate", "false_positive_rate", "precision")
 LEAST, EACH = 100, 10
@@ -21,7 +22,7 @@ REPLICATES = 2000
 
 
 @dataclass(frozen=True)
-class Group:
+class CalibratedGroup:
     """One group of one attribute: its calibration, and its scores in both windows."""
 
     name: str
@@ -34,8 +35,7 @@ class Group:
 class Disparity:
     """Estimated rates by group and their largest difference, or smallest ratio.
 
-    ``low`` and ``high`` are the 95 % interval of what labels will show on the same rows. ``p_value`` is that of the change
-    against the reference between the two groups farthest apart, corrected for having looked at all pairs (Bonferroni).
+    ``low`` and ``high`` are the 95 % interval of what labels will show on the same rows.
     """
 
     value: float
@@ -43,28 +43,37 @@ class Disparity:
     high: float
     reference: float
     p_value: float
+    """Of the change since the reference between the two groups farthest apart, Bonferroni over all pairs."""
     rates: dict[str, float]
 
 
-def fitted_group(name: str, score: np.ndarray, label: np.ndarray, window: np.ndarray) -> Group | str:
-    """The group, or why it cannot be estimated, in words. score, label: its labelled reference rows; window: (n,) scores."""
+def fitted_group(name: str, score: np.ndarray, label: np.ndarray, window: np.ndarray) -> CalibratedGroup | str:
+    """The group, or the reason why it cannot be estimated.
+
+    Args:
+        score, label: (m,) of the group's labelled reference rows.
+        window: (n,) scores of the group's rows in the window.
+    """
     positive = int(label.sum())
     if len(label) < LEAST or min(positive, len(label) - positive) < EACH:
-        return f"{name} has {len(label):,} labelled rows in the reference, {positive:,} of them positive; {LEAST} and {EACH} of either class are needed"
+        return (
+            f"{name} has {len(label):,} labelled rows in the reference, {positive:,} of them positive; {LEAST} and "
+            f"{EACH} of either class are needed"
+        )
     if len(window) < WINDOW:
-        return f"{name} has {len(window)} rows in the window; {WINDOW} are needed"
-    return Group(name, fit_calibration(score, label), score, window)
+        return f"{name} has {plural(len(window), 'row')} in the window; {WINDOW} are needed"
+    return CalibratedGroup(name, fit_calibration(score, label), score, window)
 
 
 def estimated_disparity(
-    groups: Sequence[Group], measures: tuple[str, ...], statistic: str, threshold: float, seed: int
+    groups: Sequence[CalibratedGroup], measures: tuple[str, ...], statistic: str, threshold: float, seed: int
 ) -> Disparity:
-    """Largest difference or smallest ratio between two or more groups; of several measures the worst, as equalized odds asks.
+    """Largest difference or smallest ratio between groups; of several measures the worst, as in equalized odds.
 
-    Labels of a group are drawn as counts of true rows among those selected and among the others: binomials with the mean
-    and the variance of the sum of the rows' draws (the sum itself is Poisson-binomial; Le Cam 1960), their
-    expectation moved by the calibration's normal law. The largest of several noisy differences is larger than that of their
-    expectations, and labels will show it so: the value is the mean of what is drawn.
+    Labels of a group are simulated as counts of positive rows among those selected and among the others. Each count is
+    binomial with the mean and variance of the sum of the rows' draws, which is Poisson-binomial (Le Cam 1960). Its
+    expectation varies by the calibration's normal distribution. The largest of several noisy differences is larger than
+    the largest of their expectations, and labels will show the former; so the value is the mean of the simulations.
     """
     rng = np.random.default_rng(seed)
     drawn = np.stack([_drawn(g, measures, threshold, rng) for g in groups], axis=-1)  # (replicates, measures, groups)
@@ -94,17 +103,18 @@ def _pairs(
 
 
 def _changed(a: Expected, b: Expected, c: Expected, d: Expected) -> float:
-    """Two-sided p-value that the difference of two groups' rates is in the window, a - b, as in the reference, c - d."""
+    """Two-sided p-value that the difference of two groups' rates is in the window, a - b, as in the reference, c -
+    d."""
     error = np.sqrt(sum(e.terms.var() / len(e.terms) for e in (a, b, c, d)))
     gap = abs((a.value - b.value) - (c.value - d.value))
     return float(2 * norm.sf(gap / error)) if error > 0 else float(gap == 0)
 
 
-def _expected(measure: str, group: Group, score: np.ndarray, threshold: float) -> Expected:
+def _expected(measure: str, group: CalibratedGroup, score: np.ndarray, threshold: float) -> Expected:
     return expected(measure, group.calibration.probability(score), score, threshold)
 
 
-def _drawn(group: Group, measures: tuple[str, ...], threshold: float, rng: np.random.Generator) -> np.ndarray:
+def _drawn(group: CalibratedGroup, measures: tuple[str, ...], threshold: float, rng: np.random.Generator) -> np.ndarray:
     """(replicates, measures) rates of labels that are drawn."""
     score, calibration = group.window, group.calibration
     at, taken = calibration.at(score), score >= threshold

@@ -13,20 +13,19 @@ from tasks.science.monitors.performance.expected_metrics import COUNTED, EPS, Ex
 
 @dataclass(frozen=True)
 class ClassCalibration:
-    """Vector scaling with one slope: class log-scores times ``weights[0]`` plus a shift a class, the first one's being 0.
-
-    ``covariance`` (k, k) is the sandwich of White (1982).
-    """
+    """Vector scaling with one slope: class log-scores times a slope, plus a shift for each class but the first."""
 
     weights: np.ndarray
+    """(k,) the slope, then the shifts of classes 2 to k."""
     covariance: np.ndarray
+    """(k, k) of the weights, the sandwich of White (1982)."""
 
     def probability(self, score: np.ndarray) -> np.ndarray:
         """(n, k) from (n, k) scores."""
         return _probability(self.weights, _logs(score))
 
     def variance(self, score: np.ndarray, p: np.ndarray, by_label: np.ndarray) -> float:
-        """What not knowing the calibration exactly adds to the variance of a metric with (n, k) derivatives by label."""
+        """Variance that the calibration's sampling error adds to a metric with (n, k) derivatives by label."""
         logs = _logs(score)
         centred = by_label - (p * by_label).sum(axis=1, keepdims=True)
         slope = np.append((p * centred * logs).sum(), (p * centred).sum(axis=0)[1:])
@@ -80,10 +79,12 @@ def _information(p: np.ndarray, logs: np.ndarray, weight: np.ndarray) -> np.ndar
 
 
 def expected_classes(metric: str, p: np.ndarray, score: np.ndarray) -> Expected:
-    """The metric where classes come up with (n, k) ``p``; ``by_label`` is (n, k). With ones and zeros it is the realized one.
+    """The expected metric where the classes of n rows have (n, k) probabilities ``p``; ``by_label`` is (n, k).
 
-    AUC is the mean of one class against the rest, balanced accuracy and F1 are means over classes, Brier is over all
-    classes; a class that has no value is left out of a mean.
+    With ones and zeros as probabilities it is the realized metric.
+
+    AUC is the mean of one class against the rest; balanced accuracy and F1 are means over classes; Brier is over all
+    classes. A class that has no value is left out of a mean.
     """
     n, k = p.shape
     if metric in ("log_loss", "brier"):

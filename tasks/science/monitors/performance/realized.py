@@ -87,7 +87,8 @@ def realized_findings(
 ) -> list[Finding]:
     """Watched metrics of the labelled rows against the reference; none until ``label_share`` of the window is labelled.
 
-    An alarm needs a value beyond the tolerated one and a difference whose interval excludes 0, at a share of ``alpha`` a metric.
+    An alarm needs a value beyond the tolerated one and a difference whose interval excludes 0, at a share of ``alpha``
+    a metric.
     """
     judged, known = labelled_part(window), labelled_part(reference)
     if not len(window) or len(judged) / len(window) < config.monitoring.label_share:
@@ -111,7 +112,10 @@ def realized_findings(
         shown = interval(config, metric, judged, CONFIDENCE, seed)
         limit = limit_of(metric, then.value, tolerated)
         alarm = beyond(metric, now.value, limit) and surely_worse(metric, now, then)
-        sentence = f"{metric} is {now.value:.3f} ({shown.low:.3f} to {shown.high:.3f}) on {len(judged):,} labelled rows, {then.value:.3f} in the reference"
+        sentence = (
+            f"{metric} is {now.value:.3f} ({shown.low:.3f} to {shown.high:.3f}) on {len(judged):,} labelled rows, "
+            f"{then.value:.3f} in the reference"
+        )
         findings.append(
             Finding(
                 kind="realized_performance",

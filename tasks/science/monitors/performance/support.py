@@ -16,8 +16,10 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from tasks.science.monitors.performance.calibration import logistic_fit
 from tasks.spec.model import ModelConfig
 
-ROWS, MANY = 4000, 12_000
-"""Rows of either side that the classifier sees, drawn at random where there are more; and reference rows, once they are weighted, or a column is left out and the label is learned anew."""
+ROWS = 4000
+"""Rows of either side that the classifier sees at most, a random sample where there are more."""
+MANY = 12_000
+"""Reference rows at most once they are weighted, or once a column is left out and the label is learned anew."""
 FOLDS = 3
 TREES = {
     "max_iter": 30,
@@ -44,12 +46,12 @@ UNIMPORTANT = 0.01
 
 @dataclass(frozen=True)
 class Overlap:
-    """How the window's rows lie in the reference, over ``columns``.
+    """How the window's rows overlap with the reference's, over ``columns``.
 
-    ``outside``: share of window rows where the reference is :data:`RARE`. ``area``: of the classifier, 0.5 where nothing
-    tells the two apart. ``taken`` (m,): places of the reference rows that were weighted, ``weight`` (m,) their density
-    ratios, clipped, with mean 1; ``effective``: their effective number (Kish 1965). ``broken``: columns to leave out to
-    be within the support again; ``without``: the overlap over the rest, None where nothing is left.
+    ``outside``: share of window rows where the reference is :data:`RARE`. ``area``: AUC of the classifier, 0.5 where
+    nothing distinguishes the two. ``taken`` (m,): positions of the reference rows that were weighted. ``weight`` (m,):
+    their density ratios, clipped, with mean 1. ``effective``: their effective number (Kish 1965). ``broken``: columns
+    to leave out to be within the support again. ``without``: the overlap over the others, None where nothing is left.
     """
 
     columns: tuple[str, ...]
@@ -106,7 +108,10 @@ def overlap(
 
 
 def encoded(config: ModelConfig, reference: pd.DataFrame, rows: pd.DataFrame, columns: list[str]) -> np.ndarray:
-    """(n, columns) numbers; a category is its rank by frequency in the reference, one that it has not comes last, missing is :data:`MISSING`."""
+    """(n, columns) numbers for a classifier; missing is :data:`MISSING`.
+
+    A category is its rank by frequency in the reference; one that the reference does not hold comes last.
+    """
     found = np.full((len(rows), len(columns)), MISSING)
     for i, name in enumerate(columns):
         if name not in rows:
@@ -121,7 +126,7 @@ def encoded(config: ModelConfig, reference: pd.DataFrame, rows: pd.DataFrame, co
 
 
 def _apart(then: np.ndarray, now: np.ndarray) -> tuple[float, float]:
-    """Share of the window's values where the reference is :data:`RARE`, and half the absolute difference of the shares (total variation)."""
+    """Share of the window's values where the reference is :data:`RARE`, and the total variation distance."""
     edges = np.unique(np.quantile(then, np.linspace(0, 1, 21)))
     shares = []
     for side in (then, now):

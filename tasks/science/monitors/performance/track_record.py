@@ -8,16 +8,19 @@ from scipy.stats import binom
 
 from tasks.spec.evidence import Finding, WindowReport
 from tasks.spec.model import ModelConfig
+from tasks.spec.wording import plural
 
 COVERED = 0.95
 WHOLE = 0.9
-"""Share of the estimated rows that must be labelled for the interval to be held against them: it is about these rows."""
+"""Share of the estimated rows that must be labelled for the interval to be held against them: it is about these
+rows."""
 
 
 def pairs(metric: str, current: Sequence[Finding], history: Sequence[WindowReport]) -> list[tuple[Finding, Finding]]:
     """Estimated and realized finding of every window that has both, the current one last.
 
-    Of several reports on a window the first estimate counts, for it was made without labels, and the last realized value.
+    Of several reports on a window the first estimate counts, for it was made without labels, and the last realized
+    value.
     """
     estimated: dict[tuple[str, int], Finding] = {}
     realized: dict[tuple[str, int], Finding] = {}
@@ -40,16 +43,20 @@ def pairs(metric: str, current: Sequence[Finding], history: Sequence[WindowRepor
 def estimator_findings(
     config: ModelConfig, current: Sequence[Finding], history: Sequence[WindowReport], alpha: float
 ) -> list[Finding]:
-    """Mean absolute error and coverage so far, a metric each; an alarm where labels fell outside the interval more often than chance says.
+    """Mean absolute error and coverage of the estimates so far, one finding per metric.
 
-    One-sided binomial test against 5 %, at a share of ``alpha`` a metric. ``value`` is the mean absolute error, ``rows`` the
-    rows of all windows compared.
+    An alarm is raised where labels fell outside the interval more often than chance explains: one-sided binomial test
+    against 5 %, at a share of ``alpha`` a metric. ``value`` is the mean absolute error, ``rows`` the rows of all
+    windows compared.
     """
     findings = []
     for metric in config.watched:
         both = pairs(metric, current, history)
         if not both:
-            text = f"no window has both an estimate of {metric} and enough labels, so the estimator's error is not known yet"
+            text = (
+                f"no window has both an estimate of {metric} and enough labels, so the estimator's error is not "
+                "known yet"
+            )
             findings.append(Finding(kind="estimator", subject=metric, value=None, rows=0, alarm=False, sentence=text))
             continue
         error = sum(abs((e.value or 0.0) - (r.value or 0.0)) for e, r in both) / len(both)
@@ -62,7 +69,10 @@ def estimator_findings(
             if judged
             else "none had labels enough to be held against its interval"
         )
-        text = f"estimates of {metric} were off by {error:.3f} on average in {len(both)} windows, of which {inside}{': the estimator is not to be trusted here' if alarm else ''}"
+        text = (
+            f"estimates of {metric} were off by {error:.3f} on average in {plural(len(both), 'window')}, of which "
+            f"{inside}{': the estimator is not to be trusted here' if alarm else ''}"
+        )
         findings.append(
             Finding(
                 kind="estimator",

@@ -1,4 +1,4 @@
-"""Where inputs left the reference's support, the score is not believed: the label's probability is learned from the other inputs."""
+"""Performance where inputs left the reference's support: the label's probability, learned from the other inputs."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ SCORE_STEPS, LABEL_STEPS = 120, 40
 
 
 class Witness:
-    """P(label | the other inputs): what the score was worth on the reference as far as the other inputs give it.
+    """P(label | the other inputs), learned on the reference.
 
-    Trees learn the reference's log-odds of the score from the other inputs, which is quick, for they hold no noise of labels;
-    others learn the label itself; a logistic fit on both gives the probability. All is cross-fitted. The metric is
-    that of the score as it was served, broken or not. It holds where P(label | the other inputs) is as in the reference.
+    Some trees learn the log-odds of the reference's score from the other inputs, which needs few steps, as scores hold
+    no label noise. Other trees learn the label itself. A logistic fit on both gives the probability; all is
+    cross-fitted. The metric is that of the score as it was served. It holds where P(label | the other inputs) is as in
+    the reference.
     """
 
     def __init__(
@@ -40,7 +41,14 @@ class Witness:
         weight: np.ndarray | None,
         seed: int,
     ) -> None:
-        """reference: (m, columns) encoded, score and label: (m,) of the same rows; window: (n, columns); weight: (m,) or None."""
+        """Learn from a reference.
+
+        Args:
+            reference: (m, columns) encoded inputs.
+            score, label: (m,) of the same rows.
+            window: (n, columns) encoded inputs.
+            weight: (m,) density ratios, or None for all 1.
+        """
         fold = np.random.default_rng(seed).permutation(len(label)) % FOLDS
         told, self._parts = np.zeros((len(label), 2)), []
         for k in range(FOLDS):
@@ -56,10 +64,11 @@ class Witness:
         return np.asarray(expit(_with_one(told) @ self._weights))
 
     def estimate(self, metric: str, score: np.ndarray, threshold: float) -> PerformanceEstimate:
-        """With an interval of at least 95 %: labels and recalibration by the delta method, the trees by the delete-a-group jackknife (Kott 2001).
+        """Estimate a metric with an interval of at least 95 %.
 
-        Where the score knows more than the other inputs, as it did on the reference, the metric comes out too bad, at most by
-        as much as it does there: the interval is drawn out by that.
+        Variance of labels and recalibration by the delta method, of the trees by the delete-a-group jackknife (Kott
+        2001). Where the score knows more than the other inputs, the estimate is too pessimistic, at most by as much as
+        on the reference; the interval is extended by that.
         """
         p = self._probability(self._told)
         now, then = expected(metric, p, score, threshold), expected(metric, self._before, self._reference, threshold)

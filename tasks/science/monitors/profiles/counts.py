@@ -14,7 +14,7 @@ from tasks.science.monitors.profiles.layout import (
     CategoryLayout,
     Layout,
     NumberLayout,
-    grid,
+    bin_index,
     power_of_two,
     readable,
 )
@@ -26,18 +26,23 @@ COARSER, NEAR = 2.0**11, 2.0**30
 ODD = ("missing", "unreadable", "minus_infinity", "infinity", "under_minimum", "over_maximum", "absent")
 """What is counted of a number column beside its bins; the first four lie in no bin."""
 REMEMBERED = 1000
-"""Names beyond the layout's that are remembered for a column: those of the smallest hashes, so that merging keeps the same ones."""
+"""Unlisted names that are remembered for a column: those of the smallest hashes, so that merging keeps the same
+ones."""
 
 
 def count_number(
     layout: NumberLayout, values: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, list[int], np.ndarray, float, float]:
-    """(bins,) rows and (bins,) exact sums by bin, [sum, sum of squares], (ODD,) counts, and the ends of the finite values.
+    """Count one column of numbers.
 
     Args:
         values: (n,) numbers of any width, NaN where missing.
+
+    Returns:
+        (bins,) rows and (bins,) exact sums by bin; [sum, sum of squares]; (ODD,) counts; the smallest and the largest
+        finite value.
     """
-    places, size = grid(layout.edges), len(layout.edges) + 1
+    places, size = bin_index(layout.edges), len(layout.edges) + 1
     counts, odd = np.zeros(size, np.int64), np.zeros(len(ODD), np.int64)
     sums, total, squares = np.zeros(size, object), np.zeros(size, np.int64), 0
     lowest, highest = np.inf, -np.inf
@@ -82,7 +87,11 @@ def fixed_sum(values: np.ndarray, quantum: float) -> int:
 
 
 def _square_sum(whole: np.ndarray, far: bool) -> int:
-    """Sum of squares in units of ``COARSER ** 2``; by halves of the bits where rows lie far out, so that every partial sum is a whole number below 2**53."""
+    """Sum of squares in units of ``COARSER ** 2``.
+
+    Where rows lie far out it is computed by halves of the bits, so that every partial sum is a whole number below
+    2**53.
+    """
     coarse = np.rint(whole * (1 / COARSER))
     if not far:
         return int(coarse.dot(coarse))
@@ -98,7 +107,7 @@ def _blocks(values: np.ndarray) -> Iterator[np.ndarray]:
 
 def number_codes(layout: NumberLayout, values: np.ndarray) -> np.ndarray:
     """(n,) bins, the one after the last for what is no finite number; infinities go to the outer bins."""
-    places, last = grid(layout.edges), len(layout.edges)
+    places, last = bin_index(layout.edges), len(layout.edges)
     codes = np.full(len(values), last + 1, np.int16)
     for number, block in enumerate(_blocks(values)):
         here = codes[number * BLOCK : number * BLOCK + len(block)]
@@ -109,14 +118,15 @@ def number_codes(layout: NumberLayout, values: np.ndarray) -> np.ndarray:
 
 
 def count_category(layout: CategoryLayout, found: dict[str, int], missing: int) -> tuple[np.ndarray, dict[str, int]]:
-    """(names + 2,) rows by name, of names that are not listed, and without any; and the unlisted names that are remembered."""
+    """(names + 2,) rows by name, then of unlisted names and of missing ones; and the unlisted names to remember."""
     listed, known = [found.get(name, 0) for name in layout.names], set(layout.names)
     other = {name: count for name, count in found.items() if name not in known}
     return np.array([*listed, sum(other.values()), missing], np.int64), smallest(other)
 
 
 def smallest(names: dict[str, int]) -> dict[str, int]:
-    """Those with the smallest hashes: of a union the same as of the parts' own (Beyer et al. 2007), so merging loses none."""
+    """The names of the smallest hashes, a bottom-k sketch: that of a union follows from its parts' (Beyer et al.
+    2007)."""
     if len(names) <= REMEMBERED:
         return names
     every = np.array(list(names), object)
@@ -126,7 +136,10 @@ def smallest(names: dict[str, int]) -> dict[str, int]:
 
 
 def group_codes(layout: Layout, rows: pd.DataFrame) -> dict[str, np.ndarray]:
-    """(n,) code of each row's group by attribute, -1 for none: what ``protected_groups`` says, through the distinct values. -1 where the column is not there."""
+    """(n,) code of each row's group by attribute, -1 for none or where the column is absent.
+
+    The groups are those of ``protected_groups``, computed through the distinct values.
+    """
     found = {}
     for attribute, spec in layout.protected.items():
         if spec.column not in rows:
@@ -151,7 +164,8 @@ def outcome_codes(
 ) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
     """Every row's score bin (multiclass: decided class) and label state, and how many there are of each.
 
-    Label states: 0 unknown; binary: 1 negative, 2 positive; multiclass: 1 + class; regression: 1 below the threshold, 2 from it on.
+    Label states: 0 unknown; binary: 1 negative, 2 positive; multiclass: 1 + class; regression: 1 below the threshold,
+    2 at or above it.
     """
     label = rows[LABEL] if LABEL in rows else pd.Series(np.nan, index=rows.index)
     if layout.kind == "multiclass":

@@ -20,7 +20,8 @@ from tasks.spec.metrics import TargetKind
 from tasks.spec.model import ModelConfig, Protected
 
 FINE, COARSE = 100, 10
-"""Quantile bins of a number, for Kolmogorov-Smirnov and Wasserstein; and the wider ones, of whole fine ones, for distances over cells."""
+"""Quantile bins of a number, for Kolmogorov-Smirnov and Wasserstein; and wider ones, unions of these, for
+divergences."""
 BIN_ROWS = 5
 """Reference rows that a fine bin should hold at least."""
 NAMED = 256
@@ -28,8 +29,10 @@ NAMED = 256
 NAMED_ROWS = 5
 """Rows that must share a category before its name is written down: what fewer people hold may tell who they are."""
 CROSSING = 0.005
-"""Share of rows that may cross the line between listed and unlisted names by chance alone: where names are many and alike, those
-that happened to be frequent in the reference would otherwise all seem to have become rarer since."""
+"""Share of rows that may move between listed and unlisted names by chance alone.
+
+Where names are many and equally frequent, those that happened to be frequent in the reference would otherwise all seem
+to have become rarer since."""
 EDGE_ROWS = 20_000
 """Rows of a larger reference, evenly spaced, from which edges are taken; ends and counts are of all rows."""
 SPIKE = 0.01
@@ -42,16 +45,19 @@ LARGEST = 2.0**38
 
 
 class NumberLayout(Spec):
-    """How one column of numbers is counted. Bin i holds [edges[i-1], edges[i]); bin 0 and the last lie outside the reference."""
+    """How one column of numbers is counted.
+
+    Bin i holds [edges[i-1], edges[i]); bin 0 and the last lie outside the reference.
+    """
 
     name: str
     edges: tuple[float, ...]
-    """Ascending: the reference's minimum first, the next number after its maximum last; none where the reference has no finite value."""
+    """Ascending, from the reference's minimum to the next float after its maximum; empty where no value is finite."""
     coarse: tuple[int, ...]
     """Which of the edges bound the wide cells."""
     center: float
     quantum: float
-    """Sums are kept as whole multiples of this power of two, of the difference to ``center``: so they are exact in any order."""
+    """Sums of differences to ``center`` are whole multiples of this power of two, so they are exact in any order."""
     minimum: float | None = None
     maximum: float | None = None
     """The declared range."""
@@ -63,7 +69,8 @@ class CategoryLayout(Spec):
     names: tuple[str, ...]
     """Categories counted by name: the declared ones, then the reference's, most frequent first."""
     fresh_share: float
-    """Share of new rows expected to hold a name that is not listed, where nothing changed: Good's (1953) estimate from the rare ones."""
+    """Expected share of new rows with an unlisted name where nothing changed: Good's (1953) estimate from rare
+    names."""
 
 
 class Layout(Spec):
@@ -116,8 +123,8 @@ def fit_layout(config: ModelConfig, reference: pd.DataFrame, counted: Counted | 
 
     Args:
         config: the model's config.
-        reference: (n, columns) raw inputs, the scores and ``_label``, as everywhere in watching. A column that is not there, or holds
-            nothing that can be read, is kept as such, and said where windows are compared.
+        reference: (n, columns) raw inputs, the scores and ``_label``. A column that is absent, or holds nothing
+            readable, is kept as such and reported where windows are compared.
         counted: filled with the categories' counts, for who profiles the same rows next.
     """
     counted = {} if counted is None else counted
@@ -183,7 +190,7 @@ def number_layout(
     fine = int(np.clip(len(sample) // BIN_ROWS // COARSE * COARSE, COARSE, FINE))
     wide = _quantile_edges(sample, COARSE)
     spiked = [np.mean(sample == end) >= SPIKE for end in (sample[0], sample[-1])]
-    # beyond an end that is no spike some new rows always lie, and a cell of them alone would be news in every large window
+    # some new rows always lie beyond an end that is no spike; a cell of them alone would be news in every large window
     wide = wide[(spiked[0] | (wide > sample[0])) & (spiked[1] | (wide < sample[-1]))]
     after = np.nextafter(highest, np.inf)
     wide = np.append(wide, after) if spiked[1] else wide
@@ -256,7 +263,11 @@ def category_counts(values: pd.Series) -> tuple[dict[str, int], int]:
 
 
 def readable(values: pd.Series) -> tuple[np.ndarray, int]:
-    """The column as numbers without a copy where it has them, NaN for what is none, and how many cells hold something that is none."""
+    """The column as numbers, without a copy where it holds numbers, and how many cells are unreadable.
+
+    Returns:
+        (n,) numbers of any width, NaN where missing or unreadable; the count of unreadable cells.
+    """
     if pd.api.types.is_datetime64_any_dtype(values) or pd.api.types.is_timedelta64_dtype(values):
         return np.full(len(values), np.nan), int(values.notna().sum())
     if not pd.api.types.is_numeric_dtype(values):
@@ -268,10 +279,10 @@ def readable(values: pd.Series) -> tuple[np.ndarray, int]:
 
 
 @dataclass(frozen=True)
-class Grid:
-    """Where a number's bin is looked up: even cells over the edges, each with the bin it begins in and the first two edges within.
+class BinIndex:
+    """Lookup of a number's bin: even cells over the edges, each with its first bin and the first two edges within it.
 
-    A row needs two comparisons at most; rows of cells with more edges are searched, and they are few.
+    A row needs two comparisons at most. Rows of cells with more edges are searched by bisection, and they are few.
     """
 
     edges: np.ndarray
@@ -308,19 +319,19 @@ def _cells(block: np.ndarray, low: float, factor: float) -> np.ndarray:
 
 
 @lru_cache(maxsize=4096)
-def grid(edges: tuple[float, ...]) -> Grid:
-    """The grid spans all but the outer bins, which in a long tail are as wide as the rest together."""
+def bin_index(edges: tuple[float, ...]) -> BinIndex:
+    """The index spans all but the outer bins, which in a long tail are as wide as all others together."""
     array = np.array(edges)
     inner = array[1:-1] if len(array) > 3 else array
     low, high = (float(inner[0]), float(inner[-1])) if len(inner) else (0.0, 0.0)
     factor = CELLS / (high - low) if high > low and np.isfinite(high - low) else 0.0
     if not factor or not np.isfinite(factor) or not np.isfinite(low * factor):
-        return Grid(array, low, 0.0, *(np.empty(0, int),) * 4, some_second=False, some_crowded=False)
+        return BinIndex(array, low, 0.0, *(np.empty(0, int),) * 4, some_second=False, some_crowded=False)
     cells = _cells(array, low, factor)
     base = np.searchsorted(cells, np.arange(CELLS + 2), side="left").astype(np.intp)
     within, beyond = np.bincount(cells, minlength=CELLS + 2), np.append(array, [np.inf, np.inf])
     second = np.where(within > 1, beyond[base + 1], np.inf)
-    return Grid(
+    return BinIndex(
         array,
         low,
         factor,

@@ -57,7 +57,8 @@ class Profile:
         return isinstance(other, Profile) and self._plain(1) == other._plain(1)
 
     def odd(self, name: str) -> dict[str, int]:
-        """Cells of a number column that are missing, unreadable, infinite or out of range, and rows without the column."""
+        """Cells of a number column that are missing, unreadable, infinite or out of range, and rows without the
+        column."""
         return dict(zip(ODD, self.counts[f"odd:{name}"].tolist(), strict=True))
 
     def means(self, layout: NumberLayout) -> np.ndarray:
@@ -112,7 +113,8 @@ def load_profile(document: dict[str, Any]) -> Profile:
         return Profile(document["layout"], int(document["rows"]), counts, sums, **ends, unseen=document["unseen"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ConfigError(
-            f"the document is no profile ({type(error).__name__}: {error}). Make the profile again from the window's rows."
+            f"the document is no profile ({type(error).__name__}: {error}). Make the profile again from the "
+            "window's rows."
         ) from None
 
 
@@ -124,7 +126,8 @@ def merge(one: Profile, other: Profile) -> Profile:
     """
     if one.layout != other.layout:
         raise ConfigError(
-            f"profiles of two layouts ({one.layout[:19]} and {other.layout[:19]}) cannot be put together; profile the rows of both by one."
+            f"profiles of two layouts ({one.layout[:19]} and {other.layout[:19]}) cannot be put together; profile "
+            "the rows of both by one."
         )
     unseen = {}
     for column in {*one.unseen, *other.unseen}:
@@ -170,8 +173,8 @@ def profile(
 
     Args:
         layout: of the version's reference.
-        rows: (n, columns) raw inputs, and as far as there are any ``_score`` and ``_label``. An input column that is not there
-            counts as missing in every row, and as absent.
+        rows: (n, columns) raw inputs, and as far as there are any ``_score`` and ``_label``. An input column that is
+            not there counts as missing in every row, and as absent.
         attributions: (k, features) of these rows or a sample of them, in the unit of the score or in log-odds.
         groups: (n,) whole numbers from 0: the group of each row in the grouping that is followed; -1 for none.
         counted: the categories' counts of these rows, where :func:`fit_layout` made them.

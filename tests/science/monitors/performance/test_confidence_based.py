@@ -10,7 +10,7 @@ from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
 from tasks.science.monitors.performance.calibration import fit_calibration
-from tasks.science.monitors.performance.confidence_based import Estimator, PerformanceEstimate, estimate
+from tasks.science.monitors.performance.confidence_based import ConfidenceBasedEstimator, PerformanceEstimate, estimate
 from tasks.science.stats.metrics import METRICS
 
 ALL = ("log_loss", "roc_auc", "brier", "accuracy")
@@ -20,7 +20,11 @@ def estimated(
     metric: str, reference: np.ndarray, label: np.ndarray, score: np.ndarray, threshold: float, seed: int
 ) -> PerformanceEstimate:
     """With a logistic recalibration on all of the reference."""
-    return Estimator(fit_calibration(reference, label), reference, threshold).window(score, seed).estimate(metric)
+    return (
+        ConfidenceBasedEstimator(fit_calibration(reference, label), reference, threshold)
+        .window(score, seed)
+        .estimate(metric)
+    )
 
 
 @pytest.mark.parametrize("metric", ALL)

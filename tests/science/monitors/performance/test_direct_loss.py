@@ -11,7 +11,8 @@ ROWS = 300
 
 
 def world(seed: int = 0) -> tuple[LossModel, np.ndarray, dict[str, np.ndarray], np.ndarray]:
-    """A model of losses whose answers know half of what there is to know, weights, and a window's answers and scores."""
+    """A model of losses whose answers know half of what there is to know, weights, and a window's answers and
+    scores."""
     rng = np.random.default_rng(seed)
     score, answer = rng.normal(50, 4, ROWS), rng.gamma(4, 0.25, (3, ROWS))
     error = (rng.exponential(1, ROWS) - 1) * answer[0] + 0.1 * (score - 50)

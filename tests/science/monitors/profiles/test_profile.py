@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tasks.science.data.protected import protected_groups
 from tasks.science.monitors.profiles.counts import group_codes
-from tasks.science.monitors.profiles.layout import Layout, fit_layout, grid, load_layout, number_layout
+from tasks.science.monitors.profiles.layout import Layout, bin_index, fit_layout, load_layout, number_layout
 from tasks.science.monitors.profiles.profile import Profile, labels, load_profile, merge, outcomes, profile
 from tasks.spec.errors import ConfigError
 from tests.science.watched import CLASSES, config, rows
@@ -96,7 +96,7 @@ def test_a_window_in_chunks_is_the_window(kind: str) -> None:
 def test_bins_are_those_of_searchsorted(reference: list[float], values: list[float]) -> None:
     layout = number_layout("x", np.array(reference))
     block = np.array([*reference, *values, *layout.edges])
-    assert (grid(layout.edges).bins(block) == np.searchsorted(np.array(layout.edges), block, side="right")).all()
+    assert (bin_index(layout.edges).bins(block) == np.searchsorted(np.array(layout.edges), block, side="right")).all()
 
 
 def test_counts_and_moments_are_those_of_pandas() -> None:
