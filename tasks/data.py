@@ -125,7 +125,8 @@ def run_suite(table: str, frame: pd.DataFrame, suite: tuple[dict[str, Any], ...]
     """Check one table.
 
     Returns:
-        One dict an expectation: table, expectation, column, success, observed, expected, rows, unexpected, sentence.
+        One dict an expectation: table, expectation, column, success, observed, expected, rows, unexpected,
+        claim (what is expected, in words), sentence (the claim, and what is against it).
 
     Raises:
         ConfigError: an expectation is not known to Great Expectations, or its arguments are wrong.
@@ -176,7 +177,7 @@ def _check(batch: Any, gx: Any, table: str, item: dict[str, Any], rows: int) -> 
     expected = ", ".join(f"{k} {v}" for k, v in item.items() if k != "column")
     subject = item.get("column", "table")
     seen = f"observed {observed:.4g}" if isinstance(observed, int | float) else f"{unexpected} rows against it"
-    tail = "" if result.success else f" ({seen})"
+    claim = f"{_claim(subject, kind)} {expected}".strip()
     return {
         "table": table,
         "expectation": str(kind),
@@ -192,7 +193,8 @@ def _check(batch: Any, gx: Any, table: str, item: dict[str, Any], rows: int) -> 
         "unexpected": int(unexpected or 0),
         "asked": rows if counted is None else int(counted) - int(result.result.get("missing_count") or 0),
         "mostly": 1.0 if mostly is None else float(mostly),
-        "sentence": f"{subject} {str(kind).removeprefix('expect_column_').removeprefix('expect_table_').replace('_', ' ')} {expected}{tail}",
+        "claim": claim,
+        "sentence": claim if result.success else f"{claim} ({seen})",
     }
 
 
@@ -257,7 +259,7 @@ def _alone(table: pd.DataFrame, item: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _not_asked(item: dict[str, Any], rows: int, why: str) -> dict[str, Any]:
     kind, column = str(item.get("type")), item.get("column")
-    told = f"{column or 'table'} {kind.removeprefix('expect_column_').removeprefix('expect_table_').replace('_', ' ')} ({why.rstrip('.')})"
+    claim = _claim(column or "table", kind)
     return {
         "table": "window",
         "expectation": kind,
@@ -267,5 +269,11 @@ def _not_asked(item: dict[str, Any], rows: int, why: str) -> dict[str, Any]:
         "asked": 0,
         "mostly": 1.0,
         "unexpected": None,
-        "sentence": told,
+        "claim": claim,
+        "sentence": f"{claim} ({why.rstrip('.')})",
     }
+
+
+def _claim(subject: str, kind: str) -> str:
+    """An expectation in words: ``age values to be between``."""
+    return f"{subject} {str(kind).removeprefix('expect_column_').removeprefix('expect_table_').replace('_', ' ')}"

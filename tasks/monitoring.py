@@ -19,7 +19,7 @@ from tasks.records.registry import ledger
 from tasks.records.registry.registry import Registry
 from tasks.records.repository.git import Git
 from tasks.science.data.tables import LABEL, label_array, score_array
-from tasks.science.monitors.feed.findings import silence_findings
+from tasks.science.monitors.feed.silence import silence_findings
 from tasks.science.monitors.protocol import WindowInput
 from tasks.science.windows.alternatives import compare_versions
 from tasks.science.windows.decisions import (

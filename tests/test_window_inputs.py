@@ -3,20 +3,34 @@ finds."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import sqlalchemy as sa
 
+from tasks import monitoring
 from tasks.records.log import reading as log_reading
 from tasks.records.log.predictions import Prediction, PredictionLog, Window
 from tasks.records.log.tables import PROFILES
+from tasks.records.pages.model import model_page
+from tasks.records.pages.watch import Watched, next_steps
+from tasks.records.pages.window import window_page
+from tasks.records.registry import ledger
 from tasks.science.data.tables import as_requests
 from tasks.science.monitors.profiles.profile import load_profile
-from tasks.science.windows.look import examine_window
+from tasks.science.monitors.protocol import FindingKind, FitInput, Look, Monitor, MonitorResult
+from tasks.science.windows import monitors
+from tasks.science.windows.decisions import DecisionContext, decide
+from tasks.science.windows.look import examine_window, judge_again
 from tasks.science.windows.reference import reference_document
+from tasks.spec.evidence import Finding, WindowReport
+from tasks.spec.requests import ModelName, MonitoringRequest
+from tasks.spec.settings import Settings
 from tasks.versions import VersionFiles
 from tasks.window_inputs import read_window, reference_of
 from tests.worlds import NOW, VERSION, World, on_disk, world
@@ -127,3 +141,92 @@ def test_a_second_look_keeps_how_the_rows_had_come_and_knows_the_windows_before(
         "expert_rule",
         "grouping",
     }
+
+
+class TailMonitor(Monitor):
+    """A monitor that somebody adds: the share of scores above what 99 % of the reference have."""
+
+    name = "tail"
+    kinds = (FindingKind("score_tail", rank=5, share=Fraction(1, 16)),)
+
+    def fit(self, basis: FitInput) -> dict[str, Any]:
+        return {"cut": float(basis.rows["_score"].quantile(0.99))}
+
+    def look(self, look: Look) -> MonitorResult:
+        score, cut = look.window.rows["_score"], look.reference.fitted[self.name]["cut"]
+        share, level = float((score > cut).mean()), look.levels["score_tail"]
+        text = f"{share:.1%} of the scores are above {cut:.3f}, tested at {level:.6f}"
+        return MonitorResult(
+            [Finding(kind="score_tail", subject="score", value=share, rows=len(score), alarm=True, sentence=text)]
+        )
+
+
+def test_a_new_monitor_is_one_module_and_one_entry_and_changes_no_other(
+    home: Path, log: PredictionLog, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the stored reference to the report, the decision, the ledger and the page."""
+    database, config = f"sqlite:///{home}/log.db", files(home).config
+    reference_of.cache_clear()
+    reference = reference_of(files(home), database)
+    seen = read_window(log, files(home), reference, window(log, 2))
+    before = examine_window(config, reference, seen)
+
+    monkeypatch.setattr(monitors, "MONITORS", (*monitors.MONITORS, TailMonitor()))
+    reference_of.cache_clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "tasks.science.monitors.groupings.monitor.fit_groupings", None
+        )  # what is stored is not fitted again
+        patch.setattr("tasks.science.monitors.drift.monitor.fit_reference", None)
+        reference = reference_of(files(home), database)
+        reference_of.cache_clear()
+        patch.setattr(TailMonitor, "fit", lambda *_: pytest.fail("it was fitted and stored"))
+        assert reference_of(files(home), database).fitted["tail"] == reference.fitted["tail"]
+    after = examine_window(config, reference, read_window(log, files(home), reference, window(log, 2)))
+    (added,) = [f for f in after.findings if f.kind == "score_tail"]
+    assert added.alarm and f"tested at {config.monitoring.alpha / 16:.6f}" in added.sentence
+    assert tuple(f for f in after.findings if f != added) == before.findings
+    assert (after.plots, after.map, after.groups, after.review) == (
+        before.plots,
+        before.map,
+        before.groups,
+        before.review,
+    )
+
+    decision = decide(DecisionContext(config, after.findings))
+    assert decision.findings[0] == "score_tail: score" and decision.reason.startswith(added.sentence)
+    report = WindowReport(
+        model="care",
+        version=VERSION,
+        window=2,
+        first=NOW.isoformat(),
+        last=NOW.isoformat(),
+        first_seq=ROWS + 1,
+        last_seq=2 * ROWS,
+        rows=ROWS,
+        labelled=0,
+        created=NOW.isoformat(),
+        findings=after.findings,
+        decision=decision,
+    )
+    again = judge_again(config, reference, seen, report)
+    assert [f for f in again.findings if f.kind == "score_tail"] == [added], "labels change nothing about it"
+
+    sent: list[str] = []
+    monkeypatch.setattr(monitoring, "emit_event", lambda event, **_: sent.append(event))
+    monkeypatch.setenv("ASSAY_HOME", str(settings.home))
+    monkeypatch.setenv("ASSAY_ORIGIN", settings.origin)
+    monitoring.record.fn(report, MonitoringRequest(model=ModelName("care"), actor="test"))
+    (entry,) = ledger.entries(settings)
+    assert added.sentence in entry.sentence and "assay.finding.score_tail" in sent
+    stored = WindowReport.model_validate_json(json.dumps(ledger.evidence(settings, entry.evidence)))
+    assert stored == report
+    watched = Watched("care", "Care", VERSION, "", [stored], ranks=monitors.ranks())
+    assert next_steps(watched)[0] == added.sentence
+    assert added.sentence in model_page(watched) and added.sentence in window_page(
+        stored, [], "Care", ranks=monitors.ranks()
+    )
+
+    monkeypatch.undo()  # the monitor is removed again: what it found stays readable
+    assert decide(DecisionContext(config, stored.findings)).findings[-1] == "score_tail: score"
+    assert next_steps(Watched("care", "Care", VERSION, "", [stored], ranks=monitors.ranks()))[-1] == added.sentence

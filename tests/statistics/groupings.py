@@ -15,8 +15,9 @@ from sklearn.pipeline import Pipeline
 
 from tasks.science.models.embeddings import embed
 from tasks.science.models.estimators import build
+from tasks.science.monitors.groupings.clustering import adjusted_rand, nearest
 from tasks.science.monitors.groupings.findings import grouping_findings
-from tasks.science.monitors.groupings.reference import GroupReference, adjusted_rand, fit_groupings, nearest
+from tasks.science.monitors.groupings.reference import GroupReference, fit_groupings
 from tasks.science.windows.monitors import levels
 from tasks.spec.evidence import Finding
 from tasks.spec.model import ModelConfig

@@ -18,7 +18,8 @@ from tasks.science.monitors.drift.attribution import attribution_findings
 from tasks.science.monitors.expert_rules.findings import live_rule_findings
 from tasks.science.monitors.expert_rules.monitor import EXPERT_RULES
 from tasks.science.monitors.feed.data_quality import quality_findings
-from tasks.science.monitors.feed.findings import duplicate_share, duplicates_expected, feed_findings, silence_findings
+from tasks.science.monitors.feed.findings import duplicate_share, duplicates_expected, feed_findings
+from tasks.science.monitors.feed.silence import silence_findings
 from tasks.spec.arrivals import FeedFacts
 from tasks.spec.base import validate
 from tasks.spec.evidence import Finding
@@ -173,7 +174,8 @@ def check(mostly: float, asked: int, unexpected: int) -> dict[str, Any]:
         "mostly": mostly,
         "asked": asked,
         "unexpected": unexpected,
-        "sentence": "age values to be between 18 and 90",
+        "claim": "age values to be between 18 and 90",
+        "sentence": f"age values to be between 18 and 90 ({unexpected} rows against it)",
     }
 
 

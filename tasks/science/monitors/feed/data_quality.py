@@ -22,7 +22,7 @@ def quality_findings(checks: Sequence[dict[str, Any]], rows: int, alpha: float) 
 
     Args:
         checks: what ``tasks.data.check_window`` gives: expectation, column, mostly, asked (rows that it speaks of),
-            unexpected (rows that break it; None where it was not asked), sentence.
+            unexpected (rows that break it; None where it was not asked), claim (the expectation in words), sentence.
         rows: of the window.
         alpha: chance of an alarm where nothing changed.
     """
@@ -39,10 +39,7 @@ def quality_findings(checks: Sequence[dict[str, Any]], rows: int, alpha: float) 
 
 def _finding(check: dict[str, Any], rows: int, level: float) -> Finding:
     broken, asked, mostly = int(check["unexpected"]), int(check["asked"]), float(check["mostly"])
-    subject, claim = (
-        str(check["column"]),
-        str(check["sentence"]).removesuffix(f" ({check['unexpected']} rows against it)").strip(),
-    )
+    subject, claim = str(check["column"]), str(check["claim"])
     if asked == 0:
         return Finding(
             kind="data_quality",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 import numpy as np
 import pandas as pd
 from scipy.stats import binom, t
 
+from tasks.science.monitors.feed.common import CLOCK_SECONDS, feed_finding, in_utc, parsed_time, span
+from tasks.science.monitors.feed.silence import silence_findings
 from tasks.spec.arrivals import FeedFacts
 from tasks.spec.evidence import Finding
 from tasks.spec.model import ModelConfig
@@ -21,8 +23,6 @@ REMEMBERED = 60
 """Windows before that are looked at."""
 SLOWER = 1.0
 """Relative rise of the delay of outcomes that is a finding."""
-CLOCK_SECONDS = 60.0
-"""Difference between the clocks of several services that is nothing unusual."""
 SUBSAMPLES = 5
 
 
@@ -45,13 +45,13 @@ def feed_findings(
         reference_duplicates: what :func:`duplicates_expected` gives.
     """
     first = min(
-        (text for text in (h.first_time for h in (*history, facts)) if _time(text) is not None),
-        key=lambda text: _time(text) or _utc(now),
+        (text for text in (h.first_time for h in (*history, facts)) if parsed_time(text) is not None),
+        key=lambda text: parsed_time(text) or in_utc(now),
         default=None,
     )
     silent = silence_findings(config, facts.newest_prediction, facts.newest_outcome, now, first)
     if facts.rows == 0:
-        empty = _told(
+        empty = feed_finding(
             "window",
             None,
             0,
@@ -69,89 +69,6 @@ def feed_findings(
     ]
 
 
-# -- silence --------------------------------------------------------------------------------------------------------
-
-
-def silence_findings(
-    config: ModelConfig,
-    newest_prediction: str | None,
-    newest_outcome: str | None,
-    now: datetime,
-    first_prediction: str | None = None,
-) -> list[Finding]:
-    """Has a feed stopped? Needs no window, for a stopped feed closes none.
-
-    Outcomes are missed only while predictions are made: where the newest outcome is later than the newest
-    prediction, nothing is waited for. Where none has ever come, they are waited for since ``first_prediction``.
-    """
-    feed, moment = config.monitoring.feed, _utc(now)
-    prediction, outcome = _time(newest_prediction), _time(newest_outcome)
-    return [
-        _silence("predictions", feed.silent_seconds, "silent_seconds", newest_prediction, prediction, moment),
-        _no_outcomes(feed.labels_seconds, newest_outcome, outcome, prediction, _time(first_prediction), moment),
-    ]
-
-
-def _silence(
-    subject: str, longest: int | None, key: str, text: str | None, newest: datetime | None, now: datetime
-) -> Finding:
-    if longest is None:
-        return _told(
-            subject, None, 0, False, f"silence of the {subject} is not watched, for monitoring.feed.{key} is not set"
-        )
-    if newest is None:
-        why = "none has ever come" if text is None else f"the time of the newest, {text!r}, cannot be read"
-        return _told(
-            subject, None, 0, text is not None, f"how long no {subject} came is not known: {why}", limit=float(longest)
-        )
-    silent = (now - newest).total_seconds()
-    if silent < -CLOCK_SECONDS:
-        return _told(
-            subject,
-            silent,
-            0,
-            True,
-            f"the newest of the {subject} is dated {_span(-silent)} after now: a clock is wrong, and silence cannot be told",
-            limit=float(longest),
-        )
-    sentence = f"the newest of the {subject} came {_span(max(silent, 0.0))} ago; {_span(longest)} are allowed"
-    return _told(
-        subject,
-        max(silent, 0.0),
-        0,
-        silent > longest,
-        ("the feed has stopped: " if silent > longest else "") + sentence,
-        limit=float(longest),
-    )
-
-
-def _no_outcomes(
-    longest: int | None,
-    text: str | None,
-    outcome: datetime | None,
-    prediction: datetime | None,
-    first: datetime | None,
-    now: datetime,
-) -> Finding:
-    if longest is not None and text is None and first is not None:
-        waited = (now - first).total_seconds()
-        sentence = f"no outcome has ever come, and the first prediction was made {_span(max(waited, 0.0))} ago; {_span(longest)} are allowed"
-        return _told("outcomes", waited, 0, waited > longest, sentence, limit=float(longest))
-    if longest is not None and outcome is not None and prediction is not None and prediction <= outcome <= now:
-        return _told(
-            "outcomes",
-            (now - outcome).total_seconds(),
-            0,
-            False,
-            "no prediction was made after the newest outcome, so none is missing",
-            limit=float(longest),
-        )
-    return _silence("outcomes", longest, "labels_seconds", text, outcome, now)
-
-
-# -- what is tested -------------------------------------------------------------------------------------------------
-
-
 def _volume(config: ModelConfig, facts: FeedFacts, history: Sequence[FeedFacts], alpha: float) -> Finding:
     """Rows per hour against the windows before.
 
@@ -161,7 +78,7 @@ def _volume(config: ModelConfig, facts: FeedFacts, history: Sequence[FeedFacts],
     """
     change = config.monitoring.feed.volume_change
     if change is None:
-        return _told(
+        return feed_finding(
             "volume",
             facts.rows_per_hour,
             facts.rows,
@@ -170,7 +87,7 @@ def _volume(config: ModelConfig, facts: FeedFacts, history: Sequence[FeedFacts],
         )
     before = [h for h in history[-REMEMBERED:] if _positive(h.rows_per_hour)]
     if not _positive(facts.rows_per_hour):
-        return _told(
+        return feed_finding(
             "volume",
             None,
             facts.rows,
@@ -178,7 +95,7 @@ def _volume(config: ModelConfig, facts: FeedFacts, history: Sequence[FeedFacts],
             "the rows of the window all have one time, or times that go back, so a volume per hour is not known",
         )
     if len(before) < HISTORY:
-        return _told(
+        return feed_finding(
             "volume",
             facts.rows_per_hour,
             facts.rows,
@@ -192,7 +109,7 @@ def _volume(config: ModelConfig, facts: FeedFacts, history: Sequence[FeedFacts],
     ratio = float(facts.rows_per_hour or 0.0) / usual
     alarm = bool(p_value <= alpha and (ratio > 1 + change or ratio < 1 / (1 + change)))
     sentence = f"{facts.rows_per_hour:,.1f} rows an hour, {ratio:.2f} times the {usual:,.1f} of the {len(before)} windows before ({low:,.1f} to {high:,.1f} would be usual)"
-    return _told(
+    return feed_finding(
         "volume",
         facts.rows_per_hour,
         facts.rows,
@@ -216,16 +133,16 @@ def _delay(facts: FeedFacts, history: Sequence[FeedFacts], alpha: float) -> Find
         if h.label_delay_p90 is not None and h.label_delay_p90 > 0
     ]
     if facts.label_delay_p90 is None:
-        return _told(
+        return feed_finding(
             "delay of outcomes",
             None,
             facts.rows,
             False,
             "no row of the window has an outcome yet, so their delay is not known",
         )
-    told = f"nine outcomes of ten came within {_span(facts.label_delay_p90)}, half within {_span(facts.label_delay_median or 0.0)}, of those that have come"
+    told = f"nine outcomes of ten came within {span(facts.label_delay_p90)}, half within {span(facts.label_delay_median or 0.0)}, of those that have come"
     if facts.label_delay_p90 < 0:
-        return _told(
+        return feed_finding(
             "delay of outcomes",
             facts.label_delay_p90,
             facts.rows,
@@ -233,7 +150,7 @@ def _delay(facts: FeedFacts, history: Sequence[FeedFacts], alpha: float) -> Find
             "outcomes are dated before their predictions: a clock is wrong",
         )
     if len(before) < HISTORY:
-        return _told(
+        return feed_finding(
             "delay of outcomes",
             facts.label_delay_p90,
             facts.rows,
@@ -244,12 +161,12 @@ def _delay(facts: FeedFacts, history: Sequence[FeedFacts], alpha: float) -> Find
         max(facts.label_delay_p90, 1e-3), np.array(before), np.full(len(before), np.inf), np.inf, 2 * alpha
     )
     alarm = bool(p_value <= 2 * alpha and facts.label_delay_p90 > usual * (1 + SLOWER))
-    return _told(
+    return feed_finding(
         "delay of outcomes",
         facts.label_delay_p90,
         facts.rows,
         alarm,
-        f"{told}; {_span(usual)} is usual, up to {_span(high)}",
+        f"{told}; {span(usual)} is usual, up to {span(high)}",
         reference=usual,
         limit=usual * (1 + SLOWER),
     )
@@ -276,7 +193,7 @@ def _duplicates(config: ModelConfig, facts: FeedFacts, expected: float, alpha: f
     repeated = round(facts.duplicate_share * facts.rows)
     p_value = float(binom.sf(repeated - 1, facts.rows, limit)) if limit < 1 else 1.0
     sentence = f"{facts.duplicate_share:.1%} of {facts.rows:,} rows repeat another one, {expected:.1%} of as many rows of the reference"
-    return _told(
+    return feed_finding(
         "duplicates",
         facts.duplicate_share,
         facts.rows,
@@ -316,7 +233,7 @@ def _schema(config: ModelConfig, facts: FeedFacts) -> list[Finding]:
     findings = []
     if strange:
         findings.append(
-            _told(
+            feed_finding(
                 "columns",
                 float(len(strange)),
                 facts.rows,
@@ -326,7 +243,7 @@ def _schema(config: ModelConfig, facts: FeedFacts) -> list[Finding]:
         )
     if lacking:
         findings.append(
-            _told(
+            feed_finding(
                 "columns",
                 float(len(lacking)),
                 facts.rows,
@@ -336,7 +253,7 @@ def _schema(config: ModelConfig, facts: FeedFacts) -> list[Finding]:
         )
     if silent:
         findings.append(
-            _told(
+            feed_finding(
                 "columns",
                 float(len(silent)),
                 facts.rows,
@@ -345,10 +262,12 @@ def _schema(config: ModelConfig, facts: FeedFacts) -> list[Finding]:
             )
         )
     if not findings:
-        findings.append(_told("columns", 0.0, facts.rows, False, f"all {len(known)} input columns came, and no other"))
+        findings.append(
+            feed_finding("columns", 0.0, facts.rows, False, f"all {len(known)} input columns came, and no other")
+        )
     if len(facts.versions) > 1:
         findings.append(
-            _told(
+            feed_finding(
                 "versions",
                 float(len(facts.versions)),
                 facts.rows,
@@ -358,15 +277,15 @@ def _schema(config: ModelConfig, facts: FeedFacts) -> list[Finding]:
         )
     if facts.rows_missing:
         sentence = f"{facts.rows_missing:,} rows of the window are not in the log any more; the numbers speak of the {facts.rows:,} that are left"
-        findings.append(_told("rows", float(facts.rows_missing), facts.rows, False, sentence))
+        findings.append(feed_finding("rows", float(facts.rows_missing), facts.rows, False, sentence))
     return findings
 
 
 def _clock(facts: FeedFacts, now: datetime) -> list[Finding]:
-    first, last = _time(facts.first_time), _time(facts.last_time)
+    first, last = parsed_time(facts.first_time), parsed_time(facts.last_time)
     if first is None or last is None:
         return [
-            _told(
+            feed_finding(
                 "clock",
                 None,
                 facts.rows,
@@ -374,26 +293,26 @@ def _clock(facts: FeedFacts, now: datetime) -> list[Finding]:
                 f"the times of the window, {facts.first_time!r} to {facts.last_time!r}, cannot be read",
             )
         ]
-    ahead = (max(first, last) - _utc(now)).total_seconds()
+    ahead = (max(first, last) - in_utc(now)).total_seconds()
     if ahead > CLOCK_SECONDS:
         return [
-            _told(
+            feed_finding(
                 "clock",
                 ahead,
                 facts.rows,
                 True,
-                f"rows of the window are dated {_span(ahead)} after now: a clock is wrong",
+                f"rows of the window are dated {span(ahead)} after now: a clock is wrong",
                 limit=CLOCK_SECONDS,
             )
         ]
     back = facts.clock_largest_back_seconds
     sentence = (
-        f"times go back {facts.clock_back_steps:,} times between rows, by {_span(back)} at most"
+        f"times go back {facts.clock_back_steps:,} times between rows, by {span(back)} at most"
         if facts.clock_back_steps
         else "times never go back between rows"
     )
     return [
-        _told(
+        feed_finding(
             "clock",
             back,
             facts.rows,
@@ -404,28 +323,5 @@ def _clock(facts: FeedFacts, now: datetime) -> list[Finding]:
     ]
 
 
-def _told(subject: str, value: float | None, rows: int, alarm: bool, sentence: str, **more: float | None) -> Finding:
-    return Finding(kind="feed", subject=subject, value=value, rows=rows, alarm=alarm, sentence=sentence, **more)
-
-
 def _positive(rate: float | None) -> bool:
     return rate is not None and bool(np.isfinite(rate)) and rate > 0
-
-
-def _time(text: str | None) -> datetime | None:
-    try:
-        return None if text is None else _utc(datetime.fromisoformat(text))
-    except ValueError:
-        return None
-
-
-def _utc(moment: datetime) -> datetime:
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-
-
-def _span(seconds: float) -> str:
-    """A length of time as a person would say it."""
-    for size, name in ((86400, "days"), (3600, "hours"), (60, "minutes")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.3g} {name}"
-    return f"{seconds:.3g} seconds"

@@ -18,7 +18,8 @@ from typing import Literal
 import numpy as np
 from scipy.stats import hypergeom
 
-from tasks.science.monitors.groupings.reference import GroupReference, clustered, nearest
+from tasks.science.monitors.groupings.clustering import clustered, nearest
+from tasks.science.monitors.groupings.reference import GroupReference
 
 EventKind = Literal["new", "vanished", "split", "merged"]
 NEW_SHARE, NEW_ROWS, NEW_RATIO = 0.01, 10, 0.2

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from tasks.science.models.embeddings import embed
+from tasks.science.monitors.groupings.clustering import nearest
 from tasks.science.monitors.groupings.findings import grouping_findings
-from tasks.science.monitors.groupings.reference import GroupReference, fit_groupings, load_groupings, nearest
+from tasks.science.monitors.groupings.reference import GroupReference, fit_groupings, load_groupings
 from tasks.science.monitors.protocol import FindingKind, FitInput, Look, Monitor, MonitorResult
 from tasks.spec.evidence import Finding
 

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tasks.science.monitors.feed.findings import duplicate_share, duplicates_expected, feed_findings, silence_findings
+from tasks.science.monitors.feed.findings import duplicate_share, duplicates_expected, feed_findings
+from tasks.science.monitors.feed.silence import silence_findings
 from tasks.spec.arrivals import FeedFacts
 from tasks.spec.evidence import Finding
 from tasks.spec.model import ModelConfig

@@ -11,15 +11,10 @@ import pytest
 from sklearn.metrics import adjusted_rand_score
 
 from tasks.science.models.embeddings import embed
+from tasks.science.monitors.groupings.clustering import adjusted_rand, coherence
 from tasks.science.monitors.groupings.events import Sides, _square
 from tasks.science.monitors.groupings.findings import grouping_findings
-from tasks.science.monitors.groupings.reference import (
-    GroupReference,
-    adjusted_rand,
-    coherence,
-    fit_groupings,
-    load_groupings,
-)
+from tasks.science.monitors.groupings.reference import GroupReference, fit_groupings, load_groupings
 from tasks.science.monitors.groupings.words import apart
 from tasks.spec.errors import ConfigError, CorruptionError
 from tasks.spec.evidence import Finding
