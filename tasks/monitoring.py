@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 from prefect import task
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas import FlowRun
 from prefect.deployments import run_deployment
 from prefect.events import emit_event
 
@@ -46,7 +47,8 @@ EARLIER_VERSIONS = 2
 
 @task(cache_policy=NO_CACHE, task_run_name="find a champion")
 def waits_for_a_release(request: MonitoringRequest) -> bool:
-    """Whether a schedule is ahead of the first release, which is nobody's mistake; a person who asks too early is told so by :func:`find_work`."""
+    """Whether a schedule is ahead of the first release, which is nobody's mistake; a person who asks too early is told
+    so by :func:`find_work`."""
     return request.reason == "schedule" and Registry(Settings()).champion(request.model.value) is None
 
 
@@ -77,7 +79,10 @@ def _expire(log: PredictionLog, request: MonitoringRequest, days: int) -> None:
 
     def told(found: Forgotten) -> None:
         if found.predictions:
-            sentence = f"{found.predictions:,} predictions older than {days} days were deleted, as monitoring.retention_days says"
+            sentence = (
+                f"{found.predictions:,} predictions older than {days} days were deleted, as "
+                "monitoring.retention_days says"
+            )
             draft = EntryDraft(
                 kind="forgotten",
                 model=request.model.value,
@@ -106,7 +111,8 @@ def look_at_window(model: str, window: Window) -> WindowReport:
     known = {v.tag: v for v in registry.versions(model)}
     if window.version not in known:
         raise ConfigError(
-            f"window {window.number} of {model} was answered by {window.version}, which the registry does not know; registered: {', '.join(known)}."
+            f"window {window.number} of {model} was answered by {window.version}, which the registry does not "
+            f"know; registered: {', '.join(known)}."
         )
     files = version_files(settings, model, known[window.version])
     reference = reference_of(files, settings.log_database)
@@ -309,7 +315,7 @@ def act(report: WindowReport) -> str | None:
         return None
     name, request, key = asked
     run = run_deployment(name, parameters={"request": request}, timeout=0, idempotency_key=key, as_subflow=False)
-    return str(run.id)
+    return str(cast(FlowRun, run).id)  # no coroutine: a task is synchronous
 
 
 def what_to_start(

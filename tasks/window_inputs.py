@@ -1,4 +1,5 @@
-"""What a look at a window needs: the version's fitted reference, and all that is known of the window, read once and in chunks."""
+"""What a look at a window needs: the version's fitted reference, and all that is known of the window, read once and in
+chunks."""
 
 from __future__ import annotations
 
@@ -29,7 +30,7 @@ from tasks.versions import VersionFiles
 HISTORY = 60
 """Windows of one version that a look knows of; so its cost does not grow with the history."""
 P_VALUES = 400
-"""Windows whose p-values the false discoveries over time are reckoned with."""
+"""Windows whose p-values set the level of the next one, so that false discoveries over time stay rare."""
 RECENT_WINDOWS, RECENT_ROWS = 3, 5000
 """Labelled rows of windows before, which may contradict an estimate."""
 BACKGROUND = 1000

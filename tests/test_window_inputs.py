@@ -18,7 +18,7 @@ from tasks.records.log import reading as log_reading
 from tasks.records.log.predictions import Prediction, PredictionLog, Window
 from tasks.records.log.tables import PROFILES
 from tasks.records.pages.model import model_page
-from tasks.records.pages.watch import Watched, next_steps
+from tasks.records.pages.watch import ModelStatus, next_steps
 from tasks.records.pages.window import window_page
 from tasks.records.registry import ledger
 from tasks.science.data.tables import as_requests
@@ -221,12 +221,12 @@ def test_a_new_monitor_is_one_module_and_one_entry_and_changes_no_other(
     assert added.sentence in entry.sentence and "assay.finding.score_tail" in sent
     stored = WindowReport.model_validate_json(json.dumps(ledger.evidence(settings, entry.evidence)))
     assert stored == report
-    watched = Watched("care", "Care", VERSION, "", [stored], ranks=monitors.ranks())
-    assert next_steps(watched)[0] == added.sentence
-    assert added.sentence in model_page(watched) and added.sentence in window_page(
+    status = ModelStatus("care", "Care", VERSION, "", [stored], ranks=monitors.ranks())
+    assert next_steps(status)[0] == added.sentence
+    assert added.sentence in model_page(status) and added.sentence in window_page(
         stored, [], "Care", ranks=monitors.ranks()
     )
 
     monkeypatch.undo()  # the monitor is removed again: what it found stays readable
     assert decide(DecisionContext(config, stored.findings)).findings[-1] == "score_tail: score"
-    assert next_steps(Watched("care", "Care", VERSION, "", [stored], ranks=monitors.ranks()))[-1] == added.sentence
+    assert next_steps(ModelStatus("care", "Care", VERSION, "", [stored], ranks=monitors.ranks()))[-1] == added.sentence

@@ -20,7 +20,8 @@ class Group(Spec):
     rows: int
     share: float
     radius: tuple[float, float, float]
-    """Distance from the centre within which 50, 90 and 99 % of its rows lie; in units of the whole reference's spread."""
+    """Distance from the centre within which 50, 90 and 99 % of its rows lie; in units of the whole reference's
+    spread."""
     label: float | None
     """Label rate; the mean label of a regression; of several classes, the share of the most frequent one."""
     label_words: str
@@ -30,7 +31,8 @@ class Group(Spec):
     stability: float
     stability_low: float
     stability_high: float
-    """Jaccard index with the most similar group of a resample: mean, and where 95 % of the resamples lie (Hennig 2007)."""
+    """Jaccard index with the most similar group of a resample: mean, and where 95 % of the resamples lie (Hennig
+    2007)."""
     silhouette: float
 
 

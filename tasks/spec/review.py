@@ -13,7 +13,10 @@ ANSWERS: tuple[Answer, ...] = get_args(Answer)
 
 
 class ReviewItem(Spec):
-    """One prediction to look at. Its inputs are not kept here: they are looked up in the log when it is shown, and are gone when they are gone there."""
+    """One prediction to look at.
+
+    Its inputs are not kept here: they are looked up in the log when it is shown, and are gone when they are gone there.
+    """
 
     id: Annotated[str, Field(min_length=1, max_length=64)]
     """Of the prediction."""

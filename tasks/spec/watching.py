@@ -46,13 +46,15 @@ class Monitoring(Spec):
     minimum_rows: int = Field(200, ge=20)
     every_seconds: int = Field(300, ge=30)
     alpha: float = Field(0.01, gt=0, lt=0.5)
-    """How often a window in which nothing changed may raise any alarm at all; shared among everything that is tested."""
+    """How often a window in which nothing changed may raise any alarm at all; shared among everything that is
+    tested."""
     drift_distance: float = Field(0.1, gt=0, lt=1)
     """Jensen-Shannon distance (base 2) below which a significant shift is not called drift."""
     selection_change: float = Field(0.5, gt=0)
     """Relative change of a group's selection rate against the reference that is a finding."""
     metrics: dict[MetricName, float] = {}
-    """Tolerated relative worsening of each metric against the reference; without any, 15 % of log-loss, or of the mean absolute error."""
+    """Tolerated relative worsening of each metric against the reference; without any, 15 % of log-loss, or of the mean
+    absolute error."""
     label_share: float = Field(0.5, gt=0, le=1)
     """Share of a window's rows that must be labelled before realized performance is judged."""
     cooldown_windows: int = Field(2, ge=0)
@@ -61,9 +63,10 @@ class Monitoring(Spec):
     reference_rows: int = Field(3000, ge=200)
     """Size of the reference window where it comes from rows collected in production: the newest so many."""
     metric_limits: dict[MetricName, float] = {}
-    """Absolute limits of realized performance: beyond one of them, surely and with no better version to return to, the model is stopped."""
+    """Absolute limits of realized performance: beyond one of them, surely and with no better version to return to, the
+    model is stopped."""
     confirm_windows: int = Field(1, ge=1, le=20)
-    """Windows in a row in which performance must be at stake before anything but an alert is decided."""
+    """Windows in a row in which performance must be at risk before anything but an alert is decided."""
     clear_windows: int = Field(2, ge=1, le=20)
     """Windows in a row without an alarm after which a trouble is over; what comes later is another cause."""
     forecast: ForecastPolicy = ForecastPolicy()
@@ -72,8 +75,11 @@ class Monitoring(Spec):
     attribution_change: float = Field(0.2, gt=0, le=1)
     """Share of the attribution that must have moved from features to others to be called attribution drift."""
     sampled_rows: int = Field(20000, ge=500)
-    """Rows of a window, drawn at random where there are more, that the row-by-row analyses look at; counts are always of all rows."""
+    """Rows of a window, drawn at random where there are more, that the row-by-row analyses look at; counts are always
+    of all rows."""
     retention_days: int | None = Field(None, ge=1)
-    """Days after which logged rows are deleted; their windows' reports and profiles stay. None: kept until somebody asks."""
+    """Days after which logged rows are deleted; their windows' reports and profiles stay. None: kept until somebody
+    asks."""
     embedding: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")] | None = None
-    """``package.module:function`` that takes the pipeline and raw rows and gives (n, d) numbers; without it, by kind of estimator."""
+    """``package.module:function`` that takes the pipeline and raw rows and gives (n, d) numbers; without it, by kind of
+    estimator."""

@@ -32,7 +32,8 @@ TAIL /= TAIL.sum()
 AGES = np.exp(-(((np.arange(18, 90) - 45) / 18.0) ** 2))
 AGES /= AGES.sum()
 COLUMNS = ("income", "xage", "mdeoff", "num", "site", "female")
-"""Mostly zeros with a long tail; whole years; normal with a tenth missing; exponential; 60 categories of a long tail; two."""
+"""Mostly zeros with a long tail; whole years; normal with a tenth missing; exponential; 60 categories of a long tail;
+two."""
 
 
 @cache
@@ -54,7 +55,8 @@ def watched(alpha: float = LEVEL, distance: float | None = None) -> ModelConfig:
 
 
 def draw(n: int, rng: np.random.Generator, moved: float = 0.0, column: str = "num") -> pd.DataFrame:
-    """Rows; ``moved``: how many standard deviations a number is shifted, or which share of rows goes from the commonest category to another."""
+    """Rows; ``moved``: how many standard deviations a number is shifted, or which share of rows goes from the commonest
+    category to another."""
     site = rng.choice(len(TAIL), n, p=TAIL)
     if column == "site" and moved:
         site = np.where((site == 0) & (rng.random(n) < moved / TAIL[0]), 7, site)
@@ -87,7 +89,8 @@ NAMES = {"site": {f"site {i}": float(share) for i, share in enumerate(TAIL)}, "f
 
 
 class Cells:
-    """The world's chance of every cell of a layout, so that a window of a million rows is a multinomial draw: equal in law to counting rows."""
+    """The world's chance of every cell of a layout, so that a window of a million rows is a multinomial draw: equal in
+    law to counting rows."""
 
     def __init__(self, layout: Layout) -> None:
         self.layout, self.chances, self.means = layout, dict[str, np.ndarray](), dict[str, np.ndarray]()
@@ -156,7 +159,8 @@ def any_drift(config: ModelConfig, reference: DriftReference, window: Profile) -
 
 
 def false_alarms(n: int, runs: int, seed: int) -> tuple[Rates, Rates, Rates]:
-    """Any column called moved by the tests alone; the score; and any alarm at all of six kinds with the tolerated distance.
+    """Any column called moved by the tests alone; the score; and any alarm at all of six kinds with the tolerated
+    distance.
 
     Every window has a reference of its own: windows that are large beside the reference all see its one error.
     """
@@ -211,7 +215,8 @@ SHIFTS = (
 
 
 def power(n: int, column: str, moved: float, runs: int, seed: int) -> dict[str, tuple[float, float]]:
-    """By rule (false alarms, power) on one column; ours at the same level as each fixed threshold turns out to have, and at 1 %."""
+    """By rule (false alarms, power) on one column; ours at the same level as each fixed threshold turns out to have,
+    and at 1 %."""
     config, rng = watched(), np.random.default_rng(seed)
     reference, _ = referenced(rng, config)
     layout = next(c for c in (*reference.layout.numbers, *reference.layout.categories) if c.name == column)
@@ -256,7 +261,8 @@ def _power_rows() -> list[dict[str, Any]]:
 
 
 def stream(windows: int, drifted: float, online: bool, seed: int) -> tuple[int, int, int, int]:
-    """False alarms, windows without drift, true alarms, windows with it, in one stream of p-values; a drifted window's is that of a z of 4."""
+    """False alarms, windows without drift, true alarms, windows with it, in one stream of p-values; a drifted window's
+    is that of a z of 4."""
     rng = np.random.default_rng(seed)
     moved = rng.random(windows) < drifted
     p_values = np.where(moved, np.exp(-((rng.normal(4, 1, windows).clip(0)) ** 2) / 2), rng.random(windows))
@@ -278,16 +284,23 @@ def _stream_rows() -> list[dict[str, Any]]:
             share = np.array([f / max(f + t, 1) for f, _, t, _ in runs])
             found.append(
                 {
-                    "windows that drift": f"{drifted:.0%}", "rule": "LORD++ and 1 %" if online else "1 % in every window", "should": f"false share at most {FALSE_SHARE:.0%}" if online else "",
-                    "false share of the alarms": f"{share.mean():.1%}", "standard error": f"{share.std() / np.sqrt(len(runs)):.1%}", "false alarms a window": f"{false / quiet:.2%}",
-                    "found": f"{true / moved:.0%}" if moved else "", "rows": 300, "runs": len(runs),
+                    "windows that drift": f"{drifted:.0%}",
+                    "rule": "LORD++ and 1 %" if online else "1 % in every window",
+                    "should": f"false share at most {FALSE_SHARE:.0%}" if online else "",
+                    "false share of the alarms": f"{share.mean():.1%}",
+                    "standard error": f"{share.std() / np.sqrt(len(runs)):.1%}",
+                    "false alarms a window": f"{false / quiet:.2%}",
+                    "found": f"{true / moved:.0%}" if moved else "",
+                    "rows": 300,
+                    "runs": len(runs),
                 }
-            )  # fmt: skip
+            )
     return found
 
 
 def together(n: int, rho: float, runs: int, seed: int) -> dict[str, Rates]:
-    """Alarms of the classifier and of the reconstruction at LEVEL each, the size of the shift aside; ``rho``: correlation that two columns come to have."""
+    """Alarms of the classifier and of the reconstruction at LEVEL each, the size of the shift aside; ``rho``:
+    correlation that two columns come to have."""
     config, rng = watched(distance=1e-6), np.random.default_rng(seed)
     hits = {"classifier": 0, "reconstruction": 0}
     for i in range(runs):
@@ -330,18 +343,26 @@ def _study(title: str, says: str, rows: Callable[[], Sequence[dict[str, Any]]]) 
 STUDIES = (
     _study(
         "False alarms at every window size",
-        f"Windows of the reference's own distribution, a reference of {REFERENCE:,} rows drawn anew, at {LEVEL:.0%}. Six columns: mostly zeros, whole years, a tenth missing, exponential, 60 categories of a "
-        "long tail, two. Up to 1,000 rows are drawn and counted; more are drawn as counts of cells by their exact chances, equal in law.",
+        f"Windows of the reference's own distribution, a reference of {REFERENCE:,} rows drawn anew, at "
+        f"{LEVEL:.0%}. Six columns: mostly zeros, whole years, a tenth missing, exponential, 60 categories of a "
+        "long tail, two. Up to 1,000 rows are drawn and counted; more are drawn as counts of cells by their "
+        "exact chances, equal in law.",
         _false_alarm_rows,
     ),
     _study(
         "Power beside fixed thresholds",
-        "One column against one reference. A fixed threshold's false alarms follow the window's size; ours is held to the rate of each, and to 1 %. The tolerated distance is left out on both sides.",
+        (
+            "One column against one reference. A fixed threshold's false alarms follow the window's size; ours is "
+            "held to the rate of each, and to 1 %. The tolerated distance is left out on both sides."
+        ),
         _power_rows,
     ),
     _study(
         "False alarms over many windows",
-        "Streams of 300 windows; a drifted window's evidence is a z of 4 give or take 1. Level 1 % a window, with and without the bound over time.",
+        (
+            "Streams of 300 windows; a drifted window's evidence is a z of 4 give or take 1. Level 1 % a window, "
+            "with and without the bound over time."
+        ),
         _stream_rows,
     ),
     _study(

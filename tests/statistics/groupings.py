@@ -24,7 +24,8 @@ from tasks.spec.model import ModelConfig
 from tests.statistics.studies import Study, planted_model
 
 SEED, HELD = 20261125, 555_000
-"""Of the worlds on which the definitions of the events were worked out, and of those that were looked at only afterwards: the study plays the latter."""
+"""Of the worlds on which the definitions of the events were worked out, and of those that were looked at only
+afterwards: the study plays the latter."""
 REFERENCE = 6000
 CENTRES = np.array([[3.0, 3.0, 3.0], [3.0, -3.0, -3.0], [-3.0, 3.0, -3.0], [-3.0, -3.0, 3.0]])
 """Four of the corners of a cube; the fifth is for a group that is new."""
@@ -37,7 +38,8 @@ EVENTS = ("new", "merged", "split", "vanished")
 NO_MERGERS: dict[str, tuple[str, ...]] = {"replaced": ("vanished", "new"), "moved": ("new",), "nearer": ()}
 """What is no merger though it looks like one, and the events that each is."""
 APART = 0.9
-"""Adjusted Rand index of the planted groups with the reference's from which a world is one in which things can be planted."""
+"""Adjusted Rand index of the planted groups with the reference's from which a world is one in which things can be
+planted."""
 REFERENCES = 16
 """Worlds, each with a model and a reference of its own, among which the runs are divided."""
 
@@ -63,11 +65,13 @@ def config(kind: str, target: str = "binary") -> ModelConfig:
 
 
 def rows(n: int, rng: np.random.Generator, event: str = "") -> pd.DataFrame:
-    """Four groups in three numbers, beside noise and a category that leans on the group, with what was planted; ``_group`` is the truth.
+    """Four groups in three numbers, beside noise and a category that leans on the group, with what was planted;
+    ``_group`` is the truth.
 
     new: 6 % of the rows in a fifth place. merged: the second and third group meet midway. split: the first group
-    leaves its middle. vanished: the third has no rows. replaced: the third has none, and as many lie in the fifth place, as far
-    from the second and the fourth group as the third was. moved: the second comes midway to the third, which stays. nearer: the second and third come a quarter of the way towards each other.
+    leaves its middle. vanished: the third has no rows. replaced: the third has none, and as many lie in the fifth
+    place, as far from the second and the fourth group as the third was. moved: the second comes midway to the third,
+    which stays. nearer: the second and third come a quarter of the way towards each other.
     """
     shares, centres = SHARES, CENTRES
     if event == "replaced":
@@ -115,7 +119,8 @@ def world(kind: str, seed: int) -> tuple[Pipeline, GroupReference]:
 
 @cache
 def worlds(kind: str, wanted: int = REFERENCES, base: int = HELD) -> tuple[tuple[int, ...], int]:
-    """Seeds of the first worlds from ``base`` on in which the model sees the four groups apart, and how many were tried.
+    """Seeds of the first worlds from ``base`` on in which the model sees the four groups apart, and how many were
+    tried.
 
     Where it does not, nothing can be planted in a group: trees that never ask for what sets two groups apart put them
     together, and ones that ask within a group part it.
@@ -168,7 +173,8 @@ def is_event(f: Finding) -> bool:
 def play(
     kind: str, event: str, n: int, runs: int, alpha: float, seed: int, among: int = REFERENCES, base: int = HELD
 ) -> Counter[str]:
-    """In how many of so many windows each of :data:`EVENTS` was told by the right name, any pair was said to have merged, and there was any event or alarm.
+    """In how many of so many windows each of :data:`EVENTS` was told by the right name, any pair was said to have
+    merged, and there was any event or alarm.
 
     Args:
         event: what is planted, if anything; see :func:`rows`.
@@ -279,28 +285,39 @@ def tried() -> list[dict[str, Any]]:
 STUDIES = (
     Study(
         "Events that did not happen",
-        f"Windows from the reference's own distribution, at a level of {ALPHA:.0%} for all that is said of groupings; {REFERENCES} worlds with a model and a reference of 6,000 rows each. "
-        "*any event*: a group said to be new, merged, split or vanished; *any alarm*: these, shares, silhouette, stability or label coherence.",
+        f"Windows from the reference's own distribution, at a level of {ALPHA:.0%} for all that is said of "
+        f"groupings; {REFERENCES} worlds with a model and a reference of 6,000 rows each. "
+        "*any event*: a group said to be new, merged, split or vanished; *any alarm*: these, shares, silhouette, "
+        "stability or label coherence.",
         lambda: false_alarms(200),
     ),
     Study(
         "Events that were planted",
-        "Four groups in three numbers. new: 6 % of the rows in a fifth place; merged: two groups meet midway; split: a group leaves its middle; vanished: a group has no rows. "
-        f"Found: that event in an alarm that names that group, at the level that grouping gets in service ({WATCHED:.4%}). "
-        f"The runs are divided evenly among {REFERENCES} worlds that nothing was set on; the last rate is that of the one in which fewest were found. "
-        "Where trees part a group near its edge, the part of it that crosses is nearest to another group: a split is then told as new, and so is a merger that trees see in places where the two groups were. ",
+        "Four groups in three numbers. new: 6 % of the rows in a fifth place; merged: two groups meet midway; "
+        "split: a group leaves its middle; vanished: a group has no rows. "
+        "Found: that event in an alarm that names that group, at the level that grouping gets in service "
+        f"({WATCHED:.4%}). "
+        f"The runs are divided evenly among {REFERENCES} worlds that nothing was set on; the last rate is that "
+        "of the one in which fewest were found. "
+        "Where trees part a group near its edge, the part of it that crosses is nearest to another group: a "
+        "split is then told as new, and so is a merger that trees see in places where the two groups were. ",
         lambda: planted(112),
     ),
     Study(
         "Mergers that did not happen",
-        "replaced: the third group has no rows, and as many lie in a fifth place, as far from the second and the fourth as the third was: one vanished and one is new. "
+        "replaced: the third group has no rows, and as many lie in a fifth place, as far from the second and the "
+        "fourth as the third was: one vanished and one is new. "
         "moved: the second comes midway to the third, which stays: it is told as new, and of what it lost. "
-        "nearer: the second and the third come a quarter of the way towards each other and still lie four standard deviations apart. At the same level.",
+        "nearer: the second and the third come a quarter of the way towards each other and still lie four "
+        "standard deviations apart. At the same level.",
         lambda: no_mergers(40),
     ),
     Study(
         "Worlds in which the model sees the groups",
-        "Nothing can happen to a group that the model does not see. Boosted trees part the rows by what they ask, which is not always by the planted groups; those worlds are passed over.",
+        (
+            "Nothing can happen to a group that the model does not see. Boosted trees part the rows by what they "
+            "ask, which is not always by the planted groups; those worlds are passed over."
+        ),
         tried,
     ),
 )

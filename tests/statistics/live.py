@@ -1,4 +1,5 @@
-"""Live rules, attribution drift, expectations and the feed: false alarms where nothing changed, and power where something broke."""
+"""Live rules, attribution drift, expectations and the feed: false alarms where nothing changed, and power where
+something broke."""
 
 from __future__ import annotations
 
@@ -42,7 +43,8 @@ MIDDLE = {"age": 54.0, "income": 50.0, "debt": 20.0, "shoes": 0.0, "capital": 0.
 
 
 def people(n: int, rng: np.random.Generator) -> pd.DataFrame:
-    """Rows of five features and sex, which ``shoes`` tells with an AUC of 0.75 exactly; ``capital`` is mostly zero, with a heavy tail."""
+    """Rows of five features and sex, which ``shoes`` tells with an AUC of 0.75 exactly; ``capital`` is mostly zero,
+    with a heavy tail."""
     female = rng.random(n) < 0.5
     return pd.DataFrame(
         {
@@ -192,9 +194,21 @@ def facts(
     first = NOW - timedelta(hours=hours)
     slow = float(delay * np.exp(0.3 * rng.normal()))
     return FeedFacts(
-        rows=rows, first_time=first.isoformat(), last_time=NOW.isoformat(), rows_per_hour=float(rows / hours), duplicate_share=duplicates, label_delay_median=slow / 2, label_delay_p90=slow,
-        newest_prediction=NOW.isoformat(), newest_outcome=NOW.isoformat(), clock_back_steps=0, clock_largest_back_seconds=0.0, columns=(*WEIGHTS, "sex"), versions=("v1.0.0",), rows_missing=0,
-    )  # fmt: skip
+        rows=rows,
+        first_time=first.isoformat(),
+        last_time=NOW.isoformat(),
+        rows_per_hour=float(rows / hours),
+        duplicate_share=duplicates,
+        label_delay_median=slow / 2,
+        label_delay_p90=slow,
+        newest_prediction=NOW.isoformat(),
+        newest_outcome=NOW.isoformat(),
+        clock_back_steps=0,
+        clock_largest_back_seconds=0.0,
+        columns=(*WEIGHTS, "sex"),
+        versions=("v1.0.0",),
+        rows_missing=0,
+    )
 
 
 def quiet_feed(rows: int, windows: int, spread: float, runs: int, seed: int) -> int:
@@ -353,13 +367,18 @@ def power_rows(runs: int = 15) -> list[dict[str, Any]]:
 STUDIES = (
     Study(
         "False alarms where nothing changed",
-        f"Window and reference from one distribution, drawn anew in each run (reference of {REFERENCE:,} rows, {EXPLAINED} explained of each). Rules lie where a false alarm is likeliest: true shares exactly at the "
-        "limit, a proxy exactly at the limit of association, a case exactly at the end of its range, and one rule that the reference breaks already.",
+        f"Window and reference from one distribution, drawn anew in each run (reference of {REFERENCE:,} rows, "
+        f"{EXPLAINED} explained of each). Rules lie where a false alarm is likeliest: true shares exactly at the "
+        "limit, a proxy exactly at the limit of association, a case exactly at the end of its range, and one "
+        "rule that the reference breaks already.",
         false_alarm_rows,
     ),
     Study(
         "Power where something broke",
-        f"How often the finding that speaks of it is an alarm, at the share of the default `monitoring.alpha` that its kind gets ({KIND_SHARE:.4%}), shared among twelve rules.",
+        (
+            "How often the finding that speaks of it is an alarm, at the share of the default `monitoring.alpha` "
+            f"that its kind gets ({KIND_SHARE:.4%}), shared among twelve rules."
+        ),
         power_rows,
     ),
 )

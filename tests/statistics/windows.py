@@ -1,4 +1,5 @@
-"""The watching of one window, end to end, by a real model: any alarm where nothing changed, and what is seen of a change."""
+"""The watching of one window, end to end, by a real model: any alarm where nothing changed, and what is seen of a
+change."""
 
 from __future__ import annotations
 
@@ -43,7 +44,8 @@ def concept(care: World, rows: pd.DataFrame, rng: np.random.Generator) -> tuple[
 
 
 def looked(change: Change, n: int, windows: int, seed: int, references: int = REFERENCES) -> Counter[str]:
-    """How many of ``references * windows`` windows of ``n`` labelled rows raised which kind of alarm, and what was decided."""
+    """How many of ``references * windows`` windows of ``n`` labelled rows raised which kind of alarm, and what was
+    decided."""
     seen: Counter[str] = Counter()
     for r in range(references):
         care = world(seed=seed + r)
@@ -113,7 +115,11 @@ def power(
 STUDIES = (
     Study(
         "False alarms of a window",
-        f"All monitors together: {REFERENCES} models, each with a reference of 4,000 labelled rows, and labelled windows from the same world. *any alarm*: any finding at all; *retraining*: the decision, with labels at hand.",
+        (
+            f"All monitors together: {REFERENCES} models, each with a reference of 4,000 labelled rows, and labelled "
+            "windows from the same world. *any alarm*: any finding at all; *retraining*: the decision, with labels "
+            "at hand."
+        ),
         partial(false_alarms),
     ),
     Study("What is seen of a change", "One labelled window at the same `monitoring.alpha`.", partial(power)),

@@ -1,6 +1,8 @@
-"""What a monitor is: the kinds of findings that it gives, its share of alpha, what it fits on the reference, and its look.
+"""What a monitor is: the kinds of findings that it gives, its share of alpha, what it fits on the reference, and its
+look.
 
-A new monitor is one module with an object of class :class:`Monitor`, and one entry in ``tasks.science.windows.monitors``.
+A new monitor is one module with an object of class :class:`Monitor`, and one entry in
+``tasks.science.windows.monitors``.
 """
 
 from __future__ import annotations
@@ -42,7 +44,8 @@ class FindingKind:
     rank: int
     """Place in the order in which a person should hear of alarms; the lowest comes first."""
     share: Fraction = Fraction(0)
-    """Part of ``monitoring.alpha`` that its tests may spend; 0 where an alarm rests on no test, or on a limit of its own."""
+    """Part of ``monitoring.alpha`` that its tests may spend; 0 where an alarm rests on no test, or on a limit of its
+    own."""
     concern: Concern = "other"
 
 
@@ -109,7 +112,8 @@ class Reference:
         return importance(self.attributions)
 
     def cached(self, name: str, make: Callable[[], Any]) -> Any:
-        """What follows from the reference and is not stored; made at the first call, and kept as long as this object is."""
+        """What follows from the reference and is not stored; made at the first call, and kept as long as this object
+        is."""
         if name not in self.derived:
             self.derived[name] = make()
         return self.derived[name]
@@ -155,7 +159,8 @@ class RuleBreak:
 
 @dataclass(frozen=True)
 class MonitorResult:
-    """What one monitor found in one window; beside its findings, what the report, the page and the review queue need."""
+    """What one monitor found in one window; beside its findings, what the report, the page and the review queue
+    need."""
 
     findings: Sequence[Finding]
     plots: Sequence[Plot] = ()
@@ -185,7 +190,10 @@ class Monitor(ABC):
         return type(self).fit is not Monitor.fit
 
     def fit(self, basis: FitInput) -> dict[str, Any] | None:
-        """What it needs of the reference, as a JSON document; None where it fits nothing. The version's folder and seed decide it."""
+        """What it needs of the reference, as a JSON document; None where it fits nothing.
+
+        The version's folder and seed decide it.
+        """
         return None
 
     def load(self, document: dict[str, Any]) -> Any:

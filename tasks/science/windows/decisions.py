@@ -13,7 +13,8 @@ from tasks.spec.model import ModelConfig
 from tasks.spec.wording import plural
 
 BEHAVIOUR = ("prediction_drift", "selection_rate")
-"""Scores that moved may be the right answer to other people: each of these alone is reported, both together are acted on."""
+"""Scores that moved may be the right answer to other people: each of these alone is reported, both together are acted
+on."""
 NAMED = 4
 """Alarms whose sentences a reason holds; the rest are counted."""
 
@@ -314,8 +315,9 @@ def _surely_beyond(config: ModelConfig, finding: Finding) -> bool:
 def _asked_already(context: DecisionContext) -> str:
     """Why no other retraining is started; empty where one may be.
 
-    A cause is over once ``clear_windows`` windows in a row were quiet. Until then another retraining needs the cool-down
-    to have passed and as many new labelled rows as the first one had to have: else it would learn the same again.
+    A cause is over once ``clear_windows`` windows in a row were quiet. Until then another retraining needs the
+    cool-down to have passed and as many new labelled rows as the first one had to have: else it would learn the same
+    again.
     """
     limits = context.config.monitoring
     asked = max((r for r in context.history if asks_for_retraining(r)), key=lambda r: r.created, default=None)

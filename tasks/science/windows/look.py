@@ -1,4 +1,5 @@
-"""One analysis window against the reference of the version that answered it: every finding, alarm or not, and the pictures."""
+"""One analysis window against the reference of the version that answered it: every finding, alarm or not, and the
+pictures."""
 
 from __future__ import annotations
 
@@ -32,9 +33,9 @@ class WindowResult:
 def examine_window(config: ModelConfig, reference: Reference, window_input: WindowInput) -> WindowResult:
     """Compare a window with the reference, by every monitor in turn.
 
-    Where nothing changed, any alarm at all has at most the chance ``monitoring.alpha``. Each kind of finding spends the share that
-    its monitor declares, divided among its columns, metrics, groups or rules. What cannot be computed is a finding
-    without a value that says why.
+    Where nothing changed, any alarm at all has at most the chance ``monitoring.alpha``. Each kind of finding spends the
+    share that its monitor declares, divided among its columns, metrics, groups or rules. What cannot be computed is a
+    finding without a value that says why.
     """
     silent = _too_little(config, reference, window_input)
     look = Look(config, reference, window_input, levels(config))

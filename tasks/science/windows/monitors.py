@@ -68,17 +68,20 @@ def refuse_unsound(monitors: Sequence[Monitor]) -> None:
     if spent > 1 + RESERVE:
         raise ConfigError(
             f"the monitors spend {float(spent):.4g} times monitoring.alpha, and at most {float(1 + RESERVE):.4g} is "
-            f"allowed; declare smaller shares for the kinds that were added. Shares are never taken from other monitors."
+            "allowed; declare smaller shares for the kinds that were added. Shares are never taken from other "
+            "monitors."
         )
 
 
 def share_spent(monitors: Sequence[Monitor]) -> Fraction:
-    """Sum of the shares of alpha: where nothing changed, any alarm has at most the chance of this times alpha (Bonferroni)."""
+    """Sum of the shares of alpha: where nothing changed, any alarm has at most the chance of this times alpha
+    (Bonferroni)."""
     return sum((k.share for m in monitors for k in m.kinds), Fraction(0))
 
 
 def kinds() -> dict[str, FindingKind]:
-    """All kinds of findings by name, in the order in which a person should hear of them; equal ranks in order of :data:`MONITORS`."""
+    """All kinds of findings by name, in the order in which a person should hear of them; equal ranks in order of
+    :data:`MONITORS`."""
     ranked = sorted((k for m in watching() for k in m.kinds), key=lambda k: k.rank)
     return {k.name: k for k in ranked}
 

@@ -53,9 +53,9 @@ def replay(config: ModelConfig, reports: Sequence[WindowReport]) -> list[Replaye
     - *Alarms* whose limit is another one now are judged again where the finding carries enough (:func:`judged_again`).
     - *Decisions before it* are the replayed ones: one retraining per cause counts the retrainings of this policy. What
       these would have done to later windows (another version would have answered) nobody can replay.
-    - *Labelled rows to learn from* are ``learns_from`` where a retraining was decided then, and otherwise the labelled
-      rows of the unbroken run of windows with trouble up to this one. A report keeps the labels of its last look, so
-      this is at most too many, for a window whose labels came late.
+    - *Labelled rows to learn from* are ``learns_from`` where a retraining was decided then. Otherwise they are the
+      labelled rows of the unbroken run of windows with trouble up to this one. A report keeps the labels of its last
+      look, so this is at most too many, for a window whose labels came late.
     - *Later windows* are not known, though they were where a window was looked at again.
 
     Args:
@@ -179,7 +179,8 @@ def _performance(config: ModelConfig, f: Finding) -> tuple[Finding, str]:
 
 
 def _distance(f: Finding, limit: float) -> tuple[Finding, str]:
-    """An alarm that asks for a size and for significance: the size is kept, the significance only of what was an alarm."""
+    """An alarm that asks for a size and for significance: the size is kept, the significance only of what was an
+    alarm."""
     if f.limit is None or f.value is None:
         return (
             f,

@@ -20,7 +20,8 @@ NEIGHBOURHOOD = 1000
 """Reference rows among which a row's nearest are looked for."""
 NEIGHBOURS = 15
 SURPRISING = 0.01
-"""Chance that so many of fifteen reference rows drawn at random were decided the other way, up to which a close decision is a surprise."""
+"""Chance that so many of fifteen reference rows drawn at random were decided the other way, up to which a close
+decision is a surprise."""
 CLOSE = 0.05
 """Share of the reference's scores between a score and the threshold up to which it is close to it."""
 RARE = 0.001
@@ -45,11 +46,17 @@ def review_queue(
 ) -> list[ReviewItem]:
     """The predictions that an expert should look at, at most ``monitoring.review.most``.
 
-    Reasons: a rule that the row breaks; inputs outside the reference's support (a category that it has not, a number beyond its
-    range, a row farther from every reference row than these are from each other); a group of one; a surprise (close to
-    the threshold and unlike what was decided for its nearest reference rows, or an outcome that the score hardly
-    allowed). Rows with several sorts of reasons come first, then the sorts take turns, each by size, so that one sort
-    does not fill the queue. The order depends on nothing but the arguments.
+    A row has one or several sorts of reasons:
+
+    - a rule that it breaks;
+    - inputs outside the reference's support: a category that it has not, or a number beyond its range;
+    - inputs that together are unlike any reference row: farther from each than these are from their nearest;
+    - a group of one;
+    - a surprise: close to the threshold and unlike what was decided for its nearest reference rows, or an outcome that
+      the score hardly allowed.
+
+    Rows with several sorts come first, then the sorts take turns, each by size, so that one sort does not fill the
+    queue. The order depends on nothing but the arguments.
 
     Args:
         config: of the version.
@@ -58,7 +65,8 @@ def review_queue(
         number: of the window.
         breaks: what :func:`tasks.science.monitors.expert_rules.findings.live_rule_findings` gives.
         outside: (n,) bool, rows that another monitor puts outside the reference's support; None where none was asked.
-        groups: (n,) name of each row's group of the embedding, missing where it falls into none; None where there are none.
+        groups: (n,) name of each row's group of the embedding, missing where it falls into none; None where there are
+            none.
         seed: of the sample of reference rows.
 
     Raises:
@@ -73,7 +81,8 @@ def review_queue(
     for name, given in (("outside", outside), ("groups", groups)):
         if given is not None and len(given) != len(window):
             raise ConfigError(
-                f"{name} holds {len(given)} values for {len(window)} rows of the window; give one for each row, in order."
+                f"{name} holds {len(given)} values for {len(window)} rows of the window; give one for each row, "
+                "in order."
             )
     window = window.reset_index(drop=True)
     found: Reasons = defaultdict(list)
@@ -142,7 +151,10 @@ def _group_reasons(
         mine = codes[len(then) :]
         known = np.where(mine >= 0, seen[mine] if len(seen) else 0, len(reference))
         for row in np.flatnonzero(known < max(RARE * len(reference), 2)):
-            told = f"hardly anybody of the reference ({int(known[row])} of {len(reference):,} rows) is of its intersection of {', '.join(attributes)}"
+            told = (
+                f"hardly anybody of the reference ({int(known[row])} of {len(reference):,} rows) is of its "
+                f"intersection of {', '.join(attributes)}"
+            )
             found[int(row)].append((ALONE, 1 / (1 + float(known[row])), told))
     if groups is not None:
         names = groups.reset_index(drop=True)
@@ -156,7 +168,8 @@ def _group_reasons(
 def _neighbour_reasons(
     config: ModelConfig, reference: pd.DataFrame, window: pd.DataFrame, seed: int, found: Reasons
 ) -> None:
-    """Joint density by the nearest neighbour (Knorr & Ng 1998) in Gower's distance (1971); surprise by the nearest fifteen."""
+    """Joint density by the nearest neighbour (Knorr & Ng 1998) in Gower's distance (1971); surprise by the nearest
+    fifteen."""
     known = reference.sample(min(NEIGHBOURHOOD, len(reference)), random_state=seed).reset_index(drop=True)
     if len(known) < 2 * NEIGHBOURS:
         return
@@ -170,7 +183,10 @@ def _neighbour_reasons(
             (
                 SUPPORT,
                 float(nearest[row] - limit),
-                f"no reference row is like it: all of {len(known):,} are farther from it than any of them is from its nearest",
+                (
+                    f"no reference row is like it: all of {len(known):,} are farther from it than any of them is "
+                    "from its nearest"
+                ),
             )
         )
     if config.decision_threshold is None or SCORE not in window or SCORE not in known:
@@ -187,12 +203,16 @@ def _neighbour_reasons(
     chance = binom.sf(other - 1, NEIGHBOURS, np.where(score[close] >= threshold, 1 - selected, selected))
     for row, count, p_value in zip(close, other, chance, strict=True):
         if count > NEIGHBOURS / 2 and p_value <= SURPRISING:
-            told = f"is close to the threshold, and {count} of the {NEIGHBOURS} reference rows most like it were decided the other way"
+            told = (
+                f"is close to the threshold, and {count} of the {NEIGHBOURS} reference rows most like it were "
+                "decided the other way"
+            )
             found[int(row)].append((SURPRISE, count / NEIGHBOURS - float(between[row]), told))
 
 
 def _distances(config: ModelConfig, known: pd.DataFrame, rows: pd.DataFrame) -> np.ndarray:
-    """(rows, known) mean over features of 0 or 1 for categories and of the difference in ranges for numbers; missing is a category."""
+    """(rows, known) mean over features of 0 or 1 for categories and of the difference in ranges for numbers; missing is
+    a category."""
     total = np.zeros((len(rows), len(known)), np.float32)
     used = [f for f in config.features if f in known and f in rows]
     for name in used:
@@ -266,8 +286,8 @@ def _items(config: ModelConfig, window: pd.DataFrame, number: int, found: Reason
 
 
 def _order(window: pd.DataFrame, keys: np.ndarray, found: Reasons) -> list[int]:
-    """Rows by how many sorts of reasons they have; among these the sorts take turns, each by the size of its reason. Of rows
-    with one key, or one id, the first in this order stands for all."""
+    """Rows by how many sorts of reasons they have; among these the sorts take turns, each by the size of its reason. Of
+    rows with one key, or one id, the first in this order stands for all."""
 
     def size(row: int, sort: int) -> float:
         return max((s for kind, s, _ in found[row] if kind == sort), default=-np.inf)
@@ -344,9 +364,16 @@ def review_summary(
     if contested:
         told.append(f"on {len(contested)} they disagree among themselves")
     return ReviewSummary(
-        queued=len(queue), answered=answered, agreement=agreement, unsure=sum(said == {"unsure"} for said in verdicts.values()), contested=len(contested),
-        model_right=model_right, expert_right=expert_right, unknown=len({a.id for a in answers} - queue), sentence="; ".join(told),
-    )  # fmt: skip
+        queued=len(queue),
+        answered=answered,
+        agreement=agreement,
+        unsure=sum(said == {"unsure"} for said in verdicts.values()),
+        contested=len(contested),
+        model_right=model_right,
+        expert_right=expert_right,
+        unknown=len({a.id for a in answers} - queue),
+        sentence="; ".join(told),
+    )
 
 
 def answered_by_people(overrides: Mapping[str, int], appeals: Mapping[str, int], since: str) -> list[str]:
@@ -360,7 +387,8 @@ def answered_by_people(overrides: Mapping[str, int], appeals: Mapping[str, int],
     told = []
     if total := sum(overrides.values()):
         told.append(
-            f"People decided on {_predictions(total)} themselves {since}: otherwise than the model in {_words(_share(overrides['other'], total))}"
+            f"People decided on {_predictions(total)} themselves {since}: otherwise than the model in "
+            f"{_words(_share(overrides['other'], total))}"
         )
     if total := sum(appeals.values()):
         settled = appeals["upheld"] + appeals["rejected"]

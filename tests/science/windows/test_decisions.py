@@ -251,8 +251,7 @@ def test_no_kind_of_alarm_falls_through(config: ModelConfig, kind: str) -> None:
     assert decision.action != "nothing" and decision.findings == (f"{kind}: x",) and decision.policy
 
 
-# Each line of the policy: a case that it decides, and one that differs in a single thing and that it leaves to a later
-# line.
+# Each line of the policy: a case that it decides, and one that differs in a single thing and is left to a later line.
 BAD, FEED, NO = finding("realized_performance"), finding("feed"), finding("realized_performance", alarm=False)
 BETTER, EQUAL = alternative("v1.0.0", -0.1), alternative("v1.0.0", 0.1)
 LINES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -295,7 +294,8 @@ def test_a_line_of_the_policy(config: ModelConfig, line: str, applies: bool) -> 
 
 
 def test_an_absolute_limit_holds_though_the_relative_one_is_kept(config: ModelConfig) -> None:
-    """A relative limit that is looser must not hide the absolute one, neither from the stop nor from its confirmation."""
+    """A relative limit that is looser must not hide the absolute one, neither from the stop nor from its
+    confirmation."""
     quiet = LOSS.model_copy(update={"alarm": False})
     twice = watched(config, confirm_windows=2, metric_limits={"log_loss": 0.4})
     assert decide(twice, [quiet], [], [], 9999, window=5).action == "alert"

@@ -92,9 +92,19 @@ def test_labels_that_follow_no_more_are_seen_once_they_come(care: World) -> None
 
 def _report(findings: tuple[Finding, ...]) -> WindowReport:
     return WindowReport(
-        model="care", version="v1.0.0", window=1, first="t", last="t", first_seq=1, last_seq=2, rows=2000, labelled=0, created="t", findings=findings,
+        model="care",
+        version="v1.0.0",
+        window=1,
+        first="t",
+        last="t",
+        first_seq=1,
+        last_seq=2,
+        rows=2000,
+        labelled=0,
+        created="t",
+        findings=findings,
         decision=Decision(action="nothing", reason="", policy=""),
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize("rows", [0, 1, 5])

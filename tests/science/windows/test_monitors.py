@@ -1,4 +1,5 @@
-"""The monitors fit together: who gives which finding, what each may spend of alpha, and in which order a person hears of alarms."""
+"""The monitors fit together: who gives which finding, what each may spend of alpha, and in which order a person hears
+of alarms."""
 
 from __future__ import annotations
 

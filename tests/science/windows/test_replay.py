@@ -75,10 +75,21 @@ def played(
         stamp = f"2026-01-{number:02d}T00:00:00+00:00"
         reports.append(
             WindowReport(
-                model="income", version=version, window=number, first=stamp, last=stamp.replace("T00", "T05"), first_seq=number * 2000, last_seq=number * 2000 + 1999, rows=2000, labelled=2000,
-                created=stamp.replace("T00", "T06"), findings=tuple(findings), alternatives=alternatives, decision=decision,
+                model="income",
+                version=version,
+                window=number,
+                first=stamp,
+                last=stamp.replace("T00", "T05"),
+                first_seq=number * 2000,
+                last_seq=number * 2000 + 1999,
+                rows=2000,
+                labelled=2000,
+                created=stamp.replace("T00", "T06"),
+                findings=tuple(findings),
+                alternatives=alternatives,
+                decision=decision,
             )
-        )  # fmt: skip
+        )
     return reports
 
 

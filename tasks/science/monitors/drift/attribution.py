@@ -21,20 +21,16 @@ def attribution_findings(
     """Has attribution moved between features?
 
     The distance is the total variation between the shares of the mean absolute attribution: the part of it that has
-    moved from features to others. Its p-value is that of a permutation test over rows (Fisher 1935; exact where the
-    rows of both are exchangeable, whatever their distribution); its interval is the basic bootstrap's (Davison &
-    Hinkley 1997), which takes off what sampling adds. The ranking is compared by NDCG (Järvelin & Kekäläinen 2002)
-    with the reference's shares as gains.
+    moved from features to others. Its p-value is that of a permutation test over rows (Fisher 1935), exact where the
+    rows of both are exchangeable. Its interval is the basic bootstrap's (Davison & Hinkley 1997), which takes off what
+    sampling adds. The ranking is compared by NDCG (Järvelin & Kekäläinen 2002) with the reference's shares as gains.
 
     Args:
         config: of the model; ``monitoring.attribution_change`` is the distance from which it is called drift.
         reference: (m, features) signed attributions of reference rows.
         window: (n, features) the same of rows of the window.
-        alpha: chance of an alarm where nothing changed.
-        seed: of permutations and resamples.
-
-    Returns:
-        The distance, and the ranking (told, never an alarm of its own); or one finding that says why neither is known.
+        alpha: chance of a false alarm.
+        seed: of the permutations and resamples.
     """
     odd = unusable(reference, window, config.features)
     if odd:
@@ -58,7 +54,8 @@ def attribution_findings(
     low, high = _interval(then, now, distance, seed)
     alarm = bool(distance > floor and p_value <= alpha)
     told = (
-        f"{distance:.1%} of the attribution has moved between features since the reference (sampling alone gives {sampling:.1%}; p {_p(p_value)}); "
+        f"{distance:.1%} of the attribution has moved between features since the reference (sampling alone gives "
+        f"{sampling:.1%}; p {_p(p_value)}); "
         f"{floor:.0%} is called drift.{_movers(names, old, new)}"
     )
     measured = Finding(
@@ -112,9 +109,9 @@ def _ranking(names: list[str], old: np.ndarray, new: np.ndarray, rows: int) -> F
     value = float((old[now] * discount).sum() / (old[best] * discount).sum())
     first = [", ".join(names[i] for i in order[:3]) for order in (now, best)]
     told = (
-        f"the features stand in an order like the reference's by NDCG {value:.3f} (1 is the same); first come {first[0]}"
-        + ("" if first[0] == first[1] else f", in the reference {first[1]}")
-    )
+        f"the features stand in an order like the reference's by NDCG {value:.3f} (1 is the same); first come "
+        f"{first[0]}"
+    ) + ("" if first[0] == first[1] else f", in the reference {first[1]}")
     return Finding(
         kind="attribution_drift", subject=RANKING, value=value, reference=1.0, rows=rows, alarm=False, sentence=told
     )

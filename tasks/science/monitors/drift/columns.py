@@ -1,4 +1,5 @@
-"""One input column of a window against the reference: its distance, and its shares of missing, new and out-of-range values."""
+"""One input column of a window against the reference: its distance, and its shares of missing, new and out-of-range
+values."""
 
 from __future__ import annotations
 
@@ -40,7 +41,10 @@ def column_findings(
             )
         ]
     found = reference.shift(layout, window)
-    text = f"{name}: Jensen-Shannon distance {found.excess:.3f} from the reference, carrying {share:.0%} of the attribution ({share * found.excess:.3f} weighted)"
+    text = (
+        f"{name}: Jensen-Shannon distance {found.excess:.3f} from the reference, carrying {share:.0%} of the "
+        f"attribution ({share * found.excess:.3f} weighted)"
+    )
     text += _moved(layout, reference.profile, window, found)
     text += "" if loud or found.excess <= limit else "; too little of the output depends on it for an alarm"
     finding = Finding(
@@ -124,7 +128,7 @@ def _rates(
     broken = [o["unreadable"] + o["infinity"] + o["minus_infinity"] for o in odd]
     outside = [int(p.counts[f"bins:{layout.name}"][[0, -1]].sum()) if layout.edges else 0 for p in (reference, window)]
     ruled = [o["under_minimum"] + o["over_maximum"] for o in odd]
-    # rows beyond the reference's ends are few where nothing changed, and not none: one is expected at each end of so many rows
+    # Where nothing changed, rows beyond the reference's ends are few and not none: one is expected at each end.
     expected, seen = broken[0] + max(outside[0] + 2, ruled[0]), broken[1] + max(outside[1], ruled[1])
     o = odd[1]
     parts = [

@@ -13,7 +13,8 @@ LN2 = float(np.log(2))
 
 
 def cells(layout: ColumnLayout, profile: Profile) -> np.ndarray:
-    """(k,) rows by cell: a number's wide bins, what is missing, what is unreadable or infinite; a category's names, unlisted names, missing."""
+    """(k,) rows by cell: a number's wide bins, what is missing, what is unreadable or infinite; a category's names,
+    unlisted names, missing."""
     if isinstance(layout, CategoryLayout):
         return profile.counts[f"names:{layout.name}"]
     bins, odd = profile.counts[f"bins:{layout.name}"], profile.odd(layout.name)
@@ -38,7 +39,8 @@ def stability_index(reference: np.ndarray, window: np.ndarray) -> float:
 def kolmogorov_smirnov(reference: np.ndarray, window: np.ndarray) -> float:
     """Largest difference of two distribution functions at the edges between (k,) bins.
 
-    The largest anywhere is more by at most the greatest share that one of them has in a bin, a hundredth where values differ.
+    The largest anywhere is more by at most the greatest share that one of them has in a bin, a hundredth where values
+    differ.
     """
     shares = [np.cumsum(part)[:-1] / part.sum() for part in (reference, window)]
     return float(np.abs(shares[0] - shares[1]).max(initial=0.0))
@@ -47,8 +49,8 @@ def kolmogorov_smirnov(reference: np.ndarray, window: np.ndarray) -> float:
 def wasserstein(layout: NumberLayout, reference: Profile, window: Profile) -> float | None:
     """Earth mover's distance of the finite values, in the column's unit: the area between the distribution functions.
 
-    Sums by bin give the area within a bin exactly, sign included. It is the distance where the functions do not cross within;
-    where they do, straight lines between the edges are taken (Vallender 1974 for the area).
+    Sums by bin give the area within a bin exactly, sign included. It is the distance where the functions do not cross
+    within; where they do, straight lines between the edges are taken (Vallender 1974 for the area).
     """
     if not layout.edges:
         return None

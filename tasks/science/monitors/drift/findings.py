@@ -1,4 +1,5 @@
-"""A window's profile against the reference: what moved, how far, how much of the model's output it touches, and whether that is an alarm."""
+"""A window's profile against the reference: what moved, how far, how much of the model's output it touches, and whether
+that is an alarm."""
 
 from __future__ import annotations
 
@@ -40,9 +41,10 @@ def drift_findings(
 ) -> list[Finding]:
     """Every drift of inputs, scores and selection rates; an alarm is both sure and of the configured size.
 
-    Sure: by p-values calibrated on the reference, false discoveries among the columns of a kind held at ``alpha`` (Benjamini &
-    Hochberg 1995), among groups the family-wise error (Holm 1979). Size: beyond ``monitoring.drift_distance`` after what sampling
-    adds, whatever the window's size. Columns that carry under 1 % of the attribution are told and never alarm.
+    Sure: by p-values calibrated on the reference, false discoveries among the columns of a kind held at ``alpha``
+    (Benjamini & Hochberg 1995), among groups the family-wise error (Holm 1979). Size: beyond
+    ``monitoring.drift_distance`` after what sampling adds, whatever the window's size. Columns that carry under 1 % of
+    the attribution are told and never alarm.
 
     Args:
         config: the model's config.
@@ -77,7 +79,8 @@ def drift_findings(
 def window_p_values(
     config: ModelConfig, reference: DriftReference, window: Profile, importance: Mapping[str, float]
 ) -> dict[str, float]:
-    """By kind the p-value of "nothing of this kind changed in this window" (Simes 1986), to be kept for the windows to come; 1 where nothing was tested."""
+    """By kind the p-value of "nothing of this kind changed in this window" (Simes 1986), to be kept for the windows to
+    come; 1 where nothing was tested."""
     judged = judge(config, reference, window, importance)
     return {
         kind: simes([j.p_value for j in judged if j.finding.kind == kind and j.loud and j.p_value is not None])
@@ -126,13 +129,22 @@ def _refusal(config: ModelConfig, reference: DriftReference, window: Profile) ->
     known |= {name: declared.get(name, True) for name in layout.absent}
     if known != declared:
         other = sorted({n for n in {**known, **declared} if known.get(n) != declared.get(n)})
-        return f"the reference is of another schema: it differs from the model's config in {', '.join(other)}; nothing is concluded until it is fitted again"
+        return (
+            f"the reference is of another schema: it differs from the model's config in {', '.join(other)}; nothing "
+            "is concluded until it is fitted again"
+        )
     if window.layout != layout.key:
-        return "the window was counted by another layout than the reference, so they cannot be compared and nothing is concluded; profile it again"
+        return (
+            "the window was counted by another layout than the reference, so they cannot be compared and nothing is "
+            "concluded; profile it again"
+        )
     if not reference.profile.rows:
         return "the reference window has no rows, so there is nothing to compare with and nothing is concluded"
     if window.rows < config.monitoring.minimum_rows:
-        return f"the window has {window.rows} rows and {config.monitoring.minimum_rows} are needed, so nothing is concluded"
+        return (
+            f"the window has {window.rows} rows and {config.monitoring.minimum_rows} are needed, so nothing is "
+            "concluded"
+        )
     return ""
 
 
@@ -170,7 +182,10 @@ def _prediction(config: ModelConfig, reference: DriftReference, window: Profile)
             shift = reference.shift(other, window)
             (then, _), (now, _) = (p.moments(other) for p in (reference.profile, window))
             name = other.name.partition(":")[2]
-            text = f"the mean score of {name} is {now:.3f}, {then:.3f} in the reference (Jensen-Shannon distance {shift.excess:.3f})"
+            text = (
+                f"the mean score of {name} is {now:.3f}, {then:.3f} in the reference (Jensen-Shannon distance "
+                f"{shift.excess:.3f})"
+            )
             judged.append(
                 Judged(
                     Finding(
@@ -224,7 +239,8 @@ def _selection(config: ModelConfig, reference: DriftReference, window: Profile) 
 
 
 def _group(config: ModelConfig, subject: str, before: Outcomes, after: Outcomes, decided: int) -> Judged:
-    """The interval shown is that of the ratio to the reference's rate, by the delta method on its logarithm (Katz et al. 1978)."""
+    """The interval shown is that of the ratio to the reference's rate, by the delta method on its logarithm (Katz et
+    al. 1978)."""
     if min(before.rows, after.rows) < SMALL_GROUP:
         text = f"{subject}: {after.rows:,} rows, {before.rows:,} in the reference, too few to judge"
         return Judged(

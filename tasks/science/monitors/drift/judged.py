@@ -9,7 +9,8 @@ from tasks.spec.evidence import Finding
 
 @dataclass(frozen=True)
 class Judged:
-    """A finding whose ``alarm`` says as yet only that its size is one, and what it is tested by; ``certain`` needs no test."""
+    """A finding whose ``alarm`` says as yet only that its size is one, and what it is tested by; ``certain`` needs no
+    test."""
 
     finding: Finding
     p_value: float | None

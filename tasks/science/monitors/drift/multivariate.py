@@ -1,4 +1,7 @@
-"""Did the inputs change together, where no column shows it alone? A classifier between windows, and what few directions leave unexplained."""
+"""Did the inputs change together, where no column shows it alone?
+
+A classifier between windows, and what few directions leave unexplained.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,8 @@ EXTREME = 0.995
 """Quantile of the errors at which each is held, so that a few rows far out do not decide a mean."""
 NAMED = 3
 PAIRS, VALUES, COMMON = 300, 10, 0.01
-"""Products of two columns at most, drawn at random where there are more; values of a column with a term of their own, and the share of rows that makes them common."""
+"""Products of two columns at most, drawn at random where there are more. Then, of values with a term of their own: how
+many a column has at most, and the share of rows from which a value is common."""
 RIDGE = 0.01
 SHUFFLES = 200
 """Shuffled labels, whose spread gives the p-value by a normal tail."""
@@ -32,7 +36,8 @@ def multivariate_findings(
 
     Args:
         config: the model's config.
-        reference, window: (m, columns) and (n, columns) raw inputs; of more than ``monitoring.sampled_rows``, so many drawn at random are used.
+        reference, window: (m, columns) and (n, columns) raw inputs; of more than ``monitoring.sampled_rows``, so many
+            drawn at random are used.
         alpha: chance of a false alarm.
         seed: of the sample, the folds and the classifier.
     """
@@ -40,7 +45,10 @@ def multivariate_findings(
     small = min(len(reference), len(window))
     text = ""
     if small < limits.minimum_rows:
-        text = f"the {'window' if len(window) == small else 'reference'} has {small} rows and {limits.minimum_rows} are needed, so the inputs are not compared together"
+        text = (
+            f"the {'window' if len(window) == small else 'reference'} has {small} rows and {limits.minimum_rows} are "
+            "needed, so the inputs are not compared together"
+        )
     parts = [
         part
         if len(part) <= limits.sampled_rows
@@ -52,7 +60,10 @@ def multivariate_findings(
     absent = sorted(set(config.features) - set(columns))
     varying = [] if text else [i for i in range(len(columns)) if pd.Series(features[:, i]).nunique(dropna=False) > 1]
     if not text and len(varying) < 2:
-        text = f"{len(varying)} of the {len(config.features)} features vary in these windows and two are needed, so the inputs are not compared together"
+        text = (
+            f"{len(varying)} of the {len(config.features)} features vary in these windows and two are needed, so the "
+            "inputs are not compared together"
+        )
     if text:
         return [_nothing(name, len(window), text) for name in ("classifier", "reconstruction")]
     told = (
@@ -73,7 +84,8 @@ def _nothing(name: str, rows: int, text: str) -> Finding:
 
 
 def _encoded(config: ModelConfig, columns: list[str], reference: pd.DataFrame, window: pd.DataFrame) -> np.ndarray:
-    """(m + n, columns) numbers, NaN where missing: a category as its rank by frequency in both together, so that the encoding does not know which is which."""
+    """(m + n, columns) numbers, NaN where missing: a category as its rank by frequency in both together, so that the
+    encoding does not know which is which."""
     numbers = set(config.numeric_features)
     found = []
     for name in columns:
@@ -111,7 +123,10 @@ def _classifier(
     alarm = bool(p_value <= alpha and value > limit)
     first = [names[i] for i in np.argsort(-drops)[:NAMED] if drops[i] > 0]
     by = f", first of all by {', '.join(first)}" if alarm and first else ""
-    text = f"in {value:.1%} of the pairs a classifier picks the window's row out of one of each (50% where nothing changed, {limit:.1%} is tolerated){by}{told}"
+    text = (
+        f"in {value:.1%} of the pairs a classifier picks the window's row out of one of each (50% where nothing "
+        f"changed, {limit:.1%} is tolerated){by}{told}"
+    )
     low, high = max(value - half, 0.0), min(value + half, 1.0)
     return Finding(
         kind="multivariate_drift",
@@ -128,14 +143,17 @@ def _classifier(
 
 
 def cross_fitted(features: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> tuple[float, float, np.ndarray]:
-    """Mean AUC over folds, its variance where nothing changed, and by column how much AUC is lost without the column's terms.
+    """Mean AUC over folds, its variance where nothing changed, and by column how much AUC is lost without the column's
+    terms.
 
-    A discriminant on ranks, their squares, products of pairs, shares of common values and missingness (Fisher 1936, with a ridge): it sees
-    columns that move alone and columns that come to move together. Cross-fitted: each row is judged by one that has not seen it. The
-    variance is that of shuffled labels, refitted: the folds learn from each other's rows, so their AUCs agree more than independent ones.
+    A linear discriminant (Fisher 1936, with a ridge) on ranks, their squares, products of pairs, shares of common
+    values and missingness. It sees columns that move alone and columns that come to move together. Cross-fitted: each
+    row is judged by a fit that has not seen it. The variance is that of shuffled labels, refitted. The folds learn from
+    each other's rows, so their AUCs agree more than independent ones.
 
     Args:
-        features: (n, columns) numbers, NaN where missing. label: (n,) bool with both values.
+        features: (n, columns) numbers, NaN where missing.
+        label: (n,) bool with both values.
     """
     design, owners = _terms(features, rng)
     fold = rng.permutation(len(label)) % FOLDS
@@ -201,8 +219,8 @@ def _reconstruction(
     """Do the window's rows lie as near to the reference's main directions as its own held-out rows do?
 
     Directions, scales and the hold on extremes come from a half of the reference; its other half and the window are
-    compared by Welch's test (1947) of their mean error. The limit is the shift of a normal number by ``monitoring.drift_distance``,
-    in standard deviations of the held-out errors.
+    compared by Welch's test (1947) of their mean error. The limit is the shift of a normal number by
+    ``monitoring.drift_distance``, in standard deviations of the held-out errors.
     """
     order = rng.permutation(cut)
     fit, held, window = features[order[: cut // 2]], features[order[cut // 2 :]], features[cut:]
@@ -212,20 +230,29 @@ def _reconstruction(
         return _nothing(
             "reconstruction",
             rows,
-            "the reference's features do not vary enough to have main directions, so no row's distance from them is compared",
+            (
+                "the reference's features do not vary enough to have main directions, so no row's distance from them "
+                "is compared"
+            ),
         )
     spread = float(errors[0].std(ddof=1))
     if spread < 1e-9 or errors[1].std() < 1e-9:
         return _nothing(
             "reconstruction",
             rows,
-            "the distance from the reference's main directions is the same in every row of a window, so it is not compared",
+            (
+                "the distance from the reference's main directions is the same in every row of a window, so it is "
+                "not compared"
+            ),
         )
     p_value = float(ttest_ind(errors[1], errors[0], equal_var=False).pvalue)
     moved = float(errors[1].mean() - errors[0].mean()) / spread
     half = 1.96 * float(np.sqrt(errors[1].var(ddof=1) / rows + spread**2 / len(held))) / spread
     way = "farther from" if moved > 0 else "nearer to"
-    text = f"rows lie {abs(moved):.2f} standard deviations {way} the reference's main directions than its own held-out rows ({limit:.2f} is tolerated){told}"
+    text = (
+        f"rows lie {abs(moved):.2f} standard deviations {way} the reference's main directions than its own held-out "
+        f"rows ({limit:.2f} is tolerated){told}"
+    )
     alarm = bool(p_value <= alpha and abs(moved) > limit)
     return Finding(
         kind="multivariate_drift",
@@ -242,7 +269,8 @@ def _reconstruction(
 
 
 def _errors(fit: np.ndarray, *parts: np.ndarray) -> list[np.ndarray] | None:
-    """(n,) distance of each part's rows from the directions that hold :data:`KEPT` of the variance of ``fit``; None where it has none."""
+    """(n,) distance of each part's rows from the directions that hold :data:`KEPT` of the variance of ``fit``; None
+    where it has none."""
     missing = np.isnan(fit)
     middle = np.nanmedian(np.where(missing.all(axis=0), 0.0, fit), axis=0)
     filled = np.where(missing, middle, fit)

@@ -38,11 +38,14 @@ SIZES = tuple(int(n) for n in np.round(np.geomspace(20, 1_000_000, 17)))
 """Window sizes that are played, each about twice the one before; after the last nothing changes any more."""
 LOG_SIZES = np.log(SIZES)
 PLAYS = 1000
-"""Of the bridge. Of the divergence, fewer for every size: what lies between two sizes uses both, and a column of many cells is dear."""
+"""Of the bridge. Of the divergence, fewer for every size: what lies between two sizes uses both, and a column of many
+cells is dear."""
 PLENTY = 50
-"""Expected rows of the smallest cell from which the limit of the divergence's distribution is as good as a play of it."""
+"""Expected rows of the smallest cell from which the limit of the divergence's distribution is as good as a play of
+it."""
 LEVELS = (0.8, 0.5, 0.2, 0.1)
-"""Chances of being exceeded at which Kolmogorov-Smirnov's played quantiles are kept; beyond the last the tail's own form is taken."""
+"""Chances of being exceeded at which Kolmogorov-Smirnov's played quantiles are kept; beyond the last the tail's own
+form is taken."""
 COMMON = 0.05
 
 
@@ -51,13 +54,15 @@ class Null(Spec):
 
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
-    """Of the divergence times ``8 ln 2 / (1/n + 1/m)``, by :data:`SIZES`; about k - 1 degrees of freedom of a chi-squared."""
+    """Of the divergence times ``8 ln 2 / (1/n + 1/m)``, by :data:`SIZES`; about k - 1 degrees of freedom of a
+    chi-squared."""
     quantiles: tuple[float, ...] = ()
     """Of Kolmogorov-Smirnov's distance over ``sqrt(1/n + 1/m)``, at :data:`LEVELS`; none for categories."""
     widest: float = 0.0
     """Largest F (1 - F) at an edge: the variance that rules the tail."""
     together: float = 1.0
-    """Of the two tests of a number: both are below a small u in ``u ** together`` of all plays; 1 if they always agree, 2 if they are independent."""
+    """Of the two tests of a number: both are below a small u in ``u ** together`` of all plays; 1 if they always agree,
+    2 if they are independent."""
 
     def sampling(self, unit: float, rows: int) -> float:
         """Divergence that sampling alone is expected to show."""
@@ -66,12 +71,14 @@ class Null(Spec):
     def either_p(self, p_value: float) -> float:
         """Chance that the smaller of a number's two p-values is at most ``p_value``: of either, less of both.
 
-        Both follow a power of the level, the joint tail of Ledford & Tawn (1996); so the less two tests agree far out, the more they count as two.
+        Both follow a power of the level, the joint tail of Ledford & Tawn (1996); so the less two tests agree far out,
+        the more they count as two.
         """
         return float(2 * p_value - p_value**self.together)
 
     def divergence_p(self, value: float, unit: float, rows: int) -> float:
-        """Chance of so large a divergence: a gamma distribution of the played mean and variance (Satterthwaite 1946)."""
+        """Chance of so large a divergence: a gamma distribution of the played mean and variance (Satterthwaite
+        1946)."""
         mean, deviation = self._expected(rows)
         scaled = value * 8 * LN2 / unit
         if (
@@ -81,7 +88,8 @@ class Null(Spec):
         return float(gamma.sf(scaled, (mean / deviation) ** 2, scale=deviation**2 / mean))
 
     def distance_p(self, value: float, unit: float) -> float:
-        """Chance of so large a Kolmogorov-Smirnov distance: played quantiles, then ``exp(-x**2 / (2 max F (1 - F)))``, the tail of a bridge (Adler 1990)."""
+        """Chance of so large a Kolmogorov-Smirnov distance: played quantiles, then ``exp(-x**2 / (2 max F (1 - F)))``,
+        the tail of a bridge (Adler 1990)."""
         if not self.quantiles or not self.widest:
             return 1.0
         square, last = value**2 / unit, self.quantiles[-1] ** 2
@@ -94,14 +102,18 @@ class Null(Spec):
         return PchipInterpolator(LOG_SIZES, np.transpose([self.mean, self.deviation]))
 
     def _expected(self, rows: int) -> tuple[float, float]:
-        """Mean and deviation; between the sizes a monotone cubic over the size's logarithm (Fritsch & Butland 1984), since they bend where cells fill up."""
+        """Mean and deviation; between the sizes a monotone cubic over the size's logarithm (Fritsch & Butland 1984),
+        since they bend where cells fill up."""
         mean, deviation = self._curves(np.clip(np.log(rows), LOG_SIZES[0], LOG_SIZES[-1]))
         return float(mean), float(deviation)
 
 
 @dataclass(frozen=True)
 class ColumnDrift:
-    """One column of a window against the reference. ``distance`` is Jensen-Shannon's (base 2) as it is; ``excess`` without what sampling adds."""
+    """One column of a window against the reference.
+
+    ``distance`` is Jensen-Shannon's (base 2) as it is; ``excess`` without what sampling adds.
+    """
 
     column: str
     p_value: float
@@ -167,12 +179,14 @@ def load_drift_reference(document: dict[str, Any]) -> DriftReference:
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ConfigError(
-            f"the document is no drift reference ({type(error).__name__}: {error}). Fit it again on the version's reference."
+            f"the document is no drift reference ({type(error).__name__}: {error}). Fit it again on the "
+            "version's reference."
         ) from None
 
 
 def fit_reference(config: ModelConfig, reference: pd.DataFrame, seed: int) -> DriftReference:
-    """Layout, profile and null distributions of a version's reference in one go; see :func:`fit_layout` and :func:`fit_drift`."""
+    """Layout, profile and null distributions of a version's reference in one go; see :func:`fit_layout` and
+    :func:`fit_drift`."""
     counted: Counted = {}
     layout = fit_layout(config, reference, counted)
     return fit_drift(config, profile(layout, reference, counted=counted), layout, seed)
@@ -192,7 +206,8 @@ def fit_drift(config: ModelConfig, reference: pd.DataFrame | Profile, layout: La
     """
     if layout.model != config.name:
         raise ConfigError(
-            f"the layout is of {layout.model} and the config of {config.name}; fit the layout on this model's reference."
+            f"the layout is of {layout.model} and the config of {config.name}; fit the layout on this model's "
+            "reference."
         )
     counted = reference if isinstance(reference, Profile) else profile(layout, reference)
     rng = np.random.default_rng(seed)
@@ -213,9 +228,11 @@ def _null(layout: ColumnLayout, reference: Profile, rng: np.random.Generator) ->
 
 
 def played_divergence(counts: np.ndarray, rng: np.random.Generator) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """The reference and a window of every size drawn anew from the reference's shares, so that its own sampling error is in it.
+    """The reference and a window of every size drawn anew from the reference's shares, so that its own sampling error
+    is in it.
 
-    Where all cells hold :data:`PLENTY` in both, nothing is drawn: it is chi-squared with k - 1 degrees of freedom (Wilks 1938).
+    Where all cells hold :data:`PLENTY` in both, nothing is drawn: it is chi-squared with k - 1 degrees of freedom
+    (Wilks 1938).
     """
     shares, rows = counts / counts.sum(), int(counts.sum())
     plays = int(np.clip(10_000 // len(counts), 100, 250))
@@ -235,7 +252,8 @@ def played_divergence(counts: np.ndarray, rng: np.random.Generator) -> tuple[tup
 def _played_bridge(
     layout: NumberLayout, shares: np.ndarray, rng: np.random.Generator
 ) -> tuple[tuple[float, ...], float, float]:
-    """Brownian bridges at the edges: the limit of Kolmogorov-Smirnov's distance, which smaller windows stay below (Stephens 1970)."""
+    """Brownian bridges at the edges: the limit of Kolmogorov-Smirnov's distance, which smaller windows stay below
+    (Stephens 1970)."""
     noise = rng.standard_normal((PLAYS, len(shares))) * np.sqrt(shares)
     noise -= noise.sum(axis=1, keepdims=True) * shares
     farthest = np.abs(np.cumsum(noise, axis=1)).max(axis=1)

@@ -71,7 +71,8 @@ def _ratio(columns: list[str], examination: Examination) -> tuple[float, float]:
 def worse(
     rule: Rule, found: Measurement, known: Measurement | None, now: Examination, then: Examination, level: float
 ) -> bool:
-    """Whether the window is worse than the reference, at ``level``; what the reference cannot be asked leaves the window's word alone."""
+    """Whether the window is worse than the reference, at ``level``; what the reference cannot be asked leaves the
+    window's word alone."""
     if known is None or known.value is None:
         return True
     if isinstance(rule, ROW_RULES):
@@ -87,7 +88,8 @@ def worse(
 
 
 def _share_moved(columns: list[str], now: Examination, then: Examination, level: float, falls: bool = False) -> bool:
-    """Whether some columns carry more, or less, of the attribution than in the reference: a permutation test over rows."""
+    """Whether some columns carry more, or less, of the attribution than in the reference: a permutation test over
+    rows."""
     if (
         not set(now.features) <= set(then.attributions.columns)
         or len(then.attributions) < MINIMUM
@@ -108,8 +110,11 @@ def _share_moved(columns: list[str], now: Examination, then: Examination, level:
 
 
 def _proxy_worse(rule: Proxy, now: Examination, then: Examination, level: float) -> bool:
-    """Either the features that give the column away carry more than in the reference, or the limit is passed only by
-    features that give it away more than there (two independent AUC, DeLong 1988); half of ``level`` for each."""
+    """Whether a proxy rule is broken more than in the reference, at half of ``level`` for each of two ways.
+
+    Either the features that give the column away carry more than in the reference. Or the limit is passed only by
+    features that give it away more than there (two independent AUCs, DeLong, DeLong & Clarke-Pearson 1988).
+    """
     sure = _columns(rule, now, level)
     if _share_moved(sure, now, then, level / 2):
         return True
@@ -119,7 +124,8 @@ def _proxy_worse(rule: Proxy, now: Examination, then: Examination, level: float)
 
 
 def _typical_worse(rule: Vignette, now: Examination, then: Examination, level: float) -> bool:
-    """Whether the typical persons of blocks of the window break a vignette more often than those of blocks of the reference."""
+    """Whether the typical persons of blocks of the window break a vignette more often than those of blocks of the
+    reference."""
     size = max(MINIMUM, min(len(now.rows) // 10, len(then.rows) // 20))
     counts = []
     for side in (now, then):
@@ -131,6 +137,7 @@ def _typical_worse(rule: Vignette, now: Examination, then: Examination, level: f
 
 
 def _typical_of_blocks(side: Examination, size: int) -> pd.DataFrame:
-    """(blocks, inputs) the typical row of each block of ``size`` rows drawn without replacement; every vignette asks the same persons."""
+    """(blocks, inputs) the typical row of each block of ``size`` rows drawn without replacement; every vignette asks
+    the same persons."""
     order = np.random.default_rng(side.seed).permutation(len(side.rows))
     return typical_rows(side.rows, [order[i : i + size] for i in range(0, len(order) - size + 1, size)][:MOST_BLOCKS])

@@ -66,12 +66,15 @@ def live_rule_findings(
 ) -> tuple[list[Finding], list[Plot], list[RuleBreak]]:
     """Every rule of the version on a window.
 
-    A rule raises an alarm where the window refutes it (its pessimistic bound is on the wrong side of the limit) and the
-    window is worse than the reference, both at ``alpha / rules`` (an intersection-union test, Berger 1982). So the chance
-    of any alarm where nothing changed is at most ``alpha``, also for a rule that held narrowly, or was waived, when
-    the version was promoted. Worse is told: for shares of rows by Fisher's exact test (1935); for shares of the
-    attribution by a permutation test over rows; for vignettes by Fisher's exact test over blocks of rows, each with its
-    own typical person. A rule whose sample is too small is told, and is no alarm.
+    A rule raises an alarm where two tests agree, both at ``alpha / rules`` (an intersection-union test, Berger 1982).
+    The window refutes the rule: its pessimistic bound is on the wrong side of the limit. And the window is worse than
+    the reference. So the chance of any alarm where nothing changed is at most ``alpha``, also for a rule that held
+    narrowly, or was waived, when the version was promoted. A rule whose sample is too small is reported, and is no
+    alarm. Worse is tested by the sort of rule:
+
+    - shares of rows by Fisher's exact test (1935);
+    - shares of the attribution by a permutation test over rows;
+    - vignettes by Fisher's exact test over blocks of rows, each with its own typical person.
 
     Args:
         config, rules, predict: of the version; its scores of raw rows.
@@ -84,8 +87,8 @@ def live_rule_findings(
         pictures: of the rules that do not hold, or of all.
 
     Returns:
-        A finding for each rule, and one for whether the log holds the scores that this version gives; pictures, with that of global
-        importance first; and the rows of the window that break a rule, as far as they were looked at.
+        A finding for each rule, and one for whether the log holds the scores that this version gives. Pictures, with
+            that of global importance first. The rows of the window that break a rule, as far as they were looked at.
     """
     if not rules.rules:
         return [_plain("rules", len(window), "rules.yaml holds no rule, so no rule is checked")], [], []
@@ -95,7 +98,10 @@ def live_rule_findings(
     window = window.reset_index(drop=True)
     replay = _replay(config, predict, window, seed)
     if replay.value is None:
-        told = f"the version gives no scores for the rows of the window, so none of the {len(rules.rules)} rules is checked"
+        told = (
+            f"the version gives no scores for the rows of the window, so none of the {len(rules.rules)} rules is "
+            "checked"
+        )
         return [replay, _plain("rules", len(window), told)], [], []
     config = _with_categories(config, window, reference)
     now = _laid_out(config, rules, predict, window, window_attributions, seed)
@@ -129,7 +135,8 @@ def _unfit(config: ModelConfig, window: pd.DataFrame, reference: pd.DataFrame) -
 
 
 def _with_categories(config: ModelConfig, *sides: pd.DataFrame) -> ModelConfig:
-    """The config with every category that either side knows: a rule may name one that no row of a small window holds."""
+    """The config with every category that either side knows: a rule may name one that no row of a small window
+    holds."""
 
     def known(name: str) -> tuple[str, ...]:
         return tuple(sorted({str(v) for side in sides if name in side for v in side[name].dropna().unique()}))
@@ -214,16 +221,23 @@ def _replay(config: ModelConfig, predict: Predict, window: pd.DataFrame, seed: i
 def _examined(
     config: ModelConfig, predict: Predict, inputs: pd.DataFrame, reference: pd.DataFrame, seed: int
 ) -> list[Finding]:
-    """An alarm where what answers now does not give the reference the scores with which the version was examined; else nothing."""
+    """An alarm where what answers now does not give the reference the scores with which the version was examined; else
+    nothing."""
     found = _replay(config, predict, inputs.assign(**{c: reference[c] for c in score_columns(config)}), seed)
     if found.value == 0:
         return []
-    told = "what answers now gives the reference other scores than the version did when it was examined, so rules on how the score moves are held against the window alone"
+    told = (
+        "what answers now gives the reference other scores than the version did when it was examined, so rules on "
+        "how the score moves are held against the window alone"
+    )
     return [found.model_copy(update={"subject": "examined scores", "sentence": told, "alarm": True})]
 
 
 def _measured(rule: Rule, side: Examination) -> Measurement:
-    """The rule as an examination checks it. A required driver that carries nothing in these rows is no fault of the file here: it carries 0 %."""
+    """The rule as an examination checks it.
+
+    A required driver that carries nothing in these rows is no fault of the file here: it carries 0 %.
+    """
     if (
         isinstance(rule, RequiredDriver)
         and rule.column in side.features

@@ -16,13 +16,13 @@ CONFIDENCE = 0.975
 def quality_findings(checks: Sequence[dict[str, Any]], rows: int, alpha: float) -> list[Finding]:
     """One finding for each expectation that was asked of the window, and one that names those that were not.
 
-    An expectation without ``mostly`` holds for every row or is broken. One with it allows ``1 - mostly`` of the rows
-    to break it, and a small window may hold more by chance: it is broken where the exact binomial test (Clopper &
+    An expectation without ``mostly`` holds for every row or is broken. One with it allows ``1 - mostly`` of the rows to
+    break it, and a small window may hold more by chance. So it is broken where the exact binomial test (Clopper &
     Pearson 1934) says so, at an equal part of ``alpha`` for each of them (Bonferroni).
 
     Args:
-        checks: what ``tasks.data.check_window`` gives: expectation, column, mostly, asked (rows that it speaks of),
-            unexpected (rows that break it; None where it was not asked), claim (the expectation in words), sentence.
+        checks: what ``tasks.data.check_window`` gives: column, mostly, asked (rows that it speaks of), unexpected (rows
+            that break it; None where it was not asked), claim (the expectation in words), sentence.
         rows: of the window.
         alpha: chance of an alarm where nothing changed.
     """

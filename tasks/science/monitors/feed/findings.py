@@ -1,4 +1,5 @@
-"""Does what should arrive arrive: predictions, outcomes, in the usual number, once each, under the known columns and in order?"""
+"""Does what should arrive arrive: predictions, outcomes, in the usual number, once each, under the known columns and in
+order?"""
 
 from __future__ import annotations
 
@@ -39,7 +40,8 @@ def feed_findings(
     Args:
         config: of the model; ``monitoring.feed`` says what is watched.
         facts: of the window.
-        history: of the windows before, oldest first; each as it was at the age that this one has now, for outcomes go on coming.
+        history: of the windows before, oldest first; each as it was at the age that this one has now, for outcomes go
+            on coming.
         now: the present.
         alpha: chance of an alarm where nothing changed, shared among what is tested; the rest is not left to chance.
         reference_duplicates: what :func:`duplicates_expected` gives.
@@ -72,9 +74,9 @@ def feed_findings(
 def _volume(config: ModelConfig, facts: FeedFacts, history: Sequence[FeedFacts], alpha: float) -> Finding:
     """Rows per hour against the windows before.
 
-    Counts are taken as Gamma-Poisson (negative binomial, Greenwood & Yule 1920). A window's log rate then varies by about
-    ``1 / rows`` (Poisson) and the overdispersion between windows, which the history tells (moments); the new window
-    falls into Student's prediction interval (Hahn 1970) where nothing changed.
+    Counts are taken as Gamma-Poisson (negative binomial, Greenwood & Yule 1920). A window's log rate then varies by
+    about ``1 / rows`` (Poisson) and by the overdispersion between windows, which is estimated from the history
+    (moments). Where nothing changed, the new window falls into Student's prediction interval (Hahn 1970).
     """
     change = config.monitoring.feed.volume_change
     if change is None:
@@ -100,7 +102,10 @@ def _volume(config: ModelConfig, facts: FeedFacts, history: Sequence[FeedFacts],
             facts.rows_per_hour,
             facts.rows,
             False,
-            f"{facts.rows_per_hour:,.1f} rows an hour; {len(before)} windows before have a volume and {HISTORY} are needed to judge it",
+            (
+                f"{facts.rows_per_hour:,.1f} rows an hour; {len(before)} windows before have a volume and {HISTORY} "
+                "are needed to judge it"
+            ),
         )
     rates = np.array([h.rows_per_hour for h in before], float)
     usual, low, high, p_value = _predicted(
@@ -108,7 +113,10 @@ def _volume(config: ModelConfig, facts: FeedFacts, history: Sequence[FeedFacts],
     )
     ratio = float(facts.rows_per_hour or 0.0) / usual
     alarm = bool(p_value <= alpha and (ratio > 1 + change or ratio < 1 / (1 + change)))
-    sentence = f"{facts.rows_per_hour:,.1f} rows an hour, {ratio:.2f} times the {usual:,.1f} of the {len(before)} windows before ({low:,.1f} to {high:,.1f} would be usual)"
+    sentence = (
+        f"{facts.rows_per_hour:,.1f} rows an hour, {ratio:.2f} times the {usual:,.1f} of the {len(before)} windows "
+        f"before ({low:,.1f} to {high:,.1f} would be usual)"
+    )
     return feed_finding(
         "volume",
         facts.rows_per_hour,
@@ -123,7 +131,8 @@ def _volume(config: ModelConfig, facts: FeedFacts, history: Sequence[FeedFacts],
 
 
 def _delay(facts: FeedFacts, history: Sequence[FeedFacts], alpha: float) -> Finding:
-    """The 90th percentile of the outcomes' delay against the windows before: Student's prediction bound of its logarithm (Hahn 1970).
+    """The 90th percentile of the outcomes' delay against the windows before: Student's prediction bound of its
+    logarithm (Hahn 1970).
 
     Only a rise is an alarm: a young window has just its quick outcomes, and looks fast.
     """
@@ -140,7 +149,10 @@ def _delay(facts: FeedFacts, history: Sequence[FeedFacts], alpha: float) -> Find
             False,
             "no row of the window has an outcome yet, so their delay is not known",
         )
-    told = f"nine outcomes of ten came within {span(facts.label_delay_p90)}, half within {span(facts.label_delay_median or 0.0)}, of those that have come"
+    told = (
+        f"nine outcomes of ten came within {span(facts.label_delay_p90)}, half within "
+        f"{span(facts.label_delay_median or 0.0)}, of those that have come"
+    )
     if facts.label_delay_p90 < 0:
         return feed_finding(
             "delay of outcomes",
@@ -192,7 +204,10 @@ def _duplicates(config: ModelConfig, facts: FeedFacts, expected: float, alpha: f
     limit = min(expected + config.monitoring.feed.duplicates, 1.0)
     repeated = round(facts.duplicate_share * facts.rows)
     p_value = float(binom.sf(repeated - 1, facts.rows, limit)) if limit < 1 else 1.0
-    sentence = f"{facts.duplicate_share:.1%} of {facts.rows:,} rows repeat another one, {expected:.1%} of as many rows of the reference"
+    sentence = (
+        f"{facts.duplicate_share:.1%} of {facts.rows:,} rows repeat another one, {expected:.1%} of as many rows of "
+        "the reference"
+    )
     return feed_finding(
         "duplicates",
         facts.duplicate_share,
@@ -210,7 +225,8 @@ def duplicate_share(rows: pd.DataFrame) -> float:
 
 
 def duplicates_expected(config: ModelConfig, reference: pd.DataFrame, rows: int, seed: int) -> float:
-    """Share of repeated rows among as many rows of the reference, over five subsamples: of few values, more rows repeat more.
+    """Share of repeated rows among as many rows of the reference, over five subsamples: of few values, more rows repeat
+    more.
 
     A reference of fewer rows than ``rows`` is taken whole, which errs to the low side.
     """
@@ -238,7 +254,10 @@ def _schema(config: ModelConfig, facts: FeedFacts) -> list[Finding]:
                 float(len(strange)),
                 facts.rows,
                 True,
-                f"{', '.join(strange)} came and {'is no input' if len(strange) == 1 else 'are no inputs'} of this version",
+                (
+                    f"{', '.join(strange)} came and {'is no input' if len(strange) == 1 else 'are no inputs'} of "
+                    "this version"
+                ),
             )
         )
     if lacking:
@@ -258,7 +277,10 @@ def _schema(config: ModelConfig, facts: FeedFacts) -> list[Finding]:
                 float(len(silent)),
                 facts.rows,
                 False,
-                f"{', '.join(silent)} did not come in any row of the window; {'it' if len(silent) == 1 else 'they'} may be missing",
+                (
+                    f"{', '.join(silent)} did not come in any row of the window; "
+                    f"{'it' if len(silent) == 1 else 'they'} may be missing"
+                ),
             )
         )
     if not findings:
@@ -276,7 +298,10 @@ def _schema(config: ModelConfig, facts: FeedFacts) -> list[Finding]:
             )
         )
     if facts.rows_missing:
-        sentence = f"{facts.rows_missing:,} rows of the window are not in the log any more; the numbers speak of the {facts.rows:,} that are left"
+        sentence = (
+            f"{facts.rows_missing:,} rows of the window are not in the log any more; the numbers speak of the "
+            f"{facts.rows:,} that are left"
+        )
         findings.append(feed_finding("rows", float(facts.rows_missing), facts.rows, False, sentence))
     return findings
 

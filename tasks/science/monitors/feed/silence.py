@@ -48,7 +48,10 @@ def _silence(
             silent,
             0,
             True,
-            f"the newest of the {subject} is dated {span(-silent)} after now: a clock is wrong, and silence cannot be told",
+            (
+                f"the newest of the {subject} is dated {span(-silent)} after now: a clock is wrong, and silence "
+                "cannot be told"
+            ),
             limit=float(longest),
         )
     sentence = f"the newest of the {subject} came {span(max(silent, 0.0))} ago; {span(longest)} are allowed"
@@ -72,7 +75,10 @@ def _no_outcomes(
 ) -> Finding:
     if longest is not None and text is None and first is not None:
         waited = (now - first).total_seconds()
-        sentence = f"no outcome has ever come, and the first prediction was made {span(max(waited, 0.0))} ago; {span(longest)} are allowed"
+        sentence = (
+            f"no outcome has ever come, and the first prediction was made {span(max(waited, 0.0))} ago; "
+            f"{span(longest)} are allowed"
+        )
         return feed_finding("outcomes", waited, 0, waited > longest, sentence, limit=float(longest))
     if longest is not None and outcome is not None and prediction is not None and prediction <= outcome <= now:
         return feed_finding(

@@ -13,9 +13,11 @@ from threadpoolctl import ThreadpoolController
 
 
 def clustered(placed: np.ndarray, k: int, starts: int, rng: np.random.Generator) -> KMeans:
-    """k-means of rows that are known to be finite, the best of some starts; of rows that are all alike, groups are empty.
+    """k-means of rows that are known to be finite, the best of some starts; of rows that are all alike, groups are
+    empty.
 
-    In one thread: the rows are few, and threads that wait for each other on a busy machine take minutes for what takes milliseconds.
+    In one thread: the rows are few, and threads that wait for each other on a busy machine take minutes for what takes
+    milliseconds.
     """
     with (
         config_context(assume_finite=True, skip_parameter_validation=True),
@@ -28,7 +30,8 @@ def clustered(placed: np.ndarray, k: int, starts: int, rng: np.random.Generator)
 
 @cache
 def _threads() -> ThreadpoolController:
-    """The libraries that have threads, looked for once: the search takes longer than most fits, and at the first of them all are loaded."""
+    """The libraries that have threads, looked for once: the search takes longer than most fits, and at the first of
+    them all are loaded."""
     return ThreadpoolController()
 
 
@@ -40,7 +43,8 @@ def nearest(centres: np.ndarray, placed: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def adjusted_rand(a: np.ndarray, b: np.ndarray) -> float:
-    """Agreement of two groupings of the same rows, 1 for the same and 0 as by chance (Hubert & Arabie 1985); scikit-learn's number without its checks.
+    """Agreement of two groupings of the same rows, 1 for the same and 0 as by chance (Hubert & Arabie 1985);
+    scikit-learn's number without its checks.
 
     Args:
         a, b: (n,) positions from 0.
@@ -73,7 +77,8 @@ def silhouettes(distance: np.ndarray) -> np.ndarray:
 
 
 def coherence(group: np.ndarray, label: np.ndarray, k: int) -> float:
-    """Share of the label's variance that the groups explain: eta squared (Fisher 1925); of classes, Goodman and Kruskal's tau (1954).
+    """Share of the label's variance that the groups explain: eta squared (Fisher 1925); of classes, Goodman and
+    Kruskal's tau (1954).
 
     Args:
         group: (n,) positions.

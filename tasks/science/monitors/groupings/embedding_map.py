@@ -21,7 +21,8 @@ def window_map(
     number: int,
     rng: np.random.Generator,
 ) -> EmbeddingMap | None:
-    """Half of the points from the reference and half from the window, on the reference's axes; what lies beyond them is drawn at their ends."""
+    """Half of the points from the reference and half from the window, on the reference's axes; what lies beyond them is
+    drawn at their ends."""
     if reference.space is None or not len(reference.centres):
         return None
     low, high = reference.ends.T
@@ -61,7 +62,8 @@ def window_map(
             for (n, w), c in zip(names, middles, strict=True)
         ),
         points=tuple(points),
-        note=f"{len(before)} of {len(reference.placed)} reference rows and {len(now)} of {window.asked} rows of the window",
+        note=f"{len(before)} of {len(reference.placed)} reference rows and {len(now)} of {window.asked} rows of the "
+        "window",
     )
 
 

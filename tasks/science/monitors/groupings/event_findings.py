@@ -56,7 +56,8 @@ def event_finding(
         words = "; ".join(apart(config, inside, outside))
         headline = f"a new group, N{position + 1}"
         rest = (
-            f"{size} lie close together where the reference has {event.reference_share:.1%}, nearest to group {names[0]}"
+            f"{size} lie close together where the reference has {event.reference_share:.1%}, nearest to group "
+            f"{names[0]}"
             f"{_moved(window, event)}. What sets it apart: {words}"
         )
     elif event.kind == "merged":
@@ -64,7 +65,8 @@ def event_finding(
         left = " and ".join(f"{now:.1%} ({was:.1%})" for now, was in (_about(window, j) for j in event.groups))
         headline = f"groups {names[0]} and {names[1]} have merged"
         rest = (
-            f"{size} lie between their old places, {event.reference_share:.1%} in the reference; about these lie {left}. "
+            f"{size} lie between their old places, {event.reference_share:.1%} in the reference; about these lie "
+            f"{left}. "
             f"They were: {words}. Now: {'; '.join(apart(config, inside, outside))}"
         )
     elif event.kind == "split" and event.parts is not None:
@@ -104,7 +106,10 @@ def _moved(window: PlacedWindow, event: Event) -> str:
     now, was = _about(window, event.groups[0])
     name = window.sides.reference.groups[event.groups[0]].name
     return (
-        f", which lost as much about its centre ({now:.1%} of the rows, {was:.1%} in the reference): {name} or a part of it has moved there"
+        (
+            f", which lost as much about its centre ({now:.1%} of the rows, {was:.1%} in the reference): {name} or a "
+            "part of it has moved there"
+        )
         if was - now > 0.5 * event.share
         else ""
     )

@@ -1,11 +1,11 @@
 """What can happen to the groups of a reference: one is new, has vanished, has split, or two have merged.
 
-Every event is a count of rows in a region, in the window beside reference rows that had no part in the fit, and the region
-was chosen without the rows that are counted. So its p-value is exact where nothing changed: given both counts together, all
-ways to divide these rows into a window and a reference are equally likely (Fisher 1935, the hypergeometric distribution),
-which is the distribution over windows that the reference itself would give, without drawing them. A share of
-``monitoring.alpha`` among eight tests and as many groups is far below what some hundred drawn windows can resolve.
-An event needs a size, too: a significant change that nobody would call by the name is none.
+Every event is a count of rows in a region, in the window beside reference rows that had no part in the fit. The region
+is chosen without the rows that are counted, so the p-value is exact where nothing changed. Given both counts together,
+all ways to divide these rows into a window and a reference are equally likely (Fisher 1935, the hypergeometric
+distribution). That is the distribution over windows that the reference itself would give, without drawing them. A share
+of ``monitoring.alpha`` among eight tests and as many groups is far below what some hundred drawn windows can resolve.
+An event needs a size, too: a small significant change is no event.
 """
 
 from __future__ import annotations
@@ -23,9 +23,11 @@ from tasks.science.monitors.groupings.reference import GroupReference
 
 EventKind = Literal["new", "vanished", "split", "merged"]
 NEW_SHARE, NEW_ROWS, NEW_RATIO = 0.01, 10, 0.2
-"""A new group holds at least these of the window, and the reference at most this part of that share in the same place."""
+"""A new group holds at least these of the window, and the reference at most this part of that share in the same
+place."""
 NEW_MOST, NEW_SEED, TAKEN = 3, 3, 2.0
-"""New groups that are told at most; other rows in the ball from which one is grown; density ratio down to which rows are taken out with it."""
+"""New groups that are told at most; other rows in the ball from which one is grown; density ratio down to which rows
+are taken out with it."""
 SCANNED = 1000
 """Rows of a window around which is looked at most."""
 CHUNK, ROUNDING = 500, 1e-5
@@ -36,11 +38,14 @@ SPLIT, SPLIT_SIDE, SPLIT_ROWS = 0.4, 0.2, 40
 SLAB = 0.3
 """Share of the reference's group in the region in which a gap is sought."""
 APART, TOGETHER, MERGED_ROWS = 0.5, 1.0, 40
-"""Rows midway between two groups over those at the sparser of them: apart up to the first, together from the second; rows that are needed."""
+"""Rows midway between two groups over those at the sparser of them: apart up to the first, together from the second;
+rows that are needed."""
 LEFT_EACH, LEFT_BOTH, FOUND_BETWEEN = 0.8, 1 / 3, 0.5
-"""Parts of its rows that each of a merged pair, and both together, may have left about their centres; part of what both lost that must lie between them."""
+"""Parts of its rows that each of a merged pair, and both together, may have left about their centres; part of what both
+lost that must lie between them."""
 CROSSED, CROSSED_LEVEL = 0.2, 0.01
-"""Where the middle is empty: part of the smaller group's share of the pair by which the sides' must have changed, and the p-value; it tells one name from another, no alarm hangs on it."""
+"""Where the middle is empty: the part of the smaller group's share of the pair by which the sides' shares must have
+changed, and the p-value. It only tells a merger from two groups that came nearer; no alarm rests on it."""
 MIDDLE, PEAK = 0.15, 0.15
 """Half widths of the regions midway between two centres and at each, where the centres are 1 apart."""
 
@@ -89,8 +94,8 @@ class WindowEvents:
 def events(sides: Sides, level: float, rng: np.random.Generator) -> WindowEvents:
     """All events of one window; each of the four kinds has the chance ``level`` of any where nothing changed.
 
-    Two merged groups leave their places and meet in a third; that is one event, not a new group nearest to them, a split and
-    two that vanished. In the same way what a group split into is not told again as new.
+    Two merged groups leave their places and meet in a third; that is one event, not a new group nearest to them, a
+    split and two that vanished. In the same way what a group split into is not told again as new.
 
     Args:
         sides: (n, d) places of the window's rows, finite, n at least 2, beside the reference.
@@ -117,11 +122,11 @@ def _fewer(inside: int, outside: int, n: int, m: int) -> float:
 def new_groups(sides: Sides, level: float, rng: np.random.Generator) -> list[Event]:
     """Places that are dense in the window and next to empty in the reference.
 
-    A scan over balls (Kulldorff 1997) of some radii around the window's own rows. Given the row in the middle, all other
-    rows of both samples come from one distribution where nothing changed, so the count of window rows in the ball is
-    hypergeometric; times all radii and all rows of the window (Bonferroni). From the ball that the reference explains
-    least the group is grown to the rows around whose neighbourhood is as much denser in the window; its size decides
-    whether it is one. What was found is taken out, and the scan goes on.
+    A scan over balls (Kulldorff 1997) of some radii around the window's own rows. Where nothing changed, all rows but
+    the one in the middle come from one distribution, so the count of window rows in the ball is hypergeometric. Its
+    p-value is multiplied by the number of radii and of rows of the window (Bonferroni). From the ball that the
+    reference explains least, the group is grown to all rows whose neighbourhood is as much denser in the window. Its
+    size decides whether it is a group. It is then taken out, and the scan goes on.
     """
     reference, reach = sides.reference.placed, sides.reference.reach
     found: list[Event] = []
@@ -170,7 +175,8 @@ def _ratio(middles: np.ndarray, sides: Sides, left: np.ndarray, radius: float, o
 
 
 def _square(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """(len(a), len(b)) squared distances, in single precision since they are held against a radius by the million; what rounding can make is none."""
+    """(len(a), len(b)) squared distances, in single precision since they are held against a radius by the million; what
+    rounding can make is none."""
     a, b = a.astype(np.float32), b.astype(np.float32)
     square = a @ (-2 * b.T)
     square += (a**2).sum(axis=1)[:, None]
@@ -239,16 +245,22 @@ def vanished(sides: Sides, level: float, untold: dict[EventKind, str]) -> list[E
 def merged(sides: Sides, level: float, untold: dict[EventKind, str]) -> list[Event]:
     """Pairs that were apart in the reference, both left their places, and are now found between them.
 
-    Only pairs are asked that the reference keeps apart, on the line through both centres. Between them lies a row of either
-    group that is about neither centre and whose place on that line is within both; the regions are the reference's, so the count
-    there has Fisher's exact distribution (Bonferroni over the pairs). It is a merger if, besides, at most :data:`LEFT_EACH` of the
-    former rows of each and :data:`LEFT_BOTH` of those of both are left about their centres (else what lies between is a new group, or one that
-    moved, or both came nearer and are two still), at least :data:`FOUND_BETWEEN` of what both lost lies between them (else they vanished,
-    or went elsewhere), and they cannot be told apart by the gap: midway lie as many rows as about the sparser centre, or rows of one
-    have crossed it, so that the sides no longer hold what the groups did (:data:`CROSSED`, and Fisher's test; two
-    that only came nearer each keep their side). What is left is counted about the centres and not along the line: a model that
-    asks one question between two groups, as trees do, sees what meets midway not in one place but in each combination of the
-    answers, and some of these places, far off the line, fall on its ends.
+    Only pairs are asked that the reference keeps apart, on the line through both centres. A row of either group lies
+    between them where it is about neither centre and its place on that line is within both. These regions are the
+    reference's, so the count there has Fisher's exact distribution (Bonferroni over the pairs). A significant count is
+    a merger if three things hold as well:
+
+    - Both left: at most :data:`LEFT_EACH` of the former rows of each, and :data:`LEFT_BOTH` of those of both, are left
+      about their centres. Else what lies between is a new group or one that moved, or both came nearer and are two
+      still.
+    - They met: at least :data:`FOUND_BETWEEN` of what both lost lies between them. Else they vanished, or went
+      elsewhere.
+    - They are one: midway lie as many rows as about the sparser centre, or rows of one have crossed the middle. Two
+      groups that only came nearer each keep their side (:data:`CROSSED`, and Fisher's test).
+
+    What is left is counted about the centres and not along the line. A model that asks one question between two groups,
+    as trees do, sees what meets midway in each combination of the answers. Some of these places lie far off the line,
+    and fall on its ends.
     """
     pairs = [
         (a, b, line)
@@ -286,14 +298,16 @@ def merged(sides: Sides, level: float, untold: dict[EventKind, str]) -> list[Eve
 
 
 def _crossed(now: np.ndarray, was: np.ndarray) -> bool:
-    """Whether the two sides of a pair hold other shares of it than they did, (n,) and (m,) bool of the one: two-sided Fisher's test, and :data:`CROSSED`."""
+    """Whether the two sides of a pair hold other shares of it than they did, (n,) and (m,) bool of the one: two-sided
+    Fisher's test, and :data:`CROSSED`."""
     n, m, inside, outside = len(now), len(was), np.array(now.sum()), np.array(was.sum())
     p_value = 2 * min(float(_more(inside, outside, n, m)), _fewer(int(inside), int(outside), n, m))
     return bool(p_value <= CROSSED_LEVEL and abs(now.mean() - was.mean()) >= CROSSED * min(was.mean(), 1 - was.mean()))
 
 
 def _along(sides: Sides, a: int, b: int) -> tuple[np.ndarray, np.ndarray] | None:
-    """Places on the line from one centre (0) to the other (1), of all rows of the window and of the reference; None where the pair was never apart."""
+    """Places on the line from one centre (0) to the other (1), of all rows of the window and of the reference; None
+    where the pair was never apart."""
     start, way = sides.reference.centres[a], sides.reference.centres[b] - sides.reference.centres[a]
     length = float(way @ way)
     there = np.isin(sides.was, (a, b))
@@ -312,9 +326,10 @@ def _valley(t: np.ndarray) -> float:
 def split(sides: Sides, level: float, rng: np.random.Generator, untold: dict[EventKind, str]) -> list[Event]:
     """Groups with a gap in the middle where the reference has none.
 
-    One half of the group's window rows, beside the rows that were fitted, says where to look: a direction, and on it a
-    region of :data:`SLAB` of the reference's rows with window rows on both sides, that the half leaves emptiest. The other
-    half is counted there against the compared reference rows (sample splitting, Cox 1975; Fisher's exact test, Bonferroni over groups).
+    One half of the group's window rows, beside the rows that were fitted, says where to look: a direction, and a region
+    on it. The region holds :data:`SLAB` of the reference's rows, has window rows on both sides, and is the one that the
+    half leaves emptiest. The other half is counted there against the compared reference rows (sample splitting, Cox
+    1975; Fisher's exact test, Bonferroni over groups).
     """
     fitted_own, k = nearest(sides.reference.centres, sides.reference.fitted)[0], len(sides.reference.centres)
     found, small = [], []

@@ -17,7 +17,8 @@ from tasks.spec.groupings import EmbeddingMap, GroupNow, GroupSummary
 from tasks.spec.model import ModelConfig
 
 TESTS = 8
-"""Among which ``alpha`` is shared in equal parts (Bonferroni): four kinds of events, shares, silhouette, stability, label coherence."""
+"""Among which ``alpha`` is shared in equal parts (Bonferroni): four kinds of events, shares, silhouette, stability,
+label coherence."""
 ROWS = 5000
 """Rows of a window that are looked at most, drawn at random."""
 
@@ -33,9 +34,10 @@ def grouping_findings(
 ) -> tuple[list[Finding], GroupSummary, EmbeddingMap | None]:
     """Follow the groups of the reference into one window.
 
-    Where nothing changed, any alarm at all has at most the chance ``alpha``, shared in equal parts among :data:`TESTS` tests:
-    the four kinds of events (:mod:`tasks.science.monitors.groupings.events`), the shares of the groups (chi-squared, an effect floor
-    of ``monitoring.drift_distance``), and whether the groups hold: silhouette, stability and label coherence.
+    Where nothing changed, any alarm at all has at most the chance ``alpha``, shared in equal parts among :data:`TESTS`
+    tests. Four are the kinds of events (:mod:`tasks.science.monitors.groupings.events`). One is of the shares of the
+    groups: chi-squared, with an effect floor of ``monitoring.drift_distance``. Three ask whether the groups hold:
+    silhouette, stability and label coherence.
 
     Args:
         embedded_window: (n, d) from :func:`tasks.science.models.embeddings.embed` with ``reference.space``.
@@ -44,6 +46,9 @@ def grouping_findings(
 
     Returns:
         Findings of kind ``grouping``; the summary; the map, None where there is no space to draw.
+
+    Raises:
+        ValueError: the embedded rows are not as many as the rows.
     """
     if len(embedded_window) != len(rows):
         raise ValueError(
@@ -64,7 +69,10 @@ def grouping_findings(
             else ""
         )
         return _inconclusive(
-            f"the window has {len(rows)} rows{without} and {FEWEST} are needed, so nothing is concluded about its groups",
+            (
+                f"the window has {len(rows)} rows{without} and {FEWEST} are needed, so nothing is concluded about "
+                "its groups"
+            ),
             len(rows),
             window_map(config, reference, window, (), number, rng),
         )
@@ -86,7 +94,10 @@ def grouping_findings(
                 value=share,
                 rows=len(rows),
                 alarm=False,
-                sentence=f"{window.unplaced} of {len(chosen)} rows ({share:.1%}) have no finite numbers in the embedding and belong to no group",
+                sentence=(
+                    f"{window.unplaced} of {len(chosen)} rows ({share:.1%}) have no finite numbers in the embedding "
+                    "and belong to no group"
+                ),
             )
         )
     summary = _summary(reference, window, found, happened)
@@ -110,7 +121,8 @@ def _summary(
     sentence = (
         f"the {len(reference.groups)} groups of the reference hold in this window"
         if holds
-        else f"the groups of the reference do not hold in this window: {'; '.join(headlines.get(f.subject) or _brief(f) for f in alarms)}"
+        else "the groups of the reference do not hold in this window: "
+        f"{'; '.join(headlines.get(f.subject) or _brief(f) for f in alarms)}"
     )
     if len(reference.groups) == 1 and holds:
         sentence = f"nothing happened to the one group that the reference forms: {reference.choice}"

@@ -1,4 +1,5 @@
-"""The groups of a model's reference rows: found once, kept, and followed by :mod:`tasks.science.monitors.groupings.findings`."""
+"""The groups of a model's reference rows: found once, kept, and followed by
+:mod:`tasks.science.monitors.groupings.findings`."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ from tasks.spec.model import ModelConfig
 FITTED = 4000
 """Reference rows that are used for fitting at most."""
 COMPARED = 4000
-"""Other reference rows, at most, with which windows are compared: they had no part in the fit, as a window's rows have none."""
+"""Other reference rows, at most, with which windows are compared: they had no part in the fit, as a window's rows have
+none."""
 SMALLEST = 200
 """Reference rows below which no groups are sought."""
 MOST = 8
@@ -62,7 +64,8 @@ class GroupReference:
     label: np.ndarray
     """(m, c) of these: one column, or one a class; NaN where unknown."""
     reach: np.ndarray
-    """(4,) ascending: :data:`REACH` quantiles of the distance between two rows of one group, the radii of a neighbourhood."""
+    """(4,) ascending: :data:`REACH` quantiles of the distance between two rows of one group, the radii of a
+    neighbourhood."""
     radius: np.ndarray
     """(k, 3) distances from the centre within which 50, 90 and 99 % of a group lie."""
     ends: np.ndarray
@@ -76,12 +79,12 @@ class GroupReference:
 def fit_groupings(config: ModelConfig, pipeline: Pipeline, reference: pd.DataFrame, seed: int) -> GroupReference:
     """Find the groups of the reference in the model's own view of it.
 
-    Half of the reference, at most :data:`FITTED` rows, fits the projection and k-means (Lloyd 1982, k-means++ starts);
-    of the other half at most :data:`COMPARED` are what windows are compared with. The number of groups is, of those
-    from 2 to 8 that hold under resampling (mean adjusted Rand index of :data:`RESAMPLES` bootstrap fits with the whole at
-    least :data:`STABLE`; Hubert & Arabie 1985, Ben-Hur et al. 2002), the fewest that come within :data:`CLOSE` of the largest sum
-    of that index and the simplified silhouette (distances to centres instead of all pairs; Vendramin et al. 2010), both of
-    which are at most 1. Where none holds there is one group.
+    Half of the reference, at most :data:`FITTED` rows, fits the projection and k-means (Lloyd 1982, k-means++ starts).
+    Of the other half, at most :data:`COMPARED` rows are what windows are compared with. From 2 to 8 groups are tried. A
+    grouping holds where its mean adjusted Rand index with :data:`RESAMPLES` bootstrap fits is at least :data:`STABLE`
+    (Hubert & Arabie 1985, Ben-Hur et al. 2002). Each of these is rated by the sum of that index and the simplified
+    silhouette, which uses distances to centres instead of all pairs (Vendramin et al. 2010). The fewest groups within
+    :data:`CLOSE` of the largest sum are taken. Where none holds there is one group.
 
     Args:
         reference: (n, columns) raw inputs, ``_score`` and ``_label``.
@@ -105,7 +108,10 @@ def fit_groupings(config: ModelConfig, pipeline: Pipeline, reference: pd.DataFra
         return _nothing(
             config,
             seed,
-            f"only {len(fitted) + len(placed)} reference rows have finite numbers in {space.source}, and {SMALLEST // 2} are needed, so no groups were sought",
+            (
+                f"only {len(fitted) + len(placed)} reference rows have finite numbers in {space.source}, and "
+                f"{SMALLEST // 2} are needed, so no groups were sought"
+            ),
         )
     if not len(space.components):
         return _nothing(
@@ -161,11 +167,18 @@ def _choose(fitted: np.ndarray, rng: np.random.Generator) -> tuple[int, tuple[Ch
         return (
             1,
             tuple(choices),
-            f"no number of groups from 2 to {choices[-1].groups} holds under resampling (best: {best.groups} groups, adjusted Rand index {best.stability:.2f}; {STABLE} is asked), so there is one",
+            (
+                f"no number of groups from 2 to {choices[-1].groups} holds under resampling (best: {best.groups} "
+                f"groups, adjusted Rand index {best.stability:.2f}; {STABLE} is asked), so there is one"
+            ),
         )
     most = max(c.stability + c.silhouette for c in hold)
     best = next(c for c in hold if c.stability + c.silhouette >= most - CLOSE)
-    words = f"{best.groups} groups: of the numbers that hold under resampling the fewest that come within {CLOSE} of the largest sum of adjusted Rand index ({best.stability:.2f}, {best.low:.2f} to {best.high:.2f}) and silhouette ({best.silhouette:.2f})"
+    words = (
+        f"{best.groups} groups: of the numbers that hold under resampling the fewest that come within {CLOSE} of the "
+        f"largest sum of adjusted Rand index ({best.stability:.2f}, {best.low:.2f} to {best.high:.2f}) and "
+        f"silhouette ({best.silhouette:.2f})"
+    )
     return best.groups, tuple(choices), words
 
 
@@ -344,5 +357,6 @@ def load_groupings(document: dict[str, Any]) -> GroupReference:
         return GroupReference(**plain)
     except (KeyError, TypeError, ValueError, ValidationError) as error:
         raise CorruptionError(
-            f"the groupings cannot be read ({type(error).__name__}: {error}). Fit them again on the version's reference."
+            f"the groupings cannot be read ({type(error).__name__}: {error}). Fit them again on the version's "
+            "reference."
         ) from None

@@ -1,4 +1,5 @@
-"""Cluster validity in a window: do the groups of the reference keep their shares, stay apart, come up again, and explain the label?"""
+"""Cluster validity in a window: do the groups of the reference keep their shares, stay apart, come up again, and
+explain the label?"""
 
 from __future__ import annotations
 
@@ -39,7 +40,10 @@ def share_finding(config: ModelConfig, reference: GroupReference, window: Placed
     )
     now, was = (np.bincount(o, minlength=len(names)) / len(o) for o in (window.sides.own, window.sides.was))
     most = int(np.abs(now - was).argmax())
-    said = f"the groups have other shares by a Jensen-Shannon distance of {s.excess:.3f}; the most changed is {names[most]} with {now[most]:.1%}, {was[most]:.1%} in the reference"
+    said = (
+        f"the groups have other shares by a Jensen-Shannon distance of {s.excess:.3f}; the most changed is "
+        f"{names[most]} with {now[most]:.1%}, {was[most]:.1%} in the reference"
+    )
     limit = config.monitoring.drift_distance
     return Finding(
         kind="grouping",
@@ -70,7 +74,8 @@ def validity_findings(
 
 
 def _silhouette(window: PlacedWindow, level: float) -> Finding:
-    """Simplified silhouette, the window's mean against the reference's: Welch's test (1947), one-sided, and a loss of :data:`WORSE` of it."""
+    """Simplified silhouette, the window's mean against the reference's: Welch's test (1947), one-sided, and a loss of
+    :data:`WORSE` of it."""
     now, was = silhouettes(window.sides.distance), silhouettes(window.sides.was_distance)
     error = float(np.sqrt(now.var(ddof=1) / len(now) + was.var(ddof=1) / len(was)))
     value, before = float(now.mean()), float(was.mean())
@@ -94,9 +99,10 @@ def _silhouette(window: PlacedWindow, level: float) -> Finding:
 def _stability(reference: GroupReference, window: PlacedWindow, level: float, rng: np.random.Generator) -> Finding:
     """Adjusted Rand index of the reference's groups with groups found anew on the window.
 
-    :data:`RESAMPLES` resamples of the window beside as many windows of the same size from the reference's compared rows. The alarm
-    asks that the window's mean lie below what the reference's windows predict for one more (Student's prediction bound) and
-    :data:`WORSE` below their mean; the index is skewed, and that floor carries what the bound does not.
+    :data:`RESAMPLES` resamples of the window beside as many windows of the same size from the reference's compared
+    rows. An alarm asks for two things: the window's mean is below what the reference's windows predict for one more
+    (Student's prediction bound), and :data:`WORSE` below their mean. The index is skewed, and that floor covers what
+    the bound does not.
     """
     k, n = len(reference.centres), min(window.n, 1000)
 
@@ -110,7 +116,11 @@ def _stability(reference: GroupReference, window: PlacedWindow, level: float, rn
     bound = before - float(student.ppf(1 - level, RESAMPLES - 1)) * float(was.std(ddof=1)) * np.sqrt(1 + 1 / RESAMPLES)
     limit = float(min(bound, before - WORSE))
     low, high = (float(q) for q in np.quantile(now, [0.025, 0.975]))
-    said = f"groups found anew on the window agree with the reference's by an adjusted Rand index of {value:.2f} ({low:.2f} to {high:.2f} over resamples), {before:.2f} on windows of the reference (1: the same, 0: as by chance)"
+    said = (
+        f"groups found anew on the window agree with the reference's by an adjusted Rand index of {value:.2f} "
+        f"({low:.2f} to {high:.2f} over resamples), {before:.2f} on windows of the reference (1: the same, 0: as by "
+        "chance)"
+    )
     return Finding(
         kind="grouping",
         subject="stability",
@@ -128,14 +138,18 @@ def _stability(reference: GroupReference, window: PlacedWindow, level: float, rn
 def _coherence(
     config: ModelConfig, reference: GroupReference, window: PlacedWindow, level: float, rng: np.random.Generator
 ) -> Finding:
-    """Share of the label's variance that the groups explain: bootstrap standard errors of both, a one-sided normal test, and a loss of :data:`INCOHERENT` of it."""
+    """Share of the label's variance that the groups explain: bootstrap standard errors of both, a one-sided normal
+    test, and a loss of :data:`INCOHERENT` of it."""
     k, label = (
         len(reference.centres),
         label_table(config, window.rows) if LABEL in window.rows else np.full((window.n, 1), np.nan),
     )
     known, known_was = np.isfinite(label).all(axis=1), np.isfinite(reference.label).all(axis=1)
     if min(known.sum(), known_was.sum()) < FEWEST:
-        said = f"{int(known.sum())} rows of the window and {int(known_was.sum())} of the reference are labelled and {FEWEST} are needed, so nothing is concluded about the labels of groups"
+        said = (
+            f"{int(known.sum())} rows of the window and {int(known_was.sum())} of the reference are labelled and "
+            f"{FEWEST} are needed, so nothing is concluded about the labels of groups"
+        )
         return Finding(
             kind="grouping", subject="label coherence", value=None, rows=int(known.sum()), alarm=False, sentence=said
         )

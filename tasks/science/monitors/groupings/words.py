@@ -17,9 +17,9 @@ FEW = 10
 def apart(config: ModelConfig, inside: pd.DataFrame, outside: pd.DataFrame) -> tuple[str, ...]:
     """What sets rows apart from others, most distinguishing first, at most three columns.
 
-    Of each input column the one statement is taken whose share differs most between the two: a category, a value that
-    is missing, or a range from the 10 % to the 90 % quantile of the rows inside, open at one end or closed. No single
-    row's value is told.
+    Of each input column, one statement is taken: the one whose share differs most between the two sets of rows. It is a
+    category, a missing value, or a range from the 10 % to the 90 % quantile of the rows inside, open at one end or
+    closed. No single row's value is shown.
 
     Args:
         inside, outside: (n, columns), (m, columns) raw inputs.

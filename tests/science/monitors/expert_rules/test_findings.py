@@ -65,9 +65,21 @@ def test_the_number_is_that_of_the_examination() -> None:
     config, rules = world()
     inputs = rows[[*WEIGHTS, "sex"]]
     before = Examination(
-        rows=inputs, label=np.zeros(len(rows), bool), score=rows["_score"].to_numpy(), champion_score=None, benchmark=np.full(len(rows), "holdout"), groups=pd.DataFrame(index=rows.index),
-        attributions=explained(rows, 300, np.random.default_rng(0)), predict=score, features=config.features, decision_threshold=0.5, seed=1, rules=rules, data_check=None, config=config,
-    )  # fmt: skip
+        rows=inputs,
+        label=np.zeros(len(rows), bool),
+        score=rows["_score"].to_numpy(),
+        champion_score=None,
+        benchmark=np.full(len(rows), "holdout"),
+        groups=pd.DataFrame(index=rows.index),
+        attributions=explained(rows, 300, np.random.default_rng(0)),
+        predict=score,
+        features=config.features,
+        decision_threshold=0.5,
+        seed=1,
+        rules=rules,
+        data_check=None,
+        config=config,
+    )
     live = asked(rows, now=before.attributions)[0][1:]
     assert [f.value for f in live] == [check_rule(rule, before, 0.975).value for rule in rules.rules]
 
