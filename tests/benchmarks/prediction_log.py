@@ -25,8 +25,10 @@ START = np.datetime64("2026-01-01T00:00:00.000")
 
 
 def fill(log: PredictionLog, rows: int) -> None:
-    """Rows of 5 numbers and 5 texts, every fourth labelled: one block made here, and copied by the database under other
-    ids."""
+    """Log rows of 5 numbers and 5 texts, every fourth labelled.
+
+    One block is made here, and the database copies it under other ids.
+    """
     rng, n = np.random.default_rng(0), min(BLOCK, rows)
     words = np.array([f"category-{n}" for n in range(30)])
     numbers, texts, scores = (
@@ -68,8 +70,8 @@ def fill(log: PredictionLog, rows: int) -> None:
                 values = columns.replace("prediction", "prediction + :start") if table == "outcomes" else columns
                 connection.execute(
                     sa.text(
-                        f"INSERT INTO {table} (id, {columns}) SELECT id || :mark, {values} FROM {table} WHERE "
-                        f"{order} <= :n ORDER BY {order}"
+                        f"INSERT INTO {table} (id, {columns}) SELECT id || :mark, {values} FROM {table} "
+                        f"WHERE {order} <= :n ORDER BY {order}"
                     ),
                     most,
                 )
@@ -85,8 +87,8 @@ def timed(what: str, rows: int, call: Callable[[], Any]) -> Any:
     found = call()
     seconds, cpu = time.perf_counter() - begun, time.process_time() - work
     print(
-        f"{what:<44} {seconds:8.2f} s  {cpu:8.2f} CPU s  {rows / seconds:12,.0f} rows/s  peak so far {memory():6.0f} "
-        "MiB",
+        f"{what:<44} {seconds:8.2f} s  {cpu:8.2f} CPU s  {rows / seconds:12,.0f} rows/s  "
+        f"peak so far {memory():6.0f} MiB",
         flush=True,
     )
     return found

@@ -52,10 +52,15 @@ class Review:
 
 
 class Answers(Part):
-    """Each writer counts what it was given, as ``accepted`` (the first of its prediction), ``repeated`` (says what is known
-    already; not stored again), ``changed`` (contradicts the one before and counts from now on; both are kept) and ``unknown`` (no
-    prediction of this model has that id; not stored). The counts add up. Where something arrives late or out of
-    order, what arrived last counts. Each raises LogUnavailable where none of them is stored.
+    """Each writer gives the number of rows by what became of them; the numbers add up to the rows it was given.
+
+    - ``accepted``: the first of its prediction.
+    - ``repeated``: says what is known already, and is not stored again.
+    - ``changed``: contradicts the one before and counts from now on; both are kept.
+    - ``unknown``: no prediction of this model has that id; not stored.
+
+    Where rows arrive late or out of order, what arrived last counts. Each writer raises LogUnavailable where none of
+    its rows is stored.
     """
 
     def outcomes(self, model: str, labels: Sequence[tuple[str, Label]]) -> dict[str, int]:
@@ -67,7 +72,7 @@ class Answers(Part):
         return self._add(OUTCOMES, model, [{"id": key, **to_columns(label)} for key, label in labels], _same_label)
 
     def overrides(self, model: str, rows: Sequence[Override]) -> dict[str, int]:
-        """Add what people decided instead; the one that says the same for another reason, or by another person, is a change."""
+        """Add what people decided instead; the same decision for another reason, or by another person, is a change."""
 
         def repeats(new: dict[str, Any], old: Any) -> bool:
             return _same_label(new, old) and (new["who"], new["why"]) == (old.who, old.why)
@@ -82,8 +87,8 @@ class Answers(Part):
     def appeals(self, model: str, rows: Sequence[Appeal]) -> dict[str, int]:
         """Add appeals and the answers to them.
 
-        An answer (upheld, rejected) counts whenever it comes, even before the appeal; an ``open`` that comes after it is
-        counted as ``late``, is kept, and changes nothing. A later answer takes the place of an earlier one.
+        An answer (upheld, rejected) counts whenever it comes, even before the appeal. An ``open`` that comes after it
+        is counted as ``late``, is kept, and changes nothing. A later answer replaces an earlier one.
         """
         _refuse_others([r.state for r in rows], STATES, "state of an appeal")
 
@@ -124,7 +129,8 @@ class Answers(Part):
         """How many predictions between two positions people answered, each counted once by the answer that counts.
 
         Returns:
-            ``overrides`` (``other`` than the model's decision, ``same``: confirmed), ``appeals`` by state, ``reviews`` by verdict.
+            ``overrides`` (``other`` than the model's decision, ``same``: confirmed), ``appeals`` by state, ``reviews``
+            by verdict.
         """
 
         def inside(table: sa.Table) -> Any:

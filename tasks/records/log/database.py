@@ -28,7 +28,8 @@ class Database:
         kind = address.get_backend_name()
         if kind not in {"sqlite", "postgresql"}:
             raise ConfigError(
-                f"ASSAY_LOG_URL names a {kind} database; allowed: sqlite and postgresql. Leave it empty for SQLite below ASSAY_HOME."
+                f"ASSAY_LOG_URL names a {kind} database; allowed: sqlite and postgresql. Leave it empty for "
+                "SQLite below ASSAY_HOME."
             )
         self.where = address.render_as_string(hide_password=True)
         self.file = address.database if kind == "sqlite" and address.database not in {None, "", ":memory:"} else None
@@ -37,7 +38,8 @@ class Database:
             self.engine = sa.create_engine(address)
             sa.event.listen(self.engine, "connect", self._prepare_sqlite)
         else:
-            # A server may be set to acknowledge before it wrote; this log may not. A stuck writer must not hang the others for ever.
+            # A server may be set to acknowledge before it wrote; this log may not.
+            # A stuck writer must not block the others for ever.
             options = {"connect_timeout": 5, "options": "-c synchronous_commit=on -c lock_timeout=20000"}
             self.engine = sa.create_engine(
                 address.set(drivername="postgresql+psycopg"), pool_pre_ping=True, connect_args=options
@@ -64,9 +66,9 @@ class Database:
     def writing(self) -> Iterator[sa.Connection]:
         """One durable transaction, alone among all writers of all processes.
 
-        On PostgreSQL a row's number is drawn at its insert but seen at its commit, so of two writers side by side the
-        later number may be seen first, and a reader that had cut a window there would never count the earlier row.
-        The lock is taken before the first number is drawn and given back after the commit can be seen, so the order of
+        On PostgreSQL a row's number is assigned at its insert and visible at its commit. Of two concurrent writers the
+        later number may be visible first, and a reader that cuts a window there would never count the earlier row.
+        The lock is taken before the first number is assigned and released once the commit is visible, so the order of
         numbers is the order of commits. SQLite has one writer at a time; IMMEDIATE makes it so from the first read on.
 
         Raises:
@@ -90,7 +92,10 @@ class Database:
 
     def sentence(self, error: Exception | str) -> str:
         cause = (str(getattr(error, "orig", error)).strip().splitlines() or [type(error).__name__])[0]
-        return f"the prediction log at {self.where} cannot be written ({cause}), so nothing is answered. Free the disk or mend the database; the service goes on by itself."
+        return (
+            f"the prediction log at {self.where} cannot be written ({cause}), so nothing is answered. Free the disk "
+            "or mend the database; the service goes on by itself."
+        )
 
     def close(self) -> None:
         self.engine.dispose()
@@ -137,5 +142,6 @@ class Part:
     def _refuse_closed(self) -> None:
         if self._closed:
             raise LogUnavailable(
-                f"the prediction log at {self.database.where} is closed, so nothing is answered. Start the service again."
+                f"the prediction log at {self.database.where} is closed, so nothing is answered. Start the "
+                "service again."
             )

@@ -44,8 +44,9 @@ _PICTURES = TypeAdapter(Pictures)
 class Documents(Part):
     """Documents by model and window, version or model; each method says how long one stays.
 
-    Every ``keep_*`` raises LogUnavailable where nothing was stored, and ValueError for a document that is not JSON (NaN).
-    Every reader raises ConfigError for a format that this code does not read, and CorruptionError for a damaged document.
+    Every ``keep_*`` raises LogUnavailable where nothing was stored, and ValueError for a document that is not JSON
+    (NaN). Every reader raises ConfigError for a format that this code does not read, and CorruptionError for a damaged
+    document.
     """
 
     def keep_reference(self, model: str, version: str, document: Mapping[str, Any]) -> None:
@@ -73,7 +74,10 @@ class Documents(Part):
         return self._kept(model, "profile", window, PROFILE)
 
     def keep_feed_facts(self, model: str, window: int, facts: FeedFacts) -> None:
-        """Keep how a window's rows arrived, as it was when the window was new; the first facts stay, later ones are dropped."""
+        """Keep how a window's rows arrived, as it was when the window was new.
+
+        The first facts stay; later ones are dropped.
+        """
         self._keep(model, "feed", window, FEED_FACTS, _numbered(FEED_FACTS, asdict(facts)), replace=False)
 
     def feed_facts(self, model: str, *, before: int, last: int) -> list[FeedFacts]:
@@ -113,7 +117,8 @@ class Documents(Part):
     ) -> None:
         if document.get("format") != known.number:
             raise ValueError(
-                f"the {known.name} document of {model} has format {document.get('format')!r}; this code writes format {known.number}."
+                f"the {known.name} document of {model} has format {document.get('format')!r}; this code writes "
+                f"format {known.number}."
             )
         text = json.dumps(document, allow_nan=False, separators=(",", ":"))
         p = PROFILES.c

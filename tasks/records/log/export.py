@@ -27,9 +27,9 @@ class Export(Reading):
     def export(self, model: str, first_seq: int, last_seq: int, path: Path) -> Exported:
         """Write the predictions between two positions, with outcomes and what people answered, as Parquet.
 
-        It is streamed, a row group for 50,000 rows, and once more where a later row shows that a column is wider than the
-        rows before it told. The bytes follow from the rows and pyarrow's release alone. The file stands at ``path`` only
-        once it is whole.
+        The rows are streamed, a row group for 50,000 rows; once more where a later row shows that a column needs a
+        wider type. The bytes depend on the rows and pyarrow's release alone. The file is at ``path`` only once it is
+        complete.
 
         Raises:
             ConfigError: there is no row.
@@ -48,14 +48,22 @@ class Export(Reading):
         missing = self.missing(model, first_seq, last_seq)
         if not rows:
             raise ConfigError(
-                f"the log holds no prediction of {model} from position {first_seq} to {last_seq}; {missing} that were there have been deleted."
+                f"the log holds no prediction of {model} from position {first_seq} to {last_seq}; {missing} that "
+                "were there have been deleted."
             )
         return Exported(path, digest_file(path), rows, missing)
 
     def _write_rows(
         self, model: str, first_seq: int, last_seq: int, part: Path, types: dict[str, pa.DataType]
     ) -> tuple[int, dict[str, pa.DataType], bool]:
-        """Write rows with columns of these types (without any, those of the first chunk); gives their number, the types that all rows need, and whether all were written."""
+        """Write rows with columns of given types.
+
+        Args:
+            types: by column; without any, those of the first chunk.
+
+        Returns:
+            The number of rows, the types that all rows need, and whether all rows were written.
+        """
         rows, writer, seen = 0, None, dict(types)
         try:
             for chunk in self.chunks(model, first_seq, last_seq, extras=True):

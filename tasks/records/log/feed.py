@@ -14,13 +14,14 @@ from tasks.records.log.tables import OUTCOMES, PREDICTIONS
 from tasks.spec.arrivals import FeedFacts
 
 TOLERATED_SECONDS = 30.0
-"""A request's time is taken before it waits for the log, so neighbours may stand in another order; a write waits up to 20 s."""
+"""A request's time is taken before it waits for the log, up to 20 s; so neighbours may be stored in another order."""
 
 
 class Feed(Reading):
     def feed(self, model: str, first_seq: int, last_seq: int) -> FeedFacts:
-        """The facts of the predictions between two positions, in one pass that holds 50,000 rows and, measured, 75 bytes for each other.
+        """The facts of the predictions between two positions.
 
+        One pass holds 50,000 rows and, as measured, 75 bytes for each other row.
         Duplicates are found by 64-bit hashes of the inputs as logged: among 10,000,000 different rows, the chance that
         any two share one is 3e-6.
         """

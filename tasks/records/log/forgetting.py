@@ -23,7 +23,7 @@ from tasks.spec.errors import ConfigError
 SWEEP_SECONDS = 10.0
 """How long a sweep waits for readers of the -wal file."""
 YOUNG_ROWS = 10_000
-"""Expiry goes from the oldest position on and ends at so many rows in a row that may stay; clocks jump, but not for as long as that."""
+"""Expiry starts at the oldest position and ends after so many consecutive rows that may stay."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,8 @@ class Forgotten:
     unknown: int = 0
     """Ids that no prediction of the model has."""
     swept: bool = True
-    """Whether the bytes are gone as well. False: somebody kept the log busy; they may still be in its files until :meth:`Forgetting.sweep` can do its work."""
+    """Whether the bytes are gone as well. False: the log was busy, and they may still be in its files until
+    :meth:`Forgetting.sweep` succeeds."""
 
     def numbers(self) -> dict[str, int]:
         return {name: n for name, n in asdict(self).items() if name != "swept"}
@@ -48,10 +49,11 @@ Told = Callable[[Forgotten], None]
 
 
 class Forgetting(Reading):
-    """Windows keep their numbers, reports and profiles, which hold no rows; what is missing is counted (:meth:`missing`).
+    """Windows keep their numbers, reports and profiles, which hold no rows; missing rows are counted (:meth:`missing`).
 
-    On SQLite deleted bytes are overwritten (``secure_delete``), the file is written anew after a person's rows were deleted, and the
-    -wal file is cut. PostgreSQL frees the space (VACUUM) and overwrites it as it is used again; its own WAL archive and backups are its administrator's to clear.
+    On SQLite deleted bytes are overwritten (``secure_delete``), the file is rewritten after a person's rows were
+    deleted, and the -wal file is truncated. PostgreSQL frees the space (VACUUM) and overwrites it as it is used again;
+    its WAL archive and backups are its administrator's to clear.
     Copies of the log from before an upgrade are not touched: :meth:`copies_holding` finds them. Nor are Parquet files
     that were exported or collected before: :func:`tasks.cli.rows.still_in` finds those.
     """
@@ -89,14 +91,18 @@ class Forgetting(Reading):
             keys += table.loc[_equal(table[column], column, value), "_id"].tolist()
         if not known:
             raise ConfigError(
-                f"no logged prediction of {model} has an input {column!r}; the newest has: {', '.join(self._columns(model)) or 'none, since there is none'}."
+                f"no logged prediction of {model} has an input {column!r}; the newest has: "
+                f"{', '.join(self._columns(model)) or 'none, since there is none'}."
             )
         return keys
 
     def expire(self, model: str, before: datetime | str, told: Told | None = None) -> Forgotten:
-        """Delete the predictions made before a time, and all about them, 5,000 to a transaction so that the service goes on.
+        """Delete the predictions made before a time, and all about them.
 
-        ``told`` is called once, at the end, and cannot undo what is done. On SQLite their content is overwritten; of an id, a copy may be left inside a page of the index until the next :meth:`sweep`.
+        5,000 positions go into a transaction, so that the service can write in between.
+
+        ``told`` is called once, at the end, and cannot undo what is done. On SQLite the content is overwritten; of an
+        id, a copy may be left inside a page of the index until the next :meth:`sweep`.
         """
         moment = pd.Timestamp(before)
         limit = (moment.tz_localize(UTC) if moment.tzinfo is None else moment.tz_convert(UTC)).isoformat(
@@ -144,11 +150,14 @@ class Forgetting(Reading):
         return replace(found, swept=self.sweep(thorough))
 
     def sweep(self, thorough: bool = True) -> bool:
-        """Bring deletions to the bytes on disk; False where somebody kept it from doing so: a long reader, or a full disk.
+        """Remove deleted rows from the bytes on disk.
 
         Args:
-            thorough: SQLite leaves copies of what it moved within its pages, which no ``secure_delete`` overwrites, so the
-                file is written anew (VACUUM). That takes as much free disk as the log has, and writers wait meanwhile.
+            thorough: SQLite leaves copies of what it moved within its pages, which no ``secure_delete`` overwrites. So
+                the file is rewritten (VACUUM). That takes as much free disk as the log has, and writers wait.
+
+        Returns:
+            False where a long reader or a full disk prevented it.
         """
         engine = self.database.engine.execution_options(isolation_level="AUTOCOMMIT")
         with engine.connect() as connection:
@@ -219,5 +228,6 @@ def _equal(values: pd.Series, column: str, value: str) -> pd.Series:
         return values == float(value)
     except ValueError:
         raise ConfigError(
-            f"column {column} holds numbers, and {value!r} is none; nothing was deleted. Give a number, e.g. {column}={values.dropna().iloc[0]:g}."
+            f"column {column} holds numbers, and {value!r} is none; nothing was deleted. Give a number, e.g. "
+            f"{column}={values.dropna().iloc[0]:g}."
         ) from None

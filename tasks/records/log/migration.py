@@ -75,8 +75,9 @@ def _upgrade(connection: sa.Connection, found: str | None, file: str | None) -> 
     known = [script.revision for script in scripts]
     if found is not None and found not in known:
         raise ConfigError(
-            f"the prediction log has the schema revision {found!r}, and this release of Assay knows revisions up to {HEAD}: "
-            "a newer release wrote it. Use that release, or go back to a copy of the log from before its upgrade (docs/log.md)."
+            f"the prediction log has the schema revision {found!r}, and this release of Assay knows "
+            f"revisions up to {HEAD}: a newer release wrote it. Use that release, or go back to a copy of the log "
+            "from before its upgrade (docs/log.md)."
         )
     pending = scripts[: known.index(found)] if found is not None else scripts
     if file is not None and any(_rewrites(script.module, connection) for script in pending):

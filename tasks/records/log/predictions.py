@@ -38,7 +38,8 @@ class Prediction:
     time: str
     inputs: dict[str, Any]
     score: float
-    """Binary: probability of the positive class; regression: the number; multiclass: probability of the most probable class."""
+    """Binary: probability of the positive class. Regression: the number. Multiclass: probability of the most probable
+    class."""
     decision: bool | str | None
     """Multiclass: a class's name; None where nothing is decided (a regression without a threshold)."""
     scores: dict[str, float] | None = None
@@ -53,7 +54,8 @@ class Prediction:
         """
         if not math.isfinite(self.score):
             raise ValueError(
-                f"the score of prediction {self.id} of {self.model} is {self.score}; it has to be a finite number, so it is not logged."
+                f"the score of prediction {self.id} of {self.model} is {self.score}; it has to be a finite "
+                "number, so it is not logged."
             )
         named = isinstance(self.decision, str)
         return {

@@ -32,7 +32,7 @@ class Reading(Part):
         columns: Sequence[str] | None = None,
         extras: bool = False,
     ) -> Iterator[pd.DataFrame]:
-        """The predictions between two positions, oldest first, as tables of at most ``rows`` rows; no more is held at a time.
+        """The predictions between two positions, oldest first, as tables of at most ``rows`` rows.
 
         Each is read by position from the end of the one before, so no cursor stays open and writers are not held up.
 
@@ -60,12 +60,14 @@ class Reading(Part):
         """Predictions between two positions, oldest first.
 
         Returns:
-            Raw input columns and ``_seq``, ``_id``, ``_time``, ``_version``, ``_score``, ``_decision``, ``_label`` (binary: 1.0,
-            0.0, or missing; multiclass: a class's name or missing; regression: a number or missing), and for a
-            multiclass model ``_score:<class>``. Where versions with different inputs answered, the union of their columns in
-            order of appearance, with missing values where a version had no such column; a column that was a number in one
-            version and text in another is text. ``attrs["rows_missing"]`` says how many rows of windows that lie in there
-            were deleted since they were cut.
+            (n, columns): inputs, ``_seq``, ``_id``, ``_time``, ``_version``, ``_score``, ``_decision`` and ``_label``.
+            A multiclass model has ``_score:<class>`` as well. A label may be missing; else it is 1.0 or 0.0 (binary), a
+            class's name (multiclass) or a number (regression).
+
+            Where versions with different inputs answered, the inputs are the union of theirs, in order of appearance.
+            Values are missing where a version had no such column. A column that was a number in one version and text in
+            another is text. ``attrs["rows_missing"]`` is the number of rows of windows between the positions that were
+            deleted since the windows were cut.
         """
         table = self._whole(self.chunks(model, first_seq, last_seq, columns=columns, extras=extras), columns, extras)
         table.attrs["rows_missing"] = self.missing(model, first_seq, last_seq)
@@ -136,7 +138,7 @@ class Reading(Part):
             )
 
     def count_labelled(self, model: str, after_seq: int, last_seq: int = END) -> int:
-        """How many predictions after a position have an outcome; counted in the index of this model's outcomes alone."""
+        """How many predictions after a position have an outcome; only the index of outcomes is read."""
         o = OUTCOMES.c
         query = sa.select(sa.func.count(sa.distinct(o.prediction))).where(
             o.model == model, o.prediction > after_seq, o.prediction <= last_seq
@@ -298,7 +300,10 @@ def _extras(
 
 
 def appeal_states(which: Any) -> sa.Select[Any]:
-    """Position and state, by position; the row that counts comes last: an answer (the newest of several), else that it is open."""
+    """Position and state, by position.
+
+    The row that counts comes last: the newest answer, else that the appeal is open.
+    """
     a = APPEALS.c
     return (
         sa.select(a.prediction, a.state)

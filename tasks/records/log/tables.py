@@ -18,7 +18,7 @@ def _position() -> sa.Column[int]:
 
 
 def _about() -> list[sa.Column[Any]]:
-    """Which prediction a row is about; ``prediction`` is its position, so that what belongs to a window lies side by side."""
+    """Which prediction a row is about; ``prediction`` is its position, so an index keeps a window's rows together."""
     return [
         sa.Column("id", sa.String(64), nullable=False),
         sa.Column("model", sa.String(40), nullable=False),

@@ -46,7 +46,12 @@ def same(one: Label, other: Label) -> bool:
 
 
 def label_column(values: Sequence[Label | None], named: bool) -> pd.Series:
-    """Labels as a column: text where any is a name (or, where none is known, ``named`` says so), else numbers, 1.0 and 0.0 for truths."""
+    """(n,) labels: text where any is a name, else numbers, with 1.0 and 0.0 for truths.
+
+    Args:
+        values: None where no label is known.
+        named: whether a column without any known label is text.
+    """
     kinds = set(map(type, values))
     if str in kinds or (named and kinds == {type(None)}):
         return pd.Series([v if v is None or isinstance(v, str) else str(v) for v in values], dtype="str")
@@ -54,7 +59,10 @@ def label_column(values: Sequence[Label | None], named: bool) -> pd.Series:
 
 
 def decision_column(truths: Sequence[bool | None], names: Sequence[str | None]) -> pd.Series:
-    """Decisions as a column: truths where all are, text where all are names or missing, else objects (None: nothing was decided)."""
+    """(n,) decisions: booleans where all are truths, text where all are names or missing, else objects.
+
+    None stands for "nothing was decided".
+    """
     distinct = set(truths)
     if None not in distinct:
         return pd.Series(truths, dtype=bool)
@@ -104,7 +112,10 @@ def plain(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def joined(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
-    """Tables one below the other: the union of columns, inputs before the log's own; a column that is text in one is text in all."""
+    """Tables one below the other, with the union of their columns, inputs before the log's own.
+
+    A column that is text in one table is text in the result.
+    """
     tables = list(parts)
     names = list(dict.fromkeys(name for t in tables for name in t.columns))
     names = [n for n in names if not n.startswith("_")] + [n for n in names if n.startswith("_")]

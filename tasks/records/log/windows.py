@@ -29,7 +29,7 @@ class Window:
 
 
 class Windows(Part):
-    """What one more window costs does not depend on how many there were: each query here is answered from the end of an index."""
+    """Windows and their reports; each query is answered from the end of an index, so a long history costs nothing."""
 
     def next_windows(self, model: str, size: int, minimum: int, limit: int) -> list[Window]:
         """Up to ``limit`` closed windows without a report, oldest first.
@@ -109,7 +109,7 @@ class Windows(Part):
             )
 
     def reports(self, model: str, last: int | None = None, version: str | None = None) -> list[WindowReport]:
-        """Every window's newest report, by window number; with ``last``, those of the newest windows alone are opened."""
+        """Every window's newest report, by window number; with ``last``, only the newest windows' are read."""
         query = sa.select(REPORTS.c.report).where(REPORTS.c.model == model).order_by(REPORTS.c.number.desc())
         if version is not None:
             query = query.where(REPORTS.c.version == version)
@@ -125,9 +125,9 @@ class Windows(Part):
             last: so many newest windows.
 
         Returns:
-            One row a finding, by window and in the order of its report: ``window``, ``version``, ``time`` (of the window's
-            last row), ``rows``, ``labelled``, ``action``, ``kind``, ``subject``, ``value``, ``low``, ``high``, ``reference``,
-            ``limit``, ``alarm``. A window without such a finding has no row.
+            One row a finding, by window and in the order of its report; a window without such a finding has no row.
+            Columns: ``window``, ``version``, ``time`` (of the window's last row), ``rows``, ``labelled``, ``action``,
+            ``kind``, ``subject``, ``value``, ``low``, ``high``, ``reference``, ``limit``, ``alarm``.
         """
         r, f = REPORTS.c, FINDINGS.c
         numbers = [f.value, f.low, f.high, f.reference, f.limit]

@@ -57,7 +57,7 @@ def reproduce(worktree: Path, *targets: str, timeout: float = 3600) -> None:
 
 
 def checkout(worktree: Path, *targets: str) -> None:
-    """Lay tracked files (of stages, or of ``.dvc`` files) from the cache into the worktree, and compare them with their recorded digests.
+    """Check tracked files (of stages or ``.dvc`` files) out of the cache, and compare them with their recorded digests.
 
     Raises:
         CorruptionError: the cache does not hold what was recorded.
@@ -72,7 +72,7 @@ def checkout(worktree: Path, *targets: str) -> None:
 
 
 def restore(worktree: Path, *stages: str, pointers: Iterable[str] = ()) -> None:
-    """Lay out what stages made; where the cache has lost it, fetch it, or else make it anew from code, parameters and data.
+    """Check out what stages made; where the cache has lost it, fetch it, or else make it again.
 
     What is made anew counts only where it comes out with the digests on record.
 
@@ -97,7 +97,8 @@ def restore(worktree: Path, *stages: str, pointers: Iterable[str] = ()) -> None:
         other = [name for name in stages if _stages(worktree)[name]["outs"] != recorded[name]]
         if other:
             raise CorruptionError(
-                f"{', '.join(other)} was not in the DVC cache, and made anew it differs from what dvc.lock records. Fetch the recorded files with dvc pull, "
+                f"{', '.join(other)} was not in the DVC cache, and made anew it differs from what dvc.lock "
+                "records. Fetch the recorded files with dvc pull, "
                 "or install the libraries that the version's requirements.lock names and try again."
             ) from None
 
@@ -155,7 +156,7 @@ def _touch(one: PurePosixPath, other: PurePosixPath) -> bool:
 
 
 def _verify(worktree: Path, outs: Iterable[Out]) -> None:
-    """Compare files in the worktree with recorded digests; what is not in the cache (``cache: false``) is git's to keep.
+    """Compare files in the worktree with recorded digests; git keeps what is not in the cache (``cache: false``).
 
     Raises:
         CorruptionError: a file differs, and the message names it, both digests, and what to delete.
@@ -188,7 +189,8 @@ def _compare(file: Path, name: str, recorded: str, record: str, kept: Path) -> N
         else "take it from a copy of the cache, since no stage can make it anew"
     )
     raise CorruptionError(
-        f"{name} has md5 {found}, and {record} says {recorded.removesuffix('.dir')}: the DVC cache is damaged. Delete {kept}; then fetch it with dvc pull, or {again}."
+        f"{name} has md5 {found}, and {record} says {recorded.removesuffix('.dir')}: the DVC cache is damaged. "
+        f"Delete {kept}; then fetch it with dvc pull, or {again}."
     )
 
 
@@ -225,7 +227,7 @@ def _failure(arguments: tuple[str, ...], output: str) -> StageError | Corruption
         return StageError(own[-1])
     if CORRUPT.search(output):
         return CorruptionError(
-            "the DVC cache does not hold what was recorded. Restore it (dvc pull), or delete the file named here and run again: "
-            + " | ".join(lines[-3:])
+            "the DVC cache does not hold what was recorded. Restore it (dvc pull), or delete the file named here "
+            "and run again: " + " | ".join(lines[-3:])
         )
     return StageError(f"dvc {' '.join(arguments)} failed:\n" + "\n".join(lines))

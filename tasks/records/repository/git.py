@@ -22,7 +22,8 @@ NETWORK = ("clone", "fetch", "push")
 PATIENCE = 300.0
 """Seconds that one command may take which talks to the origin."""
 UNREACHABLE = re.compile(
-    r"does not appear to be a git repository|repository '.*' does not exist|repository '.*' not found|Could not read from remote|unable to access '\w+://"
+    r"does not appear to be a git repository|repository '.*' does not exist|repository '.*' not found|Could not "
+    r"read from remote|unable to access '\w+://"
     r"|Could not resolve host|unable to connect to|Connection (timed out|refused|reset)|hung up unexpectedly"
 )
 DECLINED = re.compile(r"hook declined")
@@ -98,7 +99,8 @@ class Git:
         url = self.origin or self.run("config", "--default", "origin", "--get", "remote.origin.url")
         named, why = (re.sub(r"//[^/@\s]+@", "//", text) for text in (url, why))  # a URL may carry a password
         return UnreachableError(
-            f"the origin {named} does not answer ({why}). Set ASSAY_ORIGIN to a git repository that can be reached, or start the host it is on."
+            f"the origin {named} does not answer ({why}). Set ASSAY_ORIGIN to a git repository that can be "
+            "reached, or start the host it is on."
         )
 
     def rev_parse(self, revision: str) -> str:
@@ -111,7 +113,8 @@ class Git:
             return self.run("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
         except GitError:
             raise CheckoutError(
-                f"revision {revision!r} is not a commit that the origin knows. Push it first, or name a branch, a tag or a full commit id."
+                f"revision {revision!r} is not a commit that the origin knows. Push it first, or name a branch, a "
+                "tag or a full commit id."
             ) from None
 
     def changed_files(self) -> list[str]:

@@ -68,7 +68,8 @@ def worktree(settings: Settings, revision: str) -> Iterator[Path]:
     try:
         (path / ".dvc").mkdir(exist_ok=True)
         (path / ".dvc/config.local").write_text(
-            f"[core]\n    analytics = false\n    check_update = false\n    site_cache_dir = {settings.home / 'dvc-site'}\n"
+            "[core]\n    analytics = false\n    check_update = false\n    site_cache_dir = "
+            f"{settings.home / 'dvc-site'}\n"
             f"[cache]\n    dir = {settings.cache}\n"
         )
         yield path
@@ -98,11 +99,13 @@ def push_data(settings: Settings, tree: Path, message: str) -> str:
             git.run("push", "--quiet", "origin", f"HEAD:refs/heads/{settings.branch}")
     except Overtaken as error:
         raise CheckoutError(
-            f"branch {settings.branch} of the origin moved while data were collected, and nothing was pushed. Start the run again. ({error.output.splitlines()[-1]})"
+            f"branch {settings.branch} of the origin moved while data were collected, and nothing was pushed. "
+            f"Start the run again. ({error.output.splitlines()[-1]})"
         ) from None
     except Declined as error:
         raise CheckoutError(
-            f"a hook of the origin refused the new data on branch {settings.branch}, and nothing was pushed. It says: {error.words}."
+            f"a hook of the origin refused the new data on branch {settings.branch}, and nothing was pushed. It "
+            f"says: {error.words}."
         ) from None
     return git.rev_parse("HEAD")
 
@@ -110,7 +113,7 @@ def push_data(settings: Settings, tree: Path, message: str) -> str:
 def _commit(tree: Path, message: str, *options: str) -> Git:
     git = Git(tree)
     git.run("add", "--all")
-    # worktree() wrote our own cache folder there: it goes into no commit, whether the repository ignores, tracks or forgot the file
+    # worktree() wrote our own cache folder there: it goes into no commit, whether the repository ignores or tracks it
     git.run("reset", "--quiet", "HEAD", "--", ".dvc/config.local")
     git.run("commit", "--quiet", "--no-verify", *options, "--message", message)
     return git

@@ -120,7 +120,10 @@ def test_a_document_of_a_newer_release_is_refused_with_the_way_out(log: Predicti
     _write(log, kind, json.dumps({"format": 9, "anything": [1]}))
     with pytest.raises(
         ConfigError,
-        match="has format 9, a newer one; this code reads format 1 only. Use the release of Assay that wrote it, or a later one.",
+        match=(
+            "has format 9, a newer one; this code reads format 1 only. Use the release of Assay that wrote it, or a "
+            "later one."
+        ),
     ):
         READERS[kind](log)
 

@@ -209,7 +209,8 @@ def all_windows(log: PredictionLog) -> list[Window]:
             Window(*r)
             for r in connection.execute(
                 sa.text(
-                    "SELECT number, version, first_seq, last_seq, rows FROM windows WHERE model = 'care' ORDER BY number"
+                    "SELECT number, version, first_seq, last_seq, rows FROM windows WHERE model = 'care' ORDER "
+                    "BY number"
                 )
             )
         ]

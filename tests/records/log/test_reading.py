@@ -164,7 +164,7 @@ def test_a_sample_is_uniform_in_order_and_the_same_again(log: PredictionLog) -> 
     counts = pd.Series(0, index=ids)
     for seed in range(60):
         counts[log.sample("care", 0, ALL, 60, seed, columns=["_id"])["_id"]] += 1
-    # Each row is drawn with probability 1/5: of 60 draws 12, and 3 to 26 with probability 1 - 2e-5 for each of 300 rows.
+    # Each row is drawn with probability 1/5: of 60 draws 12, and 3 to 26 with probability 1 - 2e-5 for each of 300.
     assert counts.sum() == 3600 and counts.between(3, 26).all()
     assert abs(counts[: len(ids) // 2].sum() - 1800) < 5 * np.sqrt(3600 * 0.25)
     labelled = log.sample("care", 0, ALL, 10_000, 0)
@@ -304,7 +304,8 @@ def test_what_looks_like_something_else_stays_what_it_is() -> None:
         and found["day"].isna().tolist() == [False, True]
         and found["code"].tolist() == ["01", "2"]
     )
-    assert found["word"].tolist() == ["NA", "ünï\n"] and found["x"].dtype == "float64" and found["n"].dtype == "float64"
+    assert found["word"].tolist() == ["NA", "ünï\n"]
+    assert found["x"].dtype == "float64" and found["n"].dtype == "float64"
     assert list(found.columns) == ["day", "code", "n", "x", "word"]
     assert decode(['{"x": 1}', '{"x": "old"}'])["x"].tolist() == ["1", "old"]
     assert decode(['{"x": NaN}', '{"x": 2}'])["x"].isna().tolist() == [True, False]

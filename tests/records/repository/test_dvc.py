@@ -15,8 +15,14 @@ from tasks.spec.errors import CorruptionError, StageError
 from tasks.spec.settings import Settings
 from tests.conftest import git
 
-PREPARE = "import pathlib as p; d = p.Path('prepared'); d.mkdir(); (d / 'a.txt').write_text('aaa'); (d / 'b.txt').write_text(2 * p.Path('collected/rows.txt').read_text())"
-TRAIN = "import pathlib as p; t = p.Path('prepared/b.txt').read_text(); int(t); p.Path('model.bin').write_text(t + chr(10) + p.Path('knob.txt').read_text())"
+PREPARE = (
+    "import pathlib as p; d = p.Path('prepared'); d.mkdir(); (d / 'a.txt').write_text('aaa'); "
+    "(d / 'b.txt').write_text(2 * p.Path('collected/rows.txt').read_text())"
+)
+TRAIN = (
+    "import pathlib as p; t = p.Path('prepared/b.txt').read_text(); int(t); "
+    "p.Path('model.bin').write_text(t + chr(10) + p.Path('knob.txt').read_text())"
+)
 STAGES = {
     "prepare": {
         "matrix": {"model": ["income"]},

@@ -60,7 +60,10 @@ def test_a_host_that_does_not_answer_is_named_without_its_password(
         monkeypatch.setattr(git_module, "PATIENCE", 1.0)
         with pytest.raises(
             UnreachableError,
-            match=rf"^the origin http://127.0.0.1:{port}/models.git does not answer \(no answer to git clone within 1 s\)",
+            match=(
+                rf"^the origin http://127.0.0.1:{port}/models.git does not answer \(no answer to git clone within 1 "
+                rf"s\)"
+            ),
         ):
             workspace.ensure_clone(
                 Settings(home=tmp_path / "one", origin=f"http://user:secret@127.0.0.1:{port}/models.git")

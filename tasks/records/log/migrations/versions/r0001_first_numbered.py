@@ -1,8 +1,8 @@
 """The first numbered schema: made where there is none, adopted where it stands, rebuilt from the two schemas before it.
 
-Logs were not numbered until 2026-11-28. Which of three schemas a log has shows in its columns. Tables that lack a column
-are renamed, made anew and filled from the renamed ones, for SQLite cannot drop a NOT NULL. The definitions below are of
-that day and never change.
+Logs were not numbered until 2026-11-28; their columns show which of three schemas they have. Tables that lack a column
+are renamed, made anew and filled from the renamed ones, for SQLite cannot drop a NOT NULL. The definitions below never
+change.
 """
 
 from __future__ import annotations
