@@ -18,7 +18,7 @@ from tasks.spec.manifest import Pointer
 
 EVERY_SECONDS = 0.5
 STORE = "release store"
-"""The name under which a problem with the store itself is told; no model can have it."""
+"""The name under which a problem with the store itself is reported; no model can have it."""
 log = logging.getLogger("assay.serving")
 
 
@@ -72,12 +72,12 @@ class Follower:
         try:
             folders = sorted(f for f in self.releases.glob("[a-z]*") if f.is_dir()) if self.releases.exists() else []
         except Exception as error:
-            folders, found[STORE] = [], _told(error)
+            folders, found[STORE] = [], _sentence(error)
         for folder in folders:
             try:
                 self._follow_one(folder)
             except Exception as error:
-                found[folder.name] = _told(error)
+                found[folder.name] = _sentence(error)
         for name, sentence in found.items():
             if self.problems.get(name) != sentence:
                 log.error("%s: %s", name, sentence)
@@ -98,7 +98,7 @@ def _same(one: Pointer, other: Pointer) -> bool:
     return one.model_copy(update={"assigned": ""}) == other.model_copy(update={"assigned": ""})
 
 
-def _told(error: Exception) -> str:
+def _sentence(error: Exception) -> str:
     return (
         str(error)
         if isinstance(error, AssayError)

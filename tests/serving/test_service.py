@@ -80,11 +80,11 @@ def test_wrong_input_is_named_with_what_is_allowed(service: Service) -> None:
     row = service.rows(1)[0]
     row |= {"xage": 400.0, "coin": 3.0, "income": "much"}
     answer = service.predict(row=row)
-    told = {p["field"]: p["message"] for p in answer.json()["detail"]}
+    messages = {p["field"]: p["message"] for p in answer.json()["detail"]}
     assert answer.status_code == 422
-    assert "less than or equal to 120" in told["xage"]
-    assert "did you mean 'coins'?" in told["coin"]
-    assert "valid number" in told["income"]
+    assert "less than or equal to 120" in messages["xage"]
+    assert "did you mean 'coins'?" in messages["coin"]
+    assert "valid number" in messages["income"]
     assert "serving: care" in httpx.post(f"{service.url}/models/nobody/predict", json={"row": row}).json()["detail"]
     assert service.log().empty
 
@@ -165,11 +165,11 @@ def test_a_manifest_with_a_changed_byte_is_refused_and_the_old_one_serves_on(ser
     good = path.read_bytes()
     spoiled_after_pointing(service, path, good.replace(b'"decision_threshold":0.5', b'"decision_threshold":0.1'))
     assert path.read_bytes() != good
-    told = problem(service)
+    messages = problem(service)
     assert (
-        "manifest.json has digest sha256:" in told
-        and "champion.json says sha256:" in told
-        and "publish the version again" in told
+        "manifest.json has digest sha256:" in messages
+        and "champion.json says sha256:" in messages
+        and "publish the version again" in messages
     )
     assert service.predict(rows=service.rows(1)).json()["version"] == "v1.0.0"
     path.write_bytes(good)

@@ -39,7 +39,7 @@ def test_numbers_come_from_arithmetic_over_columns() -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "table", "told"),
+    ("target", "table", "expected"),
     [
         ({**GRADES, "classes": ("a", "b", "d")}, TABLE, "gives 'c' in 1 of 4 rows; allowed: a, b, d"),
         (GRADES, TABLE.assign(grade=["a", None, "b", "c"]), "gives 'a missing value' in 1 of 4 rows; "),
@@ -50,10 +50,10 @@ def test_numbers_come_from_arithmetic_over_columns() -> None:
         ({**PRICES, "expression": "1 + 1"}, TABLE, "which is one value and no column"),
     ],
 )
-def test_a_label_that_is_not_allowed_is_named(target: dict[str, Any], table: pd.DataFrame, told: str) -> None:
+def test_a_label_that_is_not_allowed_is_named(target: dict[str, Any], table: pd.DataFrame, expected: str) -> None:
     with pytest.raises(ConfigError) as caught:
         labels(config(target), table)
-    assert told in str(caught.value)
+    assert expected in str(caught.value)
 
 
 def test_scores_come_back_as_they_were_kept() -> None:

@@ -1,4 +1,4 @@
-"""The established trigger: series out of the windows' findings, forecast, and a finding for each."""
+"""Forecast findings: series from the findings of past windows, a forecast and a finding for each."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from tasks.spec.model import ModelConfig
 from tasks.spec.wording import plural
 
 GAPS: tuple[str, ...] = ("estimated_fairness", "selection_rate")
+"""Kinds of findings that are forecast beside performance: known in every window, with or without labels."""
 NAMED = 4
-"""Series without a forecast that are named."""
-"""What is foreseen beside performance: known in every window, labels or not."""
+"""Series without a forecast that are listed by name, at most."""
 TWO_SIDED_95 = 2 * 1.959963984540054
 """Width of the 95 % interval that findings carry, in standard errors (Wald)."""
 
@@ -84,12 +84,12 @@ def forecast_findings(
         forecasts += made
         findings.append(_finding(made[0], watched, policy.probability))
     if short:
-        told = (
+        sentence = (
             f"{len(short)} other series have too little history for a forecast: "
             f"{', '.join(short[:NAMED])}{', ...' if len(short) > NAMED else ''}"
         )
         findings.append(
-            Finding(kind="forecast", subject="other series", value=None, rows=0, alarm=False, sentence=told)
+            Finding(kind="forecast", subject="other series", value=None, rows=0, alarm=False, sentence=sentence)
         )
     return findings, forecasts
 

@@ -237,6 +237,6 @@ def is_beyond(value: float, limit: float, greater_is_better: bool) -> bool:
 
 def _because(future: Future) -> tuple[str, str]:
     order = sorted(future.weights, key=lambda kind: -future.weights[kind])
-    told = ", ".join(f"{NAMES[kind]} {future.weights[kind]:.0%}" for kind in order)
+    shares = ", ".join(f"{NAMES[kind]} {future.weights[kind]:.0%}" for kind in order)
     season = "; with a season" if future.season else ""
-    return order[0], f"weight by how well each kind foretold the next window: {told}{season}"
+    return order[0], f"weight by how well each kind predicted the next window: {shares}{season}"

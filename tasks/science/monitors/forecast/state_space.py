@@ -114,7 +114,7 @@ def _layout(
     begin = PRIOR["trend"] / 2 if breaks else PRIOR["trend"]
     add("trend", begin, [(s, d, -1) for s, d in product(slopes, DAMPING)], RESTLESS)
     if breaks:
-        # Where an old trend began to the window does not matter for what comes; where a level shifted is told.
+        # Where an old trend began to the window does not matter for what comes; where a level shifted is reported.
         bends = [*breaks[:-DENSE:3], *breaks[-DENSE:]]
         add("trend", begin, [(s, 1.0, b) for s, b in product(slopes, bends)], RESTLESS)
         add("shift", PRIOR["shift"], [(0.0, 1.0, b) for b in breaks], RESTLESS)

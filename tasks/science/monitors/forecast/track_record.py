@@ -138,8 +138,8 @@ def record_sentence(record: TriggerRecord) -> str:
         )
     lead = f" with a median lead of {plural(median(record.leads), 'window')}" if record.leads else ""
     hits, wrong, missed = (f"{record.count(o)} {word if record.count(o) == 1 else many}" for o, word, many in WORDED)
-    told = f"{hits}{lead}, {wrong}, {record.count('prevented')} prevented, {record.count('open')} open"
-    return f"in {plural(record.judged, 'window')} with a forecast: {told}; {missed} came without a call"
+    sentence = f"{hits}{lead}, {wrong}, {record.count('prevented')} prevented, {record.count('open')} open"
+    return f"in {plural(record.judged, 'window')} with a forecast: {sentence}; {missed} came without a call"
 
 
 def record_rows(record: TriggerRecord) -> list[dict[str, str]]:

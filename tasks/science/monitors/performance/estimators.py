@@ -17,7 +17,7 @@ from tasks.science.monitors.performance.direct_loss import LossModel, Moments, c
 from tasks.science.monitors.performance.multiclass import estimate_classes, fit_classes
 from tasks.science.monitors.performance.realized import labelled_part
 from tasks.science.monitors.performance.support import Overlap, encoded, overlap
-from tasks.science.monitors.performance.without_score import Witness
+from tasks.science.monitors.performance.without_score import EstimatorWithoutScore
 from tasks.science.stats.multiplicity import family_wise
 from tasks.spec.model import ModelConfig
 from tasks.spec.wording import plural
@@ -28,8 +28,8 @@ LOSS_ROWS = 10_000
 """Reference rows that a model of losses learns from."""
 CONTRADICTED = 0.01
 """Chance that labelled rows that follow the estimate are taken to contradict it."""
-TOLD = 30
-"""Labelled rows under which they cannot contradict anything."""
+LEAST_TO_CONTRADICT = 30
+"""Labelled rows below which they cannot contradict an estimate."""
 HOLDS = "this holds where the label follows from the inputs as it did in the reference"
 
 
@@ -68,20 +68,20 @@ def choose_estimator(
     reason = _unfit(config, known, window)
     if reason:
         return EstimatorChoice(None, reason, False)
-    lies = overlap(config, known, window, attention, seed)
-    if not lies.holds:
-        return _from_the_rest(config, known, window, lies, seed)
-    taken, weight = (lies.taken, lies.weight) if lies.shifted else (np.arange(len(known)), None)
+    support = overlap(config, known, window, attention, seed)
+    if not support.holds:
+        return _from_other_inputs(config, known, window, support, seed)
+    taken, weight = (support.taken, support.weight) if support.shifted else (np.arange(len(known)), None)
     found, contradiction = _believed(config, known, window, taken, weight, recent, seed, losses)
     if contradiction:
-        return EstimatorChoice(None, contradiction, False, lies)
+        return EstimatorChoice(None, contradiction, False, support)
     why = HOLDS
-    if lies.shifted:
+    if support.shifted:
         why = (
             "the inputs have shifted, so the reference is weighted to resemble the window and is worth "
-            f"{lies.effective:,.0f} rows; {why}"
+            f"{support.effective:,.0f} rows; {why}"
         )
-    return EstimatorChoice(found, why, True, lies)
+    return EstimatorChoice(found, why, True, support)
 
 
 def _unfit(config: ModelConfig, known: pd.DataFrame, window: pd.DataFrame) -> str:
@@ -99,30 +99,30 @@ def _unfit(config: ModelConfig, known: pd.DataFrame, window: pd.DataFrame) -> st
     return ""
 
 
-def _from_the_rest(
-    config: ModelConfig, known: pd.DataFrame, window: pd.DataFrame, lies: Overlap, seed: int
+def _from_other_inputs(
+    config: ModelConfig, known: pd.DataFrame, window: pd.DataFrame, support: Overlap, seed: int
 ) -> EstimatorChoice:
     left = (
-        f"{lies.outside:.0%} of the rows lie where the reference has next to none"
-        if lies.outside
-        else f"the reference, weighted to resemble the window, is worth only {lies.effective:.0f} rows"
+        f"{support.outside:.0%} of the rows lie where the reference has next to none"
+        if support.outside
+        else f"the reference, weighted to resemble the window, is worth only {support.effective:.0f} rows"
     )
-    named = f", by {', '.join(lies.broken)}" if lies.broken else ""
-    if config.kind != "binary" or lies.without is None:
-        return EstimatorChoice(None, f"{left}{named}", False, lies)
-    rest = lies.without
-    columns, now = list(rest.columns), score_array(config, window)
+    named = f", by {', '.join(support.broken)}" if support.broken else ""
+    if config.kind != "binary" or support.without is None:
+        return EstimatorChoice(None, f"{left}{named}", False, support)
+    others = support.without
+    columns, now = list(others.columns), score_array(config, window)
 
     @cache
-    def witness() -> Witness:  # costly, so only for who asks
-        rows = known.iloc[rest.taken]
+    def fitted() -> EstimatorWithoutScore:  # costly, so only for who asks
+        rows = known.iloc[others.taken]
         x, y = encoded(config, known, rows, columns), label_array(config, rows[LABEL])
-        return Witness(
+        return EstimatorWithoutScore(
             x,
             score_array(config, rows),
             y,
             encoded(config, known, window, columns),
-            rest.weight if rest.shifted else None,
+            others.weight if others.shifted else None,
             seed,
         )
 
@@ -131,7 +131,7 @@ def _from_the_rest(
         "which "
         "holds where the label follows from them as it did in the reference"
     )
-    return EstimatorChoice(lambda metric: witness().estimate(metric, now, config.threshold), why, False, lies)
+    return EstimatorChoice(lambda metric: fitted().estimate(metric, now, config.threshold), why, False, support)
 
 
 def _believed(
@@ -154,25 +154,27 @@ def _believed(
     effective = float(len(taken) if weight is None else weight.sum() ** 2 / (weight**2).sum())
     if config.kind == "regression":
         return _by_losses(config, known, window, rows, taken, weight, seed, losses)
-    told = label_array(config, rows[LABEL]) if len(rows) else np.empty(0)
+    known_label = label_array(config, rows[LABEL]) if len(rows) else np.empty(0)
     if config.kind == "multiclass":
         classes = fit_classes(score[taken], label[taken], weight)
         ask: Callable[[str], PerformanceEstimate] = lambda metric: estimate_classes(metric, classes, score, now)  # noqa: E731
-        if len(rows) >= TOLD:
+        if len(rows) >= LEAST_TO_CONTRADICT:
             served = score_array(config, rows)
             p, top = classes.probability(served), served.argmax(axis=1)
             sure = p[np.arange(len(p)), top]
             p_values = _p_values(
-                sure, told == top, lambda slope: classes.variance(served, p, slope[:, None] * np.eye(p.shape[1])[top])
+                sure,
+                known_label == top,
+                lambda slope: classes.variance(served, p, slope[:, None] * np.eye(p.shape[1])[top]),
             )
             return _with_rows(ask, effective), _contradiction(p_values, len(rows))
         return _with_rows(ask, effective), ""
     calibration = chosen_calibration(score[taken], label[taken], weight, seed)
     ask = ConfidenceBasedEstimator(calibration, score, config.threshold).window(now, seed).estimate
-    if len(rows) < TOLD:
+    if len(rows) < LEAST_TO_CONTRADICT:
         return _with_rows(ask, effective), ""
     return _with_rows(ask, effective), contradiction(
-        calibration, score_array(config, rows), np.asarray(told, dtype=bool)
+        calibration, score_array(config, rows), np.asarray(known_label, dtype=bool)
     )
 
 
@@ -247,7 +249,7 @@ def _by_losses(
 
     now, then, score = moments(window), Moments.of(lines, fitted.answers, fitted.score), score_array(config, window)
     reason = ""
-    if len(rows) >= TOLD:
+    if len(rows) >= LEAST_TO_CONTRADICT:
         served = score_array(config, rows)
         p_values = contradicts(lines, moments(rows), served, label_array(config, rows[LABEL]))
         reason = _contradiction(p_values, len(rows))

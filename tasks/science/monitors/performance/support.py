@@ -97,12 +97,14 @@ def overlap(
     broken = [c for c in order if apart[c][0] > OUTSIDE]
     order = broken + [c for c in order if c not in broken]
     for count in range(max(1, len(broken)), len(columns) // 2 + 1):
-        rest = [c for c in columns if c not in order[:count]]
-        kept = [columns.index(c) for c in rest]
-        later = overlap_of(rest, then[:, kept], now[:, kept], taken, seed)
+        others = [c for c in columns if c not in order[:count]]
+        kept = [columns.index(c) for c in others]
+        later = overlap_of(others, then[:, kept], now[:, kept], taken, seed)
         if later.holds:
             taken = rng.permutation(len(reference))[:MANY]
-            later = overlap_of(rest, encoded(config, reference, reference.iloc[taken], rest), now[:, kept], taken, seed)
+            later = overlap_of(
+                others, encoded(config, reference, reference.iloc[taken], others), now[:, kept], taken, seed
+            )
             return replace(first, broken=tuple(order[:count]), without=later)
     return replace(first, broken=tuple(broken))
 
@@ -147,8 +149,8 @@ def overlap_of(columns: list[str], then: np.ndarray, now: np.ndarray, taken: np.
         fit = fold != k
         model = HistGradientBoostingClassifier(random_state=seed, **TREES).fit(x[fit], side[fit])
         score[~fit] = model.decision_function(x[~fit])
-    told = mannwhitneyu(score[side == 1], score[side == 0], alternative="greater")
-    area = float(told.statistic / (len(then) * len(now)))
+    test = mannwhitneyu(score[side == 1], score[side == 0], alternative="greater")
+    area = float(test.statistic / (len(then) * len(now)))
     weights = logistic_fit(np.column_stack([np.ones(len(x)), score]), side, balance)
     ratio = np.exp(
         np.clip(weights[0] + weights[1] * score, -20, 20)
@@ -159,7 +161,7 @@ def overlap_of(columns: list[str], then: np.ndarray, now: np.ndarray, taken: np.
     return Overlap(
         tuple(columns),
         area,
-        bool(told.pvalue < LEVEL and area > APART),
+        bool(test.pvalue < LEVEL and area > APART),
         outside,
         taken,
         weight,

@@ -23,7 +23,7 @@ TREES = {
 SCORE_STEPS, LABEL_STEPS = 120, 40
 
 
-class Witness:
+class EstimatorWithoutScore:
     """P(label | the other inputs), learned on the reference.
 
     Some trees learn the log-odds of the reference's score from the other inputs, which needs few steps, as scores hold
@@ -50,18 +50,18 @@ class Witness:
             weight: (m,) density ratios, or None for all 1.
         """
         fold = np.random.default_rng(seed).permutation(len(label)) % FOLDS
-        told, self._parts = np.zeros((len(label), 2)), []
+        learned, self._parts = np.zeros((len(label), 2)), []
         for k in range(FOLDS):
             fit = fold != k
             answers = _learn(reference[fit], score[fit], label[fit], seed)
-            told[~fit] = answers(reference[~fit])
+            learned[~fit] = answers(reference[~fit])
             self._parts.append(answers(window))
-        self._weights, self._covariance = _logistic(told, label, weight)
+        self._weights, self._covariance = _logistic(learned, label, weight)
         self._told = np.mean(self._parts, axis=0)
-        self._reference, self._label, self._before = score, np.asarray(label, dtype=float), self._probability(told)
+        self._reference, self._label, self._before = score, np.asarray(label, dtype=float), self._probability(learned)
 
-    def _probability(self, told: np.ndarray) -> np.ndarray:
-        return np.asarray(expit(_with_one(told) @ self._weights))
+    def _probability(self, learned: np.ndarray) -> np.ndarray:
+        return np.asarray(expit(_with_one(learned) @ self._weights))
 
     def estimate(self, metric: str, score: np.ndarray, threshold: float) -> PerformanceEstimate:
         """Estimate a metric with an interval of at least 95 %.
@@ -95,12 +95,12 @@ def _learn(x: np.ndarray, score: np.ndarray, label: np.ndarray, seed: int) -> Ca
     return lambda rows: np.column_stack([first.predict(rows), second.decision_function(rows)])
 
 
-def _with_one(told: np.ndarray) -> np.ndarray:
-    return np.column_stack([np.ones(len(told)), told])
+def _with_one(learned: np.ndarray) -> np.ndarray:
+    return np.column_stack([np.ones(len(learned)), learned])
 
 
-def _logistic(told: np.ndarray, label: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    x, y = _with_one(told), np.asarray(label, dtype=float)
+def _logistic(learned: np.ndarray, label: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    x, y = _with_one(learned), np.asarray(label, dtype=float)
     w = np.ones(len(y)) if weight is None else weight
     weights = logistic_fit(x, y, w)
     p = expit(x @ weights)

@@ -120,7 +120,7 @@ def test_a_level_shift_is_found_at_its_window_and_what_was_before_is_dropped() -
     assert made(noise(24)).shift is None
 
 
-def test_a_season_is_foretold_once_it_was_seen_twice() -> None:
+def test_a_season_is_predicted_once_it_was_seen_twice() -> None:
     at = np.arange(24)
     found = made(noise(24) * 0.5 + 4 * np.sin(2 * np.pi * at / 6), horizon=6, season=6)
     assert [a.mean for a in found.ahead] == pytest.approx(list(4 * np.sin(2 * np.pi * np.arange(24, 30) / 6)), abs=1.0)

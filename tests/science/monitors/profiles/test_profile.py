@@ -218,7 +218,7 @@ def test_a_document_comes_back_and_holds_no_rare_name_and_no_row() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "expected"),
     [
         ({"format": 0}, "format 0, an older one; this code reads format 1 only"),
         ({"format": 2}, "a newer one"),
@@ -226,8 +226,8 @@ def test_a_document_comes_back_and_holds_no_rare_name_and_no_row() -> None:
         ({"counts": 3}, "is no profile"),
     ],
 )
-def test_a_profile_of_another_format_is_refused(changed: dict[str, object], told: str) -> None:
-    with pytest.raises(ConfigError, match=told):
+def test_a_profile_of_another_format_is_refused(changed: dict[str, object], expected: str) -> None:
+    with pytest.raises(ConfigError, match=expected):
         load_profile({**profile(LAYOUT, rows(CARE, 10, 0)).document(), **changed})
 
 
