@@ -18,6 +18,7 @@ def row_model(manifest: Manifest) -> type[BaseModel]:
     """A closed pydantic model of one input row; optional columns may be null or left out."""
     fields: dict[str, Any] = {}
     for column in manifest.columns:
+        value: Any
         value, constraints = column.kind.request_field(column)
         unit = f" ({column.unit})" if column.unit else ""
         annotated = Annotated[value, Field(description=column.description + unit, **constraints)]
