@@ -9,7 +9,7 @@ import pandas as pd
 from scipy.stats import norm
 
 from tasks.science.examination.examination import Examination
-from tasks.science.rules.tools import RuleFault, unused
+from tasks.science.rules.tools import RuleFault, unchecked, unused
 from tasks.science.stats.comparison import delong
 from tasks.science.stats.counts import MINIMUM
 from tasks.spec.evidence import Measurement, State
@@ -60,10 +60,8 @@ def proxy(rule: Proxy, label: str, examination: Examination, confidence: float) 
     features = [f for f in examination.features if f not in rule.allowed]
     found = association(rule.column, features, examination, confidence)
     if found is None:
-        label = f"{label} (fewer than two groups of {rule.column} have {MINIMUM} rows)"
-        return Measurement(
-            label=label, value=None, limit=rule.share, rows=len(examination.rows), state="insufficient_evidence"
-        )
+        why = f"fewer than two groups of {rule.column} have {MINIMUM} rows"
+        return unchecked(label, why, len(examination.rows), rule.share)
     sure = [f for f, (auc, _) in found.items() if auc >= rule.association]
     perhaps = [f for f, (_, bound) in found.items() if bound >= rule.association]
     if sure:
@@ -147,13 +145,7 @@ def _unclear(label: str, limit: float, examination: Examination) -> Measurement 
     size = examination.attributions
     missing = set(examination.features) - set(size.columns)
     if len(size) == 0 or missing or not np.isfinite(size.to_numpy()).all():
-        return Measurement(
-            label=f"{label} (the attributions are incomplete)",
-            value=None,
-            limit=limit,
-            rows=len(size),
-            state="insufficient_evidence",
-        )
+        return unchecked(label, "the attributions are incomplete", len(size), limit)
     return None
 
 

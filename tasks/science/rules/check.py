@@ -13,7 +13,7 @@ from typing import Any
 from tasks.science.examination.examination import Examination
 from tasks.science.rules.attribution import forbidden, proxy, required
 from tasks.science.rules.scores import direction, invariance, monotone, score_range, vignette
-from tasks.science.rules.tools import RuleFault, case_words, range_words
+from tasks.science.rules.tools import RuleFault, Unchecked, case_words, range_words, unchecked
 from tasks.spec.evidence import Measurement
 from tasks.spec.rules import Invariance, Rule, ScoreRange
 
@@ -35,12 +35,12 @@ def check_rule(rule: Rule, examination: Examination, confidence: float) -> Measu
     column = getattr(rule, "column", None)
     if column is not None and column not in known:
         label = f"{rule.rule} names {column!r}, which is no input column (allowed: {', '.join(known)})"
-        return Measurement(label=label, value=None, rows=0, state="fail")
+        return Unchecked(label=label, value=None, rows=0, state="fail", why=label)
     label = sentence(rule)
     try:
         return CHECKS[rule.rule](rule, label, spoken_of(rule, examination), confidence)
     except RuleFault as fault:
-        return Measurement(label=f"{label} ({fault})", value=None, rows=0, state="fail")
+        return unchecked(label, str(fault), 0, state="fail")
 
 
 def spoken_of(rule: Rule, examination: Examination) -> Examination:

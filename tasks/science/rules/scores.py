@@ -16,12 +16,14 @@ from tasks.science.rules.tools import (
     rows_where,
     scores,
     share,
+    unchecked,
     unused,
     with_number,
 )
 from tasks.science.stats.counts import MINIMUM
 from tasks.spec.evidence import Measurement, State
 from tasks.spec.rules import Case, Direction, Invariance, Monotone, ScoreRange, Vignette
+from tasks.spec.wording import plural
 
 PATHS, STEPS = 300, 16
 CHANGED_ROWS, VALUES = 1000, 20
@@ -189,13 +191,7 @@ def invariance(rule: Invariance, label: str, examination: Examination, confidenc
 
 
 def _few(label: str, limit: float, rows: int) -> Measurement:
-    return Measurement(
-        label=f"{label} ({rows} rows; at least {MINIMUM} are needed)",
-        value=None,
-        limit=limit,
-        rows=rows,
-        state="insufficient_evidence",
-    )
+    return unchecked(label, f"{plural(rows, 'row')}; at least {MINIMUM} are needed", rows, limit)
 
 
 def _step(values: pd.Series) -> float:

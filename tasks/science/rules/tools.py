@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from pydantic import Field
 from scipy.stats import beta
 
 from tasks.science.data.tables import evaluate
@@ -12,7 +13,7 @@ from tasks.science.examination.targets import wrong_scores
 from tasks.science.examination.verdicts import judge
 from tasks.spec.columns import category_text
 from tasks.spec.errors import ConfigError
-from tasks.spec.evidence import Measurement
+from tasks.spec.evidence import Measurement, State
 from tasks.spec.rules import Case, Direction, Invariance, Monotone, Rule, ScoreRange, Value
 
 SAMPLE = 500
@@ -61,6 +62,19 @@ def unused(column: str) -> RuleFault:
     return RuleFault(
         f"the model does not use {column}, so it cannot follow this rule; use it as a feature or drop the rule"
     )
+
+
+class Unchecked(Measurement):
+    """A rule that could not be asked of these rows; the label says why as well. ``why`` is not stored."""
+
+    why: str = Field(exclude=True)
+
+
+def unchecked(
+    label: str, why: str, rows: int, limit: float | None = None, state: State = "insufficient_evidence"
+) -> Unchecked:
+    """What stands in a measurement's place, with the reason in brackets behind the rule's own words."""
+    return Unchecked(label=f"{label} ({why})", value=None, limit=limit, rows=rows, state=state, why=why)
 
 
 def share(label: str, broken: int, rows: int, tolerance: float, confidence: float) -> Measurement:

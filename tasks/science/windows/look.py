@@ -14,6 +14,7 @@ from tasks.spec.forecast import Forecast
 from tasks.spec.groupings import EmbeddingMap, GroupSummary
 from tasks.spec.model import ModelConfig
 from tasks.spec.review import ReviewItem
+from tasks.spec.wording import plural
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def _of(monitor: Monitor, findings: Sequence[Finding]) -> list[Finding]:
 def _too_little(config: ModelConfig, reference: Reference, window_input: WindowInput) -> Finding | None:
     needed, rows = config.monitoring.minimum_rows, window_input.profile.rows
     if rows < needed:
-        sentence = f"the window has {rows} rows and {needed} are needed, so nothing is concluded"
+        sentence = f"the window has {plural(rows, 'row')} and {needed} are needed, so nothing is concluded"
     elif reference.rows.empty:
         sentence = "the reference window has no rows, so there is nothing to compare with and nothing is concluded"
     else:

@@ -15,6 +15,7 @@ from tasks.science.monitors.protocol import RuleBreak
 from tasks.spec.errors import ConfigError
 from tasks.spec.model import ModelConfig
 from tasks.spec.review import ReviewAnswer, ReviewItem, ReviewSummary, Share
+from tasks.spec.wording import plural
 
 NEIGHBOURHOOD = 1000
 """Reference rows among which a row's nearest are looked for."""
@@ -81,7 +82,8 @@ def review_queue(
     for name, given in (("outside", outside), ("groups", groups)):
         if given is not None and len(given) != len(window):
             raise ConfigError(
-                f"{name} holds {len(given)} values for {len(window)} rows of the window; give one for each row, "
+                f"{name} holds {plural(len(given), 'value')} for {plural(len(window), 'row')} of the window; "
+                "give one for each row, "
                 "in order."
             )
     window = window.reset_index(drop=True)
@@ -152,7 +154,7 @@ def _group_reasons(
         known = np.where(mine >= 0, seen[mine] if len(seen) else 0, len(reference))
         for row in np.flatnonzero(known < max(RARE * len(reference), 2)):
             told = (
-                f"hardly anybody of the reference ({int(known[row])} of {len(reference):,} rows) is of its "
+                f"hardly anybody of the reference ({int(known[row])} of {plural(len(reference), 'row')}) is of its "
                 f"intersection of {', '.join(attributes)}"
             )
             found[int(row)].append((ALONE, 1 / (1 + float(known[row])), told))
@@ -356,7 +358,7 @@ def review_summary(
         _share(sum(right[i] for i in judged), len(judged)),
         _share(sum(sure[i] == right[i] for i in judged), len(judged)),
     )
-    told = [f"{len(verdicts)} of {len(queue)} predictions in the queue are answered"]
+    told = [f"{len(verdicts)} of {plural(len(queue), 'prediction')} in the queue are answered"]
     if agreement.value is not None:
         told.append(f"experts agree with {_words(agreement)} of those they are sure of")
     if model_right.value is not None:
@@ -387,20 +389,16 @@ def answered_by_people(overrides: Mapping[str, int], appeals: Mapping[str, int],
     told = []
     if total := sum(overrides.values()):
         told.append(
-            f"People decided on {_predictions(total)} themselves {since}: otherwise than the model in "
+            f"People decided on {plural(total, 'prediction')} themselves {since}: otherwise than the model in "
             f"{_words(_share(overrides['other'], total))}"
         )
     if total := sum(appeals.values()):
         settled = appeals["upheld"] + appeals["rejected"]
         told.append(
-            f"{_predictions(total)} {'was' if total == 1 else 'were'} appealed {since}: open {appeals['open']:,}"
+            f"{plural(total, 'prediction')} {'was' if total == 1 else 'were'} appealed {since}: open {appeals['open']:,}"
             + (f", upheld were {_words(_share(appeals['upheld'], settled))} answered" if settled else "")
         )
     return told
-
-
-def _predictions(count: int) -> str:
-    return f"{count:,} prediction{'' if count == 1 else 's'}"
 
 
 def _share(count: int, rows: int) -> Share:

@@ -18,6 +18,7 @@ from tasks.science.monitors.profiles.profile import Outcomes, Profile, outcomes
 from tasks.science.stats.multiplicity import discoveries, family_wise, simes
 from tasks.spec.evidence import Finding
 from tasks.spec.model import ModelConfig
+from tasks.spec.wording import plural
 
 SMALL_GROUP = 30
 CONFIDENCE = 0.975
@@ -142,7 +143,8 @@ def _refusal(config: ModelConfig, reference: DriftReference, window: Profile) ->
         return "the reference window has no rows, so there is nothing to compare with and nothing is concluded"
     if window.rows < config.monitoring.minimum_rows:
         return (
-            f"the window has {window.rows} rows and {config.monitoring.minimum_rows} are needed, so nothing is "
+            f"the window has {plural(window.rows, 'row')} and {config.monitoring.minimum_rows} are needed, so "
+            "nothing is "
             "concluded"
         )
     return ""
@@ -242,7 +244,7 @@ def _group(config: ModelConfig, subject: str, before: Outcomes, after: Outcomes,
     """The interval shown is that of the ratio to the reference's rate, by the delta method on its logarithm (Katz et
     al. 1978)."""
     if min(before.rows, after.rows) < SMALL_GROUP:
-        text = f"{subject}: {after.rows:,} rows, {before.rows:,} in the reference, too few to judge"
+        text = f"{subject}: {plural(after.rows, 'row')}, {before.rows:,} in the reference, too few to judge"
         return Judged(
             Finding(kind="selection_rate", subject=subject, value=None, rows=after.rows, alarm=False, sentence=text),
             None,

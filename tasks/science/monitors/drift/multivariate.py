@@ -14,6 +14,7 @@ from tasks.science.monitors.drift.distances import LN2
 from tasks.science.monitors.profiles.layout import readable
 from tasks.spec.evidence import Finding
 from tasks.spec.model import ModelConfig
+from tasks.spec.wording import plural
 
 FOLDS = 5
 KEPT = 0.65
@@ -46,7 +47,8 @@ def multivariate_findings(
     text = ""
     if small < limits.minimum_rows:
         text = (
-            f"the {'window' if len(window) == small else 'reference'} has {small} rows and {limits.minimum_rows} are "
+            f"the {'window' if len(window) == small else 'reference'} has {plural(small, 'row')} and "
+            f"{limits.minimum_rows} are "
             "needed, so the inputs are not compared together"
         )
     parts = [
@@ -61,7 +63,8 @@ def multivariate_findings(
     varying = [] if text else [i for i in range(len(columns)) if pd.Series(features[:, i]).nunique(dropna=False) > 1]
     if not text and len(varying) < 2:
         text = (
-            f"{len(varying)} of the {len(config.features)} features vary in these windows and two are needed, so the "
+            f"{len(varying)} of {plural(len(config.features), 'feature')} vary in these windows and two are "
+            "needed, so the "
             "inputs are not compared together"
         )
     if text:

@@ -20,7 +20,7 @@ from tasks.science.monitors.protocol import RuleBreak
 from tasks.science.rules.attribution import driver_share
 from tasks.science.rules.check import check_rule, claim, spoken_of
 from tasks.science.rules.plots import drivers, rule_plot
-from tasks.science.rules.tools import ROW_RULES, RuleFault, broken_rows
+from tasks.science.rules.tools import ROW_RULES, RuleFault, Unchecked, broken_rows
 from tasks.science.stats.counts import MINIMUM
 from tasks.science.stats.permutation import unusable
 from tasks.spec.columns import to_table
@@ -37,6 +37,7 @@ from tasks.spec.rules import (
     Rule,
     Vignette,
 )
+from tasks.spec.wording import plural
 
 CONFIDENCE = 0.975
 """One-sided, so that both bounds together make a 95 % interval."""
@@ -124,9 +125,9 @@ def live_rule_findings(
 
 def _unfit(config: ModelConfig, window: pd.DataFrame, reference: pd.DataFrame) -> str:
     if len(window) < MINIMUM:
-        return f"the window has {len(window)} rows and {MINIMUM} are needed"
+        return f"the window has {plural(len(window), 'row')} and {MINIMUM} are needed"
     if len(reference) < MINIMUM:
-        return f"the reference has {len(reference)} rows and {MINIMUM} are needed"
+        return f"the reference has {plural(len(reference), 'row')} and {MINIMUM} are needed"
     for name, side in (("window", window), ("reference", reference)):
         absent = [c for c in score_columns(config) if c not in side]
         if absent:
@@ -261,9 +262,7 @@ def _finding(
     rule: Rule, found: Measurement, known: Measurement | None, now: Examination, then: Examination, level: float
 ) -> Finding:
     if found.value is None:
-        why = (
-            found.label.removeprefix(f"{claim(rule)}: {rule.because}").strip() or "(it cannot be asked of this window)"
-        )
+        why = found.why if isinstance(found, Unchecked) else "it cannot be asked of this window"
         return Finding(
             kind="expert_rule",
             subject=claim(rule),
@@ -271,7 +270,7 @@ def _finding(
             limit=found.limit,
             rows=found.rows,
             alarm=False,
-            sentence=f"{claim(rule)}: not checked {why}",
+            sentence=f"{claim(rule)}: not checked ({why})",
         )
     before = None if known is None else known.value
     is_refuted = found.state == "fail" and refuted(rule, found, now, level)

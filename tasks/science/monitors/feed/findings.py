@@ -15,6 +15,7 @@ from tasks.science.monitors.feed.silence import silence_findings
 from tasks.spec.arrivals import FeedFacts
 from tasks.spec.evidence import Finding
 from tasks.spec.model import ModelConfig
+from tasks.spec.wording import plural
 
 TESTS = 3
 """Volume, delay of outcomes and duplicates are tested; each gets an equal share of alpha (Bonferroni)."""
@@ -103,7 +104,8 @@ def _volume(config: ModelConfig, facts: FeedFacts, history: Sequence[FeedFacts],
             facts.rows,
             False,
             (
-                f"{facts.rows_per_hour:,.1f} rows an hour; {len(before)} windows before have a volume and {HISTORY} "
+                f"{facts.rows_per_hour:,.1f} rows an hour; {plural(len(before), 'window')} before "
+                f"{'has' if len(before) == 1 else 'have'} a volume and {HISTORY} "
                 "are needed to judge it"
             ),
         )
@@ -167,7 +169,10 @@ def _delay(facts: FeedFacts, history: Sequence[FeedFacts], alpha: float) -> Find
             facts.label_delay_p90,
             facts.rows,
             False,
-            f"{told}; {len(before)} windows before have a delay and {HISTORY} are needed to judge it",
+            (
+                f"{told}; {plural(len(before), 'window')} before {'has' if len(before) == 1 else 'have'} a delay and "
+                f"{HISTORY} are needed to judge it"
+            ),
         )
     usual, _, high, p_value = _predicted(
         max(facts.label_delay_p90, 1e-3), np.array(before), np.full(len(before), np.inf), np.inf, 2 * alpha
@@ -205,7 +210,8 @@ def _duplicates(config: ModelConfig, facts: FeedFacts, expected: float, alpha: f
     repeated = round(facts.duplicate_share * facts.rows)
     p_value = float(binom.sf(repeated - 1, facts.rows, limit)) if limit < 1 else 1.0
     sentence = (
-        f"{facts.duplicate_share:.1%} of {facts.rows:,} rows repeat another one, {expected:.1%} of as many rows of "
+        f"{facts.duplicate_share:.1%} of {plural(facts.rows, 'row')} repeat another one, {expected:.1%} of as "
+        "many rows of "
         "the reference"
     )
     return feed_finding(
@@ -285,7 +291,13 @@ def _schema(config: ModelConfig, facts: FeedFacts) -> list[Finding]:
         )
     if not findings:
         findings.append(
-            feed_finding("columns", 0.0, facts.rows, False, f"all {len(known)} input columns came, and no other")
+            feed_finding(
+                "columns",
+                0.0,
+                facts.rows,
+                False,
+                f"{'the input column' if len(known) == 1 else f'all {len(known)} input columns'} came, and no other",
+            )
         )
     if len(facts.versions) > 1:
         findings.append(
@@ -299,7 +311,8 @@ def _schema(config: ModelConfig, facts: FeedFacts) -> list[Finding]:
         )
     if facts.rows_missing:
         sentence = (
-            f"{facts.rows_missing:,} rows of the window are not in the log any more; the numbers speak of the "
+            f"{plural(facts.rows_missing, 'row')} of the window {'is' if facts.rows_missing == 1 else 'are'} not "
+            "in the log any more; the numbers speak of the "
             f"{facts.rows:,} that are left"
         )
         findings.append(feed_finding("rows", float(facts.rows_missing), facts.rows, False, sentence))
@@ -332,7 +345,7 @@ def _clock(facts: FeedFacts, now: datetime) -> list[Finding]:
         ]
     back = facts.clock_largest_back_seconds
     sentence = (
-        f"times go back {facts.clock_back_steps:,} times between rows, by {span(back)} at most"
+        f"times go back {plural(facts.clock_back_steps, 'time')} between rows, by {span(back)} at most"
         if facts.clock_back_steps
         else "times never go back between rows"
     )

@@ -15,6 +15,7 @@ from tasks.science.monitors.groupings.validity import share_finding, validity_fi
 from tasks.spec.evidence import Finding
 from tasks.spec.groupings import EmbeddingMap, GroupNow, GroupSummary
 from tasks.spec.model import ModelConfig
+from tasks.spec.wording import plural
 
 TESTS = 8
 """Among which ``alpha`` is shared in equal parts (Bonferroni): four kinds of events, shares, silhouette, stability,
@@ -52,7 +53,8 @@ def grouping_findings(
     """
     if len(embedded_window) != len(rows):
         raise ValueError(
-            f"{len(embedded_window)} embedded rows and {len(rows)} rows were given; they must be the same rows"
+            f"{plural(len(embedded_window), 'embedded row')} and {plural(len(rows), 'row')} were given; they "
+            "must be the same rows"
         )
     if reference.reason:
         return _inconclusive(reference.reason, len(rows), None)
@@ -70,7 +72,8 @@ def grouping_findings(
         )
         return _inconclusive(
             (
-                f"the window has {len(rows)} rows{without} and {FEWEST} are needed, so nothing is concluded about "
+                f"the window has {plural(len(rows), 'row')}{without} and {FEWEST} are needed, so nothing is "
+                "concluded about "
                 "its groups"
             ),
             len(rows),
@@ -95,7 +98,8 @@ def grouping_findings(
                 rows=len(rows),
                 alarm=False,
                 sentence=(
-                    f"{window.unplaced} of {len(chosen)} rows ({share:.1%}) have no finite numbers in the embedding "
+                    f"{window.unplaced} of {plural(len(chosen), 'row')} ({share:.1%}) have no finite numbers in "
+                    "the embedding "
                     "and belong to no group"
                 ),
             )
@@ -119,7 +123,7 @@ def _summary(
     headlines = {e.finding.subject: e.headline for e in happened}
     holds = not alarms
     sentence = (
-        f"the {len(reference.groups)} groups of the reference hold in this window"
+        f"the {plural(len(reference.groups), 'group')} of the reference hold in this window"
         if holds
         else "the groups of the reference do not hold in this window: "
         f"{'; '.join(headlines.get(f.subject) or _brief(f) for f in alarms)}"

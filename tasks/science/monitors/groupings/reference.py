@@ -21,6 +21,7 @@ from tasks.spec.errors import CorruptionError
 from tasks.spec.formats import GROUPINGS, refuse_other_format
 from tasks.spec.groupings import Choice, Group
 from tasks.spec.model import ModelConfig
+from tasks.spec.wording import plural
 
 FITTED = 4000
 """Reference rows that are used for fitting at most."""
@@ -95,7 +96,9 @@ def fit_groupings(config: ModelConfig, pipeline: Pipeline, reference: pd.DataFra
     rng = np.random.default_rng(seed)
     if len(reference) < SMALLEST:
         return _nothing(
-            config, seed, f"the reference has {len(reference)} rows and {SMALLEST} are needed, so no groups were sought"
+            config,
+            seed,
+            f"the reference has {plural(len(reference), 'row')} and {SMALLEST} are needed, so no groups were sought",
         )
     order = rng.permutation(len(reference))
     half = min(FITTED, len(order) // 2)

@@ -15,6 +15,7 @@ from tasks.science.monitors.groupings.reference import GroupReference, label_tab
 from tasks.science.stats.shift import shift
 from tasks.spec.evidence import Finding
 from tasks.spec.model import ModelConfig
+from tasks.spec.wording import plural
 
 RESAMPLES = 12
 LABEL_RESAMPLES = 100
@@ -147,7 +148,8 @@ def _coherence(
     known, known_was = np.isfinite(label).all(axis=1), np.isfinite(reference.label).all(axis=1)
     if min(known.sum(), known_was.sum()) < FEWEST:
         said = (
-            f"{int(known.sum())} rows of the window and {int(known_was.sum())} of the reference are labelled and "
+            f"{plural(int(known.sum()), 'row')} of the window and {int(known_was.sum())} of the reference are "
+            "labelled and "
             f"{FEWEST} are needed, so nothing is concluded about the labels of groups"
         )
         return Finding(

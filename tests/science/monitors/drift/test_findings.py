@@ -102,7 +102,7 @@ def test_a_small_shift_in_many_rows_is_no_alarm() -> None:
     assert alarms(window) == set()
 
 
-@pytest.mark.parametrize(("n", "told"), [(0, "the window has 0 rows and 100 are needed"), (1, "the window has 1 rows")])
+@pytest.mark.parametrize(("n", "told"), [(0, "the window has 0 rows and 100 are needed"), (1, "the window has 1 row")])
 def test_a_window_too_small_says_so(n: int, told: str) -> None:
     (finding,) = drift_findings(CARE, REFERENCE, profile(REFERENCE.layout, ROWS.iloc[:n]), {}, ALPHA)
     assert finding.value is None and not finding.alarm and told in finding.sentence
@@ -230,7 +230,7 @@ def test_columns_that_come_to_move_together_are_seen_and_calm_ones_are_not() -> 
     ("window", "told"),
     [
         (ROWS.iloc[:0], "the window has 0 rows"),
-        (ROWS.iloc[:1], "the window has 1 rows"),
+        (ROWS.iloc[:1], "the window has 1 row"),
         (ROWS[["num"]].iloc[:500], "features vary"),
         (ROWS.assign(**{c.name: np.nan for c in CARE.inputs}), ""),
         (ROWS.assign(num=np.inf), ""),

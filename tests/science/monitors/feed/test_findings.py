@@ -126,6 +126,7 @@ def test_a_volume_that_varies_anyway_is_no_alarm(config: ModelConfig) -> None:
 @pytest.mark.parametrize(
     ("history", "rate", "told"),
     [
+        (1, 100.0, "; 1 window before has a volume and 5 are needed to judge it"),
         (4, 1.0, "4 windows before have a volume and 5 are needed"),
         (10, None, "not known"),
         (10, float("inf"), "not known"),

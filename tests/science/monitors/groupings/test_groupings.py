@@ -119,7 +119,7 @@ def test_labels_that_no_longer_follow_the_groups_are_seen() -> None:
 
 
 @pytest.mark.parametrize(
-    ("n", "says"), [(0, "the window has 0 rows"), (1, "the window has 1 rows"), (49, "50 are needed")]
+    ("n", "says"), [(0, "the window has 0 rows"), (1, "the window has 1 row"), (49, "50 are needed")]
 )
 def test_a_window_too_small_says_so(n: int, says: str) -> None:
     pipeline, reference = world(KIND, 1)
