@@ -22,7 +22,7 @@ def monitor(request: MonitoringRequest) -> State:
     Args:
         request: which model, whether to act, and who asked.
     """
-    model = request.model.value
+    model = request.model
     if waits_for_a_release(request):
         return Completed(
             message=f"{model} has no champion yet; its schedule watches it from its first release on.",

@@ -22,9 +22,9 @@ def promote_version(request: PromotionRequest) -> State:
         request: which model, which version, why, and who asked.
     """
     version = assign_version(request, "promoted")
-    align_service(request.model.value)
-    report_model(request.model.value, [])
-    return Completed(message=f"{request.model.value} {version} is champion.", name=FinalState.PROMOTED)
+    align_service(request.model)
+    report_model(request.model, [])
+    return Completed(message=f"{request.model} {version} is champion.", name=FinalState.PROMOTED)
 
 
 @flow(name="approve", flow_run_name="{request.model} signed by {request.signer}", log_prints=True)
@@ -36,8 +36,8 @@ def approve(request: ApprovalRequest) -> State:
         request: which candidate, who signs, the signature, and why.
     """
     version = promote_signed(request)
-    align_service(request.model.value)
-    report_model(request.model.value, [])
+    align_service(request.model)
+    report_model(request.model, [])
     return Completed(
-        message=f"{request.model.value} {version} is champion, signed by {request.signer}.", name=FinalState.PROMOTED
+        message=f"{request.model} {version} is champion, signed by {request.signer}.", name=FinalState.PROMOTED
     )

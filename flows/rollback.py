@@ -21,9 +21,9 @@ def roll_back(request: RollbackRequest) -> State:
         request: which model, to which version, why, and who asked.
     """
     version = assign_version(request, "rolled_back")
-    align_service(request.model.value)
-    report_model(request.model.value, [])
-    return Completed(message=f"{request.model.value} {version} serves again.", name=FinalState.ROLLED_BACK)
+    align_service(request.model)
+    report_model(request.model, [])
+    return Completed(message=f"{request.model} {version} serves again.", name=FinalState.ROLLED_BACK)
 
 
 @flow(name="stop", flow_run_name="{request.model} because of {request.reason}", log_prints=True)
@@ -35,8 +35,8 @@ def stop(request: StopRequest) -> State:
         request: which model, why, and who asked.
     """
     version = stop_serving(request)
-    report_model(request.model.value, [])
+    report_model(request.model, [])
     return Completed(
-        message=f"{request.model.value} {version} does not answer any more. Put a version back with a promotion or a rollback.",
+        message=f"{request.model} {version} does not answer any more. Put a version back with a promotion or a rollback.",
         name=FinalState.STOPPED,
     )

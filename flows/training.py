@@ -29,7 +29,7 @@ def train(request: TrainingRequest) -> State:
     Args:
         request: which model, which commit, why, and who asked.
     """
-    model = request.model.value
+    model = request.model
     with checkout(request) as worktree:
         if request.collect:
             rows = collect_rows(worktree, model)

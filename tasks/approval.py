@@ -78,7 +78,7 @@ def promote_signed(request: ApprovalRequest) -> str:
     Raises:
         PromotionRefused: nothing waits, the signature does not hold, or the signer asked for it or wrote it.
     """
-    settings, model = Settings(), request.model.value
+    settings, model = Settings(), request.model
     entry = waiting(settings, model, request.commit)
     git = ensure_clone(settings)
     author = git.run("log", "-1", "--format=%ae", f"{request.commit}^")

@@ -36,9 +36,8 @@ from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import GateResult
 from tasks.spec.model import ModelConfig
 from tasks.spec.models import model_folder
-from tasks.spec.requests import ROOT
 from tasks.spec.rules import ExpertRules
-from tasks.spec.settings import Settings
+from tasks.spec.settings import ROOT, Settings
 from tasks.versions import Candidate, version_files
 
 CHAMPION = "_champion_score"

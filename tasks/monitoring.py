@@ -49,7 +49,7 @@ EARLIER_VERSIONS = 2
 def waits_for_a_release(request: MonitoringRequest) -> bool:
     """Whether a schedule is ahead of the first release, which is nobody's mistake; a person who asks too early is told
     so by :func:`find_work`."""
-    return request.reason == "schedule" and Registry(Settings()).champion(request.model.value) is None
+    return request.reason == "schedule" and Registry(Settings()).champion(request.model) is None
 
 
 @task(cache_policy=NO_CACHE, task_run_name="find what is new")
@@ -59,7 +59,7 @@ def find_work(request: MonitoringRequest) -> tuple[list[Window], list[Window]]:
     Raises:
         ConfigError: the model has no champion yet.
     """
-    model = request.model.value
+    model = request.model
     champion = Registry(Settings()).champion(model)
     if champion is None:
         raise ConfigError(
@@ -85,7 +85,7 @@ def _expire(log: PredictionLog, request: MonitoringRequest, days: int) -> None:
             )
             draft = EntryDraft(
                 kind="forgotten",
-                model=request.model.value,
+                model=request.model,
                 actor=request.actor,
                 reason=request.reason,
                 sentence=sentence,
@@ -93,7 +93,7 @@ def _expire(log: PredictionLog, request: MonitoringRequest, days: int) -> None:
             )
             ledger.append(Settings(), draft)
 
-    log.expire(request.model.value, datetime.now(UTC) - timedelta(days=days), told)
+    log.expire(request.model, datetime.now(UTC) - timedelta(days=days), told)
 
 
 def _labels_came(log: PredictionLog, report: WindowReport, share: float) -> bool:
@@ -216,7 +216,7 @@ def watch_feed(request: MonitoringRequest) -> list[Finding]:
 
     It is reported once, and again when it is over.
     """
-    settings, model = Settings(), request.model.value
+    settings, model = Settings(), request.model
     champion = Registry(settings).champion(model)
     if champion is None:
         return []

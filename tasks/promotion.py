@@ -109,7 +109,7 @@ def reject_data(worktree: Path, data: GateResult, request: TrainingRequest) -> N
     """Write down that nothing was trained, because the data break their expectations."""
     draft = EntryDraft(
         kind="rejected",
-        model=request.model.value,
+        model=request.model,
         commit=Git(worktree).rev_parse("HEAD"),
         actor=request.actor,
         reason=request.reason,
@@ -144,7 +144,7 @@ def stop_serving(request: StopRequest) -> str:
     Raises:
         PromotionRefused: the model has no champion, or is stopped already.
     """
-    settings, model = Settings(), request.model.value
+    settings, model = Settings(), request.model
     champion = Registry(settings).champion(model)
     if champion is None:
         raise PromotionRefused(f"{model} has no champion, so nothing serves that could be stopped.")
@@ -175,7 +175,7 @@ def assign_version(request: PromotionRequest | RollbackRequest, kind: Assignment
     Raises:
         PromotionRefused: the version is not registered, is already champion, or there is none to go back to.
     """
-    settings, model = Settings(), request.model.value
+    settings, model = Settings(), request.model
     registry = Registry(settings)
     champion = registry.champion(model)
     target = _target(registry, model, request.version)

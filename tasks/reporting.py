@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import json
 import logging
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from prefect.client.schemas.objects import State
 from prefect.exceptions import FailedRun
 from prefect.states import Failed
 
+from tasks.forms import form_signature
 from tasks.records.log.predictions import PredictionLog
 from tasks.records.pages.account import index_page
 from tasks.records.pages.model import model_markdown, model_page
@@ -56,8 +56,7 @@ def fail_with_message(story: Callable[[Any], State]) -> Callable[[Any], State]:
         except AssayError as error:
             return Failed(message=str(error))
 
-    # Prefect makes its form from the signature, and looks names up where the wrapper was written
-    guarded.__signature__ = inspect.signature(story, eval_str=True)  # type: ignore[attr-defined]
+    guarded.__signature__ = form_signature(story)  # type: ignore[attr-defined]
     return guarded
 
 

@@ -27,7 +27,7 @@ from tasks.versions import Candidate
 def checkout(request: TrainingRequest) -> Iterator[Path]:
     """A clean checkout of the requested commit, apart from anybody's working tree; gone at the end."""
     with workspace.worktree(Settings(), request.revision) as path:
-        load_model(path, request.model.value)  # a wrong config ends here, before any work
+        load_model(path, request.model)  # a wrong config ends here, before any work
         yield path
 
 
@@ -35,7 +35,7 @@ def checkout(request: TrainingRequest) -> Iterator[Path]:
 def commit_data(worktree: Path, request: TrainingRequest, rows: int) -> str:
     """Record the collected rows as a commit on the main branch; a model's fate does not change what the data are."""
     message = (
-        f"data: {rows:,} labelled rows of {request.model.value} collected in production\n\n"
+        f"data: {rows:,} labelled rows of {request.model} collected in production\n\n"
         f"Assay-Run-Reason: {request.reason}\nAssay-Actor: {request.actor}\n"
     )
     return workspace.push_data(Settings(), worktree, message)
@@ -55,7 +55,7 @@ def candidate_branch(model: str, base: str, worktree: Path) -> str:
 @task(cache_policy=NO_CACHE, task_run_name="commit the candidate")
 def commit_candidate(worktree: Path, request: TrainingRequest) -> Candidate:
     """Leave one commit that holds code, parameters, ``dvc.lock`` and metrics, on a branch of its own in the origin."""
-    name, settings = request.model.value, Settings()
+    name, settings = request.model, Settings()
     base = Git(worktree).rev_parse("HEAD")
     paths = ModelPaths(worktree, name)
     metrics = json.loads(paths.metrics.read_text())

@@ -12,7 +12,7 @@ from tasks.records.registry.registry import Registry
 from tasks.records.repository import workspace
 from tasks.spec.errors import PromotionRefused
 from tasks.spec.ledger import Entry, EntryDraft
-from tasks.spec.requests import ApprovalRequest, ModelName
+from tasks.spec.requests import ApprovalRequest
 from tasks.spec.settings import Settings
 from tests.conftest import git
 from tests.keys import key
@@ -52,7 +52,7 @@ def waits(settings: Settings, developer: Path, tmp_path: Path, monkeypatch: pyte
 def request(entry: Entry, signer: str, private: Path, said: str = BECAUSE) -> ApprovalRequest:
     signature = signatures.sign(statement(entry, signer, BECAUSE), private)
     return ApprovalRequest(
-        model=ModelName("care"),
+        model="care",
         reason="person",
         commit=str(entry.commit),
         signer=signer,

@@ -16,7 +16,6 @@ import yaml
 from tasks.spec.base import load_yaml
 from tasks.spec.model import load_model
 from tasks.spec.models import model_names
-from tasks.spec.requests import ModelName
 from tasks.spec.rules import ExpertRules
 from tasks.spec.sources import concerns, sources
 
@@ -68,12 +67,12 @@ def test_every_deployment_has_an_entrypoint_a_description_and_one_parameter_mode
     module, name = deployment["entrypoint"].rsplit(".", 1)
     flow = getattr(importlib.import_module(module), name)
     assert list(flow.parameters.properties) == ["request"]
+    assert flow.parameters.definitions["ModelName"]["enum"] == list(model_names(ROOT))  # the form's drop-down
     assert deployment["description"] and deployment["tags"]
 
 
 def test_every_model_is_listed_scheduled_and_parses() -> None:
     names = model_names(ROOT)
-    assert tuple(m.value for m in ModelName) == names
     monitoring = next(d for d in DEPLOYMENTS if d["name"] == "monitoring")
     assert {s["slug"]: s["interval"] for s in monitoring["schedules"]} == {
         n: load_model(ROOT, n).monitoring.every_seconds for n in names

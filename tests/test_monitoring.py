@@ -13,7 +13,7 @@ from tasks.records.pages.window import window_markdown, window_page
 from tasks.records.registry import ledger
 from tasks.science.windows.decisions import being_rolled_back
 from tasks.spec.evidence import Decision, WindowReport
-from tasks.spec.requests import ModelName, MonitoringRequest
+from tasks.spec.requests import MonitoringRequest
 from tasks.spec.settings import Settings
 
 
@@ -87,7 +87,7 @@ def test_rows_beyond_their_time_are_deleted_and_the_ledger_keeps_it(
             for days in (40, 31, 2)
         ]
     )
-    request = MonitoringRequest(model=ModelName("care"), actor="test")
+    request = MonitoringRequest(model="care", actor="test")
     for _ in range(2):  # the second time there is nothing left to delete, and nothing to tell
         monitoring._expire(log, request, 30)
     assert log.frame("care", 0, 2**62)["_id"].tolist() == ["p2"]

@@ -29,7 +29,7 @@ from tasks.science.windows.decisions import DecisionContext, decide
 from tasks.science.windows.look import examine_window, judge_again
 from tasks.science.windows.reference import reference_document
 from tasks.spec.evidence import Finding, WindowReport
-from tasks.spec.requests import ModelName, MonitoringRequest
+from tasks.spec.requests import MonitoringRequest
 from tasks.spec.settings import Settings
 from tasks.versions import VersionFiles
 from tasks.window_inputs import read_window, reference_of
@@ -216,7 +216,7 @@ def test_a_new_monitor_is_one_module_and_one_entry_and_changes_no_other(
     monkeypatch.setattr(monitoring, "emit_event", lambda event, **_: sent.append(event))
     monkeypatch.setenv("ASSAY_HOME", str(settings.home))
     monkeypatch.setenv("ASSAY_ORIGIN", settings.origin)
-    monitoring.record.fn(report, MonitoringRequest(model=ModelName("care"), actor="test"))
+    monitoring.record.fn(report, MonitoringRequest(model="care", actor="test"))
     (entry,) = ledger.entries(settings)
     assert added.sentence in entry.sentence and "assay.finding.score_tail" in sent
     stored = WindowReport.model_validate_json(json.dumps(ledger.evidence(settings, entry.evidence)))

@@ -14,8 +14,7 @@ from tasks.spec.display import with_display_names
 from tasks.spec.evidence import Verdict
 from tasks.spec.ledger import Entry, EntryKind
 from tasks.spec.models import model_names
-from tasks.spec.requests import ROOT
-from tasks.spec.settings import Settings
+from tasks.spec.settings import ROOT, Settings
 from tasks.spec.verdicts import verdict_sentence
 
 EXAMINED: tuple[EntryKind, ...] = ("examined", "rejected", "awaiting_signature", "promoted")

@@ -21,8 +21,7 @@ import psutil
 
 from tasks.records.repository.git import Git
 from tasks.spec.errors import AssayError
-from tasks.spec.requests import ROOT
-from tasks.spec.settings import Settings
+from tasks.spec.settings import ROOT, Settings
 
 PARTS = ("service", "worker", "server")
 PATIENCE = 120.0

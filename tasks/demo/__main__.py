@@ -13,8 +13,7 @@ from typing import Any
 from rich.console import Console
 
 from tasks.spec.errors import AssayError
-from tasks.spec.requests import ROOT
-from tasks.spec.settings import Settings
+from tasks.spec.settings import ROOT, Settings
 
 HOME = ROOT / ".assay" / "demo"
 

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tasks.spec.models import model_names
+from tasks.spec.models import Name
 
-ROOT = Path(__file__).resolve().parents[2]
-ModelName = StrEnum("ModelName", {name: name for name in model_names(ROOT)})  # type: ignore[misc]
 RunReason = Literal["person", "push", "schedule", "retrain", "monitor"]
 
 
 class Request(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_enum_values=True)
 
-    model: ModelName = Field(description="The model, as listed in deployments/models.yaml.")
+    model: Name = Field(description="The model, as listed in deployments/models.yaml.")
     reason: RunReason = Field("person", description="What asked for this run.")
     actor: str = Field("prefect-ui", min_length=1, max_length=100, description="Who asked for this run.")
 

@@ -35,7 +35,7 @@ from tasks.spec.ledger import (
     WindowDetails,
 )
 from tasks.spec.model import load_model
-from tasks.spec.requests import ModelName, MonitoringRequest
+from tasks.spec.requests import MonitoringRequest
 from tasks.spec.settings import Settings
 from tests.conftest import ROOT
 
@@ -113,7 +113,7 @@ def watch_a_silent_feed(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> 
     log.append([Prediction("p1", "care", "v1.0.0", old, {"x": 1}, 0.5, True)])
     log.save_report(report(3))
     log.close()
-    request = MonitoringRequest(model=ModelName("care"), actor="test")
+    request = MonitoringRequest(model="care", actor="test")
     hook = Path(settings.origin) / "hooks/pre-receive"
     hook.write_text("#!/bin/sh\nexit 1\n")
     hook.chmod(0o755)
