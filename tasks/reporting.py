@@ -27,7 +27,7 @@ from tasks.records.registry.registry import Registry, stopped_because
 from tasks.science.monitors.forecast.findings import watched_series
 from tasks.science.monitors.forecast.track_record import record_rows, record_sentence, trigger_record
 from tasks.science.windows.monitors import ranks
-from tasks.science.windows.review import answered_by_people, review_summary
+from tasks.science.windows.review_answers import answered_by_people, review_summary
 from tasks.spec.errors import AssayError
 from tasks.spec.evidence import Finding, Verdict, WindowReport
 from tasks.spec.forecast import Forecast, Observation, TriggerRecord

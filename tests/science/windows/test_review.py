@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from tasks.science.monitors.protocol import RuleBreak
-from tasks.science.windows.review import answered_by_people, review_queue, review_summary
+from tasks.science.windows.review import review_queue
+from tasks.science.windows.review_answers import answered_by_people, review_summary
 from tasks.spec.errors import ConfigError
 from tasks.spec.model import ModelConfig, Protected
 from tasks.spec.review import ReviewAnswer, ReviewItem
