@@ -80,13 +80,12 @@ def _means(name: str, label: np.ndarray, score: np.ndarray, bins: int, confidenc
 def _reliability(
     name: str, label: np.ndarray, score: np.ndarray, bins: int, confidence: float, state: State | None
 ) -> Plot:
-    # rounding leaves the bounds of a rate of 0 or 1 a hair off it
     points = tuple(
         Point(
             x=b.score,
             y=b.rate,
-            low=min(max(b.rate_low, 0.0), b.rate),
-            high=max(min(b.rate_high, 1.0), b.rate),
+            low=b.rate_low,
+            high=b.rate_high,
             rows=b.rows,
         )
         for b in reliability(label, score, bins, confidence)

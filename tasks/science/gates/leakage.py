@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.stats import beta, norm
 
 from tasks.science.data.protected import protected_groups
 from tasks.science.examination.examination import Examination
@@ -25,6 +24,7 @@ from tasks.science.gates.leakage_checks import (
     single_columns,
 )
 from tasks.science.stats.counts import MINIMUM
+from tasks.science.stats.intervals import exact_share, normal_quantile
 from tasks.science.stats.shift import shift
 from tasks.spec.evidence import GateResult, Measurement, State
 from tasks.spec.gates import LeakageGate
@@ -233,7 +233,7 @@ def _duplicates(config: LeakageGate, sides: Sides) -> list[Measurement]:
         sides.examination.train_entity,
         e.entity,
     )
-    n, z = len(e.rows), norm.ppf(config.confidence)
+    n, z = len(e.rows), normal_quantile(config.confidence)
     value, low, high = ((d.shared - d.expected + k * d.error) / n for k in (0, -z, z))
     state: State = (
         "fail"
@@ -362,9 +362,7 @@ def _served(config: LeakageGate, sides: Sides) -> list[Measurement]:
     train = sides.train if collected is None or collected.sum() < config.minimum_rows else sides.train[collected]
     n = len(served)
     absent = {f: int(served[f].isna().sum()) if f in served else n for f in sides.features}
-    bounds = {
-        f: float(beta.ppf(1 - config.confidence, gone, n - gone + 1)) if gone else 0.0 for f, gone in absent.items()
-    }
+    bounds = {f: exact_share(gone, n, config.confidence)[0] for f, gone in absent.items()}
     arriving = [f for f in sides.features if bounds[f] <= NEVER_SERVED]
     told, shifts = [], []
     for f in sides.features:

@@ -9,6 +9,7 @@ import pandas as pd
 from scipy.stats import norm
 
 from tasks.science.stats.comparison import delong
+from tasks.science.stats.intervals import normal_quantile
 from tasks.spec.metrics import TargetKind
 
 BINS = 64
@@ -115,7 +116,7 @@ def single_columns(
         return []
     scores = [_rates(*_codes(train[c], rows[c]), train_label) for c in train.columns]
     auc, covariance = delong(label, np.vstack([*scores, score]))
-    z = norm.ppf(confidence)
+    z = normal_quantile(confidence)
     error = np.sqrt(np.maximum(np.diag(covariance), 0))
     advantage = auc[-1] - 0.5
     share = (auc - 0.5) / advantage if advantage > 0 else np.full(len(auc), np.nan)
@@ -263,7 +264,7 @@ def label_jump(
     else:
         usual, spread_of_labels = float(np.clip(usual, 0, 1)), float(np.sqrt(label.mean() * (1 - label.mean())))
         effect = float(abs(2 * np.arcsin(np.sqrt(found)) - 2 * np.arcsin(np.sqrt(usual))))
-    bound = float(norm.ppf(1 - (1 - confidence) / len(runs) / 2))
+    bound = normal_quantile(1 - (1 - confidence) / len(runs) / 2)
     width = bound / abs(z[at]) * effect if z[at] else 0.0
     place = f"rows {100 * low / n:.0f} % to {100 * high / n:.0f} % of the table"
     return Jump(

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import norm
 
 from tasks.science.examination.benchmarks import BenchmarkFault, benchmark_rows
 from tasks.science.examination.examination import Examination
@@ -22,6 +21,7 @@ from tasks.science.examination.targets import wrong_scores
 from tasks.science.examination.verdicts import judge_with_refutation, result
 from tasks.science.stats.comparison import MetricEstimate, metric_estimate, paired_estimate
 from tasks.science.stats.counts import MINIMUM
+from tasks.science.stats.intervals import normal_quantile
 from tasks.science.stats.metrics import METRICS, NEED_CLASSES
 from tasks.science.stats.multiplicity import holm
 from tasks.science.stats.validity import label_fault
@@ -174,7 +174,7 @@ def _settle(config: FloorGate | ComparisonGate, examination: Examination, found:
     better, chance, limit = METRICS[config.metric].greater_is_better, 1 - config.confidence, found.limit
     family = dict(examination.cached("refutations of benchmarks", lambda: _refutations(examination)))
     family[config.name] = found.estimate.refuted(limit, better)
-    refuted = holm(family)[config.name]
+    refuted = dict(zip(family, holm(list(family.values())), strict=True))[config.name]
     interval = found.estimate.interval(config.confidence)
     state = judge_with_refutation(
         interval.value, interval.low if better else interval.high, limit, better, refuted, chance
@@ -212,7 +212,7 @@ def _more(found: Answer, low: float, high: float, gates: int, confidence: float)
     """About how many rows would prove a limit to be missed, were the estimate to stay: the half width, for so many gates, has to come down to the gap."""
     gap = abs(found.estimate.value - found.limit)
     half = (high - found.estimate.value if found.limit > found.estimate.value else found.estimate.value - low) * float(
-        norm.ppf(1 - (1 - confidence) / gates) / norm.ppf(confidence)
+        normal_quantile(1 - (1 - confidence) / gates) / normal_quantile(confidence)
     )
     if not gap > 0 or not math.isfinite(half) or half <= gap:
         return ""

@@ -20,6 +20,7 @@ from tasks.science.gates.excess_loss import (
     losses,
     scaled,
 )
+from tasks.science.stats.multiplicity import holm
 
 BINS = 6
 CATEGORIES = 12
@@ -288,12 +289,3 @@ def weak_slices(
         )
         for c, loss, p in zip(found, tested, adjusted, strict=True)
     ]
-
-
-def holm(p_values: list[float]) -> list[float]:
-    """P-values adjusted so that any false confirmation among them is bounded (Holm 1979)."""
-    adjusted, running = [1.0] * len(p_values), 0.0
-    for rank, i in enumerate(np.argsort(p_values, kind="stable").tolist()):
-        running = max(running, min(1.0, (len(p_values) - rank) * p_values[i]))
-        adjusted[i] = running
-    return adjusted

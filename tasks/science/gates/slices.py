@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import norm
 
 from tasks.science.data.tables import evaluate
 from tasks.science.examination.examination import Examination
@@ -22,6 +21,7 @@ from tasks.science.gates.excess_loss import (
 )
 from tasks.science.gates.slice_search import Weakness, weak_slices
 from tasks.science.stats.counts import MINIMUM
+from tasks.science.stats.intervals import normal_quantile
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import GateResult, Measurement
 from tasks.spec.gates import NamedSlice, SlicesGate
@@ -96,7 +96,7 @@ def slices(config: SlicesGate, examination: Examination) -> GateResult:
 def _named(config: SlicesGate, spec: NamedSlice, examination: Examination, row: np.ndarray) -> list[Measurement]:
     """One configured slice: its plain mean loss, and what of it is avoidable."""
     inside = evaluate(examination.rows, spec.rows, f"the slice {spec.name!r} of gate {config.name}").to_numpy()
-    n, z = int(inside.sum()), float(norm.ppf(config.confidence))
+    n, z = int(inside.sum()), normal_quantile(config.confidence)
     if n < config.minimum_rows:
         told = f"{spec.name} has {n} rows; at least {config.minimum_rows} are needed"
         return [Measurement(label=told, value=None, limit=config.limit, rows=n, state="insufficient_evidence")]
@@ -182,7 +182,7 @@ def _searched(config: SlicesGate, examination: Examination) -> list[Measurement]
 
 
 def _told(config: SlicesGate, weak: Weakness) -> Measurement:
-    z, loss = float(norm.ppf(config.confidence)), weak.loss
+    z, loss = normal_quantile(config.confidence), weak.loss
     # a slice that was found and not confirmed is what noise looks like; the halves, not its estimate, speak
     label = f"avoidable {config.metric} where {weak.sentence} ({'confirmed' if weak.confirmed else 'not confirmed'}, p {weak.p_value:.2g})"
     low, high = (loss.value + k * z * loss.error for k in (-1, 1))

@@ -6,12 +6,13 @@ from functools import lru_cache
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
 
 from tasks.science.examination.examination import Examination
 from tasks.science.rules.tools import RuleFault, unchecked, unused
 from tasks.science.stats.comparison import delong
 from tasks.science.stats.counts import MINIMUM
+from tasks.science.stats.folds import folds
+from tasks.science.stats.intervals import normal_quantile
 from tasks.spec.evidence import Measurement, State
 from tasks.spec.rules import ForbiddenDriver, Proxy, RequiredDriver
 
@@ -97,7 +98,7 @@ def _association(
     names = [g for g in counts.index if counts[g] >= MINIMUM and len(order) - counts[g] >= MINIMUM]
     if len(counts[counts >= MINIMUM]) < 2:
         return None
-    fold = np.arange(len(order)) % FOLDS  # of rows in random order
+    fold = folds(len(order), FOLDS)
     members = [(groups == name).to_numpy(bool, na_value=False) for name in names[: 1 if len(counts) == 2 else None]]
     z = {}
     for feature in features:
@@ -117,7 +118,7 @@ def _told_apart(member: np.ndarray, codes: np.ndarray, fold: np.ndarray, confide
     hits, seen = hits.sum(axis=0) - hits, seen.sum(axis=0) - seen  # of the other folds
     score = ((hits + hits.sum(axis=1, keepdims=True) / seen.sum(axis=1, keepdims=True)) / (seen + 1))[fold, codes]
     auc, variance = delong(member, score[None, :])
-    return float(auc[0]), float(auc[0] + norm.ppf(confidence) * np.sqrt(variance[0, 0]))
+    return float(auc[0]), float(auc[0] + normal_quantile(confidence) * np.sqrt(variance[0, 0]))
 
 
 def _codes(values: pd.Series) -> np.ndarray:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from pydantic import Field
-from scipy.stats import beta
 
 from tasks.science.data.tables import evaluate
 from tasks.science.examination.examination import Examination
 from tasks.science.examination.targets import wrong_scores
 from tasks.science.examination.verdicts import judge
+from tasks.science.stats.intervals import exact_share
 from tasks.spec.columns import category_text
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import Measurement, State
@@ -79,8 +79,7 @@ def unchecked(
 
 def share(label: str, broken: int, rows: int, tolerance: float, confidence: float) -> Measurement:
     """A share of rows with one-sided bounds of Clopper & Pearson (1934)."""
-    low = float(beta.ppf(1 - confidence, broken, rows - broken + 1)) if broken else 0.0
-    high = float(beta.ppf(confidence, broken + 1, rows - broken)) if broken < rows else 1.0
+    low, high = exact_share(broken, rows, confidence)
     state = judge(broken / rows, high, tolerance, greater_is_better=False)
     return Measurement(label=label, value=broken / rows, low=low, high=high, limit=tolerance, rows=rows, state=state)
 

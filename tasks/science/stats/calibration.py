@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import expit, logit
-from scipy.stats import norm
 
 from tasks.science.stats.comparison import Interval
+from tasks.science.stats.intervals import normal_quantile, wilson_share
 
 REPLICATES = 1000
 EDGE = 1e-6
@@ -76,7 +76,7 @@ def _wald(design: np.ndarray, offset: np.ndarray, label: np.ndarray, which: int,
         if np.abs(step).max() < 1e-9:
             # Huber's and White's variance: a model that needs recalibrating in slope is not the one the plain variance assumes.
             bread, filling = np.linalg.inv(information), design * (label - rate)[:, None]
-            error, z = float(np.sqrt((bread @ filling.T @ filling @ bread)[which, which])), float(norm.ppf(confidence))
+            error, z = float(np.sqrt((bread @ filling.T @ filling @ bread)[which, which])), normal_quantile(confidence)
             return Interval(float(beta[which]), float(beta[which]) - z * error, float(beta[which]) + z * error, method)
     return Interval(float("nan"), float("nan"), float("nan"), method)  # separated classes or constant scores
 
@@ -95,14 +95,13 @@ def _binned(score: np.ndarray, bins: int) -> tuple[np.ndarray, np.ndarray]:
 def reliability(label: np.ndarray, score: np.ndarray, bins: int, confidence: float) -> tuple[Bin, ...]:
     """Observed rate against mean score in bins of about equal size; one-sided bounds of Wilson (1927)."""
     number, edges = _binned(score, bins)
-    z, table = float(norm.ppf(confidence)), []
+    table = []
     for k in np.unique(number):
         inside = number == k
         n, rate = int(inside.sum()), float(label[inside].mean())
-        centre = (rate + z * z / (2 * n)) / (1 + z * z / n)
-        half = z / (1 + z * z / n) * np.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
+        low, high = wilson_share(rate, n, confidence)
         ends = float(edges[k]), float(edges[min(k + 1, len(edges) - 1)])
-        table.append(Bin(*ends, float(score[inside].mean()), rate, float(centre - half), float(centre + half), n))
+        table.append(Bin(*ends, float(score[inside].mean()), rate, float(low), float(high), n))
     return tuple(table)
 
 
@@ -190,13 +189,13 @@ def _least_squares(label: np.ndarray, score: np.ndarray, confidence: float) -> I
     value = float((centred * label).sum() / total)
     residual = label - label.mean() - value * centred
     n = len(label)
-    error, z = float(np.sqrt((centred**2 * residual**2).sum() * n / (n - 2)) / total), float(norm.ppf(confidence))
+    error, z = float(np.sqrt((centred**2 * residual**2).sum() * n / (n - 2)) / total), normal_quantile(confidence)
     return Interval(value, value - z * error, value + z * error, method)
 
 
 def _shift(gap: np.ndarray, confidence: float) -> Interval:
     value, error = float(gap.mean()), float(gap.std(ddof=1) / np.sqrt(len(gap)))
-    z = float(norm.ppf(confidence))
+    z = normal_quantile(confidence)
     return Interval(value, value - z * error, value + z * error, "mean of labels less scores, normal bounds")
 
 
@@ -218,7 +217,7 @@ def _error_of_means(gap: np.ndarray, score: np.ndarray, bins: int, confidence: f
 def mean_reliability(label: np.ndarray, score: np.ndarray, bins: int, confidence: float) -> tuple[Bin, ...]:
     """Mean label against mean score in bins of about equal size; one-sided normal bounds."""
     number, edges = _binned(score, bins)
-    z, table = float(norm.ppf(confidence)), []
+    z, table = normal_quantile(confidence), []
     for k in np.unique(number):
         inside = number == k
         n, mean = int(inside.sum()), float(label[inside].mean())

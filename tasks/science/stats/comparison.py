@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtr
 from scipy.stats import binom
 
-from tasks.science.stats.counts import COUNTED, REPLICATES, Bounds, cell_bootstrap, exact_share, joint_counts
+from tasks.science.stats.counts import COUNTED, REPLICATES, Bounds, cell_bootstrap, exact_metric, joint_counts
+from tasks.science.stats.intervals import normal_quantile
 from tasks.science.stats.jackknife import paired_smooth_bounds, placements, row_losses, smooth_bounds
 from tasks.science.stats.metrics import kind_of, measurable
 
@@ -126,7 +127,7 @@ def metric_estimate(metric: str, label: np.ndarray, score: np.ndarray, threshold
     if metric in COUNTED or metric == "accuracy":
         counts = joint_counts(label, [_decision(score, threshold)], 2 if kind == "binary" else score.shape[1])
         if metric == "accuracy" or (kind == "binary" and metric != "balanced_accuracy"):
-            found, bounds = exact_share(metric, counts)
+            found, bounds = exact_metric(metric, counts)
             return MetricEstimate(found, "exact binomial (Clopper & Pearson 1934)", bounds)
         found, bounds = cell_bootstrap(metric, counts, seed)
         return MetricEstimate(
@@ -205,7 +206,7 @@ def _decision(score: np.ndarray, threshold: float) -> np.ndarray:
 
 def _normal(value: float, error: float, method: str) -> MetricEstimate:
     def bounds(confidence: float) -> tuple[float, float]:
-        reach = float(ndtri(confidence)) * error
+        reach = normal_quantile(confidence) * error
         return value - reach, value + reach
 
     return MetricEstimate(value, method, bounds)
@@ -254,7 +255,7 @@ def tango(gained: int, lost: int, rows: int, confidence: float) -> tuple[float, 
         gained: rows right under the first and wrong under the second; ``lost``: the other way round.
         rows: all pairs, above 0.
     """
-    z, value, edge = float(ndtri(confidence)), (gained - lost) / rows, 1 - 1e-12
+    z, value, edge = normal_quantile(confidence), (gained - lost) / rows, 1 - 1e-12
     low = -1.0 if value <= -edge else float(brentq(lambda d: tango_score(gained, lost, rows, d) - z, -edge, value))
     high = 1.0 if value >= edge else float(brentq(lambda d: tango_score(gained, lost, rows, d) + z, value, edge))
     return low, high

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy.special import betaincinv, ndtr, ndtri
+from scipy.special import ndtr, ndtri
+
+from tasks.science.stats.intervals import exact_share, normal_quantile
 
 MINIMUM = 30
 """Rows (positives for true-positive rates) below which nothing is concluded."""
@@ -112,7 +114,7 @@ def bca(value: float, deviations: np.ndarray, without: np.ndarray, weight: np.nd
         return float(ndtr(bias + (bias + z) / max(1 - bend * (bias + z), 1e-3)))
 
     def bounds(confidence: float) -> tuple[float, float]:
-        z = float(ndtri(confidence))
+        z = normal_quantile(confidence)
         return value + _quantile(lowest, level(-z)), value + _quantile(highest, level(z))
 
     return bounds
@@ -127,7 +129,7 @@ def _quantile(ordered: np.ndarray, level: float) -> float:
     return first if part == 0 or first == last else first + part * (last - first)
 
 
-def exact_share(metric: str, confusion: np.ndarray) -> tuple[float, Bounds]:
+def exact_metric(metric: str, confusion: np.ndarray) -> tuple[float, Bounds]:
     """Accuracy, or precision, recall or F1 of two classes, with exact binomial bounds (Clopper & Pearson 1934).
 
     Given its denominator each is a binomial share; F1 is 2J / (1 + J) of the share J of true positives among rows that are
@@ -149,8 +151,7 @@ def exact_share(metric: str, confusion: np.ndarray) -> tuple[float, Bounds]:
         return 2 * share / (1 + share) if metric == "f1" else share
 
     def bounds(confidence: float) -> tuple[float, float]:
-        low = float(betaincinv(hits, among - hits + 1, 1 - confidence)) if hits > 0 else 0.0
-        high = float(betaincinv(hits + 1, among - hits, confidence)) if hits < among else 1.0
+        low, high = exact_share(hits, among, confidence)
         return shown(low), shown(high)
 
     if not among > 0:

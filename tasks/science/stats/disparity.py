@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from tasks.science.stats.intervals import wilson_share
+
 REPLICATES = 2000
 STEPS = 12
 """Halvings in the search for a bound: finer than the noise of the replicates."""
@@ -225,7 +227,4 @@ def group_intervals(sample: Sample, confidence: float) -> tuple[np.ndarray, np.n
     if sample.spread is not None:
         half = stats.t.ppf(level, np.maximum(sample.rows - 1, 1)) * sample.error(sample.values)
         return sample.values - half, sample.values + half
-    z, n, p = float(stats.norm.ppf(level)), sample.rows, sample.values  # of no rows all is NaN, bounds too
-    middle = (n * p + z**2 / 2) / (n + z**2)
-    half = z * np.sqrt(n * p * (1 - p) + z**2 / 4) / (n + z**2)
-    return np.clip(middle - half, 0, p), np.clip(middle + half, p, 1)
+    return wilson_share(sample.values, sample.rows, level)

@@ -58,20 +58,18 @@ def discoveries(p_values: list[float], alpha: float) -> list[bool]:
     return [bool(p <= alpha) for p in false_discovery_control(p_values)] if p_values else []
 
 
-def family_wise(p_values: list[float], alpha: float) -> list[bool]:
-    """Which p-values stand with the chance of any false one at ``alpha`` (Holm 1979)."""
-    stands, count = [False] * len(p_values), len(p_values)
-    for rank, i in enumerate(sorted(range(count), key=lambda i: p_values[i])):
-        if p_values[i] > alpha / (count - rank):
-            break
-        stands[i] = True
-    return stands
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjusted p-values, in the order given (Holm 1979).
 
-
-def holm(p_values: dict[str, float]) -> dict[str, float]:
-    """Adjusted p-values: rejecting those up to a level errs anywhere among the true ones with at most its probability (Holm 1979)."""
-    adjusted, largest = {}, 0.0
-    for i, name in enumerate(sorted(p_values, key=lambda n: p_values[n])):
-        largest = max(largest, min(1.0, (len(p_values) - i) * p_values[name]))
-        adjusted[name] = largest
+    Rejecting those up to a level is wrong anywhere among the true hypotheses with at most that probability.
+    """
+    adjusted, largest = [1.0] * len(p_values), 0.0
+    for rank, i in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
+        adjusted[i] = largest
     return adjusted
+
+
+def family_wise(p_values: list[float], alpha: float) -> list[bool]:
+    """Which p-values stand with the chance of any false one at ``alpha``, by :func:`holm`."""
+    return [p <= alpha for p in holm(p_values)]

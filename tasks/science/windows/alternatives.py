@@ -6,6 +6,7 @@ import numpy as np
 
 from tasks.science.monitors.performance.confidence_based import estimate
 from tasks.science.stats.comparison import paired_difference
+from tasks.science.stats.intervals import BOUND
 from tasks.science.stats.metrics import METRICS
 from tasks.spec.evidence import Alternative
 from tasks.spec.metrics import MetricName, TargetKind
@@ -40,7 +41,7 @@ def compare_versions(
     metric = JUDGED_BY[kind]
     if label is not None:
         compute = METRICS[metric].compute
-        found = paired_difference(metric, label, earlier, current, threshold, 0.975, seed)
+        found = paired_difference(metric, label, earlier, current, threshold, BOUND, seed)
         values = {
             "current": float(compute(label, current, threshold)),
             "earlier": float(compute(label, earlier, threshold)),

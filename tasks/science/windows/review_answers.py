@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from scipy.stats import beta
-
+from tasks.science.stats.intervals import exact_share
 from tasks.spec.review import ReviewAnswer, ReviewItem, ReviewSummary, Share
 from tasks.spec.wording import plural
 
@@ -82,8 +81,7 @@ def answered_by_people(overrides: Mapping[str, int], appeals: Mapping[str, int],
 def _share(count: int, rows: int) -> Share:
     if rows == 0:
         return Share(value=None, rows=0)
-    low = float(beta.ppf(0.025, count, rows - count + 1)) if count else 0.0
-    high = float(beta.ppf(0.975, count + 1, rows - count)) if count < rows else 1.0
+    low, high = exact_share(count, rows)
     return Share(value=count / rows, low=low, high=high, rows=rows)
 
 

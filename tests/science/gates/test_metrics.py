@@ -7,13 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from statsmodels.stats.multitest import multipletests
 
 from tasks.science.examination.examination import Examination
 from tasks.science.gates.run import run_gate
 from tasks.science.stats.comparison import metric_estimate
 from tasks.science.stats.metrics import METRICS
-from tasks.science.stats.multiplicity import holm
 from tasks.spec.gates import ComparisonGate, FloorGate
 from tasks.spec.metrics import METRIC_NAMES, TargetKind
 from tasks.spec.model import load_model
@@ -71,11 +69,6 @@ def test_a_floor_and_a_comparison_pass_are_open_or_fail_by_their_interval(kind: 
     assert states[:2] == ["pass", "insufficient_evidence"] and states[2] in ("fail", "insufficient_evidence")
     same = run_gate(comparison(metric, 0.01), examination(kind, champion_score=evidence.score))
     assert same.state == "pass" and same.measurements[0].value == 0
-
-
-def test_holm_is_that_of_statsmodels() -> None:
-    p = {"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.5, "e": 0.01}
-    assert list(holm(p)[name] for name in p) == pytest.approx(multipletests(list(p.values()), method="holm")[1])
 
 
 def test_a_fail_is_claimed_more_carefully_where_many_gates_are_asked() -> None:

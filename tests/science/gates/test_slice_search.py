@@ -12,7 +12,6 @@ import pandas as pd
 import pytest
 from scipy.optimize import minimize
 from sklearn.metrics import log_loss
-from statsmodels.stats.multitest import multipletests
 
 from tasks.science.examination.examination import Examination
 from tasks.science.gates import excess_loss as avoidable
@@ -118,11 +117,6 @@ def test_the_correction_is_the_penalised_maximum_also_where_full_steps_overshoot
         return 400 * float(log_loss(label, p)) + float((ridge * (beta - [0, 1]) ** 2).sum()) / 2
 
     assert avoidable.correction(label, odds) == pytest.approx(minimize(cost, [0, 0.5]).x, abs=1e-3)
-
-
-def test_holm_agrees_with_statsmodels() -> None:
-    p = [0.04, 0.001, 0.03, 0.5, 0.01]
-    assert science.holm(p) == pytest.approx(list(multipletests(p, method="holm")[1]))
 
 
 def test_one_rare_positive_among_sure_scores_is_no_weakness() -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from tasks.science.stats.intervals import percentiles
 from tasks.science.stats.permutation import DRAWS, draws_for, permuted_shares, shares, sizes, unusable, variation
 from tasks.spec.evidence import Finding
 from tasks.spec.model import ModelConfig
 
-CONFIDENCE = 0.95
 NAMED = 0.01
 """Share of the attribution from which a feature's gain or loss is named."""
 SUBJECT, RANKING = "attribution", "ranking of the features"
@@ -84,7 +84,7 @@ def _interval(then: np.ndarray, now: np.ndarray, distance: float, seed: int) -> 
     rng = np.random.default_rng(seed)
     sides = [rng.multinomial(len(side), np.full(len(side), 1 / len(side)), size=DRAWS) @ side for side in (then, now)]
     found = 2 * distance - variation(*(shares(side) for side in sides))
-    low, high = np.quantile(found, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]).clip(0.0, 1.0)
+    low, high = np.clip(percentiles(found), 0.0, 1.0)
     return min(float(low), distance), max(float(high), distance)
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from scipy.stats import fisher_exact, norm
+from scipy.stats import fisher_exact
 
 from tasks.science.data.tables import SCORE
 from tasks.science.models.explanations import UNIMPORTANT
@@ -15,14 +15,13 @@ from tasks.science.monitors.drift.distances import ColumnLayout
 from tasks.science.monitors.drift.judged import Judged
 from tasks.science.monitors.drift.reference import DriftReference
 from tasks.science.monitors.profiles.profile import Outcomes, Profile, outcomes
+from tasks.science.stats.intervals import Z
 from tasks.science.stats.multiplicity import discoveries, family_wise, simes
 from tasks.spec.evidence import Finding
 from tasks.spec.model import ModelConfig
 from tasks.spec.wording import plural
 
 SMALL_GROUP = 30
-CONFIDENCE = 0.975
-"""One-sided, so that both bounds together make a 95 % interval."""
 KINDS: tuple[str, ...] = (
     "prediction_drift",
     "selection_rate",
@@ -253,7 +252,7 @@ def _group(config: ModelConfig, subject: str, before: Outcomes, after: Outcomes,
     sizes, what = (before.rows, after.rows), "selected" if decided < 0 else f"classed {config.classes[decided]}"
     p_value = float(fisher_exact([[c, n - c] for c, n in zip(chosen, sizes, strict=True)]).pvalue)
     p, q = ((c + 0.5) / (n + 1) for c, n in zip(chosen, sizes, strict=True))
-    error = float(norm.ppf(CONFIDENCE) * np.sqrt((1 - p) / (p * sizes[0]) + (1 - q) / (q * sizes[1])))
+    error = float(Z * np.sqrt((1 - p) / (p * sizes[0]) + (1 - q) / (q * sizes[1])))
     tolerated = config.monitoring.selection_change
     alarm = bool(q / p > 1 + tolerated or q / p < 1 / (1 + tolerated))
     rates = [c / n for c, n in zip(chosen, sizes, strict=True)]

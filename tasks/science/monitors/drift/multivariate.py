@@ -12,6 +12,8 @@ from sklearn.decomposition import PCA
 
 from tasks.science.monitors.drift.distances import LN2
 from tasks.science.monitors.profiles.layout import readable
+from tasks.science.stats.folds import folds, splits
+from tasks.science.stats.intervals import Z
 from tasks.spec.evidence import Finding
 from tasks.spec.model import ModelConfig
 from tasks.spec.wording import plural
@@ -122,7 +124,7 @@ def _classifier(
     limit = float(norm.cdf(2 * config.monitoring.drift_distance * np.sqrt(LN2)))
     value, variance, drops = cross_fitted(features, label, rng)
     p_value = float(norm.sf((value - 0.5) / np.sqrt(variance)))
-    half = 1.96 * float(np.sqrt(variance))
+    half = Z * float(np.sqrt(variance))
     alarm = bool(p_value <= alpha and value > limit)
     first = [names[i] for i in np.argsort(-drops)[:NAMED] if drops[i] > 0]
     by = f", first of all by {', '.join(first)}" if alarm and first else ""
@@ -159,18 +161,19 @@ def cross_fitted(features: np.ndarray, label: np.ndarray, rng: np.random.Generat
         label: (n,) bool with both values.
     """
     design, owners = _terms(features, rng)
-    fold = rng.permutation(len(label)) % FOLDS
+    fold = folds(len(label), FOLDS, rng)
     labels = np.column_stack([label, *(rng.permutation(label) for _ in range(SHUFFLES))])
     share = label.mean()
     target = np.where(labels, 1 / share, -1 / (1 - share))
-    parts = [design[fold == k] for k in range(FOLDS)]
+    held = [kept for _, kept in splits(fold, FOLDS)]
+    parts = [design[kept] for kept in held]
     grams = [part.T @ part for part in parts]
-    sides = [part.T @ target[fold == k] for k, part in enumerate(parts)]
+    sides = [part.T @ target[kept] for part, kept in zip(parts, held, strict=True)]
     ridge = RIDGE * len(label) * np.eye(design.shape[1])
     found, drops = np.zeros(labels.shape[1]), np.zeros(features.shape[1])
     for k, part in enumerate(parts):
         weights = np.linalg.solve(sum(grams) - grams[k] + ridge, sum(sides) - sides[k])
-        truth, scores = labels[fold == k], part @ weights
+        truth, scores = labels[held[k]], part @ weights
         here = np.array([_auc(truth[:, i], scores[:, i]) for i in range(labels.shape[1])])
         found += here / FOLDS
         if k == 0:
@@ -250,7 +253,7 @@ def _reconstruction(
         )
     p_value = float(ttest_ind(errors[1], errors[0], equal_var=False).pvalue)
     moved = float(errors[1].mean() - errors[0].mean()) / spread
-    half = 1.96 * float(np.sqrt(errors[1].var(ddof=1) / rows + spread**2 / len(held))) / spread
+    half = Z * float(np.sqrt(errors[1].var(ddof=1) / rows + spread**2 / len(held))) / spread
     way = "farther from" if moved > 0 else "nearer to"
     text = (
         f"rows lie {abs(moved):.2f} standard deviations {way} the reference's main directions than its own held-out "

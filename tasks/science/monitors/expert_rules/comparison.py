@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
-from scipy.stats import fisher_exact, norm
+from scipy.stats import fisher_exact
 
 from tasks.science.examination.examination import Examination
 from tasks.science.rules.attribution import association
@@ -15,6 +15,7 @@ from tasks.science.rules.check import spoken_of
 from tasks.science.rules.scores import typical_rows, vignette_states
 from tasks.science.rules.tools import ROW_RULES, share
 from tasks.science.stats.counts import MINIMUM
+from tasks.science.stats.intervals import normal_quantile
 from tasks.science.stats.permutation import MOST_DRAWS, draws_for, permuted_shares, shares, sizes
 from tasks.spec.evidence import Measurement
 from tasks.spec.rules import ForbiddenDriver, Proxy, RequiredDriver, Rule, Vignette
@@ -34,7 +35,7 @@ def refuted(rule: Rule, found: Measurement, now: Examination, level: float) -> b
         return low is not None and bool(low > found.limit)
     if isinstance(rule, ForbiddenDriver | RequiredDriver | Proxy):
         value, error = _ratio(_columns(rule, now, level), now)
-        margin = norm.ppf(1 - level) * error
+        margin = normal_quantile(1 - level) * error
         return bool(value + margin < rule.share if isinstance(rule, RequiredDriver) else value - margin > rule.share)
     return True  # a case is asked exactly
 

@@ -22,6 +22,7 @@ from tasks.science.rules.check import check_rule, claim, spoken_of
 from tasks.science.rules.plots import drivers, rule_plot
 from tasks.science.rules.tools import ROW_RULES, RuleFault, Unchecked, broken_rows
 from tasks.science.stats.counts import MINIMUM
+from tasks.science.stats.intervals import BOUND
 from tasks.science.stats.permutation import unusable
 from tasks.spec.columns import to_table
 from tasks.spec.evidence import Finding, Measurement, Plot
@@ -39,8 +40,6 @@ from tasks.spec.rules import (
 )
 from tasks.spec.wording import plural
 
-CONFIDENCE = 0.975
-"""One-sided, so that both bounds together make a 95 % interval."""
 REPLAYED = 2000
 REFERENCE_ROWS = 5000
 """Rows of the reference that are looked at; more are sampled."""
@@ -111,14 +110,14 @@ def live_rule_findings(
     ).reset_index(drop=True)
     then = _laid_out(config, rules, predict, known_rows, reference_attributions, seed)
     examined = _examined(config, predict, then.rows, known_rows, seed)
-    level, plots, breaks = alpha / len(rules.rules), [drivers(rules.rules, now, CONFIDENCE)], []
+    level, plots, breaks = alpha / len(rules.rules), [drivers(rules.rules, now, BOUND)], []
     findings = [replay, *examined]
     for rule in rules.rules:
         measured = _measured(rule, now)
         known = None if examined and isinstance(rule, ASKS_THE_MODEL) else _measured(rule, then)
         findings.append(_finding(rule, measured, known, now, then, level))
         if pictures == "all" or measured.state == "fail":
-            plots.append(rule_plot(rule, claim(rule), measured, now, CONFIDENCE))
+            plots.append(rule_plot(rule, claim(rule), measured, now, BOUND))
         breaks += _breaks(rule, now, window)
     return findings, [p for p in plots if p is not None], breaks
 
@@ -244,12 +243,12 @@ def _measured(rule: Rule, side: Examination) -> Measurement:
         and rule.column in side.features
         and not unusable(side.attributions, side.attributions, side.features)
     ):
-        value, low, high, rows = driver_share([rule.column], side, CONFIDENCE)
+        value, low, high, rows = driver_share([rule.column], side, BOUND)
         if value == 0:
             return Measurement(
                 label=claim(rule), value=value, low=low, high=high, limit=rule.share, rows=rows, state="fail"
             )
-    return check_rule(rule, side, CONFIDENCE)
+    return check_rule(rule, side, BOUND)
 
 
 def _plain(subject: str, rows: int, sentence: str, alarm: bool = False, limit: float | None = None) -> Finding:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from scipy.stats import beta, binom
+from scipy.stats import binom
 
+from tasks.science.stats.intervals import exact_share
 from tasks.spec.evidence import Finding
 
-CONFIDENCE = 0.975
 """One-sided, so that both bounds together make a 95 % interval."""
 
 
@@ -51,8 +51,7 @@ def _finding(check: dict[str, Any], rows: int, level: float) -> Finding:
         )
     limit, value = 1 - mostly, broken / asked
     sure = binom.sf(broken - 1, asked, limit) <= level if mostly < 1 else broken > 0
-    low = float(beta.ppf(1 - CONFIDENCE, broken, asked - broken + 1)) if broken else 0.0
-    high = float(beta.ppf(CONFIDENCE, broken + 1, asked - broken)) if broken < asked else 1.0
+    low, high = exact_share(broken, asked)
     state = "broken" if sure else "holds" if value <= limit else "is missed by no more than chance may do"
     allowed = f", and {limit:.1%} may" if mostly < 1 else ""
     sentence = f"{claim}: {state}; {broken:,} of {asked:,} rows ({value:.1%}) are against it{allowed}"

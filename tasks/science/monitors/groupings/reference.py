@@ -17,6 +17,7 @@ from tasks.science.data.tables import LABEL, SCORE, label_array
 from tasks.science.models.embeddings import Space, embed, fit_space
 from tasks.science.monitors.groupings.clustering import adjusted_rand, clustered, nearest, plane_of, silhouettes
 from tasks.science.monitors.groupings.words import apart
+from tasks.science.stats.intervals import percentiles
 from tasks.spec.errors import CorruptionError
 from tasks.spec.formats import GROUPINGS, refuse_other_format
 from tasks.spec.groupings import Choice, Group
@@ -159,7 +160,7 @@ def _choose(fitted: np.ndarray, rng: np.random.Generator) -> tuple[int, tuple[Ch
     for k in range(2, min(MOST, len(fitted) // 25) + 1):
         whole = clustered(fitted, k, 10, rng)
         rand = [adjusted_rand(whole.labels_, labels) for labels, _ in _resampled(k, fitted, rng)]
-        low, high = np.quantile(rand, [0.025, 0.975])
+        low, high = percentiles(np.array(rand))
         silhouette = float(silhouettes(nearest(whole.cluster_centers_, fitted)[1]).mean())
         choices.append(
             Choice(groups=k, stability=float(np.mean(rand)), low=float(low), high=float(high), silhouette=silhouette)
@@ -226,7 +227,7 @@ def _groups(
     made = []
     for j in range(len(centres)):
         inside = own == j
-        low, high = np.quantile(jaccard[:, j], [0.025, 0.975])
+        low, high = percentiles(jaccard[:, j])
         value, words = _label(config, label[inside])
         made.append(
             Group(

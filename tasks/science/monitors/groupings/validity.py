@@ -12,6 +12,7 @@ from tasks.science.data.tables import LABEL
 from tasks.science.monitors.groupings.clustering import adjusted_rand, clustered, coherence, nearest, silhouettes
 from tasks.science.monitors.groupings.placed import FEWEST, PlacedWindow
 from tasks.science.monitors.groupings.reference import GroupReference, label_table
+from tasks.science.stats.intervals import Z, percentiles
 from tasks.science.stats.shift import shift
 from tasks.spec.evidence import Finding
 from tasks.spec.model import ModelConfig
@@ -81,7 +82,7 @@ def _silhouette(window: PlacedWindow, level: float) -> Finding:
     error = float(np.sqrt(now.var(ddof=1) / len(now) + was.var(ddof=1) / len(was)))
     value, before = float(now.mean()), float(was.mean())
     p_value = float(norm.cdf((value - before) / error)) if error > 0 else 1.0
-    limit, wide = before - WORSE * abs(before), 1.96 * float(now.std(ddof=1)) / np.sqrt(len(now))
+    limit, wide = before - WORSE * abs(before), Z * float(now.std(ddof=1)) / np.sqrt(len(now))
     said = f"the silhouette of the groups is {value:.2f}, {before:.2f} in the reference (1: far apart, 0: no groups)"
     return Finding(
         kind="grouping",
@@ -116,7 +117,7 @@ def _stability(reference: GroupReference, window: PlacedWindow, level: float, rn
     value, before = float(now.mean()), float(was.mean())
     bound = before - float(student.ppf(1 - level, RESAMPLES - 1)) * float(was.std(ddof=1)) * np.sqrt(1 + 1 / RESAMPLES)
     limit = float(min(bound, before - WORSE))
-    low, high = (float(q) for q in np.quantile(now, [0.025, 0.975]))
+    low, high = percentiles(now)
     said = (
         f"groups found anew on the window agree with the reference's by an adjusted Rand index of {value:.2f} "
         f"({low:.2f} to {high:.2f} over resamples), {before:.2f} on windows of the reference (1: the same, 0: as by "
@@ -173,7 +174,7 @@ def _coherence(
     ]
     error = float(np.sqrt(np.nanvar(drawn[0]) + np.nanvar(drawn[1])))
     p_value = float(norm.cdf((value - before) / error)) if error > 0 else 1.0
-    low, high = (float(q) for q in np.nanquantile(drawn[0], [0.025, 0.975]))
+    low, high = percentiles(drawn[0])
     limit = before * INCOHERENT
     said = f"the groups explain {value:.1%} of the label's variance, {before:.1%} in the reference"
     return Finding(

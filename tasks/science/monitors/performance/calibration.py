@@ -11,6 +11,8 @@ import numpy as np
 from scipy.special import expit
 from sklearn.isotonic import IsotonicRegression
 
+from tasks.science.stats.folds import folds, splits
+
 Method = Literal["logistic", "beta", "isotonic"]
 TINY = 1e-6
 ROWS, EACH = 2000, 200
@@ -178,11 +180,11 @@ def chosen_calibration(score: np.ndarray, label: np.ndarray, weight: np.ndarray 
         return fit_calibration(score, label, weight)
     rng = np.random.default_rng(seed)
     seen = rng.permutation(len(label))[:COMPARED]
-    fold = np.arange(len(seen)) % FOLDS
+    fold = folds(len(seen), FOLDS)
     tried: tuple[Method, Method] = ("beta", "isotonic")
     found = {m: np.zeros(len(seen)) for m in tried}
-    for k in range(FOLDS):
-        fit, kept = seen[fold != k], seen[fold == k]
+    for learned, held in splits(fold, FOLDS):
+        fit, kept = seen[learned], seen[held]
         for form, loss in found.items():
             p = np.clip(
                 fit_calibration(score[fit], label[fit], None if weight is None else weight[fit], form).probability(
@@ -191,7 +193,7 @@ def chosen_calibration(score: np.ndarray, label: np.ndarray, weight: np.ndarray 
                 TINY,
                 1 - TINY,
             )
-            loss[fold == k] = -np.where(label[kept], np.log(p), np.log1p(-p))
+            loss[held] = -np.where(label[kept], np.log(p), np.log1p(-p))
     w = np.ones(len(seen)) if weight is None else weight[seen]
     gain = w * (found["beta"] - found["isotonic"])
     method: Method = "isotonic" if gain.mean() > gain.std(ddof=1) / np.sqrt(len(gain)) else "beta"

@@ -6,15 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import ndtr
-from scipy.stats import norm
 
 from tasks.science.monitors.performance.calibration import Calibration
 from tasks.science.monitors.performance.expected_metrics import CELLS, Expected, Ranked, expected, realized
+from tasks.science.stats.intervals import Z, percentiles
 
 REPLICATES = 500
 FEW = 500
 """Rows up to which the interval is drawn label by label; above, metrics are normal to first order (delta method)."""
-Z = float(norm.ppf(0.975))
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,4 @@ def _drawn(
     for start in range(0, REPLICATES, size):
         p = calibration.drawn(score, min(size, REPLICATES - start), rng)
         found.append(realized(metric, rng.random(p.shape) < p, score, threshold))
-    shown = np.concatenate(found)
-    shown = shown[np.isfinite(shown)]  # some metrics have no value where a replicate holds one class only
-    low, high = np.quantile(shown, [0.025, 0.975]) if len(shown) else (np.nan, np.nan)
-    return float(low), float(high)
+    return percentiles(np.concatenate(found))  # some metrics have no value where a replicate holds one class only

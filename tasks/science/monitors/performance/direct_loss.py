@@ -12,8 +12,10 @@ import numpy as np
 from scipy.stats import norm
 from sklearn.ensemble import HistGradientBoostingRegressor
 
-from tasks.science.monitors.performance.confidence_based import PerformanceEstimate, Z, greater
+from tasks.science.monitors.performance.confidence_based import PerformanceEstimate, greater
 from tasks.science.monitors.performance.expected_metrics import Expected
+from tasks.science.stats.folds import folds, splits
+from tasks.science.stats.intervals import Z
 
 FOLDS = 3
 TREES = {
@@ -99,16 +101,14 @@ def fit_losses(x: np.ndarray, score: np.ndarray, label: np.ndarray, taken: np.nd
     """Fit on (m, columns) encoded rows, the score last, that stand at ``taken`` among the reference's labelled rows."""
     error = label - score
     truth = {"size": np.abs(error), "square": error**2, "error": error}
-    fold = np.random.default_rng(seed).permutation(len(x)) % FOLDS
+    fold = folds(len(x), FOLDS, np.random.default_rng(seed))
     trees: dict[str, tuple[HistGradientBoostingRegressor, ...]] = {}
     answers = {}
     for name, target in truth.items():
         fitted, answer = [], np.zeros(len(x))
-        for k in range(FOLDS):
-            fitted.append(
-                HistGradientBoostingRegressor(random_state=seed, **TREES).fit(x[fold != k], target[fold != k])
-            )
-            answer[fold == k] = fitted[-1].predict(x[fold == k])
+        for fit, held in splits(fold, FOLDS):
+            fitted.append(HistGradientBoostingRegressor(random_state=seed, **TREES).fit(x[fit], target[fit]))
+            answer[held] = fitted[-1].predict(x[held])
         trees[name], answers[name] = tuple(fitted), answer
     return LossModel(trees, answers, truth, score, taken)
 

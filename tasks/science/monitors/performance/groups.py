@@ -12,6 +12,7 @@ from scipy.stats import norm
 from tasks.science.monitors.performance.calibration import Calibrated, Calibration, fit_calibration
 from tasks.science.monitors.performance.expected_metrics import Expected, expected, rates
 from tasks.science.stats.disparity import disparity
+from tasks.science.stats.intervals import percentiles
 from tasks.spec.wording import plural
 
 MEASURES = ("selection_rate", "true_positive_rate", "false_positive_rate", "precision")
@@ -85,7 +86,7 @@ def estimated_disparity(
     found = {f"{g.name}": now[0][i].value for i, g in enumerate(groups)}
     if not len(shown):
         return Disparity(np.nan, np.nan, np.nan, known, 1.0, found)
-    low, high = np.quantile(shown, [0.025, 0.975])
+    low, high = percentiles(shown)
     p_values = [
         _changed(a, b, c, d)
         for after, before in zip(now, then, strict=True)

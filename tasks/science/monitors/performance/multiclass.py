@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from tasks.science.monitors.performance.calibration import RIDGE, newton
-from tasks.science.monitors.performance.confidence_based import PerformanceEstimate, Z, greater
+from tasks.science.monitors.performance.confidence_based import PerformanceEstimate, greater
 from tasks.science.monitors.performance.expected_metrics import COUNTED, EPS, Expected, expected
+from tasks.science.stats.intervals import Z
 
 
 @dataclass(frozen=True)

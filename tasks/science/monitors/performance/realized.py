@@ -9,12 +9,10 @@ from tasks.science.data.tables import LABEL, label_array, score_array
 from tasks.science.monitors.performance.expected_metrics import Expected, expected
 from tasks.science.monitors.performance.multiclass import expected_classes
 from tasks.science.stats.comparison import Interval, metric_interval
+from tasks.science.stats.intervals import BOUND
 from tasks.science.stats.metrics import METRICS
 from tasks.spec.evidence import Finding
 from tasks.spec.model import ModelConfig
-
-CONFIDENCE = 0.975
-"""One-sided, so that both bounds together make a 95 % interval."""
 
 
 def greater_is_better(metric: str) -> bool:
@@ -109,7 +107,7 @@ def realized_findings(
                 )
             )
             continue
-        shown = interval(config, metric, judged, CONFIDENCE, seed)
+        shown = interval(config, metric, judged, BOUND, seed)
         limit = limit_of(metric, then.value, tolerated)
         alarm = beyond(metric, now.value, limit) and surely_worse(metric, now, then)
         sentence = (

@@ -14,6 +14,7 @@ from scipy.stats import mannwhitneyu
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from tasks.science.monitors.performance.calibration import logistic_fit
+from tasks.science.stats.folds import folds, splits
 from tasks.spec.model import ModelConfig
 
 ROWS = 4000
@@ -143,12 +144,11 @@ def overlap_of(columns: list[str], then: np.ndarray, now: np.ndarray, taken: np.
     x = np.vstack([then, now])
     side = np.append(np.zeros(len(then)), np.ones(len(now)))
     balance = np.where(side == 1, len(then) / len(now), 1.0)
-    fold = np.random.default_rng(seed).permutation(len(x)) % FOLDS
+    fold = folds(len(x), FOLDS, np.random.default_rng(seed))
     score = np.zeros(len(x))
-    for k in range(FOLDS):
-        fit = fold != k
+    for fit, held in splits(fold, FOLDS):
         model = HistGradientBoostingClassifier(random_state=seed, **TREES).fit(x[fit], side[fit])
-        score[~fit] = model.decision_function(x[~fit])
+        score[held] = model.decision_function(x[held])
     test = mannwhitneyu(score[side == 1], score[side == 0], alternative="greater")
     area = float(test.statistic / (len(then) * len(now)))
     weights = logistic_fit(np.column_stack([np.ones(len(x)), score]), side, balance)

@@ -9,8 +9,10 @@ from scipy.special import expit
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
 from tasks.science.monitors.performance.calibration import logistic_fit, odds
-from tasks.science.monitors.performance.confidence_based import PerformanceEstimate, Z, greater, label_variance
+from tasks.science.monitors.performance.confidence_based import PerformanceEstimate, greater, label_variance
 from tasks.science.monitors.performance.expected_metrics import expected
+from tasks.science.stats.folds import folds, splits
+from tasks.science.stats.intervals import Z
 
 FOLDS = 5
 TREES = {
@@ -49,12 +51,11 @@ class EstimatorWithoutScore:
             window: (n, columns) encoded inputs.
             weight: (m,) density ratios, or None for all 1.
         """
-        fold = np.random.default_rng(seed).permutation(len(label)) % FOLDS
+        fold = folds(len(label), FOLDS, np.random.default_rng(seed))
         learned, self._parts = np.zeros((len(label), 2)), []
-        for k in range(FOLDS):
-            fit = fold != k
+        for fit, held in splits(fold, FOLDS):
             answers = _learn(reference[fit], score[fit], label[fit], seed)
-            learned[~fit] = answers(reference[~fit])
+            learned[held] = answers(reference[held])
             self._parts.append(answers(window))
         self._weights, self._covariance = _logistic(learned, label, weight)
         self._told = np.mean(self._parts, axis=0)
