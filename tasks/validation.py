@@ -112,7 +112,9 @@ def waiver_problem(waiver: Waiver, model: str, version: str, requesters: tuple[s
 def apply_waivers(
     results: tuple[GateResult, ...], waivers: list[tuple[Waiver, str]]
 ) -> tuple[tuple[GateResult, ...], tuple[str, ...]]:
-    """Put each waiver that holds beside the gate that it names, where that gate did not pass; give the problems of the rest."""
+    """Put each waiver that holds beside the gate that it names, where that gate did not pass; give the problems of the
+    rest.
+    """
     refused = [problem for _, problem in waivers if problem]
     holding = {w.gate: w for w, problem in waivers if not problem}
     unknown = sorted(set(holding) - {r.gate for r in results})

@@ -337,7 +337,8 @@ class CalibrationGate(Gate):
     """Scores are rates: limits of the calibration error, slope and intercept, of all rows or of each group ``by``.
 
     Multiclass: of each class against the rest. Regression: scores are means; the slope is that of the labels on the
-    scores, and error and intercept are in standard deviations of the labels, so that a limit means the same in any unit.
+    scores, and error and intercept are in standard deviations of the labels, so that a limit means the same in any
+    unit.
     """
 
     needed_from = "medium"

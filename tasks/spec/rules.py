@@ -10,7 +10,9 @@ from tasks.spec.base import Spec
 
 Value = int | float | str | None
 OfClass = Annotated[str | None, Field(alias="class")]
-"""Written ``class``: of a multiclass model, the class whose score the rule speaks of. Other models have one score, and no class is named."""
+"""Written ``class``: of a multiclass model, the class whose score the rule speaks of. Other models have one score, and
+no class is named.
+"""
 Case = Annotated[dict[str, Value], Field(min_length=1)]
 """Columns and their values; None means that the value is missing."""
 Tolerance = Annotated[float, Field(gt=0, lt=0.5)]
@@ -65,7 +67,9 @@ class Direction(Spec):
 
 
 class Monotone(Spec):
-    """The score never turns back by more than ``turn`` while a numeric column runs from ``low`` to ``high``, all else equal."""
+    """The score never turns back by more than ``turn`` while a numeric column runs from ``low`` to ``high``, all else
+    equal.
+    """
 
     rule: Literal["monotone"]
     column: str

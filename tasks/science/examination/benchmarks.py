@@ -31,7 +31,8 @@ def benchmark_rows(name: str, examination: Examination) -> np.ndarray:
         mask = np.asarray(examination.benchmark == name)
         if not mask.any():
             raise BenchmarkFault(
-                f"benchmark {name!r} has no rows; there are: {', '.join(['all', *sorted(set(examination.benchmark.astype(str))), *named])}"
+                f"benchmark {name!r} has no rows; there are: "
+                f"{', '.join(['all', *sorted(set(examination.benchmark.astype(str))), *named])}"
             )
         return mask
     try:
@@ -43,7 +44,8 @@ def benchmark_rows(name: str, examination: Examination) -> np.ndarray:
     pinned = named[name].sha256
     if pinned is not None and found != pinned:
         raise BenchmarkFault(
-            f"benchmark {name!r} has digest {found}, and model.yaml pins {pinned}: a benchmark that changes compares nothing. Restore its rows, or pin the new digest on purpose"
+            f"benchmark {name!r} has digest {found}, and model.yaml pins {pinned}: a benchmark that changes "
+            "compares nothing. Restore its rows, or pin the new digest on purpose"
         )
     if not mask.any():
         raise BenchmarkFault(f"benchmark {name!r} has no rows: no row of the base holdout fits {named[name].rows!r}")

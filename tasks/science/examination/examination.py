@@ -49,7 +49,9 @@ class Examination:
     kind: TargetKind = "binary"
     classes: tuple[str, ...] = ()
     decided: np.ndarray | None = None
-    """(n,) bool, where a row is selected by another way than its score's reaching the threshold: one class against the rest."""
+    """(n,) bool, where a row is selected by another way than its score's reaching the threshold: one class against the
+    rest.
+    """
     config: ModelConfig | None = None
     train: pd.DataFrame | None = None
     train_label: np.ndarray | None = None
@@ -91,9 +93,11 @@ class Examination:
         )
 
     def cached(self, name: Any, compute: Callable[[], Any]) -> Any:
-        """What ``compute`` gives, computed at the first call under this name: several rules and gates ask the same of the same rows.
+        """What ``compute`` gives, computed at the first call under this name: several rules and gates ask the same of
+        the same rows.
 
-        Gates run side by side in threads: of two that ask at once, one computes and the other waits. What raises is not kept.
+        Gates run side by side in threads: of two that ask at once, one computes and the other waits. What raises is not
+        kept.
         """
         kept = self._known.setdefault(name, _Kept())
         with kept.alone:
@@ -102,7 +106,9 @@ class Examination:
             return kept.values[0]
 
     def beside(self, data_check: GateResult | None) -> Examination:
-        """The same evidence beside another check of the data; both know what either has computed, since none of it comes from that check."""
+        """The same evidence beside another check of the data; both know what either has computed, since none of it
+        comes from that check.
+        """
         other = replace(self, data_check=data_check)
         other.__dict__["_known"] = self._known
         return other
@@ -115,7 +121,9 @@ class Examination:
 
 @dataclass(frozen=True)
 class _Kept:
-    """One name of :meth:`Examination.once`: at most one value, and the lock of whoever computes it, who may ask for other names meanwhile."""
+    """One name of :meth:`Examination.once`: at most one value, and the lock of whoever computes it, who may ask for
+    other names meanwhile.
+    """
 
     values: list[Any] = field(default_factory=list)
     alone: Any = field(default_factory=RLock)

@@ -43,7 +43,8 @@ def histogram(values: np.ndarray, low: float = 0.0, high: float = 1.0) -> tuple[
 def reliability_plots(
     parts: dict[str, np.ndarray], examination: Examination, bins: int, confidence: float, states: dict[str, State]
 ) -> tuple[Plot, ...]:
-    """Observed rate by mean score with Wilson's bounds (of a regression, mean label), one picture for each part that has the rows.
+    """Observed rate by mean score with Wilson's bounds (of a regression, mean label), one picture for each part that
+    has the rows.
 
     Args:
         parts: (n,) bool masks by name.
@@ -73,7 +74,10 @@ def _means(name: str, label: np.ndarray, score: np.ndarray, bins: int, confidenc
         y_label="mean label",
         series=(Series(name="bins", points=points),),
         state=state,
-        note=f"{len(label):,} rows in {len(points)} bins; normal bounds of the mean, {confidence:.3g} each side. On the dashed line a score is the mean of what came.",
+        note=(
+            f"{len(label):,} rows in {len(points)} bins; normal bounds of the mean, {confidence:.3g} each side. On "
+            "the dashed line a score is the mean of what came."
+        ),
     )
 
 
@@ -97,7 +101,10 @@ def _reliability(
         y_label="observed rate",
         series=(Series(name="bins", points=points),),
         state=state,
-        note=f"{len(label):,} rows in {len(points)} bins of {min(p.rows or 0 for p in points):,} rows or more; Wilson's bounds, {confidence:.3g} each side. On the dashed line a score of 0.2 means two in ten.",
+        note=(
+            f"{len(label):,} rows in {len(points)} bins of {min(p.rows or 0 for p in points):,} rows or more; "
+            f"Wilson's bounds, {confidence:.3g} each side. On the dashed line a score of 0.2 means two in ten."
+        ),
     )
 
 
@@ -119,7 +126,10 @@ def importance_plot(found: np.ndarray, features: list[str], rows: int) -> Plot:
         kind="intervals",
         x_label="share of the mean absolute attribution",
         series=(Series(name="median, smallest and largest", points=points),),
-        note=f"{len(found)} draws of {rows:,} rows, each explained under a seed of its own; the first {len(points)} of {len(features)} features.",
+        note=(
+            f"{len(found)} draws of {rows:,} rows, each explained under a seed of its own; the first {len(points)} "
+            f"of {len(features)} features."
+        ),
     )
 
 

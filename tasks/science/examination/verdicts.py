@@ -30,7 +30,9 @@ def result(
 
 
 def judge(value: float, pessimistic: float, limit: float, greater_is_better: bool) -> State:
-    """Fail where the estimate is on the wrong side of the limit, pass where its pessimistic bound is on the right one; NaN never passes."""
+    """Fail where the estimate is on the wrong side of the limit, pass where its pessimistic bound is on the right one;
+    NaN never passes.
+    """
     sign = 1 if greater_is_better else -1
     if not sign * value >= sign * limit:
         return "fail"
@@ -40,9 +42,11 @@ def judge(value: float, pessimistic: float, limit: float, greater_is_better: boo
 def judge_with_refutation(
     estimate: float, pessimistic: float, limit: float, greater_is_better: bool, refuted: float, chance: float
 ) -> State:
-    """Pass where the pessimistic bound is on the right side of the limit, fail where being on it is refuted; NaN never passes.
+    """Pass where the pessimistic bound is on the right side of the limit, fail where being on it is refuted; NaN never
+    passes.
 
-    ``refuted``: p-value of "the truth is on the right side", adjusted for all that are asked together; fail up to ``chance``.
+    ``refuted``: p-value of "the truth is on the right side", adjusted for all that are asked together; fail up to
+    ``chance``.
     """
     sign = 1 if greater_is_better else -1
     if sign * pessimistic >= sign * limit and sign * estimate >= sign * limit:

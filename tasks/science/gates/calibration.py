@@ -1,4 +1,6 @@
-"""The gate that asks whether a score of 0.2 means two in ten, and a predicted number the mean, for all rows or for each group."""
+"""The gate that asks whether a score of 0.2 means two in ten, and a predicted number the mean, for all rows or for each
+group.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +24,14 @@ from tasks.science.stats.counts import MINIMUM
 from tasks.spec.evidence import GateResult, Measurement, State
 from tasks.spec.gates import CalibrationGate
 
-METHOD = "Cox 1958 with robust Wald bounds; debiased error by bins (Bröcker 2011; Kumar et al. 2019) with bootstrap; Wilson bounds of rates"
-METHOD_OF_MEANS = "least squares of labels on scores (Mincer & Zarnowitz 1969) with robust Wald bounds; debiased error of means by bins"
+METHOD = (
+    "Cox 1958 with robust Wald bounds; debiased error by bins (Bröcker 2011; Kumar et al. 2019) with bootstrap; "
+    "Wilson bounds of rates"
+)
+METHOD_OF_MEANS = (
+    "least squares of labels on scores (Mincer & Zarnowitz 1969) with robust Wald bounds; debiased error of means "
+    "by bins"
+)
 
 
 def calibration(config: CalibrationGate, examination: Examination) -> GateResult:
@@ -109,7 +117,10 @@ def _judged_means(
 ) -> list[Measurement]:
     label, score = examination.label[mask], examination.score[mask]
     if len(label) < MINIMUM or not scale > 0:
-        told = f"{name} has {len(label)} rows, and the labels of all vary by {scale:.3g}; at least {MINIMUM} rows of labels that vary are needed to tell"
+        told = (
+            f"{name} has {len(label)} rows, and the labels of all vary by {scale:.3g}; at least {MINIMUM} rows of "
+            "labels that vary are needed to tell"
+        )
         return [Measurement(label=told, value=None, rows=len(label), state="insufficient_evidence")]
     found = mean_calibration(label, score, scale, config.bins, config.confidence, examination.seed)
     error, rows = found.error, len(label)

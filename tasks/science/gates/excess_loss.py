@@ -16,7 +16,9 @@ rows with scores near 0 would else be an infinite weakness."""
 
 @dataclass(frozen=True)
 class Loss:
-    """Avoidable loss of one slice, a mean over ``rows``, as a share of the mean loss of all rows; ``p_value`` of it being none."""
+    """Avoidable loss of one slice, a mean over ``rows``, as a share of the mean loss of all rows; ``p_value`` of it
+    being none.
+    """
 
     value: float
     error: float
@@ -83,9 +85,11 @@ def scaled(metric: str, label: np.ndarray, score: np.ndarray) -> tuple[np.ndarra
 
 
 def correction(label: np.ndarray, odds: np.ndarray, around: Law = RATES) -> tuple[float, float]:
-    """Intercept and slope that recalibrate log odds on these rows (Cox 1958), or numbers (Mincer & Zarnowitz 1969), drawn a little towards (0, 1).
+    """Intercept and slope that recalibrate log odds on these rows (Cox 1958), or numbers (Mincer & Zarnowitz 1969),
+    drawn a little towards (0, 1).
 
-    Newton's method with halved steps on the log-likelihood with a normal prior; ``label`` (n,) bool or float and ``odds`` (n,), n > 0.
+    Newton's method with halved steps on the log-likelihood with a normal prior; ``label`` (n,) bool or float and
+    ``odds`` (n,), n > 0.
     """
     beta = np.array([0.0, 1.0])
     design = np.column_stack([np.ones_like(odds), odds])
@@ -112,7 +116,9 @@ def correction(label: np.ndarray, odds: np.ndarray, around: Law = RATES) -> tupl
 
 @dataclass(frozen=True)
 class Gain:
-    """(m,) for the judged rows: ``loss`` that the correction wins, ``push`` of the residual along it, and the push's variance if the score is right."""
+    """(m,) for the judged rows: ``loss`` that the correction wins, ``push`` of the residual along it, and the push's
+    variance if the score is right.
+    """
 
     loss: np.ndarray
     push: np.ndarray
@@ -128,11 +134,12 @@ def excess_loss(
     problem is hard, not where the model is weak. What a mere intercept and slope could win back is loss that the model
     need not have had: zero where it is calibrated, whether the rows there are hard or easy, and positive where labels
     are noisier than it believes or where an interaction that it cannot see moves the rate, up or down. As the
-    correction comes from other rows, the mean difference is at most zero where nothing is to be won. Of numbers the same
-    holds of squared errors, which are large where the world is noisy.
+    correction comes from other rows, the mean difference is at most zero where nothing is to be won. Of numbers the
+    same holds of squared errors, which are large where the world is noisy.
 
     Args:
-        label: (n,) and ``odds`` (n,) as :func:`scaled` gives them; ``fit`` and ``judge`` (n,) bool: rows of the slice, apart from each other.
+        label: (n,) and ``odds`` (n,) as :func:`scaled` gives them; ``fit`` and ``judge`` (n,) bool: rows of the slice,
+            apart from each other.
     """
     around = law(metric)
     a, b = correction(label[fit], odds[fit], around)
@@ -151,11 +158,12 @@ def judged(gain: Gain, whole: float, entity: np.ndarray | None) -> Loss:
 
     The test asks whether the residuals go the way of the correction: the score test in the one direction that the other
     half named, twice as sharp in z as a test of the mean gain. Its variance is the larger of what right scores give and
-    of what is seen in sums by entity (cluster-robust, Liang & Zeger 1986): with rare outcomes each alone is too small on
-    one side. Neither a push nor a gain has the heavy tail of log loss, since both grow with the correction alone.
+    of what is seen in sums by entity (cluster-robust, Liang & Zeger 1986): with rare outcomes each alone is too small
+    on one side. Neither a push nor a gain has the heavy tail of log loss, since both grow with the correction alone.
 
     Args:
-        gain: of n rows; ``entity`` (n,) or None where every row stands alone. ``whole``: the mean loss that shares are taken of.
+        gain: of n rows; ``entity`` (n,) or None where every row stands alone. ``whole``: the mean loss that shares are
+            taken of.
     """
     n = len(gain.loss)
     if n < 2:

@@ -24,10 +24,10 @@ NO_EXPLANATION = "the model cannot be explained here (no explain was given), and
 def stability(config: StabilityGate, examination: Examination) -> GateResult:
     """Agreement of global importance between independent draws of rows and seeds.
 
-    Each of ``resamples`` comparisons explains two bootstrap samples under two seeds that no other comparison shares,
-    so the comparisons are independent. Measured are Spearman's (1904) rank correlation of the mean absolute attributions and the
-    share of the first ``top`` features that both name. The value is the median; the low bound is the smallest, which a
-    further draw undercuts with probability at most 1 - (1 - confidence)^(1/resamples) (Wilks 1941).
+    Each of ``resamples`` comparisons explains two bootstrap samples under two seeds that no other comparison shares, so
+    the comparisons are independent. Measured are Spearman's (1904) rank correlation of the mean absolute attributions
+    and the share of the first ``top`` features that both name. The value is the median; the low bound is the smallest,
+    which a further draw undercuts with probability at most 1 - (1 - confidence)^(1/resamples) (Wilks 1941).
     """
     if examination.explain is None:
         return result(config, "fail", NO_EXPLANATION)
@@ -115,7 +115,8 @@ def faithfulness(config: FaithfulnessGate, examination: Examination) -> GateResu
 
     After Samek et al. (2017) and Petsiuk et al. (2018), for tables: one feature after another takes the value of a
     random background row; the area is the mean absolute move of the score over all steps but the last, where both
-    orders have replaced everything. The difference of the areas is paired by row and background; bounds by bootstrap of rows.
+    orders have replaced everything. The difference of the areas is paired by row and background; bounds by bootstrap of
+    rows.
     """
     if examination.explain is None:
         return result(config, "fail", NO_EXPLANATION)
@@ -197,7 +198,9 @@ def _moves(
     features: list[str],
     before: np.ndarray,
 ) -> np.ndarray:
-    """(k, steps, m) absolute move of the score (of several classes, the mean over them) while the features are replaced in ``orders`` (k, m, features), all steps but the last."""
+    """(k, steps, m) absolute move of the score (of several classes, the mean over them) while the features are replaced
+    in ``orders`` (k, m, features), all steps but the last.
+    """
     rank = np.argsort(orders, axis=2)[:, None]  # the step at which each feature goes
     steps, here, table = np.arange(len(features) - 1)[:, None], np.arange(len(rows)), {}
     for i, name in enumerate(

@@ -14,7 +14,11 @@ from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import GateResult, Measurement, State
 from tasks.spec.gates import FairnessGate
 
-ESTIMATOR = "inverted test by resampling of group counts (Chuang & Lai 2000), two-sided; groups by Wilson's interval (Student's t for calibration and errors) with Šidák's correction; parity by the oddest group against all, simulated"
+ESTIMATOR = (
+    "inverted test by resampling of group counts (Chuang & Lai 2000), two-sided; groups by Wilson's interval "
+    "(Student's t for calibration and errors) with Šidák's correction; parity by the oddest group against all, "
+    "simulated"
+)
 TOO_MANY = 100
 """Times the rows of a group beyond which asking for more is no advice."""
 
@@ -82,9 +86,15 @@ def _settle(config: FairnessGate, judged: Groups, shown: tuple[Measurement, ...]
     advice, chance = "", 1 - config.confidence
     if state == "fail" and parity_p_value(sample, seed) > chance:
         state = "insufficient_evidence"
-        advice = f"; equal groups look like this in more than {chance:.1%} of samples, and {_more(config, judged, abs(value - (1 if better else 0)), high - low)} would tell"
+        advice = (
+            f"; equal groups look like this in more than {chance:.1%} of samples, and "
+            f"{_more(config, judged, abs(value - (1 if better else 0)), high - low)} would tell"
+        )
     elif state == "insufficient_evidence":
-        advice = f"; {_more(config, judged, abs(config.limit - value), 2 * abs(value - (low if better else high)))} would tell"
+        advice = (
+            f"; {_more(config, judged, abs(config.limit - value), 2 * abs(value - (low if better else high)))} "
+            "would tell"
+        )
     measured = Measurement(
         label=name,
         quantity=f"{config.measure} {config.statistic}",
@@ -96,7 +106,10 @@ def _settle(config: FairnessGate, judged: Groups, shown: tuple[Measurement, ...]
         state=state,
     )
     side = "at least" if better else "at most"
-    reason = f"{name} is {value:.3f} ({low:.3f} to {high:.3f}); {side} {config.limit:g} is asked; furthest apart are {_pair(config, judged)}{advice}{aside}"
+    reason = (
+        f"{name} is {value:.3f} ({low:.3f} to {high:.3f}); {side} {config.limit:g} is asked; furthest apart are "
+        f"{_pair(config, judged)}{advice}{aside}"
+    )
     return result(config, state, reason, (measured, *shown), ESTIMATOR)
 
 
@@ -128,7 +141,10 @@ def _share_missing(config: FairnessGate, found: Groups) -> str:
         return ""
     which = " or ".join(config.among)
     needed = int(np.ceil(found.missing - config.missing_share * total))
-    return f"{found.missing:,} of {total:,} rows ({found.missing / total:.1%}) have no {which}, and at most {config.missing_share:.0%} may; knowing it for {needed:,} more rows would do"
+    return (
+        f"{found.missing:,} of {total:,} rows ({found.missing / total:.1%}) have no {which}, and at most "
+        f"{config.missing_share:.0%} may; knowing it for {needed:,} more rows would do"
+    )
 
 
 def _one_sided(config: FairnessGate, label: np.ndarray, decision: np.ndarray) -> str:
@@ -136,9 +152,15 @@ def _one_sided(config: FairnessGate, label: np.ndarray, decision: np.ndarray) ->
     if config.of_errors:
         return ""
     if config.measure != "selection_rate" and label.all() == label.any():
-        return f"all {len(label):,} labels are {'positive' if label.all() else 'negative'}; {config.measure.replace('_', ' ')} needs both classes"
+        return (
+            f"all {len(label):,} labels are {'positive' if label.all() else 'negative'}; "
+            f"{config.measure.replace('_', ' ')} needs both classes"
+        )
     if config.measure != "calibration" and decision.all() == decision.any():
-        return f"the model {'selects all' if decision.all() else 'selects none'} of {len(label):,} rows; equal treatment by a constant says nothing about its fairness"
+        return (
+            f"the model {'selects all' if decision.all() else 'selects none'} of {len(label):,} rows; equal "
+            "treatment by a constant says nothing about its fairness"
+        )
     return ""
 
 
@@ -148,7 +170,10 @@ def _aside(config: FairnessGate, found: Groups, small: str) -> str:
     if small:
         told += f"; not judged, with {_unjudged_share(config, found):.1%} of rows: {small}"
     if found.missing:
-        told += f"; {found.missing:,} rows ({found.missing / (found.missing + found.rows.sum()):.1%}) without {' or '.join(config.among)} are left out"
+        told += (
+            f"; {found.missing:,} rows ({found.missing / (found.missing + found.rows.sum()):.1%}) without "
+            f"{' or '.join(config.among)} are left out"
+        )
     return told
 
 
@@ -170,7 +195,8 @@ def _pair(config: FairnessGate, judged: Groups) -> str:
 
 
 def _more(config: FairnessGate, judged: Groups, margin: float, width: float) -> str:
-    """About how many more rows of which of the two furthest groups narrow the interval's half ``width / 2`` to ``margin``.
+    """About how many more rows of which of the two furthest groups narrow the interval's half ``width / 2`` to
+    ``margin``.
 
     The squared half width is taken as proportional to the sum of the two groups' squared standard errors.
     """

@@ -25,7 +25,9 @@ RATES: dict[str, tuple[np.ndarray, np.ndarray]] = {
         ("accuracy", [1, 0, 0, 1], [1, 1, 1, 1]),
     )
 }
-"""Which of a group's four counts (true negatives, false positives, false negatives, true positives) a rate counts, among which."""
+"""Which of a group's four counts (true negatives, false positives, false negatives, true positives) a rate counts,
+among which.
+"""
 
 AMONG = {
     "true_positive_rate": "positives",
@@ -48,9 +50,9 @@ MEASURES: dict[str, tuple[str, ...]] = {name: (name,) for name in RATES} | {
 class Groups:
     """The counts of g groups, or intersections of groups.
 
-    ``names``: the groups, alphabetical by attribute. ``counts`` (g, 4): true negatives, false positives, false negatives,
-    true positives. ``gaps`` (g,) and ``squares`` (g,): sums of score minus label and of its square. ``missing``: rows left
-    out because an attribute is missing.
+    ``names``: the groups, alphabetical by attribute. ``counts`` (g, 4): true negatives, false positives, false
+    negatives, true positives. ``gaps`` (g,) and ``squares`` (g,): sums of score minus label and of its square.
+    ``missing``: rows left out because an attribute is missing.
     """
 
     names: tuple[str, ...]
@@ -67,8 +69,8 @@ class Groups:
     def sample(self, measure: str) -> Sample:
         """The measure by group, (m, g), with the rows that it is a mean over; NaN over no rows.
 
-        ``calibration`` is mean score minus observed rate (calibration-in-the-large within the group), ``mean_error`` and
-        ``mean_absolute_error`` the mean of what :func:`count_errors` was given.
+        ``calibration`` is mean score minus observed rate (calibration-in-the-large within the group), ``mean_error``
+        and ``mean_absolute_error`` the mean of what :func:`count_errors` was given.
         """
         if measure not in RATES and measure != "equalized_odds":
             rows = self.rows.astype(float)

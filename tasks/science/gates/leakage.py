@@ -1,4 +1,6 @@
-"""The leakage gate: every leak that the numbers of ``tasks.science.gates.leakage_checks`` point to, each as one sentence."""
+"""The leakage gate: every leak that the numbers of ``tasks.science.gates.leakage_checks`` point to, each as one
+sentence.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,10 @@ from tasks.spec.gates import LeakageGate
 from tasks.spec.model import ModelConfig
 from tasks.spec.training import BinaryTarget
 
-METHOD = "DeLong 1988 of target-encoded columns; Poisson-binomial count of shared patterns; change-point scan with Bonferroni bounds; Jensen-Shannon distance"
+METHOD = (
+    "DeLong 1988 of target-encoded columns; Poisson-binomial count of shared patterns; change-point scan with "
+    "Bonferroni bounds; Jensen-Shannon distance"
+)
 NEVER_SERVED, TRAINED = 0.9, 0.5
 """A column is unknown at prediction time if it is missing in so much of what was served, in less than half of training,
 and not in most training rows of the served kind either."""
@@ -61,10 +66,10 @@ def leakage(config: LeakageGate, examination: Examination) -> GateResult:
     """Leaks between the sides, in the columns and in time.
 
     What fails: a column that alone predicts too well, a telling missing value, repeated rows and shared entities beyond
-    their limits, a column that is not known at prediction time, a jump of the label rate that the scores do not explain,
-    a class or group too small to learn, and a skew of training against served rows so large that it looks like another
-    unit or another code. A smaller skew is told and never fails: the world changes, and the monitor judges that.
-    Without a champion nothing has been served yet, and the checks on served rows are left out in words.
+    their limits, a column that is not known at prediction time, a jump of the label rate that the scores do not
+    explain, a class or group too small to learn, and a skew of training against served rows so large that it looks like
+    another unit or another code. A smaller skew is told and never fails: the world changes, and the monitor judges
+    that. Without a champion nothing has been served yet, and the checks on served rows are left out in words.
     """
     refused = _missing(examination)
     if refused:
@@ -95,9 +100,15 @@ def _missing(examination: Examination) -> str:
     if examination.train is None or examination.train_label is None:
         return "the training rows and their labels were not laid before this gate; without them no leak can be seen"
     if examination.config is None:
-        return "the model's configuration was not laid before this gate; it says which columns are inputs and whether rows have entities"
+        return (
+            "the model's configuration was not laid before this gate; it says which columns are inputs and whether "
+            "rows have entities"
+        )
     if len(examination.train) != len(examination.train_label):
-        return f"there are {len(examination.train)} training rows and {len(examination.train_label)} training labels; they must be as many"
+        return (
+            f"there are {len(examination.train)} training rows and {len(examination.train_label)} training labels; "
+            "they must be as many"
+        )
     wrong = wrong_scores(examination)
     if wrong:
         return wrong
@@ -106,7 +117,10 @@ def _missing(examination: Examination) -> str:
             f"rows have the entity {examination.config.data.entity}, and whose row it is was not laid before this gate"
         )
     if examination.champion_score is not None and examination.served is None:
-        return "there is a champion, and the rows that it served were not laid before this gate; lay an empty table where none were logged"
+        return (
+            "there is a champion, and the rows that it served were not laid before this gate; lay an empty table "
+            "where none were logged"
+        )
     absent = [
         f for f in examination.features if f not in examination.train.columns or f not in examination.rows.columns
     ]
@@ -242,7 +256,10 @@ def _duplicates(config: LeakageGate, sides: Sides) -> list[Measurement]:
         if high <= config.duplicates
         else "insufficient_evidence"
     )
-    label = f"row patterns in both training and holdout ({d.shared:,}) beyond the {d.expected:,.0f} of a random split, as a share of the holdout"
+    label = (
+        f"row patterns in both training and holdout ({d.shared:,}) beyond the {d.expected:,.0f} of a random split, "
+        "as a share of the holdout"
+    )
     return [
         Measurement(
             label=label,
@@ -317,7 +334,9 @@ def _jumps(config: LeakageGate, sides: Sides) -> list[Measurement]:
 def _rates(
     e: Examination, train_label: np.ndarray, expected: np.ndarray, code: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Labels of holdout and training and their scores, (n,) and (k,) floats; of one class against the rest where there are several."""
+    """Labels of holdout and training and their scores, (n,) and (k,) floats; of one class against the rest where there
+    are several.
+    """
     if e.kind != "multiclass":
         return e.label.astype(float), train_label.astype(float), e.score, expected
     return (e.label == code).astype(float), (train_label == code).astype(float), e.score[:, code], expected[:, code]
@@ -354,7 +373,8 @@ def _jump(config: LeakageGate, name: str, jump: Jump | None, rows: int) -> Measu
 def _served(config: LeakageGate, sides: Sides) -> list[Measurement]:
     """Training rows against the newest served rows: what never arrives, and what arrives in another shape.
 
-    Where training holds rows that were collected in production, those: a world that changed, and was learned, is no skew.
+    Where training holds rows that were collected in production, those: a world that changed, and was learned, is no
+    skew.
     """
     served, collected = sides.examination.served, sides.examination.train_collected
     if served is None or len(served) < config.minimum_rows:

@@ -61,7 +61,9 @@ class Jump:
 
 @dataclass(frozen=True)
 class Question:
-    """A yes-or-no question about the label: the answers of training (k,) and holdout (n,) rows, and the model's score (n,) for yes."""
+    """A yes-or-no question about the label: the answers of training (k,) and holdout (n,) rows, and the model's score
+    (n,) for yes.
+    """
 
     name: str
     train: np.ndarray
@@ -75,7 +77,8 @@ QUARTILES = (0.25, 0.5, 0.75)
 def questions(
     kind: TargetKind, classes: tuple[str, ...], train_label: np.ndarray, label: np.ndarray, score: np.ndarray
 ) -> list[Question]:
-    """What a column may give away: the label; of several classes, whether it is this one; of a number, whether it is above a quartile of training.
+    """What a column may give away: the label; of several classes, whether it is this one; of a number, whether it is
+    above a quartile of training.
 
     Being above a quartile is rank-based, so it asks the same whatever the number's unit or tail, and its AUC is held to
     the limit of a yes-or-no label's. A question that one side answers one way only is left out.
@@ -220,15 +223,16 @@ def label_jump(
     """Where, in the order of the table, the label rate leaves what the scores explain.
 
     The table is cut into up to 20 blocks. Residuals (label less score) of each block are compared with the rest's, and
-    those before each border with those after it: a scan for one change-point or one odd stretch. The z-values carry
-    the variance of the scores, and of sums by entity (cluster-robust, Liang & Zeger 1986), since neighbours in a table are often the same
-    person; bounds are Bonferroni-adjusted for all comparisons. The effect is Cohen's h (1988) between the rate there
-    and the rate that would be there were the residual as elsewhere: it tells 1 % against none as it tells 30 % against
-    40 %. Of numbers the effect is Cohen's d, the shift of the mean in standard deviations of the labels, which the same
-    limits suit. None where the rarer class fills no two blocks, or numbers do not vary.
+    those before each border with those after it: a scan for one change-point or one odd stretch. The z-values carry the
+    variance of the scores, and of sums by entity (cluster-robust, Liang & Zeger 1986), since neighbours in a table are
+    often the same person; bounds are Bonferroni-adjusted for all comparisons. The effect is Cohen's h (1988) between
+    the rate there and the rate that would be there were the residual as elsewhere: it tells 1 % against none as it
+    tells 30 % against 40 %. Of numbers the effect is Cohen's d, the shift of the mean in standard deviations of the
+    labels, which the same limits suit. None where the rarer class fills no two blocks, or numbers do not vary.
 
     Args:
-        label: (n,) in the order of the table; ``expected`` (n,), rates in [0, 1] or ``numbers``; ``entity`` (n,) or None.
+        label: (n,) in the order of the table; ``expected`` (n,), rates in [0, 1] or ``numbers``; ``entity`` (n,) or
+            None.
     """
     n = len(label)
     events = (n if np.ptp(label) > 0 else 0) if numbers else int(min(label.sum(), n - label.sum()))
@@ -280,7 +284,8 @@ def label_jump(
 
 
 def _variance(residual: np.ndarray, own: np.ndarray, entity: np.ndarray | None) -> np.ndarray:
-    """(n,) variance that each row adds to a sum of residuals: its ``own`` by the score, enlarged where an entity's rows go together.
+    """(n,) variance that each row adds to a sum of residuals: its ``own`` by the score, enlarged where an entity's rows
+    go together.
 
     It follows the score, not the residual: a stretch without any positive would else look like one without any doubt.
     """

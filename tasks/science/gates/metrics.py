@@ -1,10 +1,11 @@
 """The gates on data expectations and on benchmarks: absolute floors, and the champion on the same rows.
 
-Two errors, each held over all floors and comparisons of an examination. Pass: since each of them has to pass, they are one
-intersection-union test (Berger 1982), and the chance that a candidate which is unfit by any of them gets through all is at most
-1 - confidence, without a correction for their number. Fail: it is a claim that a limit is missed, and of several such claims one
-errs more easily, so their p-values are adjusted by Holm (1979) and the chance that any of them is wrong is at most 1 - confidence.
-Between the two is insufficient evidence. ``tests/statistics/non_inferiority.py`` measures both.
+Two errors, each held over all floors and comparisons of an examination. Pass: since each of them has to pass, they are
+one intersection-union test (Berger 1982), and the chance that a candidate which is unfit by any of them gets through
+all is at most 1 - confidence, without a correction for their number. Fail: it is a claim that a limit is missed, and of
+several such claims one errs more easily, so their p-values are adjusted by Holm (1979) and the chance that any of them
+is wrong is at most 1 - confidence. Between the two is insufficient evidence. ``tests/statistics/non_inferiority.py``
+measures both.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ FAMILY = (
 
 @dataclass(frozen=True)
 class Answer:
-    """What a gate's rows say: the estimate of what is judged and its limit, with the rows; ``same`` where both give the same scores."""
+    """What a gate's rows say: the estimate of what is judged and its limit, with the rows; ``same`` where both give the
+    same scores.
+    """
 
     estimate: MetricEstimate
     limit: float
@@ -61,7 +64,10 @@ def scarce(kind: str, metric: str, label: np.ndarray, where: str, classes: tuple
             else ""
         )
     if metric == "r2" and len(label) and np.ptp(label) == 0:
-        return f"all {len(label)} labels of {where} are {label[0]:g}; where nothing varies, no share of variance can be told"
+        return (
+            f"all {len(label)} labels of {where} are {label[0]:g}; where nothing varies, no share of variance can "
+            "be told"
+        )
     return f"{where} has {len(label)} rows; at least {MINIMUM} are needed to tell" if len(label) < MINIMUM else ""
 
 
@@ -83,7 +89,8 @@ def floor(config: FloorGate, examination: Examination) -> GateResult:
         config,
         examination,
         found,
-        f"{config.metric} is {{0:.4f}} ({{1:.4f}} to {{2:.4f}}) on {found.rows:,} rows; {side} {config.limit:g} is asked",
+        f"{config.metric} is {{0:.4f}} ({{1:.4f}} to {{2:.4f}}) on {found.rows:,} rows; {side} "
+        f"{config.limit:g} is asked",
     )
 
 
@@ -92,7 +99,10 @@ def comparison(config: ComparisonGate, examination: Examination) -> GateResult:
     found = _answer(config, examination)
     if isinstance(found, GateResult):
         return found
-    told = f"{config.metric} moves by {{0:+.4f}} ({{1:+.4f}} to {{2:+.4f}}) on {found.rows:,} rows; worse by {config.margin:g} is tolerated"
+    told = (
+        f"{config.metric} moves by {{0:+.4f}} ({{1:+.4f}} to {{2:+.4f}}) on {found.rows:,} rows; worse by "
+        f"{config.margin:g} is tolerated"
+    )
     return _settle(config, examination, found, told)
 
 
@@ -209,11 +219,16 @@ def _settle(config: FloorGate | ComparisonGate, examination: Examination, found:
 
 
 def _more(found: Answer, low: float, high: float, gates: int, confidence: float) -> str:
-    """About how many rows would prove a limit to be missed, were the estimate to stay: the half width, for so many gates, has to come down to the gap."""
+    """About how many rows would prove a limit to be missed, were the estimate to stay: the half width, for so many
+    gates, has to come down to the gap.
+    """
     gap = abs(found.estimate.value - found.limit)
     half = (high - found.estimate.value if found.limit > found.estimate.value else found.estimate.value - low) * float(
         normal_quantile(1 - (1 - confidence) / gates) / normal_quantile(confidence)
     )
     if not gap > 0 or not math.isfinite(half) or half <= gap:
         return ""
-    return f"about {math.ceil(found.rows * (half / gap) ** 2 / 10) * 10:,} rows instead of {found.rows:,} would tell, were the estimate to stay where it is"
+    return (
+        f"about {math.ceil(found.rows * (half / gap) ** 2 / 10) * 10:,} rows instead of {found.rows:,} would tell, "
+        "were the estimate to stay where it is"
+    )

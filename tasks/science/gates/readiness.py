@@ -11,8 +11,13 @@ from tasks.spec.evidence import GateResult, Measurement
 from tasks.spec.gates import ReadinessGate
 
 QUANTILE = 0.95
-"""Of a later percentile, some hundred requests bound nothing but their slowest, and that is the machine's, not the model's."""
-METHOD = "95th percentile with its distribution-free upper bound from order statistics (Conover 1999, section 3.2); scores compared bit by bit"
+"""Of a later percentile, some hundred requests bound nothing but their slowest, and that is the machine's, not the
+model's.
+"""
+METHOD = (
+    "95th percentile with its distribution-free upper bound from order statistics (Conover 1999, section 3.2); "
+    "scores compared bit by bit"
+)
 
 
 def readiness(config: ReadinessGate, examination: Examination) -> GateResult:
@@ -65,7 +70,10 @@ def readiness(config: ReadinessGate, examination: Examination) -> GateResult:
         state=memory_state,
     )
     measured = (same, latency, memory)
-    told = f"{found['differing']} of {rows} recorded requests get another score than in training; one row takes {np.median(milliseconds):.1f} ms at the median, {value:.1f} ms at the 95th percentile"
+    told = (
+        f"{found['differing']} of {rows} recorded requests get another score than in training; one row takes "
+        f"{np.median(milliseconds):.1f} ms at the median, {value:.1f} ms at the 95th percentile"
+    )
     reason = f"{told}, {config.latency_ms:g} ms are allowed; {found['memory_mb']:.0f} MB of {config.memory_mb:g} MB"
     return result(config, combine_states([m.state for m in measured]), reason, measured, METHOD)
 

@@ -26,7 +26,8 @@ def robustness(config: RobustnessGate, examination: Examination) -> GateResult:
         return result(
             config,
             "fail",
-            "the model's columns are not known here (no config was given), so no damage within their bounds can be drawn",
+            "the model's columns are not known here (no config was given), so no damage within their bounds "
+            "can be drawn",
         )
     columns = [c for c in examination.config.inputs if c.name in examination.features]
     chosen = np.random.default_rng(examination.seed).permutation(len(examination.label))[: config.rows]

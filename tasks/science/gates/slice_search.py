@@ -186,8 +186,9 @@ def search(
     Each step adds one condition to the most conspicuous slices so far and scores all that arise from histograms.
 
     Args:
-        label: (n,) and ``odds`` (n,) as :func:`tasks.science.gates.excess_loss.scaled` gives them, calibrated on the whole;
-            ``minimum``: rows of a slice at least; ``least``: avoidable loss in nats a row below which a slice is no candidate.
+        label: (n,) and ``odds`` (n,) as :func:`tasks.science.gates.excess_loss.scaled` gives them, calibrated on the
+            whole; ``minimum``: rows of a slice at least; ``least``: avoidable loss in nats a row below which a slice is
+            no candidate.
 
     Returns:
         Up to 5 slices, the most conspicuous first, no two of them mostly the same rows.
@@ -259,8 +260,8 @@ def weak_slices(
     """Find weak slices on one random half of the rows and confirm them on the other.
 
     The scores are recalibrated as a whole first, so that a slice is weak against the rest and not for a fault that all
-    rows share. A candidate is confirmed if its avoidable loss on the unseen half is above ``limit`` (a share of the mean
-    loss of all rows) and its p-value, adjusted for all candidates (Holm 1979), is under 1 - ``confidence``.
+    rows share. A candidate is confirmed if its avoidable loss on the unseen half is above ``limit`` (a share of the
+    mean loss of all rows) and its p-value, adjusted for all candidates (Holm 1979), is under 1 - ``confidence``.
 
     Args:
         rows: (n, c) raw rows; ``label`` (n,) bool and ``score`` (n,) in [0, 1], or both numbers (``squared_error``);

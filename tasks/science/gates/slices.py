@@ -26,11 +26,15 @@ from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import GateResult, Measurement
 from tasks.spec.gates import NamedSlice, SlicesGate
 
-METHOD = "cross-fitted loss against a Cox recalibration of the slice, cluster-robust t; score-test beam search on one half, Holm-adjusted confirmation on the other"
+METHOD = (
+    "cross-fitted loss against a Cox recalibration of the slice, cluster-robust t; score-test beam search on one "
+    "half, Holm-adjusted confirmation on the other"
+)
 
 
 def slices(config: SlicesGate, examination: Examination) -> GateResult:
-    """Avoidable loss by slice, as a share of the mean loss of all rows; what is avoidable is said at ``avoidable.avoidable``.
+    """Avoidable loss by slice, as a share of the mean loss of all rows; what is avoidable is said at
+    ``avoidable.avoidable``.
 
     Each configured slice is told with its plain mean loss and rows, and is judged by its avoidable loss: fail where the
     estimate is over the limit, pass where its upper bound is not. The search fails the gate by confirmed slices only.
@@ -59,7 +63,10 @@ def slices(config: SlicesGate, examination: Examination) -> GateResult:
     few, _ = fewest(examination, label)
     if few < MINIMUM or len(label) < 4 * config.minimum_rows:
         counted = "with labels that vary" if examination.kind == "regression" else "of the smaller class"
-        reason = f"there are {len(label)} rows, {few} {counted}; at least {4 * config.minimum_rows} and {MINIMUM} are needed to judge slices"
+        reason = (
+            f"there are {len(label)} rows, {few} {counted}; at least {4 * config.minimum_rows} and {MINIMUM} are "
+            "needed to judge slices"
+        )
         return result(config, "insufficient_evidence", reason)
     row = losses(config.metric, label, score, examination.decision_threshold)
     if not row.mean() > 0:
@@ -80,7 +87,8 @@ def slices(config: SlicesGate, examination: Examination) -> GateResult:
         return result(
             config,
             "pass",
-            f"no weak slice: {len(config.slices)} configured{', and none confirmed by the search' if config.search else ''}",
+            f"no weak slice: {len(config.slices)} "
+            f"configured{', and none confirmed by the search' if config.search else ''}",
             measured,
             METHOD,
         )
@@ -184,7 +192,10 @@ def _searched(config: SlicesGate, examination: Examination) -> list[Measurement]
 def _told(config: SlicesGate, weak: Weakness) -> Measurement:
     z, loss = normal_quantile(config.confidence), weak.loss
     # a slice that was found and not confirmed is what noise looks like; the halves, not its estimate, speak
-    label = f"avoidable {config.metric} where {weak.sentence} ({'confirmed' if weak.confirmed else 'not confirmed'}, p {weak.p_value:.2g})"
+    label = (
+        f"avoidable {config.metric} where {weak.sentence} ({'confirmed' if weak.confirmed else 'not confirmed'}, p "
+        f"{weak.p_value:.2g})"
+    )
     low, high = (loss.value + k * z * loss.error for k in (-1, 1))
     return Measurement(
         label=label,

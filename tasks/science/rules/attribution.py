@@ -53,7 +53,8 @@ def proxy(rule: Proxy, label: str, examination: Examination, confidence: float) 
     odd = [a for a in rule.allowed if a not in examination.rows]
     if odd:
         raise RuleFault(
-            f"allowed names {', '.join(odd)}; allowed are input columns: {', '.join(map(str, examination.rows.columns))}"
+            f"allowed names {', '.join(odd)}; allowed are input columns: "
+            f"{', '.join(map(str, examination.rows.columns))}"
         )
     unclear = _unclear(label, rule.share, examination)
     if unclear is not None:
@@ -84,7 +85,8 @@ def association(
 def _association(
     column: str, features: list[str], examination: Examination, confidence: float
 ) -> dict[str, tuple[float, float]] | None:
-    """How well each feature alone tells a group of ``column`` from the rest: the largest AUC over groups, and its bound.
+    """How well each feature alone tells a group of ``column`` from the rest: the largest AUC over groups, and its
+    bound.
 
     The feature's values (numbers: 20 quantile bins) are scored by the group's rate in the other folds of five
     (cross-fitting, so that many rare values do not look like knowledge); the bound is DeLong's (1988).
@@ -168,7 +170,8 @@ def _draws(seed: int, rows: int) -> np.ndarray:
 
 
 def driver_share(columns: list[str], examination: Examination, confidence: float) -> tuple[float, float, float, int]:
-    """Share of the mean absolute attribution that some columns carry, its percentile bootstrap bounds over rows, and the rows.
+    """Share of the mean absolute attribution that some columns carry, its percentile bootstrap bounds over rows, and
+    the rows.
 
     Columns that the model does not see carry nothing.
     """

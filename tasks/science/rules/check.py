@@ -1,8 +1,8 @@
 """What an expert knows, held against what the model does: before promotion, and on any later window, by this same code.
 
 A window needs ``rows``, ``score``, ``predict`` and ``features`` of an Examination for the rules on scores, and
-``attributions`` for the rules on drivers; its labels are not looked at. Of a multiclass model, a rule on scores speaks of
-one class (``class:``), against the rest.
+``attributions`` for the rules on drivers; its labels are not looked at. Of a multiclass model, a rule on scores speaks
+of one class (``class:``), against the rest.
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ def spoken_of(rule: Rule, examination: Examination) -> Examination:
     if name is None:
         if hasattr(rule, "of_class") and not isinstance(rule, Invariance):
             raise RuleFault(
-                f"it names no class, and this model has a score for each; give class, one of {', '.join(examination.classes)}"
+                "it names no class, and this model has a score for each; give class, one of "
+                f"{', '.join(examination.classes)}"
             )
         return examination
     if name not in examination.classes:

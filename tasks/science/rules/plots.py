@@ -41,7 +41,9 @@ def rule_plot(rule: Rule, title: str, found: Measurement, examination: Examinati
 def dependence(
     rule: Direction | Monotone, title: str, found: Measurement, examination: Examination, confidence: float
 ) -> Plot | None:
-    """Mean score and 10-90 % band of rows while the column alone runs over its values (partial dependence, Friedman 2001)."""
+    """Mean score and 10-90 % band of rows while the column alone runs over its values (partial dependence, Friedman
+    2001).
+    """
     bounds = (rule.low, rule.high) if isinstance(rule, Monotone) else (None, None)
     sample, steps, paths = paths_of(rule.column, rule.rows, *bounds, examination)
     if len(sample) < MINIMUM or len(steps) < 2:
@@ -52,9 +54,15 @@ def dependence(
         for x, y, a, b in zip(steps, paths.mean(axis=0), low, high, strict=True)
     )
     assert found.value is not None
-    told = f"The rule: the score {rule.sign}. {found.value:.1%} of {found.rows:,} rows go the other way; at most {rule.tolerance:.1%} may."
+    told = (
+        f"The rule: the score {rule.sign}. {found.value:.1%} of {found.rows:,} rows go the other way; at most "
+        f"{rule.tolerance:.1%} may."
+    )
     if isinstance(rule, Monotone):
-        told = f"The rule: the score {rule.sign}. {found.value:.1%} of {found.rows:,} rows turn back by more than {rule.turn:g}; at most {rule.tolerance:.1%} may.{_turning(rule, steps, paths)}"
+        told = (
+            f"The rule: the score {rule.sign}. {found.value:.1%} of {found.rows:,} rows turn back by more than "
+            f"{rule.turn:g}; at most {rule.tolerance:.1%} may.{_turning(rule, steps, paths)}"
+        )
     return Plot(
         title=cut(title),
         kind="curve",
@@ -100,7 +108,10 @@ def spread(
                 label="allowed",
             ),
         ),
-        note=f"{range_words(rule.low, rule.high).capitalize()} is asked: {found.value:.1%} of {found.rows:,} rows lie outside; at most {rule.tolerance:.1%} may.",
+        note=(
+            f"{range_words(rule.low, rule.high).capitalize()} is asked: {found.value:.1%} of {found.rows:,} rows "
+            f"lie outside; at most {rule.tolerance:.1%} may."
+        ),
     )
 
 
@@ -130,7 +141,8 @@ def giveaways(rule: Proxy, title: str, found: Measurement, examination: Examinat
             Region(axis="y", low=rule.share, label=f"limit of their sum {rule.share:.0%}"),
         ),
         note=cut(
-            f"Features right of the upright line give {rule.column} away; their shares together may reach {rule.share:.0%}.{allowed}",
+            f"Features right of the upright line give {rule.column} away; their shares together may reach "
+            f"{rule.share:.0%}.{allowed}",
             1000,
         ),
     )
@@ -143,7 +155,11 @@ def case(rule: Vignette, title: str, found: Measurement, examination: Examinatio
     if rule.above is not None:
         points.append(Point(y=score[1], label=cut(case_words(rule.above))))
         asked = f"above it by at least {rule.margin:g}" if rule.margin else "above it"
-        note = f"A typical person with {case_words(rule.case)} scores {score[0]:.3f}; with {case_words(rule.above)}, {score[1]:.3f}. The first is asked to lie {asked}; it lies {abs(score[0] - score[1]):.3f} {'above' if score[0] > score[1] else 'below'}."
+        note = (
+            f"A typical person with {case_words(rule.case)} scores {score[0]:.3f}; with {case_words(rule.above)}, "
+            f"{score[1]:.3f}. The first is asked to lie {asked}; it lies {abs(score[0] - score[1]):.3f} "
+            f"{'above' if score[0] > score[1] else 'below'}."
+        )
         regions: tuple[Region, ...] = ()
     else:
         assert rule.between is not None
@@ -161,7 +177,9 @@ def case(rule: Vignette, title: str, found: Measurement, examination: Examinatio
 
 
 def drivers(rules: tuple[Rule, ...], examination: Examination, confidence: float) -> Plot | None:
-    """Global importance: shares of the mean absolute attribution with bootstrap bounds, and the limits of rules on drivers."""
+    """Global importance: shares of the mean absolute attribution with bootstrap bounds, and the limits of rules on
+    drivers.
+    """
     if not _complete(examination):
         return None
     limits = {
@@ -182,7 +200,10 @@ def drivers(rules: tuple[Rule, ...], examination: Examination, confidence: float
         kind="intervals",
         x_label="share of the mean absolute attribution",
         series=(Series(name="share with interval", points=tuple(points)),),
-        note=f"{len(examination.attributions):,} explained rows; the first {len(top)} of {len(examination.features)} features, and those that a rule limits (dashed line).",
+        note=(
+            f"{len(examination.attributions):,} explained rows; the first {len(top)} of "
+            f"{len(examination.features)} features, and those that a rule limits (dashed line)."
+        ),
     )
 
 

@@ -47,7 +47,8 @@ def direction(rule: Direction, label: str, examination: Examination, confidence:
 
 
 def monotone(rule: Monotone, label: str, examination: Examination, confidence: float) -> Measurement:
-    """Share of sampled rows whose individual conditional expectation (Goldstein et al. 2015) turns back; Clopper-Pearson bounds.
+    """Share of sampled rows whose individual conditional expectation (Goldstein et al. 2015) turns back;
+    Clopper-Pearson bounds.
 
     The path runs over 16 even steps and the deciles between the bounds; it turns back where the score lies more than
     ``turn`` on the wrong side of what it had reached before.
@@ -71,7 +72,8 @@ def monotone(rule: Monotone, label: str, examination: Examination, confidence: f
 def paths_of(
     column: str, where: str, low: float | None, high: float | None, examination: Examination
 ) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
-    """Sampled rows, steps of the column, and (rows, steps) scores, asked once for an examination: the rule and its picture want the same.
+    """Sampled rows, steps of the column, and (rows, steps) scores, asked once for an examination: the rule and its
+    picture want the same.
 
     No scores where rows or steps are too few for a path.
     """
@@ -107,7 +109,8 @@ def score_range(rule: ScoreRange, label: str, examination: Examination, confiden
 def vignette(rule: Vignette, label: str, examination: Examination, confidence: float) -> Measurement:
     """Two cases, or one and a range, exactly: nothing is estimated, so there is no interval.
 
-    The base is the typical row of the training rows (of the rows, where there are none): median number, most frequent category.
+    The base is the typical row of the training rows (of the rows, where there are none): median number, most frequent
+    category.
     """
     return _judged(rule, label, case_scores(rule, examination), examination)
 
@@ -129,7 +132,9 @@ def _judged(rule: Vignette, label: str, found: tuple[float, ...], examination: E
 
 
 def case_scores(rule: Vignette, examination: Examination) -> tuple[float, ...]:
-    """The score of the case and, where there is one, of the case that it is held against; asked once for an examination."""
+    """The score of the case and, where there is one, of the case that it is held against; asked once for an
+    examination.
+    """
 
     def ask() -> tuple[float, ...]:
         rows = examination.rows if examination.train is None else examination.train[list(examination.rows.columns)]
@@ -142,7 +147,9 @@ def case_scores(rule: Vignette, examination: Examination) -> tuple[float, ...]:
 
 
 def vignette_states(rule: Vignette, examination: Examination, typical: pd.DataFrame) -> list[State]:
-    """Whether each of (k, inputs) typical persons keeps the rule, all asked together; one that cannot be asked breaks it."""
+    """Whether each of (k, inputs) typical persons keeps the rule, all asked together; one that cannot be asked breaks
+    it.
+    """
     try:
         asked = _asked(rule, examination, typical)
     except RuleFault:  # of whom it is not told, so each is asked alone
@@ -169,7 +176,8 @@ def _asked(rule: Vignette, examination: Examination, typical: pd.DataFrame) -> l
 
 
 def invariance(rule: Invariance, label: str, examination: Examination, confidence: float) -> Measurement:
-    """Share of sampled rows whose score moves by more than allowed when the column alone takes another value; Clopper-Pearson bounds.
+    """Share of sampled rows whose score moves by more than allowed when the column alone takes another value;
+    Clopper-Pearson bounds.
 
     A row moves by the range of its scores over the values; where all classes are asked, by that of the class that moves
     most. A model that does not use the column keeps the rule.
@@ -204,7 +212,9 @@ def _step(values: pd.Series) -> float:
 
 
 def grid(values: pd.Series, low: float | None = None, high: float | None = None) -> np.ndarray:
-    """(k,) 16 even steps and the deciles between the bounds, or the 1st and 99th percentile; whole numbers for a whole column."""
+    """(k,) 16 even steps and the deciles between the bounds, or the 1st and 99th percentile; whole numbers for a whole
+    column.
+    """
     start = float(values.quantile(0.01)) if low is None else low
     end = float(values.quantile(0.99)) if high is None else high
     inner = values[(values >= start) & (values <= end)]
@@ -229,7 +239,9 @@ def _seen(values: pd.Series) -> list[object]:
 
 
 def typical_rows(rows: pd.DataFrame, groups: list[np.ndarray]) -> pd.DataFrame:
-    """(k, inputs) the typical row of each of k groups of positions: median of numbers (a value that occurs), most frequent category, missing where most are."""
+    """(k, inputs) the typical row of each of k groups of positions: median of numbers (a value that occurs), most
+    frequent category, missing where most are.
+    """
     table = {}
     for name, values in rows.items():
         missing, middles, number = values.isna().to_numpy(), [], pd.api.types.is_numeric_dtype(values)

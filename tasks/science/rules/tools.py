@@ -91,7 +91,9 @@ def note(rule: Rule, rows: pd.DataFrame, excess: np.ndarray, examination: Examin
 
 
 def broken_rows(rule: Rule, examination: Examination) -> pd.Series:
-    """By how much each row breaks a rule that was checked before, on the index of the rows; none for rules that no single row can break."""
+    """By how much each row breaks a rule that was checked before, on the index of the rows; none for rules that no
+    single row can break.
+    """
     found: pd.Series = (
         examination.cached(("broken", rule), lambda: pd.Series(dtype=float))
         if isinstance(rule, ROW_RULES)
@@ -126,7 +128,8 @@ def fitting(column: str, value: Value, examination: Examination) -> object:
     if text not in allowed:
         names = sorted(allowed)
         raise RuleFault(
-            f"{column} has no value {text!r}; allowed: {', '.join(names[:SHOWN])}{', ...' if len(names) > SHOWN else ''}"
+            f"{column} has no value {text!r}; allowed: "
+            f"{', '.join(names[:SHOWN])}{', ...' if len(names) > SHOWN else ''}"
         )
     return text
 
@@ -136,7 +139,8 @@ def _number(column: str, value: int | float | str, minimum: float | None, maximu
         raise RuleFault(f"{column} is a number, and {value!r} is none")
     if (minimum is not None and value < minimum) or (maximum is not None and value > maximum):
         raise RuleFault(
-            f"{column} is {value:g}; allowed: {'any' if minimum is None else f'{minimum:g}'} to {'any' if maximum is None else f'{maximum:g}'}"
+            f"{column} is {value:g}; allowed: {'any' if minimum is None else f'{minimum:g}'} to "
+            f"{'any' if maximum is None else f'{maximum:g}'}"
         )
     return float(value)
 

@@ -1,4 +1,6 @@
-"""Are scores rates, or means? Recalibration slope and intercept, reliability by bin, and the calibration error without its bias."""
+"""Are scores rates, or means? Recalibration slope and intercept, reliability by bin, and the calibration error without
+its bias.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,8 @@ def slope(label: np.ndarray, score: np.ndarray, confidence: float) -> Interval:
 
 
 def intercept(label: np.ndarray, score: np.ndarray, confidence: float) -> Interval:
-    """Calibration in the large (Cox 1958): the shift in log-odds at slope 1 that makes the mean score the observed rate; 0 is right.
+    """Calibration in the large (Cox 1958): the shift in log-odds at slope 1 that makes the mean score the observed
+    rate; 0 is right.
 
     Above 0 the scores are too low. Bounds and arguments as of :func:`slope`.
     """
@@ -74,7 +77,8 @@ def _wald(design: np.ndarray, offset: np.ndarray, label: np.ndarray, which: int,
             following = _likelihood(design @ (beta + step) + offset, label)
         beta, likelihood = beta + step, following
         if np.abs(step).max() < 1e-9:
-            # Huber's and White's variance: a model that needs recalibrating in slope is not the one the plain variance assumes.
+            # Huber's and White's variance: a model that needs recalibrating in slope is not the one the plain variance
+            # assumes.
             bread, filling = np.linalg.inv(information), design * (label - rate)[:, None]
             error, z = float(np.sqrt((bread @ filling.T @ filling @ bread)[which, which])), normal_quantile(confidence)
             return Interval(float(beta[which]), float(beta[which]) - z * error, float(beta[which]) + z * error, method)
@@ -106,11 +110,13 @@ def reliability(label: np.ndarray, score: np.ndarray, bins: int, confidence: flo
 
 
 def calibration_error(label: np.ndarray, score: np.ndarray, bins: int, confidence: float, seed: int) -> Interval:
-    """Root mean square gap between observed rate and mean score over bins of equal size, without the bias of small bins.
+    """Root mean square gap between observed rate and mean score over bins of equal size, without the bias of small
+    bins.
 
     The plain estimate is too large by the noise of each bin's rate, ``rate (1 - rate) / (rows - 1)``, which is taken
-    off the squared gap (Bröcker 2011; Kumar, Liang & Ma 2019); what comes out below 0 is given as 0. Bounds: bootstrap of the counts
-    of rows and positives per bin, shifted by the bias that resampling adds once more, as one-sided percentiles.
+    off the squared gap (Bröcker 2011; Kumar, Liang & Ma 2019); what comes out below 0 is given as 0. Bounds: bootstrap
+    of the counts of rows and positives per bin, shifted by the bias that resampling adds once more, as one-sided
+    percentiles.
 
     Args:
         label: (n,) bool.
@@ -149,7 +155,9 @@ def _debiased(rows: np.ndarray, positives: np.ndarray, mean: np.ndarray) -> np.n
 
 @dataclass(frozen=True)
 class Means:
-    """A predicted number held against the labels: its :class:`Interval` of the slope, of the shift of the mean, and of the error by bins."""
+    """A predicted number held against the labels: its :class:`Interval` of the slope, of the shift of the mean, and of
+    the error by bins.
+    """
 
     slope: Interval
     intercept: Interval

@@ -56,7 +56,8 @@ class MetricEstimate:
         return Interval(self.value, *self.bounds(confidence), self.method)
 
     def refuted(self, limit: float, greater_is_better: bool) -> float:
-        """One-sided p-value of "the truth is on the right side of the limit", by inverting the bounds; 1 where the estimate is.
+        """One-sided p-value of "the truth is on the right side of the limit", by inverting the bounds; 1 where the
+        estimate is.
 
         It is small where the estimate is surely worse than the limit, and 1 for an estimate that is no number.
         """
@@ -109,9 +110,10 @@ def delong(label: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarra
 def metric_estimate(metric: str, label: np.ndarray, score: np.ndarray, threshold: float, seed: int) -> MetricEstimate:
     """The metric with bounds at any confidence; the arrays are those of :class:`tasks.science.stats.metrics.Metric`.
 
-    ROC AUC of two classes: DeLong, in the logarithm of the distance from 1. Accuracy, and precision, recall and F1 of two classes: exact binomial. Balanced accuracy,
-    and F1 of several: bootstrap of the counts by label and decision. Means over rows, RMSE, R², average
-    precision and the AUC of several classes: :func:`tasks.science.stats.jackknife.smooth_bounds`.
+    ROC AUC of two classes: DeLong, in the logarithm of the distance from 1. Accuracy, and precision, recall and F1 of
+    two classes: exact binomial. Balanced accuracy, and F1 of several: bootstrap of the counts by label and decision.
+    Means over rows, RMSE, R², average precision and the AUC of several classes:
+    :func:`tasks.science.stats.jackknife.smooth_bounds`.
 
     Raises:
         ValueError: the metric does not measure this kind of model.
@@ -142,10 +144,10 @@ def paired_estimate(
 ) -> MetricEstimate:
     """Challenger minus champion on the same rows with bounds at any confidence.
 
-    ROC AUC of two classes: paired DeLong. Accuracy: Tango's score interval, which at a difference of 0 is McNemar's test
-    and has width where the two never disagree. Balanced accuracy, F1, precision and recall: paired bootstrap of the counts
-    by label and both decisions. Means over rows, RMSE, R², average precision and the AUC of several
-    classes: :func:`tasks.science.stats.jackknife.paired_smooth_bounds`. Equal scores on every row differ by 0, exactly.
+    ROC AUC of two classes: paired DeLong. Accuracy: Tango's score interval, which at a difference of 0 is McNemar's
+    test and has width where the two never disagree. Balanced accuracy, F1, precision and recall: paired bootstrap of
+    the counts by label and both decisions. Means over rows, RMSE, R², average precision and the AUC of several classes:
+    :func:`tasks.science.stats.jackknife.paired_smooth_bounds`. Equal scores on every row differ by 0, exactly.
     ``tests/statistics/non_inferiority.py`` measures the error rates.
 
     Args:
@@ -213,7 +215,9 @@ def _normal(value: float, error: float, method: str) -> MetricEstimate:
 
 
 def _below_one(value: float, error: float, method: str) -> MetricEstimate:
-    """As :func:`_normal`, of the logarithm of the distance from 1: the error shrinks towards 1, and a plain bound is too high there."""
+    """As :func:`_normal`, of the logarithm of the distance from 1: the error shrinks towards 1, and a plain bound is
+    too high there.
+    """
     plain = _normal(0.0, error / (1 - value) if value < 1 else 0.0, method)
 
     def bounds(confidence: float) -> tuple[float, float]:
@@ -225,12 +229,17 @@ def _below_one(value: float, error: float, method: str) -> MetricEstimate:
 
 def _accuracy(first: np.ndarray, second: np.ndarray) -> MetricEstimate:
     gained, lost, rows = int((first & ~second).sum()), int((~first & second).sum()), len(first)
-    method = f"Tango 1998, paired: {gained} rows gained, {lost} lost, McNemar's mid-p of equality {mcnemar_mid_p(gained, lost):.2g}"
+    method = (
+        f"Tango 1998, paired: {gained} rows gained, {lost} lost, McNemar's mid-p of equality "
+        f"{mcnemar_mid_p(gained, lost):.2g}"
+    )
     return MetricEstimate((gained - lost) / rows, method, lambda confidence: tango(gained, lost, rows, confidence))
 
 
 def mcnemar_mid_p(gained: int, lost: int) -> float:
-    """Two-sided mid-p value of equal accuracy, from the rows on which just one of two models is right (McNemar 1947; Lancaster 1961)."""
+    """Two-sided mid-p value of equal accuracy, from the rows on which just one of two models is right (McNemar 1947;
+    Lancaster 1961).
+    """
     fewer, both = min(gained, lost), gained + lost
     if gained == lost:
         return 1.0

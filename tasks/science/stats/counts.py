@@ -24,7 +24,8 @@ COUNTED = ("balanced_accuracy", "f1", "precision", "recall")
 def from_confusion(metric: str, confusion: np.ndarray) -> np.ndarray:
     """The metric (...,) of counts (..., k, k) by label and decision; NaN where a class that it needs has no row.
 
-    Precision, recall and F1 of two classes are those of the second, the positive one; of more, F1 is the mean over classes.
+    Precision, recall and F1 of two classes are those of the second, the positive one; of more, F1 is the mean over
+    classes.
     """
     right = np.diagonal(confusion, axis1=-2, axis2=-1).astype(float)
     labelled, chosen = confusion.sum(axis=-1).astype(float), confusion.sum(axis=-2).astype(float)
@@ -54,8 +55,8 @@ def joint_counts(label: np.ndarray, decisions: list[np.ndarray], classes: int) -
 def _smoothed(counts: np.ndarray) -> np.ndarray:
     """Half a row more for either way in which two models can disagree, or one can be right or wrong, in each class.
 
-    Models that never disagree in n rows may do so in the next one, and a bootstrap of what was seen would not know it. The
-    wrong decision is the one that rows of the class are most often given.
+    Models that never disagree in n rows may do so in the next one, and a bootstrap of what was seen would not know it.
+    The wrong decision is the one that rows of the class are most often given.
     """
     classes, found = len(counts), counts.astype(float)
     wrong = counts.sum(axis=2) + counts.sum(axis=1) if counts.ndim == 3 else counts.copy()
@@ -77,10 +78,11 @@ def _of_counts(metric: str, counts: np.ndarray, paired: bool) -> np.ndarray:
 def cell_bootstrap(metric: str, counts: np.ndarray, seed: int, replicates: int = REPLICATES) -> tuple[float, Bounds]:
     """The metric of (k, k) counts, or the first model's less the second's of (k, k, k), and BCa bounds.
 
-    Rows with one label and one pair of decisions are alike to such a metric, so resampling rows is a multinomial draw of
-    the cells' counts. Bounds are bias-corrected and accelerated (BCa; Efron 1987, JASA 82, 171), the acceleration from the
-    jackknife over cells. Cells are drawn from the counts of :func:`_smoothed`. A replicate without a value counts as the
-    worst on either side. Models in the other order give the same with the opposite sign, to the last digit.
+    Rows with one label and one pair of decisions are alike to such a metric, so resampling rows is a multinomial draw
+    of the cells' counts. Bounds are bias-corrected and accelerated (BCa; Efron 1987, JASA 82, 171), the acceleration
+    from the jackknife over cells. Cells are drawn from the counts of :func:`_smoothed`. A replicate without a value
+    counts as the worst on either side. Models in the other order give the same with the opposite sign, to the last
+    digit.
     """
     paired, shape = counts.ndim == 3, counts.shape
     if paired and counts.ravel().tolist() < counts.swapaxes(1, 2).ravel().tolist():
@@ -102,7 +104,9 @@ def cell_bootstrap(metric: str, counts: np.ndarray, seed: int, replicates: int =
 
 
 def bca(value: float, deviations: np.ndarray, without: np.ndarray, weight: np.ndarray) -> Bounds:
-    """BCa bounds from replicates' deviations (b,), NaN where they have no value, and leave-one-out values with their rows."""
+    """BCa bounds from replicates' deviations (b,), NaN where they have no value, and leave-one-out values with their
+    rows.
+    """
     lowest, highest = np.sort(np.nan_to_num(deviations, nan=-np.inf)), np.sort(np.nan_to_num(deviations, nan=np.inf))
     share = float(np.mean((lowest < -1e-12) + 0.5 * (np.abs(lowest) <= 1e-12)))
     bias = float(ndtri(np.clip(share, 1e-3, 1 - 1e-3)))
@@ -132,8 +136,8 @@ def _quantile(ordered: np.ndarray, level: float) -> float:
 def exact_metric(metric: str, confusion: np.ndarray) -> tuple[float, Bounds]:
     """Accuracy, or precision, recall or F1 of two classes, with exact binomial bounds (Clopper & Pearson 1934).
 
-    Given its denominator each is a binomial share; F1 is 2J / (1 + J) of the share J of true positives among rows that are
-    positive or selected.
+    Given its denominator each is a binomial share; F1 is 2J / (1 + J) of the share J of true positives among rows that
+    are positive or selected.
     """
     if metric == "accuracy":
         hits, among = float(np.trace(confusion)), float(confusion.sum())

@@ -54,7 +54,8 @@ class Sample:
 
 
 def disparity(values: np.ndarray, statistic: str) -> np.ndarray:
-    """Largest minus smallest, or smallest over largest, over the last axis; the worst of the measures on the axis before.
+    """Largest minus smallest, or smallest over largest, over the last axis; the worst of the measures on the axis
+    before.
 
     As in fairlearn: demographic parity, equal opportunity and, with true- and false-positive rate on the axis of
     measures, equalized odds (``agg="worst_case"``). NaN where every rate is 0 and a ratio has no meaning.
@@ -125,7 +126,8 @@ def _bound(holds: Callable[[float], bool], inside: float, outside: float) -> flo
 def _nearest(sample: Sample, statistic: str, t: float) -> np.ndarray:
     """Group values (m, g) with disparity ``t``, nearest to the observed ones in units of their standard errors."""
     centre, rate = sample.centre, sample.spread is None
-    # One variance for all groups of a measure: weights from their own rates would draw the nearest values off to one side.
+    # One variance for all groups of a measure: weights from their own rates would draw the nearest values off to one
+    # side.
     pooled = (centre * sample.rows).sum(axis=1, keepdims=True) / sample.rows.sum(axis=1, keepdims=True)
     variance = sample.error(pooled) ** 2
     if statistic == "difference":
@@ -176,7 +178,9 @@ def _squeeze(place: np.ndarray, variance: np.ndarray, span: float) -> np.ndarray
 def _stretch(
     place: np.ndarray, variance: np.ndarray, span: float, bottom: float, top: float
 ) -> tuple[float, np.ndarray]:
-    """Nearest places exactly ``span`` apart, and their cost: the cheapest pair is pushed apart, the rest clipped between."""
+    """Nearest places exactly ``span`` apart, and their cost: the cheapest pair is pushed apart, the rest clipped
+    between.
+    """
     lacking = span - (place[None, :] - place[:, None])  # (low, high)
     low = place[:, None] - lacking * variance[:, None] / (variance[:, None] + variance[None, :])
     low = np.clip(low, bottom, top - span)
@@ -193,10 +197,10 @@ def _stretch(
 def parity_p_value(sample: Sample, seed: int, replicates: int = REPLICATES) -> float:
     """P-value of "all groups are equal in every measure", by simulation under the pooled values.
 
-    The statistic is the largest, over groups, of the sum over measures of squared standardised distances from the pooled value.
-    One odd group is held against all others together and not against the most extreme of them, and its true- and
-    false-positive rate count together: more power than the largest difference of two noisy groups. It counts the sample as
-    one of the replicates (Davison & Hinkley 1997, section 4.2), so its level holds at any number of them.
+    The statistic is the largest, over groups, of the sum over measures of squared standardised distances from the
+    pooled value. One odd group is held against all others together and not against the most extreme of them, and its
+    true- and false-positive rate count together: more power than the largest difference of two noisy groups. It counts
+    the sample as one of the replicates (Davison & Hinkley 1997, section 4.2), so its level holds at any number of them.
     """
     rng, rows = np.random.default_rng(seed), sample.rows
     total = rows.sum(axis=-1, keepdims=True)

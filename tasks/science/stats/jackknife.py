@@ -1,4 +1,6 @@
-"""Metrics that are means, or smooth functions of the rows: what each row contributes, and bounds that know its skewness."""
+"""Metrics that are means, or smooth functions of the rows: what each row contributes, and bounds that know its
+skewness.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,8 @@ def row_losses(metric: str, label: np.ndarray, score: np.ndarray, threshold: flo
 
 
 def contributions(metric: str, label: np.ndarray, score: np.ndarray, threshold: float) -> tuple[float, np.ndarray]:
-    """The metric, and (n,) pseudo-values of each row (Tukey 1958), whose mean is the metric less its bias; row losses, where it is a mean.
+    """The metric, and (n,) pseudo-values of each row (Tukey 1958), whose mean is the metric less its bias; row losses,
+    where it is a mean.
 
     n times the metric less n - 1 times the metric without the row, exact and without a loop over rows for RMSE, R² and
     average precision; the structural components of the AUC (Sen 1960; DeLong et al. 1988), averaged over classes.
@@ -63,7 +66,9 @@ def _of_squares(metric: str, label: np.ndarray, squares: np.ndarray) -> tuple[fl
 
 
 def placements(label: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Share of negatives below each positive, and of positives above each negative, a tie counting half; the mean of either is the AUC."""
+    """Share of negatives below each positive, and of positives above each negative, a tie counting half; the mean of
+    either is the AUC.
+    """
     values, place = np.unique(score, return_inverse=True)
     first, second = place[label], place[~label]
     positive, negative = (np.bincount(part, minlength=len(values)) for part in (first, second))
@@ -82,7 +87,9 @@ def _auc(label: np.ndarray, score: np.ndarray) -> np.ndarray:
 
 
 def _average_precision(label: np.ndarray, score: np.ndarray) -> tuple[float, np.ndarray]:
-    """The value, and (n,) those without each row: ranks below the row are one row, and one positive or negative, shorter."""
+    """The value, and (n,) those without each row: ranks below the row are one row, and one positive or negative,
+    shorter.
+    """
     order = np.argsort(-score, kind="stable")
     ends = np.append(np.flatnonzero(np.diff(score[order])), len(score) - 1)  # rows of equal score come in together
     every = (ends + 1).astype(float)
@@ -130,16 +137,20 @@ def paired_smooth_bounds(
 
 
 def _straightened(quantile: float, bend: float, n: int) -> float:
-    """The distance of a mean from the truth, in standard deviations of one row, that a t quantile stands for under skewness 3 ``bend``."""
+    """The distance of a mean from the truth, in standard deviations of one row, that a t quantile stands for under
+    skewness 3 ``bend``.
+    """
     if abs(bend) < 1e-6:
         return quantile / float(np.sqrt(n))
     return float(np.cbrt(1 + 3 * bend * (quantile / np.sqrt(n) - bend / (2 * n))) - 1) / bend
 
 
 def _shape(terms: np.ndarray) -> tuple[float, float, float]:
-    """Standard deviation and skewness of (n,) terms, and the degrees of freedom that their kurtosis leaves to their variance.
+    """Standard deviation and skewness of (n,) terms, and the degrees of freedom that their kurtosis leaves to their
+    variance.
 
-    As many as give a chi-squared variate the relative variance of the sample variance (Satterthwaite 1946); n - 1 for normal terms.
+    As many as give a chi-squared variate the relative variance of the sample variance (Satterthwaite 1946); n - 1 for
+    normal terms.
     """
     n, gap = len(terms), terms - terms.mean()
     square = gap * gap
@@ -157,8 +168,9 @@ def _shape(terms: np.ndarray) -> tuple[float, float, float]:
 def mean_bounds(terms: np.ndarray, value: float) -> Bounds:
     """One-sided bounds of the mean of (n,) terms, corrected for skewness and holding ``value``.
 
-    Student's t after the cubic, monotone transformation that takes the skewness out (Hall 1992, JRSSB 54, 221). Without it
-    a one-sided bound of a skewed mean, such as log-loss, misses too often on one side. Degrees of freedom as in :func:`t_bounds`.
+    Student's t after the cubic, monotone transformation that takes the skewness out (Hall 1992, JRSSB 54, 221). Without
+    it a one-sided bound of a skewed mean, such as log-loss, misses too often on one side. Degrees of freedom as in
+    :func:`t_bounds`.
     """
     n, mean = len(terms), float(terms.mean())
     spread, skewness, freedom = _shape(terms)
@@ -212,7 +224,8 @@ def ratio_bounds(above: np.ndarray, below: np.ndarray) -> tuple[float, Bounds]:
 
 
 def t_bounds(terms: np.ndarray, value: float, logarithmic: bool = False) -> Bounds:
-    """One-sided bounds of a smooth metric from its (n,) jackknife values, on request for the logarithm of its distance from 1.
+    """One-sided bounds of a smooth metric from its (n,) jackknife values, on request for the logarithm of its distance
+    from 1.
 
     Student's t with the degrees of freedom of :func:`_shape`: a few rows at the top of the ranking decide average
     precision, so its standard error is worth fewer than n.

@@ -17,8 +17,8 @@ Compute = Callable[[np.ndarray, np.ndarray, float], float]
 class Metric:
     """``compute(label, score, threshold)`` gives one number in ``unit``.
 
-    Binary: label (n,) bool, score (n,) in [0, 1]. Multiclass: label (n,) int codes, score (n, k), rows that sum to 1; no
-    threshold, the most probable class is the decision. Regression: label and score (n,) float. n is above 0.
+    Binary: label (n,) bool, score (n,) in [0, 1]. Multiclass: label (n,) int codes, score (n, k), rows that sum to 1;
+    no threshold, the most probable class is the decision. Regression: label and score (n,) float. n is above 0.
 
     NaN, without a warning, where a score is no finite number, or a class is missing that the metric needs.
 
@@ -51,7 +51,8 @@ def measurable(name: str, label: np.ndarray, score: np.ndarray) -> bool:
     kind = kind_of(label, score)
     if name not in METRIC_NAMES[kind]:
         raise ValueError(
-            f"{name} is asked of a {kind} model (labels of {label.dtype}, scores of {score.ndim} dimensions); allowed: {', '.join(METRIC_NAMES[kind])}"
+            f"{name} is asked of a {kind} model (labels of {label.dtype}, scores of {score.ndim} dimensions); "
+            f"allowed: {', '.join(METRIC_NAMES[kind])}"
         )
     if not np.isfinite(score).all():
         return False
@@ -65,7 +66,9 @@ def measurable(name: str, label: np.ndarray, score: np.ndarray) -> bool:
 
 
 def _checked(name: str, by_kind: dict[TargetKind, Compute]) -> Compute:
-    """The metric of the kind at hand. scikit-learn warns, or answers 0 or 1, where a class is missing; here that is no number."""
+    """The metric of the kind at hand. scikit-learn warns, or answers 0 or 1, where a class is missing; here that is no
+    number.
+    """
 
     def compute(label: np.ndarray, score: np.ndarray, threshold: float) -> float:
         return (

@@ -21,14 +21,16 @@ def simes(p_values: Sequence[float]) -> float:
 def levels(alpha: Mapping[str, float], past: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """The level of each kind in the next window.
 
-    Never more than ``alpha``, the configured chance of a false alarm in one window; and where years of quiet windows would let
-    the false alarms pile up against a few true ones, as little as LORD++ allows (Ramdas, Yang, Wainwright & Jordan 2017): the false
-    discovery rate over the windows stays at :data:`FALSE_SHARE`, if p-values of windows are independent. An alarm earns some back.
+    Never more than ``alpha``, the configured chance of a false alarm in one window; and where years of quiet windows
+    would let the false alarms pile up against a few true ones, as little as LORD++ allows (Ramdas, Yang, Wainwright &
+    Jordan 2017): the false discovery rate over the windows stays at :data:`FALSE_SHARE`, if p-values of windows are
+    independent. An alarm earns some back.
 
     Args:
         alpha: by kind, its share of ``monitoring.alpha``.
-        past: by window, oldest first, the p-value of each kind (:func:`tasks.science.monitors.drift.findings.window_p_values`), of one version; a kind
-            that was not tested has none, or 1.
+        past: by window, oldest first, the p-value of each kind
+            (:func:`tasks.science.monitors.drift.findings.window_p_values`), of one version; a kind that was not tested
+            has none, or 1.
     """
     return {kind: level(most, [p.get(kind, 1.0) for p in past]) for kind, most in alpha.items()}
 
@@ -48,7 +50,9 @@ def level(alpha: float, past: Sequence[float]) -> float:
 
 
 def _spending(windows: int) -> np.ndarray:
-    """How the wealth is spread over the windows (Javanmard & Montanari 2018); the factor makes the infinite sum 1 at most."""
+    """How the wealth is spread over the windows (Javanmard & Montanari 2018); the factor makes the infinite sum 1 at
+    most.
+    """
     t = np.arange(1, windows + 1)
     return np.asarray(0.0722 * np.log(np.maximum(t, 2)) / (t * np.exp(np.sqrt(np.log(t)))))
 

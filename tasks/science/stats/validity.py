@@ -1,4 +1,5 @@
-"""Whether labels and scores are what a kind of target promises: the one place that says so for gates, rules and monitors.
+"""Whether labels and scores are what a kind of target promises: the one place that says so for gates, rules and
+monitors.
 
 The prediction service may not import science; what it refuses is in :mod:`tasks.serving.release`.
 """
