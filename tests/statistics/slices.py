@@ -68,7 +68,7 @@ def label_noise(rng: np.random.Generator, sharpness: float = 1.6) -> World:
 
 
 def faint(rng: np.random.Generator) -> World:
-    """The same with a model that is less sure of itself, so that what is avoidable is not far over the limit."""
+    """The same with a model that is less sure of itself, so that its excess loss is not far over the limit."""
     return label_noise(rng, 1.0)
 
 
@@ -106,8 +106,7 @@ def run(
 
 
 def planted_share(make: Callable[[np.random.Generator], World], seed: int) -> float:
-    """What is avoidable in the planted slice itself, as a share of the mean loss; a correction learned on one half is
-    judged on the other."""
+    """The planted slice's own excess loss, as a share of the mean loss; learned on one half and judged on the other."""
     _, label, score, weak = make(np.random.default_rng(seed))
     half = np.arange(ROWS) % 2 == 0
     gain = excess_loss("log_loss", label, logit(score), weak & half, weak & ~half, 0.5)
@@ -118,7 +117,7 @@ def measure(runs: int, first_seed: int = 0, metric: str = "log_loss") -> list[di
     """One row for each world: the share of runs in which a slice was confirmed, and, where one was planted, was that
     one.
 
-    That one: an overlap of a half or more. ``avoidable`` is the mean of what the planted slice loses, as a share.
+    That one: an overlap of a half or more. ``excess loss`` is the mean over runs of :func:`planted_share`.
     """
     told: list[dict[str, Any]] = []
     for make in (*PLANTED, *SOUND):
@@ -130,7 +129,7 @@ def measure(runs: int, first_seed: int = 0, metric: str = "log_loss") -> list[di
             "confirmed": sum(bool(c) for c, _ in results) / runs,
         }
         if make in PLANTED:
-            row["avoidable"] = round(
+            row["excess loss"] = round(
                 float(np.mean([planted_share(make, seed) for seed in range(first_seed, first_seed + runs)])), 3
             )
             row["found"] = sum(overlap >= 0.5 for _, overlap in results) / runs

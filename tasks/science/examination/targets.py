@@ -30,15 +30,15 @@ def fewest(examination: Examination, label: np.ndarray) -> tuple[int, str]:
     Of a regression these are all rows, or none where the labels do not vary.
     """
     if examination.kind == "regression":
-        few, told = (len(label) if len(np.unique(label)) > 1 else 0), "there are labels that vary in"
+        few, text = (len(label) if len(np.unique(label)) > 1 else 0), "there are labels that vary in"
     elif examination.kind == "multiclass":
-        few, told = (
+        few, text = (
             int(np.bincount(label[label >= 0], minlength=len(examination.classes)).min()),
             "the rarest class has",
         )
     else:
-        few, told = min(int(label.sum()), int((~label).sum())), "the smaller class has"
-    return few, f"{told} {few} of {len(label)} rows"
+        few, text = min(int(label.sum()), int((~label).sum())), "the smaller class has"
+    return few, f"{text} {few} of {len(label)} rows"
 
 
 def judge_each_class(
@@ -59,7 +59,7 @@ def judge_each_class(
     asked = config.model_copy(update={"confidence": 1 - (1 - config.confidence) / k}) if shared_error else config
     found = {name: gate(asked, examination.against_rest(name)) for name in examination.classes}
     state = combine_states([r.state for r in found.values()])
-    told = "; ".join(f"{name} against the rest: {r.reason}" for name, r in found.items() if r.state == state)
+    text = "; ".join(f"{name} against the rest: {r.reason}" for name, r in found.items() if r.state == state)
     measured = tuple(
         m.model_copy(update={"label": f"{name}: {m.label}"}) for name, r in found.items() for m in r.measurements
     )
@@ -67,4 +67,4 @@ def judge_each_class(
         p.model_copy(update={"title": f"{name}: {p.title}"[:300]}) for name, r in found.items() for p in r.plots
     )
     method = next((r.estimator for r in found.values() if r.estimator), "")
-    return result(config, state, told, measured, f"{method}; each class against the rest" if method else "", plots[:60])
+    return result(config, state, text, measured, f"{method}; each class against the rest" if method else "", plots[:60])

@@ -15,8 +15,9 @@ def result(
     measured: tuple[Measurement, ...] = (),
     estimator: str = "",
     plots: tuple[Plot, ...] = (),
+    remedy: str = "",
 ) -> GateResult:
-    """The result of the gate that ``config`` describes."""
+    """The result of the gate that ``config`` describes; without ``remedy``, :func:`remedy` says what would help."""
     return GateResult(
         gate=config.name,
         kind=config.kind,
@@ -26,11 +27,13 @@ def result(
         measurements=measured,
         estimator=estimator,
         plots=plots,
+        remedy=remedy,
     )
 
 
 def judge(value: float, pessimistic: float, limit: float, greater_is_better: bool) -> State:
-    """Fail where the estimate is on the wrong side of the limit, pass where its pessimistic bound is on the right one;
+    """Fail where the estimate is on the wrong side of the limit, pass where its pessimistic bound is on the right side.
+
     NaN never passes.
     """
     sign = 1 if greater_is_better else -1
@@ -42,11 +45,12 @@ def judge(value: float, pessimistic: float, limit: float, greater_is_better: boo
 def judge_with_refutation(
     estimate: float, pessimistic: float, limit: float, greater_is_better: bool, refuted: float, chance: float
 ) -> State:
-    """Pass where the pessimistic bound is on the right side of the limit, fail where being on it is refuted; NaN never
-    passes.
+    """Pass where the pessimistic bound is on the right side of the limit, fail where being on it is refuted.
 
-    ``refuted``: p-value of "the truth is on the right side", adjusted for all that are asked together; fail up to
-    ``chance``.
+    Args:
+        estimate, pessimistic: NaN never passes.
+        refuted: p-value of "the truth is on the right side", adjusted for all that are asked together.
+        chance: the p-value up to which the gate fails.
     """
     sign = 1 if greater_is_better else -1
     if sign * pessimistic >= sign * limit and sign * estimate >= sign * limit:
@@ -63,15 +67,18 @@ def combine_states(states: list[State]) -> State:
 
 
 def remedy(found: GateResult) -> str:
-    """What would make a gate pass that did not, from its measurements; empty where they do not tell.
+    """What would make a gate pass that did not, from its measurements; a gate that knows better says so itself.
 
-    For insufficient evidence: the rows at which an interval that narrows with the square root of their number would
-    leave the limit outside, were the estimate to stay where it is.
+    For insufficient evidence these are the rows at which the interval would exclude the limit. The interval is taken to
+    narrow with the square root of the rows, and the estimate to stay where it is.
+
+    Returns:
+        A sentence, or an empty text where the gate passed or its measurements do not say.
     """
     open_ones = [
         m for m in found.measurements if m.state == found.state and m.value is not None and m.limit is not None
     ]
-    if found.state == "pass" or not open_ones or "would tell" in found.reason:
+    if found.state == "pass" or not open_ones:
         return ""
     if found.state == "fail":
         m = open_ones[0]
@@ -83,7 +90,7 @@ def remedy(found: GateResult) -> str:
     if not needed:
         return ""
     return (
-        f"about {max(needed):,} rows instead of {open_ones[0].rows:,} would tell, were the estimate to stay where it is"
+        f"about {max(needed):,} rows instead of {open_ones[0].rows:,} would decide, if the estimate stays where it is"
     )
 
 

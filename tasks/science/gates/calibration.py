@@ -70,19 +70,19 @@ def calibration(config: CalibrationGate, examination: Examination) -> GateResult
     }
     judged = [m for found in by_part.values() for m in found]
     state = combine_states([m.state for m in judged])
-    told = "; ".join(_told(m) for m in judged if state == "pass" or m.state != "pass")
+    text = "; ".join(_sentence(m) for m in judged if state == "pass" or m.state != "pass")
     shown = tuple(m for name, mask in parts.items() for m in _shown(config, name, mask, examination))
     states = {name: combine_states([m.state for m in found]) for name, found in by_part.items()}
     plots = reliability_plots(parts, examination, config.bins, config.confidence, states)
-    return result(config, state, told, (*judged, *shown), METHOD_OF_MEANS if numbers else METHOD, plots)
+    return result(config, state, text, (*judged, *shown), METHOD_OF_MEANS if numbers else METHOD, plots)
 
 
 def _judged(config: CalibrationGate, name: str, mask: np.ndarray, examination: Examination) -> list[Measurement]:
     label, score = examination.label[mask], examination.score[mask]
     few = min(int(label.sum()), int((~label).sum()))
     if few < MINIMUM:
-        told = f"the smaller class of {name} has {few} of {len(label)} rows; at least {MINIMUM} are needed to tell"
-        return [Measurement(label=told, value=None, rows=len(label), state="insufficient_evidence")]
+        text = f"the smaller class of {name} has {few} of {len(label)} rows; at least {MINIMUM} are needed"
+        return [Measurement(label=text, value=None, rows=len(label), state="insufficient_evidence")]
     error = calibration_error(label, score, config.bins, config.confidence, examination.seed)
     state = judge(error.value, error.high, config.error, greater_is_better=False)
     found = [
@@ -117,11 +117,11 @@ def _judged_means(
 ) -> list[Measurement]:
     label, score = examination.label[mask], examination.score[mask]
     if len(label) < MINIMUM or not scale > 0:
-        told = (
+        text = (
             f"{name} has {len(label)} rows, and the labels of all vary by {scale:.3g}; at least {MINIMUM} rows of "
-            "labels that vary are needed to tell"
+            "labels that vary are needed"
         )
-        return [Measurement(label=told, value=None, rows=len(label), state="insufficient_evidence")]
+        return [Measurement(label=text, value=None, rows=len(label), state="insufficient_evidence")]
     found = mean_calibration(label, score, scale, config.bins, config.confidence, examination.seed)
     error, rows = found.error, len(label)
     measured = [
@@ -153,8 +153,8 @@ def _judged_means(
 def _within(label: str, quantity: str, found: Interval, low: float, high: float, rows: int) -> Measurement:
     """Two one-sided tests: the interval lies inside the limits; the limit shown is the nearer one."""
     if not np.isfinite([found.value, found.low, found.high]).all():
-        told = f"{label} does not exist (the scores are all alike, or separate the classes)"
-        return Measurement(label=told, value=None, rows=rows, state="fail")
+        text = f"{label} does not exist (the scores are all alike, or separate the classes)"
+        return Measurement(label=text, value=None, rows=rows, state="fail")
     states: list[State] = [judge(found.value, found.low, low, True), judge(found.value, found.high, high, False)]
     limit = low if abs(found.value - low) < abs(found.value - high) else high
     return Measurement(
@@ -169,7 +169,7 @@ def _within(label: str, quantity: str, found: Interval, low: float, high: float,
     )
 
 
-def _told(found: Measurement) -> str:
+def _sentence(found: Measurement) -> str:
     if found.value is None:
         return found.label
     limit = "" if found.limit is None else f", limit {found.limit:g}"
@@ -198,11 +198,11 @@ def _shown(config: CalibrationGate, name: str, mask: np.ndarray, examination: Ex
             )
         )
     for b in (mean_reliability if numbers else reliability)(label, score, config.bins, config.confidence):
-        told = f"{'mean' if numbers else 'rate'} of {name} scored {b.low:.3f} to {b.high:.3f}, {b.score:.3f} on average"
+        text = f"{'mean' if numbers else 'rate'} of {name} scored {b.low:.3f} to {b.high:.3f}, {b.score:.3f} on average"
         state: State = "pass" if b.rows >= MINIMUM else "insufficient_evidence"
         shown.append(
             Measurement(
-                label=told,
+                label=text,
                 quantity="observed mean" if numbers else "observed rate",
                 value=b.rate,
                 low=b.rate_low,

@@ -16,7 +16,7 @@ rows with scores near 0 would else be an infinite weakness."""
 
 @dataclass(frozen=True)
 class Loss:
-    """Avoidable loss of one slice, a mean over ``rows``, as a share of the mean loss of all rows; ``p_value`` of it
+    """Excess loss of one slice, a mean over ``rows``, as a share of the mean loss of all rows; ``p_value`` of it
     being none.
     """
 
@@ -154,7 +154,7 @@ def excess_loss(
 
 
 def judged(gain: Gain, whole: float, entity: np.ndarray | None) -> Loss:
-    """Mean avoidable loss with its standard error, and a one-sided test that there is none.
+    """Mean excess loss with its standard error, and a one-sided test that there is none.
 
     The test asks whether the residuals go the way of the correction: the score test in the one direction that the other
     half named, twice as sharp in z as a test of the mean gain. Its variance is the larger of what right scores give and

@@ -72,8 +72,8 @@ def stability(config: StabilityGate, examination: Examination) -> GateResult:
                 state=state,
             )
         )
-    told = "; ".join(f"{m.label} {m.value:.2f} (at least {m.low:.2f}; {m.limit:g} is asked)" for m in measured)
-    reason = f"over {config.resamples} pairs of {rows} rows and seeds: {told}"
+    text = "; ".join(f"{m.label} {m.value:.2f} (at least {m.low:.2f}; {m.limit:g} is asked)" for m in measured)
+    reason = f"over {config.resamples} pairs of {rows} rows and seeds: {text}"
     method = "median and minimum of independent pairs; Wilks 1941"
     return result(
         config,

@@ -26,9 +26,9 @@ TOO_MANY = 100
 def fairness(config: FairnessGate, examination: Examination) -> GateResult:
     """Disparity between protected groups, on all rows.
 
-    Fail: the estimate is on the wrong side of the limit and parity is refuted, so that unbiased data fail no more often
-    than the confidence allows however many groups there are. Pass: the interval's pessimistic end is on the right side.
-    Insufficient evidence: everything between, small or undefined groups, and missing attributes.
+    Fail: the estimate is on the wrong side of the limit and parity is refuted. Unbiased data then fail no more often
+    than the confidence allows, however many groups there are. Pass: the interval's pessimistic end is on the right
+    side. Insufficient evidence: everything between, small or undefined groups, and missing attributes.
     """
     wrong = wrong_scores(examination) or label_fault(examination.kind, examination.label, len(examination.classes))
     if wrong:
@@ -70,31 +70,28 @@ def fairness(config: FairnessGate, examination: Examination) -> GateResult:
             f"too few {_among(config)} to judge {small}, or put groups together in the config",
             shown,
         )
-    return _settle(config, judged, shown, examination.seed, _aside(config, found, small))
+    return _judge_groups(config, judged, shown, examination.seed, _aside(config, found, small))
 
 
-def _settle(config: FairnessGate, judged: Groups, shown: tuple[Measurement, ...], seed: int, aside: str) -> GateResult:
+def _judge_groups(
+    config: FairnessGate, judged: Groups, shown: tuple[Measurement, ...], seed: int, aside: str
+) -> GateResult:
     """The judgement over groups that are large enough."""
     sample, better = judged.sample(config.measure), config.statistic == "ratio"
     name = f"{config.measure.replace('_', ' ')} {config.statistic} by {' and '.join(config.among)}"
     value = float(disparity(sample.values, config.statistic))
     if np.isnan(value) or (sample.spread is not None and not bool(np.all(sample.spread > 0))):
         why = "is 0 in every group" if np.isnan(value) else "does not vary within a group"
-        return result(config, "insufficient_evidence", f"{name} cannot be told: the measure {why}{aside}", shown)
+        return result(config, "insufficient_evidence", f"{name} cannot be judged: the measure {why}{aside}", shown)
     low, high = disparity_interval(sample, config.statistic, config.confidence, seed)
     state = judge(value, low if better else high, config.limit, better)
-    advice, chance = "", 1 - config.confidence
+    more, unlikely, chance = "", "", 1 - config.confidence
     if state == "fail" and parity_p_value(sample, seed) > chance:
         state = "insufficient_evidence"
-        advice = (
-            f"; equal groups look like this in more than {chance:.1%} of samples, and "
-            f"{_more(config, judged, abs(value - (1 if better else 0)), high - low)} would tell"
-        )
+        unlikely = f"; equal groups look like this in more than {chance:.1%} of samples"
+        more = _more(config, judged, abs(value - (1 if better else 0)), high - low)
     elif state == "insufficient_evidence":
-        advice = (
-            f"; {_more(config, judged, abs(config.limit - value), 2 * abs(value - (low if better else high)))} "
-            "would tell"
-        )
+        more = _more(config, judged, abs(config.limit - value), 2 * abs(value - (low if better else high)))
     measured = Measurement(
         label=name,
         quantity=f"{config.measure} {config.statistic}",
@@ -108,9 +105,9 @@ def _settle(config: FairnessGate, judged: Groups, shown: tuple[Measurement, ...]
     side = "at least" if better else "at most"
     reason = (
         f"{name} is {value:.3f} ({low:.3f} to {high:.3f}); {side} {config.limit:g} is asked; furthest apart are "
-        f"{_pair(config, judged)}{advice}{aside}"
+        f"{_pair(config, judged)}{unlikely}{aside}"
     )
-    return result(config, state, reason, (measured, *shown), ESTIMATOR)
+    return result(config, state, reason, (measured, *shown), ESTIMATOR, remedy=f"{more} would decide" if more else "")
 
 
 def _among(config: FairnessGate) -> str:
@@ -127,8 +124,8 @@ def _small(config: FairnessGate, found: Groups) -> str:
     """The groups under the minimum, each with what it has and what it lacks; empty where there are none."""
     least = found.sample(config.measure).rows.min(axis=0)
     lacking = [(name, int(n)) for name, n in zip(found.names, least, strict=True) if n < config.minimum_rows]
-    told = ", ".join(f"{name} ({n}; {config.minimum_rows - n} more would do)" for name, n in lacking)
-    return f"{told}; at least {config.minimum_rows} each are needed" if told else ""
+    listed = ", ".join(f"{name} ({n}; {config.minimum_rows - n} more would do)" for name, n in lacking)
+    return f"{listed}; at least {config.minimum_rows} each are needed" if listed else ""
 
 
 def _unjudged_share(config: FairnessGate, found: Groups) -> float:
@@ -166,15 +163,15 @@ def _one_sided(config: FairnessGate, label: np.ndarray, decision: np.ndarray) ->
 
 def _aside(config: FairnessGate, found: Groups, small: str) -> str:
     """What was left out of the judgement, and how much of it there is."""
-    told = ""
+    text = ""
     if small:
-        told += f"; not judged, with {_unjudged_share(config, found):.1%} of rows: {small}"
+        text += f"; not judged, with {_unjudged_share(config, found):.1%} of rows: {small}"
     if found.missing:
-        told += (
+        text += (
             f"; {found.missing:,} rows ({found.missing / (found.missing + found.rows.sum()):.1%}) without "
             f"{' or '.join(config.among)} are left out"
         )
-    return told
+    return text
 
 
 def _extremes(config: FairnessGate, sample: Sample) -> tuple[int, int, int]:
@@ -189,16 +186,16 @@ def _pair(config: FairnessGate, judged: Groups) -> str:
     m, low, high = _extremes(config, sample)
     measure = MEASURES[config.measure][m]
     among = AMONG.get(measure, "rows")
-    told = [f"{judged.names[g]} {sample.values[m, g]:.3f} of {int(sample.rows[m, g]):,} {among}" for g in (low, high)]
+    text = [f"{judged.names[g]} {sample.values[m, g]:.3f} of {int(sample.rows[m, g]):,} {among}" for g in (low, high)]
     prefix = f"in {measure.replace('_', ' ')} " if len(sample.values) > 1 else ""
-    return f"{prefix}{told[0]} and {told[1]}"
+    return f"{prefix}{text[0]} and {text[1]}"
 
 
 def _more(config: FairnessGate, judged: Groups, margin: float, width: float) -> str:
-    """About how many more rows of which of the two furthest groups narrow the interval's half ``width / 2`` to
-    ``margin``.
+    """About how many more rows of the two furthest groups narrow the interval's half width to ``margin``.
 
-    The squared half width is taken as proportional to the sum of the two groups' squared standard errors.
+    ``width`` is the whole interval. The squared half width is taken as proportional to the sum of the two groups'
+    squared standard errors.
     """
     sample = judged.sample(config.measure)
     m, low, high = _extremes(config, sample)
@@ -219,7 +216,7 @@ def _more(config: FairnessGate, judged: Groups, margin: float, width: float) -> 
 
 
 def _round(count: float) -> str:
-    """Two figures, upwards: the reckoning gives no more."""
+    """Rounded up to two figures, which is as exact as the estimate is."""
     unit = 10 ** max(int(np.floor(np.log10(max(count, 1)))) - 1, 0)
     return f"{int(np.ceil(max(count, 1) / unit)) * unit:,}"
 

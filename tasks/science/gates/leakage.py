@@ -1,75 +1,45 @@
-"""The leakage gate: every leak that the numbers of ``tasks.science.gates.leakage_checks`` point to, each as one
-sentence.
-"""
+"""The leakage gate: every leak that the checks of :mod:`tasks.science.gates.leakage_measurements` find."""
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-
-import numpy as np
-import pandas as pd
-
-from tasks.science.data.protected import protected_groups
 from tasks.science.examination.examination import Examination
 from tasks.science.examination.targets import fewest, wrong_scores
-from tasks.science.examination.verdicts import combine_states, judge, result
-from tasks.science.gates.leakage_checks import (
-    ColumnPower,
-    Jump,
-    Question,
-    duplicates,
-    label_jump,
-    missing_by_kind,
-    questions,
-    shared_entities,
-    single_columns,
+from tasks.science.examination.verdicts import combine_states, result
+from tasks.science.gates.leakage_measurements import (
+    Sides,
+    entities_on_both_sides,
+    label_jumps,
+    repeated_rows,
+    small_classes_and_groups,
+    telling_columns,
+    telling_gaps,
+    training_serving_skew,
+    unknown_at_prediction,
 )
 from tasks.science.stats.counts import MINIMUM
-from tasks.science.stats.intervals import exact_share, normal_quantile
-from tasks.science.stats.shift import shift
-from tasks.spec.evidence import GateResult, Measurement, State
+from tasks.spec.evidence import GateResult, Measurement
 from tasks.spec.gates import LeakageGate
-from tasks.spec.model import ModelConfig
-from tasks.spec.training import BinaryTarget
 
 METHOD = (
     "DeLong 1988 of target-encoded columns; Poisson-binomial count of shared patterns; change-point scan with "
     "Bonferroni bounds; Jensen-Shannon distance"
 )
-NEVER_SERVED, TRAINED = 0.9, 0.5
-"""A column is unknown at prediction time if it is missing in so much of what was served, in less than half of training,
-and not in most training rows of the served kind either."""
-
-
-@dataclass(frozen=True)
-class Sides:
-    """What the checks share: the examined features on both sides, and the column expressions they come from."""
-
-    config: ModelConfig
-    features: list[str]
-    train: pd.DataFrame
-    train_label: np.ndarray
-    examination: Examination
-
-    @property
-    def asked(self) -> list[Question]:
-        """Of several, the whole does best what any of them gives away."""
-        e = self.examination
-        found: list[Question] = e.cached(
-            "leakage questions", lambda: questions(e.kind, e.classes, self.train_label, e.label, e.score)
-        )
-        return found
 
 
 def leakage(config: LeakageGate, examination: Examination) -> GateResult:
-    """Leaks between the sides, in the columns and in time.
+    """Leaks between the sides of the split, in the columns, and in time.
 
-    What fails: a column that alone predicts too well, a telling missing value, repeated rows and shared entities beyond
-    their limits, a column that is not known at prediction time, a jump of the label rate that the scores do not
-    explain, a class or group too small to learn, and a skew of training against served rows so large that it looks like
-    another unit or another code. A smaller skew is told and never fails: the world changes, and the monitor judges
-    that. Without a champion nothing has been served yet, and the checks on served rows are left out in words.
+    These fail:
+
+    - a column that alone predicts too well, or whose being missing does;
+    - repeated rows and shared entities beyond their limits;
+    - a column that is not known at prediction time;
+    - a jump of the label rate that the scores do not explain;
+    - a class or group that is too small to learn;
+    - a skew of training against served rows so large that it looks like another unit or another code.
+
+    A smaller skew is reported and never fails: the world changes, and the monitor judges that. Without a champion
+    nothing has been served yet, and the reason says that the checks on served rows are left out.
     """
     refused = _missing(examination)
     if refused:
@@ -77,20 +47,20 @@ def leakage(config: LeakageGate, examination: Examination) -> GateResult:
     assert examination.config is not None and examination.train is not None and examination.train_label is not None
     features = [f for f in examination.features if f in examination.train.columns and f in examination.rows.columns]
     sides = Sides(examination.config, features, examination.train, examination.train_label, examination)
-    few, told = min(fewest(examination, y) for y in (examination.label, sides.train_label))
+    few, sentence = min(fewest(examination, y) for y in (examination.label, sides.train_label))
     if few < MINIMUM or not sides.asked:
         return result(
-            config, "insufficient_evidence", f"on one side, {told}; at least {MINIMUM} are needed to look for leaks"
+            config, "insufficient_evidence", f"on one side, {sentence}; at least {MINIMUM} are needed to look for leaks"
         )
     measured = [
-        *_known(sides),
-        *_columns(config, sides),
-        *_missingness(config, sides),
-        *_duplicates(config, sides),
-        *_entities(sides),
-        *_jumps(config, sides),
-        *_served(config, sides),
-        *_sizes(config, sides),
+        *unknown_at_prediction(sides),
+        *telling_columns(config, sides),
+        *telling_gaps(config, sides),
+        *repeated_rows(config, sides),
+        *entities_on_both_sides(sides),
+        *label_jumps(config, sides),
+        *training_serving_skew(config, sides),
+        *small_classes_and_groups(config, sides),
     ]
     return _conclude(config, tuple(measured), examination)
 
@@ -98,10 +68,10 @@ def leakage(config: LeakageGate, examination: Examination) -> GateResult:
 def _missing(examination: Examination) -> str:
     """Why leaks cannot be looked for, where they cannot."""
     if examination.train is None or examination.train_label is None:
-        return "the training rows and their labels were not laid before this gate; without them no leak can be seen"
+        return "the training rows and their labels were not given to this gate; without them no leak can be seen"
     if examination.config is None:
         return (
-            "the model's configuration was not laid before this gate; it says which columns are inputs and whether "
+            "the model's configuration was not given to this gate; it says which columns are inputs and whether "
             "rows have entities"
         )
     if len(examination.train) != len(examination.train_label):
@@ -113,12 +83,10 @@ def _missing(examination: Examination) -> str:
     if wrong:
         return wrong
     if examination.config.data.entity is not None and (examination.entity is None or examination.train_entity is None):
-        return (
-            f"rows have the entity {examination.config.data.entity}, and whose row it is was not laid before this gate"
-        )
+        return f"rows have the entity {examination.config.data.entity}, and whose row it is was not given to this gate"
     if examination.champion_score is not None and examination.served is None:
         return (
-            "there is a champion, and the rows that it served were not laid before this gate; lay an empty table "
+            "there is a champion, and the rows that it served were not given to this gate; give an empty table "
             "where none were logged"
         )
     absent = [
@@ -145,332 +113,6 @@ def _conclude(config: LeakageGate, measured: tuple[Measurement, ...], examinatio
     if state == "pass":
         return result(config, "pass", f"no leak in {len(measured)} checks{served}", measured, METHOD)
     begin = (
-        f"{len(found)} leaks"
-        if state == "fail" and len(found) > 1
-        else "a leak"
-        if state == "fail"
-        else "too few rows to tell"
+        f"{len(found)} leaks" if state == "fail" and len(found) > 1 else "a leak" if state == "fail" else "too few rows"
     )
     return result(config, state, f"{begin}: {'; '.join(found)}{served}", measured, METHOD)
-
-
-def _known(sides: Sides) -> list[Measurement]:
-    """Columns that the configuration itself says are not known when a prediction is made."""
-    inputs = {c.name for c in sides.config.inputs}
-    named = set(re.findall(r"\w+", re.sub(r"'[^']*'|\"[^\"]*\"", "", sides.config.data.target.expression)))
-    found = [
-        (f, "is declared as no input, and is not known at prediction time") for f in sides.features if f not in inputs
-    ]
-    found += [(f, "is what the label is made from") for f in sides.features if f in named]
-    rows = len(sides.train)
-    return [Measurement(label=f"{f} {why}", value=None, rows=rows, state="fail") for f, why in found] or [
-        Measurement(
-            label="every feature is declared as an input and none makes the label", value=None, rows=rows, state="pass"
-        )
-    ]
-
-
-def _columns(config: LeakageGate, sides: Sides) -> list[Measurement]:
-    """Columns that predict too well alone; without one, the best column is told."""
-    e = sides.examination
-    told = []
-    for p, question in _powers(sides, sides.train[sides.features], e.rows[sides.features], config.confidence):
-        state = judge(p.auc, p.high, config.single_column_auc, False)
-        label, limit = f"AUC of {p.column} alone{question}", config.single_column_auc
-        if state != "fail" and p.low > config.dominant_auc and p.share >= config.dominant_share:
-            state, limit = "fail", config.dominant_auc
-            label += f", which is {p.share:.0%} of what the whole model has over 0.5"
-        if p.column in config.excused:
-            state, label = "pass", f"{label} (excused: {config.excused[p.column]})"
-        told.append(
-            Measurement(
-                label=label,
-                quantity="roc_auc",
-                value=p.auc,
-                low=p.low,
-                high=p.high,
-                limit=limit,
-                rows=len(e.rows),
-                state=state,
-            )
-        )
-    return _findings_or_first(told)
-
-
-def _missingness(config: LeakageGate, sides: Sides) -> list[Measurement]:
-    e = sides.examination
-    gaps = [f for f in sides.features if sides.train[f].isna().any() or e.rows[f].isna().any()]
-    told = []
-    for p, question in _powers(sides, sides.train[gaps].isna(), e.rows[gaps].isna(), config.confidence):
-        state = judge(p.auc, p.high, config.missingness_auc, False)
-        label = f"AUC of the mere fact that {p.column} is missing{question}"
-        if p.column in config.excused:
-            state, label = "pass", f"{label} (excused: {config.excused[p.column]})"
-        told.append(
-            Measurement(
-                label=label,
-                quantity="roc_auc",
-                value=p.auc,
-                low=p.low,
-                high=p.high,
-                limit=config.missingness_auc,
-                rows=len(e.rows),
-                state=state,
-            )
-        )
-    return _findings_or_first(told)
-
-
-def _powers(sides: Sides, train: pd.DataFrame, rows: pd.DataFrame, confidence: float) -> list[tuple[ColumnPower, str]]:
-    """Each column's AUC in the question that it answers best, and that question's name, from the best column down."""
-    by_question = [(q.name, single_columns(train, q.train, rows, q.label, q.score, confidence)) for q in sides.asked]
-    columns = zip(*[[(p, name) for p in powers] for name, powers in by_question], strict=True)
-    return sorted((max(found, key=lambda pair: pair[0].auc) for found in columns), key=lambda pair: -pair[0].auc)
-
-
-def _findings_or_first(told: list[Measurement]) -> list[Measurement]:
-    return [m for m in told if m.state != "pass" or "excused" in m.label] or told[:1]
-
-
-def _error(config: LeakageGate) -> float:
-    """The error that one searching check may spend: repeated rows, two scans for jumps and the skew share the gate's."""
-    return (1 - config.confidence) / 4
-
-
-def _duplicates(config: LeakageGate, sides: Sides) -> list[Measurement]:
-    e = sides.examination
-    d = duplicates(
-        sides.train[sides.features],
-        sides.train_label,
-        e.rows[sides.features],
-        e.label,
-        sides.examination.train_entity,
-        e.entity,
-    )
-    n, z = len(e.rows), normal_quantile(config.confidence)
-    value, low, high = ((d.shared - d.expected + k * d.error) / n for k in (0, -z, z))
-    state: State = (
-        "fail"
-        if value > config.duplicates and d.p_value < _error(config)
-        else "pass"
-        if high <= config.duplicates
-        else "insufficient_evidence"
-    )
-    label = (
-        f"row patterns in both training and holdout ({d.shared:,}) beyond the {d.expected:,.0f} of a random split, "
-        "as a share of the holdout"
-    )
-    return [
-        Measurement(
-            label=label,
-            quantity="share of rows",
-            value=value,
-            low=low,
-            high=high,
-            limit=config.duplicates,
-            rows=n,
-            state=state,
-        )
-    ]
-
-
-def _entities(sides: Sides) -> list[Measurement]:
-    e = sides.examination
-    if e.entity is None or e.train_entity is None:
-        return []
-    count, rows = shared_entities(e.train_entity, e.entity)
-    label = (
-        f"share of holdout rows whose {sides.config.data.entity or 'entity'} is in training too ({count:,} entities)"
-    )
-    return [
-        Measurement(
-            label=label,
-            quantity="share of rows",
-            value=rows / len(e.entity),
-            limit=0.0,
-            rows=len(e.entity),
-            state="fail" if rows else "pass",
-        )
-    ]
-
-
-def _jumps(config: LeakageGate, sides: Sides) -> list[Measurement]:
-    """The label rate along the table: each benchmark of the holdout, and training.
-
-    Benchmarks are scanned apart, and training is only told where there are several: rows that were collected later come
-    from a later world, and a rate that changed with it is what retraining is for. A model that fits its training rows
-    closely hides a jump there, not on the holdout. Small benchmarks can accuse; the largest must be able to.
-    """
-    e = sides.examination
-    count = pd.Series(e.benchmark).value_counts()
-    kinds = len(e.classes) or 1
-    error = 2 * _error(config) / (len(count) + 1) / kinds
-    expected = np.asarray(e.predict(sides.train), float)
-    told: list[Measurement] = []
-    for code in range(kinds):
-        label, train_label, score, predicted = _rates(e, sides.train_label, expected, code)
-        what = f"rate of {e.classes[code]}" if e.classes else "mean label" if e.kind == "regression" else "label rate"
-        for name in count.index:
-            at = e.benchmark == name
-            jump = label_jump(
-                label[at], score[at], None if e.entity is None else e.entity[at], 1 - error, e.kind == "regression"
-            )
-            measured = _jump(config, f"{what} along the {name} rows", jump, int(at.sum()))
-            if name == count.index[0] or measured.state == "fail":
-                told.append(measured)
-        jump = label_jump(train_label, predicted, e.train_entity, 1 - error, e.kind == "regression")
-        training = _jump(config, f"{what} along the training rows", jump, len(expected))
-        if len(count) > 1:
-            training = training.model_copy(
-                update={
-                    "state": "pass",
-                    "label": f"{training.label}, told and not judged: rows collected later are among them",
-                }
-            )
-        told.append(training)
-    return told
-
-
-def _rates(
-    e: Examination, train_label: np.ndarray, expected: np.ndarray, code: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Labels of holdout and training and their scores, (n,) and (k,) floats; of one class against the rest where there
-    are several.
-    """
-    if e.kind != "multiclass":
-        return e.label.astype(float), train_label.astype(float), e.score, expected
-    return (e.label == code).astype(float), (train_label == code).astype(float), e.score[:, code], expected[:, code]
-
-
-def _jump(config: LeakageGate, name: str, jump: Jump | None, rows: int) -> Measurement:
-    if jump is None:
-        return Measurement(
-            label=f"{name}: there are too few rows (of the rarer class) to cut the table into blocks",
-            value=None,
-            limit=config.label_jump,
-            rows=rows,
-            state="insufficient_evidence",
-        )
-    if jump.low > 0 and jump.effect > config.label_jump:
-        state: State = "fail"
-    else:
-        # no jump was seen; that says something only where one of the limit's size would have been
-        state = "pass" if jump.detectable <= config.label_jump else "insufficient_evidence"
-    effect = "Cohen's d" if name.startswith("mean") else "Cohen's h"
-    label = f"{name}: {jump.rate:.4g} in {jump.place} against {jump.expected:.4g} expected ({effect})"
-    return Measurement(
-        label=label,
-        quantity=f"label jump, {effect}",
-        value=jump.effect,
-        low=max(jump.low, 0.0),
-        high=jump.high,
-        limit=config.label_jump,
-        rows=jump.rows,
-        state=state,
-    )
-
-
-def _served(config: LeakageGate, sides: Sides) -> list[Measurement]:
-    """Training rows against the newest served rows: what never arrives, and what arrives in another shape.
-
-    Where training holds rows that were collected in production, those: a world that changed, and was learned, is no
-    skew.
-    """
-    served, collected = sides.examination.served, sides.examination.train_collected
-    if served is None or len(served) < config.minimum_rows:
-        return []
-    train = sides.train if collected is None or collected.sum() < config.minimum_rows else sides.train[collected]
-    n = len(served)
-    absent = {f: int(served[f].isna().sum()) if f in served else n for f in sides.features}
-    bounds = {f: exact_share(gone, n, config.confidence)[0] for f, gone in absent.items()}
-    arriving = [f for f in sides.features if bounds[f] <= NEVER_SERVED]
-    told, shifts = [], []
-    for f in sides.features:
-        unknown = bounds[f] > NEVER_SERVED and train[f].isna().mean() < TRAINED
-        if unknown and missing_by_kind(train, served, f, arriving) < TRAINED:
-            label = f"share of served rows without {f}, which is known in training and so not at prediction time,"
-            told.append(
-                Measurement(
-                    label=label,
-                    quantity="share of rows",
-                    value=absent[f] / n,
-                    low=bounds[f],
-                    high=1.0,
-                    limit=NEVER_SERVED,
-                    rows=n,
-                    state="fail",
-                )
-            )
-        elif not unknown and f in served:
-            shifts.append(shift(train[f], served[f], f))
-    for s in sorted(shifts, key=lambda s: -s.excess):
-        sure = s.p_value < _error(config) / max(len(shifts), 1)
-        state: State = "fail" if sure and s.excess > config.skew else "pass"
-        told.append(
-            Measurement(
-                label=f"distance of {s.column} in training from what was served",
-                quantity="distance from what was served",
-                value=s.excess,
-                limit=config.skew,
-                rows=n,
-                state=state,
-            )
-        )
-    return [m for m in told if m.state != "pass"] or told[:1]
-
-
-def _sizes(config: LeakageGate, sides: Sides) -> list[Measurement]:
-    """Classes and protected groups that training knows too few rows of."""
-    target = sides.config.data.target
-    counts = {
-        f"class {name!r}": int((sides.train_label == code).sum()) for code, name in enumerate(sides.examination.classes)
-    }
-    if isinstance(target, BinaryTarget):
-        counts = {
-            f"class {name!r}": int((sides.train_label == code).sum())
-            for code, name in ((True, target.positive), (False, target.negative))
-        }
-    able = {name: spec for name, spec in sides.config.protected.items() if spec.column in sides.train}
-    told = [
-        Measurement(
-            label=f"groups of {name} in training: its column {spec.column} is not there",
-            value=None,
-            rows=len(sides.train),
-            state="fail",
-        )
-        for name, spec in sides.config.protected.items()
-        if name not in able
-    ]
-    groups = protected_groups(sides.config.model_copy(update={"protected": able}), sides.train)
-    for name, spec in able.items():
-        found = groups[name].value_counts()
-        declared = (
-            spec.groups
-            if spec.groups is not None
-            else spec.names
-            or [f"{a:g} to {b:g}" for a, b in zip((spec.edges or ())[:-1], (spec.edges or ())[1:], strict=True)]
-        )
-        counts |= {f"group {group!r} of {name}": int(found.get(group, 0)) for group in declared}
-    smallest = sorted(counts.items(), key=lambda item: item[1])
-    told += [
-        Measurement(
-            label=f"training rows of {name}",
-            value=float(count),
-            limit=float(config.minimum_rows),
-            rows=count,
-            state="fail" if count < config.minimum_rows else "pass",
-        )
-        for name, count in smallest
-        if count < config.minimum_rows
-    ]
-    if not smallest:
-        smallest = [("all, since there are neither classes nor groups", len(sides.train))]
-    return told or [
-        Measurement(
-            label=f"training rows of {smallest[0][0]}, the smallest",
-            value=float(smallest[0][1]),
-            limit=float(config.minimum_rows),
-            rows=smallest[0][1],
-            state="pass",
-        )
-    ]

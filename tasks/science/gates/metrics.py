@@ -1,11 +1,13 @@
 """The gates on data expectations and on benchmarks: absolute floors, and the champion on the same rows.
 
-Two errors, each held over all floors and comparisons of an examination. Pass: since each of them has to pass, they are
-one intersection-union test (Berger 1982), and the chance that a candidate which is unfit by any of them gets through
-all is at most 1 - confidence, without a correction for their number. Fail: it is a claim that a limit is missed, and of
-several such claims one errs more easily, so their p-values are adjusted by Holm (1979) and the chance that any of them
-is wrong is at most 1 - confidence. Between the two is insufficient evidence. ``tests/statistics/non_inferiority.py``
-measures both.
+Two errors are each held at 1 - confidence over all floors and comparisons of an examination.
+
+Passing wrongly: each gate has to pass, so together they are one intersection-union test (Berger 1982). The chance that
+a candidate which is unfit by any of them passes all needs no correction for their number.
+
+Failing wrongly: a failure claims that a limit is missed, and of several claims one errs more easily. Their p-values are
+adjusted by Holm (1979). What neither passes nor fails is insufficient evidence.
+``tests/statistics/non_inferiority.py`` measures both error rates.
 """
 
 from __future__ import annotations
@@ -36,14 +38,13 @@ FAMILY = (
 
 @dataclass(frozen=True)
 class Answer:
-    """What a gate's rows say: the estimate of what is judged and its limit, with the rows; ``same`` where both give the
-    same scores.
-    """
+    """The answer of a benchmark's rows to one gate."""
 
     estimate: MetricEstimate
     limit: float
     rows: int
     same: bool = False
+    """Challenger and champion give every row the same score."""
 
 
 def scarce(kind: str, metric: str, label: np.ndarray, where: str, classes: tuple[str, ...] = ()) -> str:
@@ -51,7 +52,7 @@ def scarce(kind: str, metric: str, label: np.ndarray, where: str, classes: tuple
     if kind == "binary":
         few = min(int(label.sum()), int((~label).sum()))
         return (
-            f"the smaller class of {where} has {few} of {len(label)} rows; at least {MINIMUM} are needed to tell"
+            f"the smaller class of {where} has {few} of {len(label)} rows; at least {MINIMUM} are needed"
             if few < MINIMUM
             else ""
         )
@@ -59,16 +60,13 @@ def scarce(kind: str, metric: str, label: np.ndarray, where: str, classes: tuple
         counts = np.bincount(label, minlength=len(classes))
         name, few = classes[int(counts.argmin())], int(counts.min())
         return (
-            f"class {name} of {where} has {few} of {len(label)} rows; at least {MINIMUM} are needed to tell"
+            f"class {name} of {where} has {few} of {len(label)} rows; at least {MINIMUM} are needed"
             if few < MINIMUM
             else ""
         )
     if metric == "r2" and len(label) and np.ptp(label) == 0:
-        return (
-            f"all {len(label)} labels of {where} are {label[0]:g}; where nothing varies, no share of variance can "
-            "be told"
-        )
-    return f"{where} has {len(label)} rows; at least {MINIMUM} are needed to tell" if len(label) < MINIMUM else ""
+        return f"all {len(label)} labels of {where} are {label[0]:g}; where nothing varies, R² has no value"
+    return f"{where} has {len(label)} rows; at least {MINIMUM} are needed" if len(label) < MINIMUM else ""
 
 
 def data(config: DataGate, examination: Examination) -> GateResult:
@@ -85,7 +83,7 @@ def floor(config: FloorGate, examination: Examination) -> GateResult:
     if isinstance(found, GateResult):
         return found
     side = "at least" if METRICS[config.metric].greater_is_better else "at most"
-    return _settle(
+    return _judge_answer(
         config,
         examination,
         found,
@@ -99,11 +97,11 @@ def comparison(config: ComparisonGate, examination: Examination) -> GateResult:
     found = _answer(config, examination)
     if isinstance(found, GateResult):
         return found
-    told = (
+    sentence = (
         f"{config.metric} moves by {{0:+.4f}} ({{1:+.4f}} to {{2:+.4f}}) on {found.rows:,} rows; worse by "
         f"{config.margin:g} is tolerated"
     )
-    return _settle(config, examination, found, told)
+    return _judge_answer(config, examination, found, sentence)
 
 
 def _answer(config: FloorGate | ComparisonGate, examination: Examination) -> Answer | GateResult:
@@ -175,11 +173,13 @@ def _refutations(examination: Examination) -> dict[str, float]:
     return found
 
 
-def _settle(config: FloorGate | ComparisonGate, examination: Examination, found: Answer, told: str) -> GateResult:
+def _judge_answer(
+    config: FloorGate | ComparisonGate, examination: Examination, found: Answer, sentence: str
+) -> GateResult:
     """A pass needs an interval: where every row agrees it has no width, and says nothing about the next row.
 
     Args:
-        told: a sentence with places for value, low and high.
+        sentence: with places for value, low and high.
     """
     better, chance, limit = METRICS[config.metric].greater_is_better, 1 - config.confidence, found.limit
     family = dict(examination.cached("refutations of benchmarks", lambda: _refutations(examination)))
@@ -189,7 +189,7 @@ def _settle(config: FloorGate | ComparisonGate, examination: Examination, found:
     state = judge_with_refutation(
         interval.value, interval.low if better else interval.high, limit, better, refuted, chance
     )
-    reason, remedy = told.format(interval.value, interval.low, interval.high), ""
+    reason, remedy = sentence.format(interval.value, interval.low, interval.high), ""
     if (
         state == "pass" and not interval.low < interval.high and not found.same
     ):  # the same answers are equal by identity, with nothing to estimate
@@ -219,8 +219,9 @@ def _settle(config: FloorGate | ComparisonGate, examination: Examination, found:
 
 
 def _more(found: Answer, low: float, high: float, gates: int, confidence: float) -> str:
-    """About how many rows would prove a limit to be missed, were the estimate to stay: the half width, for so many
-    gates, has to come down to the gap.
+    """About how many rows would prove that a limit is missed, if the estimate stays where it is.
+
+    The half width of the interval, adjusted for so many gates, has to come down to the gap.
     """
     gap = abs(found.estimate.value - found.limit)
     half = (high - found.estimate.value if found.limit > found.estimate.value else found.estimate.value - low) * float(
@@ -229,6 +230,6 @@ def _more(found: Answer, low: float, high: float, gates: int, confidence: float)
     if not gap > 0 or not math.isfinite(half) or half <= gap:
         return ""
     return (
-        f"about {math.ceil(found.rows * (half / gap) ** 2 / 10) * 10:,} rows instead of {found.rows:,} would tell, "
-        "were the estimate to stay where it is"
+        f"about {math.ceil(found.rows * (half / gap) ** 2 / 10) * 10:,} rows instead of {found.rows:,} would decide, "
+        "if the estimate stays where it is"
     )

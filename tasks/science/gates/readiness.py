@@ -70,11 +70,11 @@ def readiness(config: ReadinessGate, examination: Examination) -> GateResult:
         state=memory_state,
     )
     measured = (same, latency, memory)
-    told = (
+    text = (
         f"{found['differing']} of {rows} recorded requests get another score than in training; one row takes "
         f"{np.median(milliseconds):.1f} ms at the median, {value:.1f} ms at the 95th percentile"
     )
-    reason = f"{told}, {config.latency_ms:g} ms are allowed; {found['memory_mb']:.0f} MB of {config.memory_mb:g} MB"
+    reason = f"{text}, {config.latency_ms:g} ms are allowed; {found['memory_mb']:.0f} MB of {config.memory_mb:g} MB"
     return result(config, combine_states([m.state for m in measured]), reason, measured, METHOD)
 
 

@@ -1,4 +1,4 @@
-"""The gate that damages the rows: bounded loss of performance, no exception, no score that is no number."""
+"""The gate that damages the rows: bounded loss of performance, no exception, no NaN among the scores."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tasks.spec.gates import Perturbation, RobustnessGate
 from tasks.spec.training import Column
 
 STRESSED = 200
-"""Rows on which each perturbation hits every cell it can, to provoke exceptions and scores that are no numbers."""
+"""Rows on which each perturbation hits every cell it can, to provoke exceptions and NaN."""
 
 
 def robustness(config: RobustnessGate, examination: Examination) -> GateResult:
@@ -32,9 +32,9 @@ def robustness(config: RobustnessGate, examination: Examination) -> GateResult:
     columns = [c for c in examination.config.inputs if c.name in examination.features]
     chosen = np.random.default_rng(examination.seed).permutation(len(examination.label))[: config.rows]
     rows, label = examination.rows.iloc[chosen].reset_index(drop=True), examination.label[chosen]
-    few, told = fewest(examination, label)
+    few, text = fewest(examination, label)
     if few < MINIMUM:
-        return result(config, "insufficient_evidence", f"{told}; at least {MINIMUM} are needed to tell")
+        return result(config, "insufficient_evidence", f"{text}; at least {MINIMUM} are needed")
     before = _scores(examination, rows)
     if isinstance(before, str):
         return result(config, "fail", f"on rows as they are, {before}")
@@ -70,8 +70,8 @@ def _withstood(
     name, seed = f"{damage.kind} {damage.strength:g}", examination.seed + number
     limit = config.limit if damage.limit is None else damage.limit
     if not touched(damage.kind, columns):
-        told = f"{name} reaches no feature of this model; leave it out of the gate's perturbations"
-        return Measurement(label=told, value=None, limit=limit, rows=0, state="insufficient_evidence")
+        text = f"{name} reaches no feature of this model; leave it out of the gate's perturbations"
+        return Measurement(label=text, value=None, limit=limit, rows=0, state="insufficient_evidence")
     whole = damage if damage.kind == "noise" else damage.model_copy(update={"strength": 1.0})
     stressed = _scores(examination, perturb(rows[:STRESSED], columns, whole, seed))
     if isinstance(stressed, str):
@@ -86,10 +86,10 @@ def _withstood(
     if isinstance(after, str):
         return Measurement(label=f"under {name}, {after}", value=None, limit=limit, rows=len(rows), state="fail")
     better = METRICS[config.metric].greater_is_better
-    told = f"under {name}, {config.metric} moves"
+    text = f"under {name}, {config.metric} moves"
     if np.array_equal(after, before):  # the same answers: equal by identity, with nothing to estimate
         return Measurement(
-            label=told, value=0.0, low=0.0, high=0.0, limit=-limit if better else limit, rows=len(rows), state="pass"
+            label=text, value=0.0, low=0.0, high=0.0, limit=-limit if better else limit, rows=len(rows), state="pass"
         )
     found = paired_difference(
         config.metric, label, after, before, examination.decision_threshold, config.confidence, seed
@@ -99,7 +99,7 @@ def _withstood(
     if state == "pass" and not found.low < found.high:
         state = "insufficient_evidence"
     return Measurement(
-        label=told, value=found.value, low=found.low, high=found.high, limit=bound, rows=len(rows), state=state
+        label=text, value=found.value, low=found.low, high=found.high, limit=bound, rows=len(rows), state=state
     )
 
 

@@ -26,17 +26,17 @@ def rules(config: RulesGate, examination: Examination) -> GateResult:
     broken = [m for m in measured if m.state == "fail"]
     unclear = [m for m in measured if m.state == "insufficient_evidence"]
     if broken:
-        told = "; ".join(
+        text = "; ".join(
             m.label.rstrip(".") + (f" (it is {m.value:.3f})" if m.value is not None else "") for m in broken
         )
         return result(
-            config, "fail", f"{len(broken)} of {len(measured)} rules are broken: {told}", measured, RULES_METHOD, plots
+            config, "fail", f"{len(broken)} of {len(measured)} rules are broken: {text}", measured, RULES_METHOD, plots
         )
     if unclear:
         return result(
             config,
             "insufficient_evidence",
-            "cannot be told: " + "; ".join(m.label for m in unclear),
+            "cannot be decided: " + "; ".join(m.label for m in unclear),
             measured,
             RULES_METHOD,
             plots,

@@ -1,4 +1,4 @@
-"""Where a model is worse than it should be: avoidable loss by slice, and a search for slices that have it."""
+"""Where a model is worse than it should be: excess loss by slice, and a search for slices that have it."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Codes:
             return f"{name} missing"
         if not self.ordered[c.column]:
             return f"{name} {self.categories[c.column][c.low]}"
-        edges = self.edges[c.column]  # open ends, so that no single row's extreme value is told
+        edges = self.edges[c.column]  # open ends, so that no single row's extreme value is shown
         if c.low == 0:
             return f"{name} under {edges[c.high]:.4g}"
         if c.high == self.ordered[c.column] - 1:
@@ -187,7 +187,7 @@ def search(
 
     Args:
         label: (n,) and ``odds`` (n,) as :func:`tasks.science.gates.excess_loss.scaled` gives them, calibrated on the
-            whole; ``minimum``: rows of a slice at least; ``least``: avoidable loss in nats a row below which a slice is
+            whole; ``minimum``: rows of a slice at least; ``least``: excess loss in nats a row below which a slice is
             no candidate.
 
     Returns:
@@ -260,7 +260,7 @@ def weak_slices(
     """Find weak slices on one random half of the rows and confirm them on the other.
 
     The scores are recalibrated as a whole first, so that a slice is weak against the rest and not for a fault that all
-    rows share. A candidate is confirmed if its avoidable loss on the unseen half is above ``limit`` (a share of the
+    rows share. A candidate is confirmed if its excess loss on the unseen half is above ``limit`` (a share of the
     mean loss of all rows) and its p-value, adjusted for all candidates (Holm 1979), is under 1 - ``confidence``.
 
     Args:

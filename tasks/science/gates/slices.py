@@ -33,12 +33,12 @@ METHOD = (
 
 
 def slices(config: SlicesGate, examination: Examination) -> GateResult:
-    """Avoidable loss by slice, as a share of the mean loss of all rows; what is avoidable is said at
-    ``avoidable.avoidable``.
+    """Excess loss by slice, as a share of the mean loss of all rows.
 
-    Each configured slice is told with its plain mean loss and rows, and is judged by its avoidable loss: fail where the
-    estimate is over the limit, pass where its upper bound is not. The search fails the gate by confirmed slices only.
-    Multiclass: each class against the rest, which share the gate's error.
+    Excess loss is what :func:`tasks.science.gates.excess_loss.excess_loss` says. Each configured slice is reported with
+    its plain mean loss and rows. It fails where the estimate is over the limit, and passes where the upper bound is
+    not. The search fails the gate by confirmed slices only. Multiclass: each class against the rest, which share the
+    gate's error.
     """
     wrong = wrong_scores(examination)
     if wrong:
@@ -50,7 +50,7 @@ def slices(config: SlicesGate, examination: Examination) -> GateResult:
         return result(
             config,
             "fail",
-            f"rows have the entity {examination.config.data.entity}, and whose row it is was not laid before this gate",
+            f"rows have the entity {examination.config.data.entity}, and whose row it is was not given to this gate",
         )
     if not config.slices and not config.search:
         return result(config, "fail", "this gate names no slices and does not search; give slices, or search: true")
@@ -92,22 +92,22 @@ def slices(config: SlicesGate, examination: Examination) -> GateResult:
             measured,
             METHOD,
         )
-    told = "; ".join(
+    text = "; ".join(
         f"{m.label} is {m.value:.3f} on {m.rows:,} rows" if m.value is not None else m.label
         for m in measured
         if m.state == state
     )
-    begin = f"over {config.limit:g} of the mean loss could be avoided" if state == "fail" else "too few rows to tell"
-    return result(config, state, f"{begin}: {told}", measured, METHOD)
+    begin = f"excess loss is over {config.limit:g} of the mean loss" if state == "fail" else "too few rows"
+    return result(config, state, f"{begin}: {text}", measured, METHOD)
 
 
 def _named(config: SlicesGate, spec: NamedSlice, examination: Examination, row: np.ndarray) -> list[Measurement]:
-    """One configured slice: its plain mean loss, and what of it is avoidable."""
+    """One configured slice: its plain mean loss, and its excess loss."""
     inside = evaluate(examination.rows, spec.rows, f"the slice {spec.name!r} of gate {config.name}").to_numpy()
     n, z = int(inside.sum()), normal_quantile(config.confidence)
     if n < config.minimum_rows:
-        told = f"{spec.name} has {n} rows; at least {config.minimum_rows} are needed"
-        return [Measurement(label=told, value=None, limit=config.limit, rows=n, state="insufficient_evidence")]
+        text = f"{spec.name} has {n} rows; at least {config.minimum_rows} are needed"
+        return [Measurement(label=text, value=None, limit=config.limit, rows=n, state="insufficient_evidence")]
     owners = None if examination.entity is None else examination.entity[inside]
     mean, error = float(row[inside].mean()), standard_error(row[inside], owners)
     plain = Measurement(
@@ -144,11 +144,11 @@ def _named(config: SlicesGate, spec: NamedSlice, examination: Examination, row: 
     found = judged(gain, float(row.mean()) * size, owner)
     high = found.value + z * found.error
     state = judge(found.value, high, config.limit, False)
-    told = f"avoidable {config.metric} of {spec.name}, as a share of the mean of all rows"
+    text = f"excess {config.metric} of {spec.name}, as a share of the mean of all rows"
     return [
         plain,
         Measurement(
-            label=told,
+            label=text,
             quantity="excess loss",
             value=found.value,
             low=found.value - z * found.error,
@@ -186,14 +186,14 @@ def _searched(config: SlicesGate, examination: Examination) -> list[Measurement]
                 state="pass",
             )
         ]
-    return [_told(config, w) for w in found]
+    return [_searched_slice(config, w) for w in found]
 
 
-def _told(config: SlicesGate, weak: Weakness) -> Measurement:
+def _searched_slice(config: SlicesGate, weak: Weakness) -> Measurement:
     z, loss = normal_quantile(config.confidence), weak.loss
     # a slice that was found and not confirmed is what noise looks like; the halves, not its estimate, speak
     label = (
-        f"avoidable {config.metric} where {weak.sentence} ({'confirmed' if weak.confirmed else 'not confirmed'}, p "
+        f"excess {config.metric} where {weak.sentence} ({'confirmed' if weak.confirmed else 'not confirmed'}, p "
         f"{weak.p_value:.2g})"
     )
     low, high = (loss.value + k * z * loss.error for k in (-1, 1))

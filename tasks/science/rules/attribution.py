@@ -108,11 +108,11 @@ def _association(
             z[feature] = (1.0, 1.0)
             continue
         codes = _codes(examination.rows[feature].iloc[order])
-        z[feature] = max(_told_apart(member, codes, fold, confidence) for member in members)
+        z[feature] = max(_auc_of_member(member, codes, fold, confidence) for member in members)
     return z
 
 
-def _told_apart(member: np.ndarray, codes: np.ndarray, fold: np.ndarray, confidence: float) -> tuple[float, float]:
+def _auc_of_member(member: np.ndarray, codes: np.ndarray, fold: np.ndarray, confidence: float) -> tuple[float, float]:
     size = int(codes.max()) + 1
     place = fold * size + codes
     hits = np.bincount(place, member, FOLDS * size).reshape(FOLDS, size)

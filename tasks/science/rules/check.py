@@ -86,7 +86,7 @@ def claim(rule: Rule) -> str:
     where = "" if some == "all" else f" where {some}"
     name = getattr(rule, "of_class", None)
     of = "" if name is None else f" of {name}"
-    told = {
+    said = {
         "forbidden_driver": lambda r: f"{r.column} may drive at most {r.share:.0%} of the prediction",
         "required_driver": lambda r: f"{r.column} must drive at least {r.share:.0%} of the prediction",
         "proxy": lambda r: f"features that give {r.column} away may drive at most {r.share:.0%} of the prediction",
@@ -99,4 +99,4 @@ def claim(rule: Rule) -> str:
         ),
         "invariance": lambda r: f"a change of {r.column} alone moves the score{of} by at most {r.at_most:g}{where}",
     }
-    return told[rule.rule](rule)
+    return said[rule.rule](rule)

@@ -54,12 +54,12 @@ def dependence(
         for x, y, a, b in zip(steps, paths.mean(axis=0), low, high, strict=True)
     )
     assert found.value is not None
-    told = (
+    text = (
         f"The rule: the score {rule.sign}. {found.value:.1%} of {found.rows:,} rows go the other way; at most "
         f"{rule.tolerance:.1%} may."
     )
     if isinstance(rule, Monotone):
-        told = (
+        text = (
             f"The rule: the score {rule.sign}. {found.value:.1%} of {found.rows:,} rows turn back by more than "
             f"{rule.turn:g}; at most {rule.tolerance:.1%} may.{_turning(rule, steps, paths)}"
         )
@@ -70,7 +70,7 @@ def dependence(
         y_label="score",
         series=(Series(name="mean score, band of 10 to 90 % of rows", points=points),),
         sign=rule.sign,
-        note=f"{told} Mean over {len(sample):,} rows with {cut(rule.column, 60)} changed alone.",
+        note=f"{text} Mean over {len(sample):,} rows with {cut(rule.column, 60)} changed alone.",
     )
 
 
@@ -120,13 +120,13 @@ def giveaways(rule: Proxy, title: str, found: Measurement, examination: Examinat
     features = [f for f in examination.features if f not in rule.allowed]
     if not _complete(examination) or not features:
         return None
-    told = association(rule.column, features, examination, confidence)
-    if told is None:
+    known = association(rule.column, features, examination, confidence)
+    if known is None:
         return None
     # The features that matter most to the rule first, since a series has at most so many points.
-    drawn = sorted(features, key=lambda f: -(told[f][0] - 0.5) * _size(f, examination))[:60]
+    drawn = sorted(features, key=lambda f: -(known[f][0] - 0.5) * _size(f, examination))[:60]
     points = tuple(
-        Point(x=min(max(told[f][0], 0.0), 1.0), y=driver_share([f], examination, confidence)[0], label=cut(f))
+        Point(x=min(max(known[f][0], 0.0), 1.0), y=driver_share([f], examination, confidence)[0], label=cut(f))
         for f in drawn
     )
     allowed = f" Allowed on the expert's word and not shown: {', '.join(rule.allowed)}." if rule.allowed else ""
@@ -193,8 +193,8 @@ def drivers(rules: tuple[Rule, ...], examination: Examination, confidence: float
     for column in columns:
         value, low, high, _ = driver_share([column], examination, confidence)
         limit, side = limits.get(column, (None, ""))
-        told = cut(column, 200) + ("" if limit is None else f", {side} {limit:.0%}")
-        points.append(Point(y=value, low=min(low, value), high=max(high, value), limit=limit, label=told))
+        text = cut(column, 200) + ("" if limit is None else f", {side} {limit:.0%}")
+        points.append(Point(y=value, low=min(low, value), high=max(high, value), limit=limit, label=text))
     return Plot(
         title="What drives the prediction: global importance",
         kind="intervals",

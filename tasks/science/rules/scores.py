@@ -152,7 +152,7 @@ def vignette_states(rule: Vignette, examination: Examination, typical: pd.DataFr
     """
     try:
         asked = _asked(rule, examination, typical)
-    except RuleFault:  # of whom it is not told, so each is asked alone
+    except RuleFault:  # it does not say which of them, so each is asked alone
         return (
             ["fail"]
             if len(typical) == 1

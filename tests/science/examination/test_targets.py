@@ -74,7 +74,7 @@ def test_weak_slices_of_numbers_are_found_and_noise_is_not() -> None:
     assert found["louder in places"]["confirmed"] * 12 <= binom.ppf(0.999, 12, 0.05)
 
 
-def test_avoidable_loss_of_numbers_does_not_depend_on_their_unit() -> None:
+def test_excess_loss_of_numbers_does_not_depend_on_their_unit() -> None:
     rng = np.random.default_rng(2)
     score = rng.normal(size=2000)
     label = score + rng.normal(size=2000) + 0.8 * (np.arange(2000) % 4 == 0)

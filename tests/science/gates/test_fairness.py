@@ -199,7 +199,7 @@ def test_the_reason_names_the_two_groups_and_the_rows_that_would_do() -> None:
     told = judged(gate(limit=0.15), rng.random(1100) < 0.5, score, groups)
     assert told.state == "insufficient_evidence"
     assert "furthest apart are f 0.300 of 100 rows and m 0.400 of 1,000 rows" in told.reason
-    assert "more rows of f would tell" in told.reason
+    assert "more rows of f would decide" in told.remedy
 
 
 def test_intersections_find_what_each_attribute_hides() -> None:

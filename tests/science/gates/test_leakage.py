@@ -135,7 +135,7 @@ def test_a_rate_that_changes_between_benchmarks_is_no_jump() -> None:
         m for m in run_gate(GATE, replace(examined(world), benchmark=collected)).measurements if "label rate" in m.label
     ]
     assert "fail" not in [m.state for m in measured]
-    assert "told and not judged" in measured[-1].label
+    assert "reported and not judged" in measured[-1].label
 
 
 def target_in_features() -> dict[str, Any]:
@@ -154,10 +154,10 @@ def no_input() -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("changes", "state", "says"),
     [
-        ({"train": None}, "fail", "training rows and their labels were not laid before this gate"),
+        ({"train": None}, "fail", "training rows and their labels were not given to this gate"),
         ({"train_label": None}, "fail", "training rows and their labels"),
         ({"train_label": np.ones(3, bool)}, "fail", "3 training labels"),
-        ({"config": None}, "fail", "configuration was not laid before this gate"),
+        ({"config": None}, "fail", "configuration was not given to this gate"),
         ({"entity": None}, "fail", "rows have the entity person"),
         ({"served": None}, "fail", "there is a champion"),
         ({"score": np.full(1600, np.nan)}, "fail", "scores are NaN or outside 0 to 1"),

@@ -82,7 +82,7 @@ def test_a_fail_is_claimed_more_carefully_where_many_gates_are_asked() -> None:
     among = examination("binary", 1000, config=config)
     found = run_gate(asked, among)
     assert found.state == "insufficient_evidence" and "is not proven (p 0.2, adjusted over 10 gates)" in found.reason
-    assert "about " in found.remedy and "rows instead of 1,000 would tell" in found.remedy
+    assert "about " in found.remedy and "rows instead of 1,000 would decide" in found.remedy
     assert "Holm 1979 over all 10 floors" in found.estimator
     assert run_gate(others[0], among).state == "pass"
 
@@ -188,7 +188,7 @@ def test_bad_input_has_a_verdict_in_words_and_never_a_pass(
 def test_few_rows_are_no_evidence_and_one_is_none(kind: TargetKind) -> None:
     for n in (1, 12, 29):
         found = run_gate(floor("mae" if kind == "regression" else "log_loss", 99.0), examination(kind, n))
-        assert found.state == "insufficient_evidence" and "at least 30 are needed to tell" in found.reason
+        assert found.state == "insufficient_evidence" and "at least 30 are needed" in found.reason
 
 
 @pytest.mark.parametrize(

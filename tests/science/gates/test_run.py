@@ -236,7 +236,7 @@ def test_a_gate_that_lacks_evidence_says_how_many_rows_would_tell() -> None:
     )
     m = first.measurements[0]
     needed = rows_needed(m)
-    assert needed is not None and f"about {needed:,} rows instead of {m.rows:,} would tell" in first.remedy
+    assert needed is not None and f"about {needed:,} rows instead of {m.rows:,} would decide" in first.remedy
     assert m.value is not None and m.low is not None
     at_needed = m.value - (m.value - m.low) * np.sqrt(m.rows / needed)
     assert at_needed == pytest.approx(limit, abs=0.002)

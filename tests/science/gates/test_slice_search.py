@@ -14,7 +14,7 @@ from scipy.optimize import minimize
 from sklearn.metrics import log_loss
 
 from tasks.science.examination.examination import Examination
-from tasks.science.gates import excess_loss as avoidable
+from tasks.science.gates import excess_loss
 from tasks.science.gates import slice_search as science
 from tasks.science.gates.run import run_gate
 from tasks.spec.gates import NamedSlice, SlicesGate
@@ -116,7 +116,7 @@ def test_the_correction_is_the_penalised_maximum_also_where_full_steps_overshoot
         p = 1 / (1 + np.exp(-beta[0] - beta[1] * odds))
         return 400 * float(log_loss(label, p)) + float((ridge * (beta - [0, 1]) ** 2).sum()) / 2
 
-    assert avoidable.correction(label, odds) == pytest.approx(minimize(cost, [0, 0.5]).x, abs=1e-3)
+    assert excess_loss.correction(label, odds) == pytest.approx(minimize(cost, [0, 0.5]).x, abs=1e-3)
 
 
 def test_one_rare_positive_among_sure_scores_is_no_weakness() -> None:
@@ -134,7 +134,7 @@ HARD, EASY = NamedSlice(name="coin", rows="c1 != 'a'"), NamedSlice(name="sure", 
 WEAK = NamedSlice(name="weak", rows="c0 == 'b' and n2 > 0.5")
 
 
-def test_a_configured_slice_is_judged_by_what_is_avoidable_and_told_with_its_loss() -> None:
+def test_a_configured_slice_is_judged_by_its_excess_loss_and_reported_with_its_loss() -> None:
     gate = GATE.model_copy(update={"search": False, "slices": (HARD, EASY)})
     result = run_gate(gate, examination(world(hard_in_places)))
     assert result.state == "pass", result.reason
@@ -142,7 +142,7 @@ def test_a_configured_slice_is_judged_by_what_is_avoidable_and_told_with_its_los
     assert plain["log_loss of coin"].value > 4 * plain["log_loss of sure"].value
     assert plain["log_loss of coin"].rows + plain["log_loss of sure"].rows == 6000
     result = run_gate(GATE.model_copy(update={"search": False, "slices": (WEAK,)}), examination(world(label_noise)))
-    assert (result.state, "avoidable log_loss of weak" in result.reason) == ("fail", True)
+    assert (result.state, "excess log_loss of weak" in result.reason) == ("fail", True)
 
 
 def test_a_column_that_the_model_may_not_use_is_searched_only_if_asked() -> None:
