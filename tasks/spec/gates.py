@@ -1,9 +1,9 @@
 """The gates that a model config may list.
 
 A kind of gate is one class here, one function in ``tasks/science/gates`` and one entry in
-:data:`tasks.science.gates.run.GATES`. The class declares what the gate takes: the target kinds that it can judge, what
-it can be asked about each, and from which materiality on a model must list it. The config, the gates and the docs read
-that declaration.
+:data:`tasks.science.gates.run.GATES`. The class declares the target kinds that the gate can judge, and what it can be
+asked about each. It also declares from which materiality on a model must list it. The config, the gates and the docs
+read that declaration.
 """
 
 from __future__ import annotations
@@ -336,8 +336,8 @@ class RobustnessGate(Gate):
 class CalibrationGate(Gate):
     """Scores are rates: limits of the calibration error, slope and intercept, of all rows or of each group ``by``.
 
-    Multiclass: of each class against the rest. Regression: scores are means; the slope is that of the labels on the
-    scores, and error and intercept are in standard deviations of the labels, so that a limit means the same in any
+    Multiclass: of each class against the rest. Regression: scores are means, and the slope is that of the labels on
+    the scores. Error and intercept are then in standard deviations of the labels, so that a limit means the same in any
     unit.
     """
 

@@ -1,4 +1,4 @@
-"""Every file in ``wrong`` is a whole ``model.yaml`` with one mistake; its comment is the sentence that a person gets."""
+"""Every file in ``wrong`` is a whole ``model.yaml`` with one mistake; its comment is the sentence that one gets."""
 
 from __future__ import annotations
 

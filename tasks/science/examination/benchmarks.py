@@ -18,8 +18,8 @@ class BenchmarkFault(Exception):
 def benchmark_rows(name: str, examination: Examination) -> np.ndarray:
     """(n,) bool: the rows of a benchmark.
 
-    ``all`` rows; a part of the holdout by where it comes from (``holdout``: the base; ``recent`` and ``earlier``:
-    collected in production); or a set of base rows that the model's config names.
+    ``all`` are all rows. ``holdout``, ``recent`` and ``earlier`` are parts of the holdout by where they come from: the
+    base, or collected in production. Any other name is a set of base rows that the model's config names.
 
     Raises:
         BenchmarkFault: it has no rows, its condition is wrong, or its content has another digest than was pinned.

@@ -20,47 +20,55 @@ from tasks.spec.rules import ExpertRules
 class Examination:
     """One candidate on its holdout of n rows, with the champion's answers to the same rows.
 
-    ``rows`` (n, inputs) raw; by ``kind``: binary: ``label`` (n,) bool, ``score`` and ``champion_score`` (n,) in [0, 1];
-    multiclass: ``label`` (n,) int codes into ``classes``, scores (n, k) rows that sum to 1; regression: ``label`` and
-    scores (n,) float in one unit, ``decision_threshold`` NaN where nothing is decided. ``benchmark`` (n,)
-    names; ``groups`` (n, attributes) names or missing; ``attributions`` (m, features) of a sample; ``predict`` scores
-    raw rows.
-
-    The rest is None where a caller has no use for it, and a gate that needs it then fails: ``config`` of the model;
-    ``train`` (k, inputs) raw training rows with ``train_label`` and ``train_collected`` (k,) bool, the latter for
-    rows collected in production; ``entity`` (n,) and ``train_entity`` (k,) say
-    whose row it is, where the model's data have entities; ``served`` (w, inputs) the newest logged rows; ``explain``
-    attributes raw rows under a seed, (r, features); ``readiness`` is what ``tasks.serving.readiness`` measured.
+    Fields with a default are None where a caller has no use for them, and a gate that needs one then fails.
     """
 
     rows: pd.DataFrame
+    """(n, inputs) raw."""
     label: np.ndarray
+    """(n,). Binary: bool. Multiclass: int codes into ``classes``. Regression: float."""
     score: np.ndarray
+    """Binary: (n,) in [0, 1]. Multiclass: (n, k), rows that sum to 1. Regression: (n,) float, in the label's unit."""
     champion_score: np.ndarray | None
+    """In the shape of ``score``; None before the first release."""
     benchmark: np.ndarray
+    """(n,) name of the part of the holdout that a row belongs to."""
     groups: pd.DataFrame
+    """(n, protected attributes) names of groups, or missing."""
     attributions: pd.DataFrame
+    """(m, features) of a sample of rows."""
     predict: Callable[[pd.DataFrame], np.ndarray]
+    """Raw rows to scores in the shape of ``score``."""
     features: tuple[str, ...]
     decision_threshold: float
+    """Score from which a row is selected; NaN where nothing is decided."""
     seed: int
     rules: ExpertRules | None
     data_check: GateResult | None
     kind: TargetKind = "binary"
     classes: tuple[str, ...] = ()
+    """Of a multiclass model, in the order of its scores."""
     decided: np.ndarray | None = None
-    """(n,) bool, where a row is selected by another way than its score's reaching the threshold: one class against the
-    rest.
+    """(n,) bool: the selected rows, where not the threshold decides but another class's score, as for one class against
+    the rest.
     """
     config: ModelConfig | None = None
     train: pd.DataFrame | None = None
+    """(k, inputs) raw training rows."""
     train_label: np.ndarray | None = None
+    """(k,) as ``label``."""
     train_collected: np.ndarray | None = None
+    """(k,) bool: rows that were collected in production."""
     entity: np.ndarray | None = None
+    """(n,) whose row it is, where the model's data have entities."""
     train_entity: np.ndarray | None = None
+    """(k,)"""
     served: pd.DataFrame | None = None
+    """(w, inputs) the newest logged rows."""
     explain: Callable[[pd.DataFrame, int], pd.DataFrame] | None = None
+    """Raw rows and a seed to attributions, (rows, features)."""
     readiness: dict[str, Any] | None = None
+    """What :mod:`tasks.serving.readiness` measured."""
 
     @property
     def decision(self) -> np.ndarray:
@@ -93,11 +101,10 @@ class Examination:
         )
 
     def cached(self, name: Any, compute: Callable[[], Any]) -> Any:
-        """What ``compute`` gives, computed at the first call under this name: several rules and gates ask the same of
-        the same rows.
+        """What ``compute`` gives, computed at the first call under this name.
 
-        Gates run side by side in threads: of two that ask at once, one computes and the other waits. What raises is not
-        kept.
+        Several rules and gates ask the same of the same rows, side by side in threads. Of two that ask at once, one
+        computes and the other waits. What raises is not kept.
         """
         kept = self._known.setdefault(name, _Kept())
         with kept.alone:
@@ -106,8 +113,9 @@ class Examination:
             return kept.values[0]
 
     def beside(self, data_check: GateResult | None) -> Examination:
-        """The same evidence beside another check of the data; both know what either has computed, since none of it
-        comes from that check.
+        """The same evidence beside another check of the data.
+
+        Both know what either has computed, since none of it comes from that check.
         """
         other = replace(self, data_check=data_check)
         other.__dict__["_known"] = self._known
@@ -121,8 +129,9 @@ class Examination:
 
 @dataclass(frozen=True)
 class _Kept:
-    """One name of :meth:`Examination.once`: at most one value, and the lock of whoever computes it, who may ask for
-    other names meanwhile.
+    """One name of :meth:`Examination.cached`: at most one value, and the lock of whoever computes it.
+
+    The lock is reentrant: who computes may ask for other names meanwhile.
     """
 
     values: list[Any] = field(default_factory=list)

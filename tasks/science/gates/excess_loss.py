@@ -1,4 +1,4 @@
-"""Loss that a model need not have had: what a recalibration of its own scores, learned on other rows, would win back."""
+"""Excess loss: what a recalibration of the model's own scores, learned on other rows, would win back."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ rows with scores near 0 would else be an infinite weakness."""
 
 @dataclass(frozen=True)
 class Loss:
-    """Excess loss of one slice, a mean over ``rows``, as a share of the mean loss of all rows; ``p_value`` of it
-    being none.
+    """Excess loss of one slice, a mean over ``rows``, as a share of the mean loss of all rows.
+
+    ``p_value`` is that of "there is none".
     """
 
     value: float
@@ -116,8 +117,10 @@ def correction(label: np.ndarray, odds: np.ndarray, around: Law = RATES) -> tupl
 
 @dataclass(frozen=True)
 class Gain:
-    """(m,) for the judged rows: ``loss`` that the correction wins, ``push`` of the residual along it, and the push's
-    variance if the score is right.
+    """(m,) for the judged rows.
+
+    ``loss`` is what the correction wins, ``push`` the residual along it, ``variance`` that of the push if the score is
+    right.
     """
 
     loss: np.ndarray
@@ -130,16 +133,19 @@ def excess_loss(
 ) -> Gain:
     """Loss of each judged row less its loss after a correction that was learned on other rows of the slice.
 
-    Log loss is high where the base rate is near one half, however good the model; its mean by slice says where the
-    problem is hard, not where the model is weak. What a mere intercept and slope could win back is loss that the model
-    need not have had: zero where it is calibrated, whether the rows there are hard or easy, and positive where labels
-    are noisier than it believes or where an interaction that it cannot see moves the rate, up or down. As the
-    correction comes from other rows, the mean difference is at most zero where nothing is to be won. Of numbers the
-    same holds of squared errors, which are large where the world is noisy.
+    Log loss is high where the base rate is near one half, however good the model. Its mean by slice says where the
+    problem is hard, not where the model is weak. Excess loss is what an intercept and a slope could win back:
+
+    - It is zero where the model is calibrated, whether the rows there are hard or easy.
+    - It is positive where labels are noisier than the model believes.
+    - It is positive where an interaction that the model cannot see moves the rate, up or down.
+
+    As the correction comes from other rows, the mean difference is at most zero where nothing is to be won. Of numbers
+    the same holds of squared errors, which are large where the world is noisy.
 
     Args:
-        label: (n,) and ``odds`` (n,) as :func:`scaled` gives them; ``fit`` and ``judge`` (n,) bool: rows of the slice,
-            apart from each other.
+        label, odds: (n,) as :func:`scaled` gives them.
+        fit, judge: (n,) bool: rows of the slice, apart from each other.
     """
     around = law(metric)
     a, b = correction(label[fit], odds[fit], around)
@@ -156,14 +162,16 @@ def excess_loss(
 def judged(gain: Gain, whole: float, entity: np.ndarray | None) -> Loss:
     """Mean excess loss with its standard error, and a one-sided test that there is none.
 
-    The test asks whether the residuals go the way of the correction: the score test in the one direction that the other
-    half named, twice as sharp in z as a test of the mean gain. Its variance is the larger of what right scores give and
-    of what is seen in sums by entity (cluster-robust, Liang & Zeger 1986): with rare outcomes each alone is too small
-    on one side. Neither a push nor a gain has the heavy tail of log loss, since both grow with the correction alone.
+    The test asks whether the residuals go the way of the correction. It is the score test in the one direction that the
+    other half named, twice as sharp in z as a test of the mean gain. Its variance is the larger of two: what right
+    scores give, and what is seen in sums by entity (cluster-robust, Liang & Zeger 1986). With rare outcomes each alone
+    is too small on one side. Neither a push nor a gain has the heavy tail of log loss, since both grow with the
+    correction alone.
 
     Args:
-        gain: of n rows; ``entity`` (n,) or None where every row stands alone. ``whole``: the mean loss that shares are
-            taken of.
+        gain: of n rows.
+        whole: the mean loss that shares are taken of.
+        entity: (n,), or None where every row stands alone.
     """
     n = len(gain.loss)
     if n < 2:

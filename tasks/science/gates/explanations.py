@@ -113,8 +113,8 @@ def _overlap(first: np.ndarray, second: np.ndarray, top: int) -> float:
 def faithfulness(config: FaithfulnessGate, examination: Examination) -> GateResult:
     """Deletion: features replaced in the order of their attribution move the score more than in random order.
 
-    After Samek et al. (2017) and Petsiuk et al. (2018), for tables: one feature after another takes the value of a
-    random background row; the area is the mean absolute move of the score over all steps but the last, where both
+    After Samek et al. (2017) and Petsiuk et al. (2018), for tables. One feature after another takes the value of a
+    random background row. The area is the mean absolute move of the score over all steps but the last, where both
     orders have replaced everything. The difference of the areas is paired by row and background; bounds by bootstrap of
     rows.
     """
@@ -176,8 +176,8 @@ def faithfulness(config: FaithfulnessGate, examination: Examination) -> GateResu
         state=state,
     )
     reason = (
-        f"replacing features in the order of attribution moves the score {value:+.4f} ({low:+.4f} to {high:+.4f}) more than in random order "
-        f"({areas[1].mean():.4f}) on {len(rows)} rows; more than {config.limit:g} is asked"
+        f"replacing features in the order of attribution moves the score {value:+.4f} ({low:+.4f} to {high:+.4f}) more "
+        f"than in random order ({areas[1].mean():.4f}) on {len(rows)} rows; more than {config.limit:g} is asked"
     )
     plot = deletion_plot(by_step[0].mean(axis=1), by_step[1].mean(axis=1), len(rows))
     return result(

@@ -1,7 +1,7 @@
 """Rows counted once by protected group, label and decision, and the rates that follow from the counts.
 
-Names and definitions are fairlearn's (Weerts et al. 2023, JMLR 24, 257), with one exception: a rate over no rows is NaN
-here and 0 in fairlearn, which would let a group without positives pass for one that is never selected.
+Names and definitions are fairlearn's (Weerts et al. 2023, JMLR 24, 257), with one exception. A rate over no rows is NaN
+here; fairlearn's 0 would let a group without positives pass for one that is never selected.
 """
 
 from __future__ import annotations

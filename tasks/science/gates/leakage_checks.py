@@ -172,14 +172,17 @@ def duplicates(
 ) -> Duplicates:
     """Row patterns (columns and label) that both sides hold, against what a random split gives.
 
-    Coarse data repeat themselves honestly. Where a pattern occurs c times in all and rows go to the holdout with
-    probability q, it falls on both sides with probability 1 - q^c - (1 - q)^c; the number of patterns on both sides is
-    then a Poisson-binomial count, judged by its normal law with continuity correction. Holdout rows copied into
-    training always lie on both sides. Repetitions within one entity count once, since an entity is never divided.
-    Rows that were doubled before the split look like honest repetition and are not seen here.
+    Coarse data repeat themselves honestly. Let a pattern occur c times in all, and rows go to the holdout with
+    probability q. It then falls on both sides with probability 1 - q^c - (1 - q)^c. The number of patterns on both
+    sides is a Poisson-binomial count, judged by its normal law with continuity correction.
+
+    Holdout rows copied into training always lie on both sides. Repetitions within one entity count once, since an
+    entity is never divided. Rows that were doubled before the split look like honest repetition and are not seen here.
 
     Args:
-        train: (k, c), ``rows`` (n, c): the same columns; labels bool; entities (k,) and (n,) or None.
+        train: (k, c) training rows, with ``train_label`` (k,) bool.
+        rows: (n, c) holdout rows of the same columns, with ``label`` (n,) bool.
+        train_entity, entity: (k,) and (n,), or None.
     """
     keys = pd.util.hash_pandas_object(pd.concat([train, rows], ignore_index=True), index=False).to_numpy()
     table = pd.DataFrame(
@@ -224,15 +227,20 @@ def label_jump(
 
     The table is cut into up to 20 blocks. Residuals (label less score) of each block are compared with the rest's, and
     those before each border with those after it: a scan for one change-point or one odd stretch. The z-values carry the
-    variance of the scores, and of sums by entity (cluster-robust, Liang & Zeger 1986), since neighbours in a table are
-    often the same person; bounds are Bonferroni-adjusted for all comparisons. The effect is Cohen's h (1988) between
-    the rate there and the rate that would be there were the residual as elsewhere: it tells 1 % against none as it
-    tells 30 % against 40 %. Of numbers the effect is Cohen's d, the shift of the mean in standard deviations of the
-    labels, which the same limits suit. None where the rarer class fills no two blocks, or numbers do not vary.
+    variance of the scores. They also carry that of sums by entity (cluster-robust, Liang & Zeger 1986), since
+    neighbours in a table are often the same person. Bounds are Bonferroni-adjusted for all comparisons.
+
+    The effect is Cohen's h (1988) between the rate there and the rate that the residuals elsewhere would give. It
+    separates 1 % from none as it separates 30 % from 40 %. Of numbers the effect is Cohen's d, the shift of the mean in
+    standard deviations of the labels, which the same limits suit.
 
     Args:
-        label: (n,) in the order of the table; ``expected`` (n,), rates in [0, 1] or ``numbers``; ``entity`` (n,) or
-            None.
+        label: (n,) in the order of the table.
+        expected: (n,) rates in [0, 1], or ``numbers``.
+        entity: (n,), or None.
+
+    Returns:
+        None where the rarer class fills no two blocks, or numbers do not vary.
     """
     n = len(label)
     events = (n if np.ptp(label) > 0 else 0) if numbers else int(min(label.sum(), n - label.sum()))

@@ -122,7 +122,10 @@ def _powers(sides: Sides, train: pd.DataFrame, rows: pd.DataFrame, confidence: f
 
 
 def _error(config: LeakageGate) -> float:
-    """The error that one searching check may spend: repeated rows, two scans for jumps and the skew share the gate's."""
+    """The error that one searching check may spend.
+
+    Repeated rows, two scans for jumps and the skew share the gate's error.
+    """
     return (1 - config.confidence) / 4
 
 
@@ -202,9 +205,7 @@ def label_jumps(config: LeakageGate, sides: Sides) -> list[Measurement]:
         what = f"rate of {e.classes[code]}" if e.classes else "mean label" if numbers else "label rate"
         for name in count.index:
             at = e.benchmark == name
-            jump = label_jump(
-                label[at], score[at], None if e.entity is None else e.entity[at], 1 - error, numbers
-            )
+            jump = label_jump(label[at], score[at], None if e.entity is None else e.entity[at], 1 - error, numbers)
             measured = _jump(config, f"{what} along the {name} rows", jump, int(at.sum()), numbers)
             if name == count.index[0] or measured.state == "fail":
                 found.append(measured)

@@ -161,11 +161,12 @@ def _ranges(codes: Codes) -> _Ranges:
 def _statistics(flat: np.ndarray, weights: np.ndarray, ranges: _Ranges, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Rows and chi-squared of every condition, within the rows given.
 
-    Rao's score test (1948) of intercept and slope at no correction: twice the log likelihood that the correction of
-    :func:`correction` would win in the slice, to first order, without fitting it; with the same prior.
+    Rao's score test (1948) of intercept and slope at no correction. To first order it is twice the log likelihood that
+    :func:`correction` would win in the slice, without fitting it and with the same prior.
 
     Args:
-        flat: (m, c) codes with their column's offset; ``weights`` (6, m).
+        flat: (m, c) codes with their column's offset.
+        weights: (6, m).
     """
     every = flat.ravel()
     sums = [np.bincount(every, minlength=size)] + [
@@ -186,9 +187,9 @@ def search(
     Each step adds one condition to the most conspicuous slices so far and scores all that arise from histograms.
 
     Args:
-        label: (n,) and ``odds`` (n,) as :func:`tasks.science.gates.excess_loss.scaled` gives them, calibrated on the
-            whole; ``minimum``: rows of a slice at least; ``least``: excess loss in nats a row below which a slice is
-            no candidate.
+        label, odds: (n,) as :func:`tasks.science.gates.excess_loss.scaled` gives them, calibrated on the whole.
+        minimum: rows of a slice at least.
+        least: excess loss in nats a row below which a slice is no candidate.
 
     Returns:
         Up to 5 slices, the most conspicuous first, no two of them mostly the same rows.
@@ -260,12 +261,13 @@ def weak_slices(
     """Find weak slices on one random half of the rows and confirm them on the other.
 
     The scores are recalibrated as a whole first, so that a slice is weak against the rest and not for a fault that all
-    rows share. A candidate is confirmed if its excess loss on the unseen half is above ``limit`` (a share of the
-    mean loss of all rows) and its p-value, adjusted for all candidates (Holm 1979), is under 1 - ``confidence``.
+    rows share. A candidate is confirmed if its excess loss on the unseen half is above ``limit``, a share of the mean
+    loss of all rows. Its p-value, adjusted for all candidates (Holm 1979), must also be under 1 - ``confidence``.
 
     Args:
-        rows: (n, c) raw rows; ``label`` (n,) bool and ``score`` (n,) in [0, 1], or both numbers (``squared_error``);
-            ``entity`` (n,) or None.
+        rows: (n, c) raw rows.
+        label, score: (n,) bool and in [0, 1], or both numbers (``squared_error``).
+        entity: (n,), or None.
         minimum: rows of a slice at least; half as many in each half.
     """
     first = halves(len(rows), entity, seed)

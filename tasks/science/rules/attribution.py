@@ -46,9 +46,9 @@ def required(rule: RequiredDriver, label: str, examination: Examination, confide
 def proxy(rule: Proxy, label: str, examination: Examination, confidence: float) -> Measurement:
     """Share of the features that give the protected column away.
 
-    The association is judged feature by feature and not on the score: groups differ in their true drivers, so a good
-    model's score tells them apart as well, and a limit on that would stop good models or let a proxy through. A
-    feature whose DeLong bound alone reaches the limit of association counts against a pass, not for a fail.
+    The association is judged feature by feature and not on the score. Groups differ in their true drivers, so a good
+    model's score separates them as well. A limit on the score would stop good models or let a proxy through. A feature
+    whose DeLong bound alone reaches the limit of association counts against a pass, not for a fail.
     """
     odd = [a for a in rule.allowed if a not in examination.rows]
     if odd:
@@ -85,14 +85,13 @@ def association(
 def _association(
     column: str, features: list[str], examination: Examination, confidence: float
 ) -> dict[str, tuple[float, float]] | None:
-    """How well each feature alone tells a group of ``column`` from the rest: the largest AUC over groups, and its
-    bound.
+    """How well each feature alone separates a group of ``column`` from the rest: the largest AUC over groups.
 
-    The feature's values (numbers: 20 quantile bins) are scored by the group's rate in the other folds of five
-    (cross-fitting, so that many rare values do not look like knowledge); the bound is DeLong's (1988).
+    The feature's values (numbers: 20 quantile bins) are scored by the group's rate in the other folds of five. This is
+    cross-fitting, so that many rare values do not look like knowledge. The bound is DeLong's (1988).
 
     Returns:
-        AUC and upper bound per feature, or None where fewer than two groups are large enough to tell.
+        AUC and upper bound per feature, or None where fewer than two groups are large enough.
     """
     order = np.random.default_rng(examination.seed).permutation(len(examination.rows))[:ASSOCIATED_ROWS]
     groups = _groups(column, examination).iloc[order].reset_index(drop=True)

@@ -47,11 +47,10 @@ def direction(rule: Direction, label: str, examination: Examination, confidence:
 
 
 def monotone(rule: Monotone, label: str, examination: Examination, confidence: float) -> Measurement:
-    """Share of sampled rows whose individual conditional expectation (Goldstein et al. 2015) turns back;
-    Clopper-Pearson bounds.
+    """Share of sampled rows whose individual conditional expectation turns back (Goldstein et al. 2015).
 
-    The path runs over 16 even steps and the deciles between the bounds; it turns back where the score lies more than
-    ``turn`` on the wrong side of what it had reached before.
+    The path runs over 16 even steps and the deciles between the bounds. It turns back where the score lies more than
+    ``turn`` on the wrong side of what it had reached before. Bounds of the share: Clopper-Pearson.
     """
     if rule.column not in examination.features:
         raise unused(rule.column)

@@ -1,6 +1,4 @@
-"""Are scores rates, or means? Recalibration slope and intercept, reliability by bin, and the calibration error without
-its bias.
-"""
+"""Are scores rates, or means? Recalibration slope and intercept, reliability by bin, and the debiased error."""
 
 from __future__ import annotations
 
@@ -113,10 +111,10 @@ def calibration_error(label: np.ndarray, score: np.ndarray, bins: int, confidenc
     """Root mean square gap between observed rate and mean score over bins of equal size, without the bias of small
     bins.
 
-    The plain estimate is too large by the noise of each bin's rate, ``rate (1 - rate) / (rows - 1)``, which is taken
-    off the squared gap (Bröcker 2011; Kumar, Liang & Ma 2019); what comes out below 0 is given as 0. Bounds: bootstrap
-    of the counts of rows and positives per bin, shifted by the bias that resampling adds once more, as one-sided
-    percentiles.
+    The plain estimate is too large by the noise of each bin's rate, ``rate (1 - rate) / (rows - 1)``. That noise is
+    taken off the squared gap (Bröcker 2011; Kumar, Liang & Ma 2019); what comes out below 0 is given as 0. Bounds are
+    one-sided percentiles of a bootstrap of the counts of rows and positives per bin. They are shifted by the bias that
+    resampling adds once more.
 
     Args:
         label: (n,) bool.
@@ -155,9 +153,7 @@ def _debiased(rows: np.ndarray, positives: np.ndarray, mean: np.ndarray) -> np.n
 
 @dataclass(frozen=True)
 class Means:
-    """A predicted number held against the labels: its :class:`Interval` of the slope, of the shift of the mean, and of
-    the error by bins.
-    """
+    """A predicted number held against the labels: intervals of its slope, its shift of the mean, and its error."""
 
     slope: Interval
     intercept: Interval
@@ -169,11 +165,14 @@ def mean_calibration(
 ) -> Means:
     """Whether predicted numbers are means of the labels: a recalibration by least squares (Mincer & Zarnowitz 1969).
 
-    The slope is that of the labels on the scores, 1 is right; the intercept is the shift at slope 1 that makes the mean
-    score the mean label, 0 is right. One-sided bounds by the robust variance (White 1982), for spread that grows with
-    the number is the rule. The error is the root mean square gap between mean label and mean score over bins, the noise
-    of each bin's mean, ``variance / rows``, taken off as in :func:`calibration_error`; bounds by draws of the bins'
-    means from their normal laws. Nothing is assumed of the law of the labels. NaN where the scores do not vary.
+    - The slope is that of the labels on the scores; 1 is right.
+    - The intercept is the shift at slope 1 that makes the mean score the mean label; 0 is right.
+    - The error is the root mean square gap between mean label and mean score over bins. The noise of each bin's mean,
+      ``variance / rows``, is taken off as in :func:`calibration_error`.
+
+    Slope and intercept have one-sided bounds by the robust variance (White 1982), since spread that grows with the
+    number is the rule. The error's bounds are draws of the bins' means from their normal laws. Nothing is assumed of
+    the law of the labels. NaN where the scores do not vary.
 
     Args:
         label, score: (n,) floats in one unit, n > 2.

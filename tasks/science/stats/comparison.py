@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 STRICTEST = 6.0
-"""Standard errors beyond which no p-value is told apart."""
+"""Standard errors beyond which p-values are not distinguished."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,10 @@ class MetricEstimate:
         return Interval(self.value, *self.bounds(confidence), self.method)
 
     def refuted(self, limit: float, greater_is_better: bool) -> float:
-        """One-sided p-value of "the truth is on the right side of the limit", by inverting the bounds; 1 where the
-        estimate is.
+        """One-sided p-value of "the truth is on the right side of the limit", by inverting the bounds.
 
-        It is small where the estimate is surely worse than the limit, and 1 for an estimate that is no number.
+        It is small where the estimate is surely worse than the limit. It is 1 where the estimate is on the right side,
+        or NaN.
         """
         sign = 1 if greater_is_better else -1
         if not sign * self.value < sign * limit:
@@ -80,7 +80,9 @@ class MetricEstimate:
 
 SMOOTH = {
     "roc_auc": "t of structural components (Sen 1960), mean of one against the rest, skewness taken out (Hall 1992)",
-    "average_precision": "t of jackknife values (Tukey 1958), degrees of freedom by their kurtosis (Satterthwaite 1946)",
+    "average_precision": (
+        "t of jackknife values (Tukey 1958), degrees of freedom by their kurtosis (Satterthwaite 1946)"
+    ),
     "rmse": "t of jackknife values (Tukey 1958), skewness taken out (Hall 1992)",
     "r2": "ratio of means (Fieller 1954), skewness taken out (Hall 1992)",
 }

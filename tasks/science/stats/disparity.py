@@ -72,13 +72,14 @@ def disparity_interval(
 ) -> tuple[float, float]:
     """Two-sided interval for :func:`disparity`; it always holds the estimate.
 
-    The largest difference of several noisy groups is biased away from parity and bounded by it, so the percentile
-    bootstrap misses near parity and intervals for every pair are too wide far from it. Instead the test is inverted by
-    resampling (hybrid resampling; Chuang & Lai 2000, Statistica Sinica 10, 1-50): a disparity t belongs to the interval
-    where the distance between estimate and t is no larger than all but ``1 - confidence`` of such distances in
-    replicates drawn under the group values nearest to the observed ones whose disparity is t. All groups and measures
-    enter each replicate, so the interval is simultaneous over them. The same replicates, in units of the standard
-    error, serve every t. ``tests/statistics/fairness.py`` measures the coverage.
+    The largest difference of several noisy groups is biased away from parity and bounded by it. The percentile
+    bootstrap therefore misses near parity, and intervals for every pair are too wide far from it. Instead the test is
+    inverted by resampling (hybrid resampling; Chuang & Lai 2000, Statistica Sinica 10, 1-50).
+
+    For each disparity t, replicates are drawn under the group values nearest to the observed ones whose disparity is t.
+    t belongs to the interval unless the estimate is further from t than all but ``1 - confidence`` of the replicates.
+    All groups and measures enter each replicate, so the interval is simultaneous over them. The same replicates, in
+    units of the standard error, serve every t. ``tests/statistics/fairness.py`` measures the coverage.
     """
     estimate = float(disparity(sample.values, statistic))
     rng = np.random.default_rng(seed)
@@ -198,9 +199,10 @@ def parity_p_value(sample: Sample, seed: int, replicates: int = REPLICATES) -> f
     """P-value of "all groups are equal in every measure", by simulation under the pooled values.
 
     The statistic is the largest, over groups, of the sum over measures of squared standardised distances from the
-    pooled value. One odd group is held against all others together and not against the most extreme of them, and its
-    true- and false-positive rate count together: more power than the largest difference of two noisy groups. It counts
-    the sample as one of the replicates (Davison & Hinkley 1997, section 4.2), so its level holds at any number of them.
+    pooled value. One odd group is held against all others together and not against the most extreme of them. Its true-
+    and false-positive rate count together. Both give more power than the largest difference of two noisy groups. The
+    sample counts as one of the replicates (Davison & Hinkley 1997, section 4.2), so the level holds at any number of
+    them.
     """
     rng, rows = np.random.default_rng(seed), sample.rows
     total = rows.sum(axis=-1, keepdims=True)

@@ -32,11 +32,11 @@ def row_losses(metric: str, label: np.ndarray, score: np.ndarray, threshold: flo
 
 
 def contributions(metric: str, label: np.ndarray, score: np.ndarray, threshold: float) -> tuple[float, np.ndarray]:
-    """The metric, and (n,) pseudo-values of each row (Tukey 1958), whose mean is the metric less its bias; row losses,
-    where it is a mean.
+    """The metric, and (n,) pseudo-values of each row (Tukey 1958), whose mean is the metric less its bias.
 
-    n times the metric less n - 1 times the metric without the row, exact and without a loop over rows for RMSE, R² and
-    average precision; the structural components of the AUC (Sen 1960; DeLong et al. 1988), averaged over classes.
+    A pseudo-value is n times the metric less n - 1 times the metric without the row. It is exact and needs no loop over
+    rows for RMSE, R² and average precision. For the AUC they are the structural components (Sen 1960; DeLong et al.
+    1988), averaged over classes. Where the metric is a mean over rows they are the row losses.
     """
     losses = row_losses(metric, label, score, threshold)
     if losses is not None:

@@ -66,9 +66,7 @@ def measurable(name: str, label: np.ndarray, score: np.ndarray) -> bool:
 
 
 def _checked(name: str, by_kind: dict[TargetKind, Compute]) -> Compute:
-    """The metric of the kind at hand. scikit-learn warns, or answers 0 or 1, where a class is missing; here that is no
-    number.
-    """
+    """The metric of the kind at hand; NaN where a class is missing, where scikit-learn warns or answers 0 or 1."""
 
     def compute(label: np.ndarray, score: np.ndarray, threshold: float) -> float:
         return (

@@ -21,10 +21,10 @@ def simes(p_values: Sequence[float]) -> float:
 def levels(alpha: Mapping[str, float], past: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """The level of each kind in the next window.
 
-    Never more than ``alpha``, the configured chance of a false alarm in one window; and where years of quiet windows
-    would let the false alarms pile up against a few true ones, as little as LORD++ allows (Ramdas, Yang, Wainwright &
-    Jordan 2017): the false discovery rate over the windows stays at :data:`FALSE_SHARE`, if p-values of windows are
-    independent. An alarm earns some back.
+    A level is never more than ``alpha``, the configured chance of a false alarm in one window. Over years of quiet
+    windows, false alarms would pile up against a few true ones. The level is then as little as LORD++ allows (Ramdas,
+    Yang, Wainwright & Jordan 2017). The false discovery rate over the windows stays at :data:`FALSE_SHARE`, if p-values
+    of windows are independent. An alarm earns some of the level back.
 
     Args:
         alpha: by kind, its share of ``monitoring.alpha``.

@@ -36,8 +36,8 @@ def shift(reference: pd.Series, window: pd.Series, name: str) -> Shift:
 
     Numbers: two-sample Kolmogorov-Smirnov; with ties it is conservative (Noether 1963). Categories:
     :func:`category_p_value`. The distance is taken over reference deciles or categories, missing values as one more.
-    Sampling alone adds about ``(k - 1) / (8 ln 2) (1/n + 1/m)`` to its square, the divergence (the chi-squared
-    approximation behind the G-test); ``excess`` takes that off the square, where it adds up, and not off the distance.
+    Sampling alone adds about ``(k - 1) / (8 ln 2) (1/n + 1/m)`` to its square, the divergence. This is the chi-squared
+    approximation behind the G-test. ``excess`` takes that off the square, where it adds up, and not off the distance.
 
     Args:
         reference, window: (n,) and (m,) raw values, both with rows.

@@ -116,10 +116,22 @@ def examination(**changes: Any) -> Examination:
     score = softmax(rows)
     label = (rng.random(6000)[:, None] > score.cumsum(axis=1)).sum(axis=1)
     values: dict[str, Any] = {
-        "rows": rows, "label": label, "score": score, "champion_score": None, "benchmark": np.full(6000, "holdout"), "groups": pd.DataFrame(index=rows.index),
-        "attributions": rows.head(200), "predict": softmax, "features": ("x", "w"), "decision_threshold": float("nan"), "seed": 1, "rules": None, "data_check": None,
-        "kind": "multiclass", "classes": CLASSES,
-    }  # fmt: skip
+        "rows": rows,
+        "label": label,
+        "score": score,
+        "champion_score": None,
+        "benchmark": np.full(6000, "holdout"),
+        "groups": pd.DataFrame(index=rows.index),
+        "attributions": rows.head(200),
+        "predict": softmax,
+        "features": ("x", "w"),
+        "decision_threshold": float("nan"),
+        "seed": 1,
+        "rules": None,
+        "data_check": None,
+        "kind": "multiclass",
+        "classes": CLASSES,
+    }
     return Examination(**(values | changes))
 
 
@@ -149,13 +161,14 @@ def test_each_class_is_asked_and_the_worst_one_decides() -> None:
     [
         {"kind": "calibration"},
         {"kind": "slices", "search": False, "slices": [{"name": "right", "rows": "x > 0"}]},
-        {"kind": "fairness", "attribute": "g", "measure": "accuracy", "statistic": "ratio", "limit": 0.5, "class_name": "a"},
+        {"kind": "fairness", "attribute": "g", "measure": "accuracy", "statistic": "ratio", "limit": 0.5}
+        | {"class_name": "a"},
         {"kind": "floor", "metric": "log_loss", "limit": 2.0},
         {"kind": "comparison", "metric": "log_loss", "margin": 2.0},
         {"kind": "rules"},
     ],
     ids=lambda gate: gate["kind"],
-)  # fmt: skip
+)
 def test_every_gate_refuses_the_scores_of_two_classes_where_there_are_three(gate: dict[str, Any]) -> None:
     """One function judges scores, so that no gate passes, or crashes on, what another refuses."""
     two = examination().score[:, :2]
