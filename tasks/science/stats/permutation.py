@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from tasks.science.stats.counts import MINIMUM
+from tasks.spec.wording import plural
 
 DRAWS = 499
 """Permutations and resamples where no alarm hangs on their number."""
@@ -21,7 +22,8 @@ def unusable(reference: pd.DataFrame, window: pd.DataFrame, features: tuple[str,
     """Why the attributions of two sides cannot be compared, as the beginning of a sentence; empty where they can."""
     for name, side in (("window", window), ("reference", reference)):
         if len(side) < MINIMUM:
-            return f"{len(side)} rows of the {name} are explained and {MINIMUM} are needed"
+            verb = "is" if len(side) == 1 else "are"
+            return f"{plural(len(side), 'row')} of the {name} {verb} explained and {MINIMUM} are needed"
         absent, strange = [f for f in features if f not in side], [str(c) for c in side if c not in features]
         if absent or strange:
             return f"the attributions of the {name} " + (

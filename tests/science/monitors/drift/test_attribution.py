@@ -70,7 +70,7 @@ def test_permutation_keeps_the_sums() -> None:
     ("change", "told"),
     [
         (lambda a: a.head(0), "0 rows of the window are explained"),
-        (lambda a: a.head(1), "1 rows of the window are explained"),
+        (lambda a: a.head(1), "1 row of the window is explained"),
         (lambda a: a.drop(columns="debt"), "lack debt"),
         (lambda a: a.assign(strange=1.0), "name strange, which the model does not use"),
         (lambda a: a.assign(debt=np.nan), "no numbers"),
