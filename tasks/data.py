@@ -14,10 +14,11 @@ from prefect.cache_policies import NO_CACHE
 from tasks.records.log.predictions import PredictionLog
 from tasks.records.repository import dvc
 from tasks.science.data.tables import LABEL
-from tasks.spec.base import Spec, load_yaml
+from tasks.spec.base import load_yaml
 from tasks.spec.columns import to_table
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import GateResult, Measurement
+from tasks.spec.expectations import Expectations
 from tasks.spec.model import ModelConfig
 from tasks.spec.models import model_folder
 from tasks.spec.settings import Settings
@@ -30,13 +31,6 @@ NOT_OF_A_WINDOW = {
     "expect_column_values_to_be_decreasing",
 }
 """Expectations on values that speak of a table as a whole: a person may be served twice, and in any order."""
-
-
-class Expectations(Spec):
-    """``expectations.yaml``: Great Expectations by their own names, for two tables."""
-
-    ingested: tuple[dict[str, Any], ...] = ()
-    prepared: tuple[dict[str, Any], ...] = ()
 
 
 @task(cache_policy=NO_CACHE, task_run_name="collect labelled rows")
@@ -63,7 +57,7 @@ def collect_rows(worktree: Path, model: str) -> int:
             f"no labelled row of {model} came after row {after} of the log; send outcomes to /models/{model}/outcomes first."
         )
     last = int(rows["_seq"].max())
-    label = {"binary": bool, "multiclass": "str", "regression": float}[config.kind]
+    label: Any = {"binary": bool, "multiclass": "str", "regression": float}[config.kind]
     table = to_table(config.inputs, rows).assign(**{LABEL: rows[LABEL].astype(label), "_id": rows["_id"].astype(str)})
     path = paths.collected / f"rows-{after + 1:09d}-{last:09d}.parquet"
     table.to_parquet(path, index=False)
@@ -144,7 +138,7 @@ def run_suite(table: str, frame: pd.DataFrame, suite: tuple[dict[str, Any], ...]
                 store_backend_defaults=InMemoryStoreBackendDefaults(init_temp_docs_sites=False)
             ),
         )
-        context.variables.progress_bars = {"globally": False}
+        context.variables.progress_bars = {"globally": False}  # type: ignore[assignment]
         asset = context.data_sources.add_pandas(table).add_dataframe_asset(table)
         batch = asset.add_batch_definition_whole_dataframe(table).get_batch({"dataframe": frame})
         return [_check(batch, gx, table, dict(item), len(frame)) for item in suite]

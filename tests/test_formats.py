@@ -13,7 +13,6 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 
-from tasks.data import Expectations
 from tasks.records.log.predictions import PredictionLog
 from tasks.records.log.tables import PROFILES, REPORTS
 from tasks.science.monitors.drift.reference import load_drift_reference
@@ -24,6 +23,7 @@ from tasks.science.windows.reference import load_reference
 from tasks.spec.base import digest_json, load_yaml
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import Verdict
+from tasks.spec.expectations import Expectations
 from tasks.spec.formats import NUMBERED
 from tasks.spec.ledger import Entry
 from tasks.spec.manifest import Manifest, Pointer

@@ -88,10 +88,8 @@ def _calibration(rows: pd.DataFrame, config: TrainingConfig) -> list[list[float]
     table = table.groupby(bins, observed=True).agg(
         mean=("score", "mean"), rate=("label", "mean"), rows=("label", "size")
     )
-    return [
-        [round(float(r.mean_), 6), round(float(r.rate), 6), int(r.rows)]
-        for r in table.rename(columns={"mean": "mean_"}).itertuples()
-    ]
+    columns = (table[name].tolist() for name in ("mean", "rate", "rows"))
+    return [[round(mean, 6), round(rate, 6), rows] for mean, rate, rows in zip(*columns, strict=True)]
 
 
 if __name__ == "__main__":

