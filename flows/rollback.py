@@ -37,6 +37,7 @@ def stop(request: StopRequest) -> State:
     version = stop_serving(request)
     report_model(request.model, [])
     return Completed(
-        message=f"{request.model} {version} does not answer any more. Put a version back with a promotion or a rollback.",
+        message=f"{request.model} {version} does not answer any more. "
+        "Put a version back with a promotion or a rollback.",
         name=FinalState.STOPPED,
     )

@@ -54,7 +54,8 @@ def collect_rows(worktree: Path, model: str) -> int:
         log.close()
     if rows.empty:
         raise ConfigError(
-            f"no labelled row of {model} came after row {after} of the log; send outcomes to /models/{model}/outcomes first."
+            f"no labelled row of {model} came after row {after} of the log; send outcomes to "
+            f"/models/{model}/outcomes first."
         )
     last = int(rows["_seq"].max())
     label: Any = {"binary": bool, "multiclass": "str", "regression": float}[config.kind]
@@ -150,7 +151,8 @@ def _check(batch: Any, gx: Any, table: str, item: dict[str, Any], rows: int) -> 
     known = getattr(gx.expectations, name, None)
     if known is None:
         raise ConfigError(
-            f"expectations.yaml, {table}: {kind!r} is no expectation of Great Expectations. Use a name such as expect_column_values_to_be_between."
+            f"expectations.yaml, {table}: {kind!r} is no expectation of Great Expectations. Use a name such as "
+            "expect_column_values_to_be_between."
         )
     try:
         expectation = known(**item)
@@ -162,7 +164,8 @@ def _check(batch: Any, gx: Any, table: str, item: dict[str, Any], rows: int) -> 
         isinstance(v, dict) and v.get("raised_exception") for v in result.exception_info.values()
     ):
         raise ConfigError(
-            f"expectations.yaml, {table}, {kind} on {item.get('column', 'the table')!r} cannot be computed; is the column in the table?"
+            f"expectations.yaml, {table}, {kind} on {item.get('column', 'the table')!r} cannot be computed; is the "
+            "column in the table?"
         )
     observed = result.result.get("observed_value")
     mostly = item.get("mostly")
@@ -196,9 +199,10 @@ def check_window(config: ModelConfig, expectations: Path, rows: pd.DataFrame) ->
     """Ask both suites of the rows of a window, as far as they speak of single served rows.
 
     A suite describes whole tables of labelled data. Of a window it is asked what holds row by row: expectations on
-    the values of input columns. Row counts, means and other aggregates, order, uniqueness, the target and columns that the
-    service does not take are left out by name: volume, drift and duplicates are watched by monitors that know
-    the window's size. ``expect_column_distinct_values_to_be_in_set`` is asked as ``values_to_be_in_set``, which says the same.
+    the values of input columns. Left out by name are aggregates such as row counts and means, order, uniqueness, the
+    target, and columns that the service does not take. Volume, drift and duplicates are watched by monitors that know
+    the window's size. ``expect_column_distinct_values_to_be_in_set`` is asked as ``values_to_be_in_set``, which says
+    the same.
 
     Args:
         config: of the version that answered.
@@ -206,7 +210,8 @@ def check_window(config: ModelConfig, expectations: Path, rows: pd.DataFrame) ->
         rows: (n, columns) raw inputs; an input that did not come is missing in every row.
 
     Returns:
-        As :func:`run_suite`, each expectation once; ``unexpected`` is None where it was not asked, and the sentence says why.
+        As :func:`run_suite`, each expectation once. Where it was not asked, ``unexpected`` is None and the sentence
+        says why.
     """
     suites = load_yaml(expectations, Expectations)
     table = to_table(config.inputs, rows).reset_index(drop=True)

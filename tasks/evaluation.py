@@ -49,7 +49,7 @@ KEPT_EVIDENCE = 20
 
 
 def evidence_path(settings: Settings, candidate: Candidate, champion: str | None) -> Path:
-    """One file for a candidate and the champion it is held against: after a lost race another champion is another evidence."""
+    """One file for a candidate and the champion it is compared with; another champion makes another file."""
     return settings.home / "evidence" / candidate.model / f"{candidate.commit}-{champion or 'first'}.parquet"
 
 
@@ -70,12 +70,15 @@ def score_champion_and_challenger(candidate: Candidate) -> tuple[Path, str | Non
         release = load_release(version_files(settings, candidate.model, champion).model)
         if not release.fits(rows):
             raise ConfigError(
-                f"{candidate.model} {champion.tag} asks for columns that these data do not have, so nothing can be compared with it. Keep its columns until it is replaced."
+                f"{candidate.model} {champion.tag} asks for columns that these data do not have, so nothing can be "
+                "compared with it. Keep its columns until it is replaced."
             )
         config = candidate.config
         if (release.manifest.kind, release.manifest.classes) != (config.kind, config.classes):
             raise ConfigError(
-                f"{candidate.model} {champion.tag} answers {_answers(release.manifest.kind, release.manifest.classes)}, and the candidate {_answers(config.kind, config.classes)}, so they "
+                f"{candidate.model} {champion.tag} answers "
+                f"{_answers(release.manifest.kind, release.manifest.classes)}, and the candidate "
+                f"{_answers(config.kind, config.classes)}, so they "
                 "cannot be compared. Another question is another model: give it a name and a folder of its own."
             )
         rows = with_scores(config, rows, release.score(rows), CHAMPION)
@@ -133,7 +136,7 @@ def _evidence(candidate: Candidate, evidence: Path) -> Examination:
 
 
 def _readiness(candidate: Candidate) -> dict[str, Any] | None:
-    """What a fresh process without network finds when it loads and asks the candidate; only where a gate wants to know."""
+    """What a fresh process without network finds when it loads and asks the candidate; None without such a gate."""
     if not any(g.kind == "readiness" for g in candidate.config.gates):
         return None
     with tempfile.TemporaryDirectory() as folder:

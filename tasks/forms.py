@@ -29,7 +29,7 @@ def form_signature(story: Callable[[Any], Any]) -> inspect.Signature:
 
 
 def _with_models(schema: type[Request]) -> type[Request]:
-    """The schema with the names of the models as the allowed values of ``model``; a validated request holds plain text."""
+    """The schema with the models' names as the allowed values of ``model``; a validated request holds plain text."""
     names = StrEnum("ModelName", {name: name for name in model_names(ROOT)})  # type: ignore[misc]
     field = FieldInfo(annotation=names, description=schema.model_fields["model"].description)
     return create_model(schema.__name__, __base__=schema, __doc__=schema.__doc__, model=(names, field))  # type: ignore[call-overload,no-any-return]

@@ -127,7 +127,7 @@ def align_service(model: str) -> str | None:
 
 
 def serve_champion(model: str) -> str | None:
-    """Publish the registry's champion to the release store and point the service at it; what is right already is kept."""
+    """Publish the registry's champion to the release store and point the service at it; safe to repeat."""
     settings = Settings()
     champion = Registry(settings).champion(model)
     if champion is None:
@@ -150,7 +150,8 @@ def stop_serving(request: StopRequest) -> str:
         raise PromotionRefused(f"{model} has no champion, so nothing serves that could be stopped.")
     if stopped_because(settings, model):
         raise PromotionRefused(
-            f"{model} is stopped already: {stopped_because(settings, model)}. Put a version back with: assay promote {model} VERSION, or assay rollback {model}"
+            f"{model} is stopped already: {stopped_because(settings, model)}. Put a version back with: assay "
+            f"promote {model} VERSION, or assay rollback {model}"
         )
     draft = EntryDraft(
         kind="stopped",

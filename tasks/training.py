@@ -48,7 +48,7 @@ def train_and_evaluate(worktree: Path, model: str) -> None:
 
 
 def candidate_branch(model: str, base: str, worktree: Path) -> str:
-    """A branch of its own for every candidate: runs of one commit may end in the same second, each in its own worktree."""
+    """A branch of its own for every candidate: two runs of one commit may end in the same second."""
     return f"assay/candidates/{model}/{datetime.now(UTC):%Y%m%dT%H%M%S}-{base[:8]}-{worktree.name[:6]}"
 
 
@@ -63,7 +63,8 @@ def commit_candidate(worktree: Path, request: TrainingRequest) -> Candidate:
     branch = candidate_branch(name, base, worktree)
     message = (
         f"candidate: {name} trained from {base[:12]}\n\n{json.dumps(metrics, indent=1, sort_keys=True)}\n\n"
-        f"Assay-Run-Reason: {request.reason}\nAssay-Actor: {request.actor}\nAssay-Model-Digest: {manifest.model_digest}\n"
+        f"Assay-Run-Reason: {request.reason}\nAssay-Actor: {request.actor}\nAssay-Model-Digest: "
+        f"{manifest.model_digest}\n"
     )
     commit = workspace.commit_run(settings, worktree, message, branch)
     draft = EntryDraft(

@@ -1,4 +1,4 @@
-"""What a version or a candidate is on disk: the files of a registered version, the checkout of a candidate, and their materiality."""
+"""Versions and candidates on disk: files of a registered version, checkout of a candidate, their materiality."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class VersionFiles:
     def reference(self) -> pd.DataFrame:
         """The reference window: scored holdout rows of the newest benchmark that this version has answered.
 
-        Collected rows are in the order in which they were served, so their end is what the world looked like last. Labels
+        Collected rows are in the order in which they were served, so their end is the newest. Labels
         are as in a window of the log: 0 or 1, a class's name, or a number.
         """
         rows = pd.read_parquet(self.folder / "evaluation/holdout_scored.parquet")

@@ -55,7 +55,7 @@ def load_yaml(path: Path, schema: type[S]) -> S:
     """Read one YAML file into ``schema``.
 
     Raises:
-        ConfigError: the file is missing, is not YAML, or does not fit; the message names the file, the key,
+        ConfigError: the file is missing, is not YAML, or does not fit. The message names the file, the key,
             the value, what is allowed, and the nearest known key where one was mistyped.
     """
     return validate(read_yaml(path), schema, str(path))

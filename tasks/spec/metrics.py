@@ -34,4 +34,7 @@ METRIC_NAMES: dict[TargetKind, tuple[MetricName, ...]] = {
     "multiclass": ("roc_auc", "log_loss", "brier", "accuracy", "balanced_accuracy", "f1"),
     "regression": ("mae", "rmse", "r2"),
 }
-"""What a kind of model is measured by. Multiclass: AUC is the mean of one against the rest, Brier is over all classes, F1 is the mean over classes."""
+"""What a kind of model is measured by.
+
+Multiclass: AUC is the mean of one against the rest, Brier is over all classes, F1 is the mean over classes.
+"""

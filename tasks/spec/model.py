@@ -77,11 +77,13 @@ class ModelConfig(TrainingConfig):
         for gate in self.gates:
             if getattr(gate, "benchmark", "all") not in allowed:
                 raise ValueError(
-                    f"gate {gate.name} names the benchmark {getattr(gate, 'benchmark', None)!r}; allowed: {', '.join(allowed)}"
+                    f"gate {gate.name} names the benchmark {getattr(gate, 'benchmark', None)!r}; allowed: "
+                    f"{', '.join(allowed)}"
                 )
         if not any(g.kind == "floor" and g.mandatory for g in self.gates):
             raise ValueError(
-                "gates has no mandatory floor, and a first release has no champion to be compared with; add one of kind floor"
+                "gates has no mandatory floor, and a first release has no champion to be compared with; add one of "
+                "kind floor"
             )
         self._check_kind()
         titles = [g.name for g in self.gates]
@@ -104,7 +106,8 @@ class ModelConfig(TrainingConfig):
         for metric in self.monitoring.metric_limits:
             if metric not in self.watched:  # it would be a limit that nobody holds the model to
                 raise ValueError(
-                    f"monitoring.metric_limits names {metric!r}, which is not watched; add it to monitoring.metrics, or name one of: {', '.join(self.watched)}"
+                    f"monitoring.metric_limits names {metric!r}, which is not watched; add it to "
+                    f"monitoring.metrics, or name one of: {', '.join(self.watched)}"
                 )
 
     @property

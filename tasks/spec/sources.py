@@ -1,7 +1,7 @@
 """What makes and what judges a model, as ``dvc.yaml`` lists it: the one list that promotion and CI ask.
 
-The hook of a bare origin (``deployments/hooks/post-receive``) has no package at hand and reads the same lists by itself; a
-test holds the two readers together.
+The hook of a bare origin (``deployments/hooks/post-receive``) has no package at hand and reads the same lists by
+itself; a test compares the two readers.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ def sources(dvc_yaml: str, model: str) -> tuple[str, ...]:
         dvc_yaml: text of ``dvc.yaml`` at the commit in question.
 
     Returns:
-        ``dvc.yaml`` itself, then all ``deps``, the files of ``params``, and ``meta.judged_by``, each once, as paths below
-        the repository's root.
+        ``dvc.yaml`` itself, then all ``deps``, the files of ``params``, and ``meta.judged_by``, each once, as paths
+        below the repository's root.
     """
     found = ["dvc.yaml"]
     stages: dict[str, Any] = yaml.safe_load(dvc_yaml)["stages"]

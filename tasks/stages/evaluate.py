@@ -61,7 +61,7 @@ def _metrics(part: pd.DataFrame, config: TrainingConfig) -> dict[str, float | No
 
 
 def _questions(rows: pd.DataFrame, config: TrainingConfig) -> tuple[np.ndarray, np.ndarray]:
-    """Labels and scores (m,) as a curve is drawn of them: those of several classes as one pool of questions, is it this class (micro-average)?"""
+    """Labels and scores (m,) of a curve; of several classes, each against the rest, pooled (micro-average)."""
     label, score = label_array(config, rows[LABEL]), score_array(config, rows)
     if config.kind != "multiclass":
         return label, score

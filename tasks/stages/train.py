@@ -22,7 +22,10 @@ from tasks.spec.training import BinaryTarget, RegressionTarget, TrainingConfig
 from tasks.stages.common import ModelPaths, run
 
 REQUESTS = 200
-"""Training rows that are kept as a client would send them, with the scores of the pipeline in memory: the service must give the same."""
+"""Training rows kept as a client would send them, with the scores of the pipeline in memory.
+
+The service must give the same scores.
+"""
 LIBRARIES = ("scikit-learn", "numpy", "pandas", "scipy", "skops")
 
 
@@ -62,7 +65,8 @@ def _refuse_untrainable(config: TrainingConfig, label: np.ndarray) -> None:
     absent = [name for code, name in enumerate(config.classes) if not (label == code).any()]
     if absent:
         raise ConfigError(
-            f"the {len(label)} training rows of {config.name} hold no row of class {', '.join(absent)}; remove it from data.target.classes, or bring rows of it."
+            f"the {len(label)} training rows of {config.name} hold no row of class {', '.join(absent)}; remove it "
+            "from data.target.classes, or bring rows of it."
         )
     if len(np.unique(label)) < 2:
         alike = "one number only" if config.kind == "regression" else "one class only"
@@ -90,7 +94,7 @@ def _refuse_foreign_modules(paths: ModelPaths, config: TrainingConfig, imported:
 
 
 def _of_target(config: TrainingConfig) -> dict[str, Any]:
-    """What the manifest says of the target beside its kind: the names of the two classes, or the number's unit and bounds."""
+    """The manifest's fields of the target: the names of the two classes, or the number's unit and bounds."""
     target = config.data.target
     if isinstance(target, BinaryTarget):
         return {"positive": target.positive, "negative": target.negative}
