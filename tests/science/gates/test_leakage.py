@@ -123,6 +123,24 @@ def test_a_column_is_excused_by_name_and_reason() -> None:
     assert any("excused: a test of the same morning" in m.label for m in result.measurements)
 
 
+def test_a_harmless_column_is_not_excused_by_its_name() -> None:
+    """Of columns that do not leak only the best is reported, also where columns have ``excused`` in their names."""
+    world = lay_out(np.random.default_rng(5))
+    names = {"visits": "visits_excused", "income": "excused_income"}
+    changed = examined(world)
+    renamed = replace(
+        changed,
+        rows=changed.rows.rename(columns=names),
+        train=world["train"].rename(columns=names),
+        features=tuple(names.get(f, f) for f in changed.features),
+        predict=lambda frame: changed.predict(frame.rename(columns={new: old for old, new in names.items()})),
+        served=world["served"].rename(columns=names),
+    )
+    result = run_gate(GATE, renamed)
+    found = [m.label for m in result.measurements if m.label.startswith("AUC of")]
+    assert len([label for label in found if "alone" in label]) == 1
+
+
 def test_a_rate_that_changes_between_benchmarks_is_no_jump() -> None:
     rng = np.random.default_rng(8)
     world = lay_out(rng)

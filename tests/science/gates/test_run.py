@@ -14,11 +14,11 @@ from tasks.science.data.protected import protected_groups
 from tasks.science.examination.benchmarks import benchmark_rows
 from tasks.science.examination.examination import Examination
 from tasks.science.examination.verdicts import rows_needed
-from tasks.science.gates.run import run_gate
+from tasks.science.gates.run import GATES, run_gate
 from tasks.science.stats.comparison import delong, metric_interval
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import GateResult
-from tasks.spec.gates import ComparisonGate, DataGate, FairnessGate, FloorGate, RulesGate
+from tasks.spec.gates import GATE_KINDS, ComparisonGate, DataGate, FairnessGate, FloorGate, RulesGate
 from tasks.spec.model import Benchmark, load_model
 from tasks.spec.rules import Direction, ExpertRules, ForbiddenDriver
 from tests.conftest import ROOT
@@ -60,6 +60,10 @@ FAIR = FairnessGate(
     name="fair", kind="fairness", attribute="sex", measure="true_positive_rate", statistic="difference", limit=0.2
 )
 RULES = RulesGate(name="rules", kind="rules")
+
+
+def test_every_gate_that_a_config_may_list_runs() -> None:
+    assert set(GATES) == set(GATE_KINDS)
 
 
 def test_delong_gives_sklearns_auc_and_the_variance_of_resampling() -> None:
