@@ -53,9 +53,29 @@ AT_THE_ENDS = VERDICT.model_copy(
     }
 )
 """Ticks and limits whose words are wider than the room beside them."""
+OF_WAGES = {"label": "MAE", "quantity": "mae", "state": "pass", "rows": 50_000, "value": 0.51}
+IN_DOLLARS = VERDICT.model_copy(
+    update={
+        "gates": (
+            GateResult.model_validate(
+                {
+                    "gate": "mae-floor",
+                    "kind": "floor",
+                    "mandatory": True,
+                    "state": "fail",
+                    "reason": "too large",
+                    "measurements": [OF_WAGES | {"low": 0.4987, "high": 0.5213, "limit": 0.6}],
+                },
+                strict=False,
+            ),
+        )
+    }
+)
+"""Every number of a row carries the unit, so that a row on one line is wider than a desk."""
 PAGES = {
     "verdict": verdict_page(VERDICT, "Care", EVALUATION),
     "rich verdict": verdict_page(RICH, "Care", EVALUATION),
+    "numbers of a long unit": verdict_page(IN_DOLLARS, "Wages", EVALUATION, "log of dollars of 1986"),
     "rich verdict, all open": verdict_page(RICH, "Care", EVALUATION).replace("<details>", "<details open>"),
     "window": window_page(REPORT, REPORTS, "Care"),
     "model": model_page(ModelStatus("care", "Care", "v2.0.0", "", life())),
