@@ -148,7 +148,7 @@ class Finding(Spec):
     """One thing that a monitor saw in one analysis window."""
 
     kind: str = Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)
-    """As a monitor declares it. Kinds are no closed list here: a report stays readable when a monitor is added or removed."""
+    """As a monitor declares it. No closed list: a report stays readable when a monitor is added or removed."""
     subject: str
     """The column, metric or group."""
     value: float | None

@@ -45,7 +45,7 @@ METRICS: dict[TargetKind, str] = {"binary": "roc_auc", "multiclass": "log_loss",
 
 
 def table(rows: int, seed: int = 0) -> pd.DataFrame:
-    """Pay that rises with age and hours, by a job's level and noise; sex has no part in it, and some ages are missing."""
+    """Pay that rises with age and hours, by a job's level and noise; sex has no part in it, some ages are missing."""
     rng = np.random.default_rng(seed)
     frame = pd.DataFrame(
         {
@@ -95,9 +95,11 @@ def document(kind: TargetKind) -> dict[str, Any]:
         {"name": "level", "type": "category", "input": False},
     ]
     return {
-        "name": NAME, "title": "Small", "purpose": "A test.", "owner": "t@example.org", "materiality": "low", "seed": 7,
+        "name": NAME, "title": "Small", "purpose": "A test.", "owner": "t@example.org",
+        "materiality": "low", "seed": 7,
         "data": {
-            "source": {"kind": "file", "path": "table.csv", "format": "csv"}, "columns": columns, "target": TARGETS[kind],
+            "source": {"kind": "file", "path": "table.csv", "format": "csv"}, "columns": columns,
+            "target": TARGETS[kind],
             "split": {"train": 0.5, "holdout": 0.4, "replay": 0.1},
         },
         "protected": {"sex": {"column": "sex", "groups": {"f": ["f"], "m": ["m"]}}},
