@@ -14,7 +14,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 .PHONY: help setup demo test acceptance lint bench backtest simulate up down lock
 
 help:  ## This list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 setup: $(STAMP)  ## Make .venv from the hash-pinned lock file
 $(STAMP): requirements.lock pyproject.toml
@@ -34,7 +34,7 @@ test: setup lint  ## Format, lint, types, floors, and all tests
 acceptance: setup  ## Long runs from outside, under an hour: all models, the demo, forgeries, kills, pages
 	@OMP_NUM_THREADS=1 $(RUN)/python -m pytest -q -m acceptance -o timeout=2700 --durations=15
 
-lint: setup  ## Lint, types and floors alone
+lint: setup  ## Lint, format, types and floors alone
 	@$(RUN)/ruff check .
 	@$(RUN)/ruff format --check --quiet .
 	@$(RUN)/mypy
