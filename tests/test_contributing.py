@@ -62,8 +62,10 @@ def test_commands_and_links_of_a_text_exist(text: Path) -> None:
 
 
 def test_make_help_lists_every_target() -> None:
-    told = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert {line.split()[0] for line in told.splitlines()} == targets()
+    listed = subprocess.run(
+        ["make", "--no-print-directory", "help"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    assert {line.split()[0] for line in listed.splitlines()} == targets()
     declared = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert declared is not None and set(declared[1].split()) == targets()
 
