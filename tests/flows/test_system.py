@@ -163,6 +163,7 @@ def test_a_push_trains_examines_promotes_and_serves(running: Running, released: 
     assert "care: v1.0.0 is champion and serves" in running.assay("status").stdout
 
 
+@pytest.mark.acceptance  # the rule alone: tests/test_promotion.py
 def test_what_is_the_champion_already_is_not_promoted_again(running: Running, released: dict[str, Any]) -> None:
     done = running.assay("train", "care", "--revision", released["pushed"])
     assert (done.returncode, done.stdout.strip()) == (
@@ -258,6 +259,7 @@ def test_high_materiality_waits_for_a_second_person(running: Running, released: 
     assert (code := approve("jo"))[0] == 6 and "promoted already" in code[1]
 
 
+@pytest.mark.acceptance  # the rule alone: tests/test_waivers.py
 def test_a_gate_is_let_go_only_by_a_second_persons_waiver(
     running: Running, released: dict[str, Any], tmp_path: Path
 ) -> None:
