@@ -104,10 +104,14 @@ def test_a_stage_depends_on_just_the_modules_that_it_imports(imports: grimp.Impo
 
 
 def test_what_judges_a_model_is_listed(imports: grimp.ImportGraph) -> None:
-    """All science, schema and serving code behind an examination; records, orchestration and pages judge nothing."""
+    """All science and serving code behind an examination, and the schemas it names; a schema of monitoring is none."""
     listed = sources((ROOT / "dvc.yaml").read_text(), "care")
     assert [path for path in listed if path.startswith("tasks") and not (ROOT / path).exists()] == []
     roots = {"tasks.validation", "tasks.evaluation", "tasks.data", "tasks.serving.readiness"}
     used = roots.union(*(imports.find_upstream_modules(root) for root in roots))
-    judges = _files(m for m in used if not m.startswith("tasks.records"))
+    judging = {m for m in used if not m.startswith(("tasks.records", "tasks.spec"))}
+    named = set().union(*(imports.find_modules_directly_imported_by(m) for m in judging))
+    schemas = _files(m for m in named if m.startswith("tasks.spec."))
+    assert {path for path in listed if path.startswith("tasks/spec")} == schemas
+    judges = _files(judging) | schemas
     assert {path for path in judges if not concerns([path], (ROOT / "dvc.yaml").read_text(), "care")} == set()

@@ -123,6 +123,8 @@ def test_a_change_to_any_source_of_a_model_starts_it(clone: Path, server: Server
         ("README.md", []),
         ("tasks/cli/app.py", []),
         ("tasks/science/windows/look.py", []),
+        ("tasks/spec/watching.py", []),
+        ("tasks/spec/rules.py", ALL),
         ("tasks/specification.md", []),
         ("data/income/metrics.json", []),
         ("deployments/models/care_of_others/model.yaml", []),
@@ -146,6 +148,22 @@ def test_a_file_moved_out_of_a_model_concerns_it(clone: Path, server: Server) ->
     push(clone)
     assert [run["model"] for run in server.started] == ["care"]
     assert concerned_models(Git(clone), before, "HEAD") == ["care"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "models: [income, care, wages]\n",
+        "# the models: all of them\nmodels:  # a list, one a line\n  - income\n  - care\n  - wages\n# see the wages\n",
+    ],
+    ids=["flow", "block with comments"],
+)
+def test_a_model_that_is_only_listed_starts(clone: Path, server: Server, text: str) -> None:
+    """Its folder may have come with an earlier push; words of comments are no models."""
+    before = git(clone, "rev-parse", "HEAD")
+    write(clone, "deployments/models.yaml", text)
+    push(clone)
+    assert [run["model"] for run in server.started] == concerned_models(Git(clone), before, "HEAD") == ["wages"]
 
 
 @pytest.mark.parametrize("text", ["stages: {}\n", None], ids=["empty", "deleted"])

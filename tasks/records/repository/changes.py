@@ -11,6 +11,8 @@ from tasks.spec.errors import AssayError
 from tasks.spec.models import ModelList
 from tasks.spec.sources import concerns
 
+LIST = "deployments/models.yaml"
+
 
 def changed_paths(git: Git, old: str, new: str) -> list[str]:
     """Paths that differ between two commits; of a file that was moved, both."""
@@ -19,12 +21,15 @@ def changed_paths(git: Git, old: str, new: str) -> list[str]:
 
 
 def concerned_models(git: Git, old: str, new: str) -> list[str]:
-    """Models of the newer commit that the difference makes or judges otherwise, in the order of ``models.yaml``."""
+    """Models of the newer commit that the difference lists anew, makes or judges otherwise, in the list's order."""
     paths = changed_paths(git, old, new)
-    name = "deployments/models.yaml"
-    listed = validate(parse_yaml(git.run("show", f"{new}:{name}"), name), ModelList, name)
+    before = _listed(git, old) if git.run("ls-tree", "--name-only", old, "--", LIST) else ()
     dvc_yaml = git.run("show", f"{new}:dvc.yaml")
-    return [model for model in listed.models if concerns(paths, dvc_yaml, model)]
+    return [model for model in _listed(git, new) if model not in before or concerns(paths, dvc_yaml, model)]
+
+
+def _listed(git: Git, commit: str) -> tuple[str, ...]:
+    return validate(parse_yaml(git.run("show", f"{commit}:{LIST}"), LIST), ModelList, LIST).models
 
 
 def main() -> None:
