@@ -19,6 +19,7 @@ from tasks.science.monitors.forecast.forecast import forecast
 from tasks.science.monitors.performance.estimators import choose_estimator, reference_losses
 from tasks.science.monitors.performance.realized import beyond, greater_is_better, limit_of, measured
 from tasks.science.monitors.performance.support import encoded
+from tasks.science.stats.intervals import Z
 from tasks.spec.forecast import Observation
 from tasks.spec.watching import ForecastPolicy
 from tests.backtests.worlds import ROOT, World, worlds
@@ -77,7 +78,7 @@ def foreseen(steps: Sequence[Step], limit: float) -> bool:
 def _observed(window: int, step: Step, labelled: bool) -> Observation | None:
     """The realized value where labels came, else the estimate; the interval of what labels will show gives the error of
     both."""
-    error = (step.high - step.low) / (2 * 1.96) if step.high is not None and step.low is not None else None
+    error = (step.high - step.low) / (2 * Z) if step.high is not None and step.low is not None else None
     if error is None or (step.estimated is None and not labelled):
         return None
     value = step.realized if labelled else step.estimated

@@ -30,8 +30,8 @@ class Loss:
 def losses(metric: str, label: np.ndarray, score: np.ndarray, threshold: float) -> np.ndarray:
     """(n,) loss of each row: nats, squared error (of a rate, or of a number), or the cost of a wrong decision.
 
-    ``error`` weighs a wrongly selected row by the threshold t and a missed one by 1 - t, doubled so that t = 0.5 gives
-    the plain error: these are the costs under which t is the right threshold (Elkan 2001). With other weights a better
+    ``error`` weighs a wrongly selected row by the threshold t and a missed one by 1 - t. Both are doubled, so that
+    t = 0.5 gives the plain error. Under these costs t is the right threshold (Elkan 2001). With other weights a better
     probability could make worse decisions, and no slice could be judged.
     """
     if metric == "log_loss":

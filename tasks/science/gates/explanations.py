@@ -102,7 +102,7 @@ def _attributions(explain: Explain, rows: pd.DataFrame, features: list[str], see
         return f"the explanation says nothing about {', '.join(missing)}; it must cover every feature"
     values = found[features].to_numpy(float)
     if values.shape[0] != len(rows) or not np.isfinite(values).all():
-        return "the explanation holds attributions that are no numbers, or not one a row"
+        return "the explanation holds attributions that are NaN or infinite, or not one a row"
     return values
 
 
@@ -151,7 +151,7 @@ def faithfulness(config: FaithfulnessGate, examination: Examination) -> GateResu
     gaps = areas[0] - areas[1]
     if not np.isfinite(gaps).all():
         return result(
-            config, "fail", "the model gives scores that are no numbers when features take the values of other rows"
+            config, "fail", "the model gives scores that are NaN or infinite when features take other rows' values"
         )
     draws = (
         np.random.default_rng(examination.seed).multinomial(

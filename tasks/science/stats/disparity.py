@@ -158,8 +158,8 @@ def _nearest(sample: Sample, statistic: str, t: float) -> np.ndarray:
 def _gather(place: np.ndarray, error: np.ndarray) -> np.ndarray:
     """Groups within ``NEAR`` standard errors of the nearer end are put there.
 
-    Observed groups scatter although their truths may be equal, and the largest of scattered ones is drawn less far out
-    than the largest of equal ones: replicates would understate the bias. As moments are selected in Andrews & Soares
+    Observed groups scatter although their truths may be equal. The largest of scattered ones is drawn less far out than
+    the largest of equal ones, so replicates would understate the bias. As moments are selected in Andrews & Soares
     (2010, Econometrica 78, 119-157); the constant is chosen by the simulations.
     """
     low, high = place.min(axis=1, keepdims=True), place.max(axis=1, keepdims=True)

@@ -30,7 +30,7 @@ def unusable(reference: pd.DataFrame, window: pd.DataFrame, features: tuple[str,
                 f"lack {', '.join(absent)}" if absent else f"name {', '.join(strange)}, which the model does not use"
             )
         if not np.isfinite(side.to_numpy(float)).all():
-            return f"the attributions of the {name} hold values that are no numbers"
+            return f"the attributions of the {name} hold values that are NaN or infinite"
         if not side.to_numpy(float).any():
             return f"nothing is attributed to any feature in the {name}"
     return ""

@@ -25,10 +25,9 @@ def compare_versions(
 ) -> Alternative | None:
     """Hold an earlier version against the one that serves, by log-loss, or of a regression by the mean absolute error.
 
-    With labels: the paired difference (earlier minus current), better where its upper 97.5 % bound is below 0. Without,
-    of a binary
-    model: each version's expected log-loss under the other's probabilities; every proper score prefers its own
-    probabilities, so neither can win under both, and the answer without labels is never "better". Of other kinds
+    With labels: the paired difference (earlier minus current), better where its upper 97.5 % bound is below 0. Without
+    labels, of a binary model: each version's expected log-loss under the other's probabilities. Every proper score
+    prefers its own probabilities, so neither can win under both, and the answer is never "better". Of other kinds
     nothing can be said without labels.
 
     Args:

@@ -103,7 +103,7 @@ def review_queue(
 def _rule_reasons(breaks: Sequence[RuleBreak], rows: int, found: Reasons) -> None:
     for b in breaks:
         if 0 <= b.row < rows:
-            told = f"by {b.excess:.3f}" if np.isfinite(b.excess) else "with a score that is no number"
+            told = f"by {b.excess:.3f}" if np.isfinite(b.excess) else "with a score that is NaN"
             found[b.row].append((RULE, b.excess, f"breaks a rule ({b.rule}) {told}"))
 
 

@@ -76,7 +76,7 @@ def test_explanations_at_random_pass_about_as_seldom_as_stated() -> None:
     [
         (None, 600, "fail", "no explain was given"),
         (lambda r, s: honest(r, s).drop(columns="x2"), 600, "fail", "says nothing about x2"),
-        (lambda r, s: honest(r, s) * np.nan, 600, "fail", "no numbers"),
+        (lambda r, s: honest(r, s) * np.nan, 600, "fail", "NaN or infinite"),
         (honest, 20, "insufficient_evidence", "at least 30"),
     ],
     ids=["none", "incomplete", "not numbers", "few"],

@@ -114,7 +114,7 @@ def test_broken_rules_other_monitors_and_groups(config: ModelConfig, reference: 
     assert items["p009"] == ("falls into no group of the embedding",) and items["p010"] == (
         "is alone in its group of the embedding",
     )
-    assert "by 0.100" in items["p011"][0] and "no number" in items["p012"][0]
+    assert "by 0.100" in items["p011"][0] and "is NaN" in items["p012"][0]
 
 
 def test_a_rare_intersection(config: ModelConfig, reference: pd.DataFrame) -> None:

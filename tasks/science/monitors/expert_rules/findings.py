@@ -193,7 +193,7 @@ def _replay(config: ModelConfig, predict: Predict, window: pd.DataFrame, seed: i
         return _plain(
             "logged scores",
             len(part),
-            "the version gives scores that are no numbers, or not one for each row of the window",
+            "the version gives scores that are NaN or infinite, or not one for each row of the window",
             True,
             limit,
         )
@@ -205,7 +205,7 @@ def _replay(config: ModelConfig, predict: Predict, window: pd.DataFrame, seed: i
     if other:
         worst = float(off.max())
         sentence += (
-            f"; others are off by up to {worst:.3g}" if math.isfinite(worst) else "; some logged scores are no numbers"
+            f"; others are off by up to {worst:.3g}" if math.isfinite(worst) else "; some logged scores are not finite"
         ) + ": something else than this version answered, or the inputs were changed on the way into the log"
     return Finding(
         kind="expert_rule",

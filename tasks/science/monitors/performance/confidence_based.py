@@ -20,8 +20,8 @@ FEW = 500
 class PerformanceEstimate:
     """An expected metric and the 95 % interval of what labels will show on the same rows.
 
-    ``reference`` is the same estimate on the reference window, and ``greater_p`` the one-sided p-value of the window's
-    being greater than it: the sampling of both windows is in it, labels are not. ``method`` says how, in words;
+    ``reference`` is the same estimate on the reference window. ``greater_p`` is the one-sided p-value of the window's
+    being greater; it covers the sampling of both windows, not that of labels. ``method`` names the method, and
     ``rows`` is the (effective) number of labelled reference rows that it rests on.
     """
 
@@ -76,11 +76,10 @@ class ScoredWindow:
     def estimate(self, metric: str) -> PerformanceEstimate:
         """:func:`estimate`, the interval of what labels will show, and a comparison with the reference.
 
-        The interval is a 95 % prediction interval for the metric of these very rows once their labels are known. In it
-        are the calibration's asymptotic normal law (sandwich covariance, White 1982) and the labels' coming up with
-        the
-        calibrated probabilities: drawn, in windows of up to :data:`FEW` rows, and by the delta method above. Like the
-        estimate it holds only where P(label | inputs) is as in the reference.
+        The interval is a 95 % prediction interval for the metric of these very rows once their labels are known. It
+        covers the calibration's error (asymptotically normal, sandwich covariance, White 1982) and the labels' own
+        variation around the calibrated probabilities. Up to :data:`FEW` rows labels are drawn; above, the delta method
+        is used. Like the estimate it holds only where P(label | inputs) is as in the reference.
         """
         e, at = self._estimator, self._at
         now, then = expected(metric, at.p, self._score, e.threshold, self._ranked), e.reference(metric)

@@ -119,7 +119,7 @@ def test_scores_that_this_version_does_not_give_are_an_alarm() -> None:
     assert (
         replay.alarm
         and replay.value == pytest.approx(2 / 500)
-        and "some logged scores are no numbers" in replay.sentence
+        and "some logged scores are not finite" in replay.sentence
     )
 
 
