@@ -47,8 +47,10 @@ EARLIER_VERSIONS = 2
 
 @task(cache_policy=NO_CACHE, task_run_name="find a champion")
 def waits_for_a_release(request: MonitoringRequest) -> bool:
-    """Whether a schedule is ahead of the first release, which is nobody's mistake; a person who asks too early is told
-    so by :func:`find_work`."""
+    """Whether a schedule is ahead of the first release, which is nobody's mistake.
+
+    A person who asks too early gets an error from :func:`find_work`.
+    """
     return request.reason == "schedule" and Registry(Settings()).champion(request.model) is None
 
 

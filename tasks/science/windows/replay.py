@@ -185,7 +185,7 @@ def _distance(f: Finding, limit: float) -> tuple[Finding, str]:
         return (
             f,
             "the report does not keep its limit" if f.alarm else "",
-        )  # what is told without a limit is never an alarm
+        )  # what is reported without a limit is never an alarm
     if _same(limit, f.limit):
         return f, ""
     if f.alarm or f.value <= limit:

@@ -44,7 +44,7 @@ def drift_findings(
     Sure: by p-values calibrated on the reference, false discoveries among the columns of a kind held at ``alpha``
     (Benjamini & Hochberg 1995), among groups the family-wise error (Holm 1979). Size: beyond
     ``monitoring.drift_distance`` after what sampling adds, whatever the window's size. Columns that carry under 1 % of
-    the attribution are told and never alarm.
+    the attribution are reported and never alarm.
 
     Args:
         config: the model's config.

@@ -50,7 +50,7 @@ def _silence(
             True,
             (
                 f"the newest of the {subject} is dated {span(-silent)} after now: a clock is wrong, and silence "
-                "cannot be told"
+                "cannot be judged"
             ),
             limit=float(longest),
         )

@@ -26,8 +26,8 @@ NEW_SHARE, NEW_ROWS, NEW_RATIO = 0.01, 10, 0.2
 """A new group holds at least these of the window, and the reference at most this part of that share in the same
 place."""
 NEW_MOST, NEW_SEED, TAKEN = 3, 3, 2.0
-"""New groups that are told at most; other rows in the ball from which one is grown; density ratio down to which rows
-are taken out with it."""
+"""New groups reported at most; other rows in the ball from which one is grown; density ratio down to which rows are
+taken out with it."""
 SCANNED = 1000
 """Rows of a window around which is looked at most."""
 CHUNK, ROUNDING = 500, 1e-5
@@ -95,7 +95,7 @@ def events(sides: Sides, level: float, rng: np.random.Generator) -> WindowEvents
     """All events of one window; each of the four kinds has the chance ``level`` of any where nothing changed.
 
     Two merged groups leave their places and meet in a third; that is one event, not a new group nearest to them, a
-    split and two that vanished. In the same way what a group split into is not told again as new.
+    split and two that vanished. In the same way what a group split into is not reported again as new.
 
     Args:
         sides: (n, d) places of the window's rows, finite, n at least 2, beside the reference.
