@@ -331,6 +331,7 @@ def test_a_stopped_model_answers_nothing_until_a_version_is_put_back(
     assert [e.kind for e in running.ledger()][-2:] == ["stopped", "promoted"]
 
 
+@pytest.mark.acceptance  # with DVC alone: tests/test_versions.py
 def test_a_version_is_rebuilt_from_its_commit_when_all_its_files_are_lost(
     running: Running, released: dict[str, Any]
 ) -> None:
