@@ -16,6 +16,7 @@ from tasks.records.pages.canvas import (
     HALO,
     INK,
     LEFT,
+    LETTER,
     RIGHT,
     SOFT,
     TOP,
@@ -90,7 +91,8 @@ def over_windows(
         if min(windows) < window <= max(windows):
             at = (x(window) + x(window - 1)) / 2
             body += line(at, TOP, at, BOTTOM, SOFT, 1)
-            labels += text(at + 3, TOP + 11, version, "start", HALO)
+            fits = at + 3 + LETTER * len(version) <= WIDTH  # a version's first window may be the newest
+            labels += text(at + 3 if fits else at - 3, TOP + 11, version, "start" if fits else "end", HALO)
     below = BOTTOM + 50
     for i, drawn in enumerate(lines):
         colour, dash, shape = STYLES[i % len(STYLES)]

@@ -7,8 +7,9 @@ import re
 import pytest
 
 from tasks.records.pages.account import account_page, index_page
-from tasks.records.pages.canvas import ends, short, ticks
+from tasks.records.pages.canvas import WIDTH, ends, short, ticks
 from tasks.records.pages.drawings import draw
+from tasks.records.pages.over_time import PlotLine, over_windows
 from tasks.records.pages.verdict import data_page, verdict_markdown, verdict_page
 from tasks.records.pages.window import window_markdown, window_page
 from tasks.spec.evidence import (
@@ -335,3 +336,11 @@ def test_the_data_page_counts_in_words_that_agree() -> None:
         ([broken, broken], "✕ 2 of 2 expectations are broken."),
     ):
         assert says in data_page("care", checks)
+
+
+def test_a_version_that_begins_with_the_newest_window_is_named_inside_the_picture() -> None:
+    """Its line stands near the right edge, where the name would be cut; it stands left of the line then."""
+    values = tuple((n, 0.2, None, None) for n in range(1, 10))
+    drawn = over_windows("log loss", "log loss", [PlotLine("realized", values)], begins=[(9, "v3.0.0")])
+    named = re.search(r'<text x="([\d.]+)"[^>]*text-anchor="(\w+)"[^>]*>v3.0.0<', drawn)
+    assert named is not None and named[2] == "end" and float(named[1]) < WIDTH - 7
