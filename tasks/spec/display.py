@@ -103,11 +103,6 @@ def metric_form(quantity: str) -> NumberForm:
     return found.form if found else "number"
 
 
-def difference_name(measure: str) -> str:
-    """What a fairness measure's comparison of groups is called: ``equalized odds difference``."""
-    return f"{metric_name(measure)} difference"
-
-
 def finding_name(kind: str) -> str:
     found = FINDINGS.get(kind)
     return found.name if found else kind.replace("_", " ")

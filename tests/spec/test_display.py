@@ -14,7 +14,6 @@ from tasks.spec.display import (
     FINDINGS,
     MEASURES,
     METRICS,
-    difference_name,
     finding_form,
     finding_name,
     metric_form,
@@ -39,7 +38,6 @@ def test_every_metric_measure_and_kind_of_finding_has_a_name() -> None:
         "AUC",
         "own_metric",
     )
-    assert difference_name("equalized_odds") == "equalized odds difference"
     assert finding_name("kind_of_tomorrow") == "kind of tomorrow"
 
 

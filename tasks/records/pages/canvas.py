@@ -82,6 +82,12 @@ def centred(x: float, y: float, words: str, width: float, more: str = "") -> str
     return text(min(max(x, half), width - half), y, words, "middle", more)
 
 
+def beside(at: float, y: float, words: str, more: str = "") -> str:
+    """Text to the right of a vertical line at ``at``, or to its left where the picture would cut it."""
+    fits = at + 3 + LETTER * len(words) <= WIDTH
+    return text(at + 3 if fits else at - 3, y, words, "start" if fits else "end", more)
+
+
 def line(x1: float, y1: float, x2: float, y2: float, colour: str = INK, width: float = 1, dash: str = "") -> str:
     dashed = f' stroke-dasharray="{dash}"' if dash else ""
     return (

@@ -18,6 +18,7 @@ from tasks.records.pages.canvas import (
     TOP,
     WIDTH,
     ToPixels,
+    beside,
     dot,
     ends,
     line,
@@ -81,9 +82,8 @@ def fan(series: Sequence[Observation], forecast: Forecast, unit: str = "") -> Ma
         + _past(shown, x, y, show)
     )
     if forecast.shift is not None and first < forecast.shift <= last:
-        body += line(x(forecast.shift - 0.5), TOP, x(forecast.shift - 0.5), BOTTOM, INK, 1, "1 3") + text(
-            x(forecast.shift - 0.5) + 3, BOTTOM - 5, "level shift", "start", HALO
-        )
+        at = x(forecast.shift - 0.5)
+        body += line(at, TOP, at, BOTTOM, INK, 1, "1 3") + beside(at, BOTTOM - 5, "level shift", HALO)
     body += _limit(y, forecast, show)
     key, height = _key(shown, forecast)
     return svg(WIDTH, height, body + key, _spoken(shown, forecast, show))

@@ -16,12 +16,12 @@ from tasks.records.pages.canvas import (
     HALO,
     INK,
     LEFT,
-    LETTER,
     RIGHT,
     SOFT,
     TOP,
     WIDTH,
     ToPixels,
+    beside,
     centred,
     dot,
     ends,
@@ -91,8 +91,7 @@ def over_windows(
         if min(windows) < window <= max(windows):
             at = (x(window) + x(window - 1)) / 2
             body += line(at, TOP, at, BOTTOM, SOFT, 1)
-            fits = at + 3 + LETTER * len(version) <= WIDTH  # a version's first window may be the newest
-            labels += text(at + 3 if fits else at - 3, TOP + 11, version, "start" if fits else "end", HALO)
+            labels += beside(at, TOP + 11, version, HALO)
     below = BOTTOM + 50
     for i, drawn in enumerate(lines):
         colour, dash, shape = STYLES[i % len(STYLES)]
