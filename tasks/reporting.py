@@ -34,7 +34,7 @@ from tasks.spec.forecast import Forecast, Observation, TriggerRecord
 from tasks.spec.model import ModelConfig
 from tasks.spec.review import ReviewAnswer
 from tasks.spec.settings import Settings
-from tasks.spec.training import RegressionTarget
+from tasks.spec.targets import RegressionTarget
 from tasks.versions import Candidate, version_files
 from tasks.window_inputs import open_log
 

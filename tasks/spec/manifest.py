@@ -12,8 +12,8 @@ from typing import Any
 from pydantic import Field
 
 from tasks.spec.base import Spec
+from tasks.spec.data import Column
 from tasks.spec.metrics import TargetKind
-from tasks.spec.training import Column
 
 
 class Manifest(Spec):

@@ -13,8 +13,9 @@ from pathlib import Path
 import pandas as pd
 
 from tasks.science.data.tables import typed
+from tasks.spec.data_source import FileSource, PackageSource
 from tasks.spec.errors import ConfigError, CorruptionError, UnreachableError
-from tasks.spec.training import FileSource, PackageSource, TrainingConfig
+from tasks.spec.training import TrainingConfig
 from tasks.stages.common import ModelPaths, run
 
 

@@ -18,7 +18,8 @@ from tasks.serving.release import pipeline_scores, save_model
 from tasks.spec.base import digest_file
 from tasks.spec.errors import ConfigError
 from tasks.spec.manifest import Manifest
-from tasks.spec.training import BinaryTarget, RegressionTarget, TrainingConfig
+from tasks.spec.targets import BinaryTarget, RegressionTarget
+from tasks.spec.training import TrainingConfig
 from tasks.stages.common import ModelPaths, run
 
 REQUESTS = 200

@@ -14,8 +14,8 @@ import pandas as pd
 
 from tasks.science.data.tables import LABEL, SCORE, split_base, typed
 from tasks.science.models.estimators import build
+from tasks.spec.data_source import PackageSource
 from tasks.spec.model import ModelConfig, load_model
-from tasks.spec.training import PackageSource
 from tasks.stages.ingest import _check, _download, _from_package, _member
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,7 +9,7 @@ import pandas as pd
 
 from tasks.science.data.tables import with_scores
 from tasks.spec.model import ModelConfig, load_model
-from tasks.spec.training import MulticlassTarget, RegressionTarget
+from tasks.spec.targets import MulticlassTarget, RegressionTarget
 from tests.conftest import ROOT
 
 CLASSES = ("low", "middle", "high")

@@ -23,10 +23,10 @@ from tasks.science.monitors.feed.findings import duplicate_share, duplicates_exp
 from tasks.science.monitors.feed.silence import silence_findings
 from tasks.spec.arrivals import FeedFacts
 from tasks.spec.base import validate
+from tasks.spec.data import Column
 from tasks.spec.evidence import Finding
 from tasks.spec.model import ModelConfig, load_model
 from tasks.spec.rules import ExpertRules
-from tasks.spec.training import Column
 from tasks.spec.watching import FeedPolicy, Monitoring
 from tests.conftest import ROOT
 from tests.statistics.studies import Study

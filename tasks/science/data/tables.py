@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tasks.spec.data import Column
 from tasks.spec.errors import ConfigError
-from tasks.spec.training import BinaryTarget, Column, MulticlassTarget, RegressionTarget, TrainingConfig
+from tasks.spec.targets import BinaryTarget, MulticlassTarget, RegressionTarget
+from tasks.spec.training import TrainingConfig
 
 LABEL, BENCHMARK, ROW, SCORE, ENTITY = "_label", "_benchmark", "_row", "_score", "_entity"
 

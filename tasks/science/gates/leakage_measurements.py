@@ -27,7 +27,7 @@ from tasks.science.stats.shift import shift
 from tasks.spec.evidence import Measurement, State
 from tasks.spec.gates import LeakageGate
 from tasks.spec.model import ModelConfig
-from tasks.spec.training import BinaryTarget
+from tasks.spec.targets import BinaryTarget
 
 NEVER_SERVED = 0.9
 """Share of served rows from which a column that is missing there is not known at prediction time."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from tasks.spec.data import Column
 from tasks.spec.gates import Perturbation
-from tasks.spec.training import Column
 
 UNSEEN = "a category never seen before"
 FAR = 10.0

@@ -12,9 +12,9 @@ from tasks.science.gates.perturbations import perturb, touched
 from tasks.science.stats.comparison import paired_difference
 from tasks.science.stats.counts import MINIMUM
 from tasks.science.stats.metrics import METRICS
+from tasks.spec.data import Column
 from tasks.spec.evidence import GateResult, Measurement
 from tasks.spec.gates import Perturbation, RobustnessGate
-from tasks.spec.training import Column
 
 STRESSED = 200
 """Rows on which each perturbation hits every cell it can, to provoke exceptions and NaN."""

@@ -11,7 +11,7 @@ import pytest
 from tasks.science.data.tables import label_array, labels, score_array, with_scores
 from tasks.spec.errors import ConfigError
 from tasks.spec.model import ModelConfig, load_model
-from tasks.spec.training import MulticlassTarget, RegressionTarget
+from tasks.spec.targets import MulticlassTarget, RegressionTarget
 from tests.conftest import ROOT
 
 TABLE = pd.DataFrame({"grade": ["a", "b", "c", "a"], "price": [1.0, 2.0, 3.0, 4.0], "area": [2.0, 2.0, 2.0, 0.5]})

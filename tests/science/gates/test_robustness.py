@@ -12,9 +12,9 @@ from scipy.special import expit
 from tasks.science.examination.examination import Examination
 from tasks.science.gates.perturbations import UNSEEN, perturb
 from tasks.science.gates.run import run_gate
+from tasks.spec.data import Column
 from tasks.spec.gates import Perturbation, RobustnessGate
 from tasks.spec.model import ModelConfig, load_model
-from tasks.spec.training import Column
 from tests.conftest import ROOT
 
 COLUMNS = [

@@ -16,7 +16,7 @@ from tasks.science.monitors.performance.realized import measured
 from tasks.spec.evidence import Decision, Finding, WindowReport
 from tasks.spec.metrics import METRIC_NAMES
 from tasks.spec.model import ModelConfig
-from tasks.spec.training import MulticlassTarget, RegressionTarget
+from tasks.spec.targets import MulticlassTarget, RegressionTarget
 from tests.statistics.estimation import people, scored, small_world
 
 ALPHA = 0.001

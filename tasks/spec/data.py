@@ -1,0 +1,74 @@
+"""The table that a model is made from: ``data`` of ``model.yaml``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, model_validator
+
+from tasks.spec.base import Spec
+from tasks.spec.columns import KINDS, ColumnKind, known_type
+from tasks.spec.data_source import Source
+from tasks.spec.models import Name
+from tasks.spec.targets import Target
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Column(Spec):
+    """One column of the table, as the source gives it and as the service accepts it."""
+
+    name: Name
+    type: Annotated[str, AfterValidator(known_type)]
+    """One of :data:`tasks.spec.columns.KINDS`."""
+    input: bool = True
+    """False: known only to training (the target's source, weights, periods); the service refuses it."""
+    minimum: float | None = None
+    maximum: float | None = None
+    categories: tuple[str, ...] | None = None
+    nullable: bool = False
+    unit: str | None = None
+    description: str = ""
+
+    @model_validator(mode="after")
+    def _bounds(self) -> Column:
+        if not self.kind.has_bounds and (self.minimum is not None or self.maximum is not None):
+            raise ValueError(f"column {self.name} is of type {self.type}, which has no minimum or maximum")
+        if not self.kind.has_categories and self.categories is not None:
+            raise ValueError(f"column {self.name} is of type {self.type}, which has no categories")
+        return self
+
+    @property
+    def kind(self) -> ColumnKind:
+        """What the type means: how values are converted, served, encoded and compared."""
+        return KINDS[self.type]
+
+
+class Split(Spec):
+    """Shares of the base rows; rows of one entity never fall on two sides."""
+
+    train: Share
+    holdout: Share
+    replay: Share
+
+    @model_validator(mode="after")
+    def _whole(self) -> Split:
+        total = self.train + self.holdout + self.replay
+        if abs(total - 1) > 1e-9:
+            raise ValueError(f"train + holdout + replay is {total:g}; the shares must sum to 1")
+        return self
+
+
+class Data(Spec):
+    source: Source
+    columns: Annotated[tuple[Column, ...], Field(min_length=2)]
+    rows: str | None = None
+    """A pandas expression: rows for which it is false are outside the model's population."""
+    base: str | None = None
+    """A pandas expression: rows for which it is true are split; the rest are kept for replay."""
+    period: str | None = None
+    entity: str | None = None
+    target: Target
+    split: Split
+    holdout_sha256: str | None = Field(None, pattern=r"^sha256:[0-9a-f]{64}$")
+    """Digest of the base holdout's content; once pinned, ``prepare`` refuses any other."""

@@ -1,0 +1,66 @@
+"""What a model predicts: ``data.target`` of ``model.yaml``, one class a kind of target."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag, model_validator
+
+from tasks.spec.base import Spec
+
+
+class BinaryTarget(Spec):
+    """A yes-or-no label, as an expression over source columns; the score is the probability of the positive class."""
+
+    kind: Literal["binary"] = "binary"
+    expression: str
+    """A pandas expression that is true for the positive class, e.g. ``mdvis > 0``."""
+    positive: str
+    negative: str
+    decision_threshold: float | None = None
+    """Score from which a row is selected; needed, between 0 and 1."""
+
+
+class MulticlassTarget(Spec):
+    """One of several classes; the scores are one probability a class."""
+
+    kind: Literal["multiclass"]
+    expression: str
+    """A category column, or a pandas expression that gives the class's name."""
+    classes: Annotated[tuple[str, ...], Field(min_length=3, max_length=50)]
+    """All classes, in the order in which scores are given; a row of any other class is refused."""
+    decision_threshold: float | None = None
+    """Never given: the most probable class is the decision."""
+
+    @model_validator(mode="after")
+    def _distinct(self) -> MulticlassTarget:
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError(f"classes are {', '.join(self.classes)}; each may be named once")
+        return self
+
+
+class RegressionTarget(Spec):
+    """A number; the score is the predicted number, in the same unit."""
+
+    kind: Literal["regression"]
+    expression: str
+    """A numeric column, or pandas arithmetic over columns, e.g. ``price / area``."""
+    unit: str
+    minimum: float | None = None
+    maximum: float | None = None
+    """What the number can be; an outcome outside is refused."""
+    decision_threshold: float | None = None
+    """Score from which a row is selected, in the target's unit; left out where nothing is decided."""
+
+
+def _target_kind(raw: Any) -> Any:
+    """Binary where nothing is said: configs of registered versions are read as they were written."""
+    return raw.get("kind", "binary") if isinstance(raw, dict) else raw.kind
+
+
+Target = Annotated[
+    Annotated[BinaryTarget, Tag("binary")]
+    | Annotated[MulticlassTarget, Tag("multiclass")]
+    | Annotated[RegressionTarget, Tag("regression")],
+    Discriminator(_target_kind),
+]
