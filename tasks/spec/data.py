@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -23,6 +23,12 @@ class Column(Spec):
     """One of :data:`tasks.spec.columns.KINDS`."""
     input: bool = True
     """False: known only to training (the target's source, weights, periods); the service refuses it."""
+    available: Literal["before", "after"] = "before"
+    """``after``: known only after the prediction is made, such as how a stay ended.
+
+    It may make the target, the period and the choice of rows. It is never an input or a feature, whatever ``input``
+    says, and the service refuses it.
+    """
     minimum: float | None = None
     maximum: float | None = None
     categories: tuple[str, ...] | None = None
@@ -37,6 +43,11 @@ class Column(Spec):
         if not self.kind.has_categories and self.categories is not None:
             raise ValueError(f"column {self.name} is of type {self.type}, which has no categories")
         return self
+
+    @property
+    def served(self) -> bool:
+        """Whether a request can hold it."""
+        return self.input and self.available == "before"
 
     @property
     def kind(self) -> ColumnKind:

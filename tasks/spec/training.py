@@ -102,7 +102,7 @@ class TrainingConfig(Spec):
     @property
     def inputs(self) -> tuple[Column, ...]:
         """What the service accepts, whether or not this version uses it."""
-        return tuple(c for c in self.data.columns if c.input)
+        return tuple(c for c in self.data.columns if c.served)
 
     @property
     def numeric_features(self) -> list[str]:
@@ -120,7 +120,13 @@ def check_inputs(where: str, named: Iterable[str], config: TrainingConfig) -> No
         ValueError: ``where`` names such a column; the message lists those that are allowed.
     """
     inputs = [c.name for c in config.inputs]
+    late = {c.name for c in config.data.columns if c.available == "after"}
     for column in named:
+        if column in late:
+            raise ValueError(
+                f"{where} names {column!r}, which is available: after, that is known only after the prediction, "
+                f"so a request cannot hold it; allowed: {', '.join(inputs)}"
+            )
         if column not in inputs:
             raise ValueError(f"{where} names {column!r}, which is no input column; allowed: {', '.join(inputs)}")
 

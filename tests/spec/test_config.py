@@ -33,6 +33,13 @@ def wrong(path: str, value: Any) -> dict[str, Any]:
         ("materiality", "huge", "materiality is 'huge': input should be 'low', 'medium' or 'high'"),
         ("features", ["age", "agee"], "features names 'agee', which is no input column; allowed: age, class_of_worker"),
         ("features", ["income"], "features names 'income', which is no input column"),
+        (
+            "data.columns.0.available",
+            "after",
+            "features names 'age', which is available: after, that is known only after the prediction, so a "
+            "request cannot hold it; allowed: class_of_worker, ",
+        ),
+        ("data.columns.0.available", "later", "available is 'later': input should be 'before' or 'after'"),
         ("data.split.train", 0.9, "the shares must sum to 1"),
         (
             "data.target.decision_threshold",

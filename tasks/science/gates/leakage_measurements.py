@@ -59,8 +59,16 @@ def unknown_at_prediction(sides: Sides) -> list[Measurement]:
     """Columns that the configuration itself says are not known when a prediction is made."""
     inputs = {c.name for c in sides.config.inputs}
     named = set(re.findall(r"\w+", re.sub(r"'[^']*'|\"[^\"]*\"", "", sides.config.data.target.expression)))
+    late = {c.name for c in sides.config.data.columns if c.available == "after"}
     found = [
-        (f, "is declared as no input, and is not known at prediction time") for f in sides.features if f not in inputs
+        (
+            f,
+            "is declared available: after, so it is known only after the prediction is made"
+            if f in late
+            else "is declared as no input, and is not known at prediction time",
+        )
+        for f in sides.features
+        if f not in inputs
     ]
     found += [(f, "is what the label is made from") for f in sides.features if f in named]
     rows = len(sides.train)

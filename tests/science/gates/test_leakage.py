@@ -169,6 +169,14 @@ def no_input() -> dict[str, Any]:
     return {"config": config().model_copy(update={"data": config().data.model_copy(update={"columns": columns})})}
 
 
+def known_later() -> dict[str, Any]:
+    raw = config().model_dump()
+    column = next(c for c in raw["data"]["columns"] if c["name"] == "extra")
+    column["available"] = "after"
+    late = type(config()).model_validate(raw | {"features": tuple(f for f in FEATURES if f != "extra")})
+    return {"config": late}
+
+
 @pytest.mark.parametrize(
     ("changes", "state", "says"),
     [
@@ -183,6 +191,7 @@ def no_input() -> dict[str, Any]:
         ({"label": np.zeros(1600, bool)}, "insufficient_evidence", "on one side, the smaller class has 0 of 1600 rows"),
         (target_in_features(), "fail", "a leak: extra is what the label is made from"),
         (no_input(), "fail", "extra is declared as no input"),
+        (known_later(), "fail", "a leak: extra is declared available: after, so it is known only after the prediction"),
         ({"served": None, "champion_score": None}, "pass", "too few rows were served yet"),
         ({"entity": None, "train_entity": None, "config": config(entity=False)}, "pass", "no leak in"),
     ],
