@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from tasks.cli import records
+from tasks.cli.common import ROOT, Because, Json, Model, say, settings
 from tasks.spec.errors import AssayError
 from tasks.spec.final_states import FinalState
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Examine models before they serve, watch them while they serve."
 )
-Model = Annotated[str, typer.Argument(help="A model of deployments/models.yaml.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-Because = Annotated[str, typer.Option(help="Why; it goes into the ledger.")]
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def _settings() -> Any:
-    from tasks.spec.settings import Settings
-
-    return Settings()
 
 
 def _run(deployment: str, request: dict[str, Any], as_json: bool, wait: bool = True) -> None:
@@ -34,16 +24,12 @@ def _run(deployment: str, request: dict[str, Any], as_json: bool, wait: bool = T
 
     run = runs.start(ROOT, deployment, request)
     if not wait:
-        _say({"flow_run": run}, as_json, f"started flow run {run}")
+        say({"flow_run": run}, as_json, f"started flow run {run}")
         return
     state = runs.watch(run, f"{deployment} of {request['model']}")
     runs.print_outcome(run, state, as_json)
     if not runs.succeeded(state):
         raise typer.Exit(1)
-
-
-def _say(value: dict[str, Any] | Sequence[dict[str, Any]], as_json: bool, text: str) -> None:
-    print(json.dumps(value, default=str) if as_json else text)
 
 
 @app.command()
@@ -115,33 +101,7 @@ def waive(
     path = add_waiver(
         ROOT, model, {"gate": gate, "version": version, "reason": reason, "who": who, "expires": expires}, key
     )
-    _say({"file": str(path)}, as_json, f"signed into {path}; commit and push it")
-
-
-@app.command()
-def versions(model: Model, as_json: Json = False) -> None:
-    """List the registered versions of a model."""
-    from tasks.records.registry.registry import Registry
-    from tasks.spec.model import load_model
-
-    load_model(ROOT, model)
-    registry = Registry(_settings())
-    champion = registry.champion(model)
-    found = [
-        {
-            "version": v.tag,
-            "champion": champion is not None and v.tag == champion.tag,
-            "commit": v.commit,
-            "registered": v.registered,
-            "evidence": v.evidence,
-        }
-        for v in registry.versions(model)
-    ]
-    lines = [
-        f"{'*' if v['champion'] else ' '} {v['version']:<8} {str(v['commit'])[:12]}  {v['registered']}  {v['evidence']}"
-        for v in found
-    ]
-    _say(found, as_json, "\n".join(lines) or f"{model} has no registered version yet")
+    say({"file": str(path)}, as_json, f"signed into {path}; commit and push it")
 
 
 @app.command()
@@ -165,7 +125,7 @@ def approve(
     from tasks.approval import statement, waiting
     from tasks.records.registry import signatures
 
-    entry = waiting(_settings(), model, commit)
+    entry = waiting(settings(), model, commit)
     signature = signatures.sign(statement(entry, signer, because), key)
     request = {
         "model": model,
@@ -183,8 +143,8 @@ def status(as_json: Json = False) -> None:
     """Say what runs, what serves, what was judged and decided last, and what waits for a signature."""
     from tasks.cli.overview import overview, overview_text
 
-    found = overview(_settings())
-    _say(found, as_json, overview_text(found))
+    found = overview(settings())
+    say(found, as_json, overview_text(found))
 
 
 @app.command()
@@ -213,44 +173,6 @@ def monitor(
 
 
 @app.command()
-def review(
-    model: Model,
-    answer: Annotated[
-        tuple[str, str] | None,
-        typer.Option(metavar="ID VERDICT", help="Answer for one prediction: agree, disagree or unsure."),
-    ] = None,
-    because: Annotated[str, typer.Option(help="Why; it is kept with the answer.")] = "",
-    as_json: Json = False,
-) -> None:
-    """List the predictions that an expert should look at, or record an answer."""
-    from tasks.cli import review as work
-
-    if answer is not None:
-        done = work.answer(_settings(), ROOT, model, answer, because)
-        _say(done, as_json, f"recorded: {done['who']} answers {done['verdict']} for {done['id']}")
-        return
-    found = work.queue(_settings(), ROOT, model)
-    _say(found, as_json, work.text(found, model))
-
-
-@app.command()
-def replay(
-    model: Model,
-    config: Annotated[
-        Path | None, typer.Option(help="A model.yaml to try; without it the one of this checkout.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Say what the policy of now would have decided in every past window; changes nothing."""
-    from rich.console import Console
-
-    from tasks.cli import replay as past
-
-    found = past.replayed(_settings(), ROOT, model, config)
-    print(json.dumps(past.as_json(found))) if as_json else Console().print(past.table(model, found))
-
-
-@app.command()
 def predict(
     model: Model,
     file: Annotated[Path, typer.Argument(help="CSV, Parquet or JSON lines of input rows, of any size.")],
@@ -265,74 +187,11 @@ def predict(
     from tasks.cli.system import state
     from tasks.spec.model import load_model
 
-    config, system = load_model(ROOT, model), state(_settings())
+    config, system = load_model(ROOT, model), state(settings())
     next(batches.read_rows(file, config), None)  # a wrong file is an error before anything else
-    url = _settings().service_url or (system.service_url if system else runs.nothing_runs("ASSAY_SERVICE_URL"))
+    url = settings().service_url or (system.service_url if system else runs.nothing_runs("ASSAY_SERVICE_URL"))
     found = batches.score_file(url, model, config, file, out)
     batches.print_answers(found, as_json, quiet=out is not None)
-
-
-@app.command()
-def export(
-    model: Model,
-    window: Annotated[int, typer.Option(help="The window's number, as the reports name it.")],
-    as_json: Json = False,
-) -> None:
-    """Write one window's rows as Parquet below data/ of this checkout, tracked by DVC as evidence."""
-    from tasks.cli.rows import export as export_window
-
-    done = export_window(ROOT, _settings(), model, window)
-    left = f"; {done['rows_missing']} more were deleted" if done["rows_missing"] else ""
-    _say(
-        done,
-        as_json,
-        f"{done['digest']}  {done['file']}  {done['rows']} rows of {done['version']}{left}\ncommit {done['pointer']} "
-        "to keep it",
-    )
-
-
-@app.command()
-def forget(
-    model: Model,
-    because: Annotated[str, typer.Option(help="Why; it goes into the ledger, so name nobody.")],
-    id: Annotated[list[str] | None, typer.Option("--id", help="A prediction's id; as often as needed.")] = None,
-    where: Annotated[
-        str | None, typer.Option(help="column=value of an input; the value stays out of the ledger.")
-    ] = None,
-    expired: Annotated[bool, typer.Option(help="What is older than monitoring.retention_days.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Delete logged rows, and what people answered about them; the ledger keeps that it happened."""
-    from tasks.cli import rows
-
-    found = rows.forget(ROOT, _settings(), model, id or [], where, expired, because)
-    _say(found, as_json, rows.forgotten_text(found))
-
-
-@app.command()
-def ledger(
-    verify: Annotated[bool, typer.Option(help="Check the chain and every evidence document.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Print the ledger, or check that nobody rewrote it."""
-    from rich.console import Console
-
-    from tasks.records.pages.account import account_table
-    from tasks.records.registry import ledger as records
-
-    if verify:
-        problems = records.verify(_settings())
-        _say(
-            {"problems": problems},
-            as_json,
-            "\n".join(problems) or "the ledger holds: chain and evidence are as written",
-        )
-        raise typer.Exit(3 if problems else 0)
-    found = records.entries(_settings())
-    if as_json:
-        print(json.dumps([e.model_dump(mode="json") for e in found]))
-    else:
-        Console().print(account_table(found))
 
 
 @app.command()
@@ -342,10 +201,10 @@ def up(as_json: Json = False) -> None:
 
     from tasks.cli import system
 
-    settings = _settings()
-    running = system.state(settings)
+    here = settings()
+    running = system.state(here)
     with Console(stderr=True).status("starting Prefect, a worker and the prediction service"):
-        there = running or system.up(settings)
+        there = running or system.up(here)
     word = "runs already" if running else "runs"
     taken = [
         str(port)
@@ -362,7 +221,7 @@ def up(as_json: Json = False) -> None:
         f"{there.service_url}\n  push to     {there.origin}   (git remote add assay {there.origin}; git push assay "
         "main)"
     )
-    _say(there.__dict__, as_json, text)
+    say(there.__dict__, as_json, text)
 
 
 @app.command()
@@ -370,8 +229,12 @@ def down(as_json: Json = False) -> None:
     """Stop what `assay up` started."""
     from tasks.cli import system
 
-    stopped = system.down(_settings())
-    _say({"stopped": stopped}, as_json, f"stopped: {', '.join(stopped)}" if stopped else "nothing was running")
+    stopped = system.down(settings())
+    say({"stopped": stopped}, as_json, f"stopped: {', '.join(stopped)}" if stopped else "nothing was running")
+
+
+for command in (records.versions, records.review, records.replay, records.export, records.forget, records.ledger):
+    app.command()(command)
 
 
 def main() -> None:

@@ -1,0 +1,132 @@
+"""The commands about what was written down: versions, ledger, reviews, and the rows of the prediction log."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tasks.cli.common import ROOT, Json, Model, say, settings
+
+
+def versions(model: Model, as_json: Json = False) -> None:
+    """List the registered versions of a model."""
+    from tasks.records.registry.registry import Registry
+    from tasks.spec.model import load_model
+
+    load_model(ROOT, model)
+    registry = Registry(settings())
+    champion = registry.champion(model)
+    found = [
+        {
+            "version": v.tag,
+            "champion": champion is not None and v.tag == champion.tag,
+            "commit": v.commit,
+            "registered": v.registered,
+            "evidence": v.evidence,
+        }
+        for v in registry.versions(model)
+    ]
+    lines = [
+        f"{'*' if v['champion'] else ' '} {v['version']:<8} {str(v['commit'])[:12]}  {v['registered']}  {v['evidence']}"
+        for v in found
+    ]
+    say(found, as_json, "\n".join(lines) or f"{model} has no registered version yet")
+
+
+def review(
+    model: Model,
+    answer: Annotated[
+        tuple[str, str] | None,
+        typer.Option(metavar="ID VERDICT", help="Answer for one prediction: agree, disagree or unsure."),
+    ] = None,
+    because: Annotated[str, typer.Option(help="Why; it is kept with the answer.")] = "",
+    as_json: Json = False,
+) -> None:
+    """List the predictions that an expert should look at, or record an answer."""
+    from tasks.cli import review as work
+
+    if answer is not None:
+        done = work.answer(settings(), ROOT, model, answer, because)
+        say(done, as_json, f"recorded: {done['who']} answers {done['verdict']} for {done['id']}")
+        return
+    found = work.queue(settings(), ROOT, model)
+    say(found, as_json, work.text(found, model))
+
+
+def replay(
+    model: Model,
+    config: Annotated[
+        Path | None, typer.Option(help="A model.yaml to try; without it the one of this checkout.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what the policy of now would have decided in every past window; changes nothing."""
+    from rich.console import Console
+
+    from tasks.cli import replay as past
+
+    found = past.replayed(settings(), ROOT, model, config)
+    print(json.dumps(past.as_json(found))) if as_json else Console().print(past.table(model, found))
+
+
+def export(
+    model: Model,
+    window: Annotated[int, typer.Option(help="The window's number, as the reports name it.")],
+    as_json: Json = False,
+) -> None:
+    """Write one window's rows as Parquet below data/ of this checkout, tracked by DVC as evidence."""
+    from tasks.cli.rows import export as export_window
+
+    done = export_window(ROOT, settings(), model, window)
+    left = f"; {done['rows_missing']} more were deleted" if done["rows_missing"] else ""
+    say(
+        done,
+        as_json,
+        f"{done['digest']}  {done['file']}  {done['rows']} rows of {done['version']}{left}\ncommit {done['pointer']} "
+        "to keep it",
+    )
+
+
+def forget(
+    model: Model,
+    because: Annotated[str, typer.Option(help="Why; it goes into the ledger, so name nobody.")],
+    id: Annotated[list[str] | None, typer.Option("--id", help="A prediction's id; as often as needed.")] = None,
+    where: Annotated[
+        str | None, typer.Option(help="column=value of an input; the value stays out of the ledger.")
+    ] = None,
+    expired: Annotated[bool, typer.Option(help="What is older than monitoring.retention_days.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Delete logged rows, and what people answered about them; the ledger keeps that it happened."""
+    from tasks.cli import rows
+
+    found = rows.forget(ROOT, settings(), model, id or [], where, expired, because)
+    say(found, as_json, rows.forgotten_text(found))
+
+
+def ledger(
+    verify: Annotated[bool, typer.Option(help="Check the chain and every evidence document.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Print the ledger, or check that nobody rewrote it."""
+    from rich.console import Console
+
+    from tasks.records.pages.account import account_table
+    from tasks.records.registry import ledger as records
+
+    if verify:
+        problems = records.verify(settings())
+        say(
+            {"problems": problems},
+            as_json,
+            "\n".join(problems) or "the ledger holds: chain and evidence are as written",
+        )
+        raise typer.Exit(3 if problems else 0)
+    found = records.entries(settings())
+    if as_json:
+        print(json.dumps([e.model_dump(mode="json") for e in found]))
+    else:
+        Console().print(account_table(found))
