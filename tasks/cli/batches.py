@@ -13,6 +13,7 @@ import httpx
 import pandas as pd
 from pyarrow import ArrowInvalid, parquet
 
+from tasks.spec.cells import shown
 from tasks.spec.errors import AssayError, ConfigError, UnreachableError
 from tasks.spec.model import ModelConfig
 
@@ -68,26 +69,28 @@ def _tables(file: Path) -> Iterator[pd.DataFrame]:
 
 
 def _typed(table: pd.DataFrame, config: ModelConfig, file: Path, start: int) -> pd.DataFrame:
-    """Columns of the declared types; undeclared columns stay, and the service answers for them."""
-    kinds = {c.name: c.kind for c in config.data.columns}
-    typed = {}
+    """Cells as JSON values of the declared kinds; undeclared columns stay, and the service answers for them."""
+    declared = {c.name: c for c in config.data.columns}
+    found = {}
     for name in table.columns:
-        values, kind = table[name], kinds.get(str(name))
-        if kind is None:
-            typed[name] = values
+        cells, column = table[name], declared.get(str(name))
+        if column is None:
+            found[name] = cells.astype(object).where(cells.notna(), None)
             continue
-        typed[name], wrong = kind.to_request(values)
+        values, wrong = column.kind.from_source(cells, column)
         if wrong.any():
             at = int(wrong.to_numpy().argmax())
             raise ConfigError(
-                f"{file}, row {start + at + 1:,}, column {name}: {values.iloc[at]!r} is no {kind.noun}. "
+                f"{file}, row {start + at + 1:,}, column {name}: {shown(cells.iloc[at])} is no {column.kind.noun}. "
                 "Mend it and score the file again."
             )
-    return pd.DataFrame(typed)
+        json_values = [None if gone else column.kind.to_json(v) for v, gone in zip(values, values.isna(), strict=True)]
+        found[name] = pd.Series(json_values, dtype=object)
+    return pd.DataFrame(found)
 
 
 def _records(rows: pd.DataFrame) -> list[Row]:
-    found: list[Row] = rows.astype(object).where(rows.notna(), None).to_dict("records")  # type: ignore[assignment]
+    found: list[Row] = rows.to_dict("records")  # type: ignore[assignment]
     return found
 
 

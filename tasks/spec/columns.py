@@ -2,7 +2,8 @@
 
 A column appears in three forms:
 
-* **source**: cells of a source table or of a file to score, of whatever pandas type they were read as;
+* **source**: cells of a source table or of a file to score, NaN where empty or a declared marker. A file of text gives
+  dtype ``str``, others their own values (Parquet, JSON lines, pickles);
 * **table**: what prepared tables hold, pipelines are fitted on and monitors count. The scale decides: float64 for
   quantities, text for names, NaN for missing;
 * **JSON**: a value in a request, in ``requests.json`` and in the prediction log; None for missing.
@@ -18,6 +19,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from pydantic_core import PydanticCustomError
+
+from tasks.spec.cells import LARGEST, LARGEST_WHOLE, names, numbers
 
 if TYPE_CHECKING:  # importing pandas takes half a second, and most readers of a config need none of it
     import pandas as pd
@@ -40,6 +43,10 @@ class ColumnKind(ABC):
     """Whether a column may declare ``minimum`` and ``maximum``."""
     has_categories: ClassVar[bool] = False
     """Whether a column may declare ``categories``."""
+    has_decimals: ClassVar[bool] = False
+    """Whether cells of text are written with the decimal mark of their file."""
+    advice: ClassVar[str] = "Mend the value, declare the column category, or list the value under missing"
+    """What to do about a cell that is not a value of this kind."""
     placeholder: ClassVar[float | str]
     """A valid value in table form, for a first prediction that nobody waits for."""
 
@@ -49,19 +56,14 @@ class ColumnKind(ABC):
         return "float64" if self.numeric else "str"
 
     @abstractmethod
-    def from_source(self, values: pd.Series) -> tuple[pd.Series, pd.Series]:
-        """Convert a source column to table form.
+    def from_source(self, cells: pd.Series, column: DeclaredColumn) -> tuple[pd.Series, pd.Series]:
+        """Convert cells to table form; every reader goes through here, and requests are made by :meth:`to_json`.
+
+        Args:
+            cells: (n,) in source form; a decimal comma is a point already.
 
         Returns:
             (n,) values, NaN where missing or unreadable; (n,) bool, True where a cell is not a value of this kind.
-        """
-
-    @abstractmethod
-    def to_request(self, values: pd.Series) -> tuple[pd.Series, pd.Series]:
-        """Convert a column of a file to score to JSON values, missing ones still as pandas has them.
-
-        Returns:
-            (n,) values; (n,) bool, True where a cell is not a value of this kind.
         """
 
     @abstractmethod
@@ -107,32 +109,37 @@ class DeclaredColumn(Protocol):
 class Number(ColumnKind):
     """A real number."""
 
-    name, noun, numeric, has_bounds, placeholder = "number", "number", True, True, 0.0
+    name, noun, numeric, has_bounds, has_decimals, placeholder = "number", "finite number", True, True, True, 0.0
+    largest: ClassVar[float] = LARGEST
 
-    def from_source(self, values: pd.Series) -> tuple[pd.Series, pd.Series]:
-        numbers, wrong = _parsed(values)
-        return numbers.astype("float64"), wrong
-
-    def to_request(self, values: pd.Series) -> tuple[pd.Series, pd.Series]:
-        return _number_requests(values, "Float64")
+    def from_source(self, cells: pd.Series, column: DeclaredColumn) -> tuple[pd.Series, pd.Series]:
+        return numbers(cells)
 
     def request_field(self, column: DeclaredColumn) -> tuple[Any, dict[str, Any]]:
-        return float, _bounds(column) | {"allow_inf_nan": False}
+        return float, self._bounds(column) | {"allow_inf_nan": False}
 
     def admissible(self, values: pd.Series, column: DeclaredColumn) -> pd.Series:
         return values.clip(column.minimum, column.maximum)
 
+    def _bounds(self, column: DeclaredColumn) -> dict[str, Any]:
+        return {
+            "ge": -self.largest if column.minimum is None else column.minimum,
+            "le": self.largest if column.maximum is None else column.maximum,
+        }
+
 
 class Integer(Number):
-    """A whole number; in tables a float64, so that it can be missing."""
+    """A whole number; in tables a float64, so that it can be missing. Longer ones are codes, and codes are names."""
 
-    name, noun = "integer", "whole number"
+    name, noun, largest = "integer", f"whole number up to {LARGEST_WHOLE}", LARGEST_WHOLE
 
-    def to_request(self, values: pd.Series) -> tuple[pd.Series, pd.Series]:
-        return _number_requests(values, "Int64")
+    def from_source(self, cells: pd.Series, column: DeclaredColumn) -> tuple[pd.Series, pd.Series]:
+        found, wrong = numbers(cells)
+        odd = (found % 1 != 0) & found.notna() | (found.abs() > LARGEST_WHOLE)
+        return found.mask(odd), wrong | odd
 
     def request_field(self, column: DeclaredColumn) -> tuple[Any, dict[str, Any]]:
-        return int, _bounds(column)
+        return int, self._bounds(column)
 
     def to_json(self, value: Any) -> Any:
         return int(value)
@@ -146,58 +153,15 @@ class Category(ColumnKind):
 
     name, noun, numeric, has_categories, placeholder = "category", "category", False, True, "missing"
 
-    def from_source(self, values: pd.Series) -> tuple[pd.Series, pd.Series]:
-        # Through the distinct values: a category has few of them, a table has many rows.
-        names = {value: category_text(value).strip() for value in values.dropna().unique()}
-        return values.map(names).astype("str"), _none_wrong(values)
-
-    def to_request(self, values: pd.Series) -> tuple[pd.Series, pd.Series]:
-        from pandas.api.types import is_float_dtype
-
-        # pandas reads whole-number codes as floats where others are missing
-        text = category_text if is_float_dtype(values) else str
-        return values.astype(object).map(text, na_action="ignore"), _none_wrong(values)
+    def from_source(self, cells: pd.Series, column: DeclaredColumn) -> tuple[pd.Series, pd.Series]:
+        found = names(cells)
+        return found, found.isna() & False
 
     def request_field(self, column: DeclaredColumn) -> tuple[Any, dict[str, Any]]:
         return Literal[tuple(column.categories)] if column.categories else str, {}
 
     def accepts_unseen(self, column: DeclaredColumn) -> bool:
         return column.categories is None
-
-
-def category_text(value: Any) -> str:
-    """The name of a category, whatever a reader made of it: the code 1 is "1", also where it was read as 1.0."""
-    return f"{value:g}" if isinstance(value, int | float) else str(value)
-
-
-def _bounds(column: DeclaredColumn) -> dict[str, Any]:
-    return {key: value for key, value in (("ge", column.minimum), ("le", column.maximum)) if value is not None}
-
-
-def _parsed(values: pd.Series) -> tuple[pd.Series, pd.Series]:
-    """The numbers of a column, NaN where missing or unreadable, and which cells are unreadable."""
-    import pandas as pd
-
-    numbers = pd.to_numeric(values, errors="coerce")
-    return numbers, numbers.isna() & values.notna()
-
-
-def _number_requests(values: pd.Series, dtype: Literal["Int64", "Float64"]) -> tuple[pd.Series, pd.Series]:
-    """Numbers of a nullable pandas type; booleans stay, for the service to refuse in its own words."""
-    from pandas.api.types import is_bool_dtype
-
-    if is_bool_dtype(values):
-        return values, _none_wrong(values)
-    numbers, wrong = _parsed(values)
-    if dtype == "Int64":
-        wrong = wrong | ((numbers % 1 != 0) & numbers.notna())
-    return (numbers if wrong.any() else numbers.astype(dtype)), wrong
-
-
-def _none_wrong(values: pd.Series) -> pd.Series:
-    import pandas as pd
-
-    return pd.Series(False, index=values.index)
 
 
 KINDS: dict[str, ColumnKind] = {kind.name: kind for kind in (Number(), Integer(), Category())}

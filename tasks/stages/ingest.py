@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from tasks.science.data.tables import typed
 from tasks.spec.data_source import FileSource, PackageSource
 from tasks.spec.errors import ConfigError, CorruptionError, UnreachableError
 from tasks.spec.training import TrainingConfig
 from tasks.stages.common import ModelPaths, run
+from tasks.tables.typed import typed
 
 
 def ingest(paths: ModelPaths, config: TrainingConfig) -> None:

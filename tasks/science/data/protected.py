@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from tasks.spec.columns import category_text
+from tasks.spec.cells import category_text
 from tasks.spec.errors import ConfigError
 from tasks.spec.model import ModelConfig, Protected
 

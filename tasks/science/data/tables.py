@@ -8,39 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tasks.spec.data import Column
 from tasks.spec.errors import ConfigError
 from tasks.spec.targets import BinaryTarget, MulticlassTarget, RegressionTarget
 from tasks.spec.training import TrainingConfig
 
 LABEL, BENCHMARK, ROW, SCORE, ENTITY = "_label", "_benchmark", "_row", "_score", "_entity"
-
-
-def typed(config: TrainingConfig, raw: pd.DataFrame) -> pd.DataFrame:
-    """Give every declared column its declared type; other columns are dropped.
-
-    Raises:
-        ConfigError: a declared column is not there, or holds values that are not of its type.
-    """
-    absent = [c.name for c in config.data.columns if c.name not in raw.columns]
-    if absent:
-        raise ConfigError(
-            f"the source of {config.name} has no column {', '.join(absent)}; it has: "
-            f"{', '.join(map(str, raw.columns))}."
-        )
-    return pd.DataFrame({c.name: _typed(c, raw[c.name]) for c in config.data.columns})
-
-
-def _typed(column: Column, values: pd.Series) -> pd.Series:
-    found, wrong = column.kind.from_source(values)
-    bad = values[wrong]
-    if len(bad):
-        raise ConfigError(
-            f"column {column.name} is declared {column.type} and holds {bad.iloc[0]!r} in {len(bad)} of "
-            f"{len(values)} rows; declare "
-            "it category, or list the value under missing."
-        )
-    return found
 
 
 def evaluate(table: pd.DataFrame, expression: str, where: str) -> pd.Series:

@@ -11,7 +11,7 @@ from tasks.science.examination.examination import Examination
 from tasks.science.examination.targets import wrong_scores
 from tasks.science.examination.verdicts import judge
 from tasks.science.stats.intervals import exact_share
-from tasks.spec.columns import category_text
+from tasks.spec.cells import category_text
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import Measurement, State
 from tasks.spec.rules import Case, Direction, Invariance, Monotone, Rule, ScoreRange, Value

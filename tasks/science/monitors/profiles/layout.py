@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from tasks.science.data.protected import group_titles
 from tasks.science.data.tables import LABEL, SCORE, score_columns
 from tasks.spec.base import Spec, validate
-from tasks.spec.columns import category_text
+from tasks.spec.cells import category_text
 from tasks.spec.formats import LAYOUT, refuse_other_format
 from tasks.spec.metrics import TargetKind
 from tasks.spec.model import ModelConfig, Protected
