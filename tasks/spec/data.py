@@ -56,8 +56,14 @@ class Column(Spec):
 
 
 class Split(Spec):
-    """Shares of the base rows; rows of one entity never fall on two sides."""
+    """Shares of the base rows; rows of one entity never train and examine."""
 
+    by: Literal["hash", "time"] = "hash"
+    """``hash``: rows, or entities, at random. ``time``: in the order of ``data.period``, the earliest train.
+
+    By time, rows of one period stay together, and an entity keeps the rows of one side; the others are dropped and
+    counted.
+    """
     train: Share
     holdout: Share
     replay: Share
@@ -78,8 +84,23 @@ class Data(Spec):
     base: str | None = None
     """A pandas expression: rows for which it is true are split; the rest are kept for replay."""
     period: str | None = None
+    """A column that says when a row is from: a quantity such as a year or a date, or a category whose declared
+    ``categories`` stand in order of time. Label rates are watched along it."""
     entity: str | None = None
+    """A column that says whose row it is."""
     target: Target
     split: Split
     holdout_sha256: str | None = Field(None, pattern=r"^sha256:[0-9a-f]{64}$")
     """Digest of the base holdout's content; once pinned, ``prepare`` refuses any other."""
+
+    @model_validator(mode="after")
+    def _order(self) -> Data:
+        if self.split.by == "time" and self.period is None:
+            raise ValueError("split.by is 'time' and no period says when a row is from; name its column in data.period")
+        column = next((c for c in self.columns if c.name == self.period), None)
+        if self.split.by == "time" and column is not None and not (column.kind.numeric or column.categories):
+            raise ValueError(
+                f"split.by is 'time', and period {column.name} is a {column.type} without an order; declare its "
+                "categories in order of time, or declare it as a quantity such as integer"
+            )
+        return self

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from tasks.science.data.tables import content_digest, split_base, split_collected
+from tasks.science.data.splitting import split_base, split_collected
+from tasks.science.data.tables import content_digest
 from tasks.spec.errors import ConfigError, CorruptionError
 from tasks.spec.training import TrainingConfig
 from tasks.stages.common import ModelPaths, run
@@ -12,11 +13,17 @@ from tasks.stages.common import ModelPaths, run
 
 def prepare(paths: ModelPaths, config: TrainingConfig) -> None:
     """Write ``prepared/{train,holdout,replay}.parquet``."""
-    parts = split_base(config, pd.read_parquet(paths.ingested))
+    parts = split_base(config, pd.read_parquet(paths.ingested)).frames
+    timed = config.data.split.by == "time"
     for side in ("train", "holdout"):
         if parts[side].empty:
             raise ConfigError(
-                f"the {side} side of {config.name} has no row; look at data.rows, data.base and data.split."
+                f"the {side} side of {config.name} has no row; look at data.rows, data.base and data.split"
+                + (
+                    f", and at how many values {config.data.period} has: rows of one are never divided."
+                    if timed
+                    else "."
+                )
             )
     _check_pin(config, parts["holdout"])
     collected = sorted(paths.collected.glob("*.parquet"))

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tasks.science.data.tables import LABEL, SCORE, split_base
+from tasks.science.data.splitting import split_base
+from tasks.science.data.tables import LABEL, SCORE
 from tasks.science.models.estimators import build
 from tasks.spec.data_source import PackageSource
 from tasks.spec.model import ModelConfig, load_model
@@ -77,7 +78,7 @@ def _shipped(name: str, size: int, periods: dict[int, int]) -> World:
     """A shipped model: base holdout as reference, replay rows as windows."""
     config = load_model(ROOT, name)
     assert isinstance(config.data.source, PackageSource) and config.data.period is not None
-    parts = split_base(config, typed(config, _from_package(config.data.source, config)))
+    parts = split_base(config, typed(config, _from_package(config.data.source, config))).frames
     pipeline = build(config).fit(parts["train"][list(config.features)], parts["train"][LABEL].to_numpy())
     replay = parts["replay"].sample(frac=1, random_state=config.seed)
     windows = []

@@ -40,6 +40,11 @@ def wrong(path: str, value: Any) -> dict[str, Any]:
             "request cannot hold it; allowed: class_of_worker, ",
         ),
         ("data.columns.0.available", "later", "available is 'later': input should be 'before' or 'after'"),
+        (
+            "data.split",
+            {"by": "date", "train": 0.5, "holdout": 0.4, "replay": 0.1},
+            "data.split.by is 'date': input should be 'hash' or 'time'",
+        ),
         ("data.split.train", 0.9, "the shares must sum to 1"),
         (
             "data.target.decision_threshold",
@@ -71,6 +76,22 @@ def test_a_wrong_config_is_one_sentence_with_the_fix(path: str, value: Any, says
     with pytest.raises(ConfigError) as caught:
         validate(wrong(path, value), ModelConfig, "model.yaml")
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("period", "says"),
+    [
+        (None, "split.by is 'time' and no period says when a row is from; name its column in data.period"),
+        ("race", "split.by is 'time', and period race is a category without an order; declare its categories in order"),
+    ],
+)
+def test_a_split_by_time_needs_a_period_that_has_an_order(period: str | None, says: str) -> None:
+    raw = wrong("data.split.by", "time")
+    raw["data"]["period"] = period
+    with pytest.raises(ConfigError) as caught:
+        validate(raw, ModelConfig, "model.yaml")
+    assert says in str(caught.value)
+    assert validate(wrong("data.split.by", "time"), ModelConfig, "model.yaml").data.split.by == "time"
 
 
 def test_an_unknown_model_names_the_known() -> None:

@@ -126,16 +126,26 @@ def rules(kind: TargetKind) -> dict[str, Any]:
     return {"rules": [r | {"because": "so it was made"} for r in made]}
 
 
-def lay_out(root: Path, kind: TargetKind, rows: int = 3000, **changes: Any) -> ModelPaths:
-    """A checkout with the table, and the stages run in it as DVC runs them."""
-    folder = root / "deployments/models" / NAME
+def write(root: Path, config: dict[str, Any], frame: pd.DataFrame) -> ModelPaths:
+    """A checkout with one model's ``model.yaml`` and its source ``table.csv``; nothing has run in it."""
+    folder = root / "deployments/models" / config["name"]
     folder.mkdir(parents=True)
-    (root / "deployments/models.yaml").write_text(f"models: [{NAME}]\n")
-    (folder / "model.yaml").write_text(yaml.safe_dump(document(kind) | changes))
-    (folder / "rules.yaml").write_text(yaml.safe_dump(rules(kind)))
-    table(rows).to_csv(root / "table.csv", index=False)
-    paths = ModelPaths(root, NAME)
-    config: ModelConfig = load_model(root, NAME)
+    (root / "deployments/models.yaml").write_text(f"models: [{config['name']}]\n")
+    (folder / "model.yaml").write_text(yaml.safe_dump(config))
+    frame.to_csv(root / "table.csv", index=False)
+    return ModelPaths(root, config["name"])
+
+
+def run_stages(paths: ModelPaths) -> None:
+    """All stages, as DVC runs them."""
+    config: ModelConfig = load_model(paths.root, paths.name)
     for stage in (ingest, prepare, train, evaluate):
         stage(paths, config)
+
+
+def lay_out(root: Path, kind: TargetKind, rows: int = 3000, **changes: Any) -> ModelPaths:
+    """A checkout with the generated table, and the stages run in it."""
+    paths = write(root, document(kind) | changes, table(rows))
+    (root / "deployments/models" / NAME / "rules.yaml").write_text(yaml.safe_dump(rules(kind)))
+    run_stages(paths)
     return paths

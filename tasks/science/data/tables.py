@@ -120,57 +120,6 @@ def score_array(config: TrainingConfig, rows: pd.DataFrame, prefix: str = SCORE)
     return found if config.kind == "multiclass" else found[:, 0]
 
 
-def split_base(config: TrainingConfig, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Label the population and split its base rows; what lies outside the base is kept for replay.
-
-    The side of a row follows from a hash of its entity (or row number) and the seed. So it does not change when
-    rows are added, and rows of one entity share a side.
-
-    Returns:
-        ``train``, ``holdout``, ``replay``: frames with the input columns, ``_label``, ``_benchmark``, ``_row``, the
-        period, and ``_entity`` where the data have entities.
-    """
-    data = config.data
-    table = table.assign(**{ROW: np.arange(len(table))})
-    if data.rows:  # first: outside the population a label may not exist
-        table = table[evaluate(table, data.rows, "data.rows")].copy()
-    table[LABEL] = labels(config, table)
-    inside = evaluate(table, data.base, "data.base") if data.base else pd.Series(True, index=table.index)
-    place = _place(table[data.entity] if data.entity else table[ROW], config.seed)
-    keep = [c.name for c in config.inputs] + [LABEL, ROW] + ([data.period] if data.period else [])
-    if data.entity:
-        table[ENTITY] = table[data.entity].astype("str")
-        keep.append(ENTITY)
-    cut = data.split
-    sides = {
-        "train": inside & (place < cut.train),
-        "holdout": inside & (place >= cut.train) & (place < cut.train + cut.holdout),
-        "replay": ~inside | (place >= cut.train + cut.holdout),
-    }
-    if data.entity:  # an entity with base rows in train must not come back in replay under another period
-        sides["replay"] &= place >= cut.train
-    frames = {side: table.loc[mask, list(dict.fromkeys(keep))].reset_index(drop=True) for side, mask in sides.items()}
-    frames["train"][BENCHMARK], frames["holdout"][BENCHMARK] = "train", "holdout"
-    return frames
-
-
-def split_collected(config: TrainingConfig, rows: pd.DataFrame, benchmark: str) -> dict[str, pd.DataFrame]:
-    """Split rows collected in production into train and holdout, in the proportion of the base split."""
-    cut = config.data.split
-    place = _place(rows["_id"], config.seed)
-    train = place < cut.train / (cut.train + cut.holdout)
-    rows = rows.drop(columns="_id")
-    if config.kind == "binary":
-        rows[LABEL] = rows[LABEL].astype(bool)
-    rows[ROW], rows[BENCHMARK] = -1, benchmark
-    return {"train": rows[train].assign(**{BENCHMARK: "train"}), "holdout": rows[~train]}
-
-
-def _place(keys: pd.Series, seed: int) -> np.ndarray:
-    salted = np.array([f"{seed}:{key}" for key in keys], dtype=object)
-    return pd.util.hash_array(salted) / 2.0**64
-
-
 def content_digest(rows: pd.DataFrame) -> str:
     """Digest of a table's content, whatever the order of its rows, as ``sha256:<hex>``."""
     columns = sorted(c for c in rows.columns)
