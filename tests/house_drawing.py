@@ -29,7 +29,7 @@ WAYS: dict[str, tuple[tuple[str, str], ...]] = {
         ("tasks/cli/service.py::main", "service over log and releases"),
         ("tasks/serving/follower.py::Follower", "the champion, by digest"),
         ("tasks/serving/routes.py::Routes", "POST /models/NAME/predict"),
-        ("tasks/serving/schema.py::problems", "each row against the manifest"),
+        ("tasks/serving/schema.py::RowSchema", "each row against the manifest"),
         ("tasks/serving/release.py::Release", "score and decision"),
         ("tasks/records/log/predictions.py::PredictionLog", "on disk, then answered"),
     ),

@@ -23,6 +23,7 @@ READ = 20_000
 """Rows of the file that are held at a time."""
 SHOWN = 5
 """Problems of different kinds that are reported of one request."""
+JSON = {"content-type": "application/json"}
 Row = dict[str, Any]
 
 
@@ -149,7 +150,7 @@ def print_answers(answers: Iterator[Row], as_json: bool, quiet: bool) -> None:
 def _ask(client: httpx.Client, model: str, rows: list[Row], start: int) -> list[Row]:
     """Rows ``start + 1`` and so on; a request that is too large is sent in halves."""
     try:
-        answer = client.post(f"/models/{model}/predict", json={"rows": rows})
+        answer = client.post(f"/models/{model}/predict", content=json.dumps({"rows": rows}), headers=JSON)
     except httpx.HTTPError as error:
         raise UnreachableError(
             f"the prediction service at {client.base_url} does not answer ({type(error).__name__}); rows before "
@@ -180,11 +181,17 @@ def _problems(answer: httpx.Response, start: int) -> str:
     for p in detail:
         alike.setdefault((p["field"], p["message"]), []).append(p)
     problems = [
-        f"row {start + found[0]['row'] + 1:,}{f' and {len(found) - 1:,} more' if len(found) > 1 else ''}, column "
-        f"{field}: {message}, and it is {found[0].get('value')!r}"
+        f"{_where(found, start)} {field}: {message}, and it is {found[0].get('value')!r}"
         for (field, message), found in list(alike.items())[:SHOWN]
     ]
     return "; ".join(problems) + (f"; and {len(alike) - SHOWN:,} other problems" if len(alike) > SHOWN else "")
+
+
+def _where(alike: list[Row], start: int) -> str:
+    if alike[0]["row"] is None:
+        return "the request's"
+    more = f" and {len(alike) - 1:,} more" if len(alike) > 1 else ""
+    return f"row {start + alike[0]['row'] + 1:,}{more}, column"
 
 
 def _answered(out: Path | None) -> int:

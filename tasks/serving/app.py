@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
 from tasks.serving.follower import Follower
 from tasks.serving.limits import BodyLimit
 from tasks.serving.metrics import Metrics
+from tasks.serving.problems import of_errors
 from tasks.serving.routes import Log, Routes
 from tasks.spec.errors import LogUnavailable
 
@@ -38,6 +40,10 @@ def create_app(releases: Path, log: Log, make_row: Callable[..., Any], most_body
     app.include_router(Routes(follower, log, make_row, metrics).router())
     app.add_middleware(BodyLimit, most=most_body_bytes, refused=metrics.refused.labels("all", "size").inc)
 
+    @app.exception_handler(RequestValidationError)
+    async def refused(_: Request, error: RequestValidationError) -> JSONResponse:
+        return JSONResponse({"detail": of_errors(error.errors())}, status_code=422)
+
     @app.exception_handler(LogUnavailable)
     async def unavailable(_: Request, error: LogUnavailable) -> JSONResponse:
         metrics.refused.labels("all", "log").inc()
@@ -55,7 +61,7 @@ def _document(app: FastAPI, follower: Follower) -> None:
         app.openapi_schema = None
         document = general()
         for now in follower.serving.values():
-            document["components"]["schemas"][now.row.__name__] = now.row.model_json_schema()
+            document["components"]["schemas"][now.row.name] = now.row.json_schema()
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]

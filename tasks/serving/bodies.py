@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
+from tasks.serving.problems import REFUSED
+from tasks.serving.strict_json import StrictRoute
+
 MOST_ROWS = 1000
+
+
+def router_of_bodies() -> APIRouter:
+    """A router whose routes read bodies strictly and document how they refuse them."""
+    return APIRouter(route_class=StrictRoute, responses=REFUSED)
 
 
 class Closed(BaseModel):

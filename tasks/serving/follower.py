@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
-from pydantic import BaseModel
 
 from tasks.serving.release import Release, load_release, read_pointer
-from tasks.serving.schema import row_model
+from tasks.serving.schema import RowSchema
 from tasks.spec.errors import AssayError
 from tasks.spec.manifest import Pointer
 
@@ -28,7 +27,7 @@ class Serving:
 
     pointer: Pointer
     release: Release
-    row: type[BaseModel]
+    row: RowSchema
 
     @property
     def version(self) -> str:
@@ -90,7 +89,7 @@ class Follower:
             return
         release = load_release(folder / "versions" / pointer.version, pointer)
         release.score(_blank(release))  # the first call of a pipeline is slow; nobody should wait for it
-        self.serving = self.serving | {folder.name: Serving(pointer, release, row_model(release.manifest))}
+        self.serving = self.serving | {folder.name: Serving(pointer, release, RowSchema(release.manifest))}
         log.info("%s", json.dumps({"model": folder.name, "version": pointer.version}))
 
 

@@ -8,8 +8,9 @@ from typing import Any, Literal, Protocol
 from fastapi import APIRouter, HTTPException
 from pydantic import Field
 
-from tasks.serving.bodies import MOST_ROWS, Closed
+from tasks.serving.bodies import MOST_ROWS, Closed, router_of_bodies
 from tasks.serving.metrics import Metrics
+from tasks.serving.problems import problem
 from tasks.spec.manifest import Manifest
 
 TEXT = "^[^\\x00]*$"
@@ -44,7 +45,7 @@ class AppealBody(About):
 
 
 class ReviewBody(About):
-    window: int | None = Field(None, ge=1, description="The window in whose queue the prediction was.")
+    window: int | None = Field(None, ge=1, le=2**31 - 1, description="The window in whose queue the prediction was.")
     verdict: Literal["agree", "disagree", "unsure"]
     who: str = Who
     note: str = Said
@@ -87,7 +88,7 @@ class HumanRoutes:
         self.manifest, self.log, self.metrics = manifest, log, metrics
 
     def router(self) -> APIRouter:
-        router = APIRouter()
+        router = router_of_bodies()
         router.post("/models/{name}/overrides", summary="Report what a person decided instead")(self.overrides)
         router.post("/models/{name}/appeals", summary="Contest a decision, or answer who did")(self.appeals)
         router.post("/models/{name}/reviews", summary="Report what an expert thinks of predictions")(self.reviews)
@@ -127,8 +128,4 @@ def _misfit(row: int, value: bool | float | str, manifest: Manifest) -> dict[str
         wrong, allowed = text, "true or false, or a number"
     else:
         wrong, allowed = not truth, "true or false"
-    return (
-        {"row": row, "field": "decision", "value": value, "message": f"a decision of {manifest.model} is {allowed}"}
-        if wrong
-        else None
-    )
+    return problem(row, "decision", value, f"a decision of {manifest.model} is {allowed}") if wrong else None

@@ -42,14 +42,14 @@ def measure(folder: Path) -> dict[str, Any]:
         PermissionError: the model reached for the network.
     """
     from tasks.serving.release import load_release
-    from tasks.serving.schema import problems, row_model, table
+    from tasks.serving.schema import RowSchema, table
 
     begun = time.perf_counter()
     release = load_release(folder)
-    schema = row_model(release.manifest)
+    schema = RowSchema(release.manifest)
     loaded = time.perf_counter() - begun
     recorded = json.loads((folder / "requests.json").read_text())
-    rows, bad = problems(recorded["rows"], schema)
+    rows, bad = schema.check(recorded["rows"])
     if bad:
         return {
             "rows": len(recorded["rows"]),
@@ -64,7 +64,7 @@ def measure(folder: Path) -> dict[str, Any]:
     seconds = []
     for row in recorded["rows"][:WARM_UP] + recorded["rows"]:
         begun = time.perf_counter()
-        good, _ = problems([row], schema)
+        good, _ = schema.check([row])
         release.score(table(good, release.manifest))
         seconds.append(time.perf_counter() - begun)
     memory = peak_memory()

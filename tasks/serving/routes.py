@@ -12,12 +12,13 @@ import numpy as np
 from fastapi import APIRouter, HTTPException, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 
-from tasks.serving.bodies import OutcomesAnswer, OutcomesBody, PredictAnswer, PredictBody, RowAnswer
+from tasks.serving.bodies import OutcomesAnswer, OutcomesBody, PredictAnswer, PredictBody, RowAnswer, router_of_bodies
 from tasks.serving.follower import Follower, Serving
 from tasks.serving.human import HumanLog, HumanRoutes
 from tasks.serving.metrics import Metrics
+from tasks.serving.problems import printable, problem
 from tasks.serving.release import Release
-from tasks.serving.schema import outcome_problems, problems, table
+from tasks.serving.schema import outcome_problems, scored, table
 
 
 class Log(HumanLog, Protocol):
@@ -37,9 +38,10 @@ class Routes:
         self.follower, self.log, self.make_row, self.metrics = follower, log, make_row, metrics
 
     def router(self) -> APIRouter:
-        router = APIRouter()
-        router.post("/models/{name}/predict", summary="Score one row or many")(self.predict)
-        router.post("/models/{name}/outcomes", summary="Report what became of predictions")(self.outcomes)
+        router, bodies = APIRouter(), router_of_bodies()
+        bodies.post("/models/{name}/predict", summary="Score one row or many")(self.predict)
+        bodies.post("/models/{name}/outcomes", summary="Report what became of predictions")(self.outcomes)
+        router.include_router(bodies)
         router.include_router(
             HumanRoutes(lambda name: self._serving(name).release.manifest, self.log, self.metrics).router()
         )
@@ -60,12 +62,15 @@ class Routes:
                 "rolled back to.",
             )
         if (body.row is None) == (body.rows is None):
-            raise HTTPException(422, "give either row (one) or rows (up to 1,000)")
-        rows, bad = problems(body.rows if body.rows is not None else [body.row or {}], now.row)
-        if bad:
+            raise HTTPException(422, [problem(None, "body", None, "give either row (one) or rows (up to 1,000)")])
+        rows, bad = now.row.check(body.rows if body.rows is not None else [body.row or {}])
+        scores, unscored = np.empty(0), bad
+        if not bad:
+            scores, unscored = scored(now.release, table(rows, now.release.manifest))
+        if unscored:
             self.metrics.refused.labels(name, "input").inc()
-            raise HTTPException(422, bad)
-        answers = _answers(now.release, now.release.score(table(rows, now.release.manifest)))
+            raise HTTPException(422, unscored)
+        answers = _answers(now.release, scores)
         self._keep(name, now.version, answers, rows)
         for answer in answers:
             decision = answer.decision if isinstance(answer.decision, str) else str(answer.decision).lower()
@@ -91,7 +96,7 @@ class Routes:
         return {
             "version": now.version,
             "manifest": now.release.manifest.model_dump(mode="json"),
-            "row": now.row.model_json_schema(),
+            "row": now.row.json_schema(),
         }
 
     def health(self) -> JSONResponse:
@@ -122,7 +127,9 @@ class Routes:
         self.metrics.refused.labels(name if name in found else "unknown", "no champion").inc()
         if name in found:
             raise HTTPException(503, f"{name} cannot be served: {found[name]}")
-        raise HTTPException(404, f"no model {name!r} serves here; serving: {', '.join(serving) or 'none yet'}")
+        raise HTTPException(
+            404, f"no model {printable(name)!r} serves here; serving: {', '.join(serving) or 'none yet'}"
+        )
 
     def _keep(self, name: str, version: str, answers: Sequence[RowAnswer], rows: Sequence[dict[str, Any]]) -> None:
         moment = datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -4,63 +4,76 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Sequence
-from typing import Annotated, Any
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, NotRequired
 
+import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
+from typing_extensions import TypedDict
 
+from tasks.serving.problems import printable, problem
+from tasks.serving.release import Release
 from tasks.spec.columns import to_table
 from tasks.spec.manifest import Manifest
 
-
-def row_model(manifest: Manifest) -> type[BaseModel]:
-    """A closed pydantic model of one input row; optional columns may be null or left out."""
-    fields: dict[str, Any] = {}
-    for column in manifest.columns:
-        value: Any
-        value, constraints = column.kind.request_field(column)
-        unit = f" ({column.unit})" if column.unit else ""
-        annotated = Annotated[value, Field(description=column.description + unit, **constraints)]
-        fields[column.name] = (annotated | None, None) if column.nullable else (annotated, ...)
-    name = "".join(part.title() for part in manifest.model.split("_")) + "Row"
-    return create_model(name, __config__=ConfigDict(extra="forbid", strict=True), **fields)
+MOST_UNSCORED = 5
+"""Rows that are looked for where a model fails on a request; each takes a few scorings."""
 
 
-def problems(rows: list[dict[str, Any]], model: type[BaseModel]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Validate rows.
+class RowSchema:
+    """What one input row of a model may hold: a closed set of fields; optional ones may be null or left out.
 
-    Returns:
-        The validated rows, and one dict a problem: row, field, value, message.
+    A column's name is a key of a dict here and never an attribute, so ``class``, ``copy`` or ``model_config`` is a
+    name as good as any.
     """
-    good: list[dict[str, Any]] = []
-    bad: list[dict[str, Any]] = []
-    for index, row in enumerate(rows):
-        try:
-            good.append(model.model_validate(row).model_dump())
-        except ValidationError as error:
-            bad += [_problem(index, item, model) for item in error.errors()]
-    return good, bad
+
+    def __init__(self, manifest: Manifest) -> None:
+        fields: dict[str, Any] = {}
+        for column in manifest.columns:
+            value: Any
+            value, constraints = column.kind.request_field(column)
+            unit = f" ({column.unit})" if column.unit else ""
+            annotated = Annotated[value, Field(description=column.description + unit, **constraints)]
+            fields[column.name] = NotRequired[annotated | None] if column.nullable else annotated
+        self.name = "".join(part.title() for part in manifest.model.split("_")) + "Row"
+        self.columns = tuple(fields)
+        self._missing: dict[str, Any] = dict.fromkeys(fields)
+        row: Any = TypedDict(self.name, fields)  # type: ignore[misc]
+        self._adapter: TypeAdapter[Any] = TypeAdapter(with_config(ConfigDict(extra="forbid", strict=True))(row))
+
+    def json_schema(self) -> dict[str, Any]:
+        return self._adapter.json_schema()
+
+    def check(self, rows: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Validate rows.
+
+        Returns:
+            The validated rows, each with every column, and one dict a problem: row, field, value, message.
+        """
+        good: list[dict[str, Any]] = []
+        bad: list[dict[str, Any]] = []
+        for index, row in enumerate(rows):
+            try:
+                good.append(self._missing | self._adapter.validate_python(row))
+            except ValidationError as error:
+                bad += [self._problem(index, item) for item in error.errors(include_url=False)]
+        return good, bad
+
+    def _problem(self, index: int, item: Any) -> dict[str, Any]:
+        name = str(item["loc"][0]) if item["loc"] else "row"
+        if item["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(name[:100], self.columns, n=1)
+            did = f"; did you mean {near[0]!r}?" if near else "."
+            return problem(index, name, item["input"], f"unknown field{did} Allowed: {', '.join(self.columns)}")
+        if item["type"] == "missing":
+            return problem(index, name, None, "required field is missing")
+        return problem(index, name, item["input"], item["msg"])
 
 
 def outcome_problems(labels: Sequence[bool | float | str], manifest: Manifest) -> list[dict[str, Any]]:
     """Outcomes that the model cannot have, by its kind: one dict a problem: row, field, value, message."""
-    return [
-        {"row": i, "field": "label", "value": _shown(label), "message": wrong}
-        for i, label in enumerate(labels)
-        if (wrong := _unfit(label, manifest))
-    ]
-
-
-def _shown(label: bool | float | str) -> bool | float | str:
-    """The value as JSON can hold it: neither NaN nor a book."""
-    return (
-        str(label)
-        if isinstance(label, float) and not math.isfinite(label)
-        else label[:80]
-        if isinstance(label, str)
-        else label
-    )
+    return [problem(i, "label", label, wrong) for i, label in enumerate(labels) if (wrong := _unfit(label, manifest))]
 
 
 def _unfit(label: bool | float | str, manifest: Manifest) -> str:
@@ -90,20 +103,27 @@ def table(rows: list[dict[str, Any]], manifest: Manifest) -> pd.DataFrame:
     return to_table(manifest.columns, pd.DataFrame(rows, columns=[c.name for c in manifest.columns]))
 
 
-def _problem(index: int, item: Any, model: type[BaseModel]) -> dict[str, Any]:
-    name = str(item["loc"][0]) if item["loc"] else "row"
-    known = list(model.model_fields)
-    if item["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(name, known, n=1)
-        message = f"unknown field{f'; did you mean {near[0]!r}?' if near else ''} Allowed: {', '.join(known)}"
-    elif item["type"] == "missing":
-        message = "required field is missing"
-    else:
-        message = item["msg"]
-    value = None if item["type"] == "missing" else item.get("input")
-    return {
-        "row": index,
-        "field": name,
-        "value": value if isinstance(value, str | int | float | bool | None) else str(value)[:80],
-        "message": message,
-    }
+def scored(release: Release, rows: pd.DataFrame) -> tuple[np.ndarray, list[dict[str, Any]]]:
+    """The scores of validated rows, and the first rows that the model cannot score, by halving.
+
+    A schema's bounds do not say what a model computes: a power of a large number is infinite all the same.
+    """
+    try:
+        scores = release.score(rows)
+    except (ValueError, ArithmeticError) as error:
+        if len(rows) > 1:
+            half = len(rows) // 2
+            parts = [(rows.iloc[:half], 0), (rows.iloc[half:], half)]
+            bad: list[dict[str, Any]] = []
+            for part, before in parts:
+                found = scored(release, part)[1] if len(bad) < MOST_UNSCORED else []
+                bad += [p | {"row": p["row"] + before} for p in found]
+            return np.empty(0), bad
+        return np.empty(0), [_unscored(0, f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}")]
+    finite = np.isfinite(scores).reshape(len(rows), -1).all(axis=1)
+    return scores, [_unscored(int(i), "the score is not finite") for i in np.flatnonzero(~finite)[:MOST_UNSCORED]]
+
+
+def _unscored(row: int, why: str) -> dict[str, Any]:
+    message = f"the model cannot score this row ({printable(why)}); send values within the range it was trained on"
+    return problem(row, "row", None, message)

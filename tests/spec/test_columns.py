@@ -21,7 +21,7 @@ from tasks.science.monitors.drift.findings import drift_findings
 from tasks.science.monitors.drift.reference import fit_reference
 from tasks.science.monitors.profiles.profile import profile
 from tasks.serving.release import Release
-from tasks.serving.schema import problems, row_model, table
+from tasks.serving.schema import RowSchema, table
 from tasks.spec.base import validate
 from tasks.spec.columns import KINDS, ColumnKind, DeclaredColumn, decoded, to_table
 from tasks.spec.errors import ConfigError
@@ -102,11 +102,11 @@ def test_a_new_type_passes_from_the_source_to_a_drift_alarm(tmp_path: Path) -> N
 
     # the service: its schema, what it refuses, and the same scores as in training
     release = Release(manifest(config), pipeline)
-    schema = row_model(release.manifest)
-    field = schema.model_json_schema()["properties"]["insured"]
+    schema = RowSchema(release.manifest)
+    field = schema.json_schema()["properties"]["insured"]
     assert [option["type"] for option in field["anyOf"]] == ["boolean", "null"]
-    accepted, refused = problems(requests, schema)
-    assert refused == [] and problems([requests[1] | {"insured": "yes"}], schema)[1][0]["field"] == "insured"
+    accepted, refused = schema.check(requests)
+    assert refused == [] and schema.check([requests[1] | {"insured": "yes"}])[1][0]["field"] == "insured"
     served = table(accepted, release.manifest)
     pd.testing.assert_frame_equal(served, rows[[c.name for c in config.inputs]])
     scores = release.score(served)

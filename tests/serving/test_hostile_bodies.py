@@ -1,0 +1,250 @@
+"""Whatever a client sends is answered, or refused with the field, the value and what is allowed; never with a 500."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.serving.door import Door, lay, opened, with_columns
+from tests.stages.worlds import NAME, document, table
+
+NAMES = ("model_config", "model_fields", "class", "copy", "json", "schema", "self", "def", "index", "rows", "assign")
+"""Names that are methods, attributes or keywords somewhere on the way."""
+ROUTES = {
+    "predict": ("rows", {}),
+    "outcomes": ("outcomes", {"id": "p", "label": True}),
+    "overrides": ("overrides", {"id": "p", "decision": True, "who": "anna", "why": "knows"}),
+    "appeals": ("appeals", {"id": "p", "claim": "wrong", "who": "anna"}),
+    "reviews": ("reviews", {"id": "p", "window": 1, "verdict": "agree", "who": "anna", "note": ""}),
+}
+"""Of every route with a body: the list it takes, and an item of it."""
+
+
+@pytest.fixture(scope="module")
+def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    """A logistic regression, which refuses infinite inputs itself, over columns with unusual names."""
+    columns = [{"name": name, "type": "category" if name < "f" else "number"} for name in NAMES]
+    rows = table(400)
+    for column in columns:
+        rows[column["name"]] = rows["job"] if column["type"] == "category" else rows["hours"] / 7
+    with opened(lay(tmp_path_factory.mktemp("door"), with_columns("binary", columns, NAMES), rows)) as running:
+        yield running
+
+
+def row(door: Door, **changes: Any) -> dict[str, Any]:
+    values = {c.name: 20 if c.kind.numeric else "f" if c.name == "sex" else "clerk" for c in door.config.inputs}
+    return values | changes
+
+
+def body(route: str, item: str) -> str:
+    return f'{{"{ROUTES[route][0]}": [{item}]}}'
+
+
+def problem(door: Door, route: str, text: str | bytes, status: int = 422) -> dict[str, Any]:
+    """The one problem that the service names, in JSON that a strict reader takes."""
+    answer = door.post(route, text)
+    assert answer.status_code == status, answer.text
+    answer.content.decode("utf-8")
+    (found,) = json.loads(answer.content, parse_constant=pytest.fail)["detail"]
+    assert set(found) == {"row", "field", "value", "message"} and len(str(found["value"])) <= 80
+    return dict(found)
+
+
+BIG = "1" + "0" * 400
+FLOAT = "send a finite number, or null where the value is missing"
+CASES = [
+    ("NaN", "NaN", f"NaN is no JSON number; {FLOAT}"),
+    ("-Infinity", "-Infinity", f"-Infinity is no JSON number; {FLOAT}"),
+    ("1e400", "1e400", f"1e400 is beyond what a 64-bit float holds (1.8e308); {FLOAT}"),
+    (
+        BIG,
+        BIG[:80],
+        f"{BIG[:80]} is an integer beyond 64 bits; send an identifier as text, and a large quantity with an exponent "
+        "(1e20)",
+    ),
+    (
+        "9223372036854775808",
+        "9223372036854775808",
+        "9223372036854775808 is an integer beyond 64 bits; send an identifier as text, and a large quantity with an "
+        "exponent (1e20)",
+    ),
+    (
+        '"a\\ud800b"',
+        "a\\ud800b",
+        "half a surrogate pair is no character; send the whole one, or escape neither half",
+    ),
+    ("1" * 5000, "1" * 80, None),
+    ("[" * 40 + "]" * 40, "[" * 40 + "]" * 40, "it is nested deeper than 16 levels; send the bodies that /openapi.json "
+     "describes"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize(("sent", "shown", "says"), CASES, ids=[c[0][:22] for c in CASES])
+def test_a_value_that_json_or_a_float_cannot_hold_is_named(
+    door: Door, route: str, sent: str, shown: str, says: str | None
+) -> None:
+    field = "age" if route == "predict" else "id"
+    item = json.dumps(ROUTES[route][1] or row(door)).replace("{", "").replace("}", "")
+    parts = [part for part in item.split(", ") if not part.startswith(f'"{field}"')]
+    found = problem(door, route, body(route, "{" + ", ".join([*parts, f'"{field}": {sent}']) + "}"))
+    assert (found["row"], found["field"]) == (0, field)
+    assert str(found["value"]) == shown or sent.startswith("[")
+    assert says is None or found["message"] == says
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_a_key_that_is_no_text_or_is_given_twice_is_named(door: Door, route: str) -> None:
+    item = json.dumps(ROUTES[route][1] or row(door))[:-1]
+    found = problem(door, route, body(route, item + ', "\\udfff": 1}'))
+    assert (found["row"], found["field"], found["value"]) == (0, "\\udfff", "\\udfff")
+    key = "job" if route == "predict" else "id"
+    found = problem(door, route, body(route, f'{item}, "{key}": "other"}}'))
+    assert (found["row"], found["field"], found["value"]) == (0, key, "other")
+    assert found["message"] == "the key is given twice; send it once"
+
+
+@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize(
+    ("text", "status", "field", "says"),
+    [
+        (b"{", 400, "body", "the body is no JSON: Expecting property name enclosed in double quotes at line 1, "
+         "column 2"),
+        (b'{"rows": "\xff"}', 400, "body", "the body is not UTF-8: byte 10 begins no character"),
+        (b'{"rows": "\xed\xa0\x80"}', 400, "body", "the body is not UTF-8: byte 10 begins no character"),
+        (b"[" * 100_000, 422, "body", CASES[-1][2]),
+        (b"", 422, "body", "required field is missing"),
+        (b"null", 422, "body", "required field is missing"),
+    ],
+)  # fmt: skip
+def test_what_is_no_json_is_called_so(
+    door: Door, route: str, text: bytes, status: int, field: str, says: str | None
+) -> None:
+    found = problem(door, route, text, status)
+    assert (found["row"], found["field"], found["message"]) == (None, field, says)
+
+
+def test_bytes_without_a_content_type_are_refused_with_words(door: Door) -> None:
+    answer = door.client.post(f"/models/{NAME}/predict", content=b"\xff\xfe", headers={"content-type": "text/plain"})
+    assert answer.status_code == 422 and answer.json()["detail"] == [
+        {
+            "row": None,
+            "field": "body",
+            "value": "\\xff\\xfe",
+            "message": "the body is not declared as JSON; send it with Content-Type: application/json",
+        }
+    ]
+
+
+def test_a_long_value_is_shown_by_its_beginning(door: Door) -> None:
+    found = problem(door, "predict", json.dumps({"row": row(door, age="x" * 10_000)}))
+    assert (found["field"], found["value"]) == ("age", "x" * 80)
+    found = problem(door, "outcomes", json.dumps({"outcomes": [{"id": "p", "label": "x" * 10_000}]}))
+    assert (found["field"], found["value"]) == ("label", "x" * 80)
+    found = problem(door, "overrides", body("overrides", json.dumps(ROUTES["overrides"][1] | {"decision": {"a": 1}})))
+    assert (found["field"], found["value"]) == ("decision", '{"a": 1}')
+    assert found["message"] == "Input should be a valid boolean, a valid number or a valid string"
+
+
+@pytest.mark.parametrize("name", ["%00", "a%0Ab", "%ED%A0%80", "%FF", "x" * 5000, "NaN", "{name}"])
+def test_a_path_names_a_model_or_is_not_found(door: Door, name: str) -> None:
+    for route in ROUTES:
+        made = f'{{"{ROUTES[route][0]}": [{json.dumps(ROUTES[route][1] or row(door))}]}}'
+        answer = door.client.post(f"/models/{name}/{route}", content=made, headers={"content-type": "application/json"})
+        assert answer.status_code == 404 and len(answer.text) < 500
+    assert door.client.get(f"/models/{name}").status_code == 404
+
+
+def test_no_name_of_a_column_is_special(door: Door) -> None:
+    answer = door.post("predict", json.dumps({"row": row(door)}))
+    assert answer.status_code == 200, answer.text
+    wrong = door.post("predict", json.dumps({"row": row(door, model_config="1", **{"class": 2, "self": "x"})})).json()
+    assert [(p["field"], p["value"], p["message"]) for p in wrong["detail"]] == [
+        ("model_config", "1", "Input should be a valid number"),
+        ("class", 2, "Input should be a valid string"),
+        ("self", "x", "Input should be a valid number"),
+    ]
+    document = door.client.get("/openapi.json").json()
+    assert set(NAMES) < set(document["components"]["schemas"]["SmallRow"]["properties"])
+    logged = door.log.frame(NAME, 0, 2**62)
+    assert logged["class"].tolist()[0] == "clerk" and logged["model_config"].tolist()[0] == 20.0
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_row_that_the_model_cannot_score_is_named(tmp_path: Path) -> None:
+    """A power of an allowed number is infinite: the schema cannot know it, and nothing is answered or logged."""
+    power = {"kind": "custom", "factory": "sklearn.kernel_ridge:KernelRidge"}
+    model = document("regression") | {
+        "estimator": power | {"parameters": {"kernel": "polynomial", "degree": 9, "alpha": 1.0}}
+    }
+    model["data"]["columns"].append({"name": "size", "type": "number"})
+    model["features"].append("size")
+    rows = table(200)
+    with opened(lay(tmp_path, model, rows.assign(size=rows["hours"]))) as running:
+        sent = [row(running)] * 700
+        sent[613] = row(running, size=3e38)
+        answer = running.post("predict", json.dumps({"rows": sent}))
+        assert (answer.status_code, answer.json()["detail"]) == (
+            422,
+            [
+                {
+                    "row": 613,
+                    "field": "row",
+                    "value": None,
+                    "message": "the model cannot score this row (the score is not finite); send values within the "
+                    "range it was trained on",
+                }
+            ],
+        )
+        assert running.log.frame(NAME, 0, 2**62).empty
+        assert running.post("predict", json.dumps({"rows": sent[:600]})).status_code == 200
+
+
+def test_the_document_says_how_a_request_is_refused(door: Door) -> None:
+    document = door.client.get("/openapi.json").json()
+    for route in ROUTES:
+        answers = document["paths"][f"/models/{{name}}/{route}"]["post"]["responses"]
+        for status in ("400", "422"):
+            assert answers[status]["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/Refusal"}
+    row_schema = document["components"]["schemas"]["SmallRow"]
+    assert row_schema["additionalProperties"] is False and "age" not in row_schema["required"]
+    assert row_schema["properties"]["sex"]["enum"] == ["f", "m"]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec=None)),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4),
+    max_leaves=12,
+)
+"""Any document, NaN, surrogates and long integers included, as Python's encoder writes it."""
+
+
+@st.composite
+def near_bodies(draw: st.DrawFn, route: str, item: dict[str, Any]) -> str:
+    """A body that is right but for one value or key of it, or any JSON at all."""
+    if draw(st.booleans()):
+        return json.dumps(draw(JSON))
+    key = draw(st.sampled_from(sorted(item)) | st.text(st.characters(codec=None), max_size=9))
+    return json.dumps({ROUTES[route][0]: [item | {key: draw(JSON)}]})
+
+
+@pytest.mark.parametrize("route", ROUTES)
+@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_any_json_is_answered_or_refused(door: Door, route: str, data: st.DataObject) -> None:
+    text = data.draw(near_bodies(route, ROUTES[route][1] or row(door)))
+    answer = door.post(route, text)
+    assert answer.status_code in (200, 400, 422), (text, answer.text)
+    json.loads(answer.content.decode("utf-8"), parse_constant=pytest.fail)
+
+
+@settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(body=st.binary(max_size=60))
+def test_any_bytes_are_answered_or_refused(door: Door, body: bytes) -> None:
+    assert door.post("predict", body).status_code in (400, 422)
