@@ -68,10 +68,7 @@ def collect_rows(worktree: Path, model: str) -> int:
 
 @task(cache_policy=NO_CACHE, task_run_name="dvc repro prepare@{model}")
 def prepare_data(worktree: Path, model: str) -> None:
-    """Let DVC ingest and prepare; pointers of collected data are checked out first."""
-    pointers = sorted(ModelPaths(worktree, model).collected.glob("*.dvc"))
-    if pointers:
-        dvc.checkout(worktree, *[str(p.relative_to(worktree)) for p in pointers])
+    """Let DVC ingest and prepare."""
     dvc.reproduce(worktree, f"prepare@{model}")
 
 

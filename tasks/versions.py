@@ -79,8 +79,7 @@ def version_files(settings: Settings, model: str, version: Version) -> VersionFi
     if not folder.exists():
         with workspace.worktree(settings, version.commit) as tree:
             paths = ModelPaths(tree, model)
-            pointers = [str(p.relative_to(tree)) for p in sorted(paths.collected.glob("*.dvc"))]
-            dvc.restore(tree, f"train@{model}", f"evaluate@{model}", pointers=pointers)
+            dvc.restore(tree, f"train@{model}", f"evaluate@{model}")
             draft = folder.with_name(f".{version.tag}-{tree.name}")
             try:
                 shutil.copytree(paths.model, draft / "model")

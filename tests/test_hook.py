@@ -120,6 +120,10 @@ def test_a_change_to_any_source_of_a_model_starts_it(clone: Path, server: Server
         ("deployments/models/care/rules.yaml", ["care"]),
         ("tasks/science/gates/new_gate.py", ALL),
         ("data/income/collected/rows-000000001-000000100.parquet.dvc", ["income"]),
+        ("data/income/source/patients.csv", ["income"]),
+        ("data/income/source/2026/patients.csv.dvc", ["income"]),
+        ("data/income/source.dvc", ["income"]),  # the folder itself was given to DVC
+        ("data/income/source.md", []),
         ("README.md", []),
         ("tasks/cli/app.py", []),
         ("tasks/science/windows/look.py", []),

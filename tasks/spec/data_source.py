@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -39,8 +40,29 @@ class FileSource(Spec):
 
     kind: Literal["file"]
     path: str
+    """Below ``data/<model>/source/``, the folder whose change DVC, the push hook and promotion see."""
     format: Literal["csv", "parquet"]
     missing: tuple[str, ...] = ()
 
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Paths or patterns of the files that the table is read from."""
+        return (self.path,)
+
 
 Source = Annotated[PackageSource | FileSource, Field(discriminator="kind")]
+
+
+def source_folder(model: str) -> str:
+    """Where the files of a model's source lie, below the repository's root; ``dvc.yaml`` names it as a dependency."""
+    return f"data/{model}/source"
+
+
+def misplaced(source: PackageSource | FileSource, model: str) -> str:
+    """The first file of a source that lies where a change of it would not be seen; empty where there is none."""
+    folder = PurePosixPath(source_folder(model))
+    for place in source.places if isinstance(source, FileSource) else ():
+        path = PurePosixPath(place)
+        if ".." in path.parts or folder not in path.parents:
+            return place
+    return ""

@@ -34,6 +34,9 @@ def sources(dvc_yaml: str, model: str) -> tuple[str, ...]:
 
 
 def concerns(paths: Iterable[str], dvc_yaml: str, model: str) -> bool:
-    """Whether one of the changed ``paths`` is a source of the model, or lies in a folder that is one."""
+    """Whether one of the changed ``paths`` is a source of the model, lies in a folder that is one, or is the ``.dvc``
+    file that stands for one."""
     listed = sources(dvc_yaml, model)
-    return any(path == source or path.startswith(f"{source}/") for path in paths for source in listed)
+    return any(
+        path in (source, f"{source}.dvc") or path.startswith(f"{source}/") for path in paths for source in listed
+    )

@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 
 from tasks.spec.base import Spec, read_yaml, validate
 from tasks.spec.data import Column, Data
+from tasks.spec.data_source import misplaced, source_folder
 from tasks.spec.errors import ConfigError
 from tasks.spec.estimator import ESTIMATORS, Estimator
 from tasks.spec.metrics import TargetKind
@@ -156,6 +157,11 @@ def read_config(root: Path, name: str, schema: type[C], without: Collection[str]
     if BESIDE in raw:  # a registered version may have it there; of what is trained now, DVC has to see every change
         raise ConfigError(f"{path}: {BESIDE} stands beside data, where DVC does not see it. Move it into data.target.")
     config = validate(raw, schema, str(path))
+    if place := misplaced(config.data.source, name):
+        raise ConfigError(
+            f"{path}: data.source names {place!r}, and only a change below {source_folder(name)}/ is seen. Move the "
+            "file there, name it there, and add it with 'dvc add' (or, if it is small, with git)."
+        )
     if config.name != name:
         raise ConfigError(f"{path}: name is {config.name!r}, and the folder says {name!r}. Make them the same.")
     return config

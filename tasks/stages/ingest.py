@@ -31,7 +31,8 @@ def _from_file(root: Path, source: FileSource) -> pd.DataFrame:
     path = root / source.path
     if not path.exists():
         raise ConfigError(
-            f"data.source.path is {source.path!r}, which does not exist. Add it with 'dvc add', or mend the path."
+            f"data.source.path is {source.path!r}, which does not exist. Put it there and add it with 'dvc add', or "
+            "mend the path."
         )
     if source.format == "parquet":
         return pd.read_parquet(path)

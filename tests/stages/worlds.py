@@ -98,7 +98,7 @@ def document(kind: TargetKind) -> dict[str, Any]:
         "name": NAME, "title": "Small", "purpose": "A test.", "owner": "t@example.org",
         "materiality": "low", "seed": 7,
         "data": {
-            "source": {"kind": "file", "path": "table.csv", "format": "csv"}, "columns": columns,
+            "source": {"kind": "file", "path": f"data/{NAME}/source/table.csv", "format": "csv"}, "columns": columns,
             "target": TARGETS[kind],
             "split": {"train": 0.5, "holdout": 0.4, "replay": 0.1},
         },
@@ -127,12 +127,14 @@ def rules(kind: TargetKind) -> dict[str, Any]:
 
 
 def write(root: Path, config: dict[str, Any], frame: pd.DataFrame) -> ModelPaths:
-    """A checkout with one model's ``model.yaml`` and its source ``table.csv``; nothing has run in it."""
+    """A checkout with one model's ``model.yaml`` and the file of its source; nothing has run in it."""
     folder = root / "deployments/models" / config["name"]
     folder.mkdir(parents=True)
     (root / "deployments/models.yaml").write_text(f"models: [{config['name']}]\n")
     (folder / "model.yaml").write_text(yaml.safe_dump(config))
-    frame.to_csv(root / "table.csv", index=False)
+    source = root / config["data"]["source"]["path"]
+    source.parent.mkdir(parents=True)
+    frame.to_csv(source, index=False)
     return ModelPaths(root, config["name"])
 
 

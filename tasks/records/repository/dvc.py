@@ -17,7 +17,9 @@ from typing import Any
 import yaml
 
 from tasks.records.repository import process
+from tasks.spec.data_source import source_folder
 from tasks.spec.errors import CorruptionError, StageError
+from tasks.spec.sources import sources
 
 LAST_LINES = 15
 CORRUPT = re.compile(
@@ -42,8 +44,12 @@ def reproduce(worktree: Path, *targets: str, timeout: float = 3600) -> None:
         StageError: a stage failed; a stage's own ``error:`` line is the message where it printed one.
         CorruptionError: the cache does not hold what was recorded.
     """
+    if pointers := _pointers(worktree, targets):
+        _lay_out(worktree, pointers)  # DVC's own repro misses such files, and takes nothing out of the cache
     for config in (worktree / "deployments/models").glob("*/model.yaml"):
-        (config.parent / "code").mkdir(exist_ok=True)  # a dependency that git does not keep while it is empty
+        # dependencies that git does not keep while they are empty
+        (config.parent / "code").mkdir(exist_ok=True)
+        (worktree / source_folder(config.parent.name)).mkdir(parents=True, exist_ok=True)
     code, output = _dvc(worktree, "repro", *targets, timeout=timeout)
     if not code:
         _verify(worktree, _needed(worktree, targets))
@@ -71,14 +77,13 @@ def checkout(worktree: Path, *targets: str) -> None:
         _verify(worktree, _pointer(worktree, worktree / target) if target.endswith(".dvc") else _outs(stages[target]))
 
 
-def restore(worktree: Path, *stages: str, pointers: Iterable[str] = ()) -> None:
+def restore(worktree: Path, *stages: str) -> None:
     """Check out what stages made; where the cache has lost it, fetch it, or else make it again.
 
     What is made anew counts only where it comes out with the digests on record.
 
     Args:
         worktree: a clean checkout of the commit that recorded them.
-        pointers: ``.dvc`` files that the stages read; no stage can make them anew.
 
     Raises:
         CorruptionError: the cache holds other bytes than were recorded, or what was made anew differs.
@@ -90,8 +95,6 @@ def restore(worktree: Path, *stages: str, pointers: Iterable[str] = ()) -> None:
         if _dvc(worktree, "pull", *stages, timeout=3600)[0] == 0:
             checkout(worktree, *stages)
             return
-        if pointers := list(pointers):
-            checkout(worktree, *pointers)
         recorded = {name: _stages(worktree)[name]["outs"] for name in stages}
         reproduce(worktree, *stages)
         other = [name for name in stages if _stages(worktree)[name]["outs"] != recorded[name]]
@@ -101,6 +104,42 @@ def restore(worktree: Path, *stages: str, pointers: Iterable[str] = ()) -> None:
                 "records. Fetch the recorded files with dvc pull, "
                 "or install the libraries that the version's requirements.lock names and try again."
             ) from None
+
+
+def _pointers(worktree: Path, targets: Iterable[str]) -> list[str]:
+    """The ``.dvc`` files of what the stages of these items depend on: files that no stage makes."""
+    dvc_yaml = (worktree / "dvc.yaml").read_text()
+    found: list[str] = []
+    for item in dict.fromkeys(target.partition("@")[2] for target in targets):
+        for dep in sources(dvc_yaml, item):
+            found += [file.relative_to(worktree).as_posix() for file in _pointers_of(worktree, dep)]
+    return list(dict.fromkeys(found))
+
+
+def _pointers_of(worktree: Path, dep: str) -> list[Path]:
+    """The ``.dvc`` file that stands for a dependency, and those inside it."""
+    own = worktree / f"{dep}.dvc"
+    return [*([own] if own.is_file() else []), *sorted((worktree / dep).rglob("*.dvc"))]
+
+
+def _lay_out(worktree: Path, pointers: list[str]) -> None:
+    """Check the files out of the cache; those that it lacks are fetched from the remote that the repository names."""
+    try:
+        checkout(worktree, *pointers)
+    except StageError:
+        if _dvc(worktree, "pull", *pointers, timeout=3600)[0]:
+            lacking = [
+                out.path
+                for pointer in pointers
+                for out in _pointer(worktree, worktree / pointer)
+                if not _kept(_cache(worktree), out.md5).exists()
+            ]
+            raise StageError(
+                f"{', '.join(lacking or pointers)} is not in the DVC cache {_cache(worktree)}, and could not be "
+                "fetched. Run 'dvc push' where the file was added and name that remote in .dvc/config, or run 'dvc "
+                "add' in a checkout that uses this cache."
+            ) from None
+        checkout(worktree, *pointers)
 
 
 def add(worktree: Path, path: Path) -> None:
@@ -147,7 +186,7 @@ def _needed(worktree: Path, targets: Iterable[str], without: Iterable[str] = ())
                 for other, stage in stages.items()
                 if any(_touch(dep, PurePosixPath(o["path"])) for o in stage.get("outs", ()))
             ]
-            for file in (worktree / dep).glob("*.dvc"):
+            for file in _pointers_of(worktree, str(dep)):
                 yield from _pointer(worktree, file)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -74,7 +76,6 @@ def md5_of(content: str) -> str:
 
 def rerun(tree: Path) -> None:
     """As the training flow does it."""
-    dvc.checkout(tree, "collected/rows.txt.dvc")
     dvc.reproduce(tree, "train@income")
 
 
@@ -145,6 +146,33 @@ def test_a_damaged_collected_file_says_that_no_stage_makes_it(pipeline: Settings
         ),
     ):
         dvc.checkout(tree, "collected/rows.txt.dvc")
+
+
+def test_a_file_that_the_cache_lacks_is_fetched_or_named_with_the_fix(
+    pipeline: Settings, dvc_developer: Path, tmp_path: Path
+) -> None:
+    """A person gave rows to DVC in a clone with a cache of its own, as ``dvc add`` says, and pushed."""
+    git(dvc_developer, "pull", "--quiet", "origin", "main")
+    (dvc_developer / "collected/more").mkdir()
+    (dvc_developer / "collected/more/new.txt").write_text("678")
+    dvc.add(dvc_developer, dvc_developer / "collected/more/new.txt")
+    git(dvc_developer, "add", ".")
+    git(dvc_developer, "commit", "--quiet", "-m", "rows")
+    git(dvc_developer, "push", "--quiet", "origin", "HEAD:main")
+    with workspace.worktree(pipeline, "main") as tree, pytest.raises(StageError) as caught:
+        dvc.reproduce(tree, "train@income")
+    assert str(caught.value) == (
+        f"collected/more/new.txt is not in the DVC cache {pipeline.cache}, and could not be fetched. Run 'dvc push' "
+        "where the file was added and name that remote in .dvc/config, or run 'dvc add' in a checkout that uses this "
+        "cache."
+    )
+    for arguments in (("remote", "add", "--default", "shared", str(tmp_path / "shared")), ("push", "--quiet")):
+        subprocess.run([sys.executable, "-m", "dvc", *arguments], cwd=dvc_developer, check=True, capture_output=True)
+    git(dvc_developer, "commit", "--quiet", "-a", "-m", "a remote")
+    git(dvc_developer, "push", "--quiet", "origin", "HEAD:main")
+    with workspace.worktree(pipeline, "main") as tree:
+        dvc.reproduce(tree, "train@income")
+        assert (tree / "collected/more/new.txt").read_text() == "678"
 
 
 def test_a_failed_stage_is_no_damage(pipeline: Settings) -> None:
