@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -128,11 +129,18 @@ def _evidence(candidate: Candidate, evidence: Path) -> Examination:
         train_collected=train[ROW].to_numpy() < 0,
         entity=rows[ENTITY].to_numpy(object) if ENTITY in rows else None,
         train_entity=train[ENTITY].to_numpy(object) if ENTITY in train else None,
+        period=_period(config, rows),
+        train_period=_period(config, train),
         served=_served(candidate.model, config),
         readiness=_readiness(candidate),
         explain=lambda part, seed: explainer(part[features], seed),
         data_check=None,
     )
+
+
+def _period(config: ModelConfig, rows: pd.DataFrame) -> np.ndarray | None:
+    """When each row is from, (n,); None where the data have no period."""
+    return rows[config.data.period].to_numpy(object) if config.data.period in rows else None
 
 
 def _readiness(candidate: Candidate) -> dict[str, Any] | None:

@@ -17,7 +17,8 @@ from tasks.science.gates.run import run_gate
 from tasks.spec.base import load_yaml
 from tasks.spec.errors import PromotionRefused
 from tasks.spec.evidence import GateResult, Verdict
-from tasks.spec.gates import GateConfig, Materiality, needed_kinds
+from tasks.spec.gate import Materiality
+from tasks.spec.gates import GateConfig, needed_kinds
 from tasks.spec.models import model_folder
 from tasks.spec.settings import Settings
 from tasks.spec.waivers import Waiver, Waivers

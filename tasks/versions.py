@@ -16,7 +16,7 @@ from tasks.records.repository import dvc, workspace
 from tasks.records.repository.git import Git
 from tasks.science.data.tables import BENCHMARK, LABEL
 from tasks.spec.base import load_yaml
-from tasks.spec.gates import MATERIALITIES, Materiality
+from tasks.spec.gate import MATERIALITIES, Materiality
 from tasks.spec.model import ModelConfig, load_model
 from tasks.spec.models import model_folder
 from tasks.spec.settings import Settings

@@ -8,50 +8,14 @@ read that declaration.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
 from tasks.spec.base import Spec
+from tasks.spec.gate import MATERIALITIES, Gate, Materiality
+from tasks.spec.leakage_gate import LeakageGate
 from tasks.spec.metrics import METRIC_NAMES, MetricName, TargetKind
-
-TARGET_KINDS: tuple[TargetKind, ...] = get_args(TargetKind)
-Materiality = Literal["low", "medium", "high"]
-MATERIALITIES: tuple[Materiality, ...] = get_args(Materiality)
-
-
-class Gate(Spec):
-    """What every gate has."""
-
-    needed_from: ClassVar[Materiality | None] = None
-    """The lowest materiality whose models must list such a gate as mandatory; None where no model must."""
-    asks: ClassVar[str | None] = None
-    """The field that says what is asked, such as ``metric``; None where there is nothing to choose."""
-    takes: ClassVar[Mapping[TargetKind, tuple[str, ...]]] = dict.fromkeys(TARGET_KINDS, ())
-    """The target kinds that the gate can judge, each with the allowed values of the field that ``asks`` names."""
-
-    name: str = Field(pattern=r"^[a-z][a-z0-9_-]{1,59}$")
-    mandatory: bool = True
-    confidence: float = Field(0.95, gt=0.5, lt=1)
-
-    def problem(self, target: TargetKind, classes: tuple[str, ...] = ()) -> str:
-        """Why this gate cannot judge such a model.
-
-        Args:
-            target: the kind of the model's target.
-            classes: of a multiclass model.
-
-        Returns:
-            A sentence with what is allowed, or an empty text where the gate fits.
-        """
-        if target not in self.takes:
-            return f"gate {self.name} cannot judge a {target} model; allowed: {', '.join(self.takes)} models"
-        asked = None if self.asks is None else getattr(self, self.asks)
-        if asked is not None and asked not in self.takes[target]:
-            allowed = ", ".join(self.takes[target])
-            return f"gate {self.name} names the {self.asks} {asked!r}; allowed for a {target} model: {allowed}"
-        return ""
 
 
 class DataGate(Gate):
@@ -194,43 +158,6 @@ class ReadinessGate(Gate):
     latency_ms: float = Field(250, gt=0)
     """What one row may take at the 95th percentile, validation of the row included."""
     memory_mb: float = Field(1024, gt=0)
-
-
-class LeakageGate(Gate):
-    """Leaks: information in the training data that will not be there when a prediction is made.
-
-    Looked at are the two sides of the split, single columns, the order of the table, and what was served.
-    AUCs are those of one column alone on the holdout. Multiclass: the largest over each class against the rest.
-    Regression: the largest over being above each quartile of the labels.
-    """
-
-    needed_from = "high"
-
-    kind: Literal["leakage"]
-    single_column_auc: float = Field(0.95, gt=0.5, le=1)
-    """AUC from which one column alone is a leak."""
-    dominant_auc: float = Field(0.85, gt=0.5, le=1)
-    """AUC above which a column is a leak too if it also reaches ``dominant_share``."""
-    dominant_share: float = Field(0.9, gt=0, le=1)
-    """Share of the whole model's AUC over 0.5 that the column gives alone."""
-    missingness_auc: float = Field(0.7, gt=0.5, le=1)
-    """AUC from which a value's being missing is a leak; 0.7 is 40 points between the classes' missing shares."""
-    duplicates: float = Field(0.02, gt=0, lt=1)
-    """Row patterns on both sides beyond what a random split gives, as a share of the holdout's rows."""
-    label_jump: float = Field(0.2, gt=0, le=3)
-    """Cohen's h between neighbouring stretches of the table, less what the scores explain; regression: Cohen's d.
-
-    0.2 is 30 % against 40 %, or 1 % against none.
-    """
-    skew: float = Field(0.85, gt=0, le=1)
-    """Jensen-Shannon distance between training and served rows above which they hardly share a value.
-
-    Another unit or code looks like this. A change of the world can reach 0.8, so smaller distances never fail.
-    """
-    minimum_rows: int = Field(50, ge=10)
-    """Training rows that each class and each protected group needs."""
-    excused: dict[str, str] = {}
-    """Columns that are known to predict this well, each with the reason why it is no leak."""
 
 
 SliceMetric = Literal["log_loss", "brier", "error", "squared_error"]

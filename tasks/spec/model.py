@@ -8,7 +8,8 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from tasks.spec.base import Spec
-from tasks.spec.gates import GateConfig, Materiality
+from tasks.spec.gate import Materiality
+from tasks.spec.gates import GateConfig
 from tasks.spec.metrics import METRIC_NAMES, MetricName
 from tasks.spec.models import Name
 from tasks.spec.training import TrainingConfig, check_inputs, read_config

@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from tasks.spec.errors import ConfigError
-from tasks.spec.gates import GATE_KINDS, TARGET_KINDS
+from tasks.spec.gate import TARGET_KINDS
+from tasks.spec.gates import GATE_KINDS
 from tasks.spec.model import load_model
 from tests.conftest import ROOT
 

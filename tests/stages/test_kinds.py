@@ -24,7 +24,8 @@ from tasks.serving.app import create_app
 from tasks.serving.release import load_release
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import GateResult
-from tasks.spec.gates import MATERIALITIES, TARGET_KINDS, Materiality, needed_kinds
+from tasks.spec.gate import MATERIALITIES, TARGET_KINDS, Materiality
+from tasks.spec.gates import needed_kinds
 from tasks.spec.metrics import METRIC_NAMES, TargetKind
 from tasks.spec.model import ModelConfig, load_model
 from tasks.spec.settings import Settings

@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from tasks.science.examination.examination import Examination
 from tasks.science.gates.run import run_gate
 from tasks.spec.evidence import GateResult
-from tasks.spec.gates import LeakageGate
+from tasks.spec.leakage_gate import LeakageGate
 from tasks.spec.model import ModelConfig
 from tests.statistics.studies import Study, planted_model
 

@@ -16,7 +16,8 @@ from tasks.science.data.tables import BENCHMARK, LABEL, ROW, label_array, score_
 from tasks.science.examination.examination import Examination
 from tasks.science.gates.run import run_gate
 from tasks.serving.release import load_release
-from tasks.spec.gates import LeakageGate, SliceMetric, SlicesGate
+from tasks.spec.gates import SliceMetric, SlicesGate
+from tasks.spec.leakage_gate import LeakageGate
 from tasks.spec.model import load_model
 from tasks.stages.common import ModelPaths
 
@@ -52,6 +53,8 @@ def examination(paths: ModelPaths) -> Examination:
         train_label=label_array(config, train[LABEL]),
         entity=keys[0],
         train_entity=keys[1],
+        period=None if config.data.period is None else rows[config.data.period].to_numpy(object),
+        train_period=None if config.data.period is None else train[config.data.period].to_numpy(object),
         served=replay[inputs].head(config.monitoring.window_rows),
     )
 

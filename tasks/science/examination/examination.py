@@ -63,6 +63,10 @@ class Examination:
     """(n,) whose row it is, where the model's data have entities."""
     train_entity: np.ndarray | None = None
     """(k,)"""
+    period: np.ndarray | None = None
+    """(n,) when a row is from, in table form, where the model's data have a period."""
+    train_period: np.ndarray | None = None
+    """(k,)"""
     served: pd.DataFrame | None = None
     """(w, inputs) the newest logged rows."""
     explain: Callable[[pd.DataFrame, int], pd.DataFrame] | None = None

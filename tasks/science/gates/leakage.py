@@ -6,9 +6,7 @@ from tasks.science.examination.examination import Examination
 from tasks.science.examination.targets import fewest, wrong_scores
 from tasks.science.examination.verdicts import combine_states, result
 from tasks.science.gates.leakage_measurements import (
-    Sides,
     entities_on_both_sides,
-    label_jumps,
     repeated_rows,
     small_classes_and_groups,
     telling_columns,
@@ -16,9 +14,11 @@ from tasks.science.gates.leakage_measurements import (
     training_serving_skew,
     unknown_at_prediction,
 )
+from tasks.science.gates.leakage_order import label_jumps
+from tasks.science.gates.leakage_sides import Sides
 from tasks.science.stats.counts import MINIMUM
 from tasks.spec.evidence import GateResult, Measurement
-from tasks.spec.gates import LeakageGate
+from tasks.spec.leakage_gate import LeakageGate
 
 METHOD = (
     "DeLong 1988 of target-encoded columns; Poisson-binomial count of shared patterns; change-point scan with "

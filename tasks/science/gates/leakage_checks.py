@@ -16,9 +16,6 @@ BINS = 64
 CATEGORIES = 255
 PRIOR_ROWS = 10
 """Rows of the overall rate that every bin's rate is drawn towards."""
-BLOCKS = 20
-BLOCK_EVENTS = 20
-"""Expected rows of the rarer class in a block; the normal law of a block's rate needs about so many."""
 
 
 @dataclass(frozen=True)
@@ -40,23 +37,6 @@ class Duplicates:
     expected: float
     error: float
     p_value: float
-
-
-@dataclass(frozen=True)
-class Jump:
-    """The most conspicuous stretch of the table: Cohen's h with bounds adjusted for the search, its place and rows.
-
-    ``detectable`` is the h that two halves of the table need to be significant.
-    """
-
-    effect: float
-    low: float
-    high: float
-    rate: float
-    expected: float
-    place: str
-    rows: int
-    detectable: float
 
 
 @dataclass(frozen=True)
@@ -218,89 +198,3 @@ def missing_by_kind(train: pd.DataFrame, served: pd.DataFrame, column: str, othe
     """
     gone = train[column].isna().to_numpy()
     return max((float(_rates(*_codes(train[o], served[o]), gone).mean()) for o in others), default=0.0)
-
-
-def label_jump(
-    label: np.ndarray, expected: np.ndarray, entity: np.ndarray | None, confidence: float, numbers: bool = False
-) -> Jump | None:
-    """Where, in the order of the table, the label rate leaves what the scores explain.
-
-    The table is cut into up to 20 blocks. Residuals (label less score) of each block are compared with the rest's, and
-    those before each border with those after it: a scan for one change-point or one odd stretch. The z-values carry the
-    variance of the scores. They also carry that of sums by entity (cluster-robust, Liang & Zeger 1986), since
-    neighbours in a table are often the same person. Bounds are Bonferroni-adjusted for all comparisons.
-
-    The effect is Cohen's h (1988) between the rate there and the rate that the residuals elsewhere would give. It
-    separates 1 % from none as it separates 30 % from 40 %. Of numbers the effect is Cohen's d, the shift of the mean in
-    standard deviations of the labels, which the same limits suit.
-
-    Args:
-        label: (n,) in the order of the table.
-        expected: (n,) rates in [0, 1], or ``numbers``.
-        entity: (n,), or None.
-
-    Returns:
-        None where the rarer class fills no two blocks, or numbers do not vary.
-    """
-    n = len(label)
-    events = (n if np.ptp(label) > 0 else 0) if numbers else int(min(label.sum(), n - label.sum()))
-    count = min(BLOCKS, events // BLOCK_EVENTS)
-    residual = label - expected
-    residual = residual - residual.mean() if n else residual
-    if count < 2:
-        return None
-    own = (
-        np.full(n, max(float((residual**2).mean()), 1e-12 * float(label.var())))
-        if numbers
-        else np.clip(expected * (1 - expected), 1e-4, None)
-    )
-    variance = _variance(residual, own, entity)
-    edges = np.linspace(0, n, count + 1).astype(int).tolist()
-    runs = [(0, edges[i]) for i in range(1, count)] + (
-        [(edges[i], edges[i + 1]) for i in range(1, count)] if count > 2 else []
-    )
-    sums, spread = (np.concatenate([[0.0], np.cumsum(v)]) for v in (residual, variance))
-    z = []
-    for low, high in runs:
-        m, within = high - low, spread[high] - spread[low]
-        gap = (sums[high] - sums[low]) * (1 / m + 1 / (n - m))
-        z.append(gap / np.sqrt(within / m**2 + (spread[-1] - within) / (n - m) ** 2))
-    at = int(np.argmax(np.abs(z)))
-    low, high = runs[at]
-    m = high - low
-    found = label[low:high].mean()
-    usual = float(found - (sums[high] - sums[low]) * (1 / m + 1 / (n - m)))
-    if numbers:
-        spread_of_labels = float(label.std())
-        effect = abs(float(found) - usual) / spread_of_labels
-    else:
-        usual, spread_of_labels = float(np.clip(usual, 0, 1)), float(np.sqrt(label.mean() * (1 - label.mean())))
-        effect = float(abs(2 * np.arcsin(np.sqrt(found)) - 2 * np.arcsin(np.sqrt(usual))))
-    bound = normal_quantile(1 - (1 - confidence) / len(runs) / 2)
-    width = bound / abs(z[at]) * effect if z[at] else 0.0
-    place = f"rows {100 * low / n:.0f} % to {100 * high / n:.0f} % of the table"
-    return Jump(
-        effect,
-        effect - width,
-        effect + width,
-        float(found),
-        usual,
-        place,
-        m,
-        float(bound * 2 / np.sqrt(n) * np.sqrt(variance.mean()) / spread_of_labels),
-    )
-
-
-def _variance(residual: np.ndarray, own: np.ndarray, entity: np.ndarray | None) -> np.ndarray:
-    """(n,) variance that each row adds to a sum of residuals: its ``own`` by the score, enlarged where an entity's rows
-    go together.
-
-    It follows the score, not the residual: a stretch without any positive would else look like one without any doubt.
-    """
-    plain = float((residual**2).mean())
-    if entity is not None:
-        code = pd.factorize(pd.Series(entity))[0]
-        known = code >= 0
-        sums = np.bincount(code[known], weights=residual[known])
-        plain = max(plain, float((sums**2).sum() + (residual[~known] ** 2).sum()) / len(residual))
-    return np.asarray(own * max(plain / own.mean(), 1.0))

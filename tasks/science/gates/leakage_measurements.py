@@ -3,56 +3,29 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from tasks.science.data.protected import protected_groups
-from tasks.science.examination.examination import Examination
 from tasks.science.examination.verdicts import judge
 from tasks.science.gates.leakage_checks import (
     ColumnPower,
-    Jump,
-    Question,
     duplicates,
-    label_jump,
     missing_by_kind,
-    questions,
     shared_entities,
     single_columns,
 )
+from tasks.science.gates.leakage_sides import Sides, searching_error
 from tasks.science.stats.intervals import exact_share, normal_quantile
 from tasks.science.stats.shift import shift
 from tasks.spec.evidence import Measurement, State
-from tasks.spec.gates import LeakageGate
-from tasks.spec.model import ModelConfig
+from tasks.spec.leakage_gate import LeakageGate
 from tasks.spec.targets import BinaryTarget
 
 NEVER_SERVED = 0.9
 """Share of served rows from which a column that is missing there is not known at prediction time."""
 TRAINED = 0.5
 """Share of training rows under which the column must be missing, also in training rows of the served kind."""
-
-
-@dataclass(frozen=True)
-class Sides:
-    """What the checks share: the examined features on both sides, and the column expressions they come from."""
-
-    config: ModelConfig
-    features: list[str]
-    train: pd.DataFrame
-    train_label: np.ndarray
-    examination: Examination
-
-    @property
-    def asked(self) -> list[Question]:
-        """Of several, the whole does best what any of them gives away."""
-        e = self.examination
-        found: list[Question] = e.cached(
-            "leakage questions", lambda: questions(e.kind, e.classes, self.train_label, e.label, e.score)
-        )
-        return found
 
 
 def unknown_at_prediction(sides: Sides) -> list[Measurement]:
@@ -129,14 +102,6 @@ def _powers(sides: Sides, train: pd.DataFrame, rows: pd.DataFrame, confidence: f
     return sorted((max(found, key=lambda pair: pair[0].auc) for found in columns), key=lambda pair: -pair[0].auc)
 
 
-def _error(config: LeakageGate) -> float:
-    """The error that one searching check may spend.
-
-    Repeated rows, two scans for jumps and the skew share the gate's error.
-    """
-    return (1 - config.confidence) / 4
-
-
 def repeated_rows(config: LeakageGate, sides: Sides) -> list[Measurement]:
     e = sides.examination
     d = duplicates(
@@ -151,7 +116,7 @@ def repeated_rows(config: LeakageGate, sides: Sides) -> list[Measurement]:
     value, low, high = ((d.shared - d.expected + k * d.error) / n for k in (0, -z, z))
     state: State = (
         "fail"
-        if value > config.duplicates and d.p_value < _error(config)
+        if value > config.duplicates and d.p_value < searching_error(config)
         else "pass"
         if high <= config.duplicates
         else "insufficient_evidence"
@@ -194,82 +159,6 @@ def entities_on_both_sides(sides: Sides) -> list[Measurement]:
     ]
 
 
-def label_jumps(config: LeakageGate, sides: Sides) -> list[Measurement]:
-    """The label rate along the table: each benchmark of the holdout, and training.
-
-    Benchmarks are scanned apart. Where there are several, training is only reported: rows that were collected later
-    come from a later world, and a rate that changed with it is what retraining is for. A model that fits its training
-    rows closely hides a jump there, but not on the holdout. A jump fails in any benchmark; that the largest one cannot
-    be judged is insufficient evidence.
-    """
-    e = sides.examination
-    count = pd.Series(e.benchmark).value_counts()
-    kinds, numbers = len(e.classes) or 1, e.kind == "regression"
-    error = 2 * _error(config) / (len(count) + 1) / kinds
-    expected = np.asarray(e.predict(sides.train), float)
-    found: list[Measurement] = []
-    for code in range(kinds):
-        label, train_label, score, predicted = _rates(e, sides.train_label, expected, code)
-        what = f"rate of {e.classes[code]}" if e.classes else "mean label" if numbers else "label rate"
-        for name in count.index:
-            at = e.benchmark == name
-            jump = label_jump(label[at], score[at], None if e.entity is None else e.entity[at], 1 - error, numbers)
-            measured = _jump(config, f"{what} along the {name} rows", jump, int(at.sum()), numbers)
-            if name == count.index[0] or measured.state == "fail":
-                found.append(measured)
-        jump = label_jump(train_label, predicted, e.train_entity, 1 - error, numbers)
-        training = _jump(config, f"{what} along the training rows", jump, len(expected), numbers)
-        if len(count) > 1:
-            training = training.model_copy(
-                update={
-                    "state": "pass",
-                    "label": f"{training.label}, reported and not judged: rows collected later are among them",
-                }
-            )
-        found.append(training)
-    return found
-
-
-def _rates(
-    e: Examination, train_label: np.ndarray, expected: np.ndarray, code: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Labels of holdout and training and their scores, (n,) and (k,) floats.
-
-    Where there are several classes, those of one class against the rest.
-    """
-    if e.kind != "multiclass":
-        return e.label.astype(float), train_label.astype(float), e.score, expected
-    return (e.label == code).astype(float), (train_label == code).astype(float), e.score[:, code], expected[:, code]
-
-
-def _jump(config: LeakageGate, name: str, jump: Jump | None, rows: int, numbers: bool) -> Measurement:
-    if jump is None:
-        return Measurement(
-            label=f"{name}: there are too few rows (of the rarer class) to cut the table into blocks",
-            value=None,
-            limit=config.label_jump,
-            rows=rows,
-            state="insufficient_evidence",
-        )
-    if jump.low > 0 and jump.effect > config.label_jump:
-        state: State = "fail"
-    else:
-        # no jump was seen; that says something only where one of the limit's size would have been
-        state = "pass" if jump.detectable <= config.label_jump else "insufficient_evidence"
-    effect = "Cohen's d" if numbers else "Cohen's h"
-    label = f"{name}: {jump.rate:.4g} in {jump.place} against {jump.expected:.4g} expected ({effect})"
-    return Measurement(
-        label=label,
-        quantity=f"label jump, {effect}",
-        value=jump.effect,
-        low=max(jump.low, 0.0),
-        high=jump.high,
-        limit=config.label_jump,
-        rows=jump.rows,
-        state=state,
-    )
-
-
 def training_serving_skew(config: LeakageGate, sides: Sides) -> list[Measurement]:
     """Training rows against the newest served rows: what never arrives, and what arrives in another shape.
 
@@ -304,7 +193,7 @@ def training_serving_skew(config: LeakageGate, sides: Sides) -> list[Measurement
         elif not unknown and f in served:
             shifts.append(shift(train[f], served[f], f))
     for s in sorted(shifts, key=lambda s: -s.excess):
-        sure = s.p_value < _error(config) / max(len(shifts), 1)
+        sure = s.p_value < searching_error(config) / max(len(shifts), 1)
         state: State = "fail" if sure and s.excess > config.skew else "pass"
         found.append(
             Measurement(

@@ -1,0 +1,145 @@
+"""Traps that somebody's table may hold: each is planted into a file, and a gate names its cause in words.
+
+From ``model.yaml`` and a CSV through the stages to the gates; the clean table passes them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tasks.science.gates.run import run_gate
+from tasks.spec.evidence import GateResult
+from tasks.spec.model import load_model
+from tests.stages.worlds import run_stages, write
+from tests.statistics.shipped import examination
+
+ROWS = 6000
+
+
+def stays(seed: int = 0) -> pd.DataFrame:
+    """Stays in a hospital in the order of their admission, 12 a day; who is old, ill or alone often comes back."""
+    rng = np.random.default_rng(seed)
+    age = np.clip(rng.normal(62, 16, ROWS), 18, 99).round()
+    ward = rng.choice(["surgery", "medicine", "geriatrics"], ROWS, p=[0.4, 0.4, 0.2])
+    alone = rng.choice(["yes", "no"], ROWS, p=[0.3, 0.7])
+    stay = np.ceil(rng.lognormal(1.4, 0.7, ROWS))
+    blood = rng.normal(100, 15, ROWS).round(1)
+    odds = 0.04 * (age - 62) + 0.6 * (alone == "yes") + 0.03 * (blood - 100) + 0.7 * (ward == "geriatrics") - 1.2
+    back = rng.random(ROWS) < 1 / (1 + np.exp(-odds))
+    frame = pd.DataFrame(
+        {"age": age.astype(int), "ward": ward, "alone": alone, "stay": stay.astype(int), "blood": blood}
+    )
+    frame.loc[rng.random(ROWS) < 0.05, "blood"] = np.nan
+    return frame.assign(day=np.arange(ROWS) // 12, back=np.where(back, "yes", "no"))
+
+
+FEATURES = {"age": "integer", "ward": "category", "alone": "category", "stay": "integer", "blood": "number"}
+LEAKAGE = {"name": "leakage", "kind": "leakage"}
+
+
+def document(more: dict[str, str] | None = None, gate: dict[str, Any] | None = None, **data: Any) -> dict[str, Any]:
+    """``model.yaml`` of the stays; ``more`` are features that a trap adds."""
+    features = FEATURES | (more or {})
+    columns: list[dict[str, Any]] = [{"name": n, "type": kind, "nullable": True} for n, kind in features.items()]
+    return {
+        "name": "stays", "title": "Comes back", "purpose": "A test.", "owner": "t@example.org",
+        "materiality": "low", "seed": 11,
+        "data": {
+            "source": {"kind": "file", "path": "table.csv", "format": "csv"},
+            "columns": [
+                *columns,
+                {"name": "day", "type": "integer", "input": False},
+                {"name": "back", "type": "category", "available": "after"},
+            ],
+            "target": {
+                "kind": "binary", "expression": 'back == "yes"', "positive": "back within 30 days",
+                "negative": "not back", "decision_threshold": 0.3,
+            },
+            "split": {"train": 0.6, "holdout": 0.4, "replay": 0.0},
+            **data,
+        },
+        "protected": {"alone": {"column": "alone", "groups": {"yes": ["yes"], "no": ["no"]}}},
+        "features": list(features),
+        "estimator": {"kind": "hist_gradient_boosting", "parameters": {"max_iter": 60, "max_leaf_nodes": 7}},
+        "gates": [
+            {"name": "floor", "kind": "floor", "metric": "roc_auc", "limit": 0.6},
+            LEAKAGE | (gate or {}),
+        ],
+    }  # fmt: skip
+
+
+def answered(root: Path, config: dict[str, Any], frame: pd.DataFrame) -> GateResult:
+    """What the leakage gate says once all stages have run on the file."""
+    paths = write(root, config, frame)
+    run_stages(paths)
+    gate = next(g for g in load_model(root, paths.name).gates if g.kind == "leakage")
+    return run_gate(gate, examination(paths))
+
+
+@pytest.mark.parametrize("dated", [False, True])
+def test_the_table_without_a_trap_passes(tmp_path: Path, dated: bool) -> None:
+    result = answered(tmp_path, document(**({"period": "day"} if dated else {})), stays())
+    assert result.state == "pass", result.reason
+
+
+def _unfinished(frame: pd.DataFrame) -> pd.DataFrame:
+    """The last seventh was exported before the thirty days were over: two of three who come back are not back yet."""
+    late = (frame["day"] >= 430) & (np.random.default_rng(1).random(ROWS) < 0.67)
+    return frame.assign(back=frame["back"].where(~late, "no"))
+
+
+def _campaign(frame: pd.DataFrame) -> pd.DataFrame:
+    """For 60 days everybody was called after the stay, and more of them came."""
+    called = frame["day"].between(200, 259) & (np.random.default_rng(2).random(ROWS) < 0.4)
+    return frame.assign(back=frame["back"].where(~called, "yes"))
+
+
+DATED, FILE = document(period="day"), document()
+
+Trap = tuple[dict[str, Any], Callable[[pd.DataFrame], pd.DataFrame], tuple[str, ...]]
+TRAPS: dict[str, Trap] = {
+    "ordered by outcome": (
+        FILE,
+        lambda frame: frame.sort_values("back", kind="stable"),
+        ("label rate along the holdout rows: 1 in rows ", "it may be a file ordered by its outcome"),
+    ),
+    "follow-up that is not over": (
+        DATED,
+        # the file is shuffled: only the declared period knows the order
+        lambda frame: _unfinished(frame).sample(frac=1, random_state=4),
+        (
+            "in day from 425 to 499 against ",
+            "it may be a follow-up that is not over yet, so that late rows had no time to become back within 30 days",
+            "leave these rows out in data.rows, or excuse the place in excused_jumps",
+        ),
+    ),
+    "campaign": (
+        DATED,
+        _campaign,
+        ("in day from 2", "it may be a campaign or a way of recording that changed: leave these rows out"),
+    ),
+}
+
+
+@pytest.mark.parametrize("trap", TRAPS)
+def test_each_trap_is_named_by_its_cause(trap: str, tmp_path: Path) -> None:
+    config, plant, words = TRAPS[trap]
+    result = answered(tmp_path, config, plant(stays()))
+    assert result.state == "fail"
+    assert [part for part in words if part not in result.reason] == [], result.reason
+
+
+def test_a_jump_that_is_known_is_excused_at_its_place_alone(tmp_path: Path) -> None:
+    excused = {"excused_jumps": [{"first": 425, "last": 499, "because": "exported on day 500"}]}
+    result = answered(tmp_path / "one", document(gate=excused, period="day"), _unfinished(stays()))
+    assert result.state == "pass", result.reason
+    label = "label rate along the holdout rows: left out from 425 to 499 (excused: exported on day 500)"
+    assert label in [m.label for m in result.measurements]
+    both = answered(tmp_path / "two", document(gate=excused, period="day"), _campaign(_unfinished(stays())))
+    assert both.state == "fail" and "in day from 2" in both.reason
