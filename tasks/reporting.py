@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import json
 import logging
 from collections.abc import Callable
@@ -16,7 +17,6 @@ from prefect.client.schemas.objects import State
 from prefect.exceptions import FailedRun
 from prefect.states import Failed
 
-from tasks.forms import form_signature
 from tasks.records.log.predictions import PredictionLog
 from tasks.records.pages.account import index_page
 from tasks.records.pages.model import model_markdown, model_page
@@ -56,7 +56,8 @@ def fail_with_message(story: Callable[[Any], State]) -> Callable[[Any], State]:
         except AssayError as error:
             return Failed(message=str(error))
 
-    guarded.__signature__ = form_signature(story)  # type: ignore[attr-defined]
+    # Prefect makes the form by this signature, in which annotations have to be types.
+    guarded.__signature__ = inspect.signature(story, eval_str=True)  # type: ignore[attr-defined]
     return guarded
 
 

@@ -13,6 +13,7 @@ import grimp
 import pytest
 import yaml
 
+from tasks.cli.alignment import with_models
 from tasks.spec.base import load_yaml
 from tasks.spec.model import load_model
 from tasks.spec.models import model_names
@@ -67,17 +68,20 @@ def test_every_deployment_has_an_entrypoint_a_description_and_one_parameter_mode
     module, name = deployment["entrypoint"].rsplit(".", 1)
     flow = getattr(importlib.import_module(module), name)
     assert list(flow.parameters.properties) == ["request"]
-    assert flow.parameters.definitions["ModelName"]["enum"] == list(model_names(ROOT))  # the form's drop-down
+    form = with_models(flow.parameters.model_dump(), model_names(ROOT))["definitions"]
+    offered = [d["properties"]["model"]["enum"] for d in form.values() if "model" in d.get("properties", {})]
+    assert offered == [list(model_names(ROOT))]
     assert deployment["description"] and deployment["tags"]
 
 
-def test_every_model_is_listed_scheduled_and_parses() -> None:
-    names = model_names(ROOT)
-    monitoring = next(d for d in DEPLOYMENTS if d["name"] == "monitoring")
-    assert {s["slug"]: s["interval"] for s in monitoring["schedules"]} == {
-        n: load_model(ROOT, n).monitoring.every_seconds for n in names
-    }
-    for name in names:
+def test_deployments_name_no_model() -> None:
+    declared = (ROOT / "deployments/prefect.yaml").read_text()
+    assert [name for name in model_names(ROOT) if re.search(rf"\b{name}\b", declared)] == []
+
+
+def test_every_model_parses() -> None:
+    for name in model_names(ROOT):
+        assert load_model(ROOT, name).name == name
         folder = ROOT / "deployments/models" / name
         assert load_yaml(folder / "rules.yaml", ExpertRules).rules
         assert (ROOT / "data" / name / "collected").is_dir()

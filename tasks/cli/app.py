@@ -196,7 +196,7 @@ def predict(
 
 @app.command()
 def up(as_json: Json = False) -> None:
-    """Start the local system, and say where each part is."""
+    """Start the local system, and say where each part is; where it runs, bring schedules and forms in line."""
     from rich.console import Console
 
     from tasks.cli import system
@@ -205,6 +205,7 @@ def up(as_json: Json = False) -> None:
     running = system.state(here)
     with Console(stderr=True).status("starting Prefect, a worker and the prediction service"):
         there = running or system.up(here)
+        changed = system.align_models(here, there) if running else []
     word = "runs already" if running else "runs"
     taken = [
         str(port)
@@ -219,7 +220,7 @@ def up(as_json: Json = False) -> None:
     text = (
         f"Assay {word}.{said}\n  Prefect UI  {there.api_url.removesuffix('/api')}\n  service     "
         f"{there.service_url}\n  push to     {there.origin}   (git remote add assay {there.origin}; git push assay "
-        "main)"
+        "main)" + "".join(f"\n  {sentence}" for sentence in changed)
     )
     say(there.__dict__, as_json, text)
 

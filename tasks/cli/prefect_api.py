@@ -21,7 +21,7 @@ class PrefectApi:
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
 
-    def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+    def call(self, method: str, path: str, body: dict[str, Any] | list[dict[str, Any]] | None = None) -> Any:
         """One request.
 
         Raises:

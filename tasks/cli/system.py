@@ -19,8 +19,11 @@ from pathlib import Path
 import httpx
 import psutil
 
+from tasks.cli.alignment import align
+from tasks.cli.prefect_api import PrefectApi
 from tasks.records.repository.git import Git
-from tasks.spec.errors import AssayError
+from tasks.records.repository.workspace import ensure_clone
+from tasks.spec.errors import AssayError, ConfigError
 from tasks.spec.settings import ROOT, Settings
 
 PARTS = ("service", "worker", "server")
@@ -95,6 +98,10 @@ def up(settings: Settings, server_port: int = SERVER_PORT, service_port: int = S
         worker = ["-m", "prefect", "worker", "start", "--pool", "assay", "--type", "process", "--limit", "2"]
         _start(settings, "worker", worker, environment)
         _deploy(settings, environment)
+        try:
+            align_models(settings, system)
+        except ConfigError as error:  # a list that cannot be read must not keep what serves from starting
+            print(f"schedules and forms stay as they are: {error}", file=sys.stderr)
         _wait(settings, "service", f"{system.service_url}/health")
     except BaseException:  # Ctrl-C too: what was started must not outlive a start that failed
         down(settings)
@@ -243,6 +250,13 @@ def _origin(settings: Settings, system: System) -> None:
     hook.chmod(0o755)
     git.run("config", "assay.api", system.api_url)
     git.run("config", "assay.branch", settings.branch)
+    git.run("config", "assay.python", sys.executable)
+
+
+def align_models(settings: Settings, system: System) -> list[str]:
+    """Bring schedules and forms in line with the models of the origin's branch; gives what changed."""
+    git = ensure_clone(settings)
+    return align(PrefectApi(system.api_url), git, f"refs/remotes/origin/{settings.branch}")
 
 
 def _deploy(settings: Settings, environment: dict[str, str]) -> None:

@@ -83,10 +83,9 @@ def test_what_is_deployed_is_what_was_reviewed(running: Running) -> None:
             "fields": {
                 name: {k: v for k, v in field.items() if k in kept} for name, field in request["properties"].items()
             },
-            "models": definitions["ModelName"]["enum"],
             "schedules": [
                 {"interval": s["schedule"]["interval"], "active": s["active"], "parameters": s["parameters"]}
-                for s in deployment["schedules"]
+                for s in sorted(deployment["schedules"], key=lambda s: s["schedule"]["interval"])
             ],
         }
     if os.environ.get("UPDATE_SNAPSHOT"):

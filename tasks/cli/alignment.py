@@ -1,0 +1,127 @@
+"""Bring a running system in line with the models of its origin: schedules, and the drop-downs of the forms.
+
+One step, which may be repeated: ``assay up`` takes it, and so does the origin's hook after each push that changes a
+model's configuration. Runs that are under way go on.
+
+    python -m tasks.cli.alignment --api URL --repository PATH --revision REV
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from tasks.cli.prefect_api import PrefectApi
+from tasks.records.repository.git import Git, GitError
+from tasks.spec.base import parse_yaml, validate
+from tasks.spec.errors import AssayError, ConfigError
+from tasks.spec.models import ModelList
+from tasks.spec.watching import Monitoring
+
+WATCHING = "monitor/monitoring"
+
+
+def align(api: PrefectApi, git: Git, revision: str) -> list[str]:
+    """Make schedules and forms those of a revision's models; what is in line already is not touched.
+
+    A schedule that a person paused stays paused. A model whose ``monitoring`` cannot be read keeps the schedule it has.
+
+    Returns:
+        What changed, or could not be changed, one sentence each.
+
+    Raises:
+        ConfigError: ``models.yaml`` of the revision cannot be read; nothing was changed.
+        UnreachableError, AssayError: the server does not answer, or refuses.
+    """
+    names = validate(_document(git, revision, "deployments/models.yaml"), ModelList, "deployments/models.yaml").models
+    seconds, said = _intervals(git, revision, names)
+    watching = api.call("GET", f"/deployments/name/{WATCHING}")
+    ours = {s["slug"]: s for s in watching["schedules"] if _is_ours(s)}
+    path = f"/deployments/{watching['id']}/schedules"
+    for name in sorted(set(ours) - set(names)):  # before the forms forget the name
+        api.call("DELETE", f"{path}/{ours[name]['id']}")
+        said.append(f"the schedule of {name} is removed")
+    for deployment in api.call("POST", "/deployments/filter", {"deployments": {"tags": {"all_": ["assay"]}}}):
+        schema = with_models(deployment["parameter_openapi_schema"], names)
+        if schema != deployment["parameter_openapi_schema"]:
+            api.call("PATCH", f"/deployments/{deployment['id']}", {"parameter_openapi_schema": schema})
+    for name, every in seconds.items():
+        wanted = {"slug": name, "schedule": {"interval": float(every)}, "parameters": _parameters(name)}
+        if name not in ours:
+            api.call("POST", path, [wanted | {"active": True}])
+            said.append(f"{name} is watched every {every} s")
+            continue
+        there = ours[name]
+        same = float(there["schedule"].get("interval", 0)) == every
+        if not same or there["parameters"] != wanted["parameters"]:
+            api.call("PATCH", f"{path}/{there['id']}", wanted | {"active": there["active"]})
+        if not same:
+            paused = "" if there["active"] else ", once its schedule is resumed"
+            said.append(f"{name} is now watched every {every} s{paused}")
+    return said
+
+
+def with_models(schema: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    """The schema of a flow's parameters with the models' names as the values that a request's ``model`` allows."""
+    definitions = {key: dict(definition) for key, definition in schema["definitions"].items()}
+    for definition in definitions.values():
+        fields = definition.get("properties", {})
+        if "model" in fields:
+            definition["properties"] = fields | {"model": fields["model"] | {"enum": list(names)}}
+    return schema | {"definitions": definitions}
+
+
+def _parameters(name: str) -> dict[str, Any]:
+    return {"request": {"model": name, "reason": "schedule", "actor": "schedule"}}
+
+
+def _is_ours(schedule: dict[str, Any]) -> bool:
+    """Whether a schedule is a model's, and not one that a person made in the UI.
+
+    Prefect 3.8.8 empties the parameters of a schedule that is changed without naming them, as by a pause.
+    """
+    slug = schedule["slug"]
+    return bool(slug) and schedule["parameters"] in (_parameters(slug), {}, None)
+
+
+def _intervals(git: Git, revision: str, names: tuple[str, ...]) -> tuple[dict[str, int], list[str]]:
+    """Seconds between looks at each model, and a sentence for every model whose configuration does not say."""
+    found, said = {}, []
+    for name in names:
+        path = f"deployments/models/{name}/model.yaml"
+        try:
+            raw = _document(git, revision, path).get("monitoring", {})
+            if not isinstance(raw, dict):
+                raise ConfigError(f"{path}: monitoring is {raw!r}; write a mapping of keys to values.")
+            found[name] = validate(raw, Monitoring, f"{path}, monitoring").every_seconds
+        except ConfigError as error:
+            said.append(f"the schedule of {name} stays as it is: {error}")
+    return found, said
+
+
+def _document(git: Git, revision: str, path: str) -> dict[str, Any]:
+    try:
+        text = git.read("show", f"{revision}:{path}").decode()
+    except (GitError, UnicodeDecodeError):
+        raise ConfigError(f"{path} is no UTF-8 text of this commit; add it, or take its name out.") from None
+    return parse_yaml(text, path)
+
+
+def main() -> None:
+    """For the hook: print what changed, each line after ``assay:``; a mistake is a line and a code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name in ("--api", "--repository", "--revision"):
+        parser.add_argument(name, required=True)
+    asked = parser.parse_args()
+    try:
+        for sentence in align(PrefectApi(asked.api), Git(Path(asked.repository)), asked.revision):
+            print(f"assay: {sentence}")
+    except AssayError as error:
+        print(f"assay: schedules and forms stay as they are: {error}")
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()
