@@ -21,6 +21,14 @@ class Column(Spec):
     name: Name
     type: Annotated[str, AfterValidator(known_type)]
     """One of :data:`tasks.spec.columns.KINDS`."""
+    source: str | None = Field(None, min_length=1)
+    """Its name in the source, where that is another one, such as "Alter (Jahre)".
+
+    A name that occurs twice is ``x`` and ``x.1`` there, as pandas counts; one that is empty is ``Unnamed: 0`` by its
+    place.
+    """
+    missing: tuple[str, ...] = ()
+    """Cells that mean "missing" in this column, beside those of ``data.source.missing``; 9 also means 9.0."""
     input: bool = True
     """False: known only to training (the target's source, weights, periods); the service refuses it."""
     available: Literal["before", "after"] = "before"
@@ -43,6 +51,11 @@ class Column(Spec):
         if not self.kind.has_categories and self.categories is not None:
             raise ValueError(f"column {self.name} is of type {self.type}, which has no categories")
         return self
+
+    @property
+    def original(self) -> str:
+        """Its name in the source."""
+        return self.name if self.source is None else self.source
 
     @property
     def served(self) -> bool:

@@ -1,13 +1,67 @@
-"""Where a model's table comes from: ``data.source`` of ``model.yaml``."""
+"""Where a model's table comes from, and how it is read: ``data.source`` of ``model.yaml``."""
 
 from __future__ import annotations
 
+import codecs
+import re
 from pathlib import PurePosixPath
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from tasks.spec.base import Spec
+
+SECRET = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+"""The place of an environment variable in a URL."""
+
+
+def _below_the_root(path: str) -> str:
+    parts = PurePosixPath(path).parts
+    if not parts or path.startswith(("/", "~")) or ".." in parts or "\\" in path:
+        raise ValueError(
+            f"{path!r} is no path inside the repository; write one below its root, such as data/x/rows.csv"
+        )
+    return path
+
+
+def _known_encoding(name: str) -> str:
+    try:
+        codecs.lookup(name)
+    except LookupError:
+        raise ValueError(
+            f"{name!r} is no encoding that Python knows; write one such as utf-8, latin-1, cp1252 or utf-16"
+        ) from None
+    return name
+
+
+RepositoryPath = Annotated[str, AfterValidator(_below_the_root)]
+Mark = Annotated[str, Field(pattern=r"^[\x01-\x7f]$")]
+
+
+class Reading(Spec):
+    """How the cells of a file are read. Nothing is guessed: what a cell means, the columns' declared types say."""
+
+    separator: Mark = ","
+    """Of cells in a line of CSV; a tabulator is "\\t"."""
+    decimal: Literal[".", ","] = "."
+    """The decimal mark of numbers in text; with a comma, a point is refused, because it could part thousands."""
+    encoding: Annotated[str, AfterValidator(_known_encoding)] = "utf-8"
+    """Of text; a byte order mark at its beginning is passed over."""
+    quote: Annotated[str, Field(pattern=r"^[\x01-\x7f]?$")] = '"'
+    """What encloses cells that hold separators or line ends; doubled inside. Empty: nothing does."""
+    header: bool = True
+    """False: the first line is data already, and the cells have the order of the declared columns."""
+    trim: bool = False
+    """True: blanks around a cell are no part of it. Around numbers they never are."""
+    missing: tuple[str, ...] = ()
+    """Cells that mean "missing" in every column. An empty cell always does; "NA" and "None" do only where listed."""
+
+    @model_validator(mode="after")
+    def _apart(self) -> Reading:
+        if self.separator in (self.quote, "\r", "\n"):
+            raise ValueError(f"separator is {self.separator!r}, which is also the quote or the end of a line")
+        return self
 
 
 class PackageSource(Spec):
@@ -34,23 +88,78 @@ class PackageSource(Spec):
             raise ValueError(f"a pickle runs code when opened: pin member_sha256 of {', '.join(loose)}")
         return self
 
+    @property
+    def places(self) -> tuple[str, ...]:
+        return ()
 
-class FileSource(Spec):
-    """A table in the repository, tracked by DVC or by git."""
+    @property
+    def reading(self) -> Reading:
+        return Reading(header=self.header, missing=self.missing, trim=True)
+
+
+class FileSource(Reading):
+    """One table in one or several files of the repository, tracked by DVC or by git."""
 
     kind: Literal["file"]
-    path: str
-    """Below ``data/<model>/source/``, the folder whose change DVC, the push hook and promotion see."""
-    format: Literal["csv", "parquet"]
-    missing: tuple[str, ...] = ()
+    path: RepositoryPath | None = None
+    """One file below ``data/<model>/source/``, the folder whose change DVC, the push hook and promotion see.
+
+    A name that ends in .gz or .zip is unpacked while it is read; a .zip holds one file.
+    """
+    paths: tuple[RepositoryPath, ...] = ()
+    """Several files or globs in that folder instead, read one after the other in the order of their sorted names."""
+    format: Literal["csv", "parquet", "jsonl"]
+
+    @model_validator(mode="after")
+    def _one_way(self) -> FileSource:
+        if (self.path is None) == (not self.paths):
+            raise ValueError("give either path (one file) or paths (several, or globs)")
+        return self
 
     @property
     def places(self) -> tuple[str, ...]:
         """Paths or patterns of the files that the table is read from."""
-        return (self.path,)
+        return self.paths if self.path is None else (self.path,)
+
+    @property
+    def reading(self) -> Reading:
+        return Reading.model_validate(self.model_dump(include=set(Reading.model_fields)))
 
 
-Source = Annotated[PackageSource | FileSource, Field(discriminator="kind")]
+class SqlSource(Spec):
+    """The rows that a query gives, kept as a Parquet file that DVC tracks; ``assay snapshot`` asks again."""
+
+    kind: Literal["sql"]
+    url: str
+    """As SQLAlchemy writes it, such as postgresql+psycopg://reader:${DB_PASSWORD}@host/name or
+    sqlite:///data/x/rows.db, a path below the root."""
+    query: Annotated[str, Field(min_length=1)]
+    """Say ORDER BY: rows without an order come in another one each time."""
+    snapshot: RepositoryPath
+    """Where the rows are kept, below ``data/<model>/source/``; training reads this file alone."""
+    missing: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _no_secret(self) -> SqlSource:
+        password = urlsplit(SECRET.sub("", self.url)).password
+        if password:
+            raise ValueError(
+                "url holds a password; write ${DB_PASSWORD} in its place, and set this variable where it is asked"
+            )
+        if not self.snapshot.endswith(".parquet"):
+            raise ValueError(f"snapshot is {self.snapshot!r}; its name has to end in .parquet")
+        return self
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        return (self.snapshot,)
+
+    @property
+    def reading(self) -> Reading:
+        return Reading(missing=self.missing)
+
+
+Source = Annotated[PackageSource | FileSource | SqlSource, Field(discriminator="kind")]
 
 
 def source_folder(model: str) -> str:
@@ -58,10 +167,10 @@ def source_folder(model: str) -> str:
     return f"data/{model}/source"
 
 
-def misplaced(source: PackageSource | FileSource, model: str) -> str:
+def misplaced(source: PackageSource | FileSource | SqlSource, model: str) -> str:
     """The first file of a source that lies where a change of it would not be seen; empty where there is none."""
     folder = PurePosixPath(source_folder(model))
-    for place in source.places if isinstance(source, FileSource) else ():
+    for place in source.places:
         path = PurePosixPath(place)
         if ".." in path.parts or folder not in path.parents:
             return place

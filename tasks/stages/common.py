@@ -28,6 +28,11 @@ class ModelPaths:
         return self.data / "ingested.parquet"
 
     @property
+    def source_rows(self) -> Path:
+        """Rows as they stand in the source, for the requests that readiness replays."""
+        return self.data / "source_rows.parquet"
+
+    @property
     def prepared(self) -> Path:
         return self.data / "prepared"
 

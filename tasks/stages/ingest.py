@@ -8,48 +8,53 @@ import os
 import ssl
 import tarfile
 import zipfile
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from tasks.spec.data_source import FileSource, PackageSource
+from tasks.spec.data import Column
+from tasks.spec.data_source import PackageSource
 from tasks.spec.errors import ConfigError, CorruptionError, UnreachableError
 from tasks.spec.training import TrainingConfig
 from tasks.stages.common import ModelPaths, run
+from tasks.tables.replayed import SourceRows
+from tasks.tables.sources import Chunk, named, read_member, read_source
 from tasks.tables.typed import typed
 
 
 def ingest(paths: ModelPaths, config: TrainingConfig) -> None:
-    """Fetch the model's source and write ``ingested.parquet``."""
-    source = config.data.source
-    raw = _from_package(source, config) if isinstance(source, PackageSource) else _from_file(paths.root, source)
+    """Read the model's source; write ``ingested.parquet`` and, as they stand in the file, ``source_rows.parquet``."""
+    data, source = config.data, config.data.source
+    chunks = (
+        package_chunks(source, data.columns)
+        if isinstance(source, PackageSource)
+        else read_source(paths.root, source, data.columns)
+    )
+    tables, rows = [], SourceRows()
+    for chunk in chunks:
+        tables.append(typed(data.columns, chunk.cells, source.reading, chunk.file, chunk.before))
+        rows.add(chunk.cells)
+    if not rows.count:
+        raise ConfigError(f"the source of {config.name} holds no row. Mend data.source, or bring rows.")
     paths.data.mkdir(parents=True, exist_ok=True)
-    typed(config, raw).to_parquet(paths.ingested, index=False)
+    pd.concat(tables, ignore_index=True).to_parquet(paths.ingested, index=False)
+    rows.write(paths.source_rows, source.reading)
 
 
-def _from_file(root: Path, source: FileSource) -> pd.DataFrame:
-    path = root / source.path
-    if not path.exists():
-        raise ConfigError(
-            f"data.source.path is {source.path!r}, which does not exist. Put it there and add it with 'dvc add', or "
-            "mend the path."
-        )
-    if source.format == "parquet":
-        return pd.read_parquet(path)
-    return pd.read_csv(path, na_values=list(source.missing))
-
-
-def _from_package(source: PackageSource, config: TrainingConfig) -> pd.DataFrame:
+def package_chunks(source: PackageSource, columns: Sequence[Column]) -> Iterator[Chunk]:
+    """The rows of a package's members; their digests are checked before they are opened."""
     archive = _download(source)
     if source.sha256 is not None:
         _check(archive, source.sha256, f"{source.project} {source.version}")
-    tables = []
     for member in source.members:
         content = _member(archive, source, member)
         if member in source.member_sha256:
             _check(content, source.member_sha256[member], member)
-        tables.append(_read(content, source, config))
-    return pd.concat(tables, ignore_index=True)
+        if source.format == "csv":
+            yield from read_member(io.BytesIO(content), member, source.reading, columns)
+        else:  # its digest was checked above, before this first look inside
+            table = pd.read_pickle(io.BytesIO(content), compression="xz")
+            yield from named([table], member, columns)
 
 
 def _download(source: PackageSource) -> bytes:
@@ -105,18 +110,6 @@ def _check(content: bytes, expected: str, what: str) -> None:
             f"{what} has sha256 {found}, and the config pins {expected}. Nothing was opened. Fetch again, or change "
             "the pin if the change is meant."
         )
-
-
-def _read(content: bytes, source: PackageSource, config: TrainingConfig) -> pd.DataFrame:
-    if source.format == "pickle":  # its digest was checked above, before this first look inside
-        table: pd.DataFrame = pd.read_pickle(io.BytesIO(content), compression="xz")
-        return table
-    if source.header:
-        return pd.read_csv(io.BytesIO(content), skipinitialspace=True, na_values=list(source.missing))
-    names = [c.name for c in config.data.columns]
-    return pd.read_csv(
-        io.BytesIO(content), header=None, names=names, skipinitialspace=True, na_values=list(source.missing)
-    )
 
 
 if __name__ == "__main__":

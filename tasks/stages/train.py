@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tasks.science.data.tables import LABEL, as_requests, label_array
+from tasks.science.data.tables import LABEL, ROW, as_requests, label_array
 from tasks.science.models.estimators import build
 from tasks.serving.release import pipeline_scores, save_model
 from tasks.spec.base import digest_file
@@ -21,9 +21,10 @@ from tasks.spec.manifest import Manifest
 from tasks.spec.targets import BinaryTarget, RegressionTarget
 from tasks.spec.training import TrainingConfig
 from tasks.stages.common import ModelPaths, run
+from tasks.tables.replayed import kept_rows, source_requests
 
 REQUESTS = 200
-"""Training rows kept as a client would send them, with the scores of the pipeline in memory.
+"""Source rows kept as a client would send them, with the scores of the same training rows by the pipeline in memory.
 
 The service must give the same scores.
 """
@@ -55,10 +56,25 @@ def train(paths: ModelPaths, config: TrainingConfig) -> None:
         libraries={"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
     )
     (paths.model / "manifest.json").write_text(json.dumps(manifest.model_dump(mode="json"), indent=2) + "\n")
-    asked = rows.sample(min(REQUESTS, len(rows)), random_state=config.seed)
+    asked, requests = _requests(paths, config, rows)
     scores = pipeline_scores(config.kind, pipeline, asked[list(config.features)], len(config.classes))
-    document = {"rows": as_requests(config, asked), "scores": scores.tolist()}
+    document = {"rows": requests, "scores": scores.tolist()}
     (paths.model / "requests.json").write_text(json.dumps(document, allow_nan=False) + "\n")
+
+
+def _requests(
+    paths: ModelPaths, config: TrainingConfig, rows: pd.DataFrame
+) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
+    """Training rows, and the same rows as a client would send them who has the source's file.
+
+    Rows that were collected in production, or are not among the kept source rows, come from the table instead where
+    the others are too few.
+    """
+    kept = rows[ROW].isin(kept_rows(paths.source_rows))
+    asked = rows[kept].sample(min(REQUESTS, int(kept.sum())), random_state=config.seed)
+    requests = source_requests(paths.source_rows, config.inputs, asked[ROW].tolist())
+    more = rows[~kept].sample(min(REQUESTS - len(asked), int((~kept).sum())), random_state=config.seed)
+    return pd.concat([asked, more]), requests + as_requests(config, more)
 
 
 def _refuse_untrainable(config: TrainingConfig, label: np.ndarray) -> None:

@@ -1,36 +1,121 @@
-"""From the cells of a source to columns of the declared types: the declaration decides, never the look of the cells."""
+"""From the cells of a source to columns of the declared types, and from there to requests.
+
+The declaration decides, never the look of the cells. A request is made from the table form, so that a file that is
+trained on, one that is scored and a row that is served cannot be read differently.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import pandas as pd
 
-from tasks.spec.cells import shown
+from tasks.spec.cells import category_text, shown
 from tasks.spec.data import Column
+from tasks.spec.data_source import Reading
 from tasks.spec.errors import ConfigError
-from tasks.spec.training import TrainingConfig
+
+SHOWN = 5
+"""Columns with wrong cells that are reported at once."""
 
 
-def typed(config: TrainingConfig, raw: pd.DataFrame) -> pd.DataFrame:
-    """Give every declared column its declared type; other columns are dropped.
+def typed(
+    columns: Iterable[Column],
+    cells: pd.DataFrame,
+    reading: Reading | None = None,
+    file: str = "the table",
+    before: int = 0,
+) -> pd.DataFrame:
+    """Give columns their declared types.
+
+    Args:
+        columns: those to convert; each is a column of ``cells``.
+        cells: (n, columns) in source form, by declared names; others are left out.
+        file: its name in error messages.
+        before: rows of the file that came before these.
+
+    Returns:
+        (n, columns) in table form.
 
     Raises:
-        ConfigError: a declared column is not there, or holds values that are not of its type.
+        ConfigError: cells are not values of their columns' types; the message gives rows and values.
     """
-    absent = [c.name for c in config.data.columns if c.name not in raw.columns]
-    if absent:
-        raise ConfigError(
-            f"the source of {config.name} has no column {', '.join(absent)}; it has: "
-            f"{', '.join(map(str, raw.columns))}."
-        )
-    return pd.DataFrame({c.name: _typed(c, raw[c.name]) for c in config.data.columns})
+    reading = reading or Reading()
+    found, problems = {}, []
+    for column in columns:
+        values, wrong = column_values(column, cells[column.name], reading)
+        if wrong.any():
+            problems.append(_problem(column, cells[column.name], wrong, file, before))
+        found[column.name] = values
+    if problems:
+        more = f" And so in {len(problems) - SHOWN} other columns." if len(problems) > SHOWN else ""
+        raise ConfigError(" ".join(problems[:SHOWN]) + more)
+    return pd.DataFrame(found, index=cells.index)
 
 
-def _typed(column: Column, cells: pd.Series) -> pd.Series:
-    found, wrong = column.kind.from_source(cells, column)
-    bad = cells[wrong]
-    if len(bad):
-        raise ConfigError(
-            f"column {column.name} is declared {column.type} and holds {shown(bad.iloc[0])} in {len(bad)} of "
-            f"{len(cells)} rows. {column.kind.advice}."
-        )
+def column_values(column: Column, cells: pd.Series, reading: Reading) -> tuple[pd.Series, pd.Series]:
+    """One column in table form, and which of its cells are not values of its type."""
+    kind = column.kind
+    markers = {*reading.missing, *column.missing}
+    if isinstance(cells.dtype, pd.StringDtype):
+        if reading.trim or kind.numeric:
+            cells = cells.str.strip()
+        cells = cells.mask(cells.isin(markers)) if markers else cells
+        if reading.decimal == "," and kind.has_decimals:
+            cells = cells.str.replace(".", ";", regex=False).str.replace(",", ".", regex=False)
+    elif markers and cells.dtype == object:
+        cells = cells.mask(cells.map(lambda value: isinstance(value, str) and value.strip() in markers).astype(bool))
+    values, wrong = kind.from_source(cells, column)
+    if markers and kind.has_decimals:
+        values = values.mask(values.isin(_numbers(markers)))
+    elif markers and not kind.numeric:
+        values = values.mask(values.isin(markers))
+    return values, wrong
+
+
+def _numbers(markers: Iterable[str]) -> list[float]:
+    found = []
+    for marker in markers:
+        try:
+            found.append(float(marker))
+        except ValueError:
+            continue
     return found
+
+
+def _problem(column: Column, cells: pd.Series, wrong: pd.Series, file: str, before: int) -> str:
+    at = int(wrong.to_numpy().argmax())
+    named = f" ({column.source!r} in the file)" if column.source not in (None, column.name) else ""
+    more = int(wrong.sum()) - 1
+    others = f", and {more:,} more like it among the {len(cells):,} rows from {before + 1:,} on" if more else ""
+    return (
+        f"{file}, row {before + at + 1:,}, column {column.name}{named}: {shown(cells.iloc[at])} is no "
+        f"{column.kind.noun}{others}. {column.kind.advice}."
+    )
+
+
+def as_json(columns: Iterable[Column], table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as a client would send them: whole numbers as integers, what is missing as None.
+
+    Args:
+        table: (n, columns) in table form.
+    """
+    found = {
+        c.name: [
+            None if gone else c.kind.to_json(value)
+            for value, gone in zip(table[c.name].tolist(), table[c.name].isna().tolist(), strict=True)
+        ]
+        for c in columns
+    }
+    return [dict(zip(found, row, strict=True)) for row in zip(*found.values(), strict=True)]
+
+
+def plain_cells(cells: pd.DataFrame) -> pd.DataFrame:
+    """Cells that a Parquet file can hold: columns of mixed types, such as pickles have, as text."""
+    mixed = {
+        name: cells[name].map(category_text, na_action="ignore").astype("str")
+        for name in cells.columns
+        if cells[name].dtype == object
+    }
+    return cells.assign(**mixed)

@@ -17,7 +17,7 @@ from tasks.science.data.tables import LABEL, SCORE
 from tasks.science.models.estimators import build
 from tasks.spec.data_source import PackageSource
 from tasks.spec.model import ModelConfig, load_model
-from tasks.stages.ingest import _check, _download, _from_package, _member
+from tasks.stages.ingest import _check, _download, _member, package_chunks
 from tasks.tables.typed import typed
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,7 +78,9 @@ def _shipped(name: str, size: int, periods: dict[int, int]) -> World:
     """A shipped model: base holdout as reference, replay rows as windows."""
     config = load_model(ROOT, name)
     assert isinstance(config.data.source, PackageSource) and config.data.period is not None
-    parts = split_base(config, typed(config, _from_package(config.data.source, config))).frames
+    columns, source = config.data.columns, config.data.source
+    tables = [typed(columns, c.cells, source.reading, c.file, c.before) for c in package_chunks(source, columns)]
+    parts = split_base(config, pd.concat(tables, ignore_index=True)).frames
     pipeline = build(config).fit(parts["train"][list(config.features)], parts["train"][LABEL].to_numpy())
     replay = parts["replay"].sample(frac=1, random_state=config.seed)
     windows = []
@@ -163,7 +165,7 @@ def _wages(name: str, table: pd.DataFrame, kind: str) -> World:
         estimator,
         {"sex": {"column": "gender", "groups": {"Female": ["Female"], "Male": ["Male"]}}},
     )
-    rows = typed(config, table).assign(year=table["year"])
+    rows = typed(config.data.columns, table).assign(year=table["year"])
     rows[LABEL] = (
         (table["realrinc"] > table.loc[first, "realrinc"].median()).astype(float)
         if kind == "binary"
@@ -206,7 +208,7 @@ def _employment() -> World:
     )
 
     def laid(rows: pd.DataFrame) -> pd.DataFrame:
-        found = typed(config, rows.rename(columns=lower))
+        found = typed(config.data.columns, rows.rename(columns=lower))
         return found.assign(
             **{SCORE: rows["predicted_probability"].to_numpy(float), LABEL: rows["employed"].to_numpy(float)}
         ).reset_index(drop=True)

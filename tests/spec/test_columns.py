@@ -88,7 +88,7 @@ def manifest(config: ModelConfig) -> Manifest:
 @pytest.mark.usefixtures("with_truth")
 def test_a_new_type_passes_from_the_source_to_a_drift_alarm(tmp_path: Path) -> None:
     config = config_with_truth()
-    rows = typed(config, source(config, 600, 0, insured=0.5))
+    rows = typed(config.data.columns, source(config, 600, 0, insured=0.5))
     assert rows["insured"].dtype == "str"
     assert rows["insured"].value_counts(dropna=False).to_dict().keys() == {"true", "false", np.nan}
 
@@ -134,7 +134,7 @@ def test_a_new_type_passes_from_the_source_to_a_drift_alarm(tmp_path: Path) -> N
     layout = next(c for c in reference.layout.categories if c.name == "insured")
     assert set(layout.names) == {"true", "false"}
     assert counted.counts["names:insured"].tolist()[-2:] == [0, 60]  # none is unlisted, a tenth is missing
-    moved = typed(config, source(config, 600, 2, insured=0.95)).assign(_score=scores)
+    moved = typed(config.data.columns, source(config, 600, 2, insured=0.95)).assign(_score=scores)
     importance = {"insured": 1.0}
     quiet, loud = (
         {(f.kind, f.subject): f.alarm for f in drift_findings(config, reference, window, importance, 0.01)}
@@ -151,8 +151,8 @@ def test_a_new_type_refuses_what_is_not_of_it(tmp_path: Path) -> None:
     config = config_with_truth()
     raw = source(config, 20, 0, 0.5)
     raw.loc[3, "insured"] = "perhaps"
-    with pytest.raises(ConfigError, match=r"column insured is declared truth and holds 'perhaps' in 1 of 20 rows\."):
-        typed(config, raw)
+    with pytest.raises(ConfigError, match=r"row 4, column insured: 'perhaps' is no yes or no\."):
+        typed(config.data.columns, raw)
     raw.to_csv(tmp_path / "rows.csv", index=False)
     with pytest.raises(ConfigError, match=r"row 4, column insured: 'perhaps' is no yes or no"):
         list(read_rows(tmp_path / "rows.csv", config))

@@ -11,6 +11,7 @@ import pandas as pd
 from tasks.spec.errors import ConfigError
 from tasks.spec.targets import BinaryTarget, MulticlassTarget, RegressionTarget
 from tasks.spec.training import TrainingConfig
+from tasks.tables.typed import as_json
 
 LABEL, BENCHMARK, ROW, SCORE, ENTITY = "_label", "_benchmark", "_row", "_score", "_entity"
 
@@ -129,11 +130,4 @@ def content_digest(rows: pd.DataFrame) -> str:
 
 def as_requests(config: TrainingConfig, rows: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows as a client would send them: the inputs alone, whole numbers as integers, what is missing as None."""
-    kinds = {c.name: c.kind for c in config.inputs}
-
-    def value(name: str, cell: Any) -> Any:
-        missing = cell is None or (isinstance(cell, float) and np.isnan(cell))
-        return None if missing else kinds[name].to_json(cell)
-
-    records = rows[list(kinds)].to_dict("records")
-    return [{str(name): value(str(name), cell) for name, cell in row.items()} for row in records]
+    return as_json(config.inputs, rows)
