@@ -5,13 +5,15 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from tasks.spec.errors import ConfigError
+from tasks.spec.errors import ConfigError, Problem
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Text = Annotated[str, Field(max_length=300)]
@@ -84,30 +86,67 @@ def parse_yaml(text: str, source: str) -> dict[str, Any]:
         raw = yaml.safe_load(text)
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
-        line = f", line {where.line + 1}" if where else ""
+        line = where.line + 1 if where else None
+        named = "" if line is None else f", line {line}"
         raise ConfigError(
-            f"{source}{line} is not valid YAML: {getattr(error, 'problem', error)}. Mend that line."
+            f"{source}{named} is not valid YAML: {getattr(error, 'problem', error)}. Mend that line.", line=line
         ) from None
     if not isinstance(raw, dict):
         raise ConfigError(f"{source} must hold a mapping of keys to values, not {type(raw).__name__}.")
     return raw
 
 
+PLACED = "placed"
+"""The type of an error that :func:`refuse` raises; its message says by itself what it is about."""
+
+
+def refuse(title: str, problems: Iterable[tuple[tuple[str | int, ...], str]]) -> None:
+    """Raise everything that a validator of a whole model found, each at its place below that model.
+
+    Args:
+        title: of the model.
+        problems: where, and a sentence.
+
+    Raises:
+        ValidationError: there is a problem. Pydantic takes such an error of a validator apart into its own.
+    """
+    errors = [
+        InitErrorDetails(type=PydanticCustomError(PLACED, "{said}", {"said": said}), loc=where, input=None)
+        for where, said in problems
+    ]
+    if errors:
+        raise ValidationError.from_exception_data(title, errors)
+
+
 def validate(raw: dict[str, Any], schema: type[S], source: str) -> S:
     """Validate a mapping that came from outside; see :func:`load_yaml` for the errors."""
+    value, problems = problems_of(raw, schema)
+    if value is None:
+        said = (f"the file: {p.sentence}" if p.kind == PLACED or not p.where else p.sentence for p in problems)
+        raise ConfigError(f"{source}: {'; '.join(said)}.", problems)
+    return value
+
+
+def problems_of(raw: dict[str, Any], schema: type[S]) -> tuple[S | None, tuple[Problem, ...]]:
+    """A mapping as a schema, or what is wrong with it.
+
+    What only a whole part shows, such as a name that another part does not know, is looked for once every value of
+    that part has its type.
+    """
     if issubclass(schema, Spec):
         raw = schema.upgraded(raw)
     try:
         # Lists become tuples and strings become enums here: YAML and JSON have neither.
-        return schema.model_validate_json(json.dumps(raw, default=str))
+        return schema.model_validate_json(json.dumps(raw, default=str)), ()
     except ValidationError as error:
-        problems = "; ".join(_sentence(item, schema) for item in error.errors())
-        raise ConfigError(f"{source}: {problems}.") from None
+        return None, tuple(Problem(item["loc"], _sentence(item, schema), item["type"]) for item in error.errors())
 
 
 def _sentence(item: Any, schema: type[BaseModel]) -> str:
-    where = ".".join(str(part) for part in item["loc"]) or "the file"
+    where = ".".join(str(part) for part in item["loc"])
     kind, value = item["type"], item.get("input")
+    if kind == PLACED:
+        return str(item["msg"])
     if kind == "extra_forbidden":
         known = _known_keys(schema, item["loc"][:-1])
         near = difflib.get_close_matches(str(item["loc"][-1]), known, n=1)
@@ -118,7 +157,9 @@ def _sentence(item: Any, schema: type[BaseModel]) -> str:
     shown = repr(value)
     shown = shown if len(shown) <= 80 else shown[:77] + "..."
     message = item["msg"].removeprefix("Value error, ")
-    return f"{where} is {shown}: {message[:1].lower()}{message[1:]}" if kind != "value_error" else f"{where}: {message}"
+    if kind == "value_error":
+        return f"{where}: {message}" if where else message
+    return f"{where or 'it'} is {shown}: {message[:1].lower()}{message[1:]}"
 
 
 def _known_keys(schema: Any, location: tuple[Any, ...]) -> list[str]:

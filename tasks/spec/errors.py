@@ -2,6 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One of several mistakes in a document."""
+
+    where: tuple[str | int, ...]
+    """Keys, and places in lists counted from 0; empty where the whole document is meant."""
+    sentence: str
+    kind: str = ""
+    """Pydantic's name for it, such as ``missing``."""
+
 
 class AssayError(Exception):
     """A mistake or a condition that a person can mend.
@@ -13,9 +26,17 @@ class AssayError(Exception):
 
 
 class ConfigError(AssayError):
-    """A configuration file is wrong: a typo, an unknown column, a missing file."""
+    """A configuration file is wrong: a typo, an unknown column, a missing file.
+
+    ``problems`` holds the single mistakes where there can be several, and ``line`` the line that YAML stumbled over.
+    """
 
     exit_code = 2
+
+    def __init__(self, message: str, problems: tuple[Problem, ...] = (), line: int | None = None) -> None:
+        super().__init__(message)
+        self.problems = problems
+        self.line = line
 
 
 class CheckoutError(AssayError):

@@ -7,12 +7,12 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from tasks.spec.base import Spec
+from tasks.spec.base import Spec, refuse
 from tasks.spec.gate import Materiality
 from tasks.spec.gates import GateConfig
 from tasks.spec.metrics import METRIC_NAMES, MetricName
 from tasks.spec.models import Name
-from tasks.spec.training import TrainingConfig, check_inputs, read_config
+from tasks.spec.training import Placed, TrainingConfig, no_inputs, read_config
 from tasks.spec.watching import Monitoring
 
 BENCHMARKS = ("holdout", "newest", "all")
@@ -65,51 +65,54 @@ class ModelConfig(TrainingConfig):
 
     @model_validator(mode="after")
     def _check_gates(self) -> ModelConfig:
-        check_inputs("protected", [p.column for p in self.protected.values()], self)
-        for gate in self.gates:
-            for attribute in (
-                getattr(gate, "attribute", None),
-                getattr(gate, "by", None),
-                *getattr(gate, "attributes", ()),
-            ):
+        columns = [(("protected", name, "column"), p.column) for name, p in self.protected.items()]
+        refuse("ModelConfig", [*no_inputs("protected", columns, self), *self._gate_problems(), *self._watch_problems()])
+        return self
+
+    def _gate_problems(self) -> list[Placed]:
+        found: list[Placed] = []
+        benchmarks, seen = (*BENCHMARKS, *self.benchmarks), set[str]()
+        for index, gate in enumerate(self.gates):
+            named = [(key, getattr(gate, key, None)) for key in ("attribute", "by")]
+            named += [("attributes", attribute) for attribute in getattr(gate, "attributes", ())]
+            for key, attribute in named:
                 if attribute is not None and attribute not in self.protected:
-                    raise ValueError(f"gate {gate.name} names {attribute!r}; allowed: {', '.join(self.protected)}")
-        allowed = (*BENCHMARKS, *self.benchmarks)
-        for gate in self.gates:
-            if getattr(gate, "benchmark", "all") not in allowed:
-                raise ValueError(
-                    f"gate {gate.name} names the benchmark {getattr(gate, 'benchmark', None)!r}; allowed: "
-                    f"{', '.join(allowed)}"
-                )
+                    said = f"gate {gate.name} names {attribute!r}; allowed: {', '.join(self.protected)}"
+                    found.append((("gates", index, key), said))
+            benchmark = getattr(gate, "benchmark", "all")
+            if benchmark not in benchmarks:
+                said = f"gate {gate.name} names the benchmark {benchmark!r}; allowed: {', '.join(benchmarks)}"
+                found.append((("gates", index, "benchmark"), said))
+            if wrong := gate.problem(self.kind, self.classes):
+                found.append((("gates", index, *([gate.asks] if gate.asks else [])), wrong))
+            if gate.name in seen:
+                titles = ", ".join(g.name for g in self.gates)
+                found.append((("gates", index, "name"), f"two gates share a name; give each its own: {titles}"))
+            seen.add(gate.name)
         if not any(g.kind == "floor" and g.mandatory for g in self.gates):
-            raise ValueError(
+            said = (
                 "gates has no mandatory floor, and a first release has no champion to be compared with; add one of "
                 "kind floor"
             )
-        self._check_kind()
-        titles = [g.name for g in self.gates]
-        if len(set(titles)) < len(titles):
-            raise ValueError(f"two gates share a name; give each its own: {', '.join(titles)}")
-        return self
+            found.append((("gates",), said))
+        return found
 
-    def _check_kind(self) -> None:
-        kind = self.kind
-        for gate in self.gates:
-            if wrong := gate.problem(kind, self.classes):
-                raise ValueError(wrong)
+    def _watch_problems(self) -> list[Placed]:
+        found: list[Placed] = []
+        known = METRIC_NAMES[self.kind]
         for where in ("metrics", "metric_limits"):
             for metric in getattr(self.monitoring, where):
-                if metric not in METRIC_NAMES[kind]:
-                    allowed = ", ".join(METRIC_NAMES[kind])
-                    raise ValueError(
-                        f"monitoring.{where} names the metric {metric!r}; allowed for a {kind} model: {allowed}"
+                place = ("monitoring", where, metric)
+                if metric not in known:
+                    allowed = f"allowed for a {self.kind} model: {', '.join(known)}"
+                    found.append((place, f"monitoring.{where} names the metric {metric!r}; {allowed}"))
+                elif where == "metric_limits" and metric not in self.watched:  # nobody would hold the model to it
+                    said = (
+                        f"monitoring.metric_limits names {metric!r}, which is not watched; add it to "
+                        f"monitoring.metrics, or name one of: {', '.join(self.watched)}"
                     )
-        for metric in self.monitoring.metric_limits:
-            if metric not in self.watched:  # it would be a limit that nobody holds the model to
-                raise ValueError(
-                    f"monitoring.metric_limits names {metric!r}, which is not watched; add it to "
-                    f"monitoring.metrics, or name one of: {', '.join(self.watched)}"
-                )
+                    found.append((place, said))
+        return found
 
     @property
     def watched(self) -> dict[MetricName, float]:

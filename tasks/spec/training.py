@@ -13,7 +13,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, model_validator
 
-from tasks.spec.base import Spec, read_yaml, validate
+from tasks.spec.base import Spec, read_yaml, refuse, validate
 from tasks.spec.data import Column, Data
 from tasks.spec.data_source import misplaced, source_folder
 from tasks.spec.errors import ConfigError
@@ -52,31 +52,45 @@ class TrainingConfig(Spec):
     def _check_columns(self) -> TrainingConfig:
         names = [c.name for c in self.data.columns]
         twice = sorted({n for n in names if names.count(n) > 1})
+        found: list[Placed] = []
         if twice:
-            raise ValueError(f"columns {', '.join(twice)} are declared twice")
-        check_inputs("features", self.features, self)
-        for key in (self.data.period, self.data.entity):
-            if key is not None and key not in names:
-                raise ValueError(f"data names {key!r}, which is no column; allowed: {', '.join(names)}")
+            again = len(names) - 1 - names[::-1].index(twice[0])
+            found.append((("data", "columns", again, "name"), f"columns {', '.join(twice)} are declared twice"))
+        found += no_inputs("features", [(("features", i), name) for i, name in enumerate(self.features)], self)
+        for key in ("period", "entity"):
+            named = getattr(self.data, key)
+            if named is not None and named not in names:
+                said = f"data names {named!r}, which is no column; allowed: {', '.join(names)}"
+                found.append((("data", key), said))
+        refuse(type(self).__name__, found)
         return self
 
     @model_validator(mode="after")
     def _check_target(self) -> TrainingConfig:
+        refuse(type(self).__name__, self._target_problems())
+        return self
+
+    def _target_problems(self) -> list[Placed]:
         kind, threshold, where = self.kind, self.decision_threshold, f"data.target.{BESIDE}"
+        place, found = ("data", "target", BESIDE), list[Placed]()
         if kind == "binary" and (threshold is None or not 0 < threshold < 1):
-            raise ValueError(f"{where} is {threshold}; a binary model needs one between 0 and 1, both exclusive")
+            found.append((place, f"{where} is {threshold}; a binary model needs one between 0 and 1, both exclusive"))
         if kind == "multiclass" and threshold is not None:
-            raise ValueError(f"{where} is given, and a multiclass model decides for its most probable class; remove it")
+            found.append(
+                (place, f"{where} is given, and a multiclass model decides for its most probable class; remove it")
+            )
         if kind == "regression" and threshold is not None and not math.isfinite(threshold):
-            raise ValueError(
+            said = (
                 f"{where} is {threshold}; of a regression model it is a number in the target's unit, or left out "
                 "where nothing is decided"
             )
+            found.append((place, said))
         if self.estimator.kind not in ESTIMATORS[kind]:
-            raise ValueError(
+            said = (
                 f"estimator.kind is {self.estimator.kind!r}; allowed for a {kind} model: {', '.join(ESTIMATORS[kind])}"
             )
-        return self
+            found.append((("estimator", "kind"), said))
+        return found
 
     @property
     def kind(self) -> TargetKind:
@@ -114,22 +128,29 @@ class TrainingConfig(Spec):
         return [f for f in self.features if not self.column(f).kind.numeric]
 
 
-def check_inputs(where: str, named: Iterable[str], config: TrainingConfig) -> None:
-    """Refuse a name that is no input column.
+Placed = tuple[tuple[str | int, ...], str]
+"""Where a problem stands in ``model.yaml``, and a sentence."""
 
-    Raises:
-        ValueError: ``where`` names such a column; the message lists those that are allowed.
+
+def no_inputs(part: str, named: Iterable[Placed], config: TrainingConfig) -> list[Placed]:
+    """Names that are of no input column, each with what is allowed.
+
+    Args:
+        part: which part of the config names them.
+        named: where each stands, and the name.
     """
     inputs = [c.name for c in config.inputs]
     late = {c.name for c in config.data.columns if c.available == "after"}
-    for column in named:
-        if column in late:
-            raise ValueError(
-                f"{where} names {column!r}, which is available: after, that is known only after the prediction, "
-                f"so a request cannot hold it; allowed: {', '.join(inputs)}"
-            )
-        if column not in inputs:
-            raise ValueError(f"{where} names {column!r}, which is no input column; allowed: {', '.join(inputs)}")
+    allowed = f"allowed: {', '.join(inputs)}"
+    why = {
+        column: "is available: after, that is known only after the prediction, so a request cannot hold it"
+        for column in late
+    }
+    return [
+        (where, f"{part} names {column!r}, which {why.get(column, 'is no input column')}; {allowed}")
+        for where, column in named
+        if column not in inputs or column in late
+    ]
 
 
 NOT_OF_TRAINING = ("purpose", "owner", "materiality", "protected", "benchmarks", "gates", "monitoring")

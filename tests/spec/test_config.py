@@ -139,3 +139,23 @@ def test_a_registered_config_with_the_threshold_beside_its_data_is_read_and_a_ne
     (folder / "model.yaml").write_text(text.replace("decision_threshold: 0.5", "decision_treshold: 0.5"))
     with pytest.raises(ConfigError, match="decision_treshold is not a known key; did you mean 'decision_threshold'?"):
         load_model(tmp_path, "care")
+
+
+def test_everything_that_is_wrong_is_said_at_once_and_in_its_place() -> None:
+    raw = wrong("features", ["age", "agee", "wags"])
+    raw["gates"][1] |= {"benchmark": "newst"}
+    raw["gates"].append(raw["gates"][0])
+    raw["monitoring"] |= {"metrics": {"mae": 0.1}}
+    with pytest.raises(ConfigError) as refused:
+        validate(raw, ModelConfig, "model.yaml")
+    places = [problem.where for problem in refused.value.problems]
+    assert places == [("features", 1), ("features", 2)]  # gates are judged once the part that makes the model is right
+    raw["features"] = ["age"]
+    with pytest.raises(ConfigError) as refused:
+        validate(raw, ModelConfig, "model.yaml")
+    assert [problem.where for problem in refused.value.problems] == [
+        ("gates", 1, "benchmark"),
+        ("gates", len(raw["gates"]) - 1, "name"),
+        ("monitoring", "metrics", "mae"),
+    ]
+    assert all(problem.sentence in str(refused.value) for problem in refused.value.problems)
