@@ -184,11 +184,12 @@ def predict(
 ) -> None:
     """Score the rows of a file through the service; every answer is logged."""
     from tasks.cli import batches, runs
+    from tasks.cli.rows_of_files import read_rows
     from tasks.cli.system import state
     from tasks.spec.model import load_model
 
     config, system = load_model(ROOT, model), state(settings())
-    next(batches.read_rows(file, config), None)  # a wrong file is an error before anything else
+    next(read_rows(file, config), None)  # a wrong file is an error before anything else
     url = settings().service_url or (system.service_url if system else runs.nothing_runs("ASSAY_SERVICE_URL"))
     found = batches.score_file(url, model, config, file, out)
     batches.print_answers(found, as_json, quiet=out is not None)

@@ -7,92 +7,16 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
-import pandas as pd
-from pyarrow import ArrowInvalid, parquet
 
-from tasks.spec.cells import shown
+from tasks.cli.rows_of_files import Row, read_rows
 from tasks.spec.errors import AssayError, ConfigError, UnreachableError
 from tasks.spec.model import ModelConfig
 
-BATCH = 500
-"""Rows of one request; the service takes up to 1,000."""
-READ = 20_000
-"""Rows of the file that are held at a time."""
 SHOWN = 5
 """Problems of different kinds that are reported of one request."""
 JSON = {"content-type": "application/json"}
-Row = dict[str, Any]
-
-
-def read_rows(file: Path, config: ModelConfig, skip: int = 0) -> Iterator[list[Row]]:
-    """The rows of a file as JSON, at most BATCH at a time; by their declared types codes such as 01 stay as they are.
-
-    Raises:
-        ConfigError: the file is not there, is of an unknown kind, or holds a value that is not of its column's type.
-    """
-    if not file.exists() or file.suffix not in (".csv", ".parquet", ".jsonl"):
-        raise ConfigError(
-            f"{file} {'is of an unknown kind' if file.exists() else 'does not exist'}; give a file that ends in "
-            ".csv, .parquet, .jsonl."
-        )
-    start = 0
-    try:
-        for table in _tables(file):
-            if start + len(table) > skip:
-                rows = _typed(table.reset_index(drop=True), config, file, start).iloc[max(0, skip - start) :]
-                yield from (_records(rows.iloc[at : at + BATCH]) for at in range(0, len(rows), BATCH))
-            start += len(table)
-    except (ValueError, TypeError, ArrowInvalid) as error:
-        raise ConfigError(
-            f"{file} cannot be read as rows of {config.name}, from row {start + 1:,} on: "
-            f"{(str(error).splitlines() or [type(error).__name__])[0]}."
-        ) from None
-
-
-def _tables(file: Path) -> Iterator[pd.DataFrame]:
-    if file.suffix == ".parquet":
-        with parquet.ParquetFile(file) as source:
-            yield from (batch.to_pandas() for batch in source.iter_batches(READ))
-        return
-    options: Any = (
-        {"dtype": str, "keep_default_na": False, "na_values": [""]}
-        if file.suffix == ".csv"
-        else {"lines": True, "dtype": False, "convert_dates": False}
-    )
-    try:
-        with (pd.read_csv if file.suffix == ".csv" else pd.read_json)(file, chunksize=READ, **options) as source:
-            yield from source
-    except pd.errors.EmptyDataError:
-        return
-
-
-def _typed(table: pd.DataFrame, config: ModelConfig, file: Path, start: int) -> pd.DataFrame:
-    """Cells as JSON values of the declared kinds; undeclared columns stay, and the service answers for them."""
-    declared = {c.name: c for c in config.data.columns}
-    found = {}
-    for name in table.columns:
-        cells, column = table[name], declared.get(str(name))
-        if column is None:
-            found[name] = cells.astype(object).where(cells.notna(), None)
-            continue
-        values, wrong = column.kind.from_source(cells, column)
-        if wrong.any():
-            at = int(wrong.to_numpy().argmax())
-            raise ConfigError(
-                f"{file}, row {start + at + 1:,}, column {name}: {shown(cells.iloc[at])} is no {column.kind.noun}. "
-                "Mend it and score the file again."
-            )
-        json_values = [None if gone else column.kind.to_json(v) for v, gone in zip(values, values.isna(), strict=True)]
-        found[name] = pd.Series(json_values, dtype=object)
-    return pd.DataFrame(found)
-
-
-def _records(rows: pd.DataFrame) -> list[Row]:
-    found: list[Row] = rows.to_dict("records")  # type: ignore[assignment]
-    return found
 
 
 def score_file(url: str, model: str, config: ModelConfig, file: Path, out: Path | None = None) -> Iterator[Row]:

@@ -34,16 +34,14 @@ def category_text(value: Any) -> str:
 
 
 def names(cells: pd.Series) -> pd.Series:
-    """(n,) text, missing where the cell is missing or empty."""
+    """(n,) text, missing where the cell is missing."""
     import pandas as pd
 
     if isinstance(cells.dtype, pd.StringDtype):
-        found = cells.astype("str")
-    elif cells.dtype.kind in "iuf":  # through the distinct values: of codes there are few
-        found = cells.map({value: category_text(value) for value in cells.dropna().unique()}).astype("str")
-    else:
-        found = cells.astype(object).map(category_text, na_action="ignore").astype("str")
-    return found.mask(found == "")
+        return cells.astype("str")
+    if cells.dtype.kind in "iuf":  # through the distinct values: of codes there are few
+        return cells.map({value: category_text(value) for value in cells.dropna().unique()}).astype("str")
+    return cells.astype(object).map(category_text, na_action="ignore").astype("str")
 
 
 def numbers(cells: pd.Series) -> tuple[pd.Series, pd.Series]:

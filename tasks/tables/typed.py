@@ -57,19 +57,19 @@ def typed(
 def column_values(column: Column, cells: pd.Series, reading: Reading) -> tuple[pd.Series, pd.Series]:
     """One column in table form, and which of its cells are not values of its type."""
     kind = column.kind
-    markers = {*reading.missing, *column.missing}
+    markers = {"", *reading.missing, *column.missing}
     if isinstance(cells.dtype, pd.StringDtype):
         if reading.trim or kind.numeric:
             cells = cells.str.strip()
-        cells = cells.mask(cells.isin(markers)) if markers else cells
+        cells = cells.mask(cells.isin(markers))
         if reading.decimal == "," and kind.has_decimals:
             cells = cells.str.replace(".", ";", regex=False).str.replace(",", ".", regex=False)
-    elif markers and cells.dtype == object:
+    elif cells.dtype == object:
         cells = cells.mask(cells.map(lambda value: isinstance(value, str) and value.strip() in markers).astype(bool))
     values, wrong = kind.from_source(cells, column)
-    if markers and kind.has_decimals:
+    if kind.has_decimals:
         values = values.mask(values.isin(_numbers(markers)))
-    elif markers and not kind.numeric:
+    elif not kind.numeric:
         values = values.mask(values.isin(markers))
     return values, wrong
 

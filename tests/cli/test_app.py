@@ -91,7 +91,7 @@ def test_a_taken_port_gives_way_to_a_free_one() -> None:
 
 
 def test_a_file_keeps_codes_words_and_whole_numbers_what_they_are(tmp_path: Path) -> None:
-    from tasks.cli.batches import read_rows
+    from tasks.cli.rows_of_files import read_rows
     from tasks.spec.model import load_model
 
     path = tmp_path / "rows.csv"

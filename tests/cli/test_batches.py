@@ -10,8 +10,10 @@ import pandas as pd
 import pytest
 
 from tasks.cli import batches
+from tasks.cli.rows_of_files import read_rows
 from tasks.spec.errors import AssayError, ConfigError, UnreachableError
 from tasks.spec.model import ModelConfig, load_model
+from tasks.tables import formats
 from tests.serving.running import ROOT, Service, point, release, start
 
 
@@ -45,9 +47,7 @@ def written(service: Service, folder: Path, n: int, kind: str) -> Path:
 def test_every_row_is_answered_in_order_and_logged(
     service: Service, config: ModelConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    monkeypatch.setattr(
-        batches, "READ", 700
-    )  # requests of 500 and 200 rows, and most of 500 are too large for this service
+    monkeypatch.setattr(formats, "ROWS", 700)  # read in several parts; most requests are too large for this service
     before = len(service.log())
     answers = list(batches.score_file(service.url, "care", config, written(service, tmp_path, 1500, kind)))
     logged = service.log().iloc[before:]
@@ -106,7 +106,7 @@ def test_what_is_wrong_is_named_by_row_and_column(service: Service, config: Mode
     table.loc[1033, "coins"] = "much"
     table.to_csv(file, index=False)
     with pytest.raises(ConfigError, match=r"rows.csv, row 1,034, column coins: 'much' is no finite number"):
-        list(batches.read_rows(file, config))
+        list(read_rows(file, config))
     table.assign(colour="red", coins=1.0).to_csv(file, index=False)
     with pytest.raises(AssayError, match="row 1 and 124 more, column colour: unknown field.*and it is 'red'$"):
         list(batches.score_file(service.url, "care", config, file))
@@ -118,12 +118,14 @@ def test_files_that_are_none(config: ModelConfig, tmp_path: Path) -> None:
     (tmp_path / "no.parquet").write_text("this is no parquet")
     (tmp_path / "no.jsonl").write_text("{nothing\n")
     assert (
-        list(batches.read_rows(tmp_path / "empty.csv", config)) == []
-        and list(batches.read_rows(tmp_path / "head.csv", config)) == []
+        list(read_rows(tmp_path / "empty.csv", config)) == [] and list(read_rows(tmp_path / "head.csv", config)) == []
     )
-    for name in ("no.parquet", "no.jsonl"):
-        with pytest.raises(ConfigError, match="cannot be read as rows of care, from row 1 on"):
-            list(batches.read_rows(tmp_path / name, config))
+    for name, says in (
+        ("no.parquet", "no.parquet cannot be read as Parquet"),
+        ("no.jsonl", "no.jsonl, line 1 is no row"),
+    ):
+        with pytest.raises(ConfigError, match=says):
+            list(read_rows(tmp_path / name, config))
     (tmp_path / "one.csv").write_text("xage\n30\n")
     with pytest.raises(UnreachableError, match="rows before 1 are scored"):
         list(batches.score_file("http://127.0.0.1:9", "care", config, tmp_path / "one.csv"))

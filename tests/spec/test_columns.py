@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tasks.cli.batches import read_rows
+from tasks.cli.rows_of_files import read_rows
 from tasks.records.log.predictions import Prediction, PredictionLog
 from tasks.science.data.tables import as_requests
 from tasks.science.gates.perturbations import touched
