@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ from tasks.spec.model import ModelConfig
 from tasks.spec.models import model_folder
 from tasks.spec.rules import ExpertRules
 from tasks.spec.settings import ROOT, Settings
+from tasks.stages.common import ModelPaths
 from tasks.versions import Candidate, version_files
 
 CHAMPION = "_champion_score"
@@ -98,14 +100,21 @@ def _answers(kind: str, classes: tuple[str, ...]) -> str:
 @lru_cache(maxsize=1)
 def _evidence(candidate: Candidate, evidence: Path) -> Examination:
     """What all gates of one examination share, read once; the check of the data is laid beside it later."""
-    paths = candidate.paths
     config = candidate.config
-    rows, train = pd.read_parquet(evidence), pd.read_parquet(paths.prepared / "train.parquet")
+    rules = model_folder(candidate.worktree, candidate.model) / "rules.yaml"
+    found = laid_out(
+        candidate.paths, config, pd.read_parquet(evidence), load_yaml(rules, ExpertRules) if rules.exists() else None
+    )
+    return replace(found, served=_served(candidate.model, config), readiness=_readiness(candidate))
+
+
+def laid_out(paths: ModelPaths, config: ModelConfig, rows: pd.DataFrame, rules: ExpertRules | None) -> Examination:
+    """An examination from what the stages left behind and the scored rows of the holdout."""
+    train = pd.read_parquet(paths.prepared / "train.parquet")
     inputs, features = [c.name for c in config.inputs], list(config.features)
     release = load_release(paths.model)
     background = train[features].sample(min(EXPLAINED_ROWS, len(train)), random_state=config.seed)
     explainer = Explainer(release.pipeline, background)
-    rules = model_folder(candidate.worktree, candidate.model) / "rules.yaml"
     return Examination(
         rows=rows[inputs],
         label=label_array(config, rows[LABEL]),
@@ -122,7 +131,7 @@ def _evidence(candidate: Candidate, evidence: Path) -> Examination:
         features=config.features,
         decision_threshold=config.threshold,
         seed=config.seed,
-        rules=load_yaml(rules, ExpertRules) if rules.exists() else None,
+        rules=rules,
         config=config,
         train=train[inputs],
         train_label=label_array(config, train[LABEL]),
@@ -131,8 +140,6 @@ def _evidence(candidate: Candidate, evidence: Path) -> Examination:
         train_entity=train[ENTITY].to_numpy(object) if ENTITY in train else None,
         period=_period(config, rows),
         train_period=_period(config, train),
-        served=_served(candidate.model, config),
-        readiness=_readiness(candidate),
         explain=lambda part, seed: explainer(part[features], seed),
         data_check=None,
     )

@@ -9,10 +9,11 @@ import ssl
 import tarfile
 import zipfile
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pandas as pd
 
-from tasks.spec.data import Column
+from tasks.spec.data import Column, Data
 from tasks.spec.data_source import PackageSource
 from tasks.spec.errors import ConfigError, CorruptionError, UnreachableError
 from tasks.spec.training import TrainingConfig
@@ -25,13 +26,8 @@ from tasks.tables.typed import typed
 def ingest(paths: ModelPaths, config: TrainingConfig) -> None:
     """Read the model's source; write ``ingested.parquet`` and, as they stand in the file, ``source_rows.parquet``."""
     data, source = config.data, config.data.source
-    chunks = (
-        package_chunks(source, data.columns)
-        if isinstance(source, PackageSource)
-        else read_source(paths.root, source, data.columns)
-    )
     tables, rows = [], SourceRows()
-    for chunk in chunks:
+    for chunk in source_chunks(paths.root, data):
         tables.append(typed(data.columns, chunk.cells, source.reading, chunk.file, chunk.before))
         rows.add(chunk.cells)
     if not rows.count:
@@ -39,6 +35,16 @@ def ingest(paths: ModelPaths, config: TrainingConfig) -> None:
     paths.data.mkdir(parents=True, exist_ok=True)
     pd.concat(tables, ignore_index=True).to_parquet(paths.ingested, index=False)
     rows.write(paths.source_rows, source.reading)
+
+
+def source_chunks(root: Path, data: Data) -> Iterator[Chunk]:
+    """The cells of the source, some rows at a time."""
+    source = data.source
+    return (
+        package_chunks(source, data.columns)
+        if isinstance(source, PackageSource)
+        else read_source(root, source, data.columns)
+    )
 
 
 def package_chunks(source: PackageSource, columns: Sequence[Column]) -> Iterator[Chunk]:

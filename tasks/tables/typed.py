@@ -14,7 +14,7 @@ import pandas as pd
 from tasks.spec.cells import category_text, shown
 from tasks.spec.data import Column
 from tasks.spec.data_source import Reading
-from tasks.spec.errors import ConfigError
+from tasks.spec.errors import ConfigError, Problem
 
 SHOWN = 5
 """Columns with wrong cells that are reported at once."""
@@ -42,15 +42,17 @@ def typed(
         ConfigError: cells are not values of their columns' types; the message gives rows and values.
     """
     reading = reading or Reading()
-    found, problems = {}, []
+    found: dict[str, pd.Series] = {}
+    problems: list[Problem] = []
     for column in columns:
         values, wrong = column_values(column, cells[column.name], reading)
         if wrong.any():
-            problems.append(_problem(column, cells[column.name], wrong, file, before))
+            said = _problem(column, cells[column.name], wrong, file, before)
+            problems.append(Problem(("data", "columns", column.name), said))
         found[column.name] = values
     if problems:
         more = f" And so in {len(problems) - SHOWN} other columns." if len(problems) > SHOWN else ""
-        raise ConfigError(" ".join(problems[:SHOWN]) + more)
+        raise ConfigError(" ".join(p.sentence for p in problems[:SHOWN]) + more, tuple(problems))
     return pd.DataFrame(found, index=cells.index)
 
 
