@@ -8,102 +8,26 @@ A column appears in three forms:
   quantities, text for names, NaN for missing;
 * **JSON**: a value in a request, in ``requests.json`` and in the prediction log; None for missing.
 
-To add a type, write one subclass of :class:`ColumnKind` in this module and one entry in :data:`KINDS`. No other module
-compares a column's type with a literal; ``tests/test_architecture.py`` holds that.
+To add a type, write one subclass of :class:`~tasks.spec.kind.ColumnKind` in this module and one entry in :data:`KINDS`.
+No other module compares a column's type with a literal; ``tests/test_architecture.py`` holds that.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+import math
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
+from pydantic import AfterValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from tasks.spec.cells import LARGEST, LARGEST_WHOLE, names, numbers
+from tasks.spec.kind import ColumnKind, DeclaredColumn
+from tasks.spec.moments import day, day_text, moment, moment_text
+from tasks.spec.wording import number
 
 if TYPE_CHECKING:  # importing pandas takes half a second, and most readers of a config need none of it
     import pandas as pd
-
-
-class ColumnKind(ABC):
-    """One type of column. A kind has no state; what a single column declares is passed in as ``column``."""
-
-    name: ClassVar[str]
-    """The type as ``model.yaml`` writes it."""
-    noun: ClassVar[str]
-    """One value in an error message, such as "whole number"."""
-    numeric: ClassVar[bool]
-    """The scale of measurement: True for quantities, which have an order and distances; False for names.
-
-    Quantities are scaled, binned by quantiles and compared by Kolmogorov-Smirnov; names are one-hot or ordinal encoded,
-    counted and compared by chi-squared.
-    """
-    has_bounds: ClassVar[bool] = False
-    """Whether a column may declare ``minimum`` and ``maximum``."""
-    has_categories: ClassVar[bool] = False
-    """Whether a column may declare ``categories``."""
-    has_decimals: ClassVar[bool] = False
-    """Whether cells of text are written with the decimal mark of their file."""
-    advice: ClassVar[str] = "Mend the value, declare the column category, or list the value under missing"
-    """What to do about a cell that is not a value of this kind."""
-    placeholder: ClassVar[float | str]
-    """A valid value in table form, for a first prediction that nobody waits for."""
-
-    @property
-    def dtype(self) -> str:
-        """pandas dtype of the table form."""
-        return "float64" if self.numeric else "str"
-
-    @abstractmethod
-    def from_source(self, cells: pd.Series, column: DeclaredColumn) -> tuple[pd.Series, pd.Series]:
-        """Convert cells to table form; every reader goes through here, and requests are made by :meth:`to_json`.
-
-        Args:
-            cells: (n,) in source form; a decimal comma is a point already.
-
-        Returns:
-            (n,) values, NaN where missing or unreadable; (n,) bool, True where a cell is not a value of this kind.
-        """
-
-    @abstractmethod
-    def request_field(self, column: DeclaredColumn) -> tuple[Any, dict[str, Any]]:
-        """The Python type of a JSON value in the service's schema, and the constraints of its pydantic field."""
-
-    def from_json(self, values: pd.Series) -> pd.Series:
-        """Convert JSON values to what ``astype(dtype)`` turns into table form; malformed values stay as they are.
-
-        Columns that are in table form already are left unchanged. The prediction log returns a column of truths with
-        missing values as text ("True", "False").
-        """
-        return values
-
-    def to_json(self, value: Any) -> Any:
-        """Convert one value in table form, not missing, to the value a client would send."""
-        return value
-
-    def accepts_unseen(self, column: DeclaredColumn) -> bool:
-        """Whether the service accepts a name that training has never seen."""
-        return False
-
-    def admissible(self, values: pd.Series, column: DeclaredColumn) -> pd.Series:
-        """The nearest values that the service accepts, in table form."""
-        return values
-
-
-class DeclaredColumn(Protocol):
-    """The part of a column's declaration that its kind reads; ``tasks.spec.model.Column`` has it."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def kind(self) -> ColumnKind: ...
-    @property
-    def minimum(self) -> float | None: ...
-    @property
-    def maximum(self) -> float | None: ...
-    @property
-    def categories(self) -> tuple[str, ...] | None: ...
 
 
 class Number(ColumnKind):
@@ -119,12 +43,12 @@ class Number(ColumnKind):
         return float, self._bounds(column) | {"allow_inf_nan": False}
 
     def admissible(self, values: pd.Series, column: DeclaredColumn) -> pd.Series:
-        return values.clip(column.minimum, column.maximum)
+        return values.clip(column.low, column.high)
 
     def _bounds(self, column: DeclaredColumn) -> dict[str, Any]:
         return {
-            "ge": -self.largest if column.minimum is None else column.minimum,
-            "le": self.largest if column.maximum is None else column.maximum,
+            "ge": -self.largest if column.low is None else column.low,
+            "le": self.largest if column.high is None else column.high,
         }
 
 
@@ -160,11 +84,168 @@ class Category(ColumnKind):
     def request_field(self, column: DeclaredColumn) -> tuple[Any, dict[str, Any]]:
         return Literal[tuple(column.categories)] if column.categories else str, {}
 
+    def known_names(self, column: DeclaredColumn) -> tuple[str, ...]:
+        return column.categories or ()
+
     def accepts_unseen(self, column: DeclaredColumn) -> bool:
         return column.categories is None
 
 
-KINDS: dict[str, ColumnKind] = {kind.name: kind for kind in (Number(), Integer(), Category())}
+class Boolean(ColumnKind):
+    """Yes or no: ``true``, ``yes`` or ``1`` in sources in any case, true or false in JSON, one of two names in
+    tables."""
+
+    name, noun, numeric, placeholder = "boolean", "true or false, yes or no, 1 or 0", False, "false"
+    words: ClassVar[dict[str, str]] = {
+        **dict.fromkeys(("true", "yes", "1"), "true"),
+        **dict.fromkeys(("false", "no", "0"), "false"),
+    }
+
+    def from_source(self, cells: pd.Series, column: DeclaredColumn) -> tuple[pd.Series, pd.Series]:
+        given = names(cells)
+        found = given.map({text: self.words.get(text.strip().lower()) for text in given.dropna().unique()})
+        return found.astype("str"), found.isna() & given.notna()
+
+    def request_field(self, column: DeclaredColumn) -> tuple[Any, dict[str, Any]]:
+        return bool, {}
+
+    def from_json(self, values: pd.Series) -> pd.Series:
+        if isinstance(values.dtype, str) or values.dtype == "float64":  # nothing but missing values, or a number
+            return values
+        known = {True: "true", False: "false", "True": "true", "False": "false"}
+        return values.astype(object).map(lambda v: known.get(v, v) if isinstance(v, bool | str) else v)
+
+    def to_json(self, value: Any) -> Any:
+        return value == "true"
+
+    def known_names(self, column: DeclaredColumn) -> tuple[str, ...]:
+        return ("true", "false")
+
+
+class Date(ColumnKind):
+    """A calendar date; in tables the number of days since 1970-01-01, so that it has an order and distances."""
+
+    name, noun, numeric, has_bounds, placeholder = "date", "date such as 2024-03-01", True, True, 0.0
+    declares: ClassVar[tuple[str, ...]] = ("format",)
+    _json_format: ClassVar[str] = "date"
+    advice = "Mend the value, declare the column's format, such as '%d.%m.%Y', or list the value under missing"
+
+    def from_source(self, cells: pd.Series, column: DeclaredColumn) -> tuple[pd.Series, pd.Series]:
+        return _by_distinct(cells, lambda value: self._read(value, column, column.format))
+
+    def request_field(self, column: DeclaredColumn) -> tuple[Any, dict[str, Any]]:
+        allowed = f"Input should be a {self.noun}{self._range(column)}"
+
+        def check(value: str) -> str:
+            try:
+                found = self._read(value, column, None)
+            except ValueError:
+                found = float("nan")
+            if (
+                not (-math.inf if column.low is None else column.low)
+                <= found
+                <= (math.inf if column.high is None else column.high)
+            ):
+                raise PydanticCustomError("moment", "{allowed}", {"allowed": allowed})
+            return self._written(found)
+
+        form = {"type": "string", "format": self._json_format}
+        return Annotated[str, AfterValidator(check), WithJsonSchema(form)], {}
+
+    def from_json(self, values: pd.Series) -> pd.Series:
+        if values.dtype == "float64":
+            return values
+        found, wrong = _by_distinct(values, _read_text(self._parsed))
+        return values.astype(object).where(wrong, found) if wrong.any() else found
+
+    def to_json(self, value: Any) -> Any:
+        return self._written(value)
+
+    def admissible(self, values: pd.Series, column: DeclaredColumn) -> pd.Series:
+        return values.round().clip(column.low, column.high)
+
+    def bound(self, value: float | str, column: DeclaredColumn) -> float:
+        return self._read(value, column, None)
+
+    def text(self, value: float) -> str:
+        return day_text(value) if math.isfinite(value) else f"{value:g}"
+
+    def distance(self, value: float) -> str:
+        return f"{value:.4g} {'day' if value == 1 else 'days'}"
+
+    def _range(self, column: DeclaredColumn) -> str:
+        ends = [("from", column.low), ("to", column.high)]
+        told = " ".join(f"{word} {self.text(end)}" for word, end in ends if end is not None)
+        return f", {told}" if told else ""
+
+    def _read(self, value: object, column: DeclaredColumn, layout: str | None) -> float:
+        return day(value, layout)
+
+    def _parsed(self, value: object) -> float:
+        return day(value)
+
+    def _written(self, value: float) -> str:
+        return day_text(value)
+
+
+class DateTime(Date):
+    """A moment; in tables the number of seconds since 1970 in UTC, to the microsecond.
+
+    A local time without an offset is in the column's zone, which is UTC where none is declared.
+    """
+
+    name, noun = "datetime", "moment such as 2024-03-01T12:30:00+01:00 that exists in the column's zone"
+    advice = (
+        "Mend the value, declare the column's format, such as '%d.%m.%Y %H:%M', or its zone, such as Europe/Berlin, or "
+        "list the value under missing"
+    )
+    declares, _json_format = ("format", "zone"), "date-time"
+
+    def text(self, value: float) -> str:
+        return f"{moment_text(round(value))[:19].replace('T', ' ')} UTC" if math.isfinite(value) else f"{value:g}"
+
+    def distance(self, value: float) -> str:
+        return number(value, "seconds")
+
+    def admissible(self, values: pd.Series, column: DeclaredColumn) -> pd.Series:
+        return values.round(6).clip(column.low, column.high)
+
+    def _read(self, value: object, column: DeclaredColumn, layout: str | None) -> float:
+        return moment(value, column.zone or "UTC", layout)
+
+    def _parsed(self, value: object) -> float:
+        return moment(value)
+
+    def _written(self, value: float) -> str:
+        return moment_text(value)
+
+
+def _by_distinct(cells: pd.Series, read: Callable[[Any], float]) -> tuple[pd.Series, pd.Series]:
+    """Read each distinct cell once: (n,) float64, and (n,) bool where a cell cannot be read."""
+    import numpy as np
+    import pandas as pd
+
+    codes, distinct = pd.factorize(cells.astype(object), use_na_sentinel=True)
+    found = np.full(len(distinct) + 1, np.nan)
+    wrong = np.zeros(len(distinct) + 1, bool)
+    for at, value in enumerate(distinct):
+        if isinstance(value, str) and not value.strip():
+            continue
+        try:
+            found[at] = read(value)
+        except ValueError:
+            wrong[at] = True
+    return pd.Series(found[codes], cells.index), pd.Series(wrong[codes], cells.index)
+
+
+def _read_text(read: Callable[[Any], float]) -> Callable[[Any], float]:
+    """Of JSON values: numbers are in table form already."""
+    return lambda value: float(value) if isinstance(value, float) else read(value)
+
+
+KINDS: dict[str, ColumnKind] = {
+    kind.name: kind for kind in (Number(), Integer(), Category(), Boolean(), Date(), DateTime())
+}
 """Every type that a column of ``model.yaml`` can have, by name."""
 
 

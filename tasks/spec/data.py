@@ -7,9 +7,11 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from tasks.spec.base import Spec
-from tasks.spec.columns import KINDS, ColumnKind, known_type
+from tasks.spec.columns import KINDS, known_type
 from tasks.spec.data_source import Source
+from tasks.spec.kind import ColumnKind
 from tasks.spec.models import Name
+from tasks.spec.moments import zone_named
 from tasks.spec.targets import Target
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -37,8 +39,15 @@ class Column(Spec):
     It may make the target, the period and the choice of rows. It is never an input or a feature, whatever ``input``
     says, and the service refuses it.
     """
-    minimum: float | None = None
-    maximum: float | None = None
+    minimum: float | str | None = None
+    """The smallest value allowed, in training and in requests; of a date or datetime, ISO text."""
+    maximum: float | str | None = None
+    zone: str | None = None
+    """Of a datetime: the IANA name of the zone in which times without an offset are, such as Europe/Berlin; default
+    UTC."""
+    format: str | None = None
+    """Of a date or datetime whose source is not written in ISO 8601: the directives of strptime, such as
+    ``%d.%m.%Y``."""
     categories: tuple[str, ...] | None = None
     nullable: bool = False
     unit: str | None = None
@@ -50,7 +59,30 @@ class Column(Spec):
             raise ValueError(f"column {self.name} is of type {self.type}, which has no minimum or maximum")
         if not self.kind.has_categories and self.categories is not None:
             raise ValueError(f"column {self.name} is of type {self.type}, which has no categories")
+        for key in ("zone", "format"):
+            if getattr(self, key) is not None and key not in self.kind.declares:
+                raise ValueError(f"column {self.name} is of type {self.type}, which has no {key}")
+        if self.zone is not None:
+            zone_named(self.zone)
+        for key, value in (("minimum", self.minimum), ("maximum", self.maximum)):
+            try:
+                if value is not None:
+                    self.kind.bound(value, self)
+            except ValueError:
+                raise ValueError(f"column {self.name} has {key} {value!r}, which is no {self.kind.noun}") from None
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise ValueError(f"column {self.name} has minimum {self.minimum}, which is above maximum {self.maximum}")
         return self
+
+    @property
+    def low(self) -> float | None:
+        """``minimum`` in table form."""
+        return None if self.minimum is None else self.kind.bound(self.minimum, self)
+
+    @property
+    def high(self) -> float | None:
+        """``maximum`` in table form."""
+        return None if self.maximum is None else self.kind.bound(self.maximum, self)
 
     @property
     def original(self) -> str:

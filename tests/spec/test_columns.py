@@ -23,8 +23,9 @@ from tasks.science.monitors.profiles.profile import profile
 from tasks.serving.release import Release
 from tasks.serving.schema import RowSchema, table
 from tasks.spec.base import validate
-from tasks.spec.columns import KINDS, ColumnKind, DeclaredColumn, decoded, to_table
+from tasks.spec.columns import KINDS, decoded, to_table
 from tasks.spec.errors import ConfigError
+from tasks.spec.kind import ColumnKind, DeclaredColumn
 from tasks.spec.manifest import Manifest
 from tasks.spec.model import ModelConfig, load_model
 from tasks.tables.typed import typed
@@ -161,7 +162,10 @@ def test_a_new_type_refuses_what_is_not_of_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"type": "text"}, r"type is 'text': input should be 'number', 'integer' or 'category'"),
+        (
+            {"type": "text"},
+            r"type is 'text': input should be 'number', 'integer', 'category', 'boolean', 'date' or 'datetime'",
+        ),
         ({"type": "category", "minimum": 0.0}, r"is of type category, which has no minimum or maximum"),
         ({"type": "integer", "categories": ["a"]}, r"is of type integer, which has no categories"),
     ],

@@ -225,7 +225,9 @@ def test_a_number_that_is_none_is_refused_in_words(paths: ModelPaths, service: T
         content=f'{{"outcomes": [{{"id": "{found["id"]}", "label": NaN}}]}}',
         headers={"content-type": "application/json"},
     )
-    assert answer.status_code == 422 and "allowed" in answer.text
+    (told,) = answer.json()["detail"]
+    assert (answer.status_code, told["field"], told["value"]) == (422, "label", "NaN")
+    assert told["message"].startswith("NaN is no JSON number; send a finite number")
 
 
 def config_of(root: Path, kind: TargetKind, **changes: Any) -> ModelConfig:

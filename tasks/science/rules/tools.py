@@ -117,7 +117,7 @@ def fitting(column: str, value: Value, examination: Examination) -> object:
             raise RuleFault(f"{column} is never missing; give it a value, or declare the column nullable")
         return np.nan
     if pd.api.types.is_numeric_dtype(rows[column]):
-        return _number(column, value, None if spec is None else spec.minimum, None if spec is None else spec.maximum)
+        return _number(column, value, None if spec is None else spec.low, None if spec is None else spec.high)
     text = category_text(value)
     if spec is not None and spec.categories is not None:
         allowed = set(spec.categories)

@@ -130,13 +130,13 @@ def fit_layout(config: ModelConfig, reference: pd.DataFrame, counted: Counted | 
     counted = {} if counted is None else counted
     there = [c for c in config.inputs if c.name in reference]
     numbers = tuple(
-        number_layout(c.name, readable(reference[c.name])[0], minimum=c.minimum, maximum=c.maximum, unit=c.unit or "")
+        number_layout(c.name, readable(reference[c.name])[0], minimum=c.low, maximum=c.high, unit=c.unit or "")
         for c in there
         if c.kind.numeric
     )
     counted |= {c.name: category_counts(reference[c.name]) for c in there if not c.kind.numeric}
     categories = tuple(
-        _category_layout(c.name, counted[c.name][0], len(reference), c.categories or ())
+        _category_layout(c.name, counted[c.name][0], len(reference), c.kind.known_names(c))
         for c in there
         if not c.kind.numeric
     )
