@@ -143,4 +143,5 @@ def verdict_of(
         passed=bool(results) and all(r.state == "pass" or r.waiver is not None for r in results if r.mandatory),
         gates=results,
         refused_waivers=refused_waivers,
+        data=candidate.manifest.data,
     )

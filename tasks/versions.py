@@ -17,6 +17,7 @@ from tasks.records.repository.git import Git
 from tasks.science.data.tables import BENCHMARK, LABEL
 from tasks.spec.base import load_yaml
 from tasks.spec.gate import MATERIALITIES, Materiality
+from tasks.spec.manifest import Manifest
 from tasks.spec.model import ModelConfig, load_model
 from tasks.spec.models import model_folder
 from tasks.spec.settings import Settings
@@ -128,6 +129,10 @@ class Candidate:
     @property
     def config(self) -> ModelConfig:
         return load_model(self.worktree, self.model)
+
+    @property
+    def manifest(self) -> Manifest:
+        return Manifest.model_validate_json((self.paths.model / "manifest.json").read_text())
 
     def requesters(self, actor: str) -> tuple[str, str]:
         """Who may not sign for this candidate: who asked for it, and the author of the commit it was trained from."""

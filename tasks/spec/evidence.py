@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import AliasChoices, Field, model_validator
 
 from tasks.spec.base import Finite, Spec, Text
+from tasks.spec.data_record import DataRecord
 from tasks.spec.forecast import Forecast
 from tasks.spec.groupings import GroupSummary
 from tasks.spec.review import ReviewItem
@@ -133,6 +134,8 @@ class Verdict(Spec):
     gates: tuple[GateResult, ...]
     refused_waivers: tuple[str, ...] = ()
     """Waivers that do not hold, each with the reason in a sentence."""
+    data: DataRecord | None = None
+    """The files that the rows came from and what became of the rows; verdicts before 2026-11-29 have none."""
 
     @property
     def failed(self) -> tuple[GateResult, ...]:

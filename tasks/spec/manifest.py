@@ -13,6 +13,7 @@ from pydantic import Field
 
 from tasks.spec.base import Spec
 from tasks.spec.data import Column
+from tasks.spec.data_record import DataRecord
 from tasks.spec.metrics import TargetKind
 
 
@@ -40,6 +41,8 @@ class Manifest(Spec):
     seed: int
     trained_rows: int
     libraries: dict[str, str]
+    data: DataRecord | None = None
+    """The files that the rows came from, and what became of the rows; manifests before 2026-11-29 have none."""
 
     @cached_property
     def columns(self) -> tuple[Column, ...]:

@@ -9,7 +9,15 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from tasks.spec.base import Spec
 
 
-class BinaryTarget(Spec):
+class AnyTarget(Spec):
+    """What targets of every kind have."""
+
+    missing: Literal["refuse", "drop"] = "refuse"
+    """Rows of the population whose label is missing: ``refuse`` stops and counts them; ``drop`` leaves them out, and
+    the verdict says how many."""
+
+
+class BinaryTarget(AnyTarget):
     """A yes-or-no label, as an expression over source columns; the score is the probability of the positive class."""
 
     kind: Literal["binary"] = "binary"
@@ -21,7 +29,7 @@ class BinaryTarget(Spec):
     """Score from which a row is selected; needed, between 0 and 1."""
 
 
-class MulticlassTarget(Spec):
+class MulticlassTarget(AnyTarget):
     """One of several classes; the scores are one probability a class."""
 
     kind: Literal["multiclass"]
@@ -39,7 +47,7 @@ class MulticlassTarget(Spec):
         return self
 
 
-class RegressionTarget(Spec):
+class RegressionTarget(AnyTarget):
     """A number; the score is the predicted number, in the same unit."""
 
     kind: Literal["regression"]

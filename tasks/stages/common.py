@@ -28,6 +28,11 @@ class ModelPaths:
         return self.data / "ingested.parquet"
 
     @property
+    def ingested_record(self) -> Path:
+        """The source's files by digest, as :class:`tasks.spec.data_record.Ingested`."""
+        return self.data / "ingested.json"
+
+    @property
     def source_rows(self) -> Path:
         """Rows as they stand in the source, for the requests that readiness replays."""
         return self.data / "source_rows.parquet"
@@ -35,6 +40,11 @@ class ModelPaths:
     @property
     def prepared(self) -> Path:
         return self.data / "prepared"
+
+    @property
+    def record(self) -> Path:
+        """What became of the source's rows, as :class:`tasks.spec.data_record.DataRecord`."""
+        return self.prepared / "record.json"
 
     @property
     def collected(self) -> Path:

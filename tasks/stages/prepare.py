@@ -6,14 +6,17 @@ import pandas as pd
 
 from tasks.science.data.splitting import split_base, split_collected
 from tasks.science.data.tables import content_digest
+from tasks.spec.data_record import DataRecord, Ingested
 from tasks.spec.errors import ConfigError, CorruptionError
 from tasks.spec.training import TrainingConfig
 from tasks.stages.common import ModelPaths, run
 
 
 def prepare(paths: ModelPaths, config: TrainingConfig) -> None:
-    """Write ``prepared/{train,holdout,replay}.parquet``."""
-    parts = split_base(config, pd.read_parquet(paths.ingested)).frames
+    """Write ``prepared/{train,holdout,replay}.parquet``, and ``prepared/record.json`` with what became of all rows."""
+    split = split_base(config, pd.read_parquet(paths.ingested))
+    parts = split.frames
+    sides = {side: len(rows) for side, rows in parts.items()}
     timed = config.data.split.by == "time"
     for side in ("train", "holdout"):
         if parts[side].empty:
@@ -31,7 +34,16 @@ def prepare(paths: ModelPaths, config: TrainingConfig) -> None:
         benchmark = "recent" if path == collected[-1] else "earlier"
         for side, rows in split_collected(config, pd.read_parquet(path), benchmark).items():
             parts[side] = pd.concat([parts[side], rows], ignore_index=True)
+    source = Ingested.model_validate_json(paths.ingested_record.read_text())
+    record = DataRecord(
+        files=source.files,
+        rows=source.rows,
+        dropped=split.dropped,
+        sides=sides,
+        collected=sum(map(len, parts.values())) - sum(sides.values()),
+    )
     paths.prepared.mkdir(parents=True, exist_ok=True)
+    paths.record.write_text(record.model_dump_json(indent=2) + "\n")
     for side, rows in parts.items():
         rows.to_parquet(paths.prepared / f"{side}.parquet", index=False)
 

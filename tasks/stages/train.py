@@ -16,6 +16,7 @@ from tasks.science.data.tables import LABEL, ROW, as_requests, label_array
 from tasks.science.models.estimators import build
 from tasks.serving.release import pipeline_scores, save_model
 from tasks.spec.base import digest_file
+from tasks.spec.data_record import DataRecord
 from tasks.spec.errors import ConfigError
 from tasks.spec.manifest import Manifest
 from tasks.spec.targets import BinaryTarget, RegressionTarget
@@ -54,6 +55,7 @@ def train(paths: ModelPaths, config: TrainingConfig) -> None:
         seed=config.seed,
         trained_rows=len(rows),
         libraries={"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
+        data=DataRecord.model_validate_json(paths.record.read_text()),
     )
     (paths.model / "manifest.json").write_text(json.dumps(manifest.model_dump(mode="json"), indent=2) + "\n")
     asked, requests = _requests(paths, config, rows)

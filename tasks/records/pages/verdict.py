@@ -8,14 +8,19 @@ from tasks.records.pages import plots
 from tasks.records.pages.drawings import draw
 from tasks.records.pages.forest import FIRST, forest, ordered
 from tasks.records.pages.words import PAGES, WORDS, cell, page_link, sentence
+from tasks.spec.data_record import SourceFile
 from tasks.spec.display import metric_form
 from tasks.spec.evidence import GateResult, Plot, Verdict
 from tasks.spec.verdicts import verdict_sentence
 from tasks.spec.waivers import Waiver
-from tasks.spec.wording import number
+from tasks.spec.wording import number, plural
 
 SHOWN = 3
 """Plots of what holds that are shown beside those of what does not."""
+
+
+FILES = 20
+"""Files of a source that are listed in markdown; the page lists all."""
 
 
 def verdict_page(verdict: Verdict, title: str, evaluation: dict[str, Any], unit: str = "") -> str:
@@ -31,7 +36,29 @@ def verdict_page(verdict: Verdict, title: str, evaluation: dict[str, Any], unit:
         forest=forest,
         gate_plots=_gate_plots,
         unit=unit,
+        data=data_sentences(verdict),
     )
+
+
+def data_sentences(verdict: Verdict) -> list[str]:
+    """Which rows the model was made from: files by digest, what was dropped and why, and what the rest is for."""
+    record = verdict.data
+    if record is None:
+        return []
+    kept, rows = record.sides, plural(record.rows, "row")
+    said = [f"{rows} from {plural(len(record.files), 'file')}"]
+    said += [f"dropped {count:,} of {rows} {reason}" for reason, count in record.dropped.items()]
+    said += [
+        f"{kept.get('train', 0):,} train, {kept.get('holdout', 0):,} examine, and {kept.get('replay', 0):,} are kept "
+        "for replay"
+    ]
+    if record.collected:
+        said.append(f"{plural(record.collected, 'row')} collected in production joined those that train and examine")
+    return said
+
+
+def _files(verdict: Verdict) -> tuple[SourceFile, ...]:
+    return () if verdict.data is None else verdict.data.files
 
 
 def _gate_plots(gate: GateResult) -> tuple[list[Plot], list[Plot]]:
@@ -58,6 +85,8 @@ def verdict_markdown(verdict: Verdict, evaluation: dict[str, Any], address: str 
     ]
     lines += [f"- **WAIVED: {g.gate}** {cell(waiver_sentence(g.waiver))}" for g in verdict.waived if g.waiver]
     lines += [f"- {cell(sentence(problem))}" for problem in verdict.refused_waivers]
+    lines += [f"- {cell(sentence(said))}" for said in data_sentences(verdict)]
+    lines += [f"- `{file.name}`: sha256 `{file.sha256}`" for file in _files(verdict)[:FILES]]
     pictures = "\n\n".join(plots.picture(plot) for plot in plots.evaluation_plots(evaluation))
     return (
         head + "\n".join(lines) + f"\n\n{pictures}\n\nCommit `{verdict.commit[:12]}`, compared with "

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from tasks.science.data.tables import BENCHMARK, ENTITY, LABEL, ROW, evaluate, labels
+from tasks.science.data.tables import BENCHMARK, ENTITY, LABEL, ROW, evaluate, with_labels
 from tasks.spec.errors import ConfigError
 from tasks.spec.training import TrainingConfig
 
@@ -45,7 +45,7 @@ def split_base(config: TrainingConfig, table: pd.DataFrame) -> Parts:
         inside = evaluate(table, data.rows, "data.rows")
         dropped["outside data.rows"] = int((~inside).sum())
         table = table[inside].copy()
-    table[LABEL] = labels(config, table)
+    table, dropped["without a label"] = with_labels(config, table)
     base = evaluate(table, data.base, "data.base") if data.base else pd.Series(True, index=table.index)
     sides = _by_time(config, table, base) if data.split.by == "time" else _by_hash(config, table, base)
     dropped["of an entity that is on another side"] = int((~np.logical_or.reduce(list(sides.values()))).sum())

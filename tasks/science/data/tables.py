@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import Any
 
 import numpy as np
@@ -34,12 +35,16 @@ def evaluate(table: pd.DataFrame, expression: str, where: str) -> pd.Series:
 def labels(config: TrainingConfig, table: pd.DataFrame) -> pd.Series:
     """The label of every row: a condition's truth, a class's name, or a number, by the kind of the target.
 
+    Returns:
+        (n,), NaN where the expression is missing. Binary: bool, or float where a label is missing.
+
     Raises:
         ConfigError: the expression does not fit, or gives a class or number that the config does not allow.
     """
     target, where = config.data.target, "data.target.expression"
     if isinstance(target, BinaryTarget):
-        return evaluate(table, target.expression, where)
+        truth, unknown = evaluate(table, target.expression, where), _unknown(table, target.expression)
+        return truth.astype(float).mask(unknown) if unknown.any() else truth
     try:
         found = table.eval(target.expression, engine="python")
     except Exception as error:  # pandas raises whatever its parser and the column types raise
@@ -54,13 +59,20 @@ def labels(config: TrainingConfig, table: pd.DataFrame) -> pd.Series:
     return _numbers(target, found) if isinstance(target, RegressionTarget) else _classes(target, found)
 
 
+def _unknown(table: pd.DataFrame, expression: str) -> pd.Series:
+    """(n,) bool: a column that the expression compares is missing, unless it asks for what is missing itself."""
+    named = [c for c in table.columns if re.search(rf"(?<![\w.]){re.escape(str(c))}(?!\w)", expression)]
+    asks = re.search(r"\.(isna|notna|isnull|notnull)\(", expression)
+    return table[[] if asks else named].isna().any(axis=1)
+
+
 def _numbers(target: RegressionTarget, found: pd.Series) -> pd.Series:
     numbers = pd.to_numeric(found, errors="coerce").astype("float64")
     low, high = (
         (-np.inf if target.minimum is None else target.minimum),
         (np.inf if target.maximum is None else target.maximum),
     )
-    bad = ~(np.isfinite(numbers) & (numbers >= low) & (numbers <= high))
+    bad = found.notna() & ~(np.isfinite(numbers) & (numbers >= low) & (numbers <= high))
     if bad.any():
         raise ConfigError(
             f"data.target.expression {target.expression!r} gives {str(found[bad].iloc[0])!r} in {int(bad.sum())} "
@@ -70,8 +82,8 @@ def _numbers(target: RegressionTarget, found: pd.Series) -> pd.Series:
 
 
 def _classes(target: MulticlassTarget, found: pd.Series) -> pd.Series:
-    names = found.astype("str").where(found.notna(), "a missing value")
-    bad = ~names.isin(target.classes)
+    names = found.astype("str").mask(found.isna())
+    bad = found.notna() & ~names.isin(target.classes)
     if bad.any():
         raise ConfigError(
             f"data.target.expression {target.expression!r} gives {names[bad].iloc[0]!r} in "
@@ -79,6 +91,28 @@ def _classes(target: MulticlassTarget, found: pd.Series) -> pd.Series:
             f"allowed: {', '.join(target.classes)}. Add the class, or leave such rows out in data.rows."
         )
     return names
+
+
+def with_labels(config: TrainingConfig, table: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+    """The rows whose label is known, with ``_label``, and how many were dropped because theirs is missing.
+
+    Raises:
+        ConfigError: as :func:`labels`; or a label is missing, and ``data.target.missing`` does not say to drop such
+            rows.
+    """
+    target, found = config.data.target, labels(config, table)
+    unknown = found.isna()
+    lacking = int(unknown.sum())
+    if not lacking:
+        return table.assign(**{LABEL: found}), 0
+    if target.missing == "refuse":
+        raise ConfigError(
+            f"data.target.expression {target.expression!r} gives no label in {lacking:,} of {len(found):,} rows "
+            f"({lacking / len(found):.1%}), because a value that it needs is missing. Write missing: drop under "
+            "data.target to leave them out, which the verdict will say, or fill the values in the source."
+        )
+    known = found[~unknown]
+    return table[~unknown].assign(**{LABEL: known.astype(bool) if config.kind == "binary" else known}), lacking
 
 
 def label_array(config: TrainingConfig, label: pd.Series) -> np.ndarray:
