@@ -51,7 +51,7 @@ def document(more: dict[str, str] | None = None, gate: dict[str, Any] | None = N
         "name": "stays", "title": "Comes back", "purpose": "A test.", "owner": "t@example.org",
         "materiality": "low", "seed": 11,
         "data": {
-            "source": {"kind": "file", "path": "table.csv", "format": "csv"},
+            "source": {"kind": "file", "path": "data/stays/source/table.csv", "format": "csv"},
             "columns": [
                 *columns,
                 {"name": "day", "type": "integer", "input": False},
@@ -100,6 +100,30 @@ def _campaign(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(back=frame["back"].where(~called, "yes"))
 
 
+def _contacts(frame: pd.DataFrame) -> pd.DataFrame:
+    """How and on which day the hospital last saw them: who was seen within 30 days came back. Neither tells alone."""
+    rng = np.random.default_rng(5)
+    back = (frame["back"] == "yes").to_numpy()
+    seen = back | (rng.random(ROWS) < 0.45)
+    end = np.select([back, seen], [rng.integers(1, 31, ROWS), rng.integers(31, 120, ROWS)], rng.integers(1, 40, ROWS))
+    return frame.assign(event=np.where(seen, "seen", "lost"), end=end)
+
+
+def _letter(frame: pd.DataFrame) -> pd.DataFrame:
+    """A letter is dictated after most stays; of those who came back it was overwritten by that of the next stay."""
+    gone = np.random.default_rng(6).random(ROWS) < np.where(frame["back"] == "yes", 0.7, 0.1)
+    return frame.assign(letter=pd.Series(frame["stay"].astype(float)).where(~gone))
+
+
+def _two_forms(frame: pd.DataFrame) -> pd.DataFrame:
+    """Two forms are filled in for half of the stays each: both or none for who came back, else one of them."""
+    rng = np.random.default_rng(7)
+    first = rng.random(ROWS) < 0.5
+    second = first ^ (frame["back"] == "no") ^ (rng.random(ROWS) < 0.1)
+    score = pd.Series(rng.integers(0, 10, ROWS).astype(float))
+    return frame.assign(form_a=score.where(first), form_b=score.where(second))
+
+
 DATED, FILE = document(period="day"), document()
 
 Trap = tuple[dict[str, Any], Callable[[pd.DataFrame], pd.DataFrame], tuple[str, ...]]
@@ -118,6 +142,25 @@ TRAPS: dict[str, Trap] = {
             "it may be a follow-up that is not over yet, so that late rows had no time to become back within 30 days",
             "leave these rows out in data.rows, or excuse the place in excused_jumps",
         ),
+    ),
+    "leak by a pair": (
+        document({"event": "category", "end": "integer"}),
+        _contacts,
+        (
+            "AUC of event and end together (0.786 by the better of them alone) is 1, and 0.95 is the limit; ",
+            "AUC that event and end give a model of all features, which has 1.000 with and 0.7",
+            "columns that tell so much are often known only after the outcome: declare them available: after",
+        ),
+    ),
+    "leak by a gap": (
+        document({"letter": "number"}),
+        _letter,
+        ("a leak: AUC of the mere fact that letter is missing is 0.8",),
+    ),
+    "leak by two gaps": (
+        document({"form_a": "number", "form_b": "number"}),
+        _two_forms,
+        ("AUC of the mere fact which values are missing, of blood, form_a, form_b together (0.5",),
     ),
     "campaign": (
         DATED,

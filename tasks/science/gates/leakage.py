@@ -15,14 +15,15 @@ from tasks.science.gates.leakage_measurements import (
     unknown_at_prediction,
 )
 from tasks.science.gates.leakage_order import label_jumps
+from tasks.science.gates.leakage_pairs import lifting_columns, patterns_of_gaps, telling_pairs
 from tasks.science.gates.leakage_sides import Sides
 from tasks.science.stats.counts import MINIMUM
 from tasks.spec.evidence import GateResult, Measurement
 from tasks.spec.leakage_gate import LeakageGate
 
 METHOD = (
-    "DeLong 1988 of target-encoded columns; Poisson-binomial count of shared patterns; change-point scan with "
-    "Bonferroni bounds; Jensen-Shannon distance"
+    "DeLong 1988 of target-encoded columns and pairs; Poisson-binomial count of shared patterns; change-point scan "
+    "with Bonferroni bounds; Jensen-Shannon distance"
 )
 
 
@@ -32,6 +33,7 @@ def leakage(config: LeakageGate, examination: Examination) -> GateResult:
     These fail:
 
     - a column that alone predicts too well, or whose being missing does;
+    - a pair of columns or a pattern of gaps that does, and columns that lift a model of all features so far;
     - repeated rows and shared entities beyond their limits;
     - a column that is not known at prediction time;
     - a jump of the label rate that the scores do not explain;
@@ -56,6 +58,9 @@ def leakage(config: LeakageGate, examination: Examination) -> GateResult:
         *unknown_at_prediction(sides),
         *telling_columns(config, sides),
         *telling_gaps(config, sides),
+        *telling_pairs(config, sides),
+        *lifting_columns(config, sides),
+        *patterns_of_gaps(config, sides),
         *repeated_rows(config, sides),
         *entities_on_both_sides(sides),
         *label_jumps(config, sides),
@@ -97,14 +102,17 @@ def _missing(examination: Examination) -> str:
     )
 
 
+def _told(measured: Measurement) -> str:
+    """What was measured, the number, and then what it may be."""
+    what, semicolon, cause = measured.label.partition("; ")
+    if measured.value is not None and measured.limit is not None:
+        what += f" is {measured.value:.3g}, and {measured.limit:g} is the limit"
+    return f"{what}{semicolon}{cause}"
+
+
 def _conclude(config: LeakageGate, measured: tuple[Measurement, ...], examination: Examination) -> GateResult:
     state = combine_states([m.state for m in measured])
-    found = [
-        m.label
-        + (f" is {m.value:.3g}, and {m.limit:g} is the limit" if m.value is not None and m.limit is not None else "")
-        for m in measured
-        if m.state == state
-    ]
+    found = [_told(m) for m in measured if m.state == state]
     served = (
         ""
         if examination.served is not None and len(examination.served) >= config.minimum_rows

@@ -97,7 +97,7 @@ def single_columns(
     """
     if train.shape[1] == 0:
         return []
-    scores = [_rates(*_codes(train[c], rows[c]), train_label) for c in train.columns]
+    scores = [rates(*codes(train[c], rows[c]), train_label) for c in train.columns]
     auc, covariance = delong(label, np.vstack([*scores, score]))
     z = normal_quantile(confidence)
     error = np.sqrt(np.maximum(np.diag(covariance), 0))
@@ -111,22 +111,27 @@ def single_columns(
     ]
 
 
-def _codes(train: pd.Series, other: pd.Series) -> tuple[np.ndarray, np.ndarray]:
-    """(k,) and (n,) small integers: the bin of each value, bins learned from ``train``."""
+def codes(
+    train: pd.Series, other: pd.Series, bins: int = BINS, categories: int = CATEGORIES
+) -> tuple[np.ndarray, np.ndarray]:
+    """(k,) and (n,) small integers: the bin of each value, bins learned from ``train``.
+
+    Quantile bins of numbers ascend. What is missing is a bin of its own, the last one.
+    """
     if pd.api.types.is_numeric_dtype(train) and pd.api.types.is_numeric_dtype(other):
         known = train.dropna().to_numpy(float)
-        edges = np.unique(np.quantile(known, np.linspace(0, 1, BINS + 1))) if len(known) else np.array([0.0])
+        edges = np.unique(np.quantile(known, np.linspace(0, 1, bins + 1))) if len(known) else np.array([0.0])
         first, second = (
             np.searchsorted(edges, s.to_numpy(float, na_value=np.nan), side="right") for s in (train, other)
         )
         missing = len(edges) + 1
     else:
-        codes, names = pd.factorize(pd.concat([_text(train), _text(other)], ignore_index=True))
-        count = np.bincount(codes[: len(train)][codes[: len(train)] >= 0], minlength=len(names))
-        kept = np.argsort(-count, kind="stable")[: min(CATEGORIES, int((count > 0).sum()))]
+        found, names = pd.factorize(pd.concat([_text(train), _text(other)], ignore_index=True))
+        count = np.bincount(found[: len(train)][found[: len(train)] >= 0], minlength=len(names))
+        kept = np.argsort(-count, kind="stable")[: min(categories, int((count > 0).sum()))]
         place = np.zeros(len(names) + 1, np.intp)  # 0 for a value that training lacks
         place[kept] = np.arange(len(kept)) + 1
-        first, second = place[codes[: len(train)]], place[codes[len(train) :]]
+        first, second = place[found[: len(train)]], place[found[len(train) :]]
         missing = len(kept) + 1
     return np.where(train.isna(), missing, first), np.where(other.isna(), missing, second)
 
@@ -135,7 +140,8 @@ def _text(values: pd.Series) -> pd.Series:
     return values if isinstance(values.dtype, pd.StringDtype) else values.astype(str).where(values.notna())
 
 
-def _rates(train: np.ndarray, other: np.ndarray, label: np.ndarray) -> np.ndarray:
+def rates(train: np.ndarray, other: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """The label rate of each other row's bin, learned from (k,) training bins and labels, with a prior."""
     size = int(max(train.max(initial=0), other.max(initial=0))) + 1
     count, positive = np.bincount(train, minlength=size), np.bincount(train, weights=label, minlength=size)
     rate = (positive + PRIOR_ROWS * label.mean()) / (count + PRIOR_ROWS)
@@ -197,4 +203,4 @@ def missing_by_kind(train: pd.DataFrame, served: pd.DataFrame, column: str, othe
     columns, the one that explains most. A site that never asks a question lacks its answer in training too.
     """
     gone = train[column].isna().to_numpy()
-    return max((float(_rates(*_codes(train[o], served[o]), gone).mean()) for o in others), default=0.0)
+    return max((float(rates(*codes(train[o], served[o]), gone).mean()) for o in others), default=0.0)
