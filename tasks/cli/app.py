@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tasks.cli import records
+from tasks.cli import new, records
 from tasks.cli.common import ROOT, Because, Json, Model, say, settings
 from tasks.spec.errors import AssayError
 from tasks.spec.final_states import FinalState
@@ -235,7 +235,15 @@ def down(as_json: Json = False) -> None:
     say({"stopped": stopped}, as_json, f"stopped: {', '.join(stopped)}" if stopped else "nothing was running")
 
 
-for command in (records.versions, records.review, records.replay, records.export, records.forget, records.ledger):
+for command in (
+    new.new,
+    records.versions,
+    records.review,
+    records.replay,
+    records.export,
+    records.forget,
+    records.ledger,
+):
     app.command()(command)
 
 

@@ -10,6 +10,8 @@ from pydantic import Field
 from tasks.spec.base import Spec, load_yaml
 from tasks.spec.errors import ConfigError
 
+LISTED = "deployments/models.yaml"
+"""Where the models are listed, below a checkout."""
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{1,39}$")]
 
 
@@ -20,7 +22,7 @@ class ModelList(Spec):
 
 
 def model_names(root: Path) -> tuple[str, ...]:
-    return load_yaml(root / "deployments/models.yaml", ModelList).models
+    return load_yaml(root / LISTED, ModelList).models
 
 
 def model_folder(root: Path, name: str) -> Path:
@@ -35,5 +37,5 @@ def model_file(root: Path, name: str) -> Path:
     """
     known = model_names(root)
     if name not in known:
-        raise ConfigError(f"model {name!r} is not listed in deployments/models.yaml; allowed: {', '.join(known)}.")
+        raise ConfigError(f"model {name!r} is not listed in {LISTED}; allowed: {', '.join(known)}.")
     return model_folder(root, name) / "model.yaml"

@@ -1,0 +1,114 @@
+"""The command that makes a model of a file: it asks on a terminal what no file can say, and never waits without one."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+
+import typer
+
+from tasks.cli.common import ROOT, Json, say
+
+if TYPE_CHECKING:
+    from tasks.scaffold.draft import Answers
+    from tasks.scaffold.model import Created
+
+SHOWN = 12
+"""Questions that are printed; all stand in the files."""
+Materiality = Literal["low", "medium", "high"]
+
+
+def new(
+    name: Annotated[str, typer.Argument(help="What the model will be called: lower-case letters, digits and _.")],
+    file: Annotated[Path, typer.Argument(help="CSV (also .gz, .zip), Parquet or JSON lines, one row a case.")],
+    target: Annotated[
+        str,
+        typer.Option(help='A column of the file, or a condition over its columns such as "visits > 0".'),
+    ],
+    kind: Annotated[
+        Literal["binary", "multiclass", "regression"] | None, typer.Option(help="Of the target, where it is not plain.")
+    ] = None,
+    positive: Annotated[str | None, typer.Option(help="Of a column with two values, the one to predict.")] = None,
+    title: Annotated[str | None, typer.Option(help="What the model predicts.")] = None,
+    purpose: Annotated[str | None, typer.Option(help="What it is for, and what it must not be used for.")] = None,
+    owner: Annotated[str | None, typer.Option(help="Whom to ask; without it, the address that git knows.")] = None,
+    materiality: Annotated[
+        Materiality | None,
+        typer.Option(help="How much depends on it; without it medium where people's groups are seen, else low."),
+    ] = None,
+    unprotected: Annotated[str | None, typer.Option(help="Why no group of people can be named, if so.")] = None,
+    entity: Annotated[str | None, typer.Option(help="The column that says whose row it is.")] = None,
+    period: Annotated[str | None, typer.Option(help="The column that says when a row is from.")] = None,
+    split: Annotated[
+        Literal["hash", "time"] | None, typer.Option(help="At random, or the earlier rows train; by time where dated.")
+    ] = None,
+    after: Annotated[list[str] | None, typer.Option(help="A column known only afterwards; as often as needed.")] = None,
+    leave_out: Annotated[list[str] | None, typer.Option(help="A column of no use; as often as needed.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Make a model of a file: look at it, guess what can be guessed, and write the model's folder to be read."""
+    from tasks.cli.runs import actor
+    from tasks.scaffold.draft import Answers
+    from tasks.scaffold.model import check_name, create
+
+    check_name(ROOT, name)
+    who = actor(ROOT)
+    said = Answers(
+        title, purpose, owner or (who if "@" in who else None), materiality, unprotected, kind, positive, entity,
+        period, split, tuple(after or ()), tuple(leave_out or ()),
+    )  # fmt: skip
+    if sys.stdin.isatty() and sys.stderr.isatty() and not as_json:
+        said = _asked(said)
+    with _steps() as on_step:
+        made = create(ROOT, name, file, target, said, on_step)
+    say(made.__dict__, as_json, _text(made))
+
+
+def _asked(said: Answers) -> Answers:
+    """Ask for what no file says; an empty answer leaves it to the guess."""
+    for key, question in (
+        ("title", "What does it predict?"),
+        ("purpose", "What is it for, and what must it not be used for?"),
+        ("owner", "Whom to ask about it (e-mail)?"),
+    ):
+        if getattr(said, key) is None:
+            answer = typer.prompt(question, default="", show_default=False, err=True) or None
+            said = replace(said, **cast(Any, {key: answer}))
+    if said.materiality is None:
+        answer = typer.prompt("How much depends on it (low, medium, high)?", default="", show_default=False, err=True)
+        if answer in ("low", "medium", "high"):
+            said = replace(said, materiality=cast(Materiality, answer))
+    return said
+
+
+class _steps:
+    """A line on stderr that says what is being done; nothing where nobody looks."""
+
+    def __enter__(self) -> Callable[[str], None]:
+        from rich.console import Console
+
+        self._status = Console(stderr=True).status("")
+        self._status.__enter__()
+        return lambda text: self._status.update(f"{text} ...")
+
+    def __exit__(self, *error: object) -> None:
+        self._status.__exit__(None, None, None)
+
+
+def _text(made: Created) -> str:
+    folder = f"deployments/models/{made.model}"
+    lines = [f"wrote {folder}: {made.guesses} guesses, {len(made.questions)} questions"]
+    lines += [f"  ? {question}" for question in made.questions[:SHOWN]]
+    if len(made.questions) > SHOWN:
+        lines.append(f"  and {len(made.questions) - SHOWN} more in {folder}/model.yaml")
+    lines += [
+        "Nothing waits for an answer: each stands as a guess until you change its line. Then:",
+        f"  assay check {made.model}",
+        f"  git add {folder} data/{made.model} deployments/models.yaml",
+        f"  git commit -m 'Bring {made.model}' && git push",
+        f"  assay train {made.model}",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,183 @@
+"""The draft of a model: what the columns suggest, and what a person has said, as one document of ``model.yaml``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from tasks.scaffold.columns import Guess
+from tasks.scaffold.roles import Roles
+from tasks.scaffold.targets import TargetGuess
+from tasks.spec.data import Data
+from tasks.spec.errors import ConfigError
+from tasks.spec.gate import Materiality
+from tasks.spec.model import ModelConfig
+
+SPLIT = {"train": 0.55, "holdout": 0.35, "replay": 0.1}
+FEW_ROWS = 300
+"""Rows under which no gate can say anything."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a person has said; None where the data or a default decides."""
+
+    title: str | None = None
+    purpose: str | None = None
+    owner: str | None = None
+    materiality: Materiality | None = None
+    unprotected: str | None = None
+    kind: str | None = None
+    positive: str | None = None
+    entity: str | None = None
+    period: str | None = None
+    split: str | None = None
+    after: tuple[str, ...] = ()
+    """Original names of columns that are known only afterwards."""
+    leave_out: tuple[str, ...] = ()
+    """Original names of columns that nobody shall use."""
+
+
+@dataclass
+class Draft:
+    """All that is guessed and said about one model."""
+
+    name: str
+    file: str
+    rows: int
+    source: dict[str, Any]
+    columns: list[Guess]
+    roles: Roles
+    target: TargetGuess
+    answers: Answers
+    estimator: dict[str, Any] = field(default_factory=dict)
+    gates: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def declared(self) -> list[Guess]:
+        """Columns that ``model.yaml`` declares: of a file without header all, since their order tells them apart."""
+        return [c for c in self.columns if not c.left_out or self.source.get("header") is False]
+
+    @property
+    def features(self) -> list[str]:
+        return [
+            c.name
+            for c in self.declared
+            if c.input and c.available == "before" and not (c.unfeatured or c.left_out or c.name in self.target.used)
+        ]
+
+    @property
+    def by_time(self) -> bool:
+        return self.roles.period is not None and self.answers.split != "hash"
+
+    @property
+    def materiality(self) -> Materiality:
+        """As said; else medium where people's groups can be told apart, low where nobody is seen in the data."""
+        return self.answers.materiality or ("medium" if self.roles.protected else "low")
+
+    @property
+    def split(self) -> dict[str, Any]:
+        return ({"by": "time"} if self.by_time else {}) | SPLIT
+
+    def document(self) -> dict[str, Any]:
+        """The whole of ``model.yaml`` but for its comments."""
+        roles = self.roles
+        data: dict[str, Any] = {"source": self.source, "columns": [self.column(c) for c in self.declared]}
+        data |= {key: value for key, value, _ in self.role_lines()}
+        data |= {"target": self.target.document, "split": self.split}
+        document: dict[str, Any] = {
+            "name": self.name,
+            "title": self.title,
+            "purpose": self.purpose,
+            "owner": self.owner,
+            "materiality": self.materiality,
+            "seed": 1,
+            "data": data,
+            "protected": roles.protected,
+            "features": self.features,
+            "estimator": self.estimator,
+            "gates": self.gates,
+            "monitoring": self.monitoring,
+        }
+        if not roles.protected and "unprotected" in ModelConfig.model_fields:
+            document["unprotected"] = self.unprotected
+        return document
+
+    def role_lines(self) -> list[tuple[str, str, str]]:
+        """Key, value and reason of the roles that the data have."""
+        found = (("entity", self.roles.entity), ("period", self.roles.period), ("weight", self.roles.weight))
+        return [
+            (key, value, self.roles.notes.get(key, "")) for key, value in found if value and key in Data.model_fields
+        ]
+
+    def column(self, guess: Guess) -> dict[str, Any]:
+        """One entry of ``data.columns``."""
+        line: dict[str, Any] = {"name": guess.name}
+        if guess.original != guess.name and self.source.get("header") is not False:
+            line["source"] = guess.original
+        line["type"] = guess.type
+        if guess.name in self.target.used or guess.available == "after":
+            line["available"] = "after"
+        elif not guess.input or guess.left_out:
+            line["input"] = False
+        for key in ("format", "zone", "minimum", "maximum", "categories", "missing"):
+            value = getattr(guess, key)
+            if value not in (None, "", ()):
+                line[key] = value
+        if guess.gaps:
+            line["nullable"] = True
+        return line
+
+    @property
+    def title(self) -> str:
+        return self.answers.title or self.name.replace("_", " ").capitalize()
+
+    @property
+    def purpose(self) -> str:
+        return self.answers.purpose or "Not said yet: what it is for, and what it must not be used for."
+
+    @property
+    def owner(self) -> str:
+        return self.answers.owner or "nobody@example.org"
+
+    @property
+    def unprotected(self) -> str:
+        return self.answers.unprotected or (
+            "; ".join(f"{a}: {why}" for a, why in self.roles.unjudged.items())
+            or "no column of the file is known to tell groups of people apart"
+        )
+
+    @property
+    def monitoring(self) -> dict[str, Any]:
+        window = max(100, min(2000, int(self.rows * SPLIT["holdout"]) // 4))
+        return {
+            "window_rows": window,
+            "minimum_rows": min(100, window),
+            "every_seconds": 600,
+            "retrain_rows": 2 * window,
+        }
+
+
+def apply_answers(columns: list[Guess], answers: Answers, source: str) -> None:
+    """Mark the columns that a person named.
+
+    Raises:
+        ConfigError: a name is none of the source.
+    """
+    by_name = {c.original: c for c in columns} | {c.name: c for c in columns}
+    for flag, names in (("--after", answers.after), ("--leave-out", answers.leave_out)):
+        for name in names:
+            column = named(by_name, name, flag, source)
+            if flag == "--after":
+                column.available, column.left_out = "after", ""
+                column.notes.append("said to be known only afterwards")
+            else:
+                column.left_out = "said to be of no use"
+
+
+def named(by_name: dict[str, Guess], name: str, flag: str, source: str) -> Guess:
+    """The column that a flag names, by its original name or the config's."""
+    if name not in by_name:
+        allowed = ", ".join(dict.fromkeys(c.original for c in by_name.values()))
+        raise ConfigError(f"{flag} names {name!r}, which is no column of {source}; allowed: {allowed}.")
+    return by_name[name]

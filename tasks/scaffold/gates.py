@@ -1,0 +1,252 @@
+"""Gates by materiality, with limits that a baseline on training rows suggests; every limit is a guess to be confirmed.
+
+A limit leaves room for what a holdout of its size cannot tell: the bounds have to pass, not the estimate.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tasks.scaffold.baseline import Baseline
+from tasks.science.data.protected import group_names
+from tasks.science.stats.calibration import calibration_error, intercept, mean_calibration, slope
+from tasks.science.stats.comparison import Interval, metric_interval
+from tasks.science.stats.intervals import normal_quantile
+from tasks.science.stats.metrics import METRICS
+from tasks.spec.gate import Materiality
+from tasks.spec.gates import needed_kinds
+from tasks.spec.model import Protected
+from tasks.spec.training import TrainingConfig
+
+ROOM = 4.0
+"""Standard errors of the holdout between what the baseline reaches and the limit: 1.64 for the bound, the rest for
+luck."""
+CONFIDENCE = 0.95
+JUDGED = 60
+"""Rows that each group of the holdout needs; a fairness gate asks for half as many."""
+GAP = 0.2
+"""Limit of differences between groups; nothing in the data may set it."""
+
+
+@dataclass(frozen=True)
+class GateGuess:
+    """One gate, and why its numbers are what they are."""
+
+    document: dict[str, Any]
+    why: str
+    question: bool = False
+
+
+class Limits:
+    """Limits for one model, from its baseline and the size of its holdout."""
+
+    def __init__(self, config: TrainingConfig, baseline: Baseline, holdout: int, materiality: Materiality) -> None:
+        self.config, self.baseline, self.materiality = config, baseline, materiality
+        self.kind, self.needed = config.kind, needed_kinds(materiality)
+        # rows of one entity tell less than as many rows of others
+        self.inflate = math.sqrt(len(baseline.label) / max(holdout, 1)) * math.sqrt(baseline.per_owner)
+        self.holdout = holdout
+
+    def gates(self, protected: dict[str, Protected]) -> list[GateGuess]:
+        """All gates, what the materiality asks for first."""
+        found = [
+            GateGuess({"name": "data-expectations", "kind": "data"}, ""),
+            *self._floors(),
+            *self._comparison(),
+            *self._fairness(protected),
+            GateGuess({"name": "expert-rules", "kind": "rules"}, ""),
+            GateGuess({"name": "ready-to-serve", "kind": "readiness"}, ""),
+            self._calibration(),
+            self._robustness(),
+            GateGuess({"name": "leakage", "kind": "leakage"}, ""),
+            self._slices(),
+            GateGuess({"name": "explanations-stable", "kind": "stability", **self._stable()}, ""),
+            GateGuess({"name": "explanations-faithful", "kind": "faithfulness"}, ""),
+        ]
+        return [self._weighed(gate) for gate in found]
+
+    def _weighed(self, gate: GateGuess) -> GateGuess:
+        if gate.document["kind"] in self.needed or "mandatory" in gate.document:
+            return gate
+        return GateGuess(gate.document | {"mandatory": False}, gate.why, gate.question)
+
+    def _interval(self, metric: str) -> tuple[float, float]:
+        """The baseline's value, and the standard error that a holdout of this size gives it."""
+        b = self.baseline
+        found = metric_interval(metric, b.label, b.score, self.config.threshold, CONFIDENCE, self.config.seed)
+        return found.value, self._error(found)
+
+    def _error(self, found: Interval) -> float:
+        error = (found.high - found.low) / 2 / normal_quantile(CONFIDENCE) * self.inflate
+        return error if math.isfinite(error) else 0.0
+
+    def _floors(self) -> Iterator[GateGuess]:
+        if self.kind == "regression":
+            yield self._floor("r2", 0.0)
+            yield self._floor("mae", self.baseline.metric("mae", self.config.threshold, trivial=True))
+            return
+        yield self._floor("roc_auc", 0.5)
+        yield self._floor("log_loss", self.baseline.metric("log_loss", self.config.threshold, trivial=True))
+
+    def _floor(self, metric: str, trivial: float) -> GateGuess:
+        value, error = self._interval(metric)
+        better = METRICS[metric].greater_is_better
+        sign = 1 if better else -1
+        limit = value - sign * (ROOM * error + 0.1 * abs(value - trivial))
+        knows = sign * (limit - trivial) > 0
+        limit = _down(limit if knows else trivial + sign * 0.1 * abs(value - trivial), sign)
+        why = f"the baseline reaches {value:.3g} on training rows, knowing nothing gives {trivial:.3g}"
+        if not knows:
+            why += f"; {self.holdout:,} holdout rows hardly tell them apart"
+        name = {"roc_auc": "auc", "log_loss": "log-loss", "r2": "r2", "mae": "mae"}[metric]
+        document = {"name": f"{name}-floor", "kind": "floor", "metric": metric, "limit": limit}
+        if not knows and metric in ("log_loss", "mae"):
+            document["mandatory"] = False
+        return GateGuess(document, why, not knows)
+
+    def _comparison(self) -> Iterator[GateGuess]:
+        if self.kind == "regression":
+            metric, margin = "mae", _up(0.03 * self.baseline.metric("mae", self.config.threshold))
+        else:
+            metric, margin = "log_loss", 0.02
+        name = metric.replace("_", "-")
+        yield GateGuess(
+            {"name": f"{name}-against-champion", "kind": "comparison", "metric": metric, "margin": margin},
+            "a later version may be worse by so much",
+        )
+
+    def _fairness(self, protected: dict[str, Protected]) -> Iterator[GateGuess]:
+        judged = [self._gap(name, spec) for name, spec in protected.items()]
+        decidable = any(gate.document.get("mandatory", True) for gate in judged)
+        for gate in judged:
+            document = {k: v for k, v in gate.document.items() if decidable or k != "mandatory"}
+            yield GateGuess(document, gate.why, gate.question)
+
+    def _gap(self, attribute: str, spec: Protected) -> GateGuess:
+        b = self.baseline
+        groups = group_names(spec, b.rows[spec.column]).to_numpy()
+        known = np.array([isinstance(g, str) for g in groups])
+        measures = self._measures()
+        found = []
+        for measure, values, among in measures:
+            inside = known & among
+            by_group = pd.Series(values[inside]).groupby(groups[inside])
+            means, sizes = by_group.mean(), by_group.size()
+            spread = by_group.var().fillna(0) / sizes.clip(lower=1) * self.inflate**2
+            gap = max((abs(means[a] - means[c]) for a, c in combinations(means.index, 2)), default=math.nan)
+            error = math.sqrt(float(spread.nlargest(2).sum()))
+            found.append((measure, gap, error, int(sizes.min()) if len(sizes) else 0))
+        limit = GAP if self.kind != "regression" else _up(0.25 * b.metric("mae", self.config.threshold))
+        told = [f for f in found if 3 * f[2] < limit and f[3] * self.holdout / len(b.label) >= JUDGED]
+        measure, gap, error, _ = (told or found)[0]
+        document: dict[str, Any] = {
+            "name": f"{measure.replace('_', '-')}-by-{attribute.replace('_', '-')}",
+            "kind": "fairness",
+            "attribute": attribute,
+            "measure": measure,
+            "statistic": "difference",
+            "limit": limit,
+        }
+        if self.kind == "multiclass":
+            document["class_name"] = self.config.classes[0]
+        why = f"no data set this limit; the baseline's groups differ by {gap:.2g} on training rows"
+        wrong = ""
+        if not told:
+            wrong = f"give or take {3 * error:.1g}, so the holdout is too small to judge it"
+        elif gap + 2 * error >= limit:
+            wrong = "which may be too much, so it will hardly pass"
+        if wrong:
+            document["mandatory"] = False
+            why += f", {wrong}; what may the difference be, and what is to be done about it?"
+        if known.mean() < 0.96:
+            document["missing_share"] = _up(1.2 * (1 - known.mean()) + 0.02)
+            why += f"; {1 - known.mean():.0%} of the rows are in no group"
+        return GateGuess(document, why, bool(wrong))
+
+    def _measures(self) -> list[tuple[str, np.ndarray, np.ndarray]]:
+        """What can be asked, the most telling first: the measure, its value of every row, and the rows it is of."""
+        b = self.baseline
+        everyone = np.ones(len(b.label), bool)
+        if self.kind == "regression":
+            return [("mean_absolute_error", np.abs(b.label - b.score), everyone)]
+        if self.kind == "multiclass":
+            chosen, positive = b.score.argmax(axis=1) == 0, b.label == 0
+        else:
+            chosen, positive = b.score >= self.config.threshold, b.label.astype(bool)
+        return [
+            ("true_positive_rate", chosen.astype(float), positive),
+            ("selection_rate", chosen.astype(float), everyone),
+        ]
+
+    def _calibration(self) -> GateGuess:
+        found = [self._calibrated(label, score) for label, score in self._questions()]
+        error = max(max(e.value, 0.0) + ROOM * self._error(e) for e, _, _ in found)
+        low = min(s.value - ROOM * self._error(s) for _, s, _ in found)
+        high = max(s.value + ROOM * self._error(s) for _, s, _ in found)
+        shift = max(abs(i.value) + ROOM * self._error(i) for _, _, i in found)
+        slopes = [max(min(0.8, _down(low, 1)), 0.05), min(max(1.25, _up(high)), 10.0)]
+        limits = {"error": min(max(0.05, _up(error)), 0.3), "slope": slopes, "intercept": max(0.2, _up(shift))}
+        if not all(math.isfinite(v) for v in (error, low, high, shift)):
+            return GateGuess({"name": "calibration", "kind": "calibration"}, "the baseline does not tell", True)
+        wide = slopes[0] < 0.5 or error > 0.1
+        why = f"what {self.holdout:,} holdout rows can tell" + (", and that is little" if wide else "")
+        return GateGuess({"name": "calibration", "kind": "calibration", **limits}, why, wide)
+
+    def _questions(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        b = self.baseline
+        if self.kind != "multiclass":
+            return [(b.label, b.score)]
+        return [(b.label == i, b.score[:, i]) for i in range(b.score.shape[1])]
+
+    def _calibrated(self, label: np.ndarray, score: np.ndarray) -> tuple[Interval, Interval, Interval]:
+        seed = self.config.seed
+        if self.kind == "regression":
+            found = mean_calibration(label, score, float(label.std()), 10, CONFIDENCE, seed)
+            return found.error, found.slope, found.intercept
+        label = label.astype(bool)
+        return (
+            calibration_error(label, score, 10, CONFIDENCE, seed),
+            slope(label, score, CONFIDENCE),
+            intercept(label, score, CONFIDENCE),
+        )
+
+    def _robustness(self) -> GateGuess:
+        metric = "mae" if self.kind == "regression" else "log_loss"
+        value, threshold = self.baseline.metric(metric, self.config.threshold), self.config.threshold
+        gain = max(self.baseline.metric(metric, threshold, trivial=True) - value, 0.02 * value)
+        return GateGuess(
+            {"name": "robustness", "kind": "robustness", "metric": metric, "limit": _up(0.5 * gain)},
+            "damaged cells may cost half of what the baseline gains over knowing nothing",
+        )
+
+    def _slices(self) -> GateGuess:
+        metric = "squared_error" if self.kind == "regression" else "log_loss"
+        return GateGuess({"name": "slices", "kind": "slices", "metric": metric, "limit": 0.2}, "")
+
+    def _stable(self) -> dict[str, Any]:
+        return {"top": min(5, max(1, len(self.config.features) // 2))}
+
+
+def _rounded(value: float, turn: Callable[[float], float]) -> float:
+    """Two figures, and never more than three decimals where the value is not tiny."""
+    if not value or not math.isfinite(value):
+        return value
+    places = 1 - math.floor(math.log10(abs(value)))
+    step = 10.0**-places
+    return round(turn(value / step) * step, max(places, 0))
+
+
+def _up(value: float) -> float:
+    return _rounded(value, math.ceil)
+
+
+def _down(value: float, sign: int) -> float:
+    """Towards the lenient side: down where more is better."""
+    return _rounded(value, math.floor if sign > 0 else math.ceil)

@@ -1,0 +1,295 @@
+"""From a file to a model's folder: look, guess, try it with the real reader and stages, and only then write.
+
+Everything is made in a folder of its own below ``.assay`` and moved at the end, so that a failure leaves nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+from tasks.records.repository import dvc
+from tasks.scaffold import reading
+from tasks.scaffold.baseline import CANDIDATES, Baseline, fit_baseline, leaks
+from tasks.scaffold.columns import guess_columns
+from tasks.scaffold.draft import FEW_ROWS, Answers, Draft, apply_answers, named
+from tasks.scaffold.gates import GateGuess, Limits
+from tasks.scaffold.pages import page
+from tasks.scaffold.roles import guess_roles
+from tasks.scaffold.suites import expectations, rules
+from tasks.scaffold.targets import guess_target
+from tasks.science.data.tables import LABEL
+from tasks.spec.base import load_yaml
+from tasks.spec.columns import KINDS
+from tasks.spec.errors import ConfigError
+from tasks.spec.expectations import Expectations
+from tasks.spec.model import Protected, load_model
+from tasks.spec.models import LISTED, model_folder, model_names
+from tasks.spec.rules import ExpertRules
+from tasks.spec.training import TrainingConfig, load_training
+from tasks.stages.common import ModelPaths
+from tasks.stages.ingest import ingest
+from tasks.stages.prepare import prepare
+
+FEW_LABELS = 15
+"""Training rows that each class needs before anything can be learned."""
+NAME = re.compile(r"[a-z][a-z0-9_]{1,39}")
+COLLECTED = "# Rows collected in production, one DVC-tracked file per data version.\n/*.parquet\n"
+
+
+@dataclass(frozen=True)
+class Created:
+    """What was written, and what a person still has to say."""
+
+    model: str
+    files: tuple[str, ...]
+    questions: tuple[str, ...]
+    guesses: int
+
+
+def create(root: Path, name: str, file: Path, target: str, answers: Answers, on_step: Callable[[str], None]) -> Created:
+    """Write a model's folder, its data folder and its entry in ``models.yaml``.
+
+    Args:
+        root: the checkout.
+        name: of the model.
+        file: the table; it is copied to ``data/<name>/source`` and tracked by DVC.
+        target: the target's expression.
+        answers: what a person has said.
+        on_step: called with what is being done.
+
+    Raises:
+        ConfigError: a name, the file or the target is wrong, or the file does not hold what a model needs.
+    """
+    check_name(root, name)
+    on_step(f"reading {file.name}")
+    look = reading.look(file)
+    return _create(root, draft_of(name, file, look, target, answers, on_step), file, on_step)
+
+
+def check_name(root: Path, name: str) -> None:
+    """Refuse a name that is no name, or is taken.
+
+    Raises:
+        ConfigError: with what is allowed.
+    """
+    if not NAME.fullmatch(name):
+        raise ConfigError(
+            f"the model's name is {name!r}; allowed: 2 to 40 lower-case letters, digits and _, a letter first."
+        )
+    if name in model_names(root):
+        raise ConfigError(f"there is a model {name!r} already; choose another name, or edit deployments/models/{name}.")
+    for folder in (model_folder(root, name), root / "data" / name):
+        if folder.exists():
+            raise ConfigError(f"{folder.relative_to(root)} exists already; remove it, or choose another name.")
+
+
+def draft_of(
+    name: str, file: Path, look: reading.Look, target: str, answers: Answers, on_step: Callable[[str], None]
+) -> Draft:
+    """What the cells and a person's answers say of the model, before anything is fitted."""
+    columns = guess_columns(look, lambda column: on_step(f"column {column}"), KINDS)
+    apply_answers(columns, answers, file.name)
+    guessed = guess_target(target, columns, answers.kind, answers.positive, file.name)
+    roles = guess_roles(columns, look.cells, guessed.used)
+    by_name = {c.original: c for c in columns} | {c.name: c for c in columns}
+    for role in ("entity", "period"):
+        said = getattr(answers, role)
+        if said is not None:
+            column = named(by_name, said, f"--{role}", file.name)
+            column.left_out, column.input, column.unfeatured = "", False, f"said to be the {role}"
+            setattr(roles, role, column.name)
+            roles.notes[role] = ""
+    if len(look.cells) < FEW_ROWS:
+        raise ConfigError(
+            f"{file.name} has {len(look.cells)} rows; at least {FEW_ROWS} are needed, since a third of "
+            "them examines the model and no gate could decide on fewer."
+        )
+    source = {"kind": "file", "path": f"data/{name}/source/{_file_name(file)}", **look.source}
+    return Draft(name, file.name, len(look.cells), source, columns, roles, guessed, answers)
+
+
+def _create(root: Path, draft: Draft, file: Path, on_step: Callable[[str], None]) -> Created:
+    with _workshop(root) as shop:
+        paths = ModelPaths(shop, draft.name)
+        copied = shop / draft.source["path"]
+        copied.parent.mkdir(parents=True)
+        shutil.copyfile(file, copied)
+        config = _tried(draft, paths, on_step)
+        on_step("cross-validating a baseline on training rows")
+        train = pd.read_parquet(paths.prepared / "train.parquet")
+        baseline = fit_baseline(config, train)
+        holdout = len(pd.read_parquet(paths.prepared / "holdout.parquet", columns=[]).index)
+        draft.estimator = baseline.estimator
+        protected = {a: Protected.model_validate_json(json.dumps(spec)) for a, spec in draft.roles.protected.items()}
+        gates = Limits(config, baseline, holdout, draft.materiality).gates(protected)
+        draft.gates = [gate.document for gate in gates]
+        _write(shop, draft, gates, baseline, config, train)
+        load_model(shop, draft.name)
+        for document, schema in (("rules.yaml", ExpertRules), ("expectations.yaml", Expectations)):
+            load_yaml(model_folder(shop, draft.name) / document, schema)
+        on_step("writing")
+        return _moved(root, shop, draft)
+
+
+def _tried(draft: Draft, paths: ModelPaths, on_step: Callable[[str], None]) -> TrainingConfig:
+    """Have the stages read and split the file as it is declared; columns that give the label away become no feature."""
+    draft.estimator = CANDIDATES[draft.target.document["kind"]][0]
+    (paths.root / "deployments").mkdir(exist_ok=True)
+    (paths.root / LISTED).write_text(yaml.safe_dump({"models": [draft.name]}))
+    folder = model_folder(paths.root, draft.name)
+    folder.mkdir(parents=True)
+    for _ in range(2):
+        if not draft.features:
+            raise ConfigError(
+                f"{draft.file} has no column left to predict from: "
+                + "; ".join(f"{c.original}: {c.left_out or c.unfeatured or 'the target'}" for c in draft.columns)
+                + ". Give a file with more columns."
+            )
+        (folder / "model.yaml").write_text(yaml.safe_dump(draft.document(), allow_unicode=True))
+        config = load_training(paths.root, draft.name)
+        on_step("reading every row as it will be read for training")
+        ingest(paths, config)
+        prepare(paths, config)
+        train = pd.read_parquet(paths.prepared / "train.parquet")
+        _refuse_one_answer(draft, train)
+        on_step("looking for columns that give the target away")
+        found = leaks(config, train)
+        if not found:
+            break
+        for column in draft.columns:
+            if column.name in found:
+                column.available = "after"
+                column.question = (
+                    f"alone it tells the target with an AUC of {found[column.name]:.2f}; is it really known before?"
+                )
+    return config
+
+
+def _refuse_one_answer(draft: Draft, train: pd.DataFrame) -> None:
+    counts = train[LABEL].value_counts()
+    few = len(counts) < 2 or (draft.target.document["kind"] != "regression" and counts.min() < FEW_LABELS)
+    if few:
+        shown = ", ".join(f"{str(value)!r} in {count:,}" for value, count in counts.items())
+        raise ConfigError(
+            f"--target {draft.target.document['expression']!r} gives {shown} of {len(train):,} training rows; at least "
+            f"{FEW_LABELS} of each answer are needed. Mend the condition, or give more rows."
+        )
+
+
+def _write(
+    shop: Path, draft: Draft, gates: list[GateGuess], baseline: Baseline, config: TrainingConfig, train: pd.DataFrame
+) -> None:
+    folder = model_folder(shop, draft.name)
+    defaults = {
+        "title": draft.answers.title, "purpose": draft.answers.purpose, "owner": draft.answers.owner,
+        "materiality": draft.answers.materiality, "unprotected": draft.answers.unprotected,
+    }  # fmt: skip
+    words = {
+        "title": "what does it predict?",
+        "purpose": "nobody has said",
+        "owner": "whom to ask?",
+        "materiality": "how much depends on it? low, medium or high",
+        "unprotected": "is that so?",
+    }
+
+    def asked(key: str) -> str:
+        return "" if defaults[key] is not None else f"  # question: {words[key]}"
+
+    document = draft.document()
+    target_question = "; ".join(draft.target.notes.values())
+    texts = {
+        "model.yaml": page(
+            "model.yaml",
+            asked,
+            **{key: document[key] for key in ("name", "title", "purpose", "owner", "materiality", "seed", "features")},
+            file=draft.file,
+            rows=f"{draft.rows:,}",
+            source=draft.source,
+            columns=[{"document": draft.column(c), "guesses": c.notes, "question": c.question} for c in draft.declared],
+            left_out=[f"{c.original}: {c.left_out}" for c in draft.columns if c.left_out],
+            roles=draft.role_lines(),
+            target=draft.target.document,
+            target_question=target_question,
+            split=draft.split,
+            split_guess="the model will meet the future, so it is examined on the later rows" if draft.by_time else "",
+            protected=[(a, spec, draft.roles.notes.get(a, "")) for a, spec in draft.roles.protected.items()],
+            unjudged=[f"{a} cannot be judged by group: {why}" for a, why in draft.roles.unjudged.items()],
+            unprotected=document.get("unprotected", ""),
+            unfeatured=[
+                f"{c.name}, since {c.unfeatured}" for c in draft.declared if c.unfeatured and c.available == "before"
+            ],
+            estimator=draft.estimator,
+            gates=gates,
+            monitoring=draft.monitoring,
+        ),
+        "rules.yaml": page("rules.yaml", asked, **rules(draft, baseline)),
+        "expectations.yaml": page("expectations.yaml", asked, **expectations(draft, config, train)),
+    }
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    (folder / "code").mkdir()
+    (folder / "code/.gitkeep").touch()
+    collected = shop / "data" / draft.name / "collected"
+    collected.mkdir()
+    (collected / ".gitignore").write_text(COLLECTED)
+
+
+def _moved(root: Path, shop: Path, draft: Draft) -> Created:
+    """Move what was made into the checkout, hand the source to DVC, and list the model last."""
+    name = draft.name
+    folder, data = model_folder(root, name), root / "data" / name
+    listed = root / LISTED
+    before = listed.read_text(encoding="utf-8")
+    try:
+        shutil.move(model_folder(shop, name), folder)
+        data.mkdir(parents=True)
+        for part in ("source", "collected"):
+            shutil.move(shop / "data" / name / part, data / part)
+        dvc.add(root, root / draft.source["path"])
+        listed.write_text(with_model(before, name), encoding="utf-8")
+        load_model(root, name)
+    except BaseException:
+        listed.write_text(before, encoding="utf-8")
+        for path in (folder, data):
+            shutil.rmtree(path, ignore_errors=True)
+        raise
+    text = (folder / "model.yaml").read_text(encoding="utf-8")
+    rules_text = (folder / "rules.yaml").read_text(encoding="utf-8")
+    questions = [
+        " ".join(line.split("question: ", 1)[1].split()) + f"  ({' '.join(line.split())[:60]})"
+        for line in text.splitlines()
+        if "question: " in line
+    ]
+    made = [p for p in (*folder.rglob("*"), *data.rglob("*")) if p.is_file() and p != root / draft.source["path"]]
+    files = sorted(str(p.relative_to(root)) for p in made)
+    return Created(name, (*files, LISTED), tuple(questions), (text + rules_text).count("# guess"))
+
+
+def with_model(text: str, name: str) -> str:
+    """``models.yaml`` with one more model, its comments and order kept."""
+    found = re.search(r"(?m)^models:\s*\[(.*)\]", text)
+    if found:
+        return f"{text[: found.end(1)]}, {name}{text[found.end(1) :]}"
+    return f"{text.rstrip()}\n  - {name}\n"
+
+
+@contextmanager
+def _workshop(root: Path) -> Iterator[Path]:
+    home = root / ".assay"
+    home.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="new-", dir=home) as folder:
+        yield Path(folder)
+
+
+def _file_name(file: Path) -> str:
+    return re.sub(r"[^\w.-]+", "_", file.name, flags=re.ASCII)

@@ -1,0 +1,204 @@
+"""A first look at a file: how it is written, and its cells as text, before any column is declared.
+
+How it is written is guessed here; its cells are then read by :mod:`tasks.tables`, the reader that training and
+prediction use.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pandas.api import types as kinds
+
+from tasks.spec.data_source import Reading
+from tasks.spec.errors import ConfigError
+from tasks.tables.files import bare_suffix, unpacked
+from tasks.tables.formats import ENDINGS, SEPARATORS, Format, read_file
+
+LOOKED_AT = 400
+"""Records by which separator, quotes, header and decimal mark are guessed."""
+CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a source holds."""
+
+    source: dict[str, Any]
+    """Options of ``data.source`` that are not their defaults, ``format`` included."""
+    cells: pd.DataFrame
+    """(rows, columns) text under the original names, empty where blank."""
+    typed: dict[str, str]
+    """Columns whose type the source itself declares: boolean, date, datetime, number or integer."""
+    zones: dict[str, str]
+    """Of columns of instants, the zone that the source itself declares."""
+
+
+def look(path: Path) -> Look:
+    """Read a file, whatever it is.
+
+    Raises:
+        ConfigError: it is missing, empty, of an unknown kind, or cannot be read.
+    """
+    if not path.is_file():
+        raise ConfigError(
+            f"{path} {'is a folder' if path.is_dir() else 'does not exist'}; give a file that ends in "
+            f"{', '.join(ENDINGS)}, also .gz and .zip, or the URL of a database with --query."
+        )
+    form = ENDINGS.get(bare_suffix(path).lower())
+    if form is None:
+        raise ConfigError(
+            f"{path.name} is of an unknown kind; give a file that ends in {', '.join(ENDINGS)}, also .gz and .zip, or "
+            "the URL of a database with --query. Save a spreadsheet as CSV."
+        )
+    if path.stat().st_size == 0:
+        raise ConfigError(f"{path} is empty. Give a file with a header and rows.")
+    options = _written(path) if form == "csv" else {}
+    return read(path, form, options)
+
+
+def read(path: Path, form: Format, options: dict[str, Any]) -> Look:
+    """The cells of a file that is written as ``options`` say, of :class:`tasks.spec.data_source.Reading`."""
+    parts = list(read_file(path, path.name, form, Reading.model_validate(options), lambda names: names))
+    if not parts or not sum(map(len, parts)) or parts[0].shape[1] < 2:
+        raise ConfigError(
+            f"{path.name} has {sum(map(len, parts))} rows and {parts[0].shape[1] if parts else 0} columns; a model "
+            "needs rows and at least two columns."
+        )
+    table = pd.concat(parts, ignore_index=True)
+    if not options.get("header", True):
+        table.columns = pd.Index([f"column_{at + 1}" for at in range(table.shape[1])])
+    typed, zones, cells = {}, {}, {}
+    for name in table.columns:
+        kind, zone = _declared(table[name])
+        if kind:
+            typed[str(name)] = kind
+        if zone:
+            zones[str(name)] = zone
+        cells[str(name)] = _texts(table[name])
+    frame = pd.DataFrame(cells)
+    trimmed = frame.apply(lambda column: column.str.strip())
+    if form == "csv" and _decimal(trimmed) == ",":
+        options = options | {"decimal": ","}
+    if form == "csv" and not trimmed.equals(frame):
+        options = options | {"trim": True}
+    return Look({"format": form, **options}, trimmed, typed, zones)
+
+
+def _declared(column: pd.Series) -> tuple[str, str]:
+    """The type that the source itself gives a column, and its zone; empty for text, whose cells have to tell."""
+    if kinds.is_bool_dtype(column):
+        return "boolean", ""
+    if kinds.is_datetime64_any_dtype(column):
+        return "datetime", str(getattr(column.dt, "tz", None) or "")
+    if kinds.is_integer_dtype(column):
+        return "integer", ""
+    if kinds.is_float_dtype(column):
+        return "number", ""
+    known = column.dropna()
+    if len(known) and all(type(value).__name__ == "date" for value in known):
+        return "date", ""
+    return ("boolean", "") if len(known) and all(isinstance(value, bool) for value in known) else ("", "")
+
+
+def _texts(column: pd.Series) -> pd.Series:
+    return pd.Series([_text(value) for value in column.astype(object)], dtype=object)
+
+
+def _text(value: Any) -> str:
+    if value is None or value is pd.NA or value is pd.NaT or value != value:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return str(int(value))
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+
+
+def _written(path: Path) -> dict[str, Any]:
+    """Encoding, separator, quotes and header of a CSV file, where they are not the defaults."""
+    encoding = _encoding(path)
+    with unpacked(path) as stream:
+        text = io.TextIOWrapper(stream, encoding=encoding, newline="")
+        head = "".join(line for line, _ in zip(text, range(LOOKED_AT), strict=False))
+    separator, quote = _dialect(head, path)
+    first = next(csv.reader(io.StringIO(head), delimiter=separator, quotechar=quote))
+    options: dict[str, Any] = {}
+    if separator != ",":
+        options["separator"] = separator
+    if quote != '"':
+        options["quote"] = quote
+    if not encoding.startswith("utf-8"):  # a byte order mark is the reader's to skip
+        options["encoding"] = encoding
+    if not _is_header(first):
+        options["header"] = False
+    return options
+
+
+def _encoding(path: Path) -> str:
+    """UTF-8 where all of the file is; UTF-16 by its mark; else Western European, as spreadsheets save it."""
+    with unpacked(path) as stream:
+        begin = stream.read(4)
+    if begin.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    first = "utf-8-sig" if begin.startswith(codecs.BOM_UTF8) else "utf-8"
+    return next(encoding for encoding in (first, "cp1252", "latin-1") if _decodes(path, encoding))
+
+
+def _decodes(path: Path, encoding: str) -> bool:
+    decoder = codecs.getincrementaldecoder(encoding)()
+    with unpacked(path) as stream:
+        try:
+            for chunk in iter(lambda: stream.read(CHUNK), b""):
+                decoder.decode(chunk)
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            return False
+    return True
+
+
+def _dialect(head: str, path: Path) -> tuple[str, str]:
+    """The separator that cuts most records into as many cells as the first has, more cells before fewer."""
+    quote = "'" if re.match(r"\s*'[^']*'\s*[,;|\t]", head) else '"'
+    ranked = []
+    for separator in SEPARATORS:
+        sizes = list(_sizes(head, separator, quote))
+        usual = max(set(sizes), key=sizes.count) if sizes else 0
+        if usual > 1:
+            ranked.append((sizes.count(usual) / len(sizes) * (sizes[0] == usual), usual, separator))
+    if not ranked:
+        raise ConfigError(
+            f"{path.name} holds one column however it is cut; known separators: comma, semicolon, tab and |. Save it "
+            "with one of them."
+        )
+    return max(ranked)[2], quote
+
+
+def _sizes(head: str, separator: str, quote: str) -> Iterator[int]:
+    try:
+        for record in csv.reader(io.StringIO(head), delimiter=separator, quotechar=quote):
+            if record:
+                yield len(record)
+    except csv.Error:
+        return
+
+
+def _is_header(first: list[str]) -> bool:
+    """A header names every column but perhaps the first, and holds words only."""
+    numbers = sum(bool(re.fullmatch(r"[+-]?\d+([.,]\d+)?", cell.strip())) for cell in first)
+    return numbers == 0 and all(cell.strip() for cell in first[1:])
+
+
+def _decimal(cells: pd.DataFrame) -> str:
+    text = pd.Series(cells.head(LOOKED_AT).to_numpy().ravel(), dtype="str")
+    commas = int(text.str.fullmatch(r"[+-]?\d+,\d+").sum())
+    points = int(text.str.fullmatch(r"[+-]?\d+\.\d+").sum())
+    return "," if commas > points else "."

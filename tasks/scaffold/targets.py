@@ -1,0 +1,203 @@
+"""From ``--target EXPR`` to ``data.target``: names as the config has them, and which kind of target it is."""
+
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from tasks.scaffold.columns import Guess, truth
+from tasks.spec.errors import ConfigError
+
+CLASSES = 20
+"""Distinct values up to which a column of names is taken as classes."""
+
+
+@dataclass(frozen=True)
+class TargetGuess:
+    """``data.target``, and why."""
+
+    document: dict[str, Any]
+    used: set[str]
+    """Columns that it is made from."""
+    notes: dict[str, str]
+    """By key of ``data.target``: why it is thought so."""
+
+
+def guess_target(
+    expression: str, columns: list[Guess], kind: str | None, positive: str | None, source: str
+) -> TargetGuess:
+    """Read the target's expression.
+
+    Args:
+        expression: over original names (in backticks where they are no Python names) or names as the config has them.
+        kind: binary, multiclass or regression, where a person said so.
+        positive: of a column with two values, the one that is predicted.
+        source: what the error messages call the file.
+
+    Raises:
+        ConfigError: it does not parse, names no column or an unknown one, or does not give such a target.
+    """
+    text = _renamed(expression, columns, source)
+    named = _columns(text, columns, source)
+    used = {c.name for c in named}
+    for column in named:
+        column.left_out = ""
+    node = ast.parse(text, mode="eval").body
+    if isinstance(node, ast.Name):
+        document, notes = _column_target(named[0], kind, positive)
+    elif kind == "regression" or (kind is None and not _is_condition(node)):
+        document, notes = {"kind": "regression", "expression": text, "unit": "unit"}, {"unit": "in what unit is it?"}
+    elif kind == "multiclass":
+        raise ConfigError(
+            f"--kind is multiclass and --target is {expression!r}; allowed: the name of a column that "
+            "holds the classes."
+        )
+    else:
+        document, notes = _binary(text, f"{expression}", f"not {expression}")
+    _fit(named, node)
+    return TargetGuess(document, used, notes)
+
+
+def _renamed(expression: str, columns: list[Guess], source: str) -> str:
+    """The expression with the config's names for the original ones."""
+    by_original = {c.original: c.name for c in columns}
+    whole = expression.strip().strip("`")
+    if whole in by_original:
+        return by_original[whole]
+
+    def quoted(found: re.Match[str]) -> str:
+        if found[1] not in by_original:
+            raise ConfigError(_unknown(found[1], columns, source))
+        return by_original[found[1]]
+
+    text = re.sub(r"`([^`]+)`", quoted, expression.strip())
+    try:
+        tree = ast.parse(text, mode="eval")
+    except (SyntaxError, ValueError, RecursionError) as error:
+        raise ConfigError(
+            f"--target is {expression!r}, which does not parse: {getattr(error, 'msg', error)}. Write a column or a "
+            'condition, such as "visits > 0" or "status == \'bad\'"; put a name with blanks into backticks.'
+        ) from None
+    names = sorted(
+        (n for n in ast.walk(tree) if isinstance(n, ast.Name) and n.id in by_original),
+        key=lambda n: -n.col_offset,
+    )
+    data = text.encode()
+    for name in names:  # from the end, since offsets are those of the text before
+        data = data[: name.col_offset] + by_original[name.id].encode() + data[name.end_col_offset or 0 :]
+    return data.decode()
+
+
+def _columns(text: str, columns: list[Guess], source: str) -> list[Guess]:
+    by_name = {c.name: c for c in columns}
+    tree = ast.parse(text, mode="eval")
+    called = {n.func.id for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
+    names = dict.fromkeys(n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and n.id not in called)
+    for name in names:
+        if name not in by_name:
+            raise ConfigError(_unknown(name, columns, source))
+    if not names:
+        raise ConfigError(f"--target is {text!r}, which names no column. Write a column or a condition over columns.")
+    return [by_name[name] for name in names]
+
+
+def _unknown(name: str, columns: list[Guess], source: str) -> str:
+    return (
+        f"--target names {name!r}, which is no column of {source}; allowed: {', '.join(c.original for c in columns)}."
+    )
+
+
+def _is_condition(node: ast.expr) -> bool:
+    if isinstance(node, ast.Compare | ast.BoolOp):
+        return True
+    if isinstance(node, ast.UnaryOp):
+        return isinstance(node.op, ast.Not | ast.Invert)
+    if isinstance(node, ast.BinOp):
+        return isinstance(node.op, ast.BitAnd | ast.BitOr)
+    return isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("isin", "isna", "notna")
+
+
+def _column_target(column: Guess, kind: str | None, positive: str | None) -> tuple[dict[str, Any], dict[str, str]]:
+    if positive is not None or kind == "binary" or (kind is None and column.distinct == 2):
+        return _two_values(column, positive)
+    if kind == "regression" or (kind is None and column.quantity):
+        if not column.quantity:
+            raise ConfigError(
+                f"--kind is regression, and {column.original!r} is a column of type {column.type}; allowed: numbers. "
+                "Leave --kind out, or name another column."
+            )
+        notes = {"unit": "in what unit is it?"}
+        if column.distinct <= CLASSES:
+            notes["kind"] = f"{column.distinct} whole numbers could be classes too: --kind multiclass"
+        return {"kind": "regression", "expression": column.name, "unit": "unit"}, notes
+    if column.distinct > CLASSES:
+        raise ConfigError(
+            f"--target names {column.original!r}, which has {column.distinct:,} different values; allowed are up to "
+            f"{CLASSES} classes. Write a condition such as \"{column.name} == 'value'\"."
+        )
+    if column.quantity:
+        column.type, column.minimum, column.maximum = "category", None, None
+        column.notes = ["classes, so names"]
+    classes = sorted(column.counts)
+    return {"kind": "multiclass", "expression": column.name, "classes": classes}, {"classes": "in what order?"}
+
+
+def _two_values(column: Guess, positive: str | None) -> tuple[dict[str, Any], dict[str, str]]:
+    values = list(column.counts)
+    if positive is not None and positive not in values:
+        raise ConfigError(f"--positive is {positive!r}; allowed: {', '.join(values)}.")
+    if positive is None and len(values) != 2:
+        raise ConfigError(
+            f"--kind is binary, and {column.original!r} has {column.distinct} values; allowed: two, or name one with "
+            f"--positive: {', '.join(values[:20])}."
+        )
+    usual = {"1", "yes", "true", "ja", "y", "oui", "si", "bad", "default"}
+    chosen = positive or next((v for v in values if v.lower() in usual), values[-1])
+    rest = " or ".join(v for v in values if v != chosen)
+    cell = truth(chosen) if column.type == "boolean" else chosen
+    document, notes = _binary(
+        f"{column.name} == {cell}" if column.quantity else f"{column.name} == {cell!r}",
+        f"{column.original} is {chosen}",
+        f"{column.original} is {rest}",
+    )
+    if positive is None:
+        notes["expression"] = f"{chosen!r} is predicted, of {' and '.join(sorted(values))}; --positive names the other"
+    return document, notes
+
+
+def _binary(expression: str, positive: str, negative: str) -> tuple[dict[str, Any], dict[str, str]]:
+    document = {
+        "kind": "binary",
+        "expression": expression,
+        "positive": positive[:80],
+        "negative": negative[:80],
+        "decision_threshold": 0.5,
+    }
+    return document, {"decision_threshold": "from which score on does something happen?"}
+
+
+def _fit(named: list[Guess], node: ast.expr) -> None:
+    """Types of the target's columns that its comparisons fit: a number is compared with a number, a name with text."""
+    by_name = {c.name: c for c in named}
+    for part in ast.walk(node):
+        if not isinstance(part, ast.Compare):
+            continue
+        sides = [part.left, *part.comparators]
+        constants = [c.value for s in sides for c in ast.walk(s) if isinstance(c, ast.Constant)]
+        for side in sides:
+            column = by_name.get(side.id) if isinstance(side, ast.Name) else None
+            if column is None:
+                continue
+            numbers = [c for c in constants if isinstance(c, int | float) and not isinstance(c, bool)]
+            if numbers and column.type in ("boolean", "category") and all(_whole(v) for v in column.counts):
+                column.type, column.categories = "integer", ()
+                column.notes = ["compared with a number by the target"]
+            elif any(isinstance(c, str) for c in constants) and column.type in ("boolean", "integer", "number"):
+                column.type, column.minimum, column.maximum = "category", None, None
+                column.notes = ["compared with text by the target"]
+
+
+def _whole(value: str) -> bool:
+    return bool(re.fullmatch(r"[+-]?\d+", value))

@@ -1,0 +1,209 @@
+"""``assay new`` as a person meets it: a file of theirs, one command, and a folder that trains without an editor."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from tasks.scaffold.draft import Answers
+from tasks.scaffold.model import create
+from tasks.spec.errors import AssayError
+from tasks.spec.model import ModelConfig, load_model
+from tests.conftest import ROOT, git
+from tests.scaffold.files import FILES, File
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("template") / "checkout"
+    (root / "deployments/models").mkdir(parents=True)
+    (root / "deployments/models.yaml").write_text("# what there is\nmodels: [other]  # as listed\n")
+    git(root, "init", "--quiet")
+    subprocess.run([sys.executable, "-m", "dvc", "init", "--quiet"], cwd=root, check=True)
+    return root
+
+
+@pytest.fixture
+def checkout(template: Path, tmp_path: Path) -> Path:
+    """A checkout with DVC and one model in its list."""
+    return shutil.copytree(template, tmp_path / "checkout")
+
+
+def left(root: Path) -> set[str]:
+    """Everything of a checkout but git's and DVC's own folders."""
+    found = (p.relative_to(root).as_posix() for p in root.rglob("*") if p.is_file())
+    return {p for p in found if not p.startswith((".git/", ".dvc/"))}
+
+
+def answers(file: File) -> tuple[str, Answers]:
+    """The command line of a file as the function below the command takes it."""
+    given = dict(zip(file.arguments[::2], file.arguments[1::2], strict=True))
+    target = given.pop("--target")
+    after = given.pop("--after", None)
+    known = {key.removeprefix("--"): value for key, value in given.items()}
+    return target, Answers(**known, after=() if after is None else (after,))  # type: ignore[arg-type]
+
+
+def bring(root: Path, name: str, folder: Path) -> ModelConfig:
+    file = FILES[name]
+    target, said = answers(file)
+    create(root, name, file.write(folder), target, said, lambda text: None)
+    return load_model(root, name)
+
+
+@pytest.mark.parametrize("name", ["readmission"])
+def test_a_strangers_file_becomes_a_model(name: str, checkout: Path, tmp_path: Path) -> None:
+    before = left(checkout)
+    config = bring(checkout, name, tmp_path)
+    types = {c.source or c.name: c.type for c in config.data.columns}
+    assert {k: types[k] for k in FILES[name].columns} == FILES[name].columns
+    assert config.kind == FILES[name].kind
+    assert not set(config.features) & {c.name for c in config.data.columns if c.available == "after"}
+    listed = (checkout / "deployments/models.yaml").read_text()
+    assert listed == f"# what there is\nmodels: [other, {name}]  # as listed\n"
+    made = {p.replace(name, "NAME") for p in left(checkout) - before - {".dvcignore"}}
+    source = config.data.source.places[0].replace(name, "NAME")
+    assert made == {
+        "deployments/models/NAME/model.yaml", "deployments/models/NAME/rules.yaml",
+        "deployments/models/NAME/expectations.yaml", "deployments/models/NAME/code/.gitkeep",
+        "data/NAME/collected/.gitignore", source, f"{source}.dvc", "data/NAME/source/.gitignore",
+    }  # fmt: skip
+    assert git(checkout, "check-ignore", config.data.source.places[0]) == config.data.source.places[0]
+
+
+def test_what_is_a_guess_says_so(checkout: Path, tmp_path: Path) -> None:
+    bring(checkout, "readmission", tmp_path)
+    text = (checkout / "deployments/models/readmission/model.yaml").read_text()
+    lines = {line.split("{name: ")[1].split(",")[0]: line for line in text.splitlines() if "{name: " in line}
+    assert (
+        "question: 8888 stands apart from all others" in lines["age_years"]
+        and "missing: ['8888']" in lines["age_years"]
+    )
+    assert "question: does 'None' mean that nothing is known?" in lines["a1cresult"]
+    assert "guess: '?' taken as missing; holds" in lines["weight_kg"]
+    assert "  # left out: encounter_id: every row has its own, so it is a key" in text
+    assert "entity: patient_nbr  # guess: 'patient_nbr' repeats: 2,600 in " in text
+    assert "# no feature: race, since race should not decide" in text
+    silent = [line for line in text.splitlines() if line.startswith(("title", "purpose", "owner", "materiality"))]
+    assert all("# question: " in line for line in silent), silent
+
+
+def assay(clone: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command itself, in a clone of this repository, as it stands on disk, and without a terminal."""
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import tasks.cli.common as c; from pathlib import Path; "
+    code += f"c.ROOT = Path({str(clone)!r}); from tasks.cli.app import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, cwd=clone, check=False, timeout=120,
+        stdin=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+
+
+def test_the_command_never_waits_without_a_terminal_and_says_what_comes_next(checkout: Path, tmp_path: Path) -> None:
+    path = FILES["readmission"].write(tmp_path)
+    arguments = ("--target", "`readmitted-30d` == 'YES'", "--after", "discharge_disposition_id", "--json")
+    done = assay(checkout, "new", "readmission", str(path), *arguments)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert said["model"] == "readmission" and "deployments/models/readmission/model.yaml" in said["files"]
+    assert load_model(checkout, "readmission").data.target.expression == "readmitted_30d == 'YES'"
+    again = assay(checkout, "new", "readmission", str(path), "--target", "gender")
+    assert (again.returncode, again.stderr.strip()) == (
+        2,
+        "error: there is a model 'readmission' already; choose another name, or edit deployments/models/readmission.",
+    )
+
+
+ROWS = 400
+TABLE = {
+    "Körpergröße": [f"{150 + i % 50}" for i in range(ROWS)],
+    "status": ["good" if i % 3 else "bad" for i in range(ROWS)],
+    "amount": [str(i % 37) for i in range(ROWS)],
+}
+WRONG = {
+    "a name with capitals": (
+        {"name": "Bank"},
+        "the model's name is 'Bank'; allowed: 2 to 40 lower-case letters, digits and _, a letter first",
+    ),
+    "a name that is listed": (
+        {"name": "other"},
+        "there is a model 'other' already; choose another name, or edit deployments/models/other.",
+    ),
+    "a target that does not parse": (
+        {"target": "status =="},
+        "--target is 'status ==', which does not parse: invalid syntax. Write a column or a condition, such as "
+        "\"visits > 0\" or \"status == 'bad'\"; put a name with blanks into backticks.",
+    ),
+    "a target that names no column": (
+        {"target": "stat == 'bad'"},
+        "--target names 'stat', which is no column of table.csv; allowed: Körpergröße, status, amount.",
+    ),
+    "a target that runs a command": (
+        {"target": "amount > @pd.io.common.os.system('touch /tmp/x')"},
+        "does not parse",
+    ),
+    "a value that is not there": (
+        {"target": "status", "answers": Answers(positive="worse")}, "--positive is 'worse'; allowed: good, bad.",
+    ),
+    "a condition that is never true": (
+        {"target": "amount > 1000"},
+        "--target 'amount > 1000' gives 'False' in 222 of 222 training rows; at least 15 of each answer are needed. "
+        "Mend the condition, or give more rows.",
+    ),
+    "a file that is not there": (
+        {"file": "nothing.csv"}, "does not exist; give a file that ends in .csv, .tsv, .txt, .parquet, .jsonl",
+    ),
+    "a spreadsheet": ({"file": "table.xlsx"}, "is of an unknown kind; give a file that ends in .csv"),
+    "an empty file": ({"file": "empty.csv"}, "is empty. Give a file with a header and rows."),
+    "a file of one column": ({"file": "one.csv"}, "holds one column however it is cut"),
+    "too few rows": ({"file": "short.csv"}, "short.csv has 20 rows; at least 300 are needed"),
+    "an unknown column to leave out": (
+        {"answers": Answers(leave_out=("colour",))},
+        "--leave-out names 'colour', which is no column of table.csv; allowed: Körpergröße, status, amount.",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_mistake_is_one_sentence_and_leaves_nothing_behind(case: str, checkout: Path, tmp_path: Path) -> None:
+    given, sentence = WRONG[case]
+    pd.DataFrame(TABLE).to_csv(tmp_path / "table.csv", index=False)
+    pd.DataFrame(TABLE).head(20).to_csv(tmp_path / "short.csv", index=False)
+    (tmp_path / "empty.csv").touch()
+    (tmp_path / "one.csv").write_text("a\n1\n2\n")
+    (tmp_path / "table.xlsx").write_bytes(b"PK")
+    before = left(checkout)
+    asked = {"name": "bank", "file": "table.csv", "target": "status == 'bad'", "answers": Answers()} | given
+    with pytest.raises(AssayError) as caught:
+        create(
+            checkout, str(asked["name"]), tmp_path / str(asked["file"]), str(asked["target"]), asked["answers"],  # type: ignore[arg-type]
+            lambda text: None,
+        )  # fmt: skip
+    assert sentence in str(caught.value)
+    assert left(checkout) == before
+    assert list((checkout / ".assay").iterdir() if (checkout / ".assay").exists() else []) == []
+
+
+def test_a_failure_at_the_last_step_takes_everything_back(checkout: Path, tmp_path: Path) -> None:
+    """Here DVC refuses: the folder of the checkout is no repository of it any more."""
+    (checkout / ".dvc/config").write_text("[broken\n")
+    before = left(checkout)
+    with pytest.raises(AssayError):
+        bring(checkout, "readmission", tmp_path)
+    assert left(checkout) == before
+
+
+def test_every_comment_stays_when_a_model_is_listed() -> None:
+    from tasks.scaffold.model import with_model
+
+    for text in ("models: [a, b]\n", "# c\nmodels:\n  - a\n  - b\n", (ROOT / "deployments/models.yaml").read_text()):
+        listed = yaml.safe_load(text)["models"]
+        assert yaml.safe_load(with_model(text, "zz"))["models"] == [*listed, "zz"]
+        assert with_model(text, "zz").count("#") == text.count("#")
