@@ -28,6 +28,7 @@ def prepare(paths: ModelPaths, config: TrainingConfig) -> None:
                     else "."
                 )
             )
+    _check_features(config, parts["train"])
     _check_pin(config, parts["holdout"])
     collected = sorted(paths.collected.glob("*.parquet"))
     for path in collected:
@@ -46,6 +47,16 @@ def prepare(paths: ModelPaths, config: TrainingConfig) -> None:
     paths.record.write_text(record.model_dump_json(indent=2) + "\n")
     for side, rows in parts.items():
         rows.to_parquet(paths.prepared / f"{side}.parquet", index=False)
+
+
+def _check_features(config: TrainingConfig, train: pd.DataFrame) -> None:
+    empty = [name for name in config.features if train[name].isna().all()]
+    if empty:
+        raise ConfigError(
+            f"{', '.join(empty)} {'is' if len(empty) == 1 else 'are'} missing in all {len(train):,} training rows of "
+            f"{config.name}, so nothing can be learned from it. Look at the column's missing and at data.rows, or take "
+            "it out of features."
+        )
 
 
 def _check_pin(config: TrainingConfig, holdout: pd.DataFrame) -> None:

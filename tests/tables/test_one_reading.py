@@ -15,8 +15,11 @@ import yaml
 
 from tasks.cli.rows_of_files import read_rows
 from tasks.spec.columns import to_table
+from tasks.spec.errors import ConfigError
 from tasks.spec.model import load_model
+from tasks.stages.common import ModelPaths
 from tests.serving import door
+from tests.stages import worlds as stages
 from tests.stages.worlds import NAME, document, table
 
 ROWS = 400
@@ -87,7 +90,7 @@ def test_every_door_gives_the_files_values(tmp_path: Path) -> None:
     assert [r["smoker"] for r in requests[:3]] == ["True", "False", None]
     assert {type(r["hours"]) for r in requests} == {int} and set(requests[0]) == set(inputs)
 
-    with door.opened(door.ModelPaths(root, NAME)) as service:
+    with door.opened(ModelPaths(root, NAME)) as service:
         answers = [
             p for at in range(0, ROWS, 100)
             for p in service.post("predict", json.dumps({"rows": requests[at : at + 100]})).json()["predictions"]
@@ -137,3 +140,58 @@ def test_whole_floats_are_codes_with_all_their_digits(tmp_path: Path) -> None:
     assert ingest(root).returncode == 0
     plans = pd.read_parquet(root / f"data/{NAME}/ingested.parquet")["plan"]
     assert plans.head(4).tolist()[:2] == ["1234561", "1234562"] and plans.isna().sum() == 10 and plans[3] == "0.125"
+
+
+def refusal(root: Path) -> str:
+    """What the stages say against the table, in this process."""
+    paths, config = ModelPaths(root, NAME), load_model(root, NAME)
+    with pytest.raises(ConfigError) as refused:
+        stages.ingest(paths, config)
+        stages.prepare(paths, config)
+    return str(refused.value)
+
+
+def changed(frame: pd.DataFrame, **values: tuple[int, str]) -> pd.DataFrame:
+    """A table with one cell of some columns changed: ``column=(row counted from 1, text)``."""
+    frame = frame.copy()
+    for name, (row, text) in values.items():
+        frame.loc[row - 1, name] = text
+    return frame
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        (
+            {"hours": (3, "8888")},
+            "column hours holds 8888 in row 3, and its maximum is 80. Mend the rows, change the maximum, list the "
+            "value under the column's missing where it stands for a gap, or leave such rows out in data.rows.",
+        ),
+        ({"age": (7, "-1")}, "column age holds -1.0 in row 7, and its minimum is 0."),
+        ({"hours": (9, "4.5")}, "row 9, column hours: '4.5' is no whole number up to 9007199254740991."),
+        ({"hours": (9, "9007199254740993")}, "row 9, column hours: '9007199254740993' is no whole number up to"),
+        ({"hours": (2, "")}, "column hours is missing in row 2, and requests may not lack it. Say nullable: true,"),
+        ({"sex": (4, "Female")}, "column sex holds 'Female' in row 4; allowed: f, m. Mend the rows, add the category,"),
+        ({"sex": (4, " f")}, "column sex holds ' f' in row 4; allowed: f, m. Say trim: true under data.source."),
+        *[
+            ({"age": (5, text)}, f"row 5, column age: {text!r} is no finite number.")
+            for text in ("inf", "-Infinity", "1e308", "1e400", "nan", "NA", "0x10", "1_000", "1.234.5", "12 5", "True")
+        ],
+        ({"age": (5, "9" * 500)}, "row 5, column age: '" + "9" * 76 + "... is no finite number."),
+        (
+            {"age": (5, "old"), "hours": (6, "many")},
+            "row 5, column age: 'old' is no finite number. Mend the value, declare the column category, or list the "
+            f"value under missing. data/{NAME}/source/table.csv, row 6, column hours: 'many' is no whole number",
+        ),
+    ],
+)
+def test_a_cell_against_its_declaration_is_named(tmp_path: Path, values: dict[str, Any], says: str) -> None:
+    root = world(tmp_path)
+    as_csv(changed(cells(60), **values), root / f"data/{NAME}/source/table.csv")
+    assert says in refusal(root)
+
+
+def test_a_feature_that_is_always_missing_is_named_before_training(tmp_path: Path) -> None:
+    root = world(tmp_path, missing=["9.9"])
+    as_csv(cells(60).assign(age="9.90"), root / f"data/{NAME}/source/table.csv")
+    assert "age is missing in all 41 training rows of small, so nothing can be learned from it." in refusal(root)

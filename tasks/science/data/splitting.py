@@ -17,6 +17,7 @@ import pandas as pd
 from tasks.science.data.tables import BENCHMARK, ENTITY, LABEL, ROW, evaluate, with_labels
 from tasks.spec.errors import ConfigError
 from tasks.spec.training import TrainingConfig
+from tasks.tables.bounds import check_bounds
 
 SIDES = ("train", "holdout", "replay")
 
@@ -45,6 +46,7 @@ def split_base(config: TrainingConfig, table: pd.DataFrame) -> Parts:
         inside = evaluate(table, data.rows, "data.rows")
         dropped["outside data.rows"] = int((~inside).sum())
         table = table[inside].copy()
+    check_bounds(data.columns, table)
     table, dropped["without a label"] = with_labels(config, table)
     base = evaluate(table, data.base, "data.base") if data.base else pd.Series(True, index=table.index)
     sides = _by_time(config, table, base) if data.split.by == "time" else _by_hash(config, table, base)
