@@ -22,7 +22,7 @@ from tasks.spec.gates import GateConfig, needed_kinds
 from tasks.spec.models import model_folder
 from tasks.spec.settings import Settings
 from tasks.spec.waivers import Waiver, Waivers
-from tasks.versions import Candidate, materiality, newest_benchmark
+from tasks.versions import Candidate, materiality, newest_benchmark, unprotected
 
 
 @task(cache_policy=NO_CACHE, task_run_name="gate {gate.name}")
@@ -52,13 +52,17 @@ def examine(
             reason = f"the gate itself crashed: {type(outcome).__name__}: {outcome}"
             outcome = GateResult(gate=gate.name, kind=gate.kind, mandatory=gate.mandatory, state="fail", reason=reason)
         results.append(outcome)
-    results += missing_gates(materiality(candidate), gates)
+    results += missing_gates(materiality(candidate), gates, grouped=not unprotected(candidate))
     waived, refused = apply_waivers(tuple(results), _signed_waivers(candidate, requesters))
     return verdict_of(candidate, champion, waived, refused)
 
 
-def missing_gates(asked: Materiality, gates: tuple[GateConfig, ...]) -> list[GateResult]:
-    """A failed gate for every kind that the materiality asks for and the config does not list as mandatory."""
+def missing_gates(asked: Materiality, gates: tuple[GateConfig, ...], grouped: bool = True) -> list[GateResult]:
+    """A failed gate for every kind that the materiality asks for and the config does not list as mandatory.
+
+    Args:
+        grouped: False where neither the candidate nor the champion has protected groups.
+    """
     listed = {g.kind for g in gates if g.mandatory}
     return [
         GateResult(
@@ -69,7 +73,7 @@ def missing_gates(asked: Materiality, gates: tuple[GateConfig, ...]) -> list[Gat
             reason=f"{asked} materiality asks for a mandatory gate of kind {kind}, and model.yaml lists none",
             remedy=f"to pass, add a gate of kind {kind} to model.yaml",
         )
-        for kind in needed_kinds(asked)
+        for kind in needed_kinds(asked, grouped)
         if kind not in listed
     ]
 
@@ -144,4 +148,5 @@ def verdict_of(
         gates=results,
         refused_waivers=refused_waivers,
         data=candidate.manifest.data,
+        unprotected=candidate.config.unprotected,
     )

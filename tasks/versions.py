@@ -147,3 +147,15 @@ def materiality(candidate: Candidate) -> Materiality:
     if champion is not None:
         found.append(version_files(settings, candidate.model, champion).config.materiality)
     return max(found, key=MATERIALITIES.index)
+
+
+def unprotected(candidate: Candidate) -> str:
+    """Why no protected group can be named; empty where the candidate names some.
+
+    It is empty too where the champion names some: a candidate cannot talk itself out of its fairness gates.
+    """
+    settings = Settings()
+    champion = Registry(settings).champion(candidate.model)
+    if champion is not None and version_files(settings, candidate.model, champion).config.protected:
+        return ""
+    return candidate.config.unprotected

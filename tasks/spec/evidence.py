@@ -136,6 +136,8 @@ class Verdict(Spec):
     """Waivers that do not hold, each with the reason in a sentence."""
     data: DataRecord | None = None
     """The files that the rows came from and what became of the rows; verdicts before 2026-11-29 have none."""
+    unprotected: str = ""
+    """Why no protected group can be named, where none is."""
 
     @property
     def failed(self) -> tuple[GateResult, ...]:

@@ -20,6 +20,8 @@ class Gate(Spec):
 
     needed_from: ClassVar[Materiality | None] = None
     """The lowest materiality whose models must list such a gate as mandatory; None where no model must."""
+    of_groups: ClassVar[bool] = False
+    """Whether it compares protected groups, so that a model without any cannot have it."""
     asks: ClassVar[str | None] = None
     """The field that says what is asked, such as ``metric``; None where there is nothing to choose."""
     takes: ClassVar[Mapping[TargetKind, tuple[str, ...]]] = dict.fromkeys(TARGET_KINDS, ())

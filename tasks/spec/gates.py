@@ -71,6 +71,7 @@ class FairnessGate(Gate):
     """
 
     needed_from = "medium"
+    of_groups = True
     asks = "measure"
     takes = {
         "binary": get_args(DecisionMeasure),
@@ -311,7 +312,16 @@ GATE_KINDS: dict[str, type[Gate]] = {
 """Every kind of gate by the name that ``kind`` gives it."""
 
 
-def needed_kinds(materiality: Materiality) -> tuple[str, ...]:
-    """Kinds of gates that a model of this materiality must list as mandatory, what every model needs first."""
+def needed_kinds(materiality: Materiality, grouped: bool = True) -> tuple[str, ...]:
+    """Kinds of gates that a model of this materiality must list as mandatory, what every model needs first.
+
+    Args:
+        grouped: whether the model has protected groups; without any, no gate that compares them is needed.
+    """
     asked = MATERIALITIES[: MATERIALITIES.index(materiality) + 1]
-    return tuple(kind for level in asked for kind, gate in GATE_KINDS.items() if gate.needed_from == level)
+    return tuple(
+        kind
+        for level in asked
+        for kind, gate in GATE_KINDS.items()
+        if gate.needed_from == level and (grouped or not gate.of_groups)
+    )

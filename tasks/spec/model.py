@@ -8,10 +8,12 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from tasks.spec.base import Spec, refuse
+from tasks.spec.cells import category_text
+from tasks.spec.errors import ConfigError
 from tasks.spec.gate import Materiality
 from tasks.spec.gates import GateConfig
 from tasks.spec.metrics import METRIC_NAMES, MetricName
-from tasks.spec.models import Name
+from tasks.spec.models import Name, model_file
 from tasks.spec.training import Placed, TrainingConfig, no_inputs, read_config
 from tasks.spec.watching import Monitoring
 
@@ -23,7 +25,8 @@ class Protected(Spec):
     """How rows fall into the groups of one protected attribute."""
 
     column: str
-    groups: dict[str, tuple[str | int, ...]] | None = None
+    groups: dict[str, tuple[str | int | bool, ...]] | None = None
+    """The values of each group; a value belongs to one group, and whoever has none of them to no group."""
     edges: tuple[float, ...] | None = None
     """Ascending edges of half-open bands [a, b)."""
     names: tuple[str, ...] | None = None
@@ -37,7 +40,25 @@ class Protected(Spec):
             raise ValueError("edges must be three or more ascending numbers")
         if self.names is not None and (self.edges is None or len(set(self.names)) != len(self.edges) - 1):
             raise ValueError("names go with edges, each other than the rest, and are one fewer than they")
+        seen: dict[str, str] = {}
+        for name, members in self.members.items():
+            if not members:
+                raise ValueError(f"group {name!r} has no value; list those that belong to it")
+            for member in members:
+                if seen.setdefault(member, name) != name:
+                    raise ValueError(
+                        f"groups {seen[member]!r} and {name!r} both have the value {member!r}; a value belongs to one "
+                        "group"
+                    )
         return self
+
+    @property
+    def members(self) -> dict[str, tuple[str, ...]]:
+        """The values of each group as a table holds them: 1 is "1", and true is "true"."""
+        return {
+            name: tuple(str(v).lower() if isinstance(v, bool) else category_text(v) for v in values)
+            for name, values in (self.groups or {}).items()
+        }
 
 
 class Benchmark(Spec):
@@ -59,15 +80,27 @@ class ModelConfig(TrainingConfig):
     materiality: Materiality
     """How much depends on it; it says which kinds of gates are mandatory."""
     protected: dict[Name, Protected]
+    """The attributes by which people must not be treated otherwise, each with its groups; {} goes with
+    ``unprotected``."""
+    unprotected: str = Field("", max_length=500)
+    """Why no group of people can be named, where ``protected`` is {}; the verdict shows it, and no fairness gate is
+    needed."""
     benchmarks: dict[Name, Benchmark] = {}
     gates: Annotated[tuple[GateConfig, ...], Field(min_length=1)]
     monitoring: Monitoring = Monitoring()
 
     @model_validator(mode="after")
     def _check_gates(self) -> ModelConfig:
-        columns = [(("protected", name, "column"), p.column) for name, p in self.protected.items()]
-        refuse("ModelConfig", [*no_inputs("protected", columns, self), *self._gate_problems(), *self._watch_problems()])
+        refuse("ModelConfig", [*self._group_problems(), *self._gate_problems(), *self._watch_problems()])
         return self
+
+    def _group_problems(self) -> list[Placed]:
+        columns = [(("protected", name, "column"), p.column) for name, p in self.protected.items()]
+        found = no_inputs("protected", columns, self)
+        if self.protected and self.unprotected:
+            said = "unprotected says why no group can be named, and protected names some; keep one of the two"
+            found.append((("unprotected",), said))
+        return found
 
     def _gate_problems(self) -> list[Placed]:
         found: list[Placed] = []
@@ -77,7 +110,7 @@ class ModelConfig(TrainingConfig):
             named += [("attributes", attribute) for attribute in getattr(gate, "attributes", ())]
             for key, attribute in named:
                 if attribute is not None and attribute not in self.protected:
-                    said = f"gate {gate.name} names {attribute!r}; allowed: {', '.join(self.protected)}"
+                    said = f"gate {gate.name} names {attribute!r}; allowed: {', '.join(self.protected) or 'none'}"
                     found.append((("gates", index, key), said))
             benchmark = getattr(gate, "benchmark", "all")
             if benchmark not in benchmarks:
@@ -126,4 +159,10 @@ def load_model(root: Path, name: str) -> ModelConfig:
     Raises:
         ConfigError: the name is not listed, or the file is missing or wrong.
     """
-    return read_config(root, name, ModelConfig)
+    config = read_config(root, name, ModelConfig)
+    if not config.protected and not config.unprotected.strip():  # registered versions may have neither
+        raise ConfigError(
+            f"{model_file(root, name)}: protected is {{}}, so no group is looked after. Name groups there, or say "
+            "under unprotected why no group of people can be named, which the verdict will show."
+        )
+    return config

@@ -54,6 +54,13 @@ def wrong(path: str, value: Any) -> dict[str, Any]:
         ("data.target.decision_threshold", None, "decision_threshold is None; a binary model needs one"),
         ("protected.sex.edges", [1, 2, 3], "give either groups (name: values) or edges"),
         ("protected.age_band.names", ["young", "old"], "one fewer than they"),
+        (
+            "protected.sex.groups",
+            {"men": [1, 3], "women": [2, "3"]},
+            "groups 'men' and 'women' both have the value '3'; a value belongs to one group",
+        ),
+        ("protected.sex.groups", {"men": [1], "women": []}, "group 'women' has no value; list those that belong to it"),
+        ("unprotected", "machines only", "unprotected says why no group can be named, and protected names some"),
         ("gates.1.benchmark", "rich", "gate auc-floor names the benchmark 'rich'; allowed: holdout, newest, all"),
         ("gates.1.metrik", "roc_auc", "did you mean 'metric'?"),
         ("gates.7.attribute", "height", "names 'height'; allowed: sex, race, age_band"),

@@ -85,6 +85,8 @@ def verdict_markdown(verdict: Verdict, evaluation: dict[str, Any], address: str 
     ]
     lines += [f"- **WAIVED: {g.gate}** {cell(waiver_sentence(g.waiver))}" for g in verdict.waived if g.waiver]
     lines += [f"- {cell(sentence(problem))}" for problem in verdict.refused_waivers]
+    if verdict.unprotected:
+        lines.append(f"- **No protected group is looked after.** {cell(sentence(verdict.unprotected))}")
     lines += [f"- {cell(sentence(said))}" for said in data_sentences(verdict)]
     lines += [f"- `{file.name}`: sha256 `{file.sha256}`" for file in _files(verdict)[:FILES]]
     pictures = "\n\n".join(plots.picture(plot) for plot in plots.evaluation_plots(evaluation))

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tasks.science.data.protected import NAME_GROUPS, absent_groups
 from tasks.science.examination.benchmarks import BenchmarkFault, benchmark_rows
 from tasks.science.examination.examination import Examination
 from tasks.science.examination.plots import reliability_plots
@@ -54,6 +55,8 @@ def calibration(config: CalibrationGate, examination: Examination) -> GateResult
             return result(
                 config, "fail", f"by names {config.by!r}; allowed: {', '.join(map(str, examination.groups.columns))}"
             )
+        if absent := absent_groups(examination.config, config.by, examination.rows[inside]):
+            return result(config, "insufficient_evidence", absent, remedy=NAME_GROUPS)
         groups = examination.groups[config.by].to_numpy()
         parts = {
             name: inside & (groups == name) for name in sorted({str(g) for g in groups[inside] if isinstance(g, str)})

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from tasks.science.data.protected import NAME_GROUPS, absent_groups, ungrouped
 from tasks.science.examination.examination import Examination
 from tasks.science.examination.targets import wrong_scores
 from tasks.science.examination.verdicts import judge, result
@@ -55,10 +58,14 @@ def fairness(config: FairnessGate, examination: Examination) -> GateResult:
         ).groups(*wanted)
     shown = _measurements(config, found)
     by = " and ".join(wanted)
+    absent = "; ".join(t for a in wanted if (t := absent_groups(examination.config, a, examination.rows)))
+    if absent:
+        return result(config, "insufficient_evidence", absent, shown, remedy=NAME_GROUPS)
     if len(found.names) < 2:
         count = f"{len(found.names)} group" if len(wanted) == 1 else f"{len(found.names)} intersection"
         return result(config, "fail", f"{by} has {count} in the holdout; a comparison needs two", shown)
-    unusable = _share_missing(config, found) or _one_sided(config, label, decision)
+    outside = _outside(examination, wanted)
+    unusable = _share_missing(config, found, outside) or _one_sided(config, label, decision)
     if unusable:
         return result(config, "insufficient_evidence", unusable, shown)
     judged = found.select(_large(config, found))
@@ -70,7 +77,7 @@ def fairness(config: FairnessGate, examination: Examination) -> GateResult:
             f"too few {_among(config)} to judge {small}, or put groups together in the config",
             shown,
         )
-    return _judge_groups(config, judged, shown, examination.seed, _aside(config, found, small))
+    return _judge_groups(config, judged, shown, examination.seed, _aside(config, found, small, outside))
 
 
 def _judge_groups(
@@ -132,14 +139,26 @@ def _unjudged_share(config: FairnessGate, found: Groups) -> float:
     return float(found.rows[~_large(config, found)].sum() / found.rows.sum())
 
 
-def _share_missing(config: FairnessGate, found: Groups) -> str:
+def _outside(examination: Examination, wanted: Sequence[str]) -> str:
+    """The values that no declared group names, with their rows, as an addition to a sentence."""
+    declared = {} if examination.config is None else examination.config.protected
+    named = [
+        f"{values} of {declared[a].column}"
+        for a in wanted
+        if a in declared and declared[a].column in examination.rows
+        if (values := ungrouped(examination.rows[declared[a].column], examination.groups[a]))
+    ]
+    return f" (in no group: {'; '.join(named)})" if named else ""
+
+
+def _share_missing(config: FairnessGate, found: Groups, outside: str) -> str:
     total = found.missing + int(found.rows.sum())
     if found.missing <= config.missing_share * total:
         return ""
     which = " or ".join(config.among)
     needed = int(np.ceil(found.missing - config.missing_share * total))
     return (
-        f"{found.missing:,} of {total:,} rows ({found.missing / total:.1%}) have no {which}, and at most "
+        f"{found.missing:,} of {total:,} rows ({found.missing / total:.1%}) have no {which}{outside}, and at most "
         f"{config.missing_share:.0%} may; knowing it for {needed:,} more rows would do"
     )
 
@@ -161,7 +180,7 @@ def _one_sided(config: FairnessGate, label: np.ndarray, decision: np.ndarray) ->
     return ""
 
 
-def _aside(config: FairnessGate, found: Groups, small: str) -> str:
+def _aside(config: FairnessGate, found: Groups, small: str, outside: str) -> str:
     """What was left out of the judgement, and how much of it there is."""
     text = ""
     if small:
@@ -169,7 +188,7 @@ def _aside(config: FairnessGate, found: Groups, small: str) -> str:
     if found.missing:
         text += (
             f"; {found.missing:,} rows ({found.missing / (found.missing + found.rows.sum()):.1%}) without "
-            f"{' or '.join(config.among)} are left out"
+            f"{' or '.join(config.among)} are left out{outside}"
         )
     return text
 

@@ -6,7 +6,7 @@ import re
 
 import pandas as pd
 
-from tasks.science.data.protected import protected_groups
+from tasks.science.data.protected import group_titles, protected_groups
 from tasks.science.examination.verdicts import judge
 from tasks.science.gates.leakage_checks import (
     ColumnPower,
@@ -233,13 +233,7 @@ def small_classes_and_groups(config: LeakageGate, sides: Sides) -> list[Measurem
     groups = protected_groups(sides.config.model_copy(update={"protected": able}), sides.train)
     for name, spec in able.items():
         rows_of = groups[name].value_counts()
-        declared = (
-            spec.groups
-            if spec.groups is not None
-            else spec.names
-            or [f"{a:g} to {b:g}" for a, b in zip((spec.edges or ())[:-1], (spec.edges or ())[1:], strict=True)]
-        )
-        counts |= {f"group {group!r} of {name}": int(rows_of.get(group, 0)) for group in declared}
+        counts |= {f"group {group!r} of {name}": int(rows_of.get(group, 0)) for group in group_titles(spec)}
     smallest = sorted(counts.items(), key=lambda item: item[1])
     found += [
         Measurement(

@@ -37,6 +37,10 @@ REGRESSORS: dict[str, tuple[type[Any], dict[str, Any]]] = {
 }
 
 
+ABSENT = ""
+"""Stands for a missing category: an empty cell is missing, so that no category is called so."""
+
+
 def build(config: TrainingConfig) -> Pipeline:
     """The unfitted pipeline ``prepare`` (a ColumnTransformer) and ``estimator``.
 
@@ -48,7 +52,7 @@ def build(config: TrainingConfig) -> Pipeline:
 
 def _prepare(config: TrainingConfig) -> ColumnTransformer:
     numbers, categories = config.numeric_features, config.category_features
-    filled = ("fill", SimpleImputer(strategy="constant", fill_value="missing"))
+    filled = ("fill", SimpleImputer(strategy="constant", fill_value=ABSENT))
     if config.estimator.kind in ("hist_gradient_boosting", "random_forest"):
         codes = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
         number: Any = (

@@ -106,5 +106,6 @@ def _category_table(reference: pd.Series, window: pd.Series) -> np.ndarray:
     texts = [
         s if isinstance(s.dtype, pd.StringDtype) else s.astype(object) for s in (reference, window)
     ]  # strings stay as they are: objects cost ten times the count
-    both = [s.where(s.notna(), "missing").value_counts() for s in texts]
-    return np.asarray(pd.concat(both, axis=1).fillna(0).to_numpy().T)
+    counted = pd.concat([s.value_counts() for s in texts], axis=1).fillna(0).to_numpy().T
+    missing = np.array([s.isna().sum() for s in texts])  # apart from a category that is called "missing"
+    return np.column_stack([counted, missing]) if missing.any() else np.asarray(counted)
