@@ -49,6 +49,11 @@ class LeakageGate(Gate):
 
     0.2 is 30 % against 40 %, or 1 % against none.
     """
+    neighbours: float = Field(0.1, gt=0, lt=1)
+    """Share of the label's variance that a random split may seem to explain, and blocks of time do not.
+
+    Excuse it in ``excused`` by the name of the period's column.
+    """
     skew: float = Field(0.85, gt=0, le=1)
     """Jensen-Shannon distance between training and served rows above which they hardly share a value.
 
@@ -58,5 +63,7 @@ class LeakageGate(Gate):
     """Training rows that each class and each protected group needs."""
     excused: dict[str, str] = {}
     """Columns that are known to predict this well, each with the reason why it is no leak."""
+    excused_values: dict[str, str] = {}
+    """Columns with repeated numbers far outside the others, each with what these numbers mean."""
     excused_jumps: tuple[ExcusedJump, ...] = ()
     """Stretches of time, or of the file, whose label rate is known to be odd."""

@@ -124,6 +124,29 @@ def _two_forms(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(form_a=score.where(first), form_b=score.where(second))
 
 
+def _series(frame: pd.DataFrame) -> pd.DataFrame:
+    """Half-hourly rows of one machine: a fault lasts some days, and the meter only rises, so it tells which days."""
+    rng = np.random.default_rng(8)
+    fault = np.repeat(rng.random(ROWS // 200) < 0.4, 200) ^ (rng.random(ROWS) < 0.05)
+    meter = np.cumsum(rng.random(ROWS)).round(1)
+    return frame.assign(day=np.arange(ROWS), meter=meter, back=np.where(fault, "yes", "no"))
+
+
+def _again(frame: pd.DataFrame, times: int, share: float) -> pd.DataFrame:
+    copies = frame.sample(frac=share, random_state=9)
+    return pd.concat([frame, *[copies] * (times - 1)]).sample(frac=1, random_state=10)
+
+
+def _coded(frame: pd.DataFrame) -> pd.DataFrame:
+    unknown = np.random.default_rng(11).random(ROWS) < 0.01
+    return frame.assign(age=frame["age"].mask(unknown, 8888))
+
+
+def _other_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """The outcomes come from another export, which was sorted by ward, and were put beside the stays by position."""
+    return frame.assign(back=frame.sort_values("ward")["back"].sample(frac=1, random_state=12).to_numpy())
+
+
 DATED, FILE = document(period="day"), document()
 
 Trap = tuple[dict[str, Any], Callable[[pd.DataFrame], pd.DataFrame], tuple[str, ...]]
@@ -161,6 +184,39 @@ TRAPS: dict[str, Trap] = {
         document({"form_a": "number", "form_b": "number"}),
         _two_forms,
         ("AUC of the mere fact which values are missing, of blood, form_a, form_b together (0.5",),
+    ),
+    "leak by time": (
+        document({"meter": "number"}, period="day"),
+        lambda frame: _series(frame).sample(frac=1, random_state=13),
+        (
+            "share of the label's variance that random folds seem to explain, and blocks of day do not, is 0.",
+            "a random split puts neighbours in time on both sides, so the holdout is answered from the rows beside it: "
+            "write split: {by: time, ...}",
+        ),
+    ),
+    "rows given twice": (
+        FILE,
+        lambda frame: _again(frame, 2, 1.0),
+        ("rows that are there exactly 2 times beyond what single rows give (", "; the same rows were given 2 times: "),
+    ),
+    "some rows given four times": (
+        FILE,
+        lambda frame: _again(frame, 4, 0.1),
+        ("rows that are there exactly 4 times beyond what single rows give (", "; the same rows were given 4 times: "),
+    ),
+    "codes": (
+        FILE,
+        _coded,
+        (
+            "age is 8888 in ",
+            " rows and else at most 99; it looks like a code for what is missing: list it under missing of the column, "
+            "declare maximum: 8888 if the scale ends there, or excuse it in excused_values",
+        ),
+    ),
+    "label of another table": (
+        FILE,
+        _other_table,
+        ("it is no better than chance: the labels may belong to other rows, of another table or in another order",),
     ),
     "campaign": (
         DATED,

@@ -17,6 +17,8 @@ from tasks.science.gates.leakage_measurements import (
 from tasks.science.gates.leakage_order import label_jumps
 from tasks.science.gates.leakage_pairs import lifting_columns, patterns_of_gaps, telling_pairs
 from tasks.science.gates.leakage_sides import Sides
+from tasks.science.gates.leakage_tables import codes_that_are_no_values, labels_of_other_rows, rows_given_again
+from tasks.science.gates.leakage_time import neighbours_on_both_sides
 from tasks.science.stats.counts import MINIMUM
 from tasks.spec.evidence import GateResult, Measurement
 from tasks.spec.leakage_gate import LeakageGate
@@ -34,9 +36,12 @@ def leakage(config: LeakageGate, examination: Examination) -> GateResult:
 
     - a column that alone predicts too well, or whose being missing does;
     - a pair of columns or a pattern of gaps that does, and columns that lift a model of all features so far;
-    - repeated rows and shared entities beyond their limits;
+    - repeated rows and shared entities beyond their limits, and rows that were given several times;
     - a column that is not known at prediction time;
     - a jump of the label rate that the scores do not explain;
+    - a random split of dated rows whose neighbours answer each other;
+    - a model that is no better than chance, as with labels of other rows;
+    - repeated numbers far outside a column's others, as codes for what is missing are;
     - a class or group that is too small to learn;
     - a skew of training against served rows so large that it looks like another unit or another code.
 
@@ -63,7 +68,11 @@ def leakage(config: LeakageGate, examination: Examination) -> GateResult:
         *patterns_of_gaps(config, sides),
         *repeated_rows(config, sides),
         *entities_on_both_sides(sides),
+        *rows_given_again(config, sides),
         *label_jumps(config, sides),
+        *neighbours_on_both_sides(config, sides),
+        *labels_of_other_rows(config, sides),
+        *codes_that_are_no_values(config, sides),
         *training_serving_skew(config, sides),
         *small_classes_and_groups(config, sides),
     ]

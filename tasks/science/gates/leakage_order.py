@@ -76,7 +76,7 @@ def label_jump(
     count = min(BLOCKS, events // BLOCK_EVENTS)
     if count < 2:
         return None
-    edges = _edges(n, count, when)
+    edges = borders(n, count, when)
     if len(edges) < 3:
         return None
     residual = label - expected
@@ -113,12 +113,12 @@ def label_jump(
     return Jump(effect, effect - width, effect + width, found, usual, low, high, detectable)
 
 
-def _edges(n: int, count: int, when: np.ndarray | None) -> list[int]:
+def borders(n: int, count: int, when: np.ndarray | None) -> list[int]:
     """Borders of ``count`` blocks of about equal size, or of fewer that each begin with another time."""
     edges = np.linspace(0, n, count + 1).astype(int)
     if when is not None:
-        borders = np.concatenate([[0], np.flatnonzero(np.diff(when) > 0) + 1, [n]])
-        edges = borders[np.abs(borders[None, :] - edges[:, None]).argmin(axis=1)]
+        changes = np.concatenate([[0], np.flatnonzero(np.diff(when) > 0) + 1, [n]])
+        edges = changes[np.abs(changes[None, :] - edges[:, None]).argmin(axis=1)]
     return [int(edge) for edge in np.unique(edges)]
 
 

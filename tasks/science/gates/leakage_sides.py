@@ -36,6 +36,6 @@ class Sides:
 def searching_error(config: LeakageGate) -> float:
     """The error that one searching check may spend.
 
-    Repeated rows, two scans for jumps and the skew share the gate's error.
+    Rows on both sides, rows given again, two scans for jumps and the skew share the gate's error.
     """
-    return (1 - config.confidence) / 4
+    return (1 - config.confidence) / 5
