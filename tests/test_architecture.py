@@ -50,6 +50,17 @@ def test_one_module_imports_great_expectations() -> None:
     assert (ROOT / "tasks/__init__.py").read_text() == ""
 
 
+def test_nothing_that_a_person_wrote_is_evaluated_as_code() -> None:
+    """``eval``, ``exec``, ``compile``, ``DataFrame.eval`` and ``query``: expressions have an evaluator of their own."""
+    found = set()
+    for f in [f for f in SOURCE if f.relative_to(ROOT).parts[0] in ("tasks", "flows")]:
+        for node in ast.walk(ast.parse(f.read_text())):
+            match node:
+                case ast.Attribute(attr="eval" | "query") | ast.Name(id="eval" | "exec" | "compile"):
+                    found.add(f"{f.relative_to(ROOT)}:{node.lineno} {ast.unparse(node)}")
+    assert found == set()
+
+
 def test_no_tracked_file_names_a_registry_or_a_home() -> None:
     hosts = re.compile(r"https?://(?!127\.0\.0\.1|localhost)[\w.-]*(pypi|pythonhosted|jfrog|nexus|artifactory)[\w./-]*")
     found = [

@@ -96,6 +96,7 @@ class Boolean(ColumnKind):
     tables."""
 
     name, noun, numeric, placeholder = "boolean", "true or false, yes or no, 1 or 0", False, "false"
+    operand = "truth"
     words: ClassVar[dict[str, str]] = {
         **dict.fromkeys(("true", "yes", "1"), "true"),
         **dict.fromkeys(("false", "no", "0"), "false"),
@@ -118,6 +119,12 @@ class Boolean(ColumnKind):
     def to_json(self, value: Any) -> Any:
         return value == "true"
 
+    def literal(self, value: str, column: DeclaredColumn) -> Any:
+        known = self.words.get(value.strip().lower())
+        if known is None:
+            raise ValueError(f"{value!r} is no {self.noun}")
+        return known
+
     def known_names(self, column: DeclaredColumn) -> tuple[str, ...]:
         return ("true", "false")
 
@@ -126,6 +133,7 @@ class Date(ColumnKind):
     """A calendar date; in tables the number of days since 1970-01-01, so that it has an order and distances."""
 
     name, noun, numeric, has_bounds, placeholder = "date", "date such as 2024-03-01", True, True, 0.0
+    operand: Literal["day", "instant"] = "day"
     declares: ClassVar[tuple[str, ...]] = ("format",)
     _json_format: ClassVar[str] = "date"
     advice = "Mend the value, declare the column's format, such as '%d.%m.%Y', or list the value under missing"
@@ -200,6 +208,7 @@ class DateTime(Date):
         "list the value under missing"
     )
     declares, _json_format = ("format", "zone"), "date-time"
+    operand = "instant"
 
     def text(self, value: float) -> str:
         return f"{moment_text(round(value))[:19].replace('T', ' ')} UTC" if math.isfinite(value) else f"{value:g}"

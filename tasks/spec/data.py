@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 from tasks.spec.base import Spec
 from tasks.spec.columns import KINDS, known_type
 from tasks.spec.data_source import Source
+from tasks.spec.expressions import Expression
 from tasks.spec.kind import ColumnKind
 from tasks.spec.models import Name
 from tasks.spec.moments import zone_named
@@ -124,10 +125,12 @@ class Split(Spec):
 class Data(Spec):
     source: Source
     columns: Annotated[tuple[Column, ...], Field(min_length=2)]
-    rows: str | None = None
-    """A pandas expression: rows for which it is false are outside the model's population."""
-    base: str | None = None
-    """A pandas expression: rows for which it is true are split; the rest are kept for replay."""
+    rows: Expression | None = None
+    """A condition over columns: rows that do not fulfil it are outside the model's population.
+
+    What an expression may hold, and what missing values mean in it, is in :mod:`tasks.spec.expressions`."""
+    base: Expression | None = None
+    """A condition over columns: rows that fulfil it are split; the rest are kept for replay."""
     period: str | None = None
     """A column that says when a row is from: a quantity such as a year or a date, or a category whose declared
     ``categories`` stand in order of time. Label rates are watched along it."""

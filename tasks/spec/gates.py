@@ -13,6 +13,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field, model_validator
 
 from tasks.spec.base import Spec
+from tasks.spec.expressions import Expression
 from tasks.spec.gate import MATERIALITIES, Gate, Materiality
 from tasks.spec.leakage_gate import LeakageGate
 from tasks.spec.metrics import METRIC_NAMES, MetricName, TargetKind
@@ -165,10 +166,10 @@ SliceMetric = Literal["log_loss", "brier", "error", "squared_error"]
 
 
 class NamedSlice(Spec):
-    """The raw rows for which the pandas expression ``rows`` is true."""
+    """The raw rows that fulfil the condition ``rows``, over input columns."""
 
     name: str = Field(min_length=1, max_length=60)
-    rows: str
+    rows: Expression
 
 
 class SlicesGate(Gate):

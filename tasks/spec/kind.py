@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 if TYPE_CHECKING:  # importing pandas takes half a second, and most readers of a config need none of it
     import pandas as pd
@@ -34,6 +34,11 @@ class ColumnKind(ABC):
     """What to do about a cell that is not a value of this kind."""
     placeholder: ClassVar[float | str]
     """A valid value in table form, for a first prediction that nobody waits for."""
+
+    @property
+    def operand(self) -> Literal["quantity", "name", "truth", "day", "instant"]:
+        """What an expression may do with the column; see :mod:`tasks.spec.expression_types`."""
+        return "quantity" if self.numeric else "name"
 
     @property
     def dtype(self) -> str:
@@ -76,6 +81,17 @@ class ColumnKind(ABC):
         if isinstance(value, str):
             raise ValueError(f"{value!r} is no {self.noun}")
         return value
+
+    def literal(self, value: str, column: DeclaredColumn) -> Any:
+        """A text beside the column in an expression, in table form; asked of kinds that JSON writes as another type.
+
+        Raises:
+            ValueError: it is not a value of this kind.
+        """
+        try:
+            return self.bound(value, column) if self.numeric else value
+        except ValueError:
+            raise ValueError(f"{value!r} is no {self.noun}") from None
 
     def text(self, value: float) -> str:
         """One quantity in table form as people read it, on pages and in sentences."""

@@ -10,6 +10,8 @@ from pydantic import Field, model_validator
 from tasks.spec.base import Spec, refuse
 from tasks.spec.cells import category_text
 from tasks.spec.errors import ConfigError
+from tasks.spec.expression_types import condition_fault
+from tasks.spec.expressions import Expression
 from tasks.spec.gate import Materiality
 from tasks.spec.gates import GateConfig
 from tasks.spec.metrics import METRIC_NAMES, MetricName
@@ -64,8 +66,8 @@ class Protected(Spec):
 class Benchmark(Spec):
     """A named set of base holdout rows that every version must answer."""
 
-    rows: str
-    """A pandas expression over input columns."""
+    rows: Expression
+    """A condition over input columns; see docs/expressions.md."""
     sha256: str | None = Field(None, pattern=r"^sha256:[0-9a-f]{64}$")
     """Digest of the rows and their labels; once pinned, a gate on any other content fails."""
 
@@ -91,7 +93,8 @@ class ModelConfig(TrainingConfig):
 
     @model_validator(mode="after")
     def _check_gates(self) -> ModelConfig:
-        refuse("ModelConfig", [*self._group_problems(), *self._gate_problems(), *self._watch_problems()])
+        found = [*self._group_problems(), *self._gate_problems(), *self._watch_problems()]
+        refuse("ModelConfig", [*found, *self._expression_problems()])
         return self
 
     def _group_problems(self) -> list[Placed]:
@@ -101,6 +104,17 @@ class ModelConfig(TrainingConfig):
             said = "unprotected says why no group can be named, and protected names some; keep one of the two"
             found.append((("unprotected",), said))
         return found
+
+    def _expression_problems(self) -> list[Placed]:
+        asked: list[tuple[tuple[str | int, ...], str, str]] = [
+            (("benchmarks", name, "rows"), f"benchmarks.{name}.rows", b.rows) for name, b in self.benchmarks.items()
+        ]
+        for index, gate in enumerate(self.gates):
+            for number, part in enumerate(getattr(gate, "slices", ())):
+                place = ("gates", index, "slices", number, "rows")
+                asked.append((place, f"the slice {part.name!r} of gate {gate.name}", part.rows))
+        faults = [(place, condition_fault(where, text, self.inputs)) for place, where, text in asked]
+        return [(place, fault) for place, fault in faults if fault]
 
     def _gate_problems(self) -> list[Placed]:
         found: list[Placed] = []

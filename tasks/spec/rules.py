@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from tasks.spec.base import Spec
+from tasks.spec.expressions import Expression
 
 Value = int | float | str | None
 OfClass = Annotated[str | None, Field(alias="class")]
@@ -61,8 +62,8 @@ class Direction(Spec):
     tolerance: float = Field(0.05, ge=0, lt=0.5)
     """Share of rows that may go the other way."""
     of_class: OfClass = None
-    rows: str = "all"
-    """``all``, or a pandas expression such as ``age >= 65``."""
+    rows: Expression = "all"
+    """``all``, or a condition over input columns such as ``age >= 65``; see :mod:`tasks.spec.expressions`."""
     because: str
 
 
@@ -82,7 +83,7 @@ class Monotone(Spec):
     of_class: OfClass = None
     tolerance: Tolerance = 0.05
     """Share of rows whose path may turn back by more."""
-    rows: str = "all"
+    rows: Expression = "all"
     because: str
 
     @model_validator(mode="after")
@@ -96,7 +97,7 @@ class ScoreRange(Spec):
     """Plausible scores for some rows."""
 
     rule: Literal["score_range"]
-    rows: str = "all"
+    rows: Expression = "all"
     low: float | None = None
     high: float | None = None
     """Either alone, or both; of probabilities from 0 to 1, of a regression in the target's unit."""
@@ -148,7 +149,7 @@ class Invariance(Spec):
     """Without it, a multiclass model's score of any class."""
     tolerance: Tolerance = 0.01
     """Share of rows whose score may move by more."""
-    rows: str = "all"
+    rows: Expression = "all"
     because: str
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from tasks.spec.base import Spec
+from tasks.spec.expressions import Expression
 
 
 class AnyTarget(Spec):
@@ -21,8 +22,8 @@ class BinaryTarget(AnyTarget):
     """A yes-or-no label, as an expression over source columns; the score is the probability of the positive class."""
 
     kind: Literal["binary"] = "binary"
-    expression: str
-    """A pandas expression that is true for the positive class, e.g. ``mdvis > 0``."""
+    expression: Expression
+    """A condition that is true for the positive class, e.g. ``mdvis > 0``; where it is missing, so is the label."""
     positive: str
     negative: str
     decision_threshold: float | None = None
@@ -33,8 +34,8 @@ class MulticlassTarget(AnyTarget):
     """One of several classes; the scores are one probability a class."""
 
     kind: Literal["multiclass"]
-    expression: str
-    """A category column, or a pandas expression that gives the class's name."""
+    expression: Expression
+    """A category column, or an expression that gives the class's name."""
     classes: Annotated[tuple[str, ...], Field(min_length=3, max_length=50)]
     """All classes, in the order in which scores are given; a row of any other class is refused."""
     decision_threshold: float | None = None
@@ -51,8 +52,8 @@ class RegressionTarget(AnyTarget):
     """A number; the score is the predicted number, in the same unit."""
 
     kind: Literal["regression"]
-    expression: str
-    """A numeric column, or pandas arithmetic over columns, e.g. ``price / area``."""
+    expression: Expression
+    """A numeric column, or arithmetic over columns, e.g. ``price / area``."""
     unit: str
     minimum: float | None = None
     maximum: float | None = None

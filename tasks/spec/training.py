@@ -18,6 +18,7 @@ from tasks.spec.data import Column, Data
 from tasks.spec.data_source import misplaced, source_folder
 from tasks.spec.errors import ConfigError
 from tasks.spec.estimator import ESTIMATORS, Estimator
+from tasks.spec.expression_types import condition_fault, label_fault
 from tasks.spec.metrics import TargetKind
 from tasks.spec.models import Name, model_file
 from tasks.spec.targets import MulticlassTarget
@@ -68,6 +69,18 @@ class TrainingConfig(Spec):
     @model_validator(mode="after")
     def _check_target(self) -> TrainingConfig:
         refuse(type(self).__name__, self._target_problems())
+        return self
+
+    @model_validator(mode="after")
+    def _check_expressions(self) -> TrainingConfig:
+        data = self.data
+        label = label_fault(data.target.kind, data.target.expression, data.columns)
+        faults: list[Placed] = [(("data", "target", "expression"), label)]
+        for key in ("rows", "base"):
+            text = getattr(data, key)
+            if text is not None:
+                faults.append((("data", key), condition_fault(f"data.{key}", text, data.columns)))
+        refuse(type(self).__name__, [(place, fault) for place, fault in faults if fault])
         return self
 
     def _target_problems(self) -> list[Placed]:

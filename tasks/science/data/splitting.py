@@ -14,10 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from tasks.science.data.tables import BENCHMARK, ENTITY, LABEL, ROW, evaluate, with_labels
+from tasks.science.data.tables import BENCHMARK, ENTITY, LABEL, ROW, with_labels
 from tasks.spec.errors import ConfigError
 from tasks.spec.training import TrainingConfig
 from tasks.tables.bounds import check_bounds
+from tasks.tables.expressions import evaluate
 
 SIDES = ("train", "holdout", "replay")
 
@@ -43,12 +44,12 @@ def split_base(config: TrainingConfig, table: pd.DataFrame) -> Parts:
     table = table.assign(**{ROW: np.arange(len(table))})
     dropped = {}
     if data.rows:  # first: outside the population a label may not exist
-        inside = evaluate(table, data.rows, "data.rows")
+        inside = evaluate(table, data.rows, "data.rows", data.columns)
         dropped["outside data.rows"] = int((~inside).sum())
         table = table[inside].copy()
     check_bounds(data.columns, table)
     table, dropped["without a label"] = with_labels(config, table)
-    base = evaluate(table, data.base, "data.base") if data.base else pd.Series(True, index=table.index)
+    base = evaluate(table, data.base, "data.base", data.columns) if data.base else pd.Series(True, index=table.index)
     sides = _by_time(config, table, base) if data.split.by == "time" else _by_hash(config, table, base)
     dropped["of an entity that is on another side"] = int((~np.logical_or.reduce(list(sides.values()))).sum())
     keep = [c.name for c in config.inputs] + [LABEL, ROW] + ([data.period] if data.period else [])

@@ -3,33 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 from tasks.spec.errors import ConfigError
 from tasks.spec.targets import BinaryTarget, MulticlassTarget, RegressionTarget
 from tasks.spec.training import TrainingConfig
+from tasks.tables.expressions import values
 from tasks.tables.typed import as_json
 
 LABEL, BENCHMARK, ROW, SCORE, ENTITY = "_label", "_benchmark", "_row", "_score", "_entity"
-
-
-def evaluate(table: pd.DataFrame, expression: str, where: str) -> pd.Series:
-    """A boolean column from a configured expression.
-
-    Raises:
-        ConfigError: the expression does not parse, names an unknown column, or is not a condition.
-    """
-    try:
-        result = table.eval(expression, engine="python")
-    except Exception as error:  # pandas raises whatever its parser and the column types raise
-        raise ConfigError(f"{where} is {expression!r}: {error}; allowed columns: {', '.join(table.columns)}.") from None
-    if not isinstance(result, pd.Series) or result.dtype != bool:
-        raise ConfigError(f"{where} is {expression!r}, which is no condition; write a comparison such as 'year == 94'.")
-    return result
 
 
 def labels(config: TrainingConfig, table: pd.DataFrame) -> pd.Series:
@@ -41,29 +27,11 @@ def labels(config: TrainingConfig, table: pd.DataFrame) -> pd.Series:
     Raises:
         ConfigError: the expression does not fit, or gives a class or number that the config does not allow.
     """
-    target, where = config.data.target, "data.target.expression"
+    target = config.data.target
+    found = values(table, target.expression, "data.target.expression", config.data.columns)
     if isinstance(target, BinaryTarget):
-        truth, unknown = evaluate(table, target.expression, where), _unknown(table, target.expression)
-        return truth.astype(float).mask(unknown) if unknown.any() else truth
-    try:
-        found = table.eval(target.expression, engine="python")
-    except Exception as error:  # pandas raises whatever its parser and the column types raise
-        raise ConfigError(
-            f"{where} is {target.expression!r}: {error}; allowed columns: {', '.join(table.columns)}."
-        ) from None
-    if not isinstance(found, pd.Series):
-        raise ConfigError(
-            f"{where} is {target.expression!r}, which is one value and no column; name a column, or write an "
-            "expression over columns."
-        )
+        return found
     return _numbers(target, found) if isinstance(target, RegressionTarget) else _classes(target, found)
-
-
-def _unknown(table: pd.DataFrame, expression: str) -> pd.Series:
-    """(n,) bool: a column that the expression compares is missing, unless it asks for what is missing itself."""
-    named = [c for c in table.columns if re.search(rf"(?<![\w.]){re.escape(str(c))}(?!\w)", expression)]
-    asks = re.search(r"\.(isna|notna|isnull|notnull)\(", expression)
-    return table[[] if asks else named].isna().any(axis=1)
 
 
 def _numbers(target: RegressionTarget, found: pd.Series) -> pd.Series:
@@ -83,6 +51,9 @@ def _numbers(target: RegressionTarget, found: pd.Series) -> pd.Series:
 
 def _classes(target: MulticlassTarget, found: pd.Series) -> pd.Series:
     names = found.astype("str").mask(found.isna())
+    if is_numeric_dtype(found):  # 1.0 is the class "1" where there is one
+        whole = names.str.removesuffix(".0")
+        names = names.mask(whole.isin(target.classes), whole)
     bad = found.notna() & ~names.isin(target.classes)
     if bad.any():
         raise ConfigError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tasks.science.data.tables import LABEL, content_digest, evaluate
+from tasks.science.data.tables import LABEL, content_digest
 from tasks.science.examination.examination import Examination
 from tasks.spec.errors import ConfigError
 
@@ -36,7 +36,7 @@ def benchmark_rows(name: str, examination: Examination) -> np.ndarray:
             )
         return mask
     try:
-        chosen = evaluate(examination.rows, named[name].rows, f"benchmarks.{name}.rows").to_numpy(bool)
+        chosen = examination.fulfilled(named[name].rows, f"benchmarks.{name}.rows")
     except ConfigError as error:
         raise BenchmarkFault(str(error)) from None
     mask = np.asarray(chosen & (examination.benchmark == HOLDOUT))

@@ -14,6 +14,7 @@ from tasks.spec.evidence import GateResult
 from tasks.spec.metrics import TargetKind
 from tasks.spec.model import ModelConfig
 from tasks.spec.rules import ExpertRules
+from tasks.tables.expressions import evaluate
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,15 @@ class Examination:
         return np.asarray(
             self.score.argmax(axis=1) if self.kind == "multiclass" else self.score >= self.decision_threshold
         )
+
+    def fulfilled(self, expression: str, where: str) -> np.ndarray:
+        """(n,) bool: the rows that fulfil a configured condition, called ``where`` in errors.
+
+        Raises:
+            ConfigError: it does not parse or does not fit the columns.
+        """
+        columns = None if self.config is None else self.config.inputs
+        return evaluate(self.rows, expression, where, columns).to_numpy(bool)
 
     def against_rest(self, name: str) -> Examination:
         """One class of a multiclass model as a binary question: is it this one, and was it chosen?

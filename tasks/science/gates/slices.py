@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from tasks.science.data.tables import evaluate
 from tasks.science.examination.examination import Examination
 from tasks.science.examination.targets import fewest, judge_each_class, wrong_scores
 from tasks.science.examination.verdicts import combine_states, judge, result
@@ -103,7 +102,7 @@ def slices(config: SlicesGate, examination: Examination) -> GateResult:
 
 def _named(config: SlicesGate, spec: NamedSlice, examination: Examination, row: np.ndarray) -> list[Measurement]:
     """One configured slice: its plain mean loss, and its excess loss."""
-    inside = evaluate(examination.rows, spec.rows, f"the slice {spec.name!r} of gate {config.name}").to_numpy()
+    inside = examination.fulfilled(spec.rows, f"the slice {spec.name!r} of gate {config.name}")
     n, z = int(inside.sum()), normal_quantile(config.confidence)
     if n < config.minimum_rows:
         text = f"{spec.name} has {n} rows; at least {config.minimum_rows} are needed"

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from tasks.science.data.tables import evaluate
 from tasks.science.examination.examination import Examination
 from tasks.science.examination.targets import wrong_scores
 from tasks.science.examination.verdicts import judge
@@ -32,7 +31,7 @@ def rows_where(expression: str, examination: Examination) -> np.ndarray:
     if expression == "all":
         return np.ones(len(examination.rows), bool)
     try:
-        return evaluate(examination.rows, expression, "rows").to_numpy(bool)
+        return examination.fulfilled(expression, "rows")
     except ConfigError as error:
         raise RuleFault(str(error)) from None
 
