@@ -196,6 +196,16 @@ def predict(
 
 
 @app.command()
+def snapshot(model: Model, as_json: Json = False) -> None:
+    """Ask the query of a model's source again, and keep its rows as a Parquet file that DVC tracks."""
+    from tasks.cli.snapshots import snapshot as take
+    from tasks.cli.snapshots import snapshot_text
+
+    found = take(ROOT, model)
+    say(found, as_json, snapshot_text(found))
+
+
+@app.command()
 def up(as_json: Json = False) -> None:
     """Start the local system, and say where each part is; where it runs, bring schedules and forms in line."""
     from rich.console import Console
