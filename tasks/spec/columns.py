@@ -134,6 +134,7 @@ class Date(ColumnKind):
 
     name, noun, numeric, has_bounds, placeholder = "date", "date such as 2024-03-01", True, True, 0.0
     operand: Literal["day", "instant"] = "day"
+    calendar = True
     declares: ClassVar[tuple[str, ...]] = ("format",)
     _json_format: ClassVar[str] = "date"
     advice = "Mend the value, declare the column's format, such as '%d.%m.%Y', or list the value under missing"

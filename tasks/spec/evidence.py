@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import AliasChoices, Field, model_validator
+from pydantic import AfterValidator, AliasChoices, Field, model_validator
 
 from tasks.spec.base import Finite, Spec, Text
+from tasks.spec.columns import known_type
 from tasks.spec.data_record import DataRecord
 from tasks.spec.forecast import Forecast
 from tasks.spec.groupings import GroupSummary
@@ -82,6 +83,8 @@ class Plot(Spec):
     kind: PlotKind
     x_label: Text = Field(validation_alias=AliasChoices("x_label", "across"))
     """What the horizontal axis shows, with its unit; plots that were stored before 2026-11-28 call it ``across``."""
+    x_type: Annotated[str, AfterValidator(known_type)] = "number"
+    """The type of the column that the horizontal axis shows; it says how its values are written."""
     y_label: Text = Field("", validation_alias=AliasChoices("y_label", "up"))
     """What the vertical axis shows; ``up`` in older plots."""
     series: tuple[Series, ...] = Field(min_length=1, max_length=4)

@@ -28,6 +28,8 @@ class ColumnKind(ABC):
     """Whether a column may declare ``categories``."""
     declares: ClassVar[tuple[str, ...]] = ()
     """Further keys that a column of this kind may declare."""
+    calendar: ClassVar[bool] = False
+    """Whether quantities are places in the calendar, which people read as dates."""
     has_decimals: ClassVar[bool] = False
     """Whether cells of text are written with the decimal mark of their file."""
     advice: ClassVar[str] = "Mend the value, declare the column category, or list the value under missing"

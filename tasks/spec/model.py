@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ from pydantic import Field, model_validator
 
 from tasks.spec.base import Spec, refuse
 from tasks.spec.cells import category_text
+from tasks.spec.data import Column
 from tasks.spec.errors import ConfigError
 from tasks.spec.expression_types import condition_fault
 from tasks.spec.expressions import Expression
@@ -29,8 +31,8 @@ class Protected(Spec):
     column: str
     groups: dict[str, tuple[str | int | bool, ...]] | None = None
     """The values of each group; a value belongs to one group, and whoever has none of them to no group."""
-    edges: tuple[float, ...] | None = None
-    """Ascending edges of half-open bands [a, b)."""
+    edges: tuple[float | str, ...] | None = None
+    """Ascending edges of half-open bands [a, b); of a date or datetime, ISO texts."""
     names: tuple[str, ...] | None = None
     """Names of the bands; without them a band is called by its edges."""
 
@@ -38,8 +40,8 @@ class Protected(Spec):
     def _one(self) -> Protected:
         if (self.groups is None) == (self.edges is None):
             raise ValueError("give either groups (name: values) or edges (ascending numbers)")
-        if self.edges is not None and (len(self.edges) < 3 or list(self.edges) != sorted(set(self.edges))):
-            raise ValueError("edges must be three or more ascending numbers")
+        if self.edges is not None and (len(self.edges) < 3 or not _ascending(self.edges)):
+            raise ValueError("edges must be three or more ascending numbers, or ISO dates")
         if self.names is not None and (self.edges is None or len(set(self.names)) != len(self.edges) - 1):
             raise ValueError("names go with edges, each other than the rest, and are one fewer than they")
         seen: dict[str, str] = {}
@@ -61,6 +63,32 @@ class Protected(Spec):
             name: tuple(str(v).lower() if isinstance(v, bool) else category_text(v) for v in values)
             for name, values in (self.groups or {}).items()
         }
+
+    def placed(self, column: Column) -> Protected:
+        """The same with edges in table form; bands without names keep the texts of their edges.
+
+        Raises:
+            ValueError: an edge is no value of the column's type.
+        """
+        if self.edges is None:
+            return self
+        done = all(isinstance(edge, float) for edge in self.edges)
+        if done and (self.names is not None or not column.kind.calendar):
+            return self
+        names = self.names or tuple(f"{low} to {high}" for low, high in pairwise(self.edges))
+        edges = tuple(column.kind.bound(edge, column) for edge in self.edges)
+        return self.model_copy(update={"edges": edges, "names": names})
+
+    @property
+    def bands(self) -> tuple[float, ...]:
+        """``edges`` in table form."""
+        return tuple(float(edge) for edge in self.edges or ())
+
+
+def _ascending(edges: tuple[float | str, ...]) -> bool:
+    """Whether edges rise; ISO texts of one length do so as texts."""
+    alike = len({type(edge) for edge in edges}) == 1
+    return alike and all(low < high for low, high in pairwise(edges))  # type: ignore[operator]
 
 
 class Benchmark(Spec):
@@ -99,7 +127,7 @@ class ModelConfig(TrainingConfig):
 
     def _group_problems(self) -> list[Placed]:
         columns = [(("protected", name, "column"), p.column) for name, p in self.protected.items()]
-        found = no_inputs("protected", columns, self)
+        found = no_inputs("protected", columns, self) or self._place_bands()
         if self.protected and self.unprotected:
             said = "unprotected says why no group can be named, and protected names some; keep one of the two"
             found.append((("unprotected",), said))
@@ -115,6 +143,20 @@ class ModelConfig(TrainingConfig):
                 asked.append((place, f"the slice {part.name!r} of gate {gate.name}", part.rows))
         faults = [(place, condition_fault(where, text, self.inputs)) for place, where, text in asked]
         return [(place, fault) for place, fault in faults if fault]
+
+    def _place_bands(self) -> list[Placed]:
+        """Bring bands of dates into table form, which is what everybody behind the config counts by."""
+        found: list[Placed] = []
+        placed: dict[str, Protected] = {}
+        for name, protected in self.protected.items():
+            column = self.column(protected.column)
+            try:
+                placed[name] = protected.placed(column)
+            except ValueError:
+                said = f"the edges of {name} have to be of its column's type, each a {column.kind.noun}"
+                found.append((("protected", name, "edges"), said))
+        self.__dict__["protected"] = self.protected | placed  # frozen for everybody else
+        return found
 
     def _gate_problems(self) -> list[Placed]:
         found: list[Placed] = []

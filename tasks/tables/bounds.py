@@ -32,13 +32,14 @@ def check_bounds(columns: Iterable[Column], table: pd.DataFrame) -> None:
 def _problems(column: Column, values: pd.Series) -> Iterator[str]:
     leave_out = "or leave such rows out in data.rows"
     for bound, limit, beyond in (
-        ("minimum", column.minimum, values < column.minimum if column.minimum is not None else None),
-        ("maximum", column.maximum, values > column.maximum if column.maximum is not None else None),
+        ("minimum", column.minimum, values < column.low if column.low is not None else None),
+        ("maximum", column.maximum, values > column.high if column.high is not None else None),
     ):
         if beyond is not None and beyond.any():
             first = column.kind.to_json(values[beyond].iloc[0])
+            said = limit if isinstance(limit, str) else f"{limit:g}"
             yield (
-                f"column {column.name} holds {shown(first)} in {_where(beyond)}, and its {bound} is {limit:g}. Mend "
+                f"column {column.name} holds {shown(first)} in {_where(beyond)}, and its {bound} is {said}. Mend "
                 f"the rows, change the {bound}, list the value under the column's missing where it stands for a gap, "
                 f"{leave_out}."
             )

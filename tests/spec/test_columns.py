@@ -205,7 +205,9 @@ def comparisons(tree: ast.AST, names: set[str]) -> list[int]:
 
 
 def test_no_other_module_compares_a_columns_type_with_a_literal() -> None:
+    """But the scaffold, whose answer a type is."""
     files = [f for top in ("tasks", "flows") for f in (ROOT / top).rglob("*.py") if f.name != "columns.py"]
+    files = [f for f in files if f.parent.name != "scaffold"]
     found = {
         f"{f.relative_to(ROOT)}:{line}" for f in files for line in comparisons(ast.parse(f.read_text()), set(KINDS))
     }

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from markupsafe import Markup, escape
 
+from tasks.spec.columns import KINDS
 from tasks.spec.wording import NumberForm
 
 INK, SOFT, GOOD, BAD, ACCENT = "#1b1f24", "#9aa3ad", "#00735c", "#b3400a", "#0b5a94"
@@ -105,13 +106,21 @@ def dot(x: float, y: float, colour: str = ACCENT, hollow: bool = False, title: s
 
 
 def frame(
-    x_ends: tuple[float, float], y_ends: tuple[float, float], x_label: str, y_label: str
+    x_ends: tuple[float, float], y_ends: tuple[float, float], x_label: str, y_label: str, x_type: str = "number"
 ) -> tuple[str, ToPixels, ToPixels]:
-    """Two axes with round ticks, and the places of values on them."""
+    """Two axes with round ticks, and the places of values on them.
+
+    Args:
+        x_type: the type of the column on the horizontal axis; a date is written as one.
+    """
+    kind, round_ticks = KINDS[x_type], ticks(*x_ends)
+    words = [kind.text(t) if kind.calendar else tick(t) for t in round_ticks]
+    room = max(1, int((RIGHT - LEFT) / (LETTER * max((len(w) for w in words), default=1) + LETTER)))
+    apart = -(-len(words) // room)
     x, y = scale(*x_ends, LEFT, RIGHT), scale(*y_ends, BOTTOM, TOP)
     body = f'<rect x="{LEFT}" y="{TOP}" width="{RIGHT - LEFT}" height="{BOTTOM - TOP}" fill="none" stroke="{SOFT}"/>'
-    for t in ticks(*x_ends):
-        body += line(x(t), BOTTOM, x(t), BOTTOM + 4, SOFT) + centred(x(t), BOTTOM + 16, tick(t), WIDTH)
+    for t, word in list(zip(round_ticks, words, strict=True))[::apart]:
+        body += line(x(t), BOTTOM, x(t), BOTTOM + 4, SOFT) + centred(x(t), BOTTOM + 16, word, WIDTH)
     for t in ticks(*y_ends):
         body += line(LEFT - 4, y(t), LEFT, y(t), SOFT) + text(LEFT - 7, y(t) + 4, tick(t), "end")
     body += text((LEFT + RIGHT) / 2, BOTTOM + 33, short(x_label, 50), "middle")

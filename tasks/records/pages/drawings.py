@@ -63,7 +63,7 @@ def _path(points: list[tuple[float, float]]) -> str:
 
 def _curve(plot: Plot) -> Markup:
     xs = [_x(p) for p in _points(plot)]
-    body, x, y = frame((min(xs), max(xs)), ends(_heights(plot)), plot.x_label, plot.y_label)
+    body, x, y = frame((min(xs), max(xs)), ends(_heights(plot)), plot.x_label, plot.y_label, plot.x_type)
     below = BOTTOM + 52
     for i, series in enumerate(plot.series):
         banded = [p for p in series.points if p.low is not None and p.high is not None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from itertools import pairwise
 
 import pandas as pd
 
@@ -44,9 +45,7 @@ def protected_groups(config: ModelConfig, rows: pd.DataFrame) -> pd.DataFrame:
 def group_titles(spec: Protected) -> list[str]:
     """The names of an attribute's groups, in the order of the config."""
     if spec.edges is not None:
-        return list(
-            spec.names or [f"{low:g} to {high:g}" for low, high in zip(spec.edges[:-1], spec.edges[1:], strict=True)]
-        )
+        return list(spec.names or [f"{low:g} to {high:g}" for low, high in pairwise(spec.bands)])
     assert spec.groups is not None
     return list(spec.groups)
 
@@ -54,7 +53,7 @@ def group_titles(spec: Protected) -> list[str]:
 def group_names(spec: Protected, values: pd.Series) -> pd.Series:
     """The group of every value; missing where it falls into none."""
     if spec.edges is not None:
-        return pd.cut(pd.to_numeric(values), list(spec.edges), right=False, labels=group_titles(spec)).astype(object)
+        return pd.cut(pd.to_numeric(values), list(spec.bands), right=False, labels=group_titles(spec)).astype(object)
     owner = {member: name for name, members in spec.members.items() for member in members}
     # A number 1.0 and a configured 1 are the same group.
     owners = {v: owner.get(category_text(v)) for v in values.dropna().unique()}

@@ -9,7 +9,9 @@ import numpy as np
 from tasks.science.examination.examination import Examination
 from tasks.science.stats.calibration import mean_reliability, reliability
 from tasks.science.stats.counts import MINIMUM
+from tasks.spec.columns import KINDS
 from tasks.spec.evidence import Plot, Point, Series, State
+from tasks.spec.kind import ColumnKind
 
 BINS = 20
 MOST = 60
@@ -29,6 +31,12 @@ def unit(column: str, examination: Examination) -> str:
     inputs = examination.config.inputs if examination.config else ()
     found = next((c.unit for c in inputs if c.name == column), None)
     return f" ({found})" if found else ""
+
+
+def column_kind(column: str, examination: Examination) -> ColumnKind:
+    """The kind of an input column; a number where no config declares it."""
+    inputs = examination.config.inputs if examination.config else ()
+    return next((c.kind for c in inputs if c.name == column), KINDS["number"])
 
 
 def histogram(values: np.ndarray, low: float = 0.0, high: float = 1.0) -> tuple[Point, ...]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -21,7 +23,10 @@ from tasks.science.gates.excess_loss import (
     scaled,
 )
 from tasks.science.stats.multiplicity import holm
+from tasks.spec.columns import KINDS
+from tasks.spec.kind import ColumnKind
 
+NONE_DECLARED: Mapping[str, ColumnKind] = MappingProxyType({})
 BINS = 6
 CATEGORIES = 12
 DEPTH = 3
@@ -54,6 +59,8 @@ class Codes:
     columns: tuple[str, ...]
     edges: tuple[tuple[float, ...], ...]
     categories: tuple[tuple[str, ...], ...]
+    texts: tuple[Callable[[float], str], ...]
+    """How a quantity of each column is written."""
 
     def mask(self, conditions: tuple[Condition, ...]) -> np.ndarray:
         """(n,) bool."""
@@ -71,12 +78,13 @@ class Codes:
             return f"{name} missing"
         if not self.ordered[c.column]:
             return f"{name} {self.categories[c.column][c.low]}"
+        text = self.texts[c.column]
         edges = self.edges[c.column]  # open ends, so that no single row's extreme value is shown
         if c.low == 0:
-            return f"{name} under {edges[c.high]:.4g}"
+            return f"{name} under {text(edges[c.high])}"
         if c.high == self.ordered[c.column] - 1:
-            return f"{name} at least {edges[c.low - 1]:.4g}"
-        return f"{name} {edges[c.low - 1]:.4g} to under {edges[c.high]:.4g}"
+            return f"{name} at least {text(edges[c.low - 1])}"
+        return f"{name} {text(edges[c.low - 1])} to under {text(edges[c.high])}"
 
 
 @dataclass(frozen=True)
@@ -90,12 +98,14 @@ class Weakness:
     confirmed: bool
 
 
-def discretise(rows: pd.DataFrame) -> Codes:
+def discretise(rows: pd.DataFrame, kinds: Mapping[str, ColumnKind] = NONE_DECLARED) -> Codes:
     """Six quantile bins a number, the twelve most frequent values a category, and missing values apart.
 
     Args:
         rows: (n, c) raw rows.
+        kinds: of the columns, by name; a column without one is written as a number.
     """
+    written = tuple(kinds.get(str(name), KINDS["number"]).text for name in rows.columns)
     table, sizes, ordered, edges, categories = [], [], [], [], []
     for name in rows.columns:
         values, names = rows[name], pd.Index([])
@@ -131,7 +141,8 @@ def discretise(rows: pd.DataFrame) -> Codes:
         edges.append(tuple(float(e) for e in inner))
         categories.append(tuple(str(v) for v in names))
     stacked = np.column_stack(table).astype(np.int64) if table else np.zeros((len(rows), 0), np.int64)
-    return Codes(stacked, tuple(sizes), tuple(ordered), tuple(map(str, rows.columns)), tuple(edges), tuple(categories))
+    names_of = tuple(map(str, rows.columns))
+    return Codes(stacked, tuple(sizes), tuple(ordered), names_of, tuple(edges), tuple(categories), written)
 
 
 @dataclass(frozen=True)
@@ -257,6 +268,7 @@ def weak_slices(
     minimum: int,
     confidence: float,
     seed: int,
+    kinds: Mapping[str, ColumnKind] = NONE_DECLARED,
 ) -> list[Weakness]:
     """Find weak slices on one random half of the rows and confirm them on the other.
 
@@ -269,6 +281,7 @@ def weak_slices(
         label, score: (n,) bool and in [0, 1], or both numbers (``squared_error``).
         entity: (n,), or None.
         minimum: rows of a slice at least; half as many in each half.
+        kinds: of the columns, by name, for the words of what is found.
     """
     first = halves(len(rows), entity, seed)
     around, whole = law(metric), float(losses(metric, label, score, threshold).mean())
@@ -276,8 +289,8 @@ def weak_slices(
     a, b = correction(label[first], raw[first], around)
     odds, whole = a + b * raw, whole * size
     nats = whole / 2 if metric == "squared_error" else float(losses("log_loss", label, score, threshold).mean())
-    codes = discretise(rows)
-    half = Codes(codes.table[first], codes.sizes, codes.ordered, codes.columns, codes.edges, codes.categories)
+    codes = discretise(rows, kinds)
+    half = replace(codes, table=codes.table[first])
     found = search(half, label[first], odds[first], minimum // 2, limit * nats, around)
     tested = []
     for conditions in found:

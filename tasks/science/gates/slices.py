@@ -175,6 +175,7 @@ def _searched(config: SlicesGate, examination: Examination) -> list[Measurement]
         config.minimum_rows,
         config.confidence,
         examination.seed,
+        {c.name: c.kind for c in examination.config.inputs} if examination.config else {},
     )
     if not found:
         return [

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 
 from tasks.science.examination.examination import Examination
-from tasks.science.examination.plots import cut, histogram, unit
+from tasks.science.examination.plots import column_kind, cut, histogram, unit
 from tasks.science.rules.attribution import association, driver_share
 from tasks.science.rules.scores import case_scores, paths_of
 from tasks.science.rules.tools import RuleFault, case_words, range_words, rows_where
 from tasks.science.stats.counts import MINIMUM
 from tasks.science.stats.validity import usable_scores
 from tasks.spec.evidence import Measurement, Plot, Point, Region, Series
+from tasks.spec.kind import ColumnKind
 from tasks.spec.rules import Direction, ForbiddenDriver, Monotone, Proxy, RequiredDriver, Rule, ScoreRange, Vignette
 
 TOP = 12
@@ -54,6 +55,7 @@ def dependence(
         for x, y, a, b in zip(steps, paths.mean(axis=0), low, high, strict=True)
     )
     assert found.value is not None
+    kind = column_kind(rule.column, examination)
     text = (
         f"The rule: the score {rule.sign}. {found.value:.1%} of {found.rows:,} rows go the other way; at most "
         f"{rule.tolerance:.1%} may."
@@ -61,12 +63,13 @@ def dependence(
     if isinstance(rule, Monotone):
         text = (
             f"The rule: the score {rule.sign}. {found.value:.1%} of {found.rows:,} rows turn back by more than "
-            f"{rule.turn:g}; at most {rule.tolerance:.1%} may.{_turning(rule, steps, paths)}"
+            f"{rule.turn:g}; at most {rule.tolerance:.1%} may.{_turning(rule, kind, steps, paths)}"
         )
     return Plot(
         title=cut(title),
         kind="curve",
         x_label=cut(f"{rule.column}{unit(rule.column, examination)}"),
+        x_type=kind.name,
         y_label="score",
         series=(Series(name="mean score, band of 10 to 90 % of rows", points=points),),
         sign=rule.sign,
@@ -74,14 +77,14 @@ def dependence(
     )
 
 
-def _turning(rule: Monotone, steps: np.ndarray, paths: np.ndarray) -> str:
+def _turning(rule: Monotone, kind: ColumnKind, steps: np.ndarray, paths: np.ndarray) -> str:
     """Where the rows that turn back are, on average, farthest behind what they had reached."""
     way = paths if rule.sign == "rises" else -paths
     behind = np.maximum.accumulate(way, axis=1) - way
     turned = behind.max(axis=1) > rule.turn
-    return (
-        f" They are farthest behind at {steps[int(behind[turned].mean(axis=0).argmax())]:.4g}." if turned.any() else ""
-    )
+    if not turned.any():
+        return ""
+    return f" They are farthest behind at {kind.text(float(steps[int(behind[turned].mean(axis=0).argmax())]))}."
 
 
 def spread(

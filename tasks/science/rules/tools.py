@@ -11,6 +11,8 @@ from tasks.science.examination.targets import wrong_scores
 from tasks.science.examination.verdicts import judge
 from tasks.science.stats.intervals import exact_share
 from tasks.spec.cells import category_text
+from tasks.spec.columns import KINDS
+from tasks.spec.data import Column
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import Measurement, State
 from tasks.spec.rules import Case, Direction, Invariance, Monotone, Rule, ScoreRange, Value
@@ -116,10 +118,10 @@ def fitting(column: str, value: Value, examination: Examination) -> object:
             raise RuleFault(f"{column} is never missing; give it a value, or declare the column nullable")
         return np.nan
     if pd.api.types.is_numeric_dtype(rows[column]):
-        return _number(column, value, None if spec is None else spec.low, None if spec is None else spec.high)
+        return _quantity(column, value, spec)
     text = category_text(value)
-    if spec is not None and spec.categories is not None:
-        allowed = set(spec.categories)
+    if spec is not None and (known := spec.kind.known_names(spec)):
+        allowed = set(known)
     else:
         allowed = set(rows[column].dropna().unique().astype(str))
         if examination.train is not None:
@@ -133,15 +135,19 @@ def fitting(column: str, value: Value, examination: Examination) -> object:
     return text
 
 
-def _number(column: str, value: int | float | str, minimum: float | None, maximum: float | None) -> float:
-    if isinstance(value, str):
-        raise RuleFault(f"{column} is a number, and {value!r} is none")
-    if (minimum is not None and value < minimum) or (maximum is not None and value > maximum):
+def _quantity(column: str, value: int | float | str, spec: Column | None) -> float:
+    kind = KINDS["number"] if spec is None else spec.kind
+    low, high = (None, None) if spec is None else (spec.low, spec.high)
+    try:
+        found = float(value) if spec is None else kind.bound(value, spec)
+    except ValueError:
+        raise RuleFault(f"{column} is of type {kind.name}, and {value!r} is no {kind.noun}") from None
+    if (low is not None and found < low) or (high is not None and found > high):
         raise RuleFault(
-            f"{column} is {value:g}; allowed: {'any' if minimum is None else f'{minimum:g}'} to "
-            f"{'any' if maximum is None else f'{maximum:g}'}"
+            f"{column} is {kind.text(found)}; allowed: {'any' if low is None else kind.text(low)} to "
+            f"{'any' if high is None else kind.text(high)}"
         )
-    return float(value)
+    return float(found)
 
 
 def range_words(low: float | None, high: float | None) -> str:

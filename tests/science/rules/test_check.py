@@ -129,7 +129,12 @@ def test_a_proxy_is_named_and_may_be_allowed() -> None:
         (MONOTONE | {"column": "wage"}, {}, "fail", "allowed: income, age, sex, purchases"),
         (BETWEEN | {"case": {"wage": 1}}, {}, "fail", "allowed: income, age, sex, purchases"),
         (BETWEEN | {"case": {"sex": "femal"}}, {}, "fail", "sex has no value 'femal'; allowed: female, male"),
-        (BETWEEN | {"case": {"income": "much"}}, {}, "fail", "income is a number"),
+        (
+            BETWEEN | {"case": {"income": "much"}},
+            {},
+            "fail",
+            "income is of type number, and 'much' is no finite number",
+        ),
         (PROXY | {"allowed": ["purchase"]}, {}, "fail", "allowed names purchase"),
         (RANGE | {"rows": "wage > 3"}, {}, "fail", "allowed columns: income"),
         (RANGE | {"rows": "income > 1000"}, {}, "insufficient_evidence", "0 rows"),

@@ -11,7 +11,9 @@ from tasks.science.monitors.drift.judged import Judged
 from tasks.science.monitors.drift.reference import ColumnDrift, DriftReference
 from tasks.science.monitors.profiles.layout import NAMED_ROWS, CategoryLayout, NumberLayout
 from tasks.science.monitors.profiles.profile import Profile
+from tasks.spec.columns import KINDS
 from tasks.spec.evidence import Finding
+from tasks.spec.kind import ColumnKind
 from tasks.spec.model import ModelConfig
 
 SHOWN = 3
@@ -45,7 +47,7 @@ def column_findings(
         f"{name}: Jensen-Shannon distance {found.excess:.3f} from the reference, carrying {share:.0%} of the "
         f"attribution ({share * found.excess:.3f} weighted)"
     )
-    text += _moved(layout, reference.profile, window, found)
+    text += _moved(layout, kind_of(config, name), reference.profile, window, found)
     text += "" if loud or found.excess <= limit else "; too little of the output depends on it for an alarm"
     finding = Finding(
         kind="data_drift",
@@ -76,7 +78,12 @@ def column_findings(
     return judged
 
 
-def _moved(layout: ColumnLayout, reference: Profile, window: Profile, found: ColumnDrift) -> str:
+def kind_of(config: ModelConfig, name: str) -> ColumnKind:
+    """The kind of an input, or a number where another version had the column."""
+    return next((c.kind for c in config.inputs if c.name == name), KINDS["number"])
+
+
+def _moved(layout: ColumnLayout, kind: ColumnKind, reference: Profile, window: Profile, found: ColumnDrift) -> str:
     """What a reader sees of the shift: means of a number, the category whose share changed most."""
     if isinstance(layout, NumberLayout):
         rows = [int(p.counts[f"bins:{layout.name}"].sum()) for p in (reference, window)]
@@ -85,10 +92,11 @@ def _moved(layout: ColumnLayout, reference: Profile, window: Profile, found: Col
             return f"; {' and '.join(empty)} {'hold' if len(empty) > 1 else 'holds'} no number in it"
         (then, spread), (now, _) = (p.moments(layout) for p in (reference, window))
         if found.one_cell or (spread == 0 and now == then):
-            return f"; it is {now:.6g} in every row of both windows"
+            return f"; it is {kind.text(now)} in every row of both windows"
         unit = f" {layout.unit}" if layout.unit else ""
-        moved = "" if found.wasserstein is None else f", values moved by {found.wasserstein:.4g}{unit} on average"
-        return f"; its mean is {now:.4g}, {then:.4g} in the reference{moved}"
+        far = found.wasserstein
+        moved = "" if far is None else f", values moved by {kind.distance(far)}{unit} on average"
+        return f"; its mean is {kind.text(now)}, {kind.text(then)} in the reference{moved}"
     counts = [p.counts[f"names:{layout.name}"] for p in (reference, window)]
     shares = [part / max(part.sum(), 1) for part in counts]
     most = int(np.abs(shares[1] - shares[0]).argmax())

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 
+from tasks.spec.kind import ColumnKind
 from tasks.spec.model import ModelConfig
 
 MOST = 3
@@ -27,7 +30,7 @@ def apart(config: ModelConfig, inside: pd.DataFrame, outside: pd.DataFrame) -> t
     if len(inside) < FEW or len(outside) < FEW:
         return (f"too few rows to describe ({min(len(inside), len(outside))}; {FEW} are needed)",)
     found = [
-        _column(c.name, c.kind.numeric, inside[c.name], outside[c.name])
+        _column(c.name, c.kind, inside[c.name], outside[c.name])
         for c in config.inputs
         if c.name in inside and c.name in outside
     ]
@@ -37,10 +40,10 @@ def apart(config: ModelConfig, inside: pd.DataFrame, outside: pd.DataFrame) -> t
     )
 
 
-def _column(name: str, numeric: bool, inside: pd.Series, outside: pd.Series) -> tuple[float, float, str]:
+def _column(name: str, kind: ColumnKind, inside: pd.Series, outside: pd.Series) -> tuple[float, float, str]:
     """Share inside, share outside, and the statement."""
     missing = (float(inside.isna().mean()), float(outside.isna().mean()), f"{name} missing")
-    options = _ranges(name, inside, outside) if numeric else _categories(name, inside, outside)
+    options = _ranges(name, kind.text, inside, outside) if kind.numeric else _categories(name, inside, outside)
     return max([missing, *options], key=lambda o: o[0] - o[1])
 
 
@@ -54,18 +57,20 @@ def _categories(name: str, inside: pd.Series, outside: pd.Series) -> list[tuple[
     return [(share, share - float(gain.iloc[at]), f"{name} {str(a.index[at])[:60]}")]
 
 
-def _ranges(name: str, inside: pd.Series, outside: pd.Series) -> list[tuple[float, float, str]]:
+def _ranges(
+    name: str, said: Callable[[float], str], inside: pd.Series, outside: pd.Series
+) -> list[tuple[float, float, str]]:
     a, b = (pd.to_numeric(s, errors="coerce").to_numpy(float) for s in (inside, outside))
     known = a[np.isfinite(a)]
     if not len(known):
         return []
     low, high = np.quantile(known, [0.1, 0.9], method="inverted_cdf")
     words = {
-        (low, high): f"{name} {low:.4g}" + (f" to {high:.4g}" if high > low else ""),
-        (low, np.inf): f"{name} at least {low:.4g}",
-        (-np.inf, high): f"{name} at most {high:.4g}",
+        (low, high): f"{name} {said(low)}" + (f" to {said(high)}" if high > low else ""),
+        (low, np.inf): f"{name} at least {said(low)}",
+        (-np.inf, high): f"{name} at most {said(high)}",
     }
     return [
-        (float(((a >= x) & (a <= y)).mean()), float(((b >= x) & (b <= y)).mean()), said)
-        for (x, y), said in words.items()
+        (float(((a >= x) & (a <= y)).mean()), float(((b >= x) & (b <= y)).mean()), told)
+        for (x, y), told in words.items()
     ]

@@ -148,7 +148,7 @@ def group_codes(layout: Layout, rows: pd.DataFrame) -> dict[str, np.ndarray]:
         values, titles = rows[spec.column], group_titles(spec)
         if spec.edges is not None:
             numbers = readable(values)[0]
-            band = np.searchsorted(np.array(spec.edges), numbers, side="right") - 1
+            band = np.searchsorted(np.array(spec.bands), numbers, side="right") - 1
             found[attribute] = np.where((band >= len(titles)) | np.isnan(numbers), -1, band)
             continue
         codes, distinct = pd.factorize(values)
