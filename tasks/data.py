@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -25,12 +26,21 @@ from tasks.spec.settings import Settings
 from tasks.spec.training import load_training
 from tasks.stages.common import ModelPaths
 
+_EACH_OTHER = "it compares rows with each other, and a person may be served twice, in any order"
+_WHOLE_TABLE = "it compares each value with those of the whole table"
 NOT_OF_A_WINDOW = {
-    "expect_column_values_to_be_unique",
-    "expect_column_values_to_be_increasing",
-    "expect_column_values_to_be_decreasing",
+    "expect_column_values_to_be_unique": _EACH_OTHER,
+    "expect_column_values_to_be_increasing": _EACH_OTHER,
+    "expect_column_values_to_be_decreasing": _EACH_OTHER,
+    "expect_compound_columns_to_be_unique": _EACH_OTHER,
+    "expect_column_value_z_scores_to_be_less_than": _WHOLE_TABLE,
+    "expect_column_values_to_not_be_outliers": _WHOLE_TABLE,
 }
-"""Expectations on values that speak of a table as a whole: a person may be served twice, and in any order."""
+"""Expectations that count rows and yet do not speak of single rows, each with the reason in words."""
+COLUMN_KEYS = ("column", "column_A", "column_B", "column_list")
+"""The arguments that name columns."""
+UNSAID = ("or_equal", "ignore_row_if", "condition_parser")
+"""Arguments that are no part of what is said of an expectation, or stand in its words already."""
 
 
 @task(cache_policy=NO_CACHE, task_run_name="collect labelled rows")
@@ -139,13 +149,19 @@ def run_suite(table: str, frame: pd.DataFrame, suite: tuple[dict[str, Any], ...]
         context.variables.progress_bars = {"globally": False}  # type: ignore[assignment]
         asset = context.data_sources.add_pandas(table).add_dataframe_asset(table)
         batch = asset.add_batch_definition_whole_dataframe(table).get_batch({"dataframe": frame})
-        return [_check(batch, gx, table, dict(item), len(frame)) for item in suite]
+        return [_check(batch, table, dict(item), len(frame)) for item in suite]
 
 
-def _check(batch: Any, gx: Any, table: str, item: dict[str, Any], rows: int) -> dict[str, Any]:
+def _expectation(kind: str) -> Any:
+    """The class that Great Expectations has for a name, or None."""
+    import great_expectations as gx
+
+    return getattr(gx.expectations, "".join(part.title() for part in kind.split("_")), None)
+
+
+def _check(batch: Any, table: str, item: dict[str, Any], rows: int) -> dict[str, Any]:
     kind = item.pop("type", None)
-    name = "".join(part.title() for part in str(kind).split("_"))
-    known = getattr(gx.expectations, name, None)
+    known = _expectation(str(kind))
     if known is None:
         raise ConfigError(
             f"expectations.yaml, {table}: {kind!r} is no expectation of Great Expectations. Use a name such as "
@@ -161,21 +177,20 @@ def _check(batch: Any, gx: Any, table: str, item: dict[str, Any], rows: int) -> 
         isinstance(v, dict) and v.get("raised_exception") for v in result.exception_info.values()
     ):
         raise ConfigError(
-            f"expectations.yaml, {table}, {kind} on {item.get('column', 'the table')!r} cannot be computed; is the "
-            "column in the table?"
+            f"expectations.yaml, {table}, {kind} on {_subject(item) or 'the table'} cannot be computed; are its "
+            "columns in the table?"
         )
     observed = result.result.get("observed_value")
     mostly = item.get("mostly")
     counted = result.result.get("element_count")
     unexpected = result.result.get("unexpected_count", 0 if result.success else 1)
-    expected = ", ".join(f"{k} {v}" for k, v in item.items() if k != "column")
-    subject = item.get("column", "table")
+    expected = ", ".join(f"{k} {v}" for k, v in item.items() if k not in (*COLUMN_KEYS, *UNSAID))
     seen = f"observed {observed:.4g}" if isinstance(observed, int | float) else f"{unexpected} rows against it"
-    claim = f"{_claim(subject, kind)} {expected}".strip()
+    claim = f"{_claim(item, str(kind))} {expected}".strip()
     return {
         "table": table,
         "expectation": str(kind),
-        "column": item.get("column"),
+        "column": _subject(item) or None,
         "success": bool(result.success),
         "observed": float(observed)
         if isinstance(observed, int | float)
@@ -196,10 +211,10 @@ def check_window(config: ModelConfig, expectations: Path, rows: pd.DataFrame) ->
     """Ask both suites of the rows of a window, as far as they speak of single served rows.
 
     A suite describes whole tables of labelled data. Of a window it is asked what holds row by row: expectations on
-    the values of input columns. Left out by name are aggregates such as row counts and means, order, uniqueness, the
-    target, and columns that the service does not take. Volume, drift and duplicates are watched by monitors that know
-    the window's size. ``expect_column_distinct_values_to_be_in_set`` is asked as ``values_to_be_in_set``, which says
-    the same.
+    the values of one input column, of a pair, or of several. Left out by name are aggregates such as row counts and
+    means, order, uniqueness, the target, and columns that the service does not take. Volume, drift and duplicates are
+    watched by monitors that know the window's size. ``expect_column_distinct_values_to_be_in_set`` is asked as
+    ``values_to_be_in_set``, which says the same.
 
     Args:
         config: of the version that answered.
@@ -216,7 +231,7 @@ def check_window(config: ModelConfig, expectations: Path, rows: pd.DataFrame) ->
     asked: list[dict[str, Any]] = []
     for item in [*suites.ingested, *suites.prepared]:
         row_wise = _of_rows(dict(item))
-        why = _left_out(row_wise, set(table.columns)) if len(table) else "the window has no rows"
+        why = _left_out(row_wise, config) if len(table) else "the window has no rows"
         if why:
             checks.append(_not_asked(item, len(table), why))
         elif row_wise not in asked:
@@ -236,14 +251,35 @@ def _of_rows(item: dict[str, Any]) -> dict[str, Any]:
     )
 
 
-def _left_out(item: dict[str, Any], inputs: set[str]) -> str:
+def _left_out(item: dict[str, Any], config: ModelConfig) -> str:
     """Why an expectation is not asked of a window; empty where it is."""
-    kind, column = str(item.get("type")), item.get("column")
-    if column is not None and column not in inputs:
-        return f"{column} is not served"
-    if not kind.startswith("expect_column_values_") or kind in NOT_OF_A_WINDOW:
+    from great_expectations.expectations import expectation as bases
+
+    kind, served = str(item.get("type")), {c.name for c in config.inputs}
+    condition = re.findall(r"\w+", str(item.get("row_condition", "")))
+    named = [*_columns(item), *(c.name for c in config.data.columns if c.name in condition)]
+    if unserved := [name for name in dict.fromkeys(named) if name not in served]:
+        return f"{' and '.join(unserved)} {'is' if len(unserved) == 1 else 'are'} not served"
+    if kind in NOT_OF_A_WINDOW:
+        return NOT_OF_A_WINDOW[kind]
+    known = _expectation(kind)
+    row_wise = (bases.ColumnMapExpectation, bases.ColumnPairMapExpectation, bases.MulticolumnMapExpectation)
+    if isinstance(known, type) and not issubclass(known, row_wise):
         return "it speaks of a table, not of single rows"
     return ""
+
+
+def _columns(item: dict[str, Any]) -> list[str]:
+    """The columns that an expectation is about, in the order in which it names them."""
+    found: list[str] = []
+    for key in COLUMN_KEYS:
+        value = item.get(key)
+        found += [] if value is None else [str(v) for v in value] if isinstance(value, list | tuple) else [str(value)]
+    return found
+
+
+def _subject(item: dict[str, Any]) -> str:
+    return ", ".join(_columns(item))
 
 
 def _alone(table: pd.DataFrame, item: dict[str, Any]) -> list[dict[str, Any]]:
@@ -254,12 +290,12 @@ def _alone(table: pd.DataFrame, item: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _not_asked(item: dict[str, Any], rows: int, why: str) -> dict[str, Any]:
-    kind, column = str(item.get("type")), item.get("column")
-    claim = _claim(column or "table", kind)
+    kind = str(item.get("type"))
+    claim = _claim(item, kind)
     return {
         "table": "window",
         "expectation": kind,
-        "column": column,
+        "column": _subject(item) or None,
         "success": None,
         "rows": rows,
         "asked": 0,
@@ -270,6 +306,12 @@ def _not_asked(item: dict[str, Any], rows: int, why: str) -> dict[str, Any]:
     }
 
 
-def _claim(subject: str, kind: str) -> str:
-    """An expectation in words: ``age values to be between``."""
-    return f"{subject} {str(kind).removeprefix('expect_column_').removeprefix('expect_table_').replace('_', ' ')}"
+def _claim(item: dict[str, Any], kind: str) -> str:
+    """An expectation in words: ``age values to be between``, ``end to be greater than start``."""
+    columns = _columns(item)
+    if kind == "expect_column_pair_values_a_to_be_greater_than_b" and len(columns) == 2:
+        return f"{columns[0]} to be {'at least' if item.get('or_equal') else 'greater than'} {columns[1]}"
+    words = kind
+    for prefix in ("expect_select_column_", "expect_column_pair_", "expect_column_", "expect_table_", "expect_"):
+        words = words.removeprefix(prefix)
+    return f"{' and '.join(columns) or 'table'} {words.replace('_', ' ')}"

@@ -12,6 +12,7 @@ import yaml
 
 from tasks.data import check_window
 from tasks.science.monitors.feed.data_quality import quality_findings
+from tasks.spec.data import Column
 from tasks.spec.errors import ConfigError
 from tests.statistics.live import check, people, world
 
@@ -40,8 +41,12 @@ def file(tmp_path: Path) -> Path:
 
 
 def told(file: Path, rows: pd.DataFrame) -> dict[str, Any]:
+    """The findings on a window; ``year`` is declared and not served."""
+    data = world()[0].data
+    columns = (*data.columns, Column(name="year", type="integer", input=False))
+    config = world()[0].model_copy(update={"data": data.model_copy(update={"columns": columns})})
     return {
-        f"{f.subject} {f.sentence}": f for f in quality_findings(check_window(world()[0], file, rows), len(rows), 0.001)
+        f"{f.subject} {f.sentence}": f for f in quality_findings(check_window(config, file, rows), len(rows), 0.001)
     }
 
 
@@ -56,7 +61,7 @@ def test_what_holds_row_by_row_is_asked_once_and_the_rest_is_named(file: Path) -
     for part in (
         "table row count to equal (it speaks of a table",
         "year values to be in set (year is not served)",
-        "income values to be unique (it speaks",
+        "income values to be unique (it compares rows with each other",
         "income mean to be between (it speaks",
     ):
         assert part in rest
@@ -73,6 +78,49 @@ def test_one_row_breaks_a_strict_expectation_and_many_a_loose_one(file: Path) ->
         "age values to be between max_value 90, min_value 18: broken; 1 of 400 rows (0.2%) are against it"
     )
     assert "and 10.0% may" in found[3].sentence
+
+
+PAIRS = [
+    {"type": "expect_column_pair_values_a_to_be_greater_than_b", "column_A": "income", "column_B": "debt",
+     "or_equal": True, "ignore_row_if": "either_value_is_missing"},
+    {"type": "expect_column_pair_values_to_be_equal", "column_A": "age", "column_B": "income", "mostly": 0.9},
+    {"type": "expect_select_column_values_to_be_unique_within_record", "column_list": ["age", "debt"],
+     "ignore_row_if": "any_value_is_missing"},
+    {"type": "expect_multicolumn_sum_to_equal", "column_list": ["age", "debt"], "sum_total": 80.0,
+     "ignore_row_if": "any_value_is_missing"},
+    {"type": "expect_column_value_lengths_to_be_between", "column": "sex", "min_value": 4, "max_value": 6},
+    {"type": "expect_compound_columns_to_be_unique", "column_list": ["age", "income"]},
+    {"type": "expect_column_pair_values_to_be_equal", "column_A": "age", "column_B": "year"},
+    {"type": "expect_column_value_z_scores_to_be_less_than", "column": "age", "threshold": 3, "double_sided": True},
+    {"type": "expect_column_values_to_not_be_null", "column": "age", "row_condition": "year == 94",
+     "condition_parser": "pandas"},
+]  # fmt: skip
+
+
+def test_what_holds_between_the_columns_of_a_row_is_asked_and_the_rest_is_left_out_for_its_own_reason(
+    file: Path,
+) -> None:
+    file.write_text(yaml.safe_dump({"prepared": PAIRS}))
+    table = rows().assign(debt=10.0, income=50.0, age=70.0, sex="male")
+    table.loc[[3, 4, 5], "debt"] = [60.0, np.nan, 50.0]  # one row is against it, one cannot be, one is equal
+    table.loc[7, ["age", "debt"]] = [10.0, 10.0]
+    table.loc[8, "sex"] = "m"
+    found = list(told(file, table).values())
+    assert [(f.subject, round((f.value or 0) * f.rows), f.rows, f.alarm) for f in found[:-1]] == [
+        ("income, debt", 1, 399, True),
+        ("age, income", 400, 400, True),
+        ("age, debt", 1, 399, True),
+        ("age, debt", 3, 399, True),
+        ("sex", 1, 400, True),
+    ]
+    assert found[0].sentence == "income to be at least debt: broken; 1 of 399 rows (0.3%) are against it"
+    assert found[3].sentence.startswith("age and debt multicolumn sum to equal sum_total 80.0: broken; 3 of 399 rows")
+    assert found[-1].sentence == (
+        "not asked of a window: age and income compound columns to be unique (it compares rows with each other, and a "
+        "person may be served twice, in any order); age and year values to be equal (year is not served); age value z "
+        "scores to be less than (it compares each value with those of the whole table); age values to not be null "
+        "(year is not served)"
+    )
 
 
 def test_a_loose_expectation_missed_by_chance_is_no_alarm() -> None:
