@@ -17,6 +17,10 @@ from tasks.serving.release import Release
 from tasks.spec.columns import to_table
 from tasks.spec.manifest import Manifest
 
+LATE = (
+    "the column is declared available: after, that is known only after the prediction is made, so no prediction may "
+    "rest on it; leave it out"
+)
 MOST_UNSCORED = 5
 """Rows that are looked for where a model fails on a request; each takes a few scorings."""
 
@@ -37,7 +41,7 @@ class RowSchema:
             annotated = Annotated[value, Field(description=column.description + unit, **constraints)]
             fields[column.name] = NotRequired[annotated | None] if column.nullable else annotated
         self.name = "".join(part.title() for part in manifest.model.split("_")) + "Row"
-        self.columns = tuple(fields)
+        self.columns, self._late = tuple(fields), manifest.late
         self._missing: dict[str, Any] = dict.fromkeys(fields)
         row: Any = TypedDict(self.name, fields)  # type: ignore[misc]
         self._adapter: TypeAdapter[Any] = TypeAdapter(with_config(ConfigDict(extra="forbid", strict=True))(row))
@@ -62,6 +66,8 @@ class RowSchema:
 
     def _problem(self, index: int, item: Any) -> dict[str, Any]:
         name = str(item["loc"][0]) if item["loc"] else "row"
+        if item["type"] == "extra_forbidden" and name in self._late:
+            return problem(index, name, item["input"], LATE)
         if item["type"] == "extra_forbidden":
             near = difflib.get_close_matches(name[:100], self.columns, n=1)
             did = f"; did you mean {near[0]!r}?" if near else "."

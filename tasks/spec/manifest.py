@@ -27,6 +27,8 @@ class Manifest(Spec):
     features: tuple[str, ...]
     inputs: tuple[dict[str, Any], ...]
     """The input columns, each as a dumped ``Column``."""
+    late: tuple[str, ...] = ()
+    """Columns of the source that are ``available: after``; a request that holds one is told so."""
     kind: TargetKind = "binary"
     decision_threshold: float | None
     positive: str = ""

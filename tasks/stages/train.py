@@ -48,6 +48,7 @@ def train(paths: ModelPaths, config: TrainingConfig) -> None:
         model_digest=digest_file(paths.model / "model.skops"),
         features=config.features,
         inputs=tuple(c.model_dump(mode="json") for c in config.inputs),
+        late=tuple(c.name for c in config.data.columns if c.available == "after"),
         kind=config.kind,
         decision_threshold=config.decision_threshold,
         classes=config.classes,

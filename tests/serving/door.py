@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 from starlette.testclient import TestClient
 
 from tasks.records.log.predictions import Prediction, PredictionLog
@@ -23,7 +22,7 @@ from tasks.stages.common import ModelPaths
 from tasks.stages.ingest import ingest
 from tasks.stages.prepare import prepare
 from tasks.stages.train import train
-from tests.stages.worlds import NAME, document, table
+from tests.stages.worlds import NAME, document, table, write
 
 MOST_BYTES = 8 * 2**20
 
@@ -52,12 +51,7 @@ def with_columns(kind: TargetKind, columns: list[dict[str, Any]], features: tupl
 
 def lay(root: Path, model: dict[str, Any], source: pd.DataFrame | None = None) -> ModelPaths:
     """A checkout that holds the model's config and its table, and nothing made from them yet."""
-    folder = root / "deployments/models" / NAME
-    folder.mkdir(parents=True)
-    (root / "deployments/models.yaml").write_text(f"models: [{NAME}]\n")
-    (folder / "model.yaml").write_text(yaml.safe_dump(model))
-    (table(400) if source is None else source).to_csv(root / "table.csv", index=False)
-    return ModelPaths(root, NAME)
+    return write(root, model, table(400) if source is None else source)
 
 
 @contextmanager

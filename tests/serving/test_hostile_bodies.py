@@ -206,6 +206,20 @@ def test_a_row_that_the_model_cannot_score_is_named(tmp_path: Path) -> None:
         assert running.post("predict", json.dumps({"rows": sent[:600]})).status_code == 200
 
 
+def test_what_is_known_only_afterwards_is_refused_as_an_input(tmp_path: Path) -> None:
+    model = with_columns("binary", [{"name": "stay", "type": "integer", "available": "after"}])
+    rows = table(400)
+    with opened(lay(tmp_path, model, rows.assign(stay=rows["hours"]))) as running:
+        assert problem(running, "predict", json.dumps({"row": row(running, stay=3)})) == {
+            "row": 0,
+            "field": "stay",
+            "value": 3,
+            "message": "the column is declared available: after, that is known only after the prediction is made, so "
+            "no prediction may rest on it; leave it out",
+        }
+        assert running.post("predict", json.dumps({"row": row(running)})).status_code == 200
+
+
 def test_the_document_says_how_a_request_is_refused(door: Door) -> None:
     document = door.client.get("/openapi.json").json()
     for route in ROUTES:
