@@ -33,6 +33,17 @@ def _run(deployment: str, request: dict[str, Any], as_json: bool, wait: bool = T
 
 
 @app.command()
+def check(model: Model, as_json: Json = False) -> None:
+    """Say everything that is wrong with a model's folder as it stands here: exit 0 where nothing is, else 1."""
+    from tasks.checking import check as findings
+    from tasks.cli import check as shown
+
+    done = findings(ROOT, model)
+    say(shown.as_json(done), as_json, shown.as_text(done))
+    raise typer.Exit(1 if done.wrong else 0)
+
+
+@app.command()
 def train(
     model: Model,
     revision: Annotated[

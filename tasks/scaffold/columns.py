@@ -13,14 +13,13 @@ import pandas as pd
 from tasks.scaffold.reading import Look
 from tasks.scaffold.words import (
     CODES,
-    MISSING,
     NOT_A_NUMBER,
     OWNERS,
-    PERHAPS_VALUES,
     column_name,
     identifies,
     words,
 )
+from tasks.tables.gaps import MISSING, PERHAPS_VALUES
 
 CLOSED = 30
 """Categories up to which a set is thought to be complete, where each is frequent."""

@@ -16,12 +16,6 @@ def _set(text: str) -> frozenset[str]:
 LONGEST = 40
 """Characters of a column's name in ``model.yaml``."""
 
-MISSING = _set(
-    "? NA N/A n/a #N/A #NV NaN nan NULL null None none - -- --- . .. \\N missing Missing MISSING k.A. (blank) * #"
-) | {"k. A.", "keine Angabe", "no data", "not available", "sin dato", "n.d."}
-"""Cells that usually say that there is no value."""
-PERHAPS_VALUES = frozenset({"None", "none", "NA", "-", "*", "Missing", "missing"})
-"""Of those, the ones that are often a category: nothing was given, North America, Namibia."""
 NOT_A_NUMBER = frozenset({"unknown", "unbekannt", "inconnu", "desconocido", "invalid", "refused", "nicht bekannt"})
 """Words that a column of numbers holds where a number is not known."""
 

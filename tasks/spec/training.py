@@ -7,7 +7,7 @@ judges or watches a model does not retrain it.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -188,14 +188,30 @@ def read_config(root: Path, name: str, schema: type[C], without: Collection[str]
     errors."""
     path = model_file(root, name)
     raw = {key: value for key, value in read_yaml(path).items() if key not in without}
-    if BESIDE in raw:  # a registered version may have it there; of what is trained now, DVC has to see every change
-        raise ConfigError(f"{path}: {BESIDE} stands beside data, where DVC does not see it. Move it into data.target.")
+    if found := beside(raw):
+        raise ConfigError(f"{path}: {found[0][1]}.")
     config = validate(raw, schema, str(path))
-    if place := misplaced(config.data.source, name):
-        raise ConfigError(
-            f"{path}: data.source names {place!r}, and only a change below {source_folder(name)}/ is seen. Move the "
-            "file there, name it there, and add it with 'dvc add' (or, if it is small, with git)."
-        )
-    if config.name != name:
-        raise ConfigError(f"{path}: name is {config.name!r}, and the folder says {name!r}. Make them the same.")
+    if found := misfits(config, name):
+        raise ConfigError(f"{path}: {'; '.join(said for _, said in found)}.")
     return config
+
+
+def beside(raw: Mapping[str, Any]) -> list[Placed]:
+    """What a registered version may have beside ``data``: of what is trained now, DVC has to see every change."""
+    said = f"{BESIDE} stands beside data, where DVC does not see it. Move it into data.target"
+    return [((BESIDE,), said)] if BESIDE in raw else []
+
+
+def misfits(config: TrainingConfig, name: str) -> list[Placed]:
+    """What does not fit the folder that a config stands in."""
+    found: list[Placed] = []
+    if place := misplaced(config.data.source, name):
+        said = (
+            f"data.source names {place!r}, and only a change below {source_folder(name)}/ is seen. Move the file "
+            "there, name it there, and add it with 'dvc add' (or, if it is small, with git)"
+        )
+        found.append((("data", "source"), said))
+    if config.name != name:
+        said = f"name is {config.name!r}, and the folder says {name!r}. Make them the same"
+        found.append((("name",), said))
+    return found

@@ -8,7 +8,7 @@ import os
 import ssl
 import tarfile
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -25,13 +25,17 @@ from tasks.tables.sources import Chunk, named, read_member, read_source
 from tasks.tables.typed import typed
 
 
-def ingest(paths: ModelPaths, config: TrainingConfig) -> None:
-    """Read the model's source; write its typed rows, some of them as they stand in the file, and its files' digests."""
+def ingest(paths: ModelPaths, config: TrainingConfig, convert: Callable[..., pd.DataFrame] = typed) -> None:
+    """Read the model's source; write its typed rows, some of them as they stand in the file, and its files' digests.
+
+    Args:
+        convert: from cells to table form; a check of the whole file gives one that goes on behind a wrong cell.
+    """
     data, source = config.data, config.data.source
     tables, rows = [], SourceRows()
     files: list[SourceFile] = []
     for chunk in source_chunks(paths.root, data, files):
-        tables.append(typed(data.columns, chunk.cells, source.reading, chunk.file, chunk.before))
+        tables.append(convert(data.columns, chunk.cells, source.reading, chunk.file, chunk.before))
         rows.add(chunk.cells)
     if not rows.count:
         raise ConfigError(f"the source of {config.name} holds no row. Mend data.source, or bring rows.")

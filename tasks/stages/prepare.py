@@ -7,7 +7,7 @@ import pandas as pd
 from tasks.science.data.splitting import split_base, split_collected
 from tasks.science.data.tables import content_digest
 from tasks.spec.data_record import DataRecord, Ingested
-from tasks.spec.errors import ConfigError, CorruptionError
+from tasks.spec.errors import ConfigError, CorruptionError, Problem
 from tasks.spec.training import TrainingConfig
 from tasks.stages.common import ModelPaths, run
 
@@ -55,7 +55,11 @@ def _check_features(config: TrainingConfig, train: pd.DataFrame) -> None:
         raise ConfigError(
             f"{', '.join(empty)} {'is' if len(empty) == 1 else 'are'} missing in all {len(train):,} training rows of "
             f"{config.name}, so nothing can be learned from it. Look at the column's missing and at data.rows, or take "
-            "it out of features."
+            "it out of features.",
+            tuple(
+                Problem(("data", "columns", name), f"column {name} is missing in all {len(train):,} training rows")
+                for name in empty
+            ),
         )
 
 

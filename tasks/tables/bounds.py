@@ -8,7 +8,7 @@ import pandas as pd
 
 from tasks.spec.cells import shown
 from tasks.spec.data import Column
-from tasks.spec.errors import ConfigError
+from tasks.spec.errors import ConfigError, Problem
 
 SHOWN = 5
 """Problems that are reported at once."""
@@ -23,10 +23,14 @@ def check_bounds(columns: Iterable[Column], table: pd.DataFrame) -> None:
     Raises:
         ConfigError: a value lies outside its column's bounds or categories, or is missing where none may be.
     """
-    problems = [problem for column in columns for problem in _problems(column, table[column.name])]
+    problems = [
+        Problem(("data", "columns", column.name), said)
+        for column in columns
+        for said in _problems(column, table[column.name])
+    ]
     if problems:
         more = f" And {len(problems) - SHOWN} other problems." if len(problems) > SHOWN else ""
-        raise ConfigError(" ".join(problems[:SHOWN]) + more)
+        raise ConfigError(" ".join(p.sentence for p in problems[:SHOWN]) + more, tuple(problems))
 
 
 def _problems(column: Column, values: pd.Series) -> Iterator[str]:

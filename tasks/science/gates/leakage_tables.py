@@ -110,7 +110,7 @@ def codes_that_are_no_values(config: LeakageGate, sides: Sides) -> list[Measurem
     asked = [c for c in sides.config.data.columns if c.name in sides.features and c.kind.numeric]
     for column in asked:
         both = pd.concat([sides.train[column.name], sides.examination.rows[column.name]]).dropna()
-        for codes, other, count in _codes(both.to_numpy(float), column):
+        for codes, other, count in codes_at_the_ends(both.to_numpy(float), column):
             told.append(_code(config, column, codes, other, count))
     clean = Measurement(
         label="no number is far outside the others again and again", value=None, rows=rows, state="pass"
@@ -118,7 +118,7 @@ def codes_that_are_no_values(config: LeakageGate, sides: Sides) -> list[Measurem
     return told or [clean]
 
 
-def _codes(values: np.ndarray, column: Column) -> list[tuple[list[float], float, int]]:
+def codes_at_the_ends(values: np.ndarray, column: Column) -> list[tuple[list[float], float, int]]:
     """The codes at each end, the nearest value that is none, and the rows that hold a code."""
     found = []
     there, count = np.unique(values, return_counts=True)

@@ -1,0 +1,266 @@
+"""`assay check` of a folder with many mistakes: each is named at its line, and none hides another."""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tasks.checking import Checked, check
+from tasks.cli.check import as_json, as_text
+from tasks.spec.models import model_names
+from tests.conftest import ROOT
+from tests.system import require_package_index
+
+MODEL = """\
+name: loans
+title: Will the loan be repaid?
+purpose: A test of what a person gets wrong at first.
+owner: risk@example.org
+materiality: medium  # missing gate
+seed: 3
+
+data:
+  source: {kind: file, path: data/loans/source/loans.csv, format: csv}
+  columns:
+    - {name: age, type: integer, minimum: 18, maximum: 120, nullable: true}
+    - {name: income, type: numbr}  # type
+    - name: town
+      type: category
+      descripton: where people live  # key
+    - {name: employed, type: category}  # gap
+    - {name: score, type: number, nullable: true}  # empty
+    - {name: months, type: integer}  # cell
+    - {name: origin, type: category}
+    - {name: repaid, type: category, input: false}
+  rows: age >= 18
+  target: {expression: repaid == "yes", positive: repaid, negative: not repaid, decision_threshold: 0.5}
+  split: {train: 0.5, holdout: 0.4, replay: 0.1}
+
+protected:
+  origin: {column: origin, groups: {north: [north], south: [soth]}}
+
+features:
+  - age
+  - town
+  - score
+  - postcode  # feature
+  - months
+
+estimator: {kind: logistic_regression}
+
+benchmarks:
+  old: {rows: age > 119}
+
+gates:
+  - {name: data, kind: data}
+  - {name: auc, kind: floor, metric: roc_auc, limit: 0.5}
+  - {name: auc-old, kind: floor, metric: roc_auc, limit: 0.5, benchmark: old}  # benchmark
+  - {name: auc-new, kind: floor, metric: roc_auc, limit: 0.5, benchmark: newst}  # unknown benchmark
+  - {name: against, kind: comparison, metric: roc_auc, margin: 0.02}
+  - {name: fair, kind: fairness, attribute: origin, measure: selection_rate, statistic: difference, limit: 0.3}  # group
+  - {name: fair-sex, kind: fairness, attribute: sex, measure: selection_rate, statistic: ratio, limit: 0.3}  # attribute
+  - {name: calibrated, kind: calibration, error: 0.3, slope: [0.2, 5], intercept: 2}
+  - {name: rules, kind: rules}
+  - {name: ready, kind: readiness}
+
+monitoring:
+  every_seconds: 5  # bound
+"""
+EXPECTATIONS = """\
+ingested:
+  - {type: expect_column_values_to_not_be_null, column: town}
+  - {type: expect_column_values_to_be_between, column: wage, min_value: 0}  # expectation
+  - {type: expect_column_values_to_be_betwen, column: age, min_value: 0}  # no expectation
+prepared:
+  - {type: expect_column_values_to_be_in_set, column: employed, value_set: ["yes", "no"]}  # broken
+"""
+RULES = """\
+rules:
+  - {rule: direction, column: age, sign: rises, because: "it was made so"}
+  - {rule: direction, column: wage, sign: rises, because: "it names no column"}  # rule
+  - {rule: vignette, case: {town: Atlantis}, above: {town: Bonn}, because: "no such town"}  # town
+"""
+SAID = {
+    "type": r"data\.columns\.1\.type is 'numbr': input should be 'number'",
+    "key": r"descripton is not a known key; did you mean 'description'\?",
+    "gap": r"column employed holds '\?' in \d+ rows; .* declare missing: \['\?'\] and nullable: true",
+    "empty": r"score is missing in all \d+ training rows",
+    "cell": r"loans\.csv, row 7, column months: 'a year' is no whole number",
+    "feature": r"features names 'postcode', which is no input column",
+    "missing gate": r"medium materiality asks for a mandatory gate of kind robustness",
+    "benchmark": r"gate auc-old: benchmark 'old' has no rows",
+    "unknown benchmark": r"gate auc-new names the benchmark 'newst'; allowed: holdout, newest, all, old",
+    "group": r"gate fair: .*",
+    "attribute": r"gate fair-sex names 'sex'; allowed: origin",
+    "bound": r"monitoring\.every_seconds is 5: input should be greater than or equal to 30",
+    "expectation": r"expect_column_values_to_be_between on 'wage' cannot be computed",
+    "no expectation": r"'expect_column_values_to_be_betwen' is no expectation of Great Expectations",
+    "broken": r"the prepared table breaks it: employed values to be in set .* rows against it",
+    "rule": r"names 'wage', which is no input column",
+    "town": r"town has no value 'Atlantis'; allowed: Aachen, Bonn, Celle",
+}
+FILES = {"model": MODEL, "expectations": EXPECTATIONS, "rules": RULES}
+
+
+def lay_out(root: Path, **changed: str) -> None:
+    folder = root / "deployments/models/loans"
+    folder.mkdir(parents=True)
+    (root / "deployments/models.yaml").write_text("models: [loans]\n")
+    for name, text in (FILES | changed).items():
+        (folder / f"{name}.yaml").write_text(text)
+    source = root / "data/loans/source/loans.csv"
+    source.parent.mkdir(parents=True)
+    draw = random.Random(5)
+    with source.open("w", newline="") as stream:
+        table = csv.writer(stream)
+        table.writerow(["age", "income", "town", "employed", "score", "months", "origin", "repaid"])
+        for row in range(1, 1501):
+            age, town = draw.randint(18, 90), draw.choice(["Aachen", "Bonn", "Celle"])
+            repaid = "yes" if age + draw.gauss(0, 15) > 50 else "no"
+            months = "a year" if row == 7 else draw.randint(6, 60)
+            employed = draw.choice(["yes", "no", "no", "?"])
+            table.writerow(
+                [age, draw.randint(900, 4000), town, employed, "", months, draw.choice(["north", "south"]), repaid]
+            )
+
+
+def lines(text: str) -> dict[str, int]:
+    """The line of every comment."""
+    return {found[1]: n for n, line in enumerate(text.splitlines(), 1) if (found := re.search(r"  # (.+)$", line))}
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Checked:
+    root = tmp_path_factory.mktemp("many")
+    lay_out(root)
+    return check(root, "loans")
+
+
+def test_every_mistake_is_named_at_its_line_and_nothing_else_is(done: Checked) -> None:
+    expected = {
+        (f"deployments/models/loans/{name}.yaml", line, kind)
+        for name, text in FILES.items()
+        for kind, line in lines(text).items()
+    }
+    assert {kind for _, _, kind in expected} == set(SAID)
+    found = set()
+    for finding in done.findings:
+        kinds = [k for k, said in SAID.items() if re.search(said, finding.message)]
+        kinds = [k for k in kinds if (finding.file, finding.line, k) in expected]
+        assert kinds, f"{finding.file}:{finding.line}: {finding.message}"
+        found |= {(finding.file, finding.line, kind) for kind in kinds}
+    assert found == expected
+
+
+def test_what_is_only_odd_is_told_from_what_is_wrong(done: Checked) -> None:
+    assert [f.key for f in done.findings if not f.wrong] == ["data.columns.3"]
+    told = as_json(done)
+    assert told["wrong"] == len(done.findings) - 1
+    assert [f["level"] for f in told["findings"]].count("look") == 1
+    assert as_text(done).splitlines()[0].startswith("deployments/models/loans/model.yaml:5: medium materiality")
+
+
+CLEAN = {
+    "model": re.sub(r".*# (key|empty|benchmark|unknown benchmark|attribute)\n", "", MODEL)
+    .replace("numbr}", "number}")
+    .replace("income, type: number}", "income, type: number, minimum: 0}")
+    .replace("{name: employed, type: category}", "{name: employed, type: category, missing: ['?'], nullable: true}")
+    .replace("soth", "south")
+    .replace("  - score\n  - postcode  # feature\n", "")
+    .replace("months, type: integer", "months, type: category")
+    .replace("every_seconds: 5 ", "every_seconds: 50 ")
+    .replace("materiality: medium", "materiality: low"),
+    "expectations": re.sub(r".*# (expectation|no expectation|broken)\n", "", EXPECTATIONS).replace("prepared:\n", ""),
+    "rules": re.sub(r".*# (rule|town)\n", "", RULES),
+}
+
+
+MODELS = {
+    "owner": CLEAN["model"] + "owner: me\n",
+    "encoding": CLEAN["model"].replace("format: csv", "format: csv, encoding: utf-17"),
+    "path": CLEAN["model"].replace("loans.csv", "loan.csv"),
+    "column": CLEAN["model"].replace("name: town", "name: city"),
+    "label": CLEAN["model"].replace('== "yes"', '== "ja"'),
+    "parameter": CLEAN["model"].replace("logistic_regression}", "logistic_regression, parameters: {D: 1}}"),
+}
+
+
+def in_a_clone(tmp_path: Path, *arguments: str, **files: str) -> subprocess.CompletedProcess[str]:
+    """The command in a working tree with files that nobody committed."""
+    clone = tmp_path / "clone"
+    if not clone.exists():
+        subprocess.run(["git", "clone", "--quiet", "--shared", str(ROOT), str(clone)], check=True)
+        subprocess.run(["cp", "-r", f"{ROOT}/tasks", str(clone)], check=True)
+        for folder in ("deployments/models", "data"):
+            subprocess.run(["rm", "-r", str(clone / folder)], check=True)
+        lay_out(clone, **files)
+    run = [sys.executable, "-c", "from tasks.cli.app import main; main()", "check", *arguments]
+    return subprocess.run(run, cwd=clone, capture_output=True, text=True, check=False, timeout=280)
+
+
+def test_the_command_in_a_working_tree_without_a_system(tmp_path: Path) -> None:
+    done = in_a_clone(tmp_path, "loans", **CLEAN)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    first, rows, classes, groups = done.stdout.splitlines()
+    assert first == "loans: nothing is wrong."
+    assert re.fullmatch(r"  rows: train \d+, holdout \d+, replay \d+", rows) and "not repaid" in classes
+    assert re.fullmatch(r"  origin in the holdout: (north|south) \d+, (north|south) \d+", groups)
+    missing = in_a_clone(tmp_path, "loan", "--json")
+    assert missing.returncode == 1 and missing.stderr == ""
+    assert json.loads(missing.stdout)["findings"][0]["message"] == (
+        "model 'loan' is not listed in deployments/models.yaml; allowed: loans"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "line", "says"),
+    [
+        ("model", "name: [", 1, "line 1 is not valid YAML"),
+        ("model", "", None, "must hold a mapping of keys to values, not NoneType"),
+        ("expectations", "ingested:\n  - type: [\n", 3, "line 3 is not valid YAML"),
+        ("rules", "rules: {}\n", 1, "rules is {}: input should be a valid array"),
+        ("rules", "- a\n", None, "must hold a mapping of keys to values, not list"),
+        ("model", MODELS["owner"], MODELS["owner"].count("\n"), "owner stands here again, after line 4"),
+        ("model", MODELS["encoding"], 9, "encoding"),
+        ("model", MODELS["path"], 9, "data/loans/source/loan.csv', which does not exist"),
+        ("model", MODELS["column"], 13, "no column city"),
+        ("model", MODELS["label"], None, "hold one class only"),
+        ("model", MODELS["parameter"], None, "names D, unknown to logistic_regression"),
+    ],
+)  # fmt: skip
+def test_a_single_fault_of_any_part_is_a_finding_with_its_line(
+    tmp_path: Path, name: str, text: str, line: int | None, says: str
+) -> None:
+    lay_out(tmp_path, **(CLEAN | {name: text}))
+    done = check(tmp_path, "loans")
+    found = [f for f in done.findings if says in f.message]
+    assert found, done.findings
+    assert found[0].file == f"deployments/models/loans/{name}.yaml"
+    assert line is None or found[0].line == line
+
+
+def test_shipped_models_hold_nothing_wrong() -> None:
+    """The smallest here; all of them nightly."""
+    shipped("health")
+
+
+@pytest.mark.acceptance
+@pytest.mark.parametrize("name", model_names(ROOT))
+def test_every_shipped_model_holds_nothing_wrong(name: str) -> None:
+    shipped(name)
+
+
+def shipped(name: str) -> None:
+    require_package_index()
+    begun = time.process_time()
+    done = check(ROOT, name)
+    assert done.wrong == [] and done.counted["rows"]["holdout"] > 0
+    assert time.process_time() - begun < 60
