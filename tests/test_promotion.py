@@ -48,6 +48,9 @@ def change(clone: Path, path: str) -> None:
         ("deployments/models/care/waivers.yaml", None),
         ("deployments/models/care/code/wälder.py", None),
         ("data/care/collected/rows.parquet.dvc", None),
+        ("data/care/source/rows.csv", None),
+        ("data/care/source/rows.csv.dvc", None),
+        ("data/income/source/rows.csv", "v1.0.0"),
     ],
 )
 def test_only_what_makes_or_judges_a_model_calls_for_an_examination(

@@ -33,12 +33,14 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> ModelPaths:
     frame = table(4000)
     frame["race"] = rng.choice(["White", "Black", "Amer Indian"], 4000, p=[0.5, 0.3, 0.2])
     frame["code"] = rng.choice([1234561, 1234562], 4000)
+    frame["born"] = [f"19{year}-02-01" for year in rng.integers(60, 80, 4000)]
     frame["mood"] = rng.choice(["calm", "missing", ""], 4000)
     frame["pay"] += 15 * (frame["mood"] == "missing") - 15 * (frame["mood"] == "") - 25 * (frame["race"].str[0] == "A")
     raw = document("binary")
     raw["data"]["columns"] += [
         {"name": "race", "type": "category"},
         {"name": "code", "type": "integer"},
+        {"name": "born", "type": "date"},
         {"name": "mood", "type": "category", "nullable": True},
     ]
     raw["features"] += ["race", "mood"]
@@ -90,6 +92,12 @@ def test_a_value_that_is_near_is_named_where_every_value_has_a_group(paths: Mode
         "insufficient_evidence",
         f"no row is in 90 to 120 of race, which the config declares; age goes from {ages.min():g} to {ages.max():g}",
     )
+    born = {"race": {"column": "born", "edges": ["1950-01-01", "1990-01-01", "2030-01-01"]}}
+    dates, _ = looked(paths, born, **FAIRNESS)
+    assert dates.reason == (
+        "no row is in 1990-01-01 to 2030-01-01 of race, which the config declares; born goes from 1960-02-01 to "
+        "1979-02-01"
+    )
 
 
 def test_rows_in_no_group_are_named_with_their_values(paths: ModelPaths) -> None:
@@ -97,9 +105,9 @@ def test_rows_in_no_group_are_named_with_their_values(paths: ModelPaths) -> None
     result, evidence = looked(paths, {"race": {"column": "race", "groups": groups}}, **FAIRNESS)
     rows = int((evidence.rows["race"] == "Amer Indian").sum())
     assert result.state == "insufficient_evidence"
-    assert f"have no race (in no group: 'Amer Indian' ({rows:,} rows) of race), and at most 5% may" in result.reason
+    assert f"have no race (in no group: race 'Amer Indian' ({rows:,} rows)), and at most 5% may" in result.reason
     told, _ = looked(paths, {"race": {"column": "race", "groups": groups}}, **FAIRNESS, missing_share=0.5)
-    assert told.state == "pass" and f"are left out (in no group: 'Amer Indian' ({rows:,} rows) of race)" in told.reason
+    assert told.state == "pass" and f"are left out (in no group: race 'Amer Indian' ({rows:,} rows))" in told.reason
 
 
 def test_codes_of_seven_digits_are_groups(paths: ModelPaths) -> None:

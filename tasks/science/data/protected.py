@@ -9,6 +9,7 @@ import pandas as pd
 
 from tasks.spec.cells import category_text
 from tasks.spec.errors import ConfigError
+from tasks.spec.kind import ColumnKind
 from tasks.spec.model import ModelConfig, Protected
 from tasks.spec.wording import plural
 
@@ -73,23 +74,25 @@ def absent_groups(config: ModelConfig | None, attribute: str, rows: pd.DataFrame
     spec = None if config is None else config.protected.get(attribute)
     if spec is None or spec.column not in rows:
         return ""
-    values = rows[spec.column]
+    assert config is not None
+    values, kind = rows[spec.column], config.column(spec.column).kind
     groups = group_names(spec, values)
     absent = [name for name in group_titles(spec) if not (groups == name).any()]
     if not absent:
         return ""
     if spec.edges is not None:
         known = pd.to_numeric(values).dropna()
-        seen = f"{spec.column} goes from {known.min():g} to {known.max():g}" if len(known) else "no row has a value"
+        ends = f"from {kind.text(float(known.min()))} to {kind.text(float(known.max()))}" if len(known) else ""
+        seen = f"{spec.column} goes {ends}" if ends else f"no row has a value of {spec.column}"
     else:
         asked = [member for name in absent for member in spec.members[name]]
-        seen = _seen(spec, values, groups, asked)
+        seen = _seen(spec, values, groups, asked, kind)
     return f"no row is in {' or '.join(absent)} of {attribute}, which the config declares; {seen}"
 
 
-def _seen(spec: Protected, values: pd.Series, groups: pd.Series, asked: list[str]) -> str:
+def _seen(spec: Protected, values: pd.Series, groups: pd.Series, asked: list[str], kind: ColumnKind) -> str:
     """What the column holds that the groups ``asked`` for may be called there."""
-    outside = ungrouped(values, groups)
+    outside = ungrouped(values, groups, kind)
     if outside:
         return f"values of {spec.column} in no group: {outside}"
     there = sorted({category_text(v) for v in values.dropna().unique()})
@@ -99,9 +102,10 @@ def _seen(spec: Protected, values: pd.Series, groups: pd.Series, asked: list[str
     return f"{'near' if near else 'its'} values of {spec.column}: {', '.join(map(repr, named))}"
 
 
-def ungrouped(values: pd.Series, groups: pd.Series) -> str:
+def ungrouped(values: pd.Series, groups: pd.Series, kind: ColumnKind) -> str:
     """The values of rows in no group with their counts, most frequent first; empty where every value has a group."""
-    counts = values[groups.isna() & values.notna()].map(category_text).value_counts()
+    outside = values[groups.isna() & values.notna()]
+    counts = outside.map(kind.text if kind.calendar else category_text).value_counts()
     named = [f"{value!r} ({plural(int(n), 'row')})" for value, n in counts.head(LISTED).items()]
     more = f" and {plural(len(counts) - LISTED, 'other')}" if len(counts) > LISTED else ""
     return ", ".join(named) + more

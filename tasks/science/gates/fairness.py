@@ -141,13 +141,16 @@ def _unjudged_share(config: FairnessGate, found: Groups) -> float:
 
 def _outside(examination: Examination, wanted: Sequence[str]) -> str:
     """The values that no declared group names, with their rows, as an addition to a sentence."""
-    declared = {} if examination.config is None else examination.config.protected
-    named = [
-        f"{values} of {declared[a].column}"
-        for a in wanted
-        if a in declared and declared[a].column in examination.rows
-        if (values := ungrouped(examination.rows[declared[a].column], examination.groups[a]))
-    ]
+    config, named = examination.config, []
+    if config is None:
+        return ""
+    for attribute in wanted:
+        spec = config.protected.get(attribute)
+        if spec is None or spec.column not in examination.rows:
+            continue
+        column = config.column(spec.column)
+        values = ungrouped(examination.rows[spec.column], examination.groups[attribute], column.kind)
+        named += [f"{column.name} {values}"] if values else []
     return f" (in no group: {'; '.join(named)})" if named else ""
 
 
