@@ -135,11 +135,9 @@ class CheckedText(io.RawIOBase):
         except UnicodeDecodeError as error:
             before = (pending + block)[: error.start].decode(self.encoding, "ignore").count("\n")
             byte = (pending + block)[error.start : error.start + 1]
-            raise ConfigError(
-                f"{self.name}, line {self.lines + before + 1:,}: the byte 0x{byte.hex()} is not text in the encoding "
-                f"{self.encoding} ({error.reason}). Say the file's own under data.source.encoding, such as latin-1, "
-                "cp1252 or utf-16."
-            ) from None
+            raise self._refusal(before, f"the byte 0x{byte.hex()}", error.reason) from None
+        except UnicodeError as error:
+            raise self._refusal(0, "the text", str(error)) from None
         found = pending + block if self.plain else text.encode()
         if self.plain:
             kept = self.decoder.getstate()[0]
@@ -156,3 +154,9 @@ class CheckedText(io.RawIOBase):
         self.lines += found.count(b"\n")
         self.quotes += found.count(self.quote) if self.quote else 0
         return found
+
+    def _refusal(self, before: int, what: str, why: str) -> ConfigError:
+        return ConfigError(
+            f"{self.name}, line {self.lines + before + 1:,}: {what} is not in the encoding {self.encoding} ({why}). "
+            "Say the file's own under data.source.encoding, such as latin-1, cp1252 or utf-16."
+        )

@@ -87,6 +87,7 @@ def read_csv(stream: BinaryIO, name: str, reading: Reading, choose: Choose) -> I
     if first is None:
         choose([])
         return
+    first = [cell.strip() for cell in first] if reading.trim else first
     names = unique_names(first) if reading.header else [str(at) for at in range(len(first))]
     wanted = list(choose(names))
     places = {n: f"c{at}" for at, n in enumerate(names)}
@@ -149,9 +150,12 @@ def _malformed(name: str, reading: Reading, ragged: list[Any], error: str) -> st
     if ragged:
         row = ragged[0]
         at = "the header" if reading.header and row.number == 1 else f"row {row.number - reading.header:,}"
+        open_quote = (
+            " It goes over several lines: a quote seems to be opened and not closed." if "\n" in row.text else ""
+        )
         return (
             f"{name}, {at}: there are {row.actual_columns} cells, and the first line has {row.expected_columns}: "
-            f"{shown(row.text)}. Mend the row, or data.source.separator ({reading.separator!r}) or quote "
+            f"{shown(row.text)}.{open_quote} Mend the row, or data.source.separator ({reading.separator!r}) or quote "
             f"({reading.quote!r})."
         )
     if "straddling" in error:

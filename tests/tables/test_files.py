@@ -1,0 +1,213 @@
+"""Files as other programs write them, and files that are broken: read by what is declared, or named with the fix."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+
+from tasks.cli.rows_of_files import read_rows
+from tasks.spec.errors import ConfigError
+from tasks.spec.model import load_model
+from tasks.stages.common import ModelPaths
+from tasks.stages.ingest import ingest
+from tasks.tables.formats import unique_names
+
+NAME = "small"
+FOLDER = f"data/{NAME}/source"
+RIGHT = pd.DataFrame({"age": [30.5, 41.0, float("nan")], "city": ["Köln", "München", "-"], "passed": ["a", "b", "a"]})
+COLUMNS: list[dict[str, Any]] = [
+    {"name": "age", "type": "number", "nullable": True, "source": "Alter (Jahre)"},
+    {"name": "city", "type": "category", "source": "Wohnort"},
+    {"name": "passed", "type": "category", "input": False, "source": "Bestanden?"},
+]
+
+
+def lay(root: Path, files: dict[str, bytes], source: dict[str, Any], columns: list[Any] = COLUMNS) -> Path:
+    """A checkout of a model whose source is these files."""
+    where: dict[str, Any] = {"path": f"{FOLDER}/{next(iter(files))}"} if "paths" not in source else {}
+    model = {
+        "name": NAME, "title": "t", "purpose": "p", "owner": "o", "materiality": "low", "seed": 1,
+        "data": {
+            "source": {"kind": "file", "format": "csv"} | where | source,
+            "columns": columns,
+            "target": {
+                "kind": "binary", "expression": "passed == 'a'", "positive": "a", "negative": "b",
+                "decision_threshold": 0.5,
+            },
+            "split": {"train": 0.5, "holdout": 0.4, "replay": 0.1},
+        },
+        "protected": {"city": {"column": "city", "groups": {"k": ["Köln"]}}},
+        "features": ["age"], "estimator": {"kind": "logistic_regression", "parameters": {}},
+        "gates": [{"name": "floor", "kind": "floor", "metric": "roc_auc", "limit": 0.5}],
+    }  # fmt: skip
+    folder = root / "deployments/models" / NAME
+    folder.mkdir(parents=True)
+    (root / "deployments/models.yaml").write_text(f"models: [{NAME}]\n")
+    (folder / "model.yaml").write_text(yaml.safe_dump(model))
+    for name, content in files.items():
+        (root / FOLDER / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / FOLDER / name).write_bytes(content)
+    return root
+
+
+def ingested(root: Path) -> pd.DataFrame:
+    paths = ModelPaths(root, NAME)
+    ingest(paths, load_model(root, NAME))
+    return pd.read_parquet(paths.ingested)
+
+
+HEAD = "Alter (Jahre);Wohnort;Bestanden?"
+GERMAN = f"{HEAD}\n30,5;Köln;a\n41;München;b\n;-;a\n"
+PLAIN = "Alter (Jahre),Wohnort,Bestanden?\n30.5,Köln,a\n41.0,München,b\n,-,a\n"
+
+
+def zipped(text: str, path: Path) -> bytes:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("inside.csv", text)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "source"),
+    [
+        ("a.csv", lambda _: GERMAN.encode("latin-1"), {"separator": ";", "decimal": ",", "encoding": "latin-1"}),
+        ("a.csv", lambda _: GERMAN.encode("utf-16"), {"separator": ";", "decimal": ",", "encoding": "utf-16"}),
+        ("a.csv", lambda _: b"\xef\xbb\xbf" + PLAIN.encode(), {}),
+        ("a.csv", lambda _: PLAIN.replace("\n", "\r\n").encode(), {}),
+        ("a.csv", lambda _: PLAIN.replace("\n", "\n\n").encode(), {}),
+        ("a.csv", lambda _: PLAIN.rstrip("\n").encode(), {}),
+        ("a.csv", lambda _: PLAIN.replace("München", '"München"').replace("30.5", '"30.5"').encode(), {}),
+        ("a.tsv", lambda _: PLAIN.replace(",", "\t").encode(), {"separator": "\t"}),
+        ("a.csv", lambda _: PLAIN.replace(",", " | ").encode(), {"separator": "|", "trim": True}),
+        ("a.csv", lambda _: PLAIN.split("\n", 1)[1].encode(), {"header": False}),
+        ("a.csv", lambda _: PLAIN.replace("41.0", "+4.1e1").replace("30.5", " 30.5 ").encode(), {}),
+        ("a.csv.gz", lambda _: gzip.compress(PLAIN.encode()), {}),
+        ("a.csv.zip", lambda folder: zipped(PLAIN, folder / "made.zip"), {}),
+    ],
+)
+def test_a_file_is_read_as_declared_for_training_and_for_scoring(
+    tmp_path: Path, name: str, make: Callable[[Path], bytes], source: dict[str, Any]
+) -> None:
+    root = lay(tmp_path, {name: make(tmp_path)}, source)
+    pd.testing.assert_frame_equal(ingested(root), RIGHT)
+    config = load_model(root, NAME)
+    sent = [{"age": 30.5, "city": "Köln"}, {"age": 41.0, "city": "München"}, {"age": None, "city": "-"}]
+    assert list(read_rows(root / FOLDER / name, config)) == [sent]
+    plain = tmp_path / "monthly.csv"  # another program's file, under the declared names
+    plain.write_text("city,age\nKöln,30.5\nMünchen,41.0\n-,\n")
+    assert list(read_rows(plain, config)) == [sent]
+
+
+def test_several_files_are_read_in_the_order_of_their_names(tmp_path: Path) -> None:
+    first, second = PLAIN.splitlines()[:2], PLAIN.splitlines()[2:]
+    files = {
+        "2024/b.csv": "\n".join(["Wohnort,Bestanden?,Alter (Jahre)", "München,b,41.0", "-,a,"]).encode(),
+        "2024/a.csv": "\n".join(first).encode(),
+        "other.csv": "\n".join([PLAIN.splitlines()[0], *second]).encode(),
+    }
+    root = lay(tmp_path, files, {"paths": [f"{FOLDER}/2024/*.csv"]})
+    pd.testing.assert_frame_equal(ingested(root), RIGHT)
+    (root / FOLDER / "2024/c.csv").write_text("Alter (Jahre),Wohnort,Bestanden?,Note\n1,Ulm,a,2\n")
+    with pytest.raises(ConfigError, match=r"different columns: .*2024/c\.csv alone has Note\. Files of"):
+        ingested(root)
+
+
+@pytest.mark.parametrize(
+    ("content", "source", "says"),
+    [
+        (GERMAN.encode("latin-1"), {"separator": ";"}, r"line 2: the byte 0xf6 is not in the encoding utf-8"),
+        (
+            GERMAN.encode(), {},
+            r"has no column 'Alter \(Jahre\)' \(for age\), 'Wohnort' \(for city\).*The whole first line is one cell: "
+            r"data\.source\.separator is ',', and the line seems to be separated by ';'\.",
+        ),
+        (PLAIN.encode() + b"1,Ulm\n", {}, r"row 4: there are 2 cells, and the first line has 3: '1,Ulm'\. Mend"),
+        (PLAIN.encode() + b"1,Ulm,a,b\n", {}, r"row 4: there are 4 cells, and the first line has 3: '1,Ulm,a,b'"),
+        (PLAIN.encode() + b"1,U\0lm,a\n", {}, r"line 5: there is a NUL byte, which no text holds\."),
+        (PLAIN.encode() + b'1,"Ulm,a\n2,Bonn,b\n', {}, r"row 4: .*a quote seems to be opened and not"),
+        (PLAIN.encode() + b'1,Ulm,"a\n2,Bonn,b\n', {}, r"row 4: a quote \" is opened and not closed before the end"),
+        (PLAIN.replace("41.0", "41,0").replace(",", ";").replace("41;0", "4.1.0").encode(), {"separator": ";"},
+         r"row 2, column age \('Alter \(Jahre\)' in the file\): '4\.1\.0' is no finite number"),
+        (GERMAN.replace("30,5", "1.030,5").encode(), {"separator": ";", "decimal": ","},
+         r"row 1, column age .*: '1\.030,5' is no finite number"),
+        (PLAIN.replace("Wohnort", "Wohnor").encode(), {}, r"no column 'Wohnort' \(for city\).*Did you mean 'Wohnor'\?"),
+        (b"", {}, r"a\.csv is empty: it has no header and no rows"),
+        (PLAIN.splitlines()[0].encode(), {}, r"the source of small holds no row"),
+        (b"1,2\n", {"header": False}, r"row 1: there are 2 cells, and 3 columns are declared"),
+    ],
+)  # fmt: skip
+def test_a_broken_file_is_named_with_place_and_fix(
+    tmp_path: Path, content: bytes, source: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(ConfigError, match=says) as refused:
+        ingested(lay(tmp_path, {"a.csv": content}, source))
+    assert "a.csv" in str(refused.value) or "holds no row" in says
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ('{"Alter (Jahre)": NaN}', "NaN is no JSON value"),
+        ('{"Alter (Jahre)": [1]}', r"column Alter \(Jahre\) holds \[1\], which is no single value"),
+        ('{"Wohnort": "\\ud800"}', "surrogates not allowed"),
+        ("[1]", r"\[1\] is no object"),
+        ("{", "line 2 is no row in JSON lines"),
+        ('{"Alter (Jahre)": 1e400}', r"row 2, column age .*: inf is no finite number"),
+        ('{"Alter (Jahre)": true}', r"row 2, column age .*: True is no finite number"),
+    ],
+)
+def test_json_lines_that_are_none(tmp_path: Path, line: str, says: str) -> None:
+    good = json.dumps({"Alter (Jahre)": 3, "Wohnort": "NA", "Bestanden?": "a"})
+    root = lay(tmp_path, {"a.jsonl": f"{good}\n{line}\n".encode()}, {"format": "jsonl"})
+    with pytest.raises(ConfigError, match=says):
+        ingested(root)
+
+
+def test_a_column_has_its_own_markers_and_doubled_names_are_told_apart(tmp_path: Path) -> None:
+    columns = [
+        {"name": "age", "type": "integer", "nullable": True, "source": "x", "missing": ["9", "?"]},
+        {"name": "city", "type": "category", "nullable": True, "source": "x.1", "missing": ["?"]},
+        {"name": "passed", "type": "category", "input": False, "source": "Unnamed: 2"},
+    ]
+    root = lay(tmp_path, {"a.csv": b"x,x,\n9,9,?\n9.0,?,a\n?,NA,b\n8,-,a\n"}, {"missing": ["-"]}, columns)
+    found = ingested(root)
+    assert found["age"].fillna(-1).tolist() == [-1, -1, -1, 8]
+    assert found["city"].fillna("gone").tolist() == ["9", "gone", "NA", "gone"] and found["passed"].tolist()[0] == "?"
+
+
+@pytest.mark.parametrize(
+    "names", [["x", "x", "x"], ["x", "x", "x.1"], ["x.1", "x", "x"], ["a", "", "b", ""], ["", "", "x", "x.1", "x"]]
+)
+def test_doubled_names_are_counted_as_pandas_does(tmp_path: Path, names: list[str]) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(",".join(names) + "\n" + ",".join("1" * len(names)) + "\n")
+    assert unique_names(names) == list(pd.read_csv(path).columns)
+
+
+def test_a_source_stays_inside_the_repository(tmp_path: Path) -> None:
+    (tmp_path / "secret.csv").write_text(PLAIN)
+    root = tmp_path / "checkout"
+    lay(root, {"a.csv": PLAIN.encode()}, {})
+    (root / FOLDER / "a.csv").unlink()
+    with pytest.raises(ConfigError, match=r"names 'data/small/source/a\.csv', which does not exist\. Put it there"):
+        ingested(root)
+    (root / FOLDER / "a.csv.dvc").write_text("")
+    with pytest.raises(ConfigError, match=r"Only its pointer is here; fetch it with 'dvc pull .*/a\.csv\.dvc'"):
+        ingested(root)
+    (root / FOLDER / "a.csv").symlink_to(tmp_path / "secret.csv")
+    with pytest.raises(ConfigError, match=r"which leads out of the repository to .*secret\.csv\. Copy the file below"):
+        ingested(root)
+    config = root / f"deployments/models/{NAME}/model.yaml"
+    for wrong in ("/etc/passwd", f"{FOLDER}/../../../../secret.csv"):
+        config.write_text(config.read_text().replace(f"{FOLDER}/a.csv", wrong))
+        with pytest.raises(ConfigError, match="is no path inside the repository"):
+            ingested(root)
+        config.write_text(config.read_text().replace(wrong, f"{FOLDER}/a.csv"))
