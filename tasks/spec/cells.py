@@ -72,14 +72,18 @@ def _of_text(cells: pd.Series) -> tuple[np.ndarray, np.ndarray]:
     import pyarrow as pa
     from pyarrow import compute
 
-    text = compute.utf8_trim_whitespace(pa.array(cells.array, pa.string(), from_pandas=True))
-    there = compute.fill_null(compute.not_equal(text, ""), False).to_numpy(zero_copy_only=False)
-    text = compute.if_else(pa.array(there), text, None)
+    text = pa.array(cells.array)
     try:
-        found = compute.cast(text, pa.float64()).to_numpy(zero_copy_only=False)
-    except pa.ArrowInvalid:  # some cell is no number, or is written in a way that Arrow does not take
+        found = compute.cast(text, pa.float64())
+    except pa.ArrowInvalid:  # blanks around numbers, or a cell that is none
+        text = compute.utf8_trim_whitespace(text)
+        text = compute.if_else(compute.equal(text, ""), None, text)
         plain = compute.fill_null(compute.match_substring_regex(text, PLAIN), False).to_numpy(zero_copy_only=False)
-        found = np.array([float(t) if p else np.nan for t, p in zip(text.to_pylist(), plain, strict=True)], dtype=float)
+        found = pa.array(
+            [float(t) if p else np.nan for t, p in zip(text.to_pylist(), plain, strict=True)], pa.float64()
+        )
+    there = compute.is_valid(text).to_numpy(zero_copy_only=False)
+    found = found.to_numpy(zero_copy_only=False)
     return found, there
 
 

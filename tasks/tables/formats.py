@@ -137,9 +137,10 @@ def _batches(
                 invalid_row_handler=note,
             ),
             convert_options=arrow_csv.ConvertOptions(
-                column_types=dict.fromkeys(names, pa.string()),
+                column_types=dict.fromkeys(names, pa.large_string()),
                 include_columns=wanted,
                 strings_can_be_null=False,
+                check_utf8=False,  # it was checked on the way here
             ),
         )
     except pa.ArrowInvalid as error:

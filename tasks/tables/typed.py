@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+from pyarrow import compute
 
 from tasks.spec.cells import category_text, shown
 from tasks.spec.data import Column
@@ -60,20 +62,28 @@ def column_values(column: Column, cells: pd.Series, reading: Reading) -> tuple[p
     """One column in table form, and which of its cells are not values of its type."""
     kind = column.kind
     markers = {"", *reading.missing, *column.missing}
-    if isinstance(cells.dtype, pd.StringDtype):
-        if reading.trim or kind.numeric:
+    text = isinstance(cells.dtype, pd.StringDtype)
+    if text:
+        if reading.trim or (kind.numeric and (len(markers) > 1 or not kind.has_decimals)):
             cells = cells.str.strip()
-        cells = cells.mask(cells.isin(markers))
+        cells = _without(cells, markers)
         if reading.decimal == "," and kind.has_decimals:
             cells = cells.str.replace(".", ";", regex=False).str.replace(",", ".", regex=False)
     elif cells.dtype == object:
         cells = cells.mask(cells.map(lambda value: isinstance(value, str) and value.strip() in markers).astype(bool))
     values, wrong = kind.from_source(cells, column)
-    if kind.has_decimals:
-        values = values.mask(values.isin(_numbers(markers)))
-    elif not kind.numeric:
+    if kind.has_decimals and (numbers := _numbers(markers)):
+        values = values.mask(values.isin(numbers))
+    elif not kind.numeric and not text:
         values = values.mask(values.isin(markers))
     return values, wrong
+
+
+def _without(cells: pd.Series, markers: set[str]) -> pd.Series:
+    """Text with NaN in place of what means "missing"; the same object where nothing does."""
+    text = pa.array(cells.array)
+    gone = compute.is_in(text, value_set=pa.array(sorted(markers), text.type))
+    return cells.mask(gone.to_numpy(zero_copy_only=False)) if compute.any(gone).as_py() else cells
 
 
 def _numbers(markers: Iterable[str]) -> list[float]:
