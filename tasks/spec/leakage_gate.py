@@ -35,7 +35,10 @@ class LeakageGate(Gate):
     single_column_auc: float = Field(0.95, gt=0.5, le=1)
     """AUC from which one column alone is a leak."""
     dominant_auc: float = Field(0.85, gt=0.5, le=1)
-    """AUC above which a column is a leak too if it also reaches ``dominant_share``."""
+    """AUC above which a column is a leak too if it also reaches ``dominant_share``.
+
+    Not asked of a regression, where one column that explains most of a number is usual.
+    """
     dominant_share: float = Field(0.9, gt=0, le=1)
     """Share of the whole model's AUC over 0.5 that the column gives alone."""
     lift: float = Field(0.1, gt=0, lt=0.5)

@@ -58,7 +58,8 @@ def telling_columns(config: LeakageGate, sides: Sides) -> list[Measurement]:
     for p, question in _powers(sides, sides.train[sides.features], e.rows[sides.features], config.confidence):
         state = judge(p.auc, p.high, config.single_column_auc, False)
         label, limit = f"AUC of {p.column} alone{question}", config.single_column_auc
-        if state != "fail" and p.low > config.dominant_auc and p.share >= config.dominant_share:
+        dominant = e.kind != "regression" and p.low > config.dominant_auc and p.share >= config.dominant_share
+        if state != "fail" and dominant:
             state, limit = "fail", config.dominant_auc
             label += f", which is {p.share:.0%} of what the whole model has over 0.5"
         found.append((p.column, _auc(label, p, limit, len(e.rows), state)))

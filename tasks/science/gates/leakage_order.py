@@ -27,7 +27,8 @@ SORTED = 0.02
 class Jump:
     """The most conspicuous stretch of the table: Cohen's h with bounds adjusted for the search, its place and rates.
 
-    ``detectable`` is the h that two halves of the table need to be significant.
+    ``detectable`` is the h that two halves of the table need to be significant; over halves the scores' own error is
+    small.
     """
 
     effect: float
@@ -48,6 +49,7 @@ def label_jump(
     confidence: float,
     numbers: bool = False,
     when: np.ndarray | None = None,
+    learned: int | None = None,
 ) -> Jump | None:
     """Where, in the given order, the label rate leaves what the scores explain.
 
@@ -55,6 +57,9 @@ def label_jump(
     those before each border with those after it: a scan for one change-point or one odd stretch. The z-values carry the
     variance of the scores. They also carry that of sums by entity (cluster-robust, Liang & Zeger 1986), since
     neighbours in a table are often the same person. Bounds are Bonferroni-adjusted for all comparisons.
+
+    Scores err, too. At worst they are what the training rows of a stretch have taught about it, which vary as its own
+    labels do. So the variance grows by the rows that are scanned over those that were learned from.
 
     Of the two sides of a border the smaller one is the odd one, and the later of two equal ones.
 
@@ -67,6 +72,7 @@ def label_jump(
         expected: (n,) rates in [0, 1], or ``numbers``.
         entity: (n,), or None.
         when: (n,) ascending; rows of one value are in one block.
+        learned: rows that the scores were learned from, where the scanned ones are not among them.
 
     Returns:
         None where the rarer class fills no two blocks, numbers do not vary, or all rows are of one time.
@@ -86,7 +92,8 @@ def label_jump(
         if numbers
         else np.clip(expected * (1 - expected), 1e-4, None)
     )
-    variance = _variance(residual, own, entity)
+    plain = _variance(residual, own, entity)
+    variance = plain * (1 if learned is None else 1 + n / learned)
     inner = edges[1:-1]
     blocks = list(zip(inner, edges[2:], strict=True)) if len(inner) > 1 else []
     runs = [(0, edge) for edge in inner] + blocks
@@ -109,7 +116,7 @@ def label_jump(
         effect = float(abs(2 * np.arcsin(np.sqrt(found)) - 2 * np.arcsin(np.sqrt(usual))))
     bound = normal_quantile(1 - (1 - confidence) / len(runs) / 2)
     width = bound / abs(z[at]) * effect if z[at] else 0.0
-    detectable = float(bound * 2 / np.sqrt(n) * np.sqrt(variance.mean()) / deviation)
+    detectable = float(bound * 2 / np.sqrt(n) * np.sqrt(plain.mean()) / deviation)
     return Jump(effect, effect - width, effect + width, found, usual, low, high, detectable)
 
 
@@ -147,6 +154,8 @@ class _Side:
     entity: np.ndarray | None
     when: np.ndarray | None
     """(n,) ascending, NaN last; None where nothing says when rows are from, or all are from one time."""
+    learned: int | None
+    """Rows that the scores were learned from, where these are others."""
 
     @property
     def dated(self) -> bool:
@@ -171,7 +180,8 @@ def label_jumps(config: LeakageGate, sides: Sides) -> list[Measurement]:
         label, train_label, score, predicted = _rates(e, sides.train_label, expected, code)
         for name in count.index:
             at = e.benchmark == name
-            side = _ordered(sides.config, f"the {name} rows", label, score, e.entity, e.period, at)
+            rows, learned = f"the {name} rows", len(train_label)
+            side = _ordered(sides.config, rows, label, score, e.entity, e.period, at, learned)
             measured = _scan(config, sides, side, code, error)
             if name == count.index[0] or measured[0].state == "fail":
                 found += measured
@@ -207,6 +217,7 @@ def _ordered(
     entity: np.ndarray | None,
     period: np.ndarray | None,
     at: np.ndarray,
+    learned: int | None = None,
 ) -> _Side:
     """The rows ``at`` in order of time where that is known and varies, else as the file has them."""
     when = None if period is None else period_order(config, pd.Series(period[at])).to_numpy(float)
@@ -216,7 +227,8 @@ def _ordered(
         when = when[order]
     else:
         when = None
-    return _Side(name, label[at][order], expected[at][order], None if entity is None else entity[at][order], when)
+    who = None if entity is None else entity[at][order]
+    return _Side(name, label[at][order], expected[at][order], who, when, learned)
 
 
 def _scan(config: LeakageGate, sides: Sides, side: _Side, code: int, error: float) -> list[Measurement]:
@@ -235,7 +247,7 @@ def _scan(config: LeakageGate, sides: Sides, side: _Side, code: int, error: floa
     assert part[0] is not None and part[1] is not None
     when = None if part[3] is None else np.where(np.isnan(part[3]), np.inf, part[3])
     numbers = sides.examination.kind == "regression"
-    jump = label_jump(part[0], part[1], part[2], 1 - error, numbers, when)
+    jump = label_jump(part[0], part[1], part[2], 1 - error, numbers, when, side.learned)
     where = "" if jump is None else _place(sides.config, side.name, part[3], place[keep], jump)
     return [_measured(config, sides, side, code, jump, where, int(keep.sum())), *told]
 
