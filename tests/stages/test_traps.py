@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from tasks.science.gates.run import run_gate
+from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import GateResult
 from tasks.spec.model import load_model
 from tests.stages.worlds import run_stages, write
@@ -242,3 +243,27 @@ def test_a_jump_that_is_known_is_excused_at_its_place_alone(tmp_path: Path) -> N
     assert label in [m.label for m in result.measurements]
     both = answered(tmp_path / "two", document(gate=excused, period="day"), _campaign(_unfinished(stays())))
     assert both.state == "fail" and "in day from 2" in both.reason
+
+
+def test_a_code_beyond_a_declared_bound_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    config = document()
+    next(c for c in config["data"]["columns"] if c["name"] == "age")["maximum"] = 120
+    paths = write(tmp_path, config, _coded(stays()))
+    with pytest.raises(ConfigError) as refused:
+        run_stages(paths)
+    assert "age" in str(refused.value) and "8888" in str(refused.value) and "120" in str(refused.value)
+
+
+def test_a_misspelled_group_is_named_with_what_the_file_holds(tmp_path: Path) -> None:
+    config = document()
+    config["protected"] = {"alone": {"column": "alone", "groups": {"yes": ["yes"], "no": ["No"]}}}
+    fairness = {"attribute": "alone", "measure": "true_positive_rate", "statistic": "difference", "limit": 0.5}
+    config["gates"].append({"name": "fair", "kind": "fairness", **fairness})
+    paths = write(tmp_path, config, stays())
+    run_stages(paths)
+    gate = next(g for g in load_model(tmp_path, paths.name).gates if g.kind == "fairness")
+    found = run_gate(gate, examination(paths))
+    assert found.state == "insufficient_evidence"
+    assert found.reason.startswith(
+        "no row is in no of alone, which the config declares; values of alone in no group: 'no' (1,"
+    )

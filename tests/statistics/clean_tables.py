@@ -219,10 +219,11 @@ def generated() -> list[dict[str, Any]]:
 
 # -- public ----------------------------------------------------------------------------------------------------------
 
+ENOUGH = {"classes": ["Too Little", "About Right", "Too Much"]}
 PUBLIC: dict[str, Clean] = {
     "carData/Chile": Clean("vote == 'Y'", without="vote", rows="vote == 'Y' or vote == 'N'"),
     "carData/GSSvocab": Clean("vocab", "regression", "vocab", period="year"),
-    "carData/WVS": Clean("poverty", "multiclass", "poverty"),
+    "carData/WVS": Clean("poverty", "multiclass", "poverty", more=ENOUGH),
     "carData/TitanicSurvival": Clean("survived == 'yes'", without="survived"),
     "carData/SLID": Clean("wages", "regression", "wages"),
     "AER/HealthInsurance": Clean("insurance == 'yes'", without="insurance"),

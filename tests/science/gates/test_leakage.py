@@ -159,7 +159,7 @@ def test_a_rate_that_changes_between_benchmarks_is_no_jump() -> None:
 
 def target_in_features() -> dict[str, Any]:
     raw = config().model_dump()
-    raw["data"]["target"]["expression"] = "extra > 0 or outcome == 'visits'"
+    raw["data"]["target"]["expression"] = "extra > 0 or region == 'visits'"
     return {"config": type(config()).model_validate(raw)}
 
 
@@ -190,7 +190,11 @@ def known_later() -> dict[str, Any]:
         ({"score": np.full(1600, np.nan)}, "fail", "scores are NaN or outside 0 to 1"),
         ({"features": (*FEATURES, "height")}, "fail", "features height are in no training or holdout row"),
         ({"label": np.zeros(1600, bool)}, "insufficient_evidence", "on one side, the smaller class has 0 of 1600 rows"),
-        (target_in_features(), "fail", "a leak: extra is what the label is made from"),
+        (
+            target_in_features(),
+            "fail",
+            "2 leaks: region is what the label is made from; extra is what the label is made from",
+        ),
         (no_input(), "fail", "extra is declared as no input"),
         (known_later(), "fail", "a leak: extra is declared available: after, so it is known only after the prediction"),
         ({"served": None, "champion_score": None}, "pass", "too few rows were served yet"),
