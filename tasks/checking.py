@@ -17,7 +17,7 @@ from tasks.data import run_suite
 from tasks.evaluation import laid_out
 from tasks.spec.errors import ConfigError
 from tasks.spec.expectations import Expectations
-from tasks.spec.model import ModelConfig
+from tasks.spec.model import ModelConfig, nobody_looked_after
 from tasks.spec.models import model_file, model_folder
 from tasks.spec.rules import ExpertRules
 from tasks.spec.training import NOT_OF_TRAINING, TrainingConfig, beside, misfits
@@ -79,7 +79,8 @@ def _check(root: Path, name: str, files: dict[str, Document], done: Checked) -> 
     suites, _ = understood(files["expectations"], Expectations, done.findings)
     rules = understood(files["rules"], ExpertRules, done.findings)[0] if files["rules"].node is not None else None
     if config is not None:
-        asked = missing_gates(config.materiality, config.gates)
+        done.findings += [model.finding(place, said) for place, said in nobody_looked_after(config)]
+        asked = missing_gates(config.materiality, config.gates, grouped=bool(config.protected))
         done.findings += [model.finding(("materiality",), gate.reason) for gate in asked]
     if training is None:
         return

@@ -177,7 +177,7 @@ def _check(batch: Any, table: str, item: dict[str, Any], rows: int) -> dict[str,
         isinstance(v, dict) and v.get("raised_exception") for v in result.exception_info.values()
     ):
         raise ConfigError(
-            f"expectations.yaml, {table}, {kind} on {_subject(item) or 'the table'} cannot be computed; are its "
+            f"expectations.yaml, {table}, {kind} on {_subject(item) or 'the table'!r} cannot be computed; are its "
             "columns in the table?"
         )
     observed = result.result.get("observed_value")

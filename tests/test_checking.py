@@ -189,6 +189,9 @@ MODELS = {
     "path": CLEAN["model"].replace("loans.csv", "loan.csv"),
     "column": CLEAN["model"].replace("name: town", "name: city"),
     "label": CLEAN["model"].replace('== "yes"', '== "ja"'),
+    "groups": re.sub(r".*(attribute: origin|column: origin).*\n", "", CLEAN["model"]).replace(
+        "protected:\n", "protected: {}\n"
+    ),
     "parameter": CLEAN["model"].replace("logistic_regression}", "logistic_regression, parameters: {D: 1}}"),
 }
 
@@ -233,6 +236,7 @@ def test_the_command_in_a_working_tree_without_a_system(tmp_path: Path) -> None:
         ("model", MODELS["path"], 9, "data/loans/source/loan.csv', which does not exist"),
         ("model", MODELS["column"], 13, "no column city"),
         ("model", MODELS["label"], None, "hold one class only"),
+        ("model", MODELS["groups"], 23, "protected is {}, so no group is looked after. Name groups"),
         ("model", MODELS["parameter"], None, "names D, unknown to logistic_regression"),
     ],
 )  # fmt: skip

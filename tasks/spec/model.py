@@ -216,9 +216,17 @@ def load_model(root: Path, name: str) -> ModelConfig:
         ConfigError: the name is not listed, or the file is missing or wrong.
     """
     config = read_config(root, name, ModelConfig)
-    if not config.protected and not config.unprotected.strip():  # registered versions may have neither
-        raise ConfigError(
-            f"{model_file(root, name)}: protected is {{}}, so no group is looked after. Name groups there, or say "
-            "under unprotected why no group of people can be named, which the verdict will show."
-        )
+    for _, said in nobody_looked_after(config):
+        raise ConfigError(f"{model_file(root, name)}: {said}.")
     return config
+
+
+def nobody_looked_after(config: ModelConfig) -> list[Placed]:
+    """What a config that is trained now says of protected groups, and one of a registered version need not."""
+    if config.protected or config.unprotected.strip():
+        return []
+    said = (
+        "protected is {}, so no group is looked after. Name groups there, or say under unprotected why no group of "
+        "people can be named, which the verdict will show"
+    )
+    return [(("protected",), said)]
