@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
@@ -23,11 +22,14 @@ Materiality = Literal["low", "medium", "high"]
 
 def new(
     name: Annotated[str, typer.Argument(help="What the model will be called: lower-case letters, digits and _.")],
-    file: Annotated[Path, typer.Argument(help="CSV (also .gz, .zip), Parquet or JSON lines, one row a case.")],
+    file: Annotated[
+        str, typer.Argument(help="CSV (also .gz, .zip), Parquet or JSON lines, one row a case; or a database's URL.")
+    ],
     target: Annotated[
         str,
         typer.Option(help='A column of the file, or a condition over its columns such as "visits > 0".'),
     ],
+    query: Annotated[str, typer.Option(help="Of a database, what to ask; say ORDER BY.")] = "",
     kind: Annotated[
         Literal["binary", "multiclass", "regression"] | None, typer.Option(help="Of the target, where it is not plain.")
     ] = None,
@@ -63,7 +65,7 @@ def new(
     if sys.stdin.isatty() and sys.stderr.isatty() and not as_json:
         said = _asked(said)
     with _steps() as on_step:
-        made = create(ROOT, name, file, target, said, on_step)
+        made = create(ROOT, name, file, target, said, on_step, query)
     say(made.__dict__, as_json, _text(made))
 
 

@@ -25,6 +25,8 @@ CLOSED = 30
 """Categories up to which a set is thought to be complete, where each is frequent."""
 FEW = 50
 """Distinct numbers up to which they are counted one by one, since they may be classes."""
+ROOM = pd.Timedelta(days=5 * 365)
+"""Least time that the bounds of dates leave on either side of what the file holds."""
 EXACT = 2**53
 MANY = 0.3
 """Share of the rows from which distinct names are too many to learn from."""
@@ -57,8 +59,8 @@ class Guess:
     low: float | str | None = None
     high: float | str | None = None
     """Of quantities and dates, the ends of what the file holds."""
-    minimum: float | None = None
-    maximum: float | None = None
+    minimum: float | str | None = None
+    maximum: float | str | None = None
     categories: tuple[str, ...] = ()
     counts: dict[str, int] = field(default_factory=dict)
     """Of names and of few numbers, the rows of each value, the most frequent first."""
@@ -221,6 +223,9 @@ def _details(guess: Guess, cells: pd.Series, kept: pd.Series, point: Callable[[s
         moments = parsed_moments(guess, kept.index)
         shown = 10 if guess.type == "date" else 16
         guess.low, guess.high = str(moments.min())[:shown], str(moments.max())[:shown]
+        room = max(moments.max() - moments.min(), ROOM)
+        guess.minimum, guess.maximum = str((moments.min() - room).date()), str((moments.max() + room).date())
+        guess.notes.append(f"holds {guess.low} to {guess.high}")
         return
     if guess.type == "boolean":
         return

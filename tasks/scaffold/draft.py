@@ -11,7 +11,6 @@ from tasks.scaffold.targets import TargetGuess
 from tasks.spec.data import Data
 from tasks.spec.errors import ConfigError
 from tasks.spec.gate import Materiality
-from tasks.spec.model import ModelConfig
 
 SPLIT = {"train": 0.55, "holdout": 0.35, "replay": 0.1}
 FEW_ROWS = 300
@@ -67,6 +66,11 @@ class Draft:
         ]
 
     @property
+    def place(self) -> str:
+        """The file that DVC keeps, below the root."""
+        return str(self.source.get("path") or self.source["snapshot"])
+
+    @property
     def by_time(self) -> bool:
         return self.roles.period is not None and self.answers.split != "hash"
 
@@ -99,9 +103,7 @@ class Draft:
             "gates": self.gates,
             "monitoring": self.monitoring,
         }
-        if not roles.protected and "unprotected" in ModelConfig.model_fields:
-            document["unprotected"] = self.unprotected
-        return document
+        return document | ({"unprotected": self.unprotected} if not roles.protected else {})
 
     def role_lines(self) -> list[tuple[str, str, str]]:
         """Key, value and reason of the roles that the data have."""

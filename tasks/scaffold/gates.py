@@ -16,19 +16,24 @@ import pandas as pd
 
 from tasks.scaffold.baseline import Baseline
 from tasks.science.data.protected import group_names
+from tasks.science.gates.perturbations import touched
 from tasks.science.stats.calibration import calibration_error, intercept, mean_calibration, slope
 from tasks.science.stats.comparison import Interval, metric_interval
 from tasks.science.stats.intervals import normal_quantile
 from tasks.science.stats.metrics import METRICS
 from tasks.spec.gate import Materiality
-from tasks.spec.gates import needed_kinds
+from tasks.spec.gates import DAMAGES, needed_kinds
 from tasks.spec.model import Protected
 from tasks.spec.training import TrainingConfig
 
 ROOM = 4.0
 """Standard errors of the holdout between what the baseline reaches and the limit: 1.64 for the bound, the rest for
 luck."""
+MORE_ROOM = 5.5
+"""Where three numbers, of every class, have to pass together."""
 CONFIDENCE = 0.95
+FIGURES = 3
+"""Of floors: two would round some of them up to knowing nothing."""
 JUDGED = 60
 """Rows that each group of the holdout needs; a fairness gate asks for half as many."""
 GAP = 0.2
@@ -101,7 +106,7 @@ class Limits:
         sign = 1 if better else -1
         limit = value - sign * (ROOM * error + 0.1 * abs(value - trivial))
         knows = sign * (limit - trivial) > 0
-        limit = _down(limit if knows else trivial + sign * 0.1 * abs(value - trivial), sign)
+        limit = _down(limit if knows else trivial + sign * 0.1 * abs(value - trivial), sign, FIGURES)
         why = f"the baseline reaches {value:.3g} on training rows, knowing nothing gives {trivial:.3g}"
         if not knows:
             why += f"; {self.holdout:,} holdout rows hardly tell them apart"
@@ -187,16 +192,18 @@ class Limits:
 
     def _calibration(self) -> GateGuess:
         found = [self._calibrated(label, score) for label, score in self._questions()]
-        error = max(max(e.value, 0.0) + ROOM * self._error(e) for e, _, _ in found)
-        low = min(s.value - ROOM * self._error(s) for _, s, _ in found)
-        high = max(s.value + ROOM * self._error(s) for _, s, _ in found)
-        shift = max(abs(i.value) + ROOM * self._error(i) for _, _, i in found)
+        error = max(max(e.value, 0.0) + MORE_ROOM * self._error(e) for e, _, _ in found)
+        low = min(s.value - MORE_ROOM * self._error(s) for _, s, _ in found)
+        high = max(s.value + MORE_ROOM * self._error(s) for _, s, _ in found)
+        shift = max(abs(i.value) + MORE_ROOM * self._error(i) for _, _, i in found)
         slopes = [max(min(0.8, _down(low, 1)), 0.05), min(max(1.25, _up(high)), 10.0)]
         limits = {"error": min(max(0.05, _up(error)), 0.3), "slope": slopes, "intercept": max(0.2, _up(shift))}
         if not all(math.isfinite(v) for v in (error, low, high, shift)):
             return GateGuess({"name": "calibration", "kind": "calibration"}, "the baseline does not tell", True)
         wide = slopes[0] < 0.5 or error > 0.1
-        why = f"what {self.holdout:,} holdout rows can tell" + (", and that is little" if wide else "")
+        why = f"{self.holdout:,} holdout rows can tell no more" + (
+            "; are such wide limits good enough?" if wide else ""
+        )
         return GateGuess({"name": "calibration", "kind": "calibration", **limits}, why, wide)
 
     def _questions(self) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -218,13 +225,20 @@ class Limits:
         )
 
     def _robustness(self) -> GateGuess:
-        metric = "mae" if self.kind == "regression" else "log_loss"
-        value, threshold = self.baseline.metric(metric, self.config.threshold), self.config.threshold
-        gain = max(self.baseline.metric(metric, threshold, trivial=True) - value, 0.02 * value)
-        return GateGuess(
-            {"name": "robustness", "kind": "robustness", "metric": metric, "limit": _up(0.5 * gain)},
-            "damaged cells may cost half of what the baseline gains over knowing nothing",
-        )
+        """Of probabilities by AUC: one damaged cell can cost any amount of log-loss."""
+        threshold = self.config.threshold
+        if self.kind == "regression":
+            metric = "mae"
+            gain = self.baseline.metric(metric, threshold, trivial=True) - self.baseline.metric(metric, threshold)
+        else:
+            metric, gain = "roc_auc", self.baseline.metric("roc_auc", threshold) - 0.5
+        document: dict[str, Any] = {"name": "robustness", "kind": "robustness", "metric": metric}
+        document["limit"] = _up(max(gain / 4, 0.01))
+        columns = [self.config.column(name) for name in self.config.features]
+        damages = [d for d in DAMAGES if touched(d.kind, columns)]
+        if len(damages) < len(DAMAGES):
+            document["perturbations"] = [{"kind": d.kind, "strength": d.strength} for d in damages]
+        return GateGuess(document, "damaged cells may cost a quarter of what the baseline gains over knowing nothing")
 
     def _slices(self) -> GateGuess:
         metric = "squared_error" if self.kind == "regression" else "log_loss"
@@ -234,11 +248,10 @@ class Limits:
         return {"top": min(5, max(1, len(self.config.features) // 2))}
 
 
-def _rounded(value: float, turn: Callable[[float], float]) -> float:
-    """Two figures, and never more than three decimals where the value is not tiny."""
+def _rounded(value: float, turn: Callable[[float], float], figures: int = 2) -> float:
     if not value or not math.isfinite(value):
         return value
-    places = 1 - math.floor(math.log10(abs(value)))
+    places = figures - 1 - math.floor(math.log10(abs(value)))
     step = 10.0**-places
     return round(turn(value / step) * step, max(places, 0))
 
@@ -247,6 +260,6 @@ def _up(value: float) -> float:
     return _rounded(value, math.ceil)
 
 
-def _down(value: float, sign: int) -> float:
+def _down(value: float, sign: int, figures: int = 2) -> float:
     """Towards the lenient side: down where more is better."""
-    return _rounded(value, math.floor if sign > 0 else math.ceil)
+    return _rounded(value, math.floor if sign > 0 else math.ceil, figures)

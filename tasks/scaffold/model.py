@@ -12,7 +12,8 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import Any
 
 import pandas as pd
 import yaml
@@ -28,8 +29,9 @@ from tasks.scaffold.roles import guess_roles
 from tasks.scaffold.suites import expectations, rules
 from tasks.scaffold.targets import guess_target
 from tasks.science.data.tables import LABEL
-from tasks.spec.base import load_yaml
+from tasks.spec.base import load_yaml, validate
 from tasks.spec.columns import KINDS
+from tasks.spec.data_source import SqlSource, source_folder
 from tasks.spec.errors import ConfigError
 from tasks.spec.expectations import Expectations
 from tasks.spec.model import Protected, load_model
@@ -39,6 +41,7 @@ from tasks.spec.training import TrainingConfig, load_training
 from tasks.stages.common import ModelPaths
 from tasks.stages.ingest import ingest
 from tasks.stages.prepare import prepare
+from tasks.tables.sql import take_snapshot
 
 FEW_LABELS = 15
 """Training rows that each class needs before anything can be learned."""
@@ -56,24 +59,30 @@ class Created:
     guesses: int
 
 
-def create(root: Path, name: str, file: Path, target: str, answers: Answers, on_step: Callable[[str], None]) -> Created:
+def create(
+    root: Path, name: str, file: str, target: str, answers: Answers, on_step: Callable[[str], None], query: str = ""
+) -> Created:
     """Write a model's folder, its data folder and its entry in ``models.yaml``.
 
     Args:
         root: the checkout.
         name: of the model.
-        file: the table; it is copied to ``data/<name>/source`` and tracked by DVC.
+        file: path of the table, or a database's URL; the rows go to ``data/<name>/source`` and are tracked by DVC.
         target: the target's expression.
         answers: what a person has said.
         on_step: called with what is being done.
+        query: of a database, what to ask.
 
     Raises:
         ConfigError: a name, the file or the target is wrong, or the file does not hold what a model needs.
+        UnreachableError: the database does not answer.
     """
     check_name(root, name)
-    on_step(f"reading {file.name}")
-    look = reading.look(file)
-    return _create(root, draft_of(name, file, look, target, answers, on_step), file, on_step)
+    with _workshop(root) as shop:
+        try:
+            return _create(root, shop, name, file, target, answers, on_step, query)
+        except ConfigError as error:  # it speaks of files as they would have been
+            raise ConfigError(str(error).replace(f"{shop}/", "")) from None
 
 
 def check_name(root: Path, name: str) -> None:
@@ -93,58 +102,96 @@ def check_name(root: Path, name: str) -> None:
             raise ConfigError(f"{folder.relative_to(root)} exists already; remove it, or choose another name.")
 
 
+def _create(
+    root: Path,
+    shop: Path,
+    name: str,
+    file: str,
+    target: str,
+    answers: Answers,
+    on_step: Callable[[str], None],
+    query: str,
+) -> Created:
+    on_step(f"reading {file}")
+    look, source = (
+        _from_database(root, shop, name, file, query) if "://" in file else _from_file(shop, name, file, query)
+    )
+    draft = draft_of(
+        name, PurePath(file).name if "://" not in file else "the query", look, source, target, answers, on_step
+    )
+    paths = ModelPaths(shop, name)
+    config = _tried(draft, paths, on_step)
+    on_step("cross-validating a baseline on training rows")
+    train = pd.read_parquet(paths.prepared / "train.parquet")
+    baseline = fit_baseline(config, train)
+    holdout = len(pd.read_parquet(paths.prepared / "holdout.parquet", columns=[]).index)
+    draft.estimator = baseline.estimator
+    protected = {a: Protected.model_validate_json(json.dumps(spec)) for a, spec in draft.roles.protected.items()}
+    gates = Limits(config, baseline, holdout, draft.materiality).gates(protected)
+    draft.gates = [gate.document for gate in gates]
+    _write(shop, draft, gates, baseline, config, train)
+    load_model(shop, name)
+    for document, schema in (("rules.yaml", ExpertRules), ("expectations.yaml", Expectations)):
+        load_yaml(model_folder(shop, name) / document, schema)
+    on_step("writing")
+    return _moved(root, shop, draft)
+
+
+def _from_file(shop: Path, name: str, file: str, query: str) -> tuple[reading.Look, dict[str, Any]]:
+    if query:
+        raise ConfigError(f"--query goes with the URL of a database, and {file!r} is a file. Leave --query out.")
+    look = reading.look(Path(file))
+    place = f"{source_folder(name)}/{re.sub(r'[^a-zA-Z0-9_.-]+', '_', PurePath(file).name)}"
+    (shop / place).parent.mkdir(parents=True)
+    shutil.copyfile(file, shop / place)
+    return look, {"kind": "file", "path": place, **look.source}
+
+
+def _from_database(root: Path, shop: Path, name: str, url: str, query: str) -> tuple[reading.Look, dict[str, Any]]:
+    if not query:
+        raise ConfigError(f"{url!r} is the URL of a database; say with --query which rows, one row a case.")
+    source = {"kind": "sql", "url": url, "query": query, "snapshot": f"{source_folder(name)}/rows.parquet"}
+    here = url.removeprefix("sqlite:///")
+    asked = source | ({"url": f"sqlite:///{root / here}"} if here != url else {})  # a path is below the checkout's root
+    take_snapshot(shop, validate(asked, SqlSource, "the command line"))
+    look = reading.read(shop / source["snapshot"], "parquet", {})
+    return look, source
+
+
 def draft_of(
-    name: str, file: Path, look: reading.Look, target: str, answers: Answers, on_step: Callable[[str], None]
+    name: str,
+    file: str,
+    look: reading.Look,
+    source: dict[str, Any],
+    target: str,
+    answers: Answers,
+    on_step: Callable[[str], None],
 ) -> Draft:
     """What the cells and a person's answers say of the model, before anything is fitted."""
     columns = guess_columns(look, lambda column: on_step(f"column {column}"), KINDS)
-    apply_answers(columns, answers, file.name)
-    guessed = guess_target(target, columns, answers.kind, answers.positive, file.name)
+    apply_answers(columns, answers, file)
+    guessed = guess_target(target, columns, answers.kind, answers.positive, file)
     roles = guess_roles(columns, look.cells, guessed.used)
     by_name = {c.original: c for c in columns} | {c.name: c for c in columns}
     for role in ("entity", "period"):
         said = getattr(answers, role)
         if said is not None:
-            column = named(by_name, said, f"--{role}", file.name)
+            column = named(by_name, said, f"--{role}", file)
             column.left_out, column.input, column.unfeatured = "", False, f"said to be the {role}"
             setattr(roles, role, column.name)
             roles.notes[role] = ""
     if len(look.cells) < FEW_ROWS:
         raise ConfigError(
-            f"{file.name} has {len(look.cells)} rows; at least {FEW_ROWS} are needed, since a third of "
-            "them examines the model and no gate could decide on fewer."
+            f"{file} has {len(look.cells)} rows; at least {FEW_ROWS} are needed, since a third of them examines the "
+            "model and no gate could decide on fewer."
         )
-    source = {"kind": "file", "path": f"data/{name}/source/{_file_name(file)}", **look.source}
-    return Draft(name, file.name, len(look.cells), source, columns, roles, guessed, answers)
-
-
-def _create(root: Path, draft: Draft, file: Path, on_step: Callable[[str], None]) -> Created:
-    with _workshop(root) as shop:
-        paths = ModelPaths(shop, draft.name)
-        copied = shop / draft.source["path"]
-        copied.parent.mkdir(parents=True)
-        shutil.copyfile(file, copied)
-        config = _tried(draft, paths, on_step)
-        on_step("cross-validating a baseline on training rows")
-        train = pd.read_parquet(paths.prepared / "train.parquet")
-        baseline = fit_baseline(config, train)
-        holdout = len(pd.read_parquet(paths.prepared / "holdout.parquet", columns=[]).index)
-        draft.estimator = baseline.estimator
-        protected = {a: Protected.model_validate_json(json.dumps(spec)) for a, spec in draft.roles.protected.items()}
-        gates = Limits(config, baseline, holdout, draft.materiality).gates(protected)
-        draft.gates = [gate.document for gate in gates]
-        _write(shop, draft, gates, baseline, config, train)
-        load_model(shop, draft.name)
-        for document, schema in (("rules.yaml", ExpertRules), ("expectations.yaml", Expectations)):
-            load_yaml(model_folder(shop, draft.name) / document, schema)
-        on_step("writing")
-        return _moved(root, shop, draft)
+    return Draft(name, file, len(look.cells), source, columns, roles, guessed, answers)
 
 
 def _tried(draft: Draft, paths: ModelPaths, on_step: Callable[[str], None]) -> TrainingConfig:
     """Have the stages read and split the file as it is declared; columns that give the label away become no feature."""
     draft.estimator = CANDIDATES[draft.target.document["kind"]][0]
-    (paths.root / "deployments").mkdir(exist_ok=True)
+    (paths.root / LISTED).parent.mkdir(exist_ok=True)
     (paths.root / LISTED).write_text(yaml.safe_dump({"models": [draft.name]}))
     folder = model_folder(paths.root, draft.name)
     folder.mkdir(parents=True)
@@ -255,7 +302,7 @@ def _moved(root: Path, shop: Path, draft: Draft) -> Created:
         data.mkdir(parents=True)
         for part in ("source", "collected"):
             shutil.move(shop / "data" / name / part, data / part)
-        dvc.add(root, root / draft.source["path"])
+        dvc.add(root, root / draft.place)
         listed.write_text(with_model(before, name), encoding="utf-8")
         load_model(root, name)
     except BaseException:
@@ -270,7 +317,7 @@ def _moved(root: Path, shop: Path, draft: Draft) -> Created:
         for line in text.splitlines()
         if "question: " in line
     ]
-    made = [p for p in (*folder.rglob("*"), *data.rglob("*")) if p.is_file() and p != root / draft.source["path"]]
+    made = [p for p in (*folder.rglob("*"), *data.rglob("*")) if p.is_file() and p != root / draft.place]
     files = sorted(str(p.relative_to(root)) for p in made)
     return Created(name, (*files, LISTED), tuple(questions), (text + rules_text).count("# guess"))
 
@@ -289,7 +336,3 @@ def _workshop(root: Path) -> Iterator[Path]:
     home.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="new-", dir=home) as folder:
         yield Path(folder)
-
-
-def _file_name(file: Path) -> str:
-    return re.sub(r"[^\w.-]+", "_", file.name, flags=re.ASCII)

@@ -180,8 +180,8 @@ def _bands(column: Guess, cells: pd.Series) -> dict[str, Any] | None:
         return {"column": column.name, "edges": [float(low), float((low + high) / 2), float(high) + 1]}
     step = 5 if numbers.max() - numbers.min() > 20 else 1
     inner = sorted({float(round(q / step) * step) for q in numbers.quantile([1 / 3, 2 / 3])})
-    first = min(column.minimum or 0.0, float(np.floor(numbers.min())))
-    last = float(max(column.maximum or 0.0, numbers.max()) + 1)
+    first = min(float(column.minimum or 0.0), float(np.floor(numbers.min())))
+    last = float(max(float(column.maximum or 0.0), numbers.max()) + 1)
     edges = [first, *[e for e in inner if first < e < last], last]
     sizes = np.histogram(numbers, edges)[0]
     return {"column": column.name, "edges": edges} if len(edges) > 2 and sizes.min() >= GROUP_ROWS / 2 else None

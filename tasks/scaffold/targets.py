@@ -9,6 +9,7 @@ from typing import Any
 
 from tasks.scaffold.columns import Guess, truth
 from tasks.spec.errors import ConfigError
+from tasks.spec.expressions import parsed
 
 CLASSES = 20
 """Distinct values up to which a column of names is taken as classes."""
@@ -57,6 +58,10 @@ def guess_target(
     else:
         document, notes = _binary(text, f"{expression}", f"not {expression}")
     _fit(named, node)
+    gaps = max(c.gaps for c in named)
+    if gaps:
+        document["missing"] = "drop"
+        notes["missing"] = f"{gaps:,} rows have no answer and are dropped; why have they none?"
     return TargetGuess(document, used, notes)
 
 
@@ -74,12 +79,9 @@ def _renamed(expression: str, columns: list[Guess], source: str) -> str:
 
     text = re.sub(r"`([^`]+)`", quoted, expression.strip())
     try:
-        tree = ast.parse(text, mode="eval")
-    except (SyntaxError, ValueError, RecursionError) as error:
-        raise ConfigError(
-            f"--target is {expression!r}, which does not parse: {getattr(error, 'msg', error)}. Write a column or a "
-            'condition, such as "visits > 0" or "status == \'bad\'"; put a name with blanks into backticks.'
-        ) from None
+        text, _, _, tree = parsed(text)
+    except ValueError as error:
+        raise ConfigError(f"--target is {error}. A name with blanks or the like stands in backticks.") from None
     names = sorted(
         (n for n in ast.walk(tree) if isinstance(n, ast.Name) and n.id in by_original),
         key=lambda n: -n.col_offset,

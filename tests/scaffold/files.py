@@ -12,11 +12,14 @@ import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
+
+from tasks.scaffold.draft import Answers
+from tasks.scaffold.model import create
+from tasks.spec.model import ModelConfig, load_model
 
 
 @dataclass(frozen=True)
@@ -199,7 +202,7 @@ QUERY = (
     "select p.sex, p.born, p.language, r.missed, r.homework, r.earlier_mark, r.points "
     "from result r join pupil p on p.id = r.pupil_id order by p.id"
 )
-FILES: dict[str, Any] = {
+FILES: dict[str, File] = {
     "kredit": File(
         credit,
         ("--target", "Rückzahlung == 'ausgefallen'", "--title", "Kreditausfall", "--owner", "risk@example.org"),
@@ -235,3 +238,15 @@ FILES: dict[str, Any] = {
     ),
 }
 """By the name of the model that is made of it."""
+
+
+def bring(root: Path, name: str, folder: Path) -> ModelConfig:
+    """Write a file into ``folder`` and have it become a model of a checkout, as the command does without a terminal."""
+    given = dict(zip(FILES[name].arguments[::2], FILES[name].arguments[1::2], strict=True))
+    target, after, query = given.pop("--target"), given.pop("--after", None), given.pop("--query", "")
+    said = Answers(
+        **{key.removeprefix("--"): value for key, value in given.items()}, after=() if after is None else (after,)
+    )
+    path = FILES[name].write(folder)
+    create(root, name, f"sqlite:///{path}" if query else str(path), target, said, lambda text: None, query)
+    return load_model(root, name)
