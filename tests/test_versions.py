@@ -17,8 +17,9 @@ from tasks.records.registry.registry import Registry, Version
 from tasks.records.repository import dvc, workspace
 from tasks.spec.errors import CorruptionError, StageError
 from tasks.spec.settings import Settings
-from tasks.versions import version_files
+from tasks.versions import Candidate, unprotected, version_files
 from tests.conftest import ROOT, git
+from tests.stages.worlds import document, table, write
 
 WRITE = (
     "import pathlib as p, sys; d = p.Path('data/income') / sys.argv[1]; d.mkdir(parents=True); (d / "
@@ -30,11 +31,11 @@ def stage(out: str) -> dict[str, Any]:
     return {"matrix": {"model": ["income"]}, "cmd": f'python -c "{WRITE}" {out}', "outs": [f"data/income/{out}"]}
 
 
-def candidate(developer: Path, settings: Settings, train: dict[str, Any]) -> str:
+def candidate(developer: Path, settings: Settings, train: dict[str, Any], config: str = "name: income\n") -> str:
     """One commit whose model and evaluation are in the cache."""
     (developer / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"train": train, "evaluate": stage("evaluation")}}))
     (developer / "deployments/models/income").mkdir(parents=True)
-    (developer / "deployments/models/income/model.yaml").write_text("name: income\n")
+    (developer / "deployments/models/income/model.yaml").write_text(config)
     git(developer, "add", ".")
     git(developer, "commit", "--quiet", "-m", "stages")
     git(developer, "push", "--quiet", "origin", "main")
@@ -94,6 +95,24 @@ def test_what_comes_out_otherwise_than_recorded_is_no_rebuild(settings: Settings
     ):
         version_files(settings, "income", Version("v1.0.0", commit, "", None))
     assert not (settings.home / "versions").exists()
+
+
+def test_a_candidate_cannot_drop_the_groups_of_its_champion_without_a_waiver(
+    settings: Settings, dvc_developer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a champion, or after one without groups, its reason is enough."""
+    with_groups = document("binary") | {"name": "income"}
+    with_groups["data"]["source"]["path"] = "data/income/source/table.csv"
+    without = with_groups | {"protected": {}, "unprotected": "the rows are pumps"}
+    without["gates"] = [g for g in without["gates"] if g["kind"] != "fairness"]
+    commit = candidate(dvc_developer, settings, stage("model"), yaml.safe_dump(with_groups))
+    monkeypatch.setenv("ASSAY_HOME", str(settings.home))
+    monkeypatch.setenv("ASSAY_ORIGIN", settings.origin)
+    tree = write(tmp_path / "tree", without, table(10)).root
+    asked = Candidate("income", commit, "branch", tree, "sha256:0")
+    assert unprotected(asked) == "the rows are pumps"
+    Registry(settings).promote("income", commit, {}, "test", "person", None)
+    assert unprotected(asked) == ""
 
 
 @pytest.mark.acceptance

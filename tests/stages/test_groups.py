@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from tasks.spec.evidence import GateResult, Verdict
 from tasks.spec.gate import MATERIALITIES, Materiality
 from tasks.spec.model import load_model
 from tasks.stages.common import ModelPaths
-from tasks.validation import missing_gates
+from tasks.validation import missing_gates, verdict_of
+from tasks.versions import Candidate
 from tests.stages.worlds import NAME, document, run_stages, table, write
 
 FAIRNESS = {"kind": "fairness", "attribute": "race", "measure": "selection_rate", "statistic": "ratio", "limit": 0.5}
@@ -129,6 +131,15 @@ def test_the_word_missing_and_an_absent_value_are_two_things(paths: ModelPaths) 
     asked = evidence.rows.head(1).assign(race="White", age=44.0, hours=25, job="driver")
     scores = {m: float(evidence.predict(asked.assign(mood=pd.Series([m], dtype="str")))[0]) for m in ("missing", None)}
     assert scores["missing"] - scores[None] > 0.5
+
+
+def test_a_verdict_holds_the_digests_and_counts_that_the_manifest_holds(paths: ModelPaths) -> None:
+    made = verdict_of(Candidate(NAME, "a" * 40, "branch", paths.root, "sha256:0"), None, ())
+    assert made.data is not None and made.data.rows == 4000 and made.unprotected == ""
+    source = paths.root / f"data/{NAME}/source/table.csv"
+    assert [(f.name, f.sha256) for f in made.data.files] == [
+        (f"data/{NAME}/source/table.csv", hashlib.sha256(source.read_bytes()).hexdigest())
+    ]
 
 
 @pytest.mark.parametrize("materiality", MATERIALITIES)
