@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -70,7 +71,9 @@ def examine(
     model: Model,
     revision: Annotated[
         str | None,
-        typer.Option(help="Commit, tag or branch that the origin knows; without it the commit of this checkout."),
+        typer.Option(
+            help="Commit, tag or branch that the origin knows; without it the commit of this checkout, pushed or not."
+        ),
     ] = None,
     report: Annotated[
         Path | None, typer.Option(help="Write the verdict as markdown into this file, e.g. for a comment.")
@@ -80,14 +83,12 @@ def examine(
     """Train one commit and run every gate; promote nothing. Exit 0: pass, 1: fail, 2: insufficient evidence."""
     from tasks.cli import runs
 
-    request = {
-        "model": model,
-        "reason": "person",
-        "revision": revision or runs.committed(ROOT, model),
-        "promote": False,
-    }
-    run = runs.start(ROOT, "train/training", request)
-    state = runs.watch(run, f"examining {model}")
+    own = revision is None
+    revision = revision or runs.committed(ROOT, model)
+    request = {"model": model, "reason": "person", "revision": revision, "promote": False}
+    with runs.lent(ROOT, revision) if own else nullcontext():
+        run = runs.start(ROOT, "train/training", request)
+        state = runs.watch(run, f"examining {model}")
     verdict = runs.api().artifact(run, f"verdict-{model.replace('_', '-')}")
     if report is not None:
         report.write_text(verdict or f"**Not examined.** {state.get('message') or state['name']}\n")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NoReturn
 
 from tasks.cli import system
 from tasks.cli.prefect_api import PrefectApi
+from tasks.records.repository import workspace
 from tasks.records.repository.git import Git, GitError
 from tasks.spec.errors import CheckoutError, UnreachableError
 from tasks.spec.model import load_model
@@ -76,6 +78,11 @@ def committed(root: Path, model: str) -> str:
             f"push them, or name a commit: assay train {model} --revision main"
         )
     return git.rev_parse("HEAD")
+
+
+def lent(root: Path, commit: str) -> AbstractContextManager[None]:
+    """A commit of the checkout within reach of the system's origin while it is examined; nobody has to push it."""
+    return workspace.lent(Settings(), Git(root), commit)
 
 
 def actor(root: Path) -> str:

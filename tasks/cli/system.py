@@ -22,7 +22,7 @@ import psutil
 from tasks.cli.alignment import align
 from tasks.cli.prefect_api import PrefectApi
 from tasks.records.repository.git import Git
-from tasks.records.repository.workspace import ensure_clone
+from tasks.records.repository.workspace import ensure_clone, take_back
 from tasks.spec.errors import AssayError, ConfigError
 from tasks.spec.settings import ROOT, Settings
 
@@ -245,6 +245,7 @@ def _origin(settings: Settings, system: System) -> None:
         Git(settings.home).run("init", "--quiet", "--bare", "--initial-branch", settings.branch, str(origin))
         git.run("config", "receive.shallowUpdate", "true")  # CI's checkouts often hold one commit
         Git(ROOT).run("push", "--quiet", str(origin), f"HEAD:refs/heads/{settings.branch}")
+    take_back(git)
     hook = origin / "hooks/post-receive"
     shutil.copy(ROOT / "deployments/hooks/post-receive", hook)
     hook.chmod(0o755)

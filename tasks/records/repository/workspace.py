@@ -10,9 +10,12 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from tasks.records.repository.git import Declined, Git, Overtaken
+from tasks.records.repository.git import Declined, Git, GitError, Overtaken
 from tasks.spec.errors import CheckoutError
 from tasks.spec.settings import Settings
+
+UNPUSHED = "refs/assay/unpushed"
+"""Where an origin on this machine holds commits that are examined before anybody pushed them to a branch."""
 
 
 def lock(settings: Settings) -> FileLock:
@@ -44,6 +47,7 @@ def ensure_clone(settings: Settings) -> Git:
             "origin",
             "+refs/heads/*:refs/remotes/origin/*",
             "+refs/tags/*:refs/tags/*",
+            f"+{UNPUSHED}/*:{UNPUSHED}/*",
         )
     return git
 
@@ -54,6 +58,38 @@ def resolve(git: Git, revision: str) -> str:
         return git.rev_parse(f"refs/remotes/origin/{revision}")
     except CheckoutError:
         return git.rev_parse(revision)
+
+
+@contextmanager
+def lent(settings: Settings, checkout: Git, commit: str) -> Iterator[None]:
+    """A commit of a checkout within the origin's reach, under a name of its own that is taken back at the end.
+
+    Only an origin on this machine takes one, and nothing that a branch or tag of it holds is lent. Neither a branch nor
+    the hook sees it.
+    """
+    origin = Path(settings.origin_url)
+    if not origin.is_dir() or _held(Git(origin), commit):
+        yield
+        return
+    name = f"{UNPUSHED}/{uuid.uuid4().hex}"
+    checkout.run("push", "--quiet", str(origin), f"{commit}:{name}")
+    try:
+        yield
+    finally:
+        Git(origin).run("update-ref", "-d", name)
+
+
+def take_back(origin: Git) -> None:
+    """Remove what commands that were killed have lent."""
+    for name in origin.run("for-each-ref", "--format=%(refname)", UNPUSHED).split():
+        origin.run("update-ref", "-d", name)
+
+
+def _held(origin: Git, commit: str) -> bool:
+    try:
+        return bool(origin.run("for-each-ref", "--contains", commit, "refs/heads", "refs/tags"))
+    except GitError:  # it has no such commit
+        return False
 
 
 @contextmanager
