@@ -22,6 +22,7 @@ class Column(Spec):
     """One column of the table, as the source gives it and as the service accepts it."""
 
     name: Name
+    """Its name here, in requests and on pages."""
     type: Annotated[str, AfterValidator(known_type)]
     """One of :data:`tasks.spec.columns.KINDS`."""
     source: str | None = Field(None, min_length=1)
@@ -43,6 +44,7 @@ class Column(Spec):
     minimum: float | str | None = None
     """The smallest value allowed, in training and in requests; of a date or datetime, ISO text."""
     maximum: float | str | None = None
+    """Bounds of its values, of training rows and of requests alike."""
     zone: str | None = None
     """Of a datetime: the IANA name of the zone in which times without an offset are, such as Europe/Berlin; default
     UTC."""
@@ -50,9 +52,13 @@ class Column(Spec):
     """Of a date or datetime whose source is not written in ISO 8601: the directives of strptime, such as
     ``%d.%m.%Y``."""
     categories: tuple[str, ...] | None = None
+    """All names that are allowed; without them, any name is."""
     nullable: bool = False
+    """Whether a value may be missing."""
     unit: str | None = None
+    """The unit of its numbers, for people."""
     description: str = ""
+    """What it says, for people and for the service's schema."""
 
     @model_validator(mode="after")
     def _bounds(self) -> Column:
@@ -111,8 +117,11 @@ class Split(Spec):
     counted.
     """
     train: Share
+    """Share of the base rows that are trained on."""
     holdout: Share
+    """Share of the base rows that gates look at."""
     replay: Share
+    """Share of the base rows that neither sees."""
 
     @model_validator(mode="after")
     def _whole(self) -> Split:
@@ -124,7 +133,9 @@ class Split(Spec):
 
 class Data(Spec):
     source: Source
+    """Where the table comes from."""
     columns: Annotated[tuple[Column, ...], Field(min_length=2)]
+    """The columns that are read; others are left out."""
     rows: Expression | None = None
     """A condition over columns: rows that do not fulfil it are outside the model's population.
 
@@ -137,7 +148,9 @@ class Data(Spec):
     entity: str | None = None
     """A column that says whose row it is."""
     target: Target
+    """What is predicted."""
     split: Split
+    """Which rows are trained on, examined on and replayed."""
     holdout_sha256: str | None = Field(None, pattern=r"^sha256:[0-9a-f]{64}$")
     """Digest of the base holdout's content; once pinned, ``prepare`` refuses any other."""
 

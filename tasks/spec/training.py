@@ -30,14 +30,17 @@ class TrainingConfig(Spec):
     """What DVC makes a model from."""
 
     name: Name
+    """The name of its folder: small letters, digits and underscores."""
     title: str
     """What the model predicts; the service says it, so it is part of the manifest."""
     seed: int = Field(ge=0, lt=2**32)
     """Of the split, of the estimator, and of the rows that are drawn for explanations."""
     data: Data
+    """The table that it is made from."""
     features: Annotated[tuple[str, ...], Field(min_length=1)]
     """Input columns that the estimator sees."""
     estimator: Estimator
+    """What is fitted."""
 
     @classmethod
     def upgraded(cls, document: dict[str, Any]) -> dict[str, Any]:

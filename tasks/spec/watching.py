@@ -43,8 +43,11 @@ class ReviewPolicy(Spec):
 
 class Monitoring(Spec):
     window_rows: int = Field(2000, ge=50)
+    """Predictions in one analysis window."""
     minimum_rows: int = Field(200, ge=20)
+    """Rows below which nothing is concluded."""
     every_seconds: int = Field(300, ge=30)
+    """Seconds between two looks; the schedule follows it with the push."""
     alpha: float = Field(0.01, gt=0, lt=0.5)
     """How often a window in which nothing changed may raise any alarm at all; shared among everything that is
     tested."""
@@ -58,6 +61,7 @@ class Monitoring(Spec):
     label_share: float = Field(0.5, gt=0, le=1)
     """Share of a window's rows that must be labelled before realized performance is judged."""
     cooldown_windows: int = Field(2, ge=0)
+    """Windows after an action in which no other is started."""
     retrain_rows: int = Field(2000, ge=100)
     """Labelled rows that a retraining needs."""
     reference_rows: int = Field(3000, ge=200)
@@ -70,8 +74,11 @@ class Monitoring(Spec):
     clear_windows: int = Field(2, ge=1, le=20)
     """Windows in a row without an alarm after which a trouble is over; what comes later is another cause."""
     forecast: ForecastPolicy = ForecastPolicy()
+    """When a breach that is still to come is a finding."""
     feed: FeedPolicy = FeedPolicy()
+    """When silence, delay and repeats are findings."""
     review: ReviewPolicy = ReviewPolicy()
+    """Which predictions an expert should look at."""
     attribution_change: float = Field(0.2, gt=0, le=1)
     """Share of the attribution that must have moved from features to others to be called attribution drift."""
     sampled_rows: int = Field(20000, ge=500)
