@@ -132,3 +132,11 @@ def test_a_true_distance_of_an_eighth_is_seen_in_two_thousand_rows() -> None:
     assert jensenshannon(before, after, base=2) == pytest.approx(0.125, abs=0.002)
     seen = [shift(draw(rng, before, 20_000), draw(rng, after, 2000), "c").excess > 0.1 for _ in range(20)]
     assert sum(seen) >= 18
+
+
+def test_the_name_missing_and_a_missing_value_are_two_categories() -> None:
+    named = pd.Series(["a"] * 500 + ["missing"] * 500, dtype="str")
+    absent = named.mask(named == "missing")
+    assert shift(named, named, "c").p_value == 1.0 and shift(absent, absent, "c").p_value == 1.0
+    found = shift(named, absent, "c")
+    assert found.p_value < 1e-100 and found.distance == pytest.approx(np.sqrt(0.5))
