@@ -88,7 +88,7 @@ def verdict_markdown(verdict: Verdict, evaluation: dict[str, Any], address: str 
     if verdict.unprotected:
         lines.append(f"- **No protected group is looked after.** {cell(sentence(verdict.unprotected))}")
     lines += [f"- {cell(sentence(said))}" for said in data_sentences(verdict)]
-    lines += [f"- `{file.name}`: sha256 `{file.sha256}`" for file in _files(verdict)[:FILES]]
+    lines += [f"- {cell(file.name)}: sha256 `{file.sha256}`" for file in _files(verdict)[:FILES]]
     pictures = "\n\n".join(plots.picture(plot) for plot in plots.evaluation_plots(evaluation))
     return (
         head + "\n".join(lines) + f"\n\n{pictures}\n\nCommit `{verdict.commit[:12]}`, compared with "

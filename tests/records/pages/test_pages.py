@@ -12,6 +12,7 @@ from tasks.records.pages.drawings import draw
 from tasks.records.pages.over_time import PlotLine, over_windows
 from tasks.records.pages.verdict import data_page, verdict_markdown, verdict_page
 from tasks.records.pages.window import window_markdown, window_page
+from tasks.spec.data_record import DataRecord, SourceFile
 from tasks.spec.evidence import (
     Decision,
     Finding,
@@ -168,6 +169,17 @@ RULES = tuple(
 )
 RICH = VERDICT.model_copy(
     update={
+        "unprotected": "the rows are pumps of a water works, and nobody is decided about",
+        "data": DataRecord(
+            files=tuple(
+                SourceFile(name=f"data/care/source/{'a-long-name-' * n}{HOSTILE}.csv", sha256="d" * 64, size=10**n)
+                for n in (1, 9)
+            ),
+            rows=9000,
+            dropped={"without a label": 412},
+            sides={"train": 4000, "holdout": 4000, "replay": 588},
+            collected=17,
+        ),
         "gates": (
             *(
                 GateResult(
@@ -201,7 +213,7 @@ RICH = VERDICT.model_copy(
                 measurements=RULES[3:5],
                 plots=PLOTS[4:5],
             ),
-        )
+        ),
     }
 )
 
@@ -344,3 +356,17 @@ def test_a_version_that_begins_with_the_newest_window_is_named_inside_the_pictur
     drawn = over_windows("log loss", "log loss", [PlotLine("realized", values)], begins=[(9, "v3.0.0")])
     named = re.search(r'<text x="([\d.]+)"[^>]*text-anchor="(\w+)"[^>]*>v3.0.0<', drawn)
     assert named is not None and named[2] == "end" and float(named[1]) < WIDTH - 7
+
+
+def test_a_verdict_says_which_rows_it_is_about() -> None:
+    for shown in (verdict_page(RICH, "Care", {}), verdict_markdown(RICH, {})):
+        for said in (
+            "9,000 rows from 2 files.",
+            "Dropped 412 of 9,000 rows without a label.",
+            "4,000 train, 4,000 examine, and 588 are kept for replay.",
+            "17 rows collected in production joined those that train and examine.",
+            "d" * 64,
+            "No protected group is looked after.",
+        ):
+            assert said in shown
+        assert HOSTILE not in shown
