@@ -42,7 +42,10 @@ class LeakageGate(Gate):
     dominant_share: float = Field(0.9, gt=0, le=1)
     """Share of the whole model's AUC over 0.5 that the column gives alone."""
     lift: float = Field(0.1, gt=0, lt=0.5)
-    """AUC by which one or two columns may lift a model of all features over ``single_column_auc``."""
+    """AUC by which one or two columns may lift a model of all features over ``single_column_auc``.
+
+    Not asked of a regression.
+    """
     missingness_auc: float = Field(0.7, gt=0.5, le=1)
     """AUC from which a value's being missing is a leak; 0.7 is 40 points between the classes' missing shares."""
     duplicates: float = Field(0.02, gt=0, lt=1)

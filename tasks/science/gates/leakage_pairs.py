@@ -110,7 +110,11 @@ def lifting_columns(config: LeakageGate, sides: Sides) -> list[Measurement]:
     found by permuting each (Breiman 2001) in the judging half; that it falls without them is seen by learning again.
     Excused columns stay in the model, and the others are asked what they add to them.
     The difference of the two AUCs on the holdout is DeLong's (1988), paired.
+
+    Not asked of a regression, where one or two columns that explain most of a number are usual.
     """
+    if sides.examination.kind == "regression":
+        return []
     asked = sorted(sides.asked, key=lambda q: -_auc(q.label, q.score))[:ASKED]
     return _worst([m for q in asked if (m := _lift(config, sides, q)) is not None])
 

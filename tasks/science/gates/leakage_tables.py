@@ -129,7 +129,7 @@ def codes_at_the_ends(values: np.ndarray, column: Column) -> list[tuple[list[flo
             if len(value) - codes < OTHER_VALUES or not often[-codes:].all():
                 break
             rest = value[:-codes]
-            known = {column.minimum, column.maximum} & set(value[-codes:].tolist())
+            known = {column.low, column.high} & set(value[-codes:].tolist())
             if abs(value[-codes] - rest[-1]) >= abs(rest[-1] - rest[0]) and not known:
                 found.append((sorted(value[-codes:].tolist()), float(rest[-1]), int(many[-codes:].sum())))
                 break
