@@ -66,6 +66,8 @@ EXAMPLES: dict[str, Any] = {
     "Data.weight": "survey_weight",
     "Data.holdout_sha256": "sha256:" + "0" * 64,
     "Estimator.factory": "deployments.models.credit.code.forest:build",
+    "Estimator.class_weight": "balanced",
+    "Estimator.encoding": {"postcode": "target"},
     "LeakageGate.excused": {"last_score": "an earlier answer, known on the day"},
     "LeakageGate.excused_jumps": [{"first": "2020-03-01", "because": "payments were suspended by law"}],
     "ExcusedJump.first": "2020-03-01",

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 
-from tasks.serving.trusted import TRUSTED
+from tasks.serving.trusted import TRUSTED, refuse_untrustworthy
 from tasks.spec.errors import CorruptionError
 from tasks.spec.manifest import Manifest, Pointer
 from tasks.spec.metrics import TargetKind
@@ -138,13 +138,18 @@ def load_release(folder: Path, pointer: Pointer | None = None) -> Release:
         )
     from skops import io as skops
 
-    strange = sorted(set(skops.get_untrusted_types(data=content)) - set(TRUSTED))
+    allowed = [*TRUSTED, *manifest.trusted]
+    strange = sorted(set(skops.get_untrusted_types(data=content)) - set(allowed))
     if strange:
         raise CorruptionError(
             f"{path} holds types that are not on the allow-list: {', '.join(strange)}. Add them to "
-            "tasks/serving/trusted.py on purpose, or train without them."
+            f"deployments/models/{manifest.model}/code/trusted.yaml on purpose, or train without them."
         )
-    return Release(manifest, skops.loads(content, trusted=list(TRUSTED)))
+    try:
+        refuse_untrustworthy(manifest.trusted)
+    except ValueError as error:
+        raise CorruptionError(f"{described} trusts {error}. It was not opened; publish the version again.") from None
+    return Release(manifest, skops.loads(content, trusted=allowed))
 
 
 def read_pointer(folder: Path) -> Pointer | None:

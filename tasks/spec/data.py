@@ -147,6 +147,8 @@ class Data(Spec):
     ``categories`` stand in order of time. Label rates are watched along it."""
     entity: str | None = None
     """A column that says whose row it is."""
+    weight: str | None = None
+    """A numeric column, such as a survey's, that says how much a row weighs in training. Gates count every row once."""
     target: Target
     """What is predicted."""
     split: Split

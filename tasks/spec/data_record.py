@@ -33,5 +33,7 @@ class DataRecord(Ingested):
     """Rows of the source on no side of the split, by the reason in a few words; only reasons that hold for any."""
     sides: dict[str, int]
     """Rows of the source by the side of the split that they are on: train, holdout, replay."""
+    weight: str | None = None
+    """The column by which rows weigh in training, where the config names one."""
     collected: int = 0
     """Rows that were collected in production and joined train and holdout."""

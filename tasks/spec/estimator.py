@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from tasks.spec.base import Spec
 from tasks.spec.metrics import TargetKind
@@ -22,6 +22,12 @@ class Estimator(Spec):
     """
     parameters: dict[str, Any] = {}
     """Its parameters, as scikit-learn names them."""
+    class_weight: Literal["balanced"] | dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] | None = None
+    """How much the rows of a class weigh in training: ``balanced``, in inverse proportion to its rows, or a number for
+    each class by its name. Scores move with it and are probabilities no longer; the calibration gate sees that."""
+    encoding: dict[str, Literal["target"]] = {}
+    """Category features that become the mean label of their category, by scikit-learn's ``TargetEncoder`` with its
+    cross-fitting, such as ``{postcode: target}``: for categories of many values. Others are one-hot or ordinal."""
 
     @model_validator(mode="after")
     def _factory(self) -> Estimator:
@@ -29,7 +35,21 @@ class Estimator(Spec):
             raise ValueError("factory goes with kind: custom, and only with it")
         if self.factory and not re.fullmatch(r"[\w.]+:\w+", self.factory):
             raise ValueError(f"factory is {self.factory!r}; write package.module:function")
+        if self.kind == "custom" and self.class_weight is not None:
+            raise ValueError("class_weight is not for kind: custom; hand it to the factory in parameters")
         return self
+
+
+class TrustedTypes(Spec):
+    """``code/trusted.yaml`` in a model's folder: types beyond the repository's list that its file may hold.
+
+    Only classes of installed packages, by the module that defines them. A change of the file is a change of the model:
+    it is trained, examined and, where its materiality asks for it, signed anew.
+    """
+
+    types: Annotated[tuple[Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$")], ...], Field(min_length=1)]
+    because: str
+    """Why they may be loaded, and who looked at them."""
 
 
 ESTIMATORS: dict[TargetKind, tuple[str, ...]] = {

@@ -43,6 +43,8 @@ class Manifest(Spec):
     seed: int
     trained_rows: int
     libraries: dict[str, str]
+    trusted: tuple[str, ...] = ()
+    """Classes beyond the repository's list that the model file may hold, from the model's ``code/trusted.yaml``."""
     data: DataRecord | None = None
     """The files that the rows came from, and what became of the rows; manifests before 2026-11-29 have none."""
 

@@ -21,7 +21,7 @@ from tasks.spec.estimator import ESTIMATORS, Estimator
 from tasks.spec.expression_types import condition_fault, label_fault
 from tasks.spec.metrics import TargetKind
 from tasks.spec.models import Name, model_file
-from tasks.spec.targets import MulticlassTarget
+from tasks.spec.targets import BinaryTarget, MulticlassTarget
 
 BESIDE = "decision_threshold"
 
@@ -61,7 +61,7 @@ class TrainingConfig(Spec):
             again = len(names) - 1 - names[::-1].index(twice[0])
             found.append((("data", "columns", again, "name"), f"columns {', '.join(twice)} are declared twice"))
         found += no_inputs("features", [(("features", i), name) for i, name in enumerate(self.features)], self)
-        for key in ("period", "entity"):
+        for key in ("period", "entity", "weight"):
             named = getattr(self.data, key)
             if named is not None and named not in names:
                 said = f"data names {named!r}, which is no column; allowed: {', '.join(names)}"
@@ -85,6 +85,40 @@ class TrainingConfig(Spec):
                 faults.append((("data", key), condition_fault(f"data.{key}", text, data.columns)))
         refuse(type(self).__name__, [(place, fault) for place, fault in faults if fault])
         return self
+
+    @model_validator(mode="after")
+    def _check_fitting(self) -> TrainingConfig:
+        refuse(type(self).__name__, [*self._weight_problems(), *self._encoding_problems()])
+        return self
+
+    def _weight_problems(self) -> list[Placed]:
+        found: list[Placed] = []
+        weight, weights = self.data.weight, self.estimator.class_weight
+        column = next((c for c in self.data.columns if c.name == weight), None)
+        if column is not None and column.kind.operand != "quantity":
+            said = f"data.weight names {weight}, which is a {column.type}; allowed are columns of numbers"
+            found.append((("data", "weight"), said))
+        if weight is not None and weight in self.features:
+            said = f"data.weight names {weight}, which is a feature; a row's weight says nothing about its label"
+            found.append((("data", "weight"), said))
+        place = ("estimator", "class_weight")
+        if weights is not None and self.kind == "regression":
+            found.append((place, "class_weight is given, and a regression model has no classes; remove it"))
+        elif isinstance(weights, dict) and set(weights) != set(self.class_names):
+            said = f"class_weight names {', '.join(weights)}; allowed: each of {', '.join(self.class_names)}"
+            found.append((place, said))
+        return found
+
+    def _encoding_problems(self) -> list[Placed]:
+        found: list[Placed] = []
+        for name in self.estimator.encoding:
+            if name not in self.category_features:
+                said = (
+                    f"estimator.encoding names {name!r}, which is no category among the features; allowed: "
+                    f"{', '.join(self.category_features) or 'none'}"
+                )
+                found.append((("estimator", "encoding", name), said))
+        return found
 
     def _target_problems(self) -> list[Placed]:
         kind, threshold, where = self.kind, self.decision_threshold, f"data.target.{BESIDE}"
@@ -116,6 +150,12 @@ class TrainingConfig(Spec):
     def classes(self) -> tuple[str, ...]:
         """The classes of a multiclass model, in the order of its scores; of others, none."""
         return self.data.target.classes if isinstance(self.data.target, MulticlassTarget) else ()
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes by label: of a binary model, negative and positive; of a regression, none."""
+        target = self.data.target
+        return (target.negative, target.positive) if isinstance(target, BinaryTarget) else self.classes
 
     @property
     def threshold(self) -> float:

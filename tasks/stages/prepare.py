@@ -41,6 +41,7 @@ def prepare(paths: ModelPaths, config: TrainingConfig) -> None:
         rows=source.rows,
         dropped=split.dropped,
         sides=sides,
+        weight=config.data.weight,
         collected=sum(map(len, parts.values())) - sum(sides.values()),
     )
     paths.prepared.mkdir(parents=True, exist_ok=True)

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.utils.validation import has_fit_parameter
 
-from tasks.science.data.tables import LABEL, ROW, as_requests, label_array
+from tasks.science.data.tables import LABEL, ROW, WEIGHT, as_requests, label_array
 from tasks.science.models.estimators import build
 from tasks.serving.release import pipeline_scores, save_model
 from tasks.spec.base import digest_file
@@ -22,6 +23,7 @@ from tasks.spec.manifest import Manifest
 from tasks.spec.targets import BinaryTarget, RegressionTarget
 from tasks.spec.training import TrainingConfig
 from tasks.stages.common import ModelPaths, run
+from tasks.stages.servable import refuse_unservable, trusted_types, try_out
 from tasks.tables.replayed import kept_rows, source_requests
 
 REQUESTS = 200
@@ -38,8 +40,12 @@ def train(paths: ModelPaths, config: TrainingConfig) -> None:
     label = label_array(config, rows[LABEL])
     _refuse_untrainable(config, label)
     known = _modules_below(paths.root)
-    pipeline = build(config).fit(rows[list(config.features)], label)
+    pipeline, features, trusted = build(config), rows[list(config.features)], trusted_types(paths)
     _refuse_foreign_modules(paths, config, _modules_below(paths.root) - known)
+    try_out(paths, pipeline, features, label, trusted)
+    pipeline.fit(features, label, **_weights(config, pipeline, rows))
+    _refuse_foreign_modules(paths, config, _modules_below(paths.root) - known)  # what is imported only now
+    refuse_unservable(paths, pipeline, trusted)
     paths.model.mkdir(parents=True, exist_ok=True)
     save_model(pipeline, paths.model / "model.skops")
     manifest = Manifest(
@@ -54,6 +60,7 @@ def train(paths: ModelPaths, config: TrainingConfig) -> None:
         classes=config.classes,
         **_of_target(config),
         seed=config.seed,
+        trusted=trusted,
         trained_rows=len(rows),
         libraries={"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
         data=DataRecord.model_validate_json(paths.record.read_text()),
@@ -78,6 +85,18 @@ def _requests(
     requests = source_requests(paths.source_rows, config.inputs, asked[ROW].tolist())
     more = rows[~kept].sample(min(REQUESTS - len(asked), int((~kept).sum())), random_state=config.seed)
     return pd.concat([asked, more]), requests + as_requests(config, more)
+
+
+def _weights(config: TrainingConfig, pipeline: Any, rows: pd.DataFrame) -> dict[str, Any]:
+    """What ``fit`` takes beside rows and labels; a row that was collected in production weighs as the mean row does."""
+    if config.data.weight is None:
+        return {}
+    if not has_fit_parameter(pipeline.named_steps["estimator"], "sample_weight"):
+        raise ConfigError(
+            f"data.weight is {config.data.weight}, and {config.estimator.factory} makes an estimator whose fit takes "
+            "no sample_weight. Leave data.weight out, or choose another estimator."
+        )
+    return {"estimator__sample_weight": rows[WEIGHT].fillna(1.0).to_numpy(float)}
 
 
 def _refuse_untrainable(config: TrainingConfig, label: np.ndarray) -> None:

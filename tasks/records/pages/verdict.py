@@ -52,6 +52,8 @@ def data_sentences(verdict: Verdict) -> list[str]:
         f"{kept.get('train', 0):,} train, {kept.get('holdout', 0):,} examine, and {kept.get('replay', 0):,} are kept "
         "for replay"
     ]
+    if record.weight is not None:
+        said.append(f"rows weigh by {record.weight} in training; gates are unweighted and count every row once")
     if record.collected:
         said.append(f"{plural(record.collected, 'row')} collected in production joined those that train and examine")
     return said

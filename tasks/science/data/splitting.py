@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from tasks.science.data.tables import BENCHMARK, ENTITY, LABEL, ROW, with_labels
+from tasks.science.data.tables import BENCHMARK, ENTITY, LABEL, ROW, WEIGHT, with_labels
 from tasks.spec.errors import ConfigError
 from tasks.spec.training import TrainingConfig
 from tasks.tables.bounds import check_bounds
@@ -62,8 +62,30 @@ def split_base(config: TrainingConfig, table: pd.DataFrame) -> Parts:
         side: table.loc[mask.reindex(table.index), list(dict.fromkeys(keep))].reset_index(drop=True)
         for side, mask in sides.items()
     }
+    if data.weight is not None:
+        frames["train"][WEIGHT] = _weights(data.weight, table.loc[sides["train"].reindex(table.index), data.weight])
     frames["train"][BENCHMARK], frames["holdout"][BENCHMARK] = "train", "holdout"
     return Parts(frames, {reason: rows for reason, rows in dropped.items() if rows})
+
+
+def _weights(column: str, values: pd.Series) -> np.ndarray:
+    """(n,) weights of training rows, scaled to a mean of 1; that is also what a row collected in production weighs.
+
+    Raises:
+        ConfigError: one is missing, infinite or negative, or all are 0.
+    """
+    weights = values.to_numpy(float)
+    wrong = ~(np.isfinite(weights) & (weights >= 0))
+    if wrong.any():
+        first = weights[wrong][0]
+        raise ConfigError(
+            f"data.weight {column} is {'missing' if np.isnan(first) else f'{first:g}'} in {int(wrong.sum()):,} of "
+            f"{len(weights):,} training rows; allowed are finite numbers from 0. Mend them, or leave such rows out in "
+            "data.rows."
+        )
+    if not weights.sum() > 0:
+        raise ConfigError(f"data.weight {column} is 0 in all {len(weights):,} training rows; name another column.")
+    return np.asarray(weights / weights.mean())
 
 
 def _by_hash(config: TrainingConfig, table: pd.DataFrame, base: pd.Series) -> dict[str, pd.Series]:

@@ -15,7 +15,7 @@ from tasks.spec.training import TrainingConfig
 from tasks.tables.expressions import values
 from tasks.tables.typed import as_json
 
-LABEL, BENCHMARK, ROW, SCORE, ENTITY = "_label", "_benchmark", "_row", "_score", "_entity"
+LABEL, BENCHMARK, ROW, SCORE, ENTITY, WEIGHT = "_label", "_benchmark", "_row", "_score", "_entity", "_weight"
 
 
 def labels(config: TrainingConfig, table: pd.DataFrame) -> pd.Series:

@@ -15,8 +15,9 @@ from sklearn.ensemble import (
 )
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler, TargetEncoder
 
 from tasks.spec.errors import ConfigError
 from tasks.spec.training import TrainingConfig
@@ -51,7 +52,8 @@ def build(config: TrainingConfig) -> Pipeline:
 
 
 def _prepare(config: TrainingConfig) -> ColumnTransformer:
-    numbers, categories = config.numeric_features, config.category_features
+    numbers, encoding = config.numeric_features, config.estimator.encoding
+    categories = [name for name in config.category_features if name not in encoding]
     filled = ("fill", SimpleImputer(strategy="constant", fill_value=ABSENT))
     if config.estimator.kind in ("hist_gradient_boosting", "random_forest"):
         codes = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
@@ -61,9 +63,19 @@ def _prepare(config: TrainingConfig) -> ColumnTransformer:
     else:
         codes = OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=RARE)
         number = Pipeline([("fill", SimpleImputer(strategy="median", add_indicator=True)), ("scale", StandardScaler())])
-    return ColumnTransformer(
-        [("number", number, numbers), ("category", Pipeline([filled, ("code", codes)]), categories)]
-    )
+    parts = [("number", number, numbers), ("category", Pipeline([filled, ("code", codes)]), categories)]
+    if encoding:  # in the order of the features, whatever the order of the config's keys
+        named = [name for name in config.category_features if name in encoding]
+        parts.append(("target", Pipeline([filled, ("code", _target_encoder(config))]), named))
+    return ColumnTransformer(parts)
+
+
+def _target_encoder(config: TrainingConfig) -> TargetEncoder:
+    """A category as the mean label of its rows, shrunk to the mean of all (Micci-Barreca 2001), cross-fitted in
+    training, so that no row's code knows its own label. What training never saw gets the mean of all."""
+    kind = {"binary": "binary", "multiclass": "multiclass", "regression": "continuous"}[config.kind]
+    folds = (KFold if kind == "continuous" else StratifiedKFold)(5, shuffle=True, random_state=config.seed)
+    return TargetEncoder(target_type=kind, cv=folds)
 
 
 def _estimator(config: TrainingConfig) -> BaseEstimator:
@@ -77,7 +89,12 @@ def _estimator(config: TrainingConfig) -> BaseEstimator:
         raise ConfigError(
             f"estimator.parameters names {', '.join(unknown)}, unknown to {spec.kind}; allowed: {', '.join(allowed)}."
         )
-    estimator: BaseEstimator = kind(**{"random_state": config.seed, **defaults, **spec.parameters})
+    weights: Any = spec.class_weight
+    if isinstance(weights, dict):  # by label, as the estimator is fitted on them
+        codes = (False, True) if config.kind == "binary" else range(len(config.classes))
+        weights = {code: weights[name] for code, name in zip(codes, config.class_names, strict=True)}
+    chosen = {} if weights is None else {"class_weight": weights}
+    estimator: BaseEstimator = kind(**{"random_state": config.seed, **defaults, **spec.parameters, **chosen})
     return estimator
 
 

@@ -118,6 +118,12 @@ def _owners(prepare: ColumnTransformer) -> list[str]:
             for name, categories, rare in zip(names, encoder.categories_, encoder.infrequent_categories_, strict=True):
                 owners += [name] * (len(categories) if rare is None else len(categories) - len(rare) + 1)
             continue
+        if encoder is not None and hasattr(
+            encoder, "target_mean_"
+        ):  # target encoding: one column, or one for each of several classes
+            each = len(encoder.classes_) if encoder.target_type_ == "multiclass" else 1
+            owners += [name for name in names for _ in range(each)]
+            continue
         owners += names
         imputer = part.named_steps.get("fill") if isinstance(part, Pipeline) else part
         indicator = getattr(imputer, "indicator_", None)
