@@ -73,9 +73,11 @@ def _of_text(cells: pd.Series) -> tuple[np.ndarray, np.ndarray]:
     from pyarrow import compute
 
     text = pa.array(cells.array)
-    try:
-        found = compute.cast(text, pa.float64())
-    except pa.ArrowInvalid:  # blanks around numbers, or a cell that is none
+    found = _cast(text)
+    if found is None:
+        text = compute.if_else(compute.equal(text, ""), None, text)
+        found = _cast(text)
+    if found is None:  # blanks around numbers, or a cell that is none
         text = compute.utf8_trim_whitespace(text)
         text = compute.if_else(compute.equal(text, ""), None, text)
         plain = compute.fill_null(compute.match_substring_regex(text, PLAIN), False).to_numpy(zero_copy_only=False)
@@ -85,6 +87,16 @@ def _of_text(cells: pd.Series) -> tuple[np.ndarray, np.ndarray]:
     there = compute.is_valid(text).to_numpy(zero_copy_only=False)
     found = found.to_numpy(zero_copy_only=False)
     return found, there
+
+
+def _cast(text: Any) -> Any:
+    """Text as Arrow's floats; None where a cell is not written as one."""
+    import pyarrow as pa
+
+    try:
+        return text.cast(pa.float64())
+    except pa.ArrowInvalid:
+        return None
 
 
 def _of_objects(cells: pd.Series) -> tuple[np.ndarray, np.ndarray]:

@@ -58,8 +58,10 @@ class Integer(Number):
     name, noun, largest = "integer", f"whole number up to {LARGEST_WHOLE}", LARGEST_WHOLE
 
     def from_source(self, cells: pd.Series, column: DeclaredColumn) -> tuple[pd.Series, pd.Series]:
+        import numpy as np
+
         found, wrong = numbers(cells)
-        odd = (found % 1 != 0) & found.notna() | (found.abs() > LARGEST_WHOLE)
+        odd = (np.trunc(found) != found) & found.notna() | (found.abs() > LARGEST_WHOLE)
         return found.mask(odd), wrong | odd
 
     def request_field(self, column: DeclaredColumn) -> tuple[Any, dict[str, Any]]:

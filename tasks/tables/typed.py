@@ -66,7 +66,8 @@ def column_values(column: Column, cells: pd.Series, reading: Reading) -> tuple[p
     if text:
         if reading.trim or (kind.numeric and (len(markers) > 1 or not kind.has_decimals)):
             cells = cells.str.strip()
-        cells = _without(cells, markers)
+        if len(markers) > 1 or not kind.has_decimals:  # numbers pass over an empty cell by themselves, and faster
+            cells = _without(cells, markers)
         if reading.decimal == "," and kind.has_decimals:
             cells = cells.str.replace(".", ";", regex=False).str.replace(",", ".", regex=False)
     elif cells.dtype == object:

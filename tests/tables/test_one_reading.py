@@ -97,6 +97,9 @@ def test_every_door_gives_the_files_values(tmp_path: Path) -> None:
         ]  # fmt: skip
         logged = to_table(config.inputs, service.log.frame(NAME, 0, 2**62)).reset_index(drop=True)
         pd.testing.assert_frame_equal(logged, right[inputs])
+        kept = service.log.export(NAME, 0, 2**62, tmp_path / "window.parquet").path
+        back = [row for part in read_rows(kept, config) for row in part]
+        assert [{name: row[name] for name in inputs} for row in back] == requests
         recorded = json.loads((service.paths.model / "requests.json").read_text())
         by_row = {json.dumps(r, sort_keys=True): a["score"] for r, a in zip(requests, answers, strict=True)}
         assert len(recorded["rows"]) == len(recorded["scores"]) > 100
