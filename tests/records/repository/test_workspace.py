@@ -89,3 +89,28 @@ def test_a_hook_that_refuses_new_data_is_quoted(settings: Settings) -> None:
             CheckoutError, match="a hook of the origin refused .* It says: the main branch is frozen until Monday"
         ):
             workspace.push_data(settings, tree, "data")
+
+
+def test_an_unpushed_commit_is_lent_to_an_origin_on_this_machine_and_taken_back(
+    settings: Settings, developer: Path, tmp_path: Path
+) -> None:
+    (developer / "model.txt").write_text("not pushed\n")
+    git(developer, "commit", "--quiet", "--all", "-m", "not pushed")
+    commit, origin = git(developer, "rev-parse", "HEAD"), Git(Path(settings.origin))
+    branches = origin.run("for-each-ref", "refs/heads")
+    with workspace.lent(settings, Git(developer), commit), workspace.worktree(settings, commit) as tree:
+        assert (tree / "model.txt").read_text() == "not pushed\n"
+        assert origin.run("for-each-ref", "--format=%(objectname)", workspace.UNPUSHED) == commit
+    assert origin.run("for-each-ref", workspace.UNPUSHED) == ""
+    assert origin.run("for-each-ref", "refs/heads") == branches
+    with workspace.lent(settings, Git(developer), git(developer, "rev-parse", "HEAD~")):  # main holds it
+        assert origin.run("for-each-ref", workspace.UNPUSHED) == ""
+    with workspace.lent(settings.model_copy(update={"origin": "https://example.org/x.git"}), Git(developer), commit):
+        assert origin.run("for-each-ref", workspace.UNPUSHED) == ""  # no other machine is given anything
+
+
+def test_what_a_killed_command_has_lent_is_taken_back_at_the_next_start(settings: Settings, developer: Path) -> None:
+    origin = Git(Path(settings.origin))
+    origin.run("update-ref", f"{workspace.UNPUSHED}/left", git(developer, "rev-parse", "HEAD"))
+    workspace.take_back(origin)
+    assert origin.run("for-each-ref", workspace.UNPUSHED) == ""
