@@ -113,10 +113,10 @@ def _try_out(
     done.findings += found
     ready = (paths.prepared / "holdout.parquet").exists()
     if suites is not None:
-        done.findings += _expectations("ingested", table, suites, files["expectations"])
+        done.findings += _expectations("ingested", table, suites, files["expectations"], training)
         if ready:
             both = [pd.read_parquet(paths.prepared / f"{side}.parquet") for side in ("train", "holdout")]
-            done.findings += _expectations("prepared", pd.concat(both), suites, files["expectations"])
+            done.findings += _expectations("prepared", pd.concat(both), suites, files["expectations"], training)
     if not ready:
         return
     sides = {side: len(pd.read_parquet(paths.prepared / f"{side}.parquet")) for side in ("train", "holdout", "replay")}
@@ -138,16 +138,18 @@ def _try_out(
             done.findings += unasked_rules(gate, examination, files["rules"])
 
 
-def _expectations(table: str, rows: pd.DataFrame, suites: Expectations, document: Document) -> list[Finding]:
+def _expectations(
+    table: str, rows: pd.DataFrame, suites: Expectations, document: Document, config: TrainingConfig
+) -> list[Finding]:
     """Expectations that are broken, or cannot be asked, each by itself."""
     suite, found = getattr(suites, table), []
     try:
-        checks = list(enumerate(run_suite(table, rows, suite)))
+        checks = list(enumerate(run_suite(table, rows, suite, config.data.columns)))
     except ConfigError:  # one that cannot be computed must not take the others with it
         checks = []
         for index, item in enumerate(suite):
             try:
-                checks += [(index, answer) for answer in run_suite(table, rows, (item,))]
+                checks += [(index, answer) for answer in run_suite(table, rows, (item,), config.data.columns)]
             except ConfigError as error:
                 sentence = str(error).removeprefix(f"expectations.yaml, {table}, ")
                 found.append(document.finding((table, index), sentence))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,13 @@ from tasks.spec.columns import to_table
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import GateResult, Measurement
 from tasks.spec.expectations import Expectations
+from tasks.spec.kind import DeclaredColumn
 from tasks.spec.model import ModelConfig
 from tasks.spec.models import model_folder
 from tasks.spec.settings import Settings
 from tasks.spec.training import load_training
 from tasks.stages.common import ModelPaths
+from tasks.tables.expressions import evaluate
 
 _EACH_OTHER = "it compares rows with each other, and a person may be served twice, in any order"
 _WHOLE_TABLE = "it compares each value with those of the whole table"
@@ -39,7 +42,7 @@ NOT_OF_A_WINDOW = {
 """Expectations that count rows and yet do not speak of single rows, each with the reason in words."""
 COLUMN_KEYS = ("column", "column_A", "column_B", "column_list")
 """The arguments that name columns."""
-UNSAID = ("or_equal", "ignore_row_if", "condition_parser")
+UNSAID = ("or_equal", "ignore_row_if")
 """Arguments that are no part of what is said of an expectation, or stand in its words already."""
 
 
@@ -88,8 +91,9 @@ def check_data(worktree: Path, model: str) -> tuple[GateResult, list[dict[str, A
     paths = ModelPaths(worktree, model)
     suites = load_yaml(model_folder(worktree, model) / "expectations.yaml", Expectations)
     prepared = pd.concat([pd.read_parquet(paths.prepared / f"{side}.parquet") for side in ("train", "holdout")])
-    checks = run_suite("ingested", pd.read_parquet(paths.ingested), suites.ingested)
-    checks += run_suite("prepared", prepared, suites.prepared)
+    columns = load_training(worktree, model).data.columns
+    checks = run_suite("ingested", pd.read_parquet(paths.ingested), suites.ingested, columns)
+    checks += run_suite("prepared", prepared, suites.prepared, columns)
     return data_verdict(checks), checks
 
 
@@ -123,8 +127,19 @@ def data_verdict(checks: list[dict[str, Any]]) -> GateResult:
     )
 
 
-def run_suite(table: str, frame: pd.DataFrame, suite: tuple[dict[str, Any], ...]) -> list[dict[str, Any]]:
+def run_suite(
+    table: str,
+    frame: pd.DataFrame,
+    suite: tuple[dict[str, Any], ...],
+    columns: Iterable[DeclaredColumn] | None = None,
+) -> list[dict[str, Any]]:
     """Check one table.
+
+    A ``row_condition`` is an expression as elsewhere in the configuration. Great Expectations would hand it to pandas,
+    which runs what is written in it.
+
+    Args:
+        columns: the declared columns, by which conditions are read; without them, the types of the table decide.
 
     Returns:
         One dict an expectation: table, expectation, column, success, observed, expected, rows, unexpected,
@@ -148,8 +163,18 @@ def run_suite(table: str, frame: pd.DataFrame, suite: tuple[dict[str, Any], ...]
         )
         context.variables.progress_bars = {"globally": False}  # type: ignore[assignment]
         asset = context.data_sources.add_pandas(table).add_dataframe_asset(table)
-        batch = asset.add_batch_definition_whole_dataframe(table).get_batch({"dataframe": frame})
-        return [_check(batch, table, dict(item), len(frame)) for item in suite]
+        definition = asset.add_batch_definition_whole_dataframe(table)
+        whole = definition.get_batch({"dataframe": frame})
+        checks = []
+        for item in suite:
+            condition = item.get("row_condition")
+            if condition is None:
+                checks.append(_check(whole, table, dict(item), len(frame)))
+                continue
+            where = f"expectations.yaml, {table}, {item.get('type')}: row_condition"
+            part = frame[evaluate(frame, str(condition), where, columns)]
+            checks.append(_check(definition.get_batch({"dataframe": part}), table, dict(item), len(part)))
+        return checks
 
 
 def _expectation(kind: str) -> Any:
@@ -160,7 +185,8 @@ def _expectation(kind: str) -> Any:
 
 
 def _check(batch: Any, table: str, item: dict[str, Any], rows: int) -> dict[str, Any]:
-    kind = item.pop("type", None)
+    kind, condition = item.pop("type", None), item.pop("row_condition", None)
+    item.pop("condition_parser", None)
     known = _expectation(str(kind))
     if known is None:
         raise ConfigError(
@@ -187,11 +213,16 @@ def _check(batch: Any, table: str, item: dict[str, Any], rows: int) -> dict[str,
     expected = ", ".join(f"{k} {v}" for k, v in item.items() if k not in (*COLUMN_KEYS, *UNSAID))
     seen = f"observed {observed:.4g}" if isinstance(observed, int | float) else f"{unexpected} rows against it"
     claim = f"{_claim(item, str(kind))} {expected}".strip()
+    success = bool(result.success)
+    if condition is not None:
+        claim = f"{claim} where {condition}"
+        if not rows:
+            success, seen = False, "no row is so"
     return {
         "table": table,
         "expectation": str(kind),
         "column": _subject(item) or None,
-        "success": bool(result.success),
+        "success": success,
         "observed": float(observed)
         if isinstance(observed, int | float)
         else None
@@ -203,7 +234,7 @@ def _check(batch: Any, table: str, item: dict[str, Any], rows: int) -> dict[str,
         "asked": rows if counted is None else int(counted) - int(result.result.get("missing_count") or 0),
         "mostly": 1.0 if mostly is None else float(mostly),
         "claim": claim,
-        "sentence": claim if result.success else f"{claim} ({seen})",
+        "sentence": claim if success else f"{claim} ({seen})",
     }
 
 
@@ -237,9 +268,9 @@ def check_window(config: ModelConfig, expectations: Path, rows: pd.DataFrame) ->
         elif row_wise not in asked:
             asked.append(row_wise)
     try:
-        return run_suite("window", table, tuple(asked)) + checks
+        return run_suite("window", table, tuple(asked), config.inputs) + checks
     except ConfigError:  # one that cannot be computed must not take the others with it
-        return [check for item in asked for check in _alone(table, item)] + checks
+        return [check for item in asked for check in _alone(config, table, item)] + checks
 
 
 def _of_rows(item: dict[str, Any]) -> dict[str, Any]:
@@ -282,9 +313,9 @@ def _subject(item: dict[str, Any]) -> str:
     return ", ".join(_columns(item))
 
 
-def _alone(table: pd.DataFrame, item: dict[str, Any]) -> list[dict[str, Any]]:
+def _alone(config: ModelConfig, table: pd.DataFrame, item: dict[str, Any]) -> list[dict[str, Any]]:
     try:
-        return run_suite("window", table, (item,))
+        return run_suite("window", table, (item,), config.inputs)
     except ConfigError as error:
         return [_not_asked(item, len(table), str(error))]
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from tasks.data import check_window
+from tasks.data import check_window, run_suite
 from tasks.science.monitors.feed.data_quality import quality_findings
 from tasks.spec.data import Column
 from tasks.spec.errors import ConfigError
@@ -121,6 +121,38 @@ def test_what_holds_between_the_columns_of_a_row_is_asked_and_the_rest_is_left_o
         "scores to be less than (it compares each value with those of the whole table); age values to not be null "
         "(year is not served)"
     )
+
+
+def test_a_condition_on_rows_is_an_expression_and_runs_nothing(file: Path, tmp_path: Path) -> None:
+    """Great Expectations gives a condition to pandas, whose parser finds the way from ``@pd`` to a shell."""
+    trap = tmp_path / "trap"
+    between = {
+        "type": "expect_column_values_to_be_between",
+        "column": "age",
+        "max_value": 60,
+        "condition_parser": "pandas",
+    }
+    conditions = ["sex == 'male' and debt > 5", f"age > @pd.io.common.os.system('touch {trap}')", "age > 900"]
+    file.write_text(yaml.safe_dump({"prepared": [between | {"row_condition": c} for c in conditions]}))
+    table = rows().assign(age=50.0, sex="male", debt=[10.0] * 390 + [1.0] * 10)
+    table.loc[[3, 395], "age"] = 70.0
+    with pytest.raises(ConfigError, match="row_condition is .*position"):
+        run_suite("ingested", table, (between | {"row_condition": conditions[1]},))
+    found = list(told(file, table).values())
+    assert [(f.subject, f.value and round(f.value * f.rows), f.rows, f.alarm) for f in found[:2]] == [
+        ("age", 1, 390, True),
+        ("age", None, 400, False),
+    ]
+    assert found[0].sentence.startswith(
+        "age values to be between max_value 60 where sex == 'male' and debt > 5: broken"
+    )
+    assert "no row of the window has a value" in found[1].sentence and "row_condition is" in found[2].sentence
+    nobody = run_suite("ingested", table, (between | {"row_condition": conditions[2]},))
+    assert (nobody[0]["success"], nobody[0]["sentence"]) == (
+        False,
+        "age values to be between max_value 60 where age > 900 (no row is so)",
+    )
+    assert not trap.exists()
 
 
 def test_a_loose_expectation_missed_by_chance_is_no_alarm() -> None:
