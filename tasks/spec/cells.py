@@ -106,7 +106,7 @@ def _of_objects(cells: pd.Series) -> tuple[np.ndarray, np.ndarray]:
 
     values = cells.astype(object)
     text = values.map(lambda v: isinstance(v, str)).to_numpy(bool)
-    found, there = np.full(len(values), np.nan), values.notna().to_numpy()
+    found, there = np.full(len(values), np.nan), values.notna().to_numpy(copy=True)
     for at in np.flatnonzero(there & ~text):
         found[at] = _number(values.iloc[at])
     if text.any():

@@ -60,6 +60,7 @@ class TrainingConfig(Spec):
         if twice:
             again = len(names) - 1 - names[::-1].index(twice[0])
             found.append((("data", "columns", again, "name"), f"columns {', '.join(twice)} are declared twice"))
+        found += self._source_problems()
         found += no_inputs("features", [(("features", i), name) for i, name in enumerate(self.features)], self)
         for key in ("period", "entity", "weight"):
             named = getattr(self.data, key)
@@ -68,6 +69,21 @@ class TrainingConfig(Spec):
                 found.append((("data", key), said))
         refuse(type(self).__name__, found)
         return self
+
+    def _source_problems(self) -> list[Placed]:
+        """Two columns of one name in the source, and names where the source has none."""
+        found: list[Placed] = []
+        seen: dict[str, str] = {}
+        for at, column in enumerate(self.data.columns):
+            where = ("data", "columns", at, "source")
+            other = seen.setdefault(column.original, column.name)
+            if other != column.name:
+                found.append((where, f"columns {other} and {column.name} are both {column.original!r} in the source"))
+            if column.source is not None and not self.data.source.reading.header:
+                found.append(
+                    (where, f"column {column.name} names a source, and data.source.header is false; remove it")
+                )
+        return found
 
     @model_validator(mode="after")
     def _check_target(self) -> TrainingConfig:

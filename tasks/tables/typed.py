@@ -71,7 +71,9 @@ def column_values(column: Column, cells: pd.Series, reading: Reading) -> tuple[p
         if reading.decimal == "," and kind.has_decimals:
             cells = cells.str.replace(".", ";", regex=False).str.replace(",", ".", regex=False)
     elif cells.dtype == object:
-        cells = cells.mask(cells.map(lambda value: isinstance(value, str) and value.strip() in markers).astype(bool))
+        trim = reading.trim or kind.numeric
+        cells = cells.map(lambda value: value.strip() if trim and isinstance(value, str) else value)
+        cells = cells.mask(cells.map(lambda value: isinstance(value, str) and value in markers).astype(bool))
     values, wrong = kind.from_source(cells, column)
     if kind.has_decimals and (numbers := _numbers(markers)):
         values = values.mask(values.isin(numbers))

@@ -87,7 +87,6 @@ def zipped(text: str, path: Path) -> bytes:
         ("a.csv", lambda _: PLAIN.replace("München", '"München"').replace("30.5", '"30.5"').encode(), {}),
         ("a.tsv", lambda _: PLAIN.replace(",", "\t").encode(), {"separator": "\t"}),
         ("a.csv", lambda _: PLAIN.replace(",", " | ").encode(), {"separator": "|", "trim": True}),
-        ("a.csv", lambda _: PLAIN.split("\n", 1)[1].encode(), {"header": False}),
         ("a.csv", lambda _: PLAIN.replace("41.0", "+4.1e1").replace("30.5", " 30.5 ").encode(), {}),
         ("a.csv.gz", lambda _: gzip.compress(PLAIN.encode()), {}),
         ("a.csv.zip", lambda folder: zipped(PLAIN, folder / "made.zip"), {}),
@@ -141,7 +140,6 @@ def test_several_files_are_read_in_the_order_of_their_names(tmp_path: Path) -> N
         (PLAIN.replace("Wohnort", "Wohnor").encode(), {}, r"no column 'Wohnort' \(for city\).*Did you mean 'Wohnor'\?"),
         (b"", {}, r"a\.csv is empty: it has no header and no rows"),
         (PLAIN.splitlines()[0].encode(), {}, r"the source of small holds no row"),
-        (b"1,2\n", {"header": False}, r"row 1: there are 2 cells, and 3 columns are declared"),
     ],
 )  # fmt: skip
 def test_a_broken_file_is_named_with_place_and_fix(
@@ -211,3 +209,33 @@ def test_a_source_stays_inside_the_repository(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="is no path inside the repository"):
             ingested(root)
         config.write_text(config.read_text().replace(wrong, f"{FOLDER}/a.csv"))
+
+
+def test_text_of_typed_files_is_trimmed_only_where_that_is_declared(tmp_path: Path) -> None:
+    names = ("Alter (Jahre)", "Wohnort", "Bestanden?")
+    rows = ((" 4 ", " ", "a "), (5, "?", "b"))
+    content = "\n".join(json.dumps(dict(zip(names, row, strict=True))) for row in rows).encode()
+    kept = ingested(lay(tmp_path / "kept", {"a.jsonl": content}, {"format": "jsonl", "missing": ["?"]}))
+    assert kept["city"].fillna("gone").tolist() == [" ", "gone"] and kept["passed"].tolist() == ["a ", "b"]
+    assert kept["age"].tolist() == [4.0, 5.0]
+    trimmed = ingested(lay(tmp_path / "trimmed", {"a.jsonl": content}, {"format": "jsonl", "trim": True}))
+    assert trimmed["city"].fillna("gone").tolist() == ["gone", "?"] and trimmed["passed"].tolist() == ["a", "b"]
+
+
+def test_two_columns_of_one_name_in_the_source_are_refused(tmp_path: Path) -> None:
+    columns = [COLUMNS[0], COLUMNS[1] | {"source": "Alter (Jahre)"}, COLUMNS[2]]
+    with pytest.raises(ConfigError, match=r"columns age and city are both 'Alter \(Jahre\)' in the source"):
+        load_model(lay(tmp_path / "twice", {"a.csv": b""}, {}, columns), NAME)
+    with pytest.raises(ConfigError, match=r"column age names a source, and data\.source\.header is false; remove it"):
+        load_model(lay(tmp_path / "none", {"a.csv": b""}, {"header": False}), NAME)
+
+
+def test_without_a_header_cells_have_the_declared_order(tmp_path: Path) -> None:
+    columns = [{key: value for key, value in column.items() if key != "source"} for column in COLUMNS]
+    root = lay(tmp_path, {"a.csv": PLAIN.split("\n", 1)[1].encode()}, {"header": False}, columns)
+    pd.testing.assert_frame_equal(ingested(root), RIGHT)
+    sent = [{"age": 30.5, "city": "Köln"}, {"age": 41.0, "city": "München"}, {"age": None, "city": "-"}]
+    assert list(read_rows(root / FOLDER / "a.csv", load_model(root, NAME))) == [sent]
+    (root / FOLDER / "a.csv").write_text("1,2\n")
+    with pytest.raises(ConfigError, match=r"a\.csv, row 1: there are 2 cells, and 3 columns are declared"):
+        ingested(root)
