@@ -160,6 +160,9 @@ def _type(guess: Guess, kept: pd.Series, declared: str, look: Look, point: Calla
         guess.notes.append(f"holds {' and '.join(sorted(values))}")
     elif all(re.fullmatch(r"[+-]?\d+", v) for v in values):
         _whole(guess, values)
+    elif all(re.fullmatch(r"[+-]?\d+\.0+", point(v)) for v in values) and len(values) < MANY * kept.sum():
+        guess.type = "integer"
+        guess.notes.append("whole numbers, written with a decimal mark")
     elif all(_is_number(point(v)) for v in values):
         guess.type = "number"
     else:

@@ -8,7 +8,6 @@ from typing import Any
 from tasks.scaffold.columns import Guess
 from tasks.scaffold.roles import Roles
 from tasks.scaffold.targets import TargetGuess
-from tasks.spec.data import Data
 from tasks.spec.errors import ConfigError
 from tasks.spec.gate import Materiality
 
@@ -108,9 +107,7 @@ class Draft:
     def role_lines(self) -> list[tuple[str, str, str]]:
         """Key, value and reason of the roles that the data have."""
         found = (("entity", self.roles.entity), ("period", self.roles.period), ("weight", self.roles.weight))
-        return [
-            (key, value, self.roles.notes.get(key, "")) for key, value in found if value and key in Data.model_fields
-        ]
+        return [(key, value, self.roles.notes.get(key, "")) for key, value in found if value]
 
     def column(self, guess: Guess) -> dict[str, Any]:
         """One entry of ``data.columns``."""

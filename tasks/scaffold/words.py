@@ -48,7 +48,7 @@ IDENTIFIERS = _set(
     "lfdnr numero caseid index rowid record sequence"
 )
 OWNERS = _set(
-    "patient person customer client kunde kunden kundennummer subject pupil student household haushalt "
+    "patient person individual customer client kunde kunden kundennummer subject pupil student household haushalt "
     "user account konto member mitglied employee mitarbeiter borrower applicant schueler proband "
     "participant respondent befragter patientid personid customerid versicherter policyholder owner "
     "device machine sensor station store shop"

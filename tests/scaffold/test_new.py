@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 from tasks.scaffold.draft import Answers
-from tasks.scaffold.model import create
+from tasks.scaffold.model import create, draft_of
+from tasks.scaffold.reading import look
 from tasks.spec.errors import AssayError
 from tasks.spec.model import load_model
 from tests.conftest import ROOT, git
@@ -172,3 +173,27 @@ def test_every_comment_stays_when_a_model_is_listed() -> None:
         listed = yaml.safe_load(text)["models"]
         assert yaml.safe_load(with_model(text, "zz"))["models"] == [*listed, "zz"]
         assert with_model(text, "zz").count("#") == text.count("#")
+
+
+PUBLIC: dict[str, tuple[str, dict[str, str], str | None, str | None]] = {
+    "fair": ("affairs > 0", {"children": "number", "occupation": "integer"}, None, None),
+    "modechoice": ("choice", {"mode": "integer", "psize": "integer", "ttme": "integer"}, "individual", None),
+    "randhie": ("mdvis > 0", {"idp": "boolean", "lncoins": "number", "hlthp": "boolean"}, None, None),
+    "heart": ("censors", {"age": "number"}, None, None),
+}
+"""Tables that nobody made for Assay: the target, some types, the entity and the period that should be seen."""
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_public_tables_are_seen_as_what_they_are(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from statsmodels import datasets
+
+    monkeypatch.setattr("tasks.scaffold.model.FEW_ROWS", 0)  # some of them are small
+    target, types, entity, period = PUBLIC[name]
+    path = tmp_path / f"{name}.csv"
+    getattr(datasets, name).load_pandas().data.to_csv(path, index=False)
+    seen = look(path)
+    draft = draft_of(name, path.name, seen, seen.source, target, Answers(), lambda text: None)
+    assert {c.original: c.type for c in draft.columns if c.original in types} == types
+    assert (draft.roles.entity, draft.roles.period) == (entity, period)
+    assert draft.target.document["kind"] == "binary"

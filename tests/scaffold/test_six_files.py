@@ -32,6 +32,13 @@ def test_a_file_becomes_a_model_that_passes_what_its_materiality_asks(
     assert {k: types[k] for k in FILES[name].columns} == FILES[name].columns
     assert config.kind == FILES[name].kind and missing_gates(config.materiality, config.gates) == []
 
+    roles = (config.data.entity, config.data.period, config.data.weight)
+    assert roles == {
+        "kredit": (None, "antragsdatum", None), "readmission": ("patient_nbr", None, None),
+        "grid": (None, "timestamp", None), "trust": (None, None, "pweight"), "churn": (None, "snapshot_at", None),
+        "marks": (None, None, None),
+    }[name]  # fmt: skip
+
     paths = ModelPaths(checkout, name)
     for stage in (ingest, prepare, train, evaluate):
         stage(paths, config)
