@@ -30,6 +30,8 @@ class Measurement(Spec):
     high: float | None = None
     limit: float | None = None
     rows: int
+    entities: int | None = None
+    """How many different entities the rows are of (``data.entity``); None without entities, and before 2026-11-29."""
     state: State
 
 

@@ -207,7 +207,7 @@ class SlicesGate(Gate):
     columns: Literal["features", "inputs"] = "features"
     """Columns to search in. By inputs that the model may not use, loss can be found that it could not have avoided."""
     minimum_rows: int = Field(200, ge=40)
-    """Rows of a slice below which nothing is concluded."""
+    """Rows of a slice (of a model with ``data.entity``, entities) below which nothing is concluded."""
 
 
 class StabilityGate(Gate):

@@ -227,6 +227,7 @@ def _states(
         None,
         None,
         config=config,  # type: ignore[arg-type]
+        entity=np.arange(len(label)),
     )
     return [run_gate(gate, evidence).state for gate in config.gates]
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tasks.science.stats.clusters import entities, numbered
 from tasks.spec.evidence import GateResult
 from tasks.spec.metrics import TargetKind
 from tasks.spec.model import ModelConfig
@@ -92,6 +93,29 @@ class Examination:
         """
         columns = None if self.config is None else self.config.inputs
         return evaluate(self.rows, expression, where, columns).to_numpy(bool)
+
+    @property
+    def owners(self) -> np.ndarray | None:
+        """(n,) the number of the entity whose row it is; an unknown entity is one of its own. None without entities."""
+        if self.entity is None:
+            return None
+        found: np.ndarray = self.cached("owners", lambda: numbered(np.asarray(self.entity)))
+        return found
+
+    def owners_of(self, rows: pd.DataFrame) -> np.ndarray | None:
+        """(k,) :attr:`owners` of (k, ...) rows of the holdout, found by their index."""
+        owners = self.owners
+        return None if owners is None else pd.Series(owners, self.rows.index).loc[rows.index].to_numpy()
+
+    def counted(self, rows: int, owners: np.ndarray | None) -> str:
+        """The rows in words, and of how many entities they are where that is known."""
+        return f"{rows:,} rows" + ("" if owners is None else f" of {entities(owners):,} {self.entity_name}")
+
+    @property
+    def entity_name(self) -> str:
+        """What entities are called in a sentence: the name of their column behind the word."""
+        name = None if self.config is None else self.config.data.entity
+        return "entities" if name is None else f"entities ({name})"
 
     def against_rest(self, name: str) -> Examination:
         """One class of a multiclass model as a binary question: is it this one, and was it chosen?

@@ -61,18 +61,34 @@ def reliability_plots(
     enough = {name: mask for name, mask in parts.items() if int(mask.sum()) >= MINIMUM}
     largest = sorted(enough, key=lambda name: -int(enough[name].sum()))[:GROUPS]
     draw = _means if examination.kind == "regression" else _reliability
-    label, score = examination.label, examination.score
+    label, score, owners = examination.label, examination.score, examination.owners
     return tuple(
-        draw(name, label[parts[name]], score[parts[name]], bins, confidence, states.get(name))
+        draw(
+            name,
+            label[parts[name]],
+            score[parts[name]],
+            bins,
+            confidence,
+            states.get(name),
+            None if owners is None else owners[parts[name]],
+        )
         for name in enough
         if name in largest
     )
 
 
-def _means(name: str, label: np.ndarray, score: np.ndarray, bins: int, confidence: float, state: State | None) -> Plot:
+def _means(
+    name: str,
+    label: np.ndarray,
+    score: np.ndarray,
+    bins: int,
+    confidence: float,
+    state: State | None,
+    owners: np.ndarray | None,
+) -> Plot:
     points = tuple(
         Point(x=b.score, y=b.rate, low=b.rate_low, high=b.rate_high, rows=b.rows)
-        for b in mean_reliability(label, score, bins, confidence)
+        for b in mean_reliability(label, score, bins, confidence, owners)
         if b.rows > 1
     )
     return Plot(
@@ -90,7 +106,13 @@ def _means(name: str, label: np.ndarray, score: np.ndarray, bins: int, confidenc
 
 
 def _reliability(
-    name: str, label: np.ndarray, score: np.ndarray, bins: int, confidence: float, state: State | None
+    name: str,
+    label: np.ndarray,
+    score: np.ndarray,
+    bins: int,
+    confidence: float,
+    state: State | None,
+    owners: np.ndarray | None,
 ) -> Plot:
     points = tuple(
         Point(
@@ -100,7 +122,7 @@ def _reliability(
             high=b.rate_high,
             rows=b.rows,
         )
-        for b in reliability(label, score, bins, confidence)
+        for b in reliability(label, score, bins, confidence, owners)
     )
     return Plot(
         title=cut(f"Reliability of {name}"),

@@ -9,6 +9,7 @@ import numpy as np
 
 from tasks.science.examination.examination import Examination
 from tasks.science.examination.verdicts import combine_states, result
+from tasks.science.stats.counts import MINIMUM
 from tasks.science.stats.validity import score_fault
 from tasks.spec.evidence import GateResult
 
@@ -39,6 +40,34 @@ def fewest(examination: Examination, label: np.ndarray) -> tuple[int, str]:
     else:
         few, text = min(int(label.sum()), int((~label).sum())), "the smaller class has"
     return few, f"{text} {few} of {len(label)} rows"
+
+
+def few_entities(examination: Examination, mask: np.ndarray, by_class: bool, where: str) -> str:
+    """Why the rows are of too few entities to judge by, in words; empty where there are enough, or no entities.
+
+    The variance of sums by entity is itself estimated from that many of them.
+
+    Args:
+        mask: (n,) bool, the rows in question.
+        by_class: whether each class needs its own.
+    """
+    if examination.owners is None:
+        return ""
+    label, owners, found = examination.label[mask], examination.owners[mask], {"": examination.owners[mask]}
+    if by_class and examination.kind != "regression":
+        names = examination.classes or ("negative", "positive")
+        found |= {
+            f"of class {name} " if examination.classes else f"{name} ": owners[label == c]
+            for c, name in enumerate(names)
+        }
+    which, few = min(((name, len(np.unique(of))) for name, of in found.items()), key=lambda pair: pair[1])
+    if few >= MINIMUM:
+        return ""
+    rows = len(found[which])
+    return (
+        f"the {rows:,} {which}rows of {where} are of {few} {examination.entity_name}, and rows of one are not "
+        f"independent; at least {MINIMUM} are needed"
+    )
 
 
 def judge_each_class(

@@ -10,7 +10,7 @@ from tasks.science.data.protected import NAME_GROUPS, absent_groups
 from tasks.science.examination.benchmarks import BenchmarkFault, benchmark_rows
 from tasks.science.examination.examination import Examination
 from tasks.science.examination.plots import reliability_plots
-from tasks.science.examination.targets import judge_each_class, wrong_scores
+from tasks.science.examination.targets import few_entities, judge_each_class, wrong_scores
 from tasks.science.examination.verdicts import combine_states, judge, result
 from tasks.science.stats.calibration import (
     calibration_error,
@@ -20,6 +20,7 @@ from tasks.science.stats.calibration import (
     reliability,
     slope,
 )
+from tasks.science.stats.clusters import entities
 from tasks.science.stats.comparison import Interval, metric_interval
 from tasks.science.stats.counts import MINIMUM
 from tasks.spec.evidence import GateResult, Measurement, State
@@ -29,6 +30,7 @@ METHOD = (
     "Cox 1958 with robust Wald bounds; debiased error by bins (Bröcker 2011; Kumar et al. 2019) with bootstrap; "
     "Wilson bounds of rates"
 )
+BY_ENTITY = "; variances of sums by entity (Liang & Zeger 1986)"
 METHOD_OF_MEANS = (
     "least squares of labels on scores (Mincer & Zarnowitz 1969) with robust Wald bounds; debiased error of means "
     "by bins"
@@ -73,11 +75,12 @@ def calibration(config: CalibrationGate, examination: Examination) -> GateResult
     }
     judged = [m for found in by_part.values() for m in found]
     state = combine_states([m.state for m in judged])
-    text = "; ".join(_sentence(m) for m in judged if state == "pass" or m.state != "pass")
+    text = "; ".join(_sentence(m, examination) for m in judged if state == "pass" or m.state != "pass")
     shown = tuple(m for name, mask in parts.items() for m in _shown(config, name, mask, examination))
     states = {name: combine_states([m.state for m in found]) for name, found in by_part.items()}
     plots = reliability_plots(parts, examination, config.bins, config.confidence, states)
-    return result(config, state, text, (*judged, *shown), METHOD_OF_MEANS if numbers else METHOD, plots)
+    method = (METHOD_OF_MEANS if numbers else METHOD) + ("" if examination.owners is None else BY_ENTITY)
+    return result(config, state, text, (*judged, *shown), method, plots)
 
 
 def _judged(config: CalibrationGate, name: str, mask: np.ndarray, examination: Examination) -> list[Measurement]:
@@ -86,7 +89,10 @@ def _judged(config: CalibrationGate, name: str, mask: np.ndarray, examination: E
     if few < MINIMUM:
         text = f"the smaller class of {name} has {few} of {len(label)} rows; at least {MINIMUM} are needed"
         return [Measurement(label=text, value=None, rows=len(label), state="insufficient_evidence")]
-    error = calibration_error(label, score, config.bins, config.confidence, examination.seed)
+    alone, owners = few_entities(examination, mask, True, name), _owners(examination, mask)
+    if alone:
+        return [Measurement(label=alone, value=None, rows=len(label), state="insufficient_evidence")]
+    error = calibration_error(label, score, config.bins, config.confidence, examination.seed, owners)
     state = judge(error.value, error.high, config.error, greater_is_better=False)
     found = [
         Measurement(
@@ -97,6 +103,7 @@ def _judged(config: CalibrationGate, name: str, mask: np.ndarray, examination: E
             high=error.high,
             limit=config.error,
             rows=len(label),
+            entities=entities(owners),
             state=state,
         )
     ]
@@ -106,10 +113,11 @@ def _judged(config: CalibrationGate, name: str, mask: np.ndarray, examination: E
             _within(
                 f"calibration {what} of {name}",
                 f"calibration {what}",
-                estimate(label, score, config.confidence),
+                estimate(label, score, config.confidence, owners),
                 low,
                 high,
                 len(label),
+                entities(owners),
             )
         )
     return found
@@ -125,8 +133,11 @@ def _judged_means(
             "labels that vary are needed"
         )
         return [Measurement(label=text, value=None, rows=len(label), state="insufficient_evidence")]
-    found = mean_calibration(label, score, scale, config.bins, config.confidence, examination.seed)
-    error, rows = found.error, len(label)
+    alone, owners = few_entities(examination, mask, False, name), _owners(examination, mask)
+    if alone:
+        return [Measurement(label=alone, value=None, rows=len(label), state="insufficient_evidence")]
+    found = mean_calibration(label, score, scale, config.bins, config.confidence, examination.seed, owners)
+    error, rows, people = found.error, len(label), entities(owners)
     measured = [
         Measurement(
             label=f"calibration error of {name}, in standard deviations of the labels",
@@ -136,10 +147,13 @@ def _judged_means(
             high=error.high,
             limit=config.error,
             rows=rows,
+            entities=people,
             state=judge(error.value, error.high, config.error, greater_is_better=False),
         )
     ]
-    measured.append(_within(f"calibration slope of {name}", "calibration slope", found.slope, *config.slope, rows))
+    measured.append(
+        _within(f"calibration slope of {name}", "calibration slope", found.slope, *config.slope, rows, people)
+    )
     return [
         *measured,
         _within(
@@ -149,11 +163,18 @@ def _judged_means(
             -config.intercept,
             config.intercept,
             rows,
+            people,
         ),
     ]
 
 
-def _within(label: str, quantity: str, found: Interval, low: float, high: float, rows: int) -> Measurement:
+def _owners(examination: Examination, mask: np.ndarray) -> np.ndarray | None:
+    return None if examination.owners is None else examination.owners[mask]
+
+
+def _within(
+    label: str, quantity: str, found: Interval, low: float, high: float, rows: int, people: int | None
+) -> Measurement:
     """Two one-sided tests: the interval lies inside the limits; the limit shown is the nearer one."""
     if not np.isfinite([found.value, found.low, found.high]).all():
         text = f"{label} does not exist (the scores are all alike, or separate the classes)"
@@ -168,15 +189,18 @@ def _within(label: str, quantity: str, found: Interval, low: float, high: float,
         high=found.high,
         limit=limit,
         rows=rows,
+        entities=people,
         state=combine_states(states),
     )
 
 
-def _sentence(found: Measurement) -> str:
+def _sentence(found: Measurement, examination: Examination) -> str:
     if found.value is None:
         return found.label
     limit = "" if found.limit is None else f", limit {found.limit:g}"
-    return f"{found.label} is {found.value:.3f} ({found.low:.3f} to {found.high:.3f}{limit}) on {found.rows:,} rows"
+    return f"{found.label} is {found.value:.3f} ({found.low:.3f} to {found.high:.3f}{limit}) on {found.rows:,} rows" + (
+        "" if found.entities is None else f" of {found.entities:,} {examination.entity_name}"
+    )
 
 
 def _shown(config: CalibrationGate, name: str, mask: np.ndarray, examination: Examination) -> list[Measurement]:
@@ -184,10 +208,10 @@ def _shown(config: CalibrationGate, name: str, mask: np.ndarray, examination: Ex
     label, score = examination.label[mask], examination.score[mask]
     if len(label) < MINIMUM:
         return []
-    shown, numbers = [], examination.kind == "regression"
+    shown, numbers, owners = [], examination.kind == "regression", _owners(examination, mask)
     for metric in ("mae", "rmse") if numbers else ("brier", "log_loss"):
         found = metric_interval(
-            metric, label, score, examination.decision_threshold, config.confidence, examination.seed
+            metric, label, score, examination.decision_threshold, config.confidence, examination.seed, owners
         )
         shown.append(
             Measurement(
@@ -197,10 +221,11 @@ def _shown(config: CalibrationGate, name: str, mask: np.ndarray, examination: Ex
                 low=found.low,
                 high=found.high,
                 rows=len(label),
+                entities=entities(owners),
                 state="pass",
             )
         )
-    for b in (mean_reliability if numbers else reliability)(label, score, config.bins, config.confidence):
+    for b in (mean_reliability if numbers else reliability)(label, score, config.bins, config.confidence, owners):
         text = f"{'mean' if numbers else 'rate'} of {name} scored {b.low:.3f} to {b.high:.3f}, {b.score:.3f} on average"
         state: State = "pass" if b.rows >= MINIMUM else "insufficient_evidence"
         shown.append(

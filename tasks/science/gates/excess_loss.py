@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from scipy.stats import norm
+
+from tasks.science.stats.clusters import numbered
 
 RIDGE = 1.0
 """Prior precision of a correction's log odds: a slice of next to no information does not invent one. One positive among
@@ -176,7 +177,7 @@ def judged(gain: Gain, whole: float, entity: np.ndarray | None) -> Loss:
     n = len(gain.loss)
     if n < 2:
         return Loss(float("nan"), float("nan"), n, 1.0)
-    code = np.arange(n) if entity is None else _groups(entity)
+    code = np.arange(n) if entity is None else numbered(entity)
     mean, push = float(gain.loss.mean()), float(gain.push.sum())
     error = standard_error(gain.loss, entity)
     spread = float(np.sqrt(max(gain.variance.sum(), (np.bincount(code, weights=gain.push - push / n) ** 2).sum())))
@@ -185,21 +186,13 @@ def judged(gain: Gain, whole: float, entity: np.ndarray | None) -> Loss:
 
 def standard_error(values: np.ndarray, entity: np.ndarray | None) -> float:
     """Of the mean of (n,) values, n > 0, from their sums by entity."""
-    code = np.arange(len(values)) if entity is None else _groups(entity)
+    code = np.arange(len(values)) if entity is None else numbered(entity)
     return float(np.sqrt((np.bincount(code, weights=values - values.mean()) ** 2).sum()) / len(values))
-
-
-def _groups(entity: np.ndarray) -> np.ndarray:
-    """(n,) entity numbers; each unknown entity is one of its own."""
-    code = pd.factorize(pd.Series(entity))[0]
-    unknown = code < 0
-    code[unknown] = code.max(initial=-1) + 1 + np.arange(int(unknown.sum()))
-    return np.asarray(np.unique(code, return_inverse=True)[1])
 
 
 def halves(n: int, entity: np.ndarray | None, seed: int) -> np.ndarray:
     """(n,) bool: a random half of the rows; the rows of one entity stay together."""
-    code = np.arange(n) if entity is None else _groups(entity)
+    code = np.arange(n) if entity is None else numbered(entity)
     groups = int(code.max(initial=-1)) + 1
     first = np.random.default_rng(seed).permutation(groups) < groups / 2
     return np.asarray(first[code])

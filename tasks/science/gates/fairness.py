@@ -11,11 +11,15 @@ from tasks.science.examination.examination import Examination
 from tasks.science.examination.targets import wrong_scores
 from tasks.science.examination.verdicts import judge, result
 from tasks.science.gates.fairness_counts import AMONG, MEASURES, Groups, count_errors, count_groups
+from tasks.science.stats.clusters import entities
+from tasks.science.stats.comparison import OVER_EFFECT
+from tasks.science.stats.counts import MINIMUM
 from tasks.science.stats.disparity import Sample, disparity, disparity_interval, group_intervals, parity_p_value
 from tasks.science.stats.validity import label_fault
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import GateResult, Measurement, State
 from tasks.spec.gates import FairnessGate
+from tasks.spec.wording import plural
 
 ESTIMATOR = (
     "inverted test by resampling of group counts (Chuang & Lai 2000), two-sided; groups by Wilson's interval "
@@ -48,14 +52,13 @@ def fairness(config: FairnessGate, examination: Examination) -> GateResult:
         )
     decision = np.zeros(len(label), bool) if config.of_errors else examination.decision
     if config.of_errors:
-        found = count_errors(label, score, examination.groups[wanted], config.measure == "mean_absolute_error").groups(
-            *wanted
-        )
+        found = count_errors(
+            label, score, examination.groups[wanted], config.measure == "mean_absolute_error", examination.owners
+        ).groups(*wanted)
     else:
         label = np.asarray(label, bool)
-        found = count_groups(
-            label, decision, examination.groups[wanted], score if config.measure == "calibration" else None
-        ).groups(*wanted)
+        scored = score if config.measure == "calibration" else None
+        found = count_groups(label, decision, examination.groups[wanted], scored, examination.owners).groups(*wanted)
     shown = _measurements(config, found)
     by = " and ".join(wanted)
     absent = "; ".join(t for a in wanted if (t := absent_groups(examination.config, a, examination.rows)))
@@ -77,13 +80,14 @@ def fairness(config: FairnessGate, examination: Examination) -> GateResult:
             f"too few {_among(config)} to judge {small}, or put groups together in the config",
             shown,
         )
-    return _judge_groups(config, judged, shown, examination.seed, _aside(config, found, small, outside))
+    return _judge_groups(config, judged, shown, examination, _aside(config, found, small, outside))
 
 
 def _judge_groups(
-    config: FairnessGate, judged: Groups, shown: tuple[Measurement, ...], seed: int, aside: str
+    config: FairnessGate, judged: Groups, shown: tuple[Measurement, ...], examination: Examination, aside: str
 ) -> GateResult:
     """The judgement over groups that are large enough."""
+    seed, owned = examination.seed, judged.owned
     sample, better = judged.sample(config.measure), config.statistic == "ratio"
     name = f"{config.measure.replace('_', ' ')} {config.statistic} by {' and '.join(config.among)}"
     value = float(disparity(sample.values, config.statistic))
@@ -107,6 +111,7 @@ def _judge_groups(
         high=high,
         limit=config.limit,
         rows=int(judged.rows.sum()),
+        entities=None if owned is None else entities(owned.owners),
         state=state,
     )
     side = "at least" if better else "at most"
@@ -114,7 +119,11 @@ def _judge_groups(
         f"{name} is {value:.3f} ({low:.3f} to {high:.3f}); {side} {config.limit:g} is asked; furthest apart are "
         f"{_pair(config, judged)}{unlikely}{aside}"
     )
-    return result(config, state, reason, (measured, *shown), ESTIMATOR, remedy=f"{more} would decide" if more else "")
+    method = ESTIMATOR
+    if owned is not None:
+        reason += f"; on {examination.counted(int(judged.rows.sum()), owned.owners)}"
+        method += OVER_EFFECT
+    return result(config, state, reason, (measured, *shown), method, remedy=f"{more} would decide" if more else "")
 
 
 def _among(config: FairnessGate) -> str:
@@ -124,15 +133,26 @@ def _among(config: FairnessGate) -> str:
 
 
 def _large(config: FairnessGate, found: Groups) -> np.ndarray:
-    return np.asarray(found.sample(config.measure).rows.min(axis=0) >= config.minimum_rows)
+    """(g,) which groups have the rows to be judged, and where entities are known, :data:`MINIMUM` of them."""
+    sample = found.sample(config.measure)
+    enough = sample.rows.min(axis=0) >= config.minimum_rows
+    return np.asarray(enough if sample.entities is None else enough & (sample.entities.min(axis=0) >= MINIMUM))
 
 
 def _small(config: FairnessGate, found: Groups) -> str:
     """The groups under the minimum, each with what it has and what it lacks; empty where there are none."""
-    least = found.sample(config.measure).rows.min(axis=0)
+    sample = found.sample(config.measure)
+    least = sample.rows.min(axis=0)
     lacking = [(name, int(n)) for name, n in zip(found.names, least, strict=True) if n < config.minimum_rows]
     listed = ", ".join(f"{name} ({n}; {config.minimum_rows - n} more would do)" for name, n in lacking)
-    return f"{listed}; at least {config.minimum_rows} each are needed" if listed else ""
+    text = f"{listed}; at least {config.minimum_rows} each are needed" if listed else ""
+    if sample.entities is None:
+        return text
+    few = [(name, int(n)) for name, n in zip(found.names, sample.entities.min(axis=0), strict=True) if n < MINIMUM]
+    if not few:
+        return text
+    listed = ", ".join(f"{name} (of {plural(n, 'entity', 'entities')})" for name, n in few)
+    return f"{text}; {listed}"[2 * (not text) :] + f"; rows of at least {MINIMUM} entities each are needed"
 
 
 def _unjudged_share(config: FairnessGate, found: Groups) -> float:
@@ -253,7 +273,9 @@ def _measurements(config: FairnessGate, found: Groups) -> tuple[Measurement, ...
     for m, measure in enumerate(MEASURES[config.measure]):
         for g, name in enumerate(found.names):
             rows = int(sample.rows[m, g])
-            state: State = "pass" if rows >= config.minimum_rows else "insufficient_evidence"
+            people = None if sample.entities is None else int(sample.entities[m, g])
+            enough = rows >= config.minimum_rows and (people is None or people >= MINIMUM)
+            state: State = "pass" if enough else "insufficient_evidence"
             numbers = [float(x) if np.isfinite(x) else None for x in (sample.values[m, g], low[m, g], high[m, g])]
             shown.append(
                 Measurement(
@@ -263,6 +285,7 @@ def _measurements(config: FairnessGate, found: Groups) -> tuple[Measurement, ...
                     low=numbers[1],
                     high=numbers[2],
                     rows=rows,
+                    entities=people,
                     state=state,
                 )
             )

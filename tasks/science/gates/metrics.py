@@ -20,8 +20,9 @@ import numpy as np
 
 from tasks.science.examination.benchmarks import BenchmarkFault, benchmark_rows
 from tasks.science.examination.examination import Examination
-from tasks.science.examination.targets import wrong_scores
+from tasks.science.examination.targets import few_entities, wrong_scores
 from tasks.science.examination.verdicts import judge_with_refutation, result
+from tasks.science.stats.clusters import entities
 from tasks.science.stats.comparison import MetricEstimate, metric_estimate, paired_estimate
 from tasks.science.stats.counts import MINIMUM
 from tasks.science.stats.intervals import normal_quantile
@@ -43,6 +44,9 @@ class Answer:
     estimate: MetricEstimate
     limit: float
     rows: int
+    counted: str
+    """Rows and entities in words."""
+    entities: int | None
     same: bool = False
     """Challenger and champion give every row the same score."""
 
@@ -87,8 +91,7 @@ def floor(config: FloorGate, examination: Examination) -> GateResult:
         config,
         examination,
         found,
-        f"{config.metric} is {{0:.4f}} ({{1:.4f}} to {{2:.4f}}) on {found.rows:,} rows; {side} "
-        f"{config.limit:g} is asked",
+        f"{config.metric} is {{0:.4f}} ({{1:.4f}} to {{2:.4f}}) on {found.counted}; {side} {config.limit:g} is asked",
     )
 
 
@@ -98,7 +101,7 @@ def comparison(config: ComparisonGate, examination: Examination) -> GateResult:
     if isinstance(found, GateResult):
         return found
     sentence = (
-        f"{config.metric} moves by {{0:+.4f}} ({{1:+.4f}} to {{2:+.4f}}) on {found.rows:,} rows; worse by "
+        f"{config.metric} moves by {{0:+.4f}} ({{1:+.4f}} to {{2:+.4f}}) on {found.counted}; worse by "
         f"{config.margin:g} is tolerated"
     )
     return _judge_answer(config, examination, found, sentence)
@@ -131,20 +134,22 @@ def _computed(config: FloorGate | ComparisonGate, examination: Examination) -> A
     )
     if wrong:
         return "fail", f"on {config.benchmark}, {wrong}"
-    few = scarce(kind, metric, label, config.benchmark, classes)
+    few = scarce(kind, metric, label, config.benchmark, classes) or few_entities(
+        examination, mask, kind == "binary" or metric in NEED_CLASSES, config.benchmark
+    )
     if few:
         return "insufficient_evidence", few
     threshold, seed = examination.decision_threshold, examination.seed
-    better = METRICS[metric].greater_is_better
+    better, owners = METRICS[metric].greater_is_better, None if examination.owners is None else examination.owners[mask]
+    counted = len(label), examination.counted(len(label), owners), entities(owners)
     if isinstance(config, FloorGate):
-        found = Answer(metric_estimate(metric, label, score, threshold, seed), config.limit, len(label))
+        found = Answer(metric_estimate(metric, label, score, threshold, seed, owners), config.limit, *counted)
     elif champion is None:
         return "pass", "there is no champion to compare with yet; the floors carry this release"
     else:
-        estimate = paired_estimate(metric, label, score, champion, threshold, seed)
-        found = Answer(
-            estimate, -config.margin if better else config.margin, len(label), np.array_equal(score, champion)
-        )
+        estimate = paired_estimate(metric, label, score, champion, threshold, seed, owners)
+        limit = -config.margin if better else config.margin
+        found = Answer(estimate, limit, *counted, same=np.array_equal(score, champion))
     if not math.isfinite(found.estimate.value):
         return (
             "fail",
@@ -211,6 +216,7 @@ def _judge_answer(
         high=bounds[1],
         limit=limit,
         rows=found.rows,
+        entities=found.entities,
         state=state,
     )
     return result(

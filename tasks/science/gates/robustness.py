@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 
 from tasks.science.examination.examination import Examination
-from tasks.science.examination.targets import fewest, wrong_scores
+from tasks.science.examination.targets import few_entities, fewest, wrong_scores
 from tasks.science.examination.verdicts import combine_states, judge, result
 from tasks.science.gates.perturbations import perturb, touched
+from tasks.science.stats.clusters import entities
 from tasks.science.stats.comparison import paired_difference
 from tasks.science.stats.counts import MINIMUM
 from tasks.science.stats.metrics import METRICS
@@ -35,11 +36,18 @@ def robustness(config: RobustnessGate, examination: Examination) -> GateResult:
     few, text = fewest(examination, label)
     if few < MINIMUM:
         return result(config, "insufficient_evidence", f"{text}; at least {MINIMUM} are needed")
+    mask = np.zeros(len(examination.label), bool)
+    mask[chosen] = True
+    alone = few_entities(examination, mask, True, "the sample")
+    if alone:
+        return result(config, "insufficient_evidence", alone)
+    owners = None if examination.owners is None else examination.owners[chosen]
     before = _scores(examination, rows)
     if isinstance(before, str):
         return result(config, "fail", f"on rows as they are, {before}")
     measured = tuple(
-        _withstood(p, i, config, examination, columns, rows, label, before) for i, p in enumerate(config.perturbations)
+        _withstood(p, i, config, examination, columns, rows, label, before, owners)
+        for i, p in enumerate(config.perturbations)
     )
     state = combine_states([m.state for m in measured])
     moves = [
@@ -47,13 +55,17 @@ def robustness(config: RobustnessGate, examination: Examination) -> GateResult:
         for m in measured
         if state == "pass" or m.state != "pass"
     ]
-    reason = "; ".join(moves) + f"; worse by {config.limit:g} is tolerated unless a perturbation says otherwise"
+    counted = "" if owners is None else f" on {examination.counted(len(rows), owners)}"
+    reason = (
+        "; ".join(moves) + f"{counted}; worse by {config.limit:g} is tolerated unless a perturbation says otherwise"
+    )
     return result(
         config,
         state,
         reason,
         measured,
-        "difference of the metric on the same rows, damaged and as they are; paired DeLong 1988 or paired row losses",
+        "difference of the metric on the same rows, damaged and as they are; paired DeLong 1988 or paired row losses"
+        + ("" if owners is None else ", by entity"),
     )
 
 
@@ -66,6 +78,7 @@ def _withstood(
     rows: pd.DataFrame,
     label: np.ndarray,
     before: np.ndarray,
+    owners: np.ndarray | None,
 ) -> Measurement:
     name, seed = f"{damage.kind} {damage.strength:g}", examination.seed + number
     limit = config.limit if damage.limit is None else damage.limit
@@ -86,20 +99,34 @@ def _withstood(
     if isinstance(after, str):
         return Measurement(label=f"under {name}, {after}", value=None, limit=limit, rows=len(rows), state="fail")
     better = METRICS[config.metric].greater_is_better
-    text = f"under {name}, {config.metric} moves"
+    text, people = f"under {name}, {config.metric} moves", entities(owners)
     if np.array_equal(after, before):  # the same answers: equal by identity, with nothing to estimate
         return Measurement(
-            label=text, value=0.0, low=0.0, high=0.0, limit=-limit if better else limit, rows=len(rows), state="pass"
+            label=text,
+            value=0.0,
+            low=0.0,
+            high=0.0,
+            limit=-limit if better else limit,
+            rows=len(rows),
+            entities=people,
+            state="pass",
         )
     found = paired_difference(
-        config.metric, label, after, before, examination.decision_threshold, config.confidence, seed
+        config.metric, label, after, before, examination.decision_threshold, config.confidence, seed, owners
     )
     bound = -limit if better else limit
     state = judge(found.value, found.low if better else found.high, bound, better)
     if state == "pass" and not found.low < found.high:
         state = "insufficient_evidence"
     return Measurement(
-        label=text, value=found.value, low=found.low, high=found.high, limit=bound, rows=len(rows), state=state
+        label=text,
+        value=found.value,
+        low=found.low,
+        high=found.high,
+        limit=bound,
+        rows=len(rows),
+        entities=people,
+        state=state,
     )
 
 

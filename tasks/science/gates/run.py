@@ -35,6 +35,10 @@ GATES: dict[str, Callable[[Any, Examination], GateResult]] = {
 }
 
 
+WITHOUT_INTERVALS = ("data", "readiness", "stability", "faithfulness")
+"""Kinds that draw no conclusion from rows to the next ones; all others must know whose row is whose."""
+
+
 def run_gate(config: GateConfig, examination: Examination) -> GateResult:
     """Run one gate.
 
@@ -42,6 +46,9 @@ def run_gate(config: GateConfig, examination: Examination) -> GateResult:
     what is needed is missing. Insufficient evidence: everything between.
     """
     wrong = config.problem(examination.kind, examination.classes)
+    entity = None if examination.config is None else examination.config.data.entity
+    if entity is not None and examination.entity is None and config.kind not in WITHOUT_INTERVALS:
+        wrong = wrong or f"rows have the entity {entity}, and whose row it is was not given to this gate"
     if wrong:
         return result(config, "fail", wrong)
     found = GATES[config.kind](config, examination)

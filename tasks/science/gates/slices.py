@@ -19,6 +19,7 @@ from tasks.science.gates.excess_loss import (
     standard_error,
 )
 from tasks.science.gates.slice_search import Weakness, weak_slices
+from tasks.science.stats.clusters import entities
 from tasks.science.stats.counts import MINIMUM
 from tasks.science.stats.intervals import normal_quantile
 from tasks.spec.errors import ConfigError
@@ -45,12 +46,6 @@ def slices(config: SlicesGate, examination: Examination) -> GateResult:
     if examination.kind == "multiclass":
         return judge_each_class(slices, config, examination, shared_error=True)
     label, score = examination.label, examination.score
-    if examination.config is not None and examination.config.data.entity is not None and examination.entity is None:
-        return result(
-            config,
-            "fail",
-            f"rows have the entity {examination.config.data.entity}, and whose row it is was not given to this gate",
-        )
     if not config.slices and not config.search:
         return result(config, "fail", "this gate names no slices and does not search; give slices, or search: true")
     if config.search and not _searchable(config, examination):
@@ -60,11 +55,12 @@ def slices(config: SlicesGate, examination: Examination) -> GateResult:
             f"there is no column to search among the {config.columns}; name slices, or set search: false",
         )
     few, _ = fewest(examination, label)
-    if few < MINIMUM or len(label) < 4 * config.minimum_rows:
+    units = entities(examination.owners) or len(label)
+    if few < MINIMUM or units < 4 * config.minimum_rows:
         counted = "with labels that vary" if examination.kind == "regression" else "of the smaller class"
         reason = (
-            f"there are {len(label)} rows, {few} {counted}; at least {4 * config.minimum_rows} and {MINIMUM} are "
-            "needed to judge slices"
+            f"there are {examination.counted(len(label), examination.owners)}, {few} {counted}; at least "
+            f"{4 * config.minimum_rows} and {MINIMUM} are needed to judge slices"
         )
         return result(config, "insufficient_evidence", reason)
     row = losses(config.metric, label, score, examination.decision_threshold)
@@ -104,10 +100,10 @@ def _named(config: SlicesGate, spec: NamedSlice, examination: Examination, row: 
     """One configured slice: its plain mean loss, and its excess loss."""
     inside = examination.fulfilled(spec.rows, f"the slice {spec.name!r} of gate {config.name}")
     n, z = int(inside.sum()), normal_quantile(config.confidence)
-    if n < config.minimum_rows:
-        text = f"{spec.name} has {n} rows; at least {config.minimum_rows} are needed"
+    owners = None if examination.owners is None else examination.owners[inside]
+    if (n if owners is None else entities(owners) or 0) < config.minimum_rows:
+        text = f"{spec.name} has {examination.counted(n, owners)}; at least {config.minimum_rows} are needed"
         return [Measurement(label=text, value=None, limit=config.limit, rows=n, state="insufficient_evidence")]
-    owners = None if examination.entity is None else examination.entity[inside]
     mean, error = float(row[inside].mean()), standard_error(row[inside], owners)
     plain = Measurement(
         label=f"{config.metric} of {spec.name} (all rows {row.mean():.4f})",
@@ -116,6 +112,7 @@ def _named(config: SlicesGate, spec: NamedSlice, examination: Examination, row: 
         low=mean - z * error,
         high=mean + z * error,
         rows=n,
+        entities=entities(owners),
         state="pass",
     )
     label, raw, size = scaled(config.metric, examination.label, examination.score)
@@ -154,6 +151,7 @@ def _named(config: SlicesGate, spec: NamedSlice, examination: Examination, row: 
             high=high,
             limit=config.limit,
             rows=n,
+            entities=entities(owners),
             state=state,
         ),
     ]

@@ -15,7 +15,7 @@ from tasks.science.rules.tools import (
     note,
     rows_where,
     scores,
-    share,
+    share_of,
     unchecked,
     unused,
     with_number,
@@ -43,7 +43,7 @@ def direction(rule: Direction, label: str, examination: Examination, confidence:
         raise unused(rule.column)
     wrong = (-moved if rule.sign == "rises" else moved) - INDIFFERENT
     note(rule, sample, wrong, examination)
-    return share(label, int((wrong > 0).sum()), len(sample), rule.tolerance, confidence)
+    return share_of(label, wrong > 0, sample, rule.tolerance, confidence, examination)
 
 
 def monotone(rule: Monotone, label: str, examination: Examination, confidence: float) -> Measurement:
@@ -65,7 +65,7 @@ def monotone(rule: Monotone, label: str, examination: Examination, confidence: f
         paths = -paths
     back = (np.maximum.accumulate(paths, axis=1) - paths).max(axis=1)
     note(rule, sample, back - rule.turn, examination)
-    return share(label, int((back > rule.turn).sum()), len(sample), rule.tolerance, confidence)
+    return share_of(label, back > rule.turn, sample, rule.tolerance, confidence, examination)
 
 
 def paths_of(
@@ -102,7 +102,7 @@ def score_range(rule: ScoreRange, label: str, examination: Examination, confiden
     if len(found) < MINIMUM:
         return _few(label, rule.tolerance, len(found))
     inside = np.isfinite(found) & (found >= low) & (found <= high)  # a NaN is not inside
-    return share(label, int((~inside).sum()), len(found), rule.tolerance, confidence)
+    return share_of(label, ~inside, examination.rows[asked], rule.tolerance, confidence, examination)
 
 
 def vignette(rule: Vignette, label: str, examination: Examination, confidence: float) -> Measurement:
@@ -194,7 +194,7 @@ def invariance(rule: Invariance, label: str, examination: Examination, confidenc
         axis=1
     )
     note(rule, sample, moved - rule.at_most, examination)
-    return share(label, int((moved > rule.at_most).sum()), len(sample), rule.tolerance, confidence)
+    return share_of(label, moved > rule.at_most, sample, rule.tolerance, confidence, examination)
 
 
 def _few(label: str, limit: float, rows: int) -> Measurement:

@@ -9,6 +9,8 @@ from pydantic import Field
 from tasks.science.examination.examination import Examination
 from tasks.science.examination.targets import wrong_scores
 from tasks.science.examination.verdicts import judge
+from tasks.science.stats.clusters import Effect, entities, worth
+from tasks.science.stats.counts import MINIMUM
 from tasks.science.stats.intervals import exact_share
 from tasks.spec.cells import category_text
 from tasks.spec.columns import KINDS
@@ -78,11 +80,48 @@ def unchecked(
     return Unchecked(label=f"{label} ({why})", value=None, limit=limit, rows=rows, state=state, why=why)
 
 
-def share(label: str, broken: int, rows: int, tolerance: float, confidence: float) -> Measurement:
-    """A share of rows with one-sided bounds of Clopper & Pearson (1934)."""
-    low, high = exact_share(broken, rows, confidence)
+def share(
+    label: str,
+    broken: int,
+    rows: int,
+    tolerance: float,
+    confidence: float,
+    effect: Effect | None = None,
+    people: int | None = None,
+) -> Measurement:
+    """A share of rows with one-sided bounds of Clopper & Pearson (1934), of so many rows over a design effect (Korn &
+    Graubard 1998).
+
+    Args:
+        effect: of the share, where several rows are of one entity.
+        people: entities that the rows are of, where that is known.
+    """
+    by = 1.0 if effect is None else effect.at(confidence)
+    low, high = exact_share(broken / by, rows / by, confidence)
     state = judge(broken / rows, high, tolerance, greater_is_better=False)
-    return Measurement(label=label, value=broken / rows, low=low, high=high, limit=tolerance, rows=rows, state=state)
+    return Measurement(
+        label=label,
+        value=broken / rows,
+        low=low,
+        high=high,
+        limit=tolerance,
+        rows=rows,
+        entities=people,
+        state=state,
+    )
+
+
+def share_of(
+    label: str, broken: np.ndarray, rows: pd.DataFrame, tolerance: float, confidence: float, examination: Examination
+) -> Measurement:
+    """:func:`share` of (n,) looked-at rows that break a rule, by the entities that they are of."""
+    count, owners = int(broken.sum()), examination.owners_of(rows)
+    people = entities(owners)
+    if people is not None and people < MINIMUM:
+        why = f"the {len(rows):,} rows are of {people} {examination.entity_name}; at least {MINIMUM} are needed"
+        return unchecked(label, why, len(rows), tolerance)
+    effect = worth(broken - count / len(rows), owners)
+    return share(label, count, len(rows), tolerance, confidence, effect, people)
 
 
 def note(rule: Rule, rows: pd.DataFrame, excess: np.ndarray, examination: Examination) -> None:

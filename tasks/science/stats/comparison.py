@@ -10,9 +10,24 @@ from scipy.optimize import brentq
 from scipy.special import ndtr
 from scipy.stats import binom
 
-from tasks.science.stats.counts import COUNTED, REPLICATES, Bounds, cell_bootstrap, exact_metric, joint_counts
+from tasks.science.stats.clusters import design_effect, shared
+from tasks.science.stats.counts import (
+    COUNTED,
+    REPLICATES,
+    Bounds,
+    cell_bootstrap,
+    clustered_counts,
+    exact_metric,
+    joint_counts,
+)
 from tasks.science.stats.intervals import normal_quantile
-from tasks.science.stats.jackknife import paired_smooth_bounds, placements, row_losses, smooth_bounds
+from tasks.science.stats.jackknife import (
+    auc_bounds,
+    paired_smooth_bounds,
+    placements,
+    row_losses,
+    smooth_bounds,
+)
 from tasks.science.stats.metrics import kind_of, measurable
 
 __all__ = [
@@ -81,12 +96,20 @@ class MetricEstimate:
 SMOOTH = {
     "roc_auc": "t of structural components (Sen 1960), mean of one against the rest, skewness taken out (Hall 1992)",
     "average_precision": (
-        "t of jackknife values (Tukey 1958), degrees of freedom by their kurtosis (Satterthwaite 1946)"
+        "t of jackknife values (Tukey 1958), degrees of freedom by their kurtosis (Satterthwaite 1946), the wider of "
+        "its bounds with and without skewness taken out (Hall 1992)"
     ),
     "rmse": "t of jackknife values (Tukey 1958), skewness taken out (Hall 1992)",
     "r2": "ratio of means (Fieller 1954), skewness taken out (Hall 1992)",
 }
 """How a metric is judged that is no mean over rows."""
+
+AUC = (
+    "t of structural components (Sen 1960; DeLong 1988), the wider of its bounds with skewness taken out (Hall 1992) "
+    "and of the logarithm of the distance from 1"
+)
+OF_ENTITIES = "; one value an entity (Liang & Zeger 1986)"
+OVER_EFFECT = "; counts over their design effect by entity (Rao & Scott 1992)"
 
 NO_NUMBER = MetricEstimate(float("nan"), "the metric has no value on these rows", lambda confidence: (-np.inf, np.inf))
 
@@ -109,40 +132,52 @@ def delong(label: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return auc, np.atleast_2d(np.cov(v10)) / m + np.atleast_2d(np.cov(v01)) / n
 
 
-def metric_estimate(metric: str, label: np.ndarray, score: np.ndarray, threshold: float, seed: int) -> MetricEstimate:
+def metric_estimate(
+    metric: str, label: np.ndarray, score: np.ndarray, threshold: float, seed: int, owners: np.ndarray | None = None
+) -> MetricEstimate:
     """The metric with bounds at any confidence; the arrays are those of :class:`tasks.science.stats.metrics.Metric`.
 
-    ROC AUC of two classes: DeLong, in the logarithm of the distance from 1. Accuracy, and precision, recall and F1 of
+    ROC AUC of two classes: :func:`tasks.science.stats.jackknife.auc_bounds`. Accuracy, and precision, recall and F1 of
     two classes: exact binomial. Balanced accuracy, and F1 of several: bootstrap of the counts by label and decision.
     Means over rows, RMSE, R², average precision and the AUC of several classes:
     :func:`tasks.science.stats.jackknife.smooth_bounds`.
+
+    Rows of one entity are not independent. Counts are then divided by their design effect, and all else is computed
+    from one value an entity (:mod:`tasks.science.stats.clusters`). ``tests/statistics/clusters.py`` measures the error
+    rates.
+
+    Args:
+        owners: (n,) the number of the entity whose row it is; None where rows are independent.
 
     Raises:
         ValueError: the metric does not measure this kind of model.
     """
     if not measurable(metric, label, score):
         return NO_NUMBER
-    kind = kind_of(label, score)
+    kind, owners = kind_of(label, score), shared(owners)
+    by, effect = ("", "") if owners is None else (OF_ENTITIES, OVER_EFFECT)
     if metric == "roc_auc" and kind == "binary":
-        auc, covariance = delong(label, score[None, :])
-        return _below_one(
-            float(auc[0]), float(np.sqrt(covariance[0, 0])), "DeLong 1988, of the logarithm of the distance from 1"
-        )
+        return _named(auc_bounds(label, score, owners), AUC + by)
     if metric in COUNTED or metric == "accuracy":
-        counts = joint_counts(label, [_decision(score, threshold)], 2 if kind == "binary" else score.shape[1])
+        decision = _decision(score, threshold)
         if metric == "accuracy" or (kind == "binary" and metric != "balanced_accuracy"):
-            found, bounds = exact_metric(metric, counts)
-            return MetricEstimate(found, "exact binomial (Clopper & Pearson 1934)", bounds)
-        found, bounds = cell_bootstrap(metric, counts, seed)
-        return MetricEstimate(
-            found, f"BCa bootstrap of counts (Efron 1987), {REPLICATES} replicates", bounds, 1 / (REPLICATES + 1)
-        )
-    value, bounds = smooth_bounds(metric, label, score, threshold)
-    return MetricEstimate(value, SMOOTH.get(metric, "t of row losses, skewness taken out (Hall 1992)"), bounds)
+            found, bounds = exact_metric(metric, label, decision, owners)
+            return MetricEstimate(found, f"exact binomial (Clopper & Pearson 1934){effect}", bounds)
+        found, bounds = _bootstrap(metric, label, [decision], 2 if kind == "binary" else score.shape[1], seed, owners)
+        text = f"BCa bootstrap of counts (Efron 1987), {REPLICATES} replicates{effect}"
+        return MetricEstimate(found, text, bounds, 1 / (REPLICATES + 1))
+    value, bounds = smooth_bounds(metric, label, score, threshold, owners)
+    return MetricEstimate(value, SMOOTH.get(metric, "t of row losses, skewness taken out (Hall 1992)") + by, bounds)
 
 
 def paired_estimate(
-    metric: str, label: np.ndarray, challenger: np.ndarray, champion: np.ndarray, threshold: float, seed: int
+    metric: str,
+    label: np.ndarray,
+    challenger: np.ndarray,
+    champion: np.ndarray,
+    threshold: float,
+    seed: int,
+    owners: np.ndarray | None = None,
 ) -> MetricEstimate:
     """Challenger minus champion on the same rows with bounds at any confidence.
 
@@ -154,6 +189,7 @@ def paired_estimate(
 
     Args:
         label, challenger, champion: as :class:`tasks.science.stats.metrics.Metric` takes them.
+        owners: as of :func:`metric_estimate`.
 
     Raises:
         ValueError: the metric does not measure this kind of model.
@@ -162,33 +198,52 @@ def paired_estimate(
         return MetricEstimate(0.0, "both give the same score to every row", lambda confidence: (0.0, 0.0))
     if not measurable(metric, label, challenger) or not measurable(metric, label, champion):
         return NO_NUMBER
-    kind = kind_of(label, challenger)
+    kind, owners = kind_of(label, challenger), shared(owners)
+    by, effect = ("", "") if owners is None else (OF_ENTITIES, OVER_EFFECT)
     if metric == "roc_auc" and kind == "binary":
+        if owners is not None:
+            value, bounds = paired_smooth_bounds(metric, label, challenger, champion, threshold, owners)
+            return MetricEstimate(value, "t of paired structural components by entity (Obuchowski 1997)", bounds)
         auc, covariance = delong(label, np.vstack([challenger, champion]))
         variance = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
         return _normal(float(auc[0] - auc[1]), float(np.sqrt(max(variance, 0.0))), "paired DeLong 1988")
+    decisions = [_decision(challenger, threshold), _decision(champion, threshold)]
     if metric == "accuracy":
-        return _accuracy(_decision(challenger, threshold) == label, _decision(champion, threshold) == label)
+        return _accuracy(decisions[0] == label, decisions[1] == label, owners)
     if metric in COUNTED:
-        decisions = [_decision(challenger, threshold), _decision(champion, threshold)]
-        found, bounds = cell_bootstrap(
-            metric, joint_counts(label, decisions, 2 if kind == "binary" else challenger.shape[1]), seed
-        )
-        return MetricEstimate(
-            found,
-            f"paired BCa bootstrap of joint counts (Efron 1987), {REPLICATES} replicates",
-            bounds,
-            1 / (REPLICATES + 1),
-        )
-    value, bounds = paired_smooth_bounds(metric, label, challenger, champion, threshold)
-    return MetricEstimate(value, SMOOTH.get(metric, "t of paired row losses, skewness taken out (Hall 1992)"), bounds)
+        classes = 2 if kind == "binary" else challenger.shape[1]
+        found, bounds = _bootstrap(metric, label, decisions, classes, seed, owners)
+        text = f"paired BCa bootstrap of joint counts (Efron 1987), {REPLICATES} replicates{effect}"
+        return MetricEstimate(found, text, bounds, 1 / (REPLICATES + 1))
+    value, bounds = paired_smooth_bounds(metric, label, challenger, champion, threshold, owners)
+    text = SMOOTH.get(metric, "t of paired row losses, skewness taken out (Hall 1992)") + by
+    return MetricEstimate(value, text, bounds)
+
+
+def _named(found: tuple[float, Bounds], method: str) -> MetricEstimate:
+    value, bounds = found
+    return MetricEstimate(value, method, bounds)
+
+
+def _bootstrap(
+    metric: str, label: np.ndarray, decisions: list[np.ndarray], classes: int, seed: int, owners: np.ndarray | None
+) -> tuple[float, Bounds]:
+    if owners is not None:
+        return clustered_counts(metric, label, decisions, classes, owners, seed)
+    return cell_bootstrap(metric, joint_counts(label, decisions, classes), seed)
 
 
 def metric_interval(
-    metric: str, label: np.ndarray, score: np.ndarray, threshold: float, confidence: float, seed: int
+    metric: str,
+    label: np.ndarray,
+    score: np.ndarray,
+    threshold: float,
+    confidence: float,
+    seed: int,
+    owners: np.ndarray | None = None,
 ) -> Interval:
     """:func:`metric_estimate` at one confidence."""
-    return metric_estimate(metric, label, score, threshold, seed).interval(confidence)
+    return metric_estimate(metric, label, score, threshold, seed, owners).interval(confidence)
 
 
 def paired_difference(
@@ -199,9 +254,10 @@ def paired_difference(
     threshold: float,
     confidence: float,
     seed: int,
+    owners: np.ndarray | None = None,
 ) -> Interval:
     """:func:`paired_estimate` at one confidence."""
-    return paired_estimate(metric, label, challenger, champion, threshold, seed).interval(confidence)
+    return paired_estimate(metric, label, challenger, champion, threshold, seed, owners).interval(confidence)
 
 
 def _decision(score: np.ndarray, threshold: float) -> np.ndarray:
@@ -216,26 +272,19 @@ def _normal(value: float, error: float, method: str) -> MetricEstimate:
     return MetricEstimate(value, method, bounds)
 
 
-def _below_one(value: float, error: float, method: str) -> MetricEstimate:
-    """As :func:`_normal`, of the logarithm of the distance from 1: the error shrinks towards 1, and a plain bound is
-    too high there.
-    """
-    plain = _normal(0.0, error / (1 - value) if value < 1 else 0.0, method)
+def _accuracy(first: np.ndarray, second: np.ndarray, owners: np.ndarray | None) -> MetricEstimate:
+    gained, lost, rows = int((first & ~second).sum()), int((~first & second).sum()), len(first)
+    method, value = f"Tango 1998, paired: {gained} rows gained, {lost} lost", (gained - lost) / rows
+    if owners is None:
+        method += f", McNemar's mid-p of equality {mcnemar_mid_p(gained, lost):.2g}"
+        return MetricEstimate(value, method, lambda confidence: tango(gained, lost, rows, confidence))
+    effect = design_effect(first.astype(float) - second - value, owners, 1.0)
 
     def bounds(confidence: float) -> tuple[float, float]:
-        low, high = plain.bounds(confidence)
-        return 1 - (1 - value) * float(np.exp(-low)), 1 - (1 - value) * float(np.exp(-high))
+        by = effect.at(confidence)
+        return tango(gained / by, lost / by, rows / by, confidence)
 
-    return MetricEstimate(value, method, bounds)
-
-
-def _accuracy(first: np.ndarray, second: np.ndarray) -> MetricEstimate:
-    gained, lost, rows = int((first & ~second).sum()), int((~first & second).sum()), len(first)
-    method = (
-        f"Tango 1998, paired: {gained} rows gained, {lost} lost, McNemar's mid-p of equality "
-        f"{mcnemar_mid_p(gained, lost):.2g}"
-    )
-    return MetricEstimate((gained - lost) / rows, method, lambda confidence: tango(gained, lost, rows, confidence))
+    return MetricEstimate(value, method + OVER_EFFECT, bounds)
 
 
 def mcnemar_mid_p(gained: int, lost: int) -> float:
@@ -248,7 +297,7 @@ def mcnemar_mid_p(gained: int, lost: int) -> float:
     return float(2 * binom.cdf(fewer, both, 0.5) - binom.pmf(fewer, both, 0.5))
 
 
-def tango_score(gained: int, lost: int, rows: int, delta: float) -> float:
+def tango_score(gained: float, lost: float, rows: float, delta: float) -> float:
     """The score statistic of a difference ``delta`` of two paired shares (Tango 1998); at 0 its square is McNemar's."""
     a, b, c = 2 * rows, -gained - lost + (2 * rows - gained + lost) * delta, -lost * delta * (1 - delta)
     share = (math.sqrt(max(b * b - 4 * a * c, 0.0)) - b) / (2 * a)
@@ -259,7 +308,7 @@ def tango_score(gained: int, lost: int, rows: int, delta: float) -> float:
     return 0.0 if gap == 0 else math.copysign(1e9, gap)
 
 
-def tango(gained: int, lost: int, rows: int, confidence: float) -> tuple[float, float]:
+def tango(gained: float, lost: float, rows: float, confidence: float) -> tuple[float, float]:
     """One-sided score bounds of the difference of two paired shares, ``(gained - lost) / rows`` (Tango 1998).
 
     Args:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.special import ndtr, ndtri
 
+from tasks.science.stats.clusters import design_effect, worth
 from tasks.science.stats.intervals import exact_share, normal_quantile
 
 MINIMUM = 30
@@ -46,10 +47,16 @@ def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 
 def joint_counts(label: np.ndarray, decisions: list[np.ndarray], classes: int) -> np.ndarray:
     """Counts (k, k) by label and decision, or (k, k, k) by label and two decisions."""
+    size = classes ** (1 + len(decisions))
+    return np.bincount(_cells(label, decisions, classes), minlength=size).reshape((classes,) * (1 + len(decisions)))
+
+
+def _cells(label: np.ndarray, decisions: list[np.ndarray], classes: int) -> np.ndarray:
+    """(n,) the cell of :func:`joint_counts` that each row counts in."""
     code = np.asarray(label, np.intp)
     for decision in decisions:
         code = code * classes + np.asarray(decision, np.intp)
-    return np.bincount(code, minlength=classes ** (1 + len(decisions))).reshape((classes,) * (1 + len(decisions)))
+    return code
 
 
 def _smoothed(counts: np.ndarray) -> np.ndarray:
@@ -97,10 +104,47 @@ def cell_bootstrap(metric: str, counts: np.ndarray, seed: int, replicates: int =
     drawn = np.zeros((replicates, smooth.size))
     drawn[:, filled] = rng.multinomial(int(counts.sum()), weight / weight.sum(), size=replicates)
     found = _of_counts(metric, drawn.reshape(-1, *shape), paired) - centre
+    without = _without_each(metric, smooth, filled)
+    return value, bca(value, found, without, weight)
+
+
+def _without_each(metric: str, smooth: np.ndarray, filled: np.ndarray) -> np.ndarray:
+    """The metric (or the difference of two models) without a row of each filled cell."""
+    paired, weight = smooth.ndim == 3, smooth.ravel()[filled]
     fewer = np.repeat(smooth.ravel()[None], len(filled), axis=0)
     fewer[np.arange(len(filled)), filled] -= np.minimum(weight, 1)
-    without = np.nan_to_num(_of_counts(metric, fewer.reshape(-1, *shape), paired), nan=centre)
-    return value, bca(value, found, without, weight)
+    centre = float(_of_counts(metric, smooth, paired))
+    return np.asarray(np.nan_to_num(_of_counts(metric, fewer.reshape(-1, *smooth.shape), paired), nan=centre))
+
+
+def clustered_counts(
+    metric: str, label: np.ndarray, decisions: list[np.ndarray], classes: int, owners: np.ndarray, seed: int
+) -> tuple[float, Bounds]:
+    """:func:`cell_bootstrap` of rows of entities: of the counts over their design effect (Rao & Scott 1992).
+
+    The influence of a row is that of its cell, by the jackknife. The bounds are stretched by Student's quantile over
+    the normal one.
+
+    Args:
+        owners: (n,) as :func:`tasks.science.stats.clusters.shared` gives them.
+    """
+    counts = joint_counts(label, decisions, classes)
+    smooth = _smoothed(counts)
+    filled, cell = np.flatnonzero(smooth), _cells(label, decisions, classes)
+    influence = np.zeros(smooth.size)
+    without = _without_each(metric, smooth, filled)
+    influence[filled] = (np.average(without, weights=smooth.ravel()[filled]) - without) / np.minimum(
+        smooth.ravel()[filled], 1
+    )
+    effect = design_effect(influence[cell], owners, float(np.abs(influence).max()))
+    value, bounds = cell_bootstrap(metric, counts / effect.value, seed)
+
+    def stretched(confidence: float) -> tuple[float, float]:
+        low, high = bounds(confidence)
+        by = effect.stretch(confidence)
+        return value - (value - low) * by, value + (high - value) * by
+
+    return value, stretched
 
 
 def bca(value: float, deviations: np.ndarray, without: np.ndarray, weight: np.ndarray) -> Bounds:
@@ -133,31 +177,32 @@ def _quantile(ordered: np.ndarray, level: float) -> float:
     return first if part == 0 or first == last else first + part * (last - first)
 
 
-def exact_metric(metric: str, confusion: np.ndarray) -> tuple[float, Bounds]:
+def exact_metric(
+    metric: str, label: np.ndarray, decision: np.ndarray, owners: np.ndarray | None = None
+) -> tuple[float, Bounds]:
     """Accuracy, or precision, recall or F1 of two classes, with exact binomial bounds (Clopper & Pearson 1934).
 
     Given its denominator each is a binomial share; F1 is 2J / (1 + J) of the share J of true positives among rows that
-    are positive or selected.
+    are positive or selected. Of rows of entities, hits and denominator are divided by their design effect (Korn &
+    Graubard 1998).
     """
     if metric == "accuracy":
-        hits, among = float(np.trace(confusion)), float(confusion.sum())
+        hit, inside = decision == label, np.ones(len(label), bool)
     else:
-        hits = float(confusion[1, 1])
-        among = float(
-            {
-                "precision": confusion[:, 1].sum(),
-                "recall": confusion[1].sum(),
-                "f1": confusion[1].sum() + confusion[0, 1],
-            }[metric]
-        )
+        label, decision = np.asarray(label, bool), np.asarray(decision, bool)
+        hit = label & decision
+        inside = {"precision": decision, "recall": label, "f1": label | decision}[metric]
+    hits, among = float(hit.sum()), float(inside.sum())
+    if not among > 0:
+        return float("nan"), lambda confidence: (-np.inf, np.inf)
+    effect = None if owners is None else worth(hit[inside] - hits / among, owners[inside])
 
     def shown(share: float) -> float:
         return 2 * share / (1 + share) if metric == "f1" else share
 
     def bounds(confidence: float) -> tuple[float, float]:
-        low, high = exact_share(hits, among, confidence)
+        by = 1.0 if effect is None else effect.at(confidence)
+        low, high = exact_share(hits / by, among / by, confidence)
         return shown(low), shown(high)
 
-    if not among > 0:
-        return float("nan"), lambda confidence: (-np.inf, np.inf)
     return float(shown(hits / among)), bounds

@@ -25,20 +25,29 @@ class Sample:
 
     ``values`` (m, g): rates, or gaps in calibration. ``rows`` (m, g): rows that each is a mean over. ``spread`` (m, g):
     standard deviation of one row where it is not a yes or no; None for rates, where the rate itself gives it.
+    ``effective`` (m, g): how many independent rows they are worth, whole numbers from 1 (Rao & Scott 1992); None where
+    all are independent. ``entities`` (m, g): how many entities' rows they are, where that is known.
     """
 
     values: np.ndarray
     rows: np.ndarray
     spread: np.ndarray | None = None
+    effective: np.ndarray | None = None
+    entities: np.ndarray | None = None
+
+    @property
+    def size(self) -> np.ndarray:
+        """(m, g) independent rows that each number is worth."""
+        return self.rows if self.effective is None else self.effective
 
     @property
     def centre(self) -> np.ndarray:
         """Where replicates are drawn: the Jeffreys posterior mean of a rate, so that a rate of 0 or 1 varies too."""
-        return self.values if self.spread is not None else (self.values * self.rows + 0.5) / (self.rows + 1)
+        return self.values if self.spread is not None else (self.values * self.size + 0.5) / (self.size + 1)
 
     def error(self, values: np.ndarray) -> np.ndarray:
         """Standard error (m, g) of each number, were ``values`` the truth."""
-        return np.asarray((np.sqrt(values * (1 - values)) if self.spread is None else self.spread) / np.sqrt(self.rows))
+        return np.asarray((np.sqrt(values * (1 - values)) if self.spread is None else self.spread) / np.sqrt(self.size))
 
     def deviations(self, replicates: int, rng: np.random.Generator) -> np.ndarray:
         """(replicates, m, g) bootstrap deviations in units of the standard error.
@@ -46,10 +55,10 @@ class Sample:
         Given the groups' sizes their counts are independent binomials, so drawing the counts anew is the bootstrap of
         the rows within groups, at the cost of a few numbers. Means that are no rates vary as Student's t.
         """
-        shape = (replicates, *self.rows.shape)
+        shape = (replicates, *self.size.shape)
         if self.spread is not None:
-            return rng.standard_t(np.maximum(self.rows - 1, 1), size=shape)
-        drawn = rng.binomial(self.rows.astype(np.int64), self.centre, size=shape) / self.rows
+            return rng.standard_t(np.maximum(self.size - 1, 1), size=shape)
+        drawn = rng.binomial(self.size.astype(np.int64), self.centre, size=shape) / self.size
         return np.asarray((drawn - self.centre) / self.error(self.centre))
 
 
@@ -111,7 +120,7 @@ def _comparable(sample: Sample, values: np.ndarray, statistic: str) -> np.ndarra
         return np.asarray(
             np.log(np.maximum(disparity(np.maximum(values, LEAST * sample.values.max()), statistic), LEAST))
         )
-    return np.asarray(np.log(disparity((values * sample.rows + 0.5) / (sample.rows + 1), statistic)))
+    return np.asarray(np.log(disparity((values * sample.size + 0.5) / (sample.size + 1), statistic)))
 
 
 def _bound(holds: Callable[[float], bool], inside: float, outside: float) -> float:
@@ -129,7 +138,7 @@ def _nearest(sample: Sample, statistic: str, t: float) -> np.ndarray:
     centre, rate = sample.centre, sample.spread is None
     # One variance for all groups of a measure: weights from their own rates would draw the nearest values off to one
     # side.
-    pooled = (centre * sample.rows).sum(axis=1, keepdims=True) / sample.rows.sum(axis=1, keepdims=True)
+    pooled = (centre * sample.size).sum(axis=1, keepdims=True) / sample.size.sum(axis=1, keepdims=True)
     variance = sample.error(pooled) ** 2
     if statistic == "difference":
         span, place, bottom, top = t, centre, 0.0 if rate else -np.inf, 1.0 if rate else np.inf
@@ -204,7 +213,7 @@ def parity_p_value(sample: Sample, seed: int, replicates: int = REPLICATES) -> f
     sample counts as one of the replicates (Davison & Hinkley 1997, section 4.2), so the level holds at any number of
     them.
     """
-    rng, rows = np.random.default_rng(seed), sample.rows
+    rng, rows = np.random.default_rng(seed), sample.size
     total = rows.sum(axis=-1, keepdims=True)
 
     def pooled(values: np.ndarray) -> np.ndarray:
@@ -229,8 +238,8 @@ def group_intervals(sample: Sample, confidence: float) -> tuple[np.ndarray, np.n
 
     Wilson's score interval for rates (Wilson 1927), Student's t for other means.
     """
-    level = 0.5 + confidence ** (1 / sample.rows.size) / 2
+    level = 0.5 + confidence ** (1 / sample.size.size) / 2
     if sample.spread is not None:
-        half = stats.t.ppf(level, np.maximum(sample.rows - 1, 1)) * sample.error(sample.values)
+        half = stats.t.ppf(level, np.maximum(sample.size - 1, 1)) * sample.error(sample.values)
         return sample.values - half, sample.values + half
-    return wilson_share(sample.values, sample.rows, level)
+    return wilson_share(sample.values, sample.size, level)

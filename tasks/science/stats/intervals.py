@@ -59,3 +59,23 @@ def percentiles(values: np.ndarray) -> tuple[float, float]:
         return float("nan"), float("nan")
     low, high = np.quantile(known, [0.025, 0.975])
     return float(low), float(high)
+
+
+def moments(terms: np.ndarray) -> tuple[float, float, float]:
+    """Standard deviation and skewness of (n,) terms, and the degrees of freedom that their kurtosis leaves to their
+    variance.
+
+    As many as give a chi-squared variate the relative variance of the sample variance (Satterthwaite 1946); n - 1 for
+    normal terms.
+    """
+    n, gap = len(terms), terms - terms.mean()
+    square = gap * gap
+    variance = float(square.mean())
+    if n < 2 or not variance > 0 or np.ptp(terms) == 0:
+        return (0.0 if n > 1 else float("nan")), 0.0, max(n - 1, 1)
+    skewness, heaviness = float((square * gap).mean()) / variance**1.5, float((square * square).mean()) / variance**2
+    return (
+        float(np.sqrt(variance * n / (n - 1))),
+        skewness,
+        float(np.clip(2 * n / max(heaviness - 1, 1e-9), min(2, n - 1), n - 1)),
+    )

@@ -8,7 +8,12 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import stdtrit
 
+from tasks.science.stats.clusters import gathered, totals
 from tasks.science.stats.counts import Bounds
+from tasks.science.stats.intervals import moments
+
+UNSEEN = 0.03
+"""Of a row; see :func:`auc_bounds`."""
 
 TINY = float(np.finfo(float).eps)
 
@@ -110,30 +115,75 @@ def _average_precision(label: np.ndarray, score: np.ndarray) -> tuple[float, np.
     return float(kept.sum() / total), without
 
 
-def smooth_bounds(metric: str, label: np.ndarray, score: np.ndarray, threshold: float) -> tuple[float, Bounds]:
+def smooth_bounds(
+    metric: str, label: np.ndarray, score: np.ndarray, threshold: float, owners: np.ndarray | None = None
+) -> tuple[float, Bounds]:
     """A metric that is a mean or a smooth function of the rows, with one-sided bounds.
 
-    Means, RMSE and the AUC of several classes: :func:`mean_bounds`. R²: :func:`ratio_bounds`. Average precision:
-    :func:`t_bounds` of the logarithm of its distance from 1.
+    Means, RMSE and the AUC of several classes: :func:`mean_bounds`. R²: :func:`ratio_bounds`. Average precision: the
+    wider of :func:`mean_bounds` and :func:`t_bounds` of the logarithm of its distance from 1. Rows of one entity count
+    as one value of it; for the AUC that is Obuchowski's (1997) variance of clustered data.
+
+    Args:
+        owners: (n,) as :func:`tasks.science.stats.clusters.shared` gives them; None of independent rows.
     """
     if metric == "r2":
         spread = (label - label.mean()) ** 2
-        return ratio_bounds(spread - (label - score) ** 2, spread)
+        return ratio_bounds(totals(spread - (label - score) ** 2, owners), totals(spread, owners))
     value, terms = contributions(metric, label, score, threshold)
-    return value, t_bounds(terms, value, logarithmic=True) if metric == "average_precision" else mean_bounds(
-        terms, value
-    )
+    terms = gathered(terms, owners)
+    if metric == "average_precision":
+        return value, wider(t_bounds(terms, value, logarithmic=True), mean_bounds(terms, value))
+    return value, mean_bounds(terms, value)
+
+
+def auc_bounds(label: np.ndarray, score: np.ndarray, owners: np.ndarray | None = None) -> tuple[float, Bounds]:
+    """The AUC of two classes with one-sided bounds from its structural components (Sen 1960; DeLong et al. 1988).
+
+    They are the wider of two. :func:`mean_bounds` knows the skewness of few positives or negatives. :func:`t_bounds` in
+    the logarithm of the distance from 1 knows that the error shrinks towards 1. Where few rows of a class
+    are placed wrongly, the next may be the first one. :data:`UNSEEN` of a row (of an entity with its rows) of each
+    class at the wrong end is therefore added to the variance. ``tests/statistics/clusters.py`` measures the error
+    rates.
+    """
+    value, terms = contributions("roc_auc", label, score, float("nan"))
+    terms = gathered(terms, owners)
+    squares = float(((terms - value) ** 2).sum())
+    if not squares > 0:
+        return value, mean_bounds(terms, value)
+    of_class = [len(label[c]) if owners is None else len(np.unique(owners[c])) for c in (label, ~label)]
+    unseen = UNSEEN * sum((value * len(terms) / n) ** 2 for n in of_class)
+    terms = value + (terms - value) * float(np.sqrt(1 + unseen / squares))
+    return value, wider(t_bounds(terms, value, logarithmic=True), mean_bounds(terms, value))
+
+
+def wider(first: Bounds, second: Bounds) -> Bounds:
+    """The lower of two low bounds, and the higher of two high ones."""
+
+    def bounds(confidence: float) -> tuple[float, float]:
+        (low, high), (other, another) = first(confidence), second(confidence)
+        return min(low, other), max(high, another)
+
+    return bounds
 
 
 def paired_smooth_bounds(
-    metric: str, label: np.ndarray, first: np.ndarray, second: np.ndarray, threshold: float
+    metric: str,
+    label: np.ndarray,
+    first: np.ndarray,
+    second: np.ndarray,
+    threshold: float,
+    owners: np.ndarray | None = None,
 ) -> tuple[float, Bounds]:
     """:func:`smooth_bounds` of the first scores' metric less the second's on the same rows."""
     if metric == "r2":
-        return ratio_bounds((label - second) ** 2 - (label - first) ** 2, (label - label.mean()) ** 2)
+        gain = (label - second) ** 2 - (label - first) ** 2
+        return ratio_bounds(totals(gain, owners), totals((label - label.mean()) ** 2, owners))
     (one, terms), (other, others) = (contributions(metric, label, s, threshold) for s in (first, second))
-    value, terms = one - other, terms - others
-    return value, t_bounds(terms, value) if metric == "average_precision" else mean_bounds(terms, value)
+    value, terms = one - other, gathered(terms - others, owners)
+    if metric == "average_precision":
+        return value, wider(t_bounds(terms, value), mean_bounds(terms, value))
+    return value, mean_bounds(terms, value)
 
 
 def _straightened(quantile: float, bend: float, n: int) -> float:
@@ -145,26 +195,6 @@ def _straightened(quantile: float, bend: float, n: int) -> float:
     return float(np.cbrt(1 + 3 * bend * (quantile / np.sqrt(n) - bend / (2 * n))) - 1) / bend
 
 
-def _shape(terms: np.ndarray) -> tuple[float, float, float]:
-    """Standard deviation and skewness of (n,) terms, and the degrees of freedom that their kurtosis leaves to their
-    variance.
-
-    As many as give a chi-squared variate the relative variance of the sample variance (Satterthwaite 1946); n - 1 for
-    normal terms.
-    """
-    n, gap = len(terms), terms - terms.mean()
-    square = gap * gap
-    variance = float(square.mean())
-    if n < 2 or not variance > 0 or np.ptp(terms) == 0:
-        return (0.0 if n > 1 else float("nan")), 0.0, max(n - 1, 1)
-    skewness, heaviness = float((square * gap).mean()) / variance**1.5, float((square * square).mean()) / variance**2
-    return (
-        float(np.sqrt(variance * n / (n - 1))),
-        skewness,
-        float(np.clip(2 * n / max(heaviness - 1, 1e-9), min(2, n - 1), n - 1)),
-    )
-
-
 def mean_bounds(terms: np.ndarray, value: float) -> Bounds:
     """One-sided bounds of the mean of (n,) terms, corrected for skewness and holding ``value``.
 
@@ -173,7 +203,7 @@ def mean_bounds(terms: np.ndarray, value: float) -> Bounds:
     :func:`t_bounds`.
     """
     n, mean = len(terms), float(terms.mean())
-    spread, skewness, freedom = _shape(terms)
+    spread, skewness, freedom = moments(terms)
     bend = skewness / 3
 
     def bounds(confidence: float) -> tuple[float, float]:
@@ -214,7 +244,7 @@ def ratio_bounds(above: np.ndarray, below: np.ndarray) -> tuple[float, Bounds]:
             return value if error == 0 else float(-np.sign(quantile) * np.inf)
         return float(brentq(distance, *sorted((value, far)), args=(quantile,)))
 
-    _, _, freedom = _shape(above - value * below)
+    _, _, freedom = moments(above - value * below)
 
     def bounds(confidence: float) -> tuple[float, float]:
         quantile = float(stdtrit(freedom, confidence))
@@ -227,18 +257,17 @@ def t_bounds(terms: np.ndarray, value: float, logarithmic: bool = False) -> Boun
     """One-sided bounds of a smooth metric from its (n,) jackknife values, on request for the logarithm of its distance
     from 1.
 
-    Student's t with the degrees of freedom of :func:`_shape`: a few rows at the top of the ranking decide average
-    precision, so its standard error is worth fewer than n.
+    Student's t with the degrees of freedom of :func:`tasks.science.stats.intervals.moments`: a few rows at the top of
+    the ranking decide average precision, so its standard error is worth fewer than n.
     """
-    spread, _, freedom = _shape(terms)
+    spread, _, freedom = moments(terms)
     error = spread / float(np.sqrt(len(terms)))
 
     def bounds(confidence: float) -> tuple[float, float]:
         reach = float(stdtrit(freedom, confidence)) * error
         if not logarithmic or value >= 1:
             return value - reach, value + reach
-        return 1 - (1 - value) * float(np.exp(reach / (1 - value))), 1 - (1 - value) * float(
-            np.exp(-reach / (1 - value))
-        )
+        far = min(reach / (1 - value), 500.0)
+        return max(1 - (1 - value) * float(np.exp(far)), 0.0), 1 - (1 - value) * float(np.exp(-far))
 
     return bounds

@@ -120,7 +120,9 @@ def test_a_dependence_curve_is_the_mean_over_rows_with_the_rules_sign(kind: str,
 
 def test_the_axis_carries_the_unit_of_the_config() -> None:
     config = load_model(ROOT, "care")
-    _, plot = rule_plots({"rule": "direction", "column": "income", "sign": "rises"}, config=config)
+    _, plot = rule_plots(
+        {"rule": "direction", "column": "income", "sign": "rises"}, config=config, entity=np.arange(800)
+    )
     assert plot.x_label == "income (dollars)"
 
 

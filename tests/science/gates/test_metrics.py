@@ -79,7 +79,7 @@ def test_a_fail_is_claimed_more_carefully_where_many_gates_are_asked() -> None:
     assert run_gate(asked, evidence).state == "fail"
     others = [floor("accuracy", 0.1 + 0.01 * i, name=f"easy-{i}") for i in range(9)]
     config = load_model(ROOT, "care").model_copy(update={"gates": (asked, *others)})
-    among = examination("binary", 1000, config=config)
+    among = examination("binary", 1000, config=config, entity=np.arange(1000))
     found = run_gate(asked, among)
     assert found.state == "insufficient_evidence" and "is not proven (p 0.2, adjusted over 10 gates)" in found.reason
     assert "about " in found.remedy and "rows instead of 1,000 would decide" in found.remedy

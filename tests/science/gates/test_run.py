@@ -267,6 +267,7 @@ def test_a_named_benchmark_is_its_rows_and_fails_when_they_change() -> None:
         return examination(
             2000,
             config=config.model_copy(update={"benchmarks": {"rich": Benchmark(rows=where, sha256=sha256)}}),
+            entity=np.arange(2000),
             **changes,
         )
 
