@@ -103,7 +103,7 @@ def codes_that_are_no_values(config: LeakageGate, sides: Sides) -> list[Measurem
     """Numbers far outside the others that are there again and again, such as 8888: codes for what is missing.
 
     They lie at one end, up to three of them, as far from the other values as these are from each other, or farther. A
-    bound that the column declares is no code: a scale may end there.
+    bound that the column declares is no code: a scale may end there. Nor is zero, which is "none" for most amounts.
     """
     told = []
     rows = len(sides.train) + len(sides.examination.rows)
@@ -129,7 +129,7 @@ def codes_at_the_ends(values: np.ndarray, column: Column) -> list[tuple[list[flo
             if len(value) - codes < OTHER_VALUES or not often[-codes:].all():
                 break
             rest = value[:-codes]
-            known = {column.low, column.high} & set(value[-codes:].tolist())
+            known = {column.low, column.high, 0.0} & set(value[-codes:].tolist())
             if abs(value[-codes] - rest[-1]) >= abs(rest[-1] - rest[0]) and not known:
                 found.append((sorted(value[-codes:].tolist()), float(rest[-1]), int(many[-codes:].sum())))
                 break
