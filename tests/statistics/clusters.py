@@ -125,9 +125,9 @@ def few_positives(law: str, auc: float, positives: int, negatives: int, runs: in
 
 def few() -> Iterator[dict[str, Any]]:
     for i, law in enumerate(LAWS):
-        for auc in (0.7, 0.95, 0.98):
-            for m, n in ((30, 170), (60, 1000), (95, 400), (1000, 40)):
-                yield few_positives(law, auc, m, n, RUNS, SEED + 100 + i)
+        for auc in (0.7, 0.85, 0.95, 0.98):
+            for m, n in ((30, 170), (30, 2000), (60, 1000), (95, 400), (2000, 40)):
+                yield few_positives(law, auc, m, n, 2 * RUNS, SEED + 100 + i)
 
 
 STUDIES = (
