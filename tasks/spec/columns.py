@@ -23,7 +23,7 @@ from pydantic_core import PydanticCustomError
 
 from tasks.spec.cells import LARGEST, LARGEST_WHOLE, names, numbers
 from tasks.spec.kind import ColumnKind, DeclaredColumn
-from tasks.spec.moments import day, day_text, moment, moment_text
+from tasks.spec.moments import LEAST_DAY, MOST_DAY, day, day_text, moment, moment_text
 from tasks.spec.wording import number
 
 if TYPE_CHECKING:  # importing pandas takes half a second, and most readers of a config need none of it
@@ -43,7 +43,8 @@ class Number(ColumnKind):
         return float, self._bounds(column) | {"allow_inf_nan": False}
 
     def admissible(self, values: pd.Series, column: DeclaredColumn) -> pd.Series:
-        return values.clip(column.low, column.high)
+        ends = self._bounds(column)
+        return values.clip(ends["ge"], ends["le"])
 
     def _bounds(self, column: DeclaredColumn) -> dict[str, Any]:
         return {
@@ -55,6 +56,7 @@ class Number(ColumnKind):
 class Integer(Number):
     """A whole number; in tables a float64, so that it can be missing. Longer ones are codes, and codes are names."""
 
+    whole = True
     name, noun, largest = "integer", f"whole number up to {LARGEST_WHOLE}", LARGEST_WHOLE
 
     def from_source(self, cells: pd.Series, column: DeclaredColumn) -> tuple[pd.Series, pd.Series]:
@@ -136,6 +138,7 @@ class Date(ColumnKind):
 
     name, noun, numeric, has_bounds, placeholder = "date", "date such as 2024-03-01", True, True, 0.0
     operand: Literal["day", "instant"] = "day"
+    whole = True
     calendar = True
     declares: ClassVar[tuple[str, ...]] = ("format",)
     _json_format: ClassVar[str] = "date"
@@ -173,7 +176,7 @@ class Date(ColumnKind):
         return self._written(value)
 
     def admissible(self, values: pd.Series, column: DeclaredColumn) -> pd.Series:
-        return values.round().clip(column.low, column.high)
+        return values.round().clip(LEAST_DAY, MOST_DAY).clip(column.low, column.high)
 
     def bound(self, value: float | str, column: DeclaredColumn) -> float:
         return self._read(value, column, None)
@@ -212,6 +215,7 @@ class DateTime(Date):
     )
     declares, _json_format = ("format", "zone"), "date-time"
     operand = "instant"
+    whole = False
 
     def text(self, value: float) -> str:
         return f"{moment_text(round(value))[:19].replace('T', ' ')} UTC" if math.isfinite(value) else f"{value:g}"
@@ -220,7 +224,8 @@ class DateTime(Date):
         return number(value, "seconds")
 
     def admissible(self, values: pd.Series, column: DeclaredColumn) -> pd.Series:
-        return values.round(6).clip(column.low, column.high)
+        within = values.round(6).clip(LEAST_DAY * 86400.0, MOST_DAY * 86400.0)
+        return within.clip(column.low, column.high)
 
     def _read(self, value: object, column: DeclaredColumn, layout: str | None) -> float:
         return moment(value, column.zone or "UTC", layout)

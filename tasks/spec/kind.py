@@ -22,6 +22,8 @@ class ColumnKind(ABC):
     Quantities are scaled, binned by quantiles and compared by Kolmogorov-Smirnov; names are one-hot or ordinal encoded,
     counted and compared by chi-squared.
     """
+    whole: ClassVar[bool] = False
+    """Whether quantities are whole, so that no smaller step than 1 is one."""
     has_bounds: ClassVar[bool] = False
     """Whether a column may declare ``minimum`` and ``maximum``."""
     has_categories: ClassVar[bool] = False

@@ -18,12 +18,14 @@ def touched(kind: str, columns: list[Column]) -> list[Column]:
     """The columns that a perturbation can reach.
 
     A column with declared categories is closed: the service refuses others, so the model never sees one. The same
-    holds for a missing value in a column that is not nullable.
+    holds for a missing value in a column that is not nullable. A date or a moment has no unit that could be mistaken.
     """
     if kind == "missing":
         return [c for c in columns if c.nullable]
     if kind == "unseen":
         return [c for c in columns if c.kind.accepts_unseen(c)]
+    if kind == "unit":
+        return [c for c in columns if c.kind.operand == "quantity"]
     return [c for c in columns if c.kind.numeric]
 
 

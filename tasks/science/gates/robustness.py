@@ -21,6 +21,16 @@ STRESSED = 200
 """Rows on which each perturbation hits every cell it can, to provoke exceptions and NaN."""
 
 
+NOTHING = {
+    "missing": "no feature may be missing",
+    "unseen": "no feature takes a category that it does not declare",
+    "noise": "no feature is a quantity",
+    "out_of_range": "no feature is a quantity",
+    "unit": "no feature is a number",
+}
+"""Why a kind of damage may have nothing to act on: what the service refuses, the model never sees."""
+
+
 def robustness(config: RobustnessGate, examination: Examination) -> GateResult:
     """The metric on damaged rows minus the same on the rows as they are; paired bounds as for model comparison."""
     if examination.config is None:
@@ -45,10 +55,15 @@ def robustness(config: RobustnessGate, examination: Examination) -> GateResult:
     before = _scores(examination, rows)
     if isinstance(before, str):
         return result(config, "fail", f"on rows as they are, {before}")
+    idle = {p.kind: NOTHING[p.kind] for p in config.perturbations if not touched(p.kind, columns)}
+    left_out = "; ".join(f"{kind} is left out, since {why}" for kind, why in idle.items())
     measured = tuple(
         _withstood(p, i, config, examination, columns, rows, label, before, owners)
         for i, p in enumerate(config.perturbations)
+        if p.kind not in idle
     )
+    if not measured:
+        return result(config, "insufficient_evidence", f"no damage reaches a feature of this model: {left_out}")
     state = combine_states([m.state for m in measured])
     moves = [
         m.label + ("" if m.value is None else f" by {m.value:+.4f} ({m.low:+.4f} to {m.high:+.4f})")
@@ -59,6 +74,7 @@ def robustness(config: RobustnessGate, examination: Examination) -> GateResult:
     reason = (
         "; ".join(moves) + f"{counted}; worse by {config.limit:g} is tolerated unless a perturbation says otherwise"
     )
+    reason += f"; {left_out}" if left_out else ""
     return result(
         config,
         state,
@@ -82,9 +98,6 @@ def _withstood(
 ) -> Measurement:
     name, seed = f"{damage.kind} {damage.strength:g}", examination.seed + number
     limit = config.limit if damage.limit is None else damage.limit
-    if not touched(damage.kind, columns):
-        text = f"{name} reaches no feature of this model; leave it out of the gate's perturbations"
-        return Measurement(label=text, value=None, limit=limit, rows=0, state="insufficient_evidence")
     whole = damage if damage.kind == "noise" else damage.model_copy(update={"strength": 1.0})
     stressed = _scores(examination, perturb(rows[:STRESSED], columns, whole, seed))
     if isinstance(stressed, str):

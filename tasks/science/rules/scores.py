@@ -10,7 +10,9 @@ import pandas as pd
 from tasks.science.examination.examination import Examination
 from tasks.science.rules.tools import (
     INDIFFERENT,
+    SAMPLE,
     RuleFault,
+    declared,
     fitting,
     note,
     rows_where,
@@ -30,20 +32,43 @@ CHANGED_ROWS, VALUES = 1000, 20
 
 
 def direction(rule: Direction, label: str, examination: Examination, confidence: float) -> Measurement:
-    """Share of sampled rows whose score moves the wrong way when the column alone is raised; Clopper-Pearson bounds."""
+    """Share of sampled rows whose score moves the wrong way when the column alone is raised; Clopper-Pearson bounds.
+
+    A quantity is raised by a quarter of its interquartile range, a whole one by whole steps, at least 1 (of a date, a
+    day). Where the declared bounds end, the step is taken from below. A boolean goes from false to true.
+    """
     if rule.column not in examination.features:
         raise unused(rule.column)
-    sample, values = with_number(rule.column, rule.rows, examination)
+    sample, lower, raised = _raised(rule, examination)
     if len(sample) < MINIMUM:
         return _few(label, rule.tolerance, len(sample))
-    raised = sample.assign(**{rule.column: sample[rule.column] + _step(values)})
-    after, before = np.split(scores(examination, pd.concat([raised, sample], ignore_index=True)), 2)
+    asked = [sample.assign(**{rule.column: values}) for values in (raised, lower)]
+    after, before = np.split(scores(examination, pd.concat(asked, ignore_index=True)), 2)
     moved = after - before
     if not (np.abs(moved) > INDIFFERENT).any():
         raise unused(rule.column)
     wrong = (-moved if rule.sign == "rises" else moved) - INDIFFERENT
     note(rule, sample, wrong, examination)
     return share_of(label, wrong > 0, sample, rule.tolerance, confidence, examination)
+
+
+def _raised(rule: Direction, examination: Examination) -> tuple[pd.DataFrame, pd.Series, pd.Series]:
+    """A sample of rows, and for each the lower and the higher value of the column that are compared."""
+    column = declared(rule.column, examination)
+    if column is not None and column.kind.operand == "truth":
+        part = examination.rows[rows_where(rule.rows, examination)].dropna(subset=[rule.column])
+        sample = part.sample(min(SAMPLE, len(part)), random_state=examination.seed)
+        off, on = (pd.Series(name, index=sample.index, dtype=column.kind.dtype) for name in ("false", "true"))
+        return sample, off, on
+    sample, values = with_number(rule.column, rule.rows, examination)
+    own, step = sample[rule.column].astype(float), _step(values)
+    if column is None:
+        return sample, own, own + step
+    if column.kind.whole:
+        step = max(1.0, float(round(step)))
+    higher = column.kind.admissible(own + step, column)
+    ends = higher <= own  # at the upper bound, where no service takes a higher value
+    return sample, own.where(~ends, column.kind.admissible(own - step, column)), higher.where(~ends, own)
 
 
 def monotone(rule: Monotone, label: str, examination: Examination, confidence: float) -> Measurement:

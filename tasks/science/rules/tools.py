@@ -67,6 +67,13 @@ def unused(column: str) -> RuleFault:
     )
 
 
+def declared(column: str, examination: Examination) -> Column | None:
+    """The declaration of an input column; None where no config was given."""
+    return (
+        None if examination.config is None else next((c for c in examination.config.inputs if c.name == column), None)
+    )
+
+
 class Unchecked(Measurement):
     """A rule that could not be asked of these rows; the label says why as well. ``why`` is not stored."""
 
@@ -151,7 +158,7 @@ def fitting(column: str, value: Value, examination: Examination) -> object:
     rows = examination.rows
     if column not in rows:
         raise RuleFault(f"{column!r} is no input column; allowed: {', '.join(map(str, rows.columns))}")
-    spec = next((c for c in examination.config.inputs if c.name == column), None) if examination.config else None
+    spec = declared(column, examination)
     if value is None:
         if spec is not None and not spec.nullable:
             raise RuleFault(f"{column} is never missing; give it a value, or declare the column nullable")

@@ -14,9 +14,12 @@ from tasks.science.examination.examination import Examination
 from tasks.science.rules.attribution import association
 from tasks.science.rules.check import check_rule
 from tasks.spec.base import validate
+from tasks.spec.data import Column
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import Measurement
+from tasks.spec.model import load_model
 from tasks.spec.rules import ExpertRules
+from tests.conftest import ROOT
 from tests.statistics.expert_rules import linear, people, stopped, wrong
 
 N = 1500
@@ -194,3 +197,56 @@ def test_one_file_of_rules_stops_wrong_models_and_lets_good_ones_pass() -> None:
     ]
     assert [name for name in chosen if not stopped(models[name][0], 1)[0]] == []
     assert [reason for hit, reason in (stopped(linear(*people(4000, 50 + s)), 50 + s) for s in range(3)) if hit] == []
+
+
+STEPS = (
+    Column(name="visits", type="integer", minimum=0, maximum=4),
+    Column(name="rate", type="number", minimum=0, maximum=1),
+    Column(name="due", type="date", maximum="2020-06-30"),
+    Column(name="insured", type="boolean"),
+)
+
+
+def stepped(odds: Any, **rule: Any) -> tuple[Measurement, pd.DataFrame]:
+    """The rule on 600 rows, and all rows that the model was asked about."""
+    rng = np.random.default_rng(2)
+    table = pd.DataFrame(
+        {
+            "visits": rng.integers(0, 5, 600).astype(float),
+            "rate": rng.uniform(0, 1, 600),
+            "due": 18443.0 - rng.integers(0, 4, 600),  # the last days of June 2020
+            "insured": pd.Series(rng.choice(["true", "false"], 600), dtype="str"),
+        }
+    )
+    care, asked = load_model(ROOT, "care"), list[pd.DataFrame]()
+    config = care.model_copy(update={"data": care.data.model_copy(update={"columns": STEPS})})
+
+    def predict(rows: pd.DataFrame) -> np.ndarray:
+        asked.append(rows)
+        return np.asarray(expit(odds(rows).to_numpy(float)))
+
+    fields: dict[str, Any] = dict.fromkeys(Examination.__dataclass_fields__) | {
+        "rows": table, "predict": predict, "config": config, "features": tuple(table.columns), "kind": "binary",
+        "classes": (), "label": np.zeros(600, bool), "score": np.full(600, 0.5), "seed": 1,
+    }  # fmt: skip
+    made = {"rules": [{"rule": "direction", "because": "known", **rule}]}
+    found = check_rule(validate(made, ExpertRules, "rules.yaml").rules[0], Examination(**fields), 0.95)
+    return found, pd.concat(asked)
+
+
+def test_a_direction_is_asked_in_steps_that_the_model_can_meet() -> None:
+    """Whole numbers by whole steps, dates by days, booleans flipped; never beyond what the service takes."""
+    found, asked = stepped(lambda r: 0.3 * r["visits"], column="visits", sign="rises")
+    assert (found.state, found.value) == ("pass", 0.0)
+    assert set(asked["visits"]) == {0.0, 1.0, 2.0, 3.0, 4.0}
+    found, asked = stepped(lambda r: 0.3 * (r["visits"] % 1 > 0) - 0.2 * r["visits"], column="visits", sign="rises")
+    assert (found.state, found.value) == ("fail", 1.0)  # half a visit is nobody's, and would have hidden it
+    found, asked = stepped(lambda r: (18443 - r["due"]) / 5, column="due", sign="falls")
+    assert (found.state, found.value) == ("pass", 0.0)
+    assert asked["due"].max() == 18443.0 and (asked["due"] % 1 == 0).all()
+    found, _ = stepped(lambda r: 0.5 * (r["insured"] == "true"), column="insured", sign="rises")
+    assert (found.state, found.value) == ("pass", 0.0)
+    found, _ = stepped(lambda r: 0.5 * (r["insured"] == "true"), column="insured", sign="falls")
+    assert (found.state, found.value) == ("fail", 1.0)
+    found, asked = stepped(lambda r: r["rate"], column="rate", sign="rises", rows="insured and visits > 1")
+    assert (found.state, found.value) == ("pass", 0.0) and asked["rate"].max() <= 1
