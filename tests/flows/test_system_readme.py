@@ -23,6 +23,8 @@ def test_the_commands_of_the_readme_bring_a_model_into_service(running: Running)
     assert block is not None and "assay new" in block[1] and "git push" in block[1]
     running.git("pull", "--quiet", "--rebase", "origin", "main")
     running.git("remote", "add", "assay", running.system.origin)
+    # `make up` in this very checkout would have made its system below it, and .dvc/config names that system's cache.
+    (running.clone / ".assay").symlink_to(running.settings.home)
     done = subprocess.run(
         ["bash", "-c", MADE + block[1]],
         cwd=running.clone,
@@ -33,6 +35,7 @@ def test_the_commands_of_the_readme_bring_a_model_into_service(running: Running)
         check=False,
         timeout=800,
     )
+    (running.clone / ".assay").unlink()
     assert done.returncode == 0, done.stdout + done.stderr
     assert "loans: nothing is wrong" in done.stdout
     assert "assay: training of loans at" in done.stderr and "assay: loans is watched every" in done.stderr
