@@ -136,8 +136,12 @@ def problems_of(raw: dict[str, Any], schema: type[S]) -> tuple[S | None, tuple[P
     if issubclass(schema, Spec):
         raw = schema.upgraded(raw)
     try:
+        text = json.dumps(raw, default=str)
+    except (TypeError, ValueError, RecursionError) as error:  # a date as a key; an alias inside its own anchor
+        return None, (Problem((), f"it cannot be read as keys and values ({error}); write keys as text"),)
+    try:
         # Lists become tuples and strings become enums here: YAML and JSON have neither.
-        return schema.model_validate_json(json.dumps(raw, default=str)), ()
+        return schema.model_validate_json(text), ()
     except ValidationError as error:
         return None, tuple(Problem(item["loc"], _sentence(item, schema), item["type"]) for item in error.errors())
 

@@ -68,7 +68,7 @@ class RegressionTarget(AnyTarget):
 
 def _target_kind(raw: Any) -> Any:
     """Binary where nothing is said: configs of registered versions are read as they were written."""
-    return raw.get("kind", "binary") if isinstance(raw, dict) else raw.kind
+    return raw.get("kind", "binary") if isinstance(raw, dict) else getattr(raw, "kind", None)
 
 
 Target = Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -166,3 +167,18 @@ def test_everything_that_is_wrong_is_said_at_once_and_in_its_place() -> None:
         ("monitoring", "metrics", "mae"),
     ]
     assert all(problem.sentence in str(refused.value) for problem in refused.value.problems)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("name: x\n2024-01-01: y\n", "the file: it cannot be read as keys and values"),
+        ("name: &a [*a]\n", "the file: it cannot be read as keys and values"),
+        ("name: x\ndata: {target: null}\n", "data.target"),
+    ],
+)
+def test_yaml_that_no_schema_expects_is_refused_in_words(tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "model.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=re.escape(says)):
+        load_yaml(path, ModelConfig)
