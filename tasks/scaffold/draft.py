@@ -12,6 +12,7 @@ from tasks.spec.errors import ConfigError
 from tasks.spec.gate import Materiality
 
 SPLIT = {"train": 0.55, "holdout": 0.35, "replay": 0.1}
+DETAILS = ("format", "zone", "minimum", "maximum", "categories", "missing")
 FEW_ROWS = 300
 """Rows under which no gate can say anything."""
 
@@ -52,15 +53,10 @@ class Draft:
     gates: list[dict[str, Any]] = field(default_factory=list)
 
     @property
-    def declared(self) -> list[Guess]:
-        """Columns that ``model.yaml`` declares: of a file without header all, since their order tells them apart."""
-        return [c for c in self.columns if not c.left_out or self.source.get("header") is False]
-
-    @property
     def features(self) -> list[str]:
         return [
             c.name
-            for c in self.declared
+            for c in self.columns
             if c.input and c.available == "before" and not (c.unfeatured or c.left_out or c.name in self.target.used)
         ]
 
@@ -85,7 +81,7 @@ class Draft:
     def document(self) -> dict[str, Any]:
         """The whole of ``model.yaml`` but for its comments."""
         roles = self.roles
-        data: dict[str, Any] = {"source": self.source, "columns": [self.column(c) for c in self.declared]}
+        data: dict[str, Any] = {"source": self.source, "columns": [self.column(c) for c in self.columns]}
         data |= {key: value for key, value, _ in self.role_lines()}
         data |= {"target": self.target.document, "split": self.split}
         document: dict[str, Any] = {
@@ -110,7 +106,7 @@ class Draft:
         return [(key, value, self.roles.notes.get(key, "")) for key, value in found if value]
 
     def column(self, guess: Guess) -> dict[str, Any]:
-        """One entry of ``data.columns``."""
+        """One entry of ``data.columns``; what is left out is declared too, so that a file of its like can be scored."""
         line: dict[str, Any] = {"name": guess.name}
         if guess.original != guess.name and self.source.get("header") is not False:
             line["source"] = guess.original
@@ -119,7 +115,8 @@ class Draft:
             line["available"] = "after"
         elif not guess.input or guess.left_out:
             line["input"] = False
-        for key in ("format", "zone", "minimum", "maximum", "categories", "missing"):
+        keys = ("format", "zone", "missing") if guess.left_out else DETAILS
+        for key in keys:
             value = getattr(guess, key)
             if value not in (None, "", ()):
                 line[key] = value

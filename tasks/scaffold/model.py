@@ -195,7 +195,7 @@ def _tried(draft: Draft, paths: ModelPaths, on_step: Callable[[str], None]) -> T
     (paths.root / LISTED).write_text(yaml.safe_dump({"models": [draft.name]}))
     folder = model_folder(paths.root, draft.name)
     folder.mkdir(parents=True)
-    for _ in range(2):
+    while True:  # ends, since each turn leaves features out
         if not draft.features:
             raise ConfigError(
                 f"{draft.file} has no column left to predict from: "
@@ -212,14 +212,13 @@ def _tried(draft: Draft, paths: ModelPaths, on_step: Callable[[str], None]) -> T
         on_step("looking for columns that give the target away")
         found = leaks(config, train)
         if not found:
-            break
+            return config
         for column in draft.columns:
             if column.name in found:
                 column.available = "after"
                 column.question = (
                     f"alone it tells the target with an AUC of {found[column.name]:.2f}; is it really known before?"
                 )
-    return config
 
 
 def _refuse_one_answer(draft: Draft, train: pd.DataFrame) -> None:
@@ -262,8 +261,7 @@ def _write(
             file=draft.file,
             rows=f"{draft.rows:,}",
             source=draft.source,
-            columns=[{"document": draft.column(c), "guesses": c.notes, "question": c.question} for c in draft.declared],
-            left_out=[f"{c.original}: {c.left_out}" for c in draft.columns if c.left_out],
+            columns=[{"document": draft.column(c), "guesses": c.notes, "question": c.question} for c in draft.columns],
             roles=draft.role_lines(),
             target=draft.target.document,
             target_question=target_question,
@@ -273,7 +271,9 @@ def _write(
             unjudged=[f"{a} cannot be judged by group: {why}" for a, why in draft.roles.unjudged.items()],
             unprotected=document.get("unprotected", ""),
             unfeatured=[
-                f"{c.name}, since {c.unfeatured}" for c in draft.declared if c.unfeatured and c.available == "before"
+                f"{c.name}, since {c.unfeatured}"
+                for c in draft.columns
+                if c.unfeatured and not c.left_out and c.available == "before"
             ],
             estimator=draft.estimator,
             gates=gates,

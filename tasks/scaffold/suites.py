@@ -70,7 +70,7 @@ def expectations(draft: Draft, config: TrainingConfig, train: pd.DataFrame) -> d
         {"type": "expect_table_row_count_to_be_between", "min_value": int(0.5 * draft.rows)}
     ]
     prepared: list[dict[str, Any]] = []
-    for column in draft.declared:
+    for column in draft.columns:
         if column.name not in config.features:
             continue
         share = column.gaps / draft.rows

@@ -76,7 +76,6 @@ AFTERWARDS = _set(
     "decision approved denied ergebnis nachher after post actual"
 )
 """Names of what is often known only after the prediction is made."""
-PHYSICAL = {"age": (0.0, 120.0), "percent": (0.0, 100.0)}
 
 
 def column_name(original: str, taken: set[str]) -> str:

@@ -57,7 +57,7 @@ def test_what_is_a_guess_says_so(checkout: Path, tmp_path: Path) -> None:
     )
     assert "question: does 'None' mean that nothing is known?" in lines["a1cresult"]
     assert "guess: '?' taken as missing; holds" in lines["weight_kg"]
-    assert "  # left out: encounter_id: every row has its own, so it is a key" in text
+    assert "input: false}  # guess: left out: every row has its own, so it is a key" in lines["encounter_id"]
     assert "entity: patient_nbr  # guess: 'patient_nbr' repeats: 2,600 in " in text
     assert "# no feature: race, since race should not decide" in text
     silent = [line for line in text.splitlines() if line.startswith(("title", "purpose", "owner", "materiality"))]
@@ -173,6 +173,22 @@ def test_every_comment_stays_when_a_model_is_listed() -> None:
         listed = yaml.safe_load(text)["models"]
         assert yaml.safe_load(with_model(text, "zz"))["models"] == [*listed, "zz"]
         assert with_model(text, "zz").count("#") == text.count("#")
+
+
+def test_a_column_that_gives_the_target_away_is_no_feature(checkout: Path, tmp_path: Path) -> None:
+    """Nobody named it: the sum that was written off says who did not pay."""
+    bad = [i % 3 == 0 for i in range(600)]
+    rows = {
+        "amount": [200 + (i * 37) % 500 for i in range(600)], "months": [6 + (i * 11) % 43 for i in range(600)],
+        "written off": [(i * 7) % 90 + 1 if b else 0 for i, b in enumerate(bad)],
+        "status": ["bad" if b else "good" for b in bad],
+    }  # fmt: skip
+    pd.DataFrame(rows).to_csv(tmp_path / "loans.csv", index=False)
+    create(checkout, "loans", str(tmp_path / "loans.csv"), "status", Answers(), lambda text: None)
+    config = load_model(checkout, "loans")
+    assert config.features == ("amount", "months") and config.column("written_off").available == "after"
+    text = (checkout / "deployments/models/loans/model.yaml").read_text()
+    assert "question: alone it tells the target with an AUC of 1.00; is it really known before?" in text
 
 
 PUBLIC: dict[str, tuple[str, dict[str, str], str | None, str | None]] = {
