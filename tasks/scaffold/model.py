@@ -261,7 +261,14 @@ def _write(
             file=draft.file,
             rows=f"{draft.rows:,}",
             source=draft.source,
-            columns=[{"document": draft.column(c), "guesses": c.notes, "question": c.question} for c in draft.columns],
+            columns=[
+                {
+                    "document": draft.column(c),
+                    "guesses": [f"left out: {c.left_out}"] if c.left_out else c.notes,
+                    "question": c.question,
+                }
+                for c in draft.columns
+            ],
             roles=draft.role_lines(),
             target=draft.target.document,
             target_question=target_question,
