@@ -166,7 +166,10 @@ class ReadinessGate(Gate):
 
     kind: Literal["readiness"]
     latency_ms: float = Field(250, gt=0)
-    """What one row may take at the 95th percentile, validation of the row included."""
+    """CPU time that one row may take at the 95th percentile, validation of the row included.
+
+    Time in which the process waits for a processor is not counted, so that a busy machine refuses nobody.
+    """
     memory_mb: float = Field(1024, gt=0)
     """What the process may take at its peak."""
 

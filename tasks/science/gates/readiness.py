@@ -11,17 +11,16 @@ from tasks.spec.evidence import GateResult, Measurement
 from tasks.spec.gates import ReadinessGate
 
 QUANTILE = 0.95
-"""Of a later percentile, some hundred requests bound nothing but their slowest, and that is the machine's, not the
-model's.
+"""Of a later percentile, some hundred requests bound nothing but their slowest, and that is chance's, not the model's.
 """
 METHOD = (
-    "95th percentile with its distribution-free upper bound from order statistics (Conover 1999, section 3.2); "
-    "scores compared bit by bit"
+    "95th percentile of CPU time with its distribution-free upper bound from order statistics (Conover 1999, section "
+    "3.2); scores compared bit by bit"
 )
 
 
 def readiness(config: ReadinessGate, examination: Examination) -> GateResult:
-    """Recorded requests answered in a process without network: equal scores, latency and memory within the budget."""
+    """Recorded requests answered in a process without network: equal scores, CPU time and memory within the budget."""
     found = examination.readiness
     if found is None:
         return result(
@@ -53,7 +52,7 @@ def readiness(config: ReadinessGate, examination: Examination) -> GateResult:
         else judge(value, bound, config.latency_ms, greater_is_better=False)
     )
     latency = Measurement(
-        label="milliseconds for one row, 95th percentile",
+        label="milliseconds of CPU for one row, 95th percentile",
         value=value,
         low=None if np.isnan(bound) else float(np.median(milliseconds)),
         high=None if np.isnan(bound) else bound,
@@ -72,7 +71,7 @@ def readiness(config: ReadinessGate, examination: Examination) -> GateResult:
     measured = (same, latency, memory)
     text = (
         f"{found['differing']} of {rows} recorded requests get another score than in training; one row takes "
-        f"{np.median(milliseconds):.1f} ms at the median, {value:.1f} ms at the 95th percentile"
+        f"{np.median(milliseconds):.1f} ms of CPU at the median, {value:.1f} ms at the 95th percentile"
     )
     reason = f"{text}, {config.latency_ms:g} ms are allowed; {found['memory_mb']:.0f} MB of {config.memory_mb:g} MB"
     return result(config, combine_states([m.state for m in measured]), reason, measured, METHOD)
