@@ -105,6 +105,23 @@ def test_entities_that_are_always_there_leave_no_side_empty(tmp_path: Path) -> N
     ]
 
 
+def test_who_trains_or_examines_is_never_replayed_and_rows_of_nobody_known_are_no_one_person(tmp_path: Path) -> None:
+    """The default split: each of 500 people came in 8 years, the base is the first 4, and some rows name nobody."""
+    frame = table(4000).assign(
+        year=np.tile(np.arange(2001, 2009), 500), person=np.repeat([f"p{n}" for n in range(500)], 8).astype(object)
+    )
+    frame.loc[::10, "person"] = None
+    raw = config({"name": "year", "type": "integer"}, entity="person", base="year < 2005")
+    raw["data"]["split"] = {"train": 0.5, "holdout": 0.3, "replay": 0.2}
+    raw["data"]["columns"][-1]["nullable"] = True
+    sides = prepared(tmp_path, raw, frame)
+    people = {s: set(rows["person"].dropna()) for s, rows in sides.items()}
+    assert sum(map(len, people.values())) == len(set.union(*people.values())) == 500
+    assert [len(people[s]) / 500 for s in people] == pytest.approx([0.5, 0.3, 0.2], abs=0.06)
+    assert all(rows["person"].isna().sum() > 20 for rows in sides.values())
+    assert set(sides["replay"]["year"]) == set(range(2001, 2009))
+
+
 def test_rows_outside_the_base_are_replayed(tmp_path: Path) -> None:
     frame = table(4000).assign(day=np.arange(4000) // 20, person="p")
     sides = prepared(tmp_path, config({"name": "day", "type": "integer"}, base="day < 100"), frame)

@@ -4,7 +4,7 @@ By hash, the side of a row follows from a hash of its entity (or row number) and
 rows are added. By time, the earlier rows train, the later ones examine, and the latest are replayed. A model that will
 meet the future is then examined on what was the future of its training rows.
 
-Whichever way, rows of one entity never train and examine; by time, they never come back in replay either.
+Whichever way, rows of one entity are on one side only: who trained or examined a model never comes back in replay.
 """
 
 from __future__ import annotations
@@ -91,14 +91,16 @@ def _weights(column: str, values: pd.Series) -> np.ndarray:
 def _by_hash(config: TrainingConfig, table: pd.DataFrame, base: pd.Series) -> dict[str, pd.Series]:
     """Which rows, (n,) bool on the table's index, are on each side."""
     cut, entity = config.data.split, config.data.entity
-    place = _place(table[entity] if entity else table[ROW], config.seed)
+    place = _place(table[ROW], config.seed)
+    if entity:  # where it is unknown whose row it is, the row stands for itself
+        place = np.where(table[entity].isna(), place, _place(table[entity], config.seed))
     sides = {
         "train": base & (place < cut.train),
         "holdout": base & (place >= cut.train) & (place < cut.train + cut.holdout),
         "replay": ~base | (place >= cut.train + cut.holdout),
     }
-    if entity:  # an entity with base rows in train must not come back in replay under another period
-        sides["replay"] &= place >= cut.train
+    if entity:  # who trains or examines must not come back in replay under another period
+        sides["replay"] &= place >= cut.train + cut.holdout
     return sides
 
 
