@@ -162,7 +162,7 @@ def test_a_column_that_the_model_may_not_use_is_searched_only_if_asked() -> None
         ({}, {"score": np.full(6000, np.nan)}, "fail", "scores are NaN or outside 0 to 1"),
         ({"search": False}, {}, "fail", "names no slices and does not search"),
         ({}, {"config": config()}, "fail", "rows have the entity person"),
-        ({"minimum_rows": 2000}, {}, "insufficient_evidence", "there are 6000 rows"),
+        ({"minimum_rows": 2000}, {}, "insufficient_evidence", "there are 6,000 rows"),
         ({}, {"label": np.arange(6000) < 20}, "insufficient_evidence", "20 of the smaller class"),
         ({"slices": (NamedSlice(name="old", rows="n9 > 1"),)}, {}, "fail", "allowed columns: n0"),
         ({"slices": (NamedSlice(name="sum", rows="n1 + 1"),)}, {}, "fail", "is no condition"),
