@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tasks.science.gates.leakage_checks import label_jump
+from tasks.science.gates.leakage_order import label_jump
 from tasks.science.gates.slice_search import discretise, weak_slices
 from tasks.science.stats.calibration import mean_calibration
 from tests.statistics.studies import Study

@@ -22,7 +22,8 @@ from tasks.science.examination.examination import Examination
 from tasks.science.examination.targets import fewest, judge_each_class
 from tasks.science.gates.calibration import calibration
 from tasks.science.gates.excess_loss import correction, excess_loss, judged, law, losses, scaled
-from tasks.science.gates.leakage_checks import label_jump, questions, single_columns
+from tasks.science.gates.leakage_checks import questions, single_columns
+from tasks.science.gates.leakage_order import label_jump
 from tasks.science.gates.run import run_gate
 from tasks.science.gates.slice_search import weak_slices
 from tasks.science.models.explanations import _over_classes, attributions

@@ -165,7 +165,7 @@ def test_a_column_that_the_model_may_not_use_is_searched_only_if_asked() -> None
         ({"minimum_rows": 2000}, {}, "insufficient_evidence", "there are 6,000 rows"),
         ({}, {"label": np.arange(6000) < 20}, "insufficient_evidence", "20 of the smaller class"),
         ({"slices": (NamedSlice(name="old", rows="n9 > 1"),)}, {}, "fail", "allowed columns: n0"),
-        ({"slices": (NamedSlice(name="sum", rows="n1 + 1"),)}, {}, "fail", "is no condition"),
+        ({"slices": (NamedSlice(name="sum", rows="n1 + 1"),)}, {}, "fail", "a number and no condition"),
         ({"slices": (NamedSlice(name="tiny", rows="n1 > 3"),)}, {}, "insufficient_evidence", "at least 200 are needed"),
         ({}, {"features": ()}, "fail", "no column to search"),
     ],

@@ -33,6 +33,7 @@ def examination(label: np.ndarray, score: np.ndarray, **changes: Any) -> Examina
                 "score": score,
                 "benchmark": benchmark,
                 "groups": groups,
+                "rows": pd.DataFrame(index=groups.index),
                 "decision_threshold": 0.5,
                 "seed": 1,
             }
