@@ -21,7 +21,15 @@ from tasks.spec.settings import Settings
 ROOT = Path(__file__).resolve().parents[1]
 
 
-LONGEST_FIRST = ("tests/flows/", "tests/stages/", "tests/statistics/", "tests/science/windows/", "tests/serving/")
+LONGEST_FIRST = (
+    "tests/flows/",
+    "tests/stages/",
+    "tests/scaffold/",
+    "tests/test_checking",
+    "tests/statistics/",
+    "tests/science/windows/",
+    "tests/serving/",
+)
 """Folders whose files take longest, the whole system at their head."""
 
 

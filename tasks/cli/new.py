@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -64,9 +65,15 @@ def new(
     )  # fmt: skip
     if sys.stdin.isatty() and sys.stderr.isatty() and not as_json:
         said = _asked(said)
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, _end)  # a closed session or a timeout cleans up as Ctrl-C does
     with _steps() as on_step:
         made = create(ROOT, name, file, target, said, on_step, query)
     say(made.__dict__, as_json, _text(made))
+
+
+def _end(number: int, frame: object) -> None:
+    raise SystemExit(128 + number)
 
 
 def _asked(said: Answers) -> Answers:
@@ -110,7 +117,7 @@ def _text(made: Created) -> str:
         "Nothing waits for an answer: each stands as a guess until you change its line. Then:",
         f"  assay check {made.model}",
         f"  git add {folder} data/{made.model} deployments/models.yaml",
-        f"  git commit -m 'Bring {made.model}' && git push",
-        f"  assay train {made.model}",
+        f"  git commit -m 'Bring {made.model}'",
+        "  git push assay HEAD:main      # trains and examines it; 'make up' prints how to add this remote",
     ]
     return "\n".join(lines)

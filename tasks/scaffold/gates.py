@@ -23,6 +23,7 @@ from tasks.science.stats.intervals import normal_quantile
 from tasks.science.stats.metrics import METRICS
 from tasks.spec.gate import Materiality
 from tasks.spec.gates import DAMAGES, needed_kinds
+from tasks.spec.leakage_gate import LeakageGate
 from tasks.spec.model import Protected
 from tasks.spec.training import TrainingConfig
 
@@ -36,6 +37,11 @@ FIGURES = 3
 """Of floors: two would round some of them up to knowing nothing."""
 JUDGED = 60
 """Rows that each group of the holdout needs; a fairness gate asks for half as many."""
+SCANNED = 8.0
+"""Cohen's h between halves of the holdout that the scan for jumps can tell, in standard errors of a half's rate.
+
+Twice the normal quantile after its adjustment for some 40 places and the gate's other checks.
+"""
 GAP = 0.2
 """Limit of differences between groups; nothing in the data may set it."""
 
@@ -57,6 +63,7 @@ class Limits:
         self.kind, self.needed = config.kind, needed_kinds(materiality)
         # rows of one entity tell less than as many rows of others
         self.inflate = math.sqrt(len(baseline.label) / max(holdout, 1)) * math.sqrt(baseline.per_owner)
+        self.inflated_error = math.sqrt(baseline.per_owner / max(holdout, 1))
         self.holdout = holdout
 
     def gates(self, protected: dict[str, Protected]) -> list[GateGuess]:
@@ -70,7 +77,7 @@ class Limits:
             GateGuess({"name": "ready-to-serve", "kind": "readiness"}, ""),
             self._calibration(),
             self._robustness(),
-            GateGuess({"name": "leakage", "kind": "leakage"}, ""),
+            self._leakage(),
             self._slices(),
             GateGuess({"name": "explanations-stable", "kind": "stability", **self._stable()}, ""),
             GateGuess({"name": "explanations-faithful", "kind": "faithfulness"}, ""),
@@ -91,6 +98,16 @@ class Limits:
     def _error(self, found: Interval) -> float:
         error = (found.high - found.low) / 2 / normal_quantile(CONFIDENCE) * self.inflate
         return error if math.isfinite(error) else 0.0
+
+    def _leakage(self) -> GateGuess:
+        """Mandatory whatever the materiality: in a table that nobody has judged yet, a leak is the likeliest fault."""
+        seen = SCANNED * self.inflated_error
+        usual = float(LeakageGate.model_fields["label_jump"].default)
+        document: dict[str, Any] = {"name": "leakage", "kind": "leakage", "mandatory": True}
+        if seen <= usual:
+            return GateGuess(document, "")
+        why = f"{self.holdout:,} holdout rows show no smaller jump than this; may the label rate jump so far?"
+        return GateGuess(document | {"label_jump": min(_up(seen), 3.0)}, why, question=True)
 
     def _floors(self) -> Iterator[GateGuess]:
         if self.kind == "regression":

@@ -97,9 +97,14 @@ def check_name(root: Path, name: str) -> None:
         )
     if name in model_names(root):
         raise ConfigError(f"there is a model {name!r} already; choose another name, or edit deployments/models/{name}.")
-    for folder in (model_folder(root, name), root / "data" / name):
-        if folder.exists():
-            raise ConfigError(f"{folder.relative_to(root)} exists already; remove it, or choose another name.")
+    there = [f for f in (model_folder(root, name), root / "data" / name) if f.exists()]
+    if there:
+        named = " and ".join(str(folder.relative_to(root)) for folder in there)
+        raise ConfigError(
+            f"no model {name!r} is listed, and {named} {'exist' if len(there) > 1 else 'exists'} already, perhaps of a "
+            f"run that was killed. Look whether anything there is of use; then remove what you do not need, or choose "
+            "another name."
+        )
 
 
 def _create(
@@ -313,7 +318,8 @@ def _moved(root: Path, shop: Path, draft: Draft) -> Created:
         listed.write_text(with_model(before, name), encoding="utf-8")
         load_model(root, name)
     except BaseException:
-        listed.write_text(before, encoding="utf-8")
+        now = listed.read_text(encoding="utf-8")  # another model may have been listed meanwhile
+        listed.write_text(before if now == with_model(before, name) else now, encoding="utf-8")
         for path in (folder, data):
             shutil.rmtree(path, ignore_errors=True)
         raise

@@ -7,6 +7,8 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 from tests.conftest import ROOT
 from tests.system import Running
 
@@ -16,6 +18,8 @@ assay() { "$PYTHON" -c 'from tasks.cli.app import main; main()' "$@"; }
 set -e
 """
 """The two commands of the README as those of the clone, which has no environment of its own."""
+
+pytestmark = pytest.mark.acceptance
 
 
 def test_the_commands_of_the_readme_bring_a_model_into_service(running: Running) -> None:

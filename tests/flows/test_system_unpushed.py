@@ -7,7 +7,11 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from tests.system import EDITS, Running, require_package_index, set_value
+
+pytestmark = pytest.mark.acceptance
 
 
 def test_an_unpushed_commit_of_a_checkout_is_examined(running: Running) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -64,14 +66,33 @@ def test_what_is_a_guess_says_so(checkout: Path, tmp_path: Path) -> None:
     assert all("# question: " in line for line in silent), silent
 
 
-def assay(clone: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """The command itself, in a clone of this repository, as it stands on disk, and without a terminal."""
+def command(clone: Path, *arguments: str) -> list[str]:
+    """The command itself, in a clone of this repository, as it stands on disk."""
     code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import tasks.cli.common as c; from pathlib import Path; "
     code += f"c.ROOT = Path({str(clone)!r}); from tasks.cli.app import main; main()"
+    return [sys.executable, "-c", code, *arguments]
+
+
+def assay(clone: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """:func:`command` to its end, without a terminal."""
     return subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, cwd=clone, check=False, timeout=120,
+        command(clone, *arguments), capture_output=True, text=True, cwd=clone, check=False, timeout=120,
         stdin=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"},
     )  # fmt: skip
+
+
+def test_a_session_that_ends_while_the_model_is_written_leaves_nothing(checkout: Path, tmp_path: Path) -> None:
+    path, before = FILES["readmission"].write(tmp_path), left(checkout)
+    asked = command(checkout, "new", "readmission", str(path), "--target", "`readmitted-30d` == 'YES'")
+    nowhere = subprocess.DEVNULL
+    with subprocess.Popen(asked, cwd=checkout, stdin=nowhere, stdout=nowhere, stderr=nowhere) as running:
+        ends = time.monotonic() + 120
+        while not (checkout / "data/readmission/source").exists():  # DVC has yet to take it
+            assert running.poll() is None and time.monotonic() < ends
+            time.sleep(0.002)
+        running.send_signal(signal.SIGHUP)
+        assert running.wait(60) == 128 + signal.SIGHUP
+    assert left(checkout) == before
 
 
 def test_the_command_never_waits_without_a_terminal_and_says_what_comes_next(checkout: Path, tmp_path: Path) -> None:
