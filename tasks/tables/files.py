@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import io
+import lzma
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -92,7 +94,7 @@ def unpacked(path: Path) -> Iterator[BinaryIO]:
         else:
             with path.open("rb") as stream:
                 yield stream
-    except (gzip.BadGzipFile, zipfile.BadZipFile, EOFError) as error:
+    except (gzip.BadGzipFile, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError) as error:
         raise ConfigError(
             f"{path} cannot be unpacked: {error}. Pack it again, or mend the ending of its name."
         ) from None

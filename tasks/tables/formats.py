@@ -194,7 +194,7 @@ def _row(line: str, name: str, at: int) -> dict[str, Any]:
         raise ValueError(f"{constant} is no JSON value")
 
     try:
-        row = json.loads(line, parse_constant=refuse)
+        row = json.loads(line, parse_constant=refuse, object_pairs_hook=_once)
         if not isinstance(row, dict):
             raise ValueError(f"{shown(row)} is no object")
         nested = [key for key, value in row.items() if isinstance(value, dict | list)]
@@ -208,6 +208,14 @@ def _row(line: str, name: str, at: int) -> dict[str, Any]:
             "values a line."
         ) from None
     return row
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {shown(next(k for k in keys if keys.count(k) > 1))} is given twice")
+    return found
 
 
 def _parquet(path: Path, name: str, choose: Choose) -> Iterator[pd.DataFrame]:

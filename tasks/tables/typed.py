@@ -7,13 +7,14 @@ trained on, one that is scored and a row that is served cannot be read different
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 from pyarrow import compute
 
-from tasks.spec.cells import category_text, shown
+from tasks.spec.cells import category_text, names, numbers, shown
 from tasks.spec.data import Column
 from tasks.spec.data_source import Reading
 from tasks.spec.errors import ConfigError, Problem
@@ -69,17 +70,29 @@ def column_values(column: Column, cells: pd.Series, reading: Reading) -> tuple[p
         if len(markers) > 1 or not kind.has_decimals:  # numbers pass over an empty cell by themselves, and faster
             cells = _without(cells, markers)
         if reading.decimal == "," and kind.has_decimals:
-            cells = cells.str.replace(".", ";", regex=False).str.replace(",", ".", regex=False)
+            cells = _with_points(cells)
     elif cells.dtype == object:
-        trim = reading.trim or kind.numeric
-        cells = cells.map(lambda value: value.strip() if trim and isinstance(value, str) else value)
-        cells = cells.mask(cells.map(lambda value: isinstance(value, str) and value in markers).astype(bool))
+        cells = _plain_text(cells, markers, trim=reading.trim or kind.numeric)
     values, wrong = kind.from_source(cells, column)
-    if kind.has_decimals and (numbers := _numbers(markers)):
-        values = values.mask(values.isin(numbers))
-    elif not kind.numeric and not text:
-        values = values.mask(values.isin(markers))
-    return values, wrong
+    if len(markers) == 1 and (text or kind.numeric):  # an empty cell is missing already
+        return values, wrong
+    gone = (
+        values.isin(_quantities(column, markers, reading.decimal if text else ".")) if kind.numeric else wrong & False
+    )
+    if not text and (not kind.numeric or wrong.any()):
+        gone |= names(cells).isin(markers)
+    return values.mask(gone), wrong & ~gone
+
+
+def _plain_text(cells: pd.Series, markers: set[str], trim: bool) -> pd.Series:
+    """Values of mixed types, with NaN for texts that mean "missing".
+
+    Only an explicit dtype keeps them as they are: pandas infers floats of whole numbers with gaps, and of identifiers
+    beyond 2^53 it keeps the nearest.
+    """
+    plain = [value.strip() if trim and isinstance(value, str) else value for value in cells]
+    kept = [None if isinstance(value, str) and value in markers else value for value in plain]
+    return pd.Series(kept, cells.index, dtype=object)
 
 
 def _without(cells: pd.Series, markers: set[str]) -> pd.Series:
@@ -89,14 +102,22 @@ def _without(cells: pd.Series, markers: set[str]) -> pd.Series:
     return cells.mask(gone.to_numpy(zero_copy_only=False)) if compute.any(gone).as_py() else cells
 
 
-def _numbers(markers: Iterable[str]) -> list[float]:
-    found = []
-    for marker in markers:
-        try:
-            found.append(float(marker))
-        except ValueError:
-            continue
-    return found
+def _quantities(column: Column, markers: set[str], decimal: str) -> pd.Series:
+    """The markers that are values of a column of quantities, in table form: 9 also means 9.0."""
+    texts = pd.Series(sorted(markers), dtype="str")
+    if column.kind.has_decimals:
+        texts = _with_points(texts) if decimal == "," else texts
+        return numbers(texts)[0].dropna()
+    found = column.kind.from_source(texts, column)[0].dropna().tolist()
+    for marker in sorted(markers):  # a typed file holds no text in the declared format
+        with suppress(ValueError):
+            found.append(column.kind.bound(marker, column))
+    return pd.Series(found, dtype="float64")
+
+
+def _with_points(cells: pd.Series) -> pd.Series:
+    """Decimal commas as points; what was a point is no part of a number."""
+    return cells.str.replace(".", ";", regex=False).str.replace(",", ".", regex=False)
 
 
 def _problem(column: Column, cells: pd.Series, wrong: pd.Series, file: str, before: int) -> str:

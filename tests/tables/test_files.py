@@ -6,6 +6,7 @@ import gzip
 import json
 import zipfile
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +158,7 @@ def test_a_broken_file_is_named_with_place_and_fix(
         ('{"Alter (Jahre)": [1]}', r"column Alter \(Jahre\) holds \[1\], which is no single value"),
         ('{"Wohnort": "\\ud800"}', "surrogates not allowed"),
         ("[1]", r"\[1\] is no object"),
+        ('{"Wohnort": "a", "Bestanden?": "b", "Wohnort": "c"}', "the key 'Wohnort' is given twice"),
         ("{", "line 2 is no row in JSON lines"),
         ('{"Alter (Jahre)": 1e400}', r"row 2, column age .*: inf is no finite number"),
         ('{"Alter (Jahre)": true}', r"row 2, column age .*: True is no finite number"),
@@ -179,6 +181,80 @@ def test_a_column_has_its_own_markers_and_doubled_names_are_told_apart(tmp_path:
     found = ingested(root)
     assert found["age"].fillna(-1).tolist() == [-1, -1, -1, 8]
     assert found["city"].fillna("gone").tolist() == ["9", "gone", "NA", "gone"] and found["passed"].tolist()[0] == "?"
+
+
+def test_long_identifiers_of_json_lines_keep_all_digits_beside_gaps_and_fractions(tmp_path: Path) -> None:
+    columns = [
+        {"name": "id", "type": "category", "nullable": True},
+        {"name": "mixed", "type": "category", "nullable": True},
+        {"name": "day", "type": "date", "format": "%Y%m%d", "nullable": True},
+        {"name": "passed", "type": "category", "input": False},
+    ]
+    ids, mixed, days = [2**53 + 1, None, 2**53], [12345678901234567890, 0.5, 1e21], [20240301, None, 20240302]
+    rows = [{"id": i, "mixed": m, "passed": "a"} | ({"day": d} if d else {})
+            for i, m, d in zip(ids, mixed, days, strict=True)]  # fmt: skip
+    root = lay(tmp_path, {"a.jsonl": "\n".join(map(json.dumps, rows)).encode()}, {"format": "jsonl"}, columns)
+    config = load_model(lay_features(root), NAME)
+    found = ingested(root)
+    assert found["id"].fillna("gone").tolist() == ["9007199254740993", "gone", "9007199254740992"]
+    assert found["mixed"].tolist() == ["12345678901234567890", "0.5", "1" + "0" * 21]
+    assert found["day"].fillna(-1).tolist() == [19783, -1, 19784]
+    sent = [row for part in read_rows(root / FOLDER / "a.jsonl", config) for row in part]
+    assert [row["id"] for row in sent] == ["9007199254740993", None, "9007199254740992"]
+
+
+def lay_features(root: Path) -> Path:
+    """The same checkout with every column but the target's as a feature, and no group."""
+    path = root / "deployments/models" / NAME / "model.yaml"
+    model = yaml.safe_load(path.read_text())
+    model["features"] = [c["name"] for c in model["data"]["columns"] if c.get("input", True)]
+    model |= {"protected": {}, "unprotected": "the table holds no attribute of a person"}
+    path.write_text(yaml.safe_dump(model))
+    return root
+
+
+MARKED: list[dict[str, Any]] = [
+    {"name": "day", "type": "date", "nullable": True, "missing": ["9999-12-31"]},
+    {"name": "at", "type": "datetime", "nullable": True, "missing": ["1900-01-01"]},
+    {"name": "smokes", "type": "boolean", "nullable": True, "missing": ["9"]},
+    {"name": "children", "type": "integer", "nullable": True, "missing": ["-9.5", "99"]},
+    {"name": "passed", "type": "category", "input": False},
+]
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+def test_declared_markers_of_every_type_mean_missing_in_every_format(tmp_path: Path, form: str) -> None:
+    texts = {"day": ["9999-12-31", "2020-01-01"], "at": ["1900-01-01", "2020-01-01"]}
+    frame = pd.DataFrame(texts | {"smokes": [9, 1], "children": [-9.5, 2.0], "passed": ["a", "b"]})
+    path = tmp_path / f"a.{form}"
+    if form == "csv":
+        frame.to_csv(path, index=False)
+    elif form == "jsonl":
+        frame.to_json(path, orient="records", lines=True)
+    else:
+        days = [date(9999, 12, 31), date(2020, 1, 1)]
+        frame.assign(day=days, at=pd.to_datetime(frame["at"])).to_parquet(path)
+    root = lay(tmp_path / "root", {path.name: path.read_bytes()}, {"format": form}, MARKED)
+    lay_features(root)
+    found = ingested(root)
+    assert found.iloc[0, :4].isna().all() and found.iloc[1].tolist() == [18262, 1577836800, "true", 2, "b"]
+
+
+def test_a_marker_is_a_number_as_the_file_writes_numbers(tmp_path: Path) -> None:
+    columns = [{"name": "age", "type": "number", "nullable": True, "missing": ["-9,0", "1_000"]}, *COLUMNS[1:]]
+    text = "age;Wohnort;Bestanden?\n-9,00;Ulm;a\n1000;Ulm;b\n-90;Ulm;b\n"
+    root = lay(tmp_path, {"a.csv": text.encode()}, {"separator": ";", "decimal": ","}, columns)
+    assert ingested(root)["age"].fillna(0).tolist() == [0, 1000, -90]
+
+
+@pytest.mark.parametrize("ending", ["gz", "zip"])
+def test_a_damaged_archive_is_named(tmp_path: Path, ending: str) -> None:
+    text = PLAIN + "".join(f"{n * n % 977},Ort {n * 7919 % 1009},a\n" for n in range(3000))
+    whole = gzip.compress(text.encode()) if ending == "gz" else zipped(text, tmp_path / "a.zip")
+    damaged = whole[:2000] + b"\xff" * 200 + whole[2200:]
+    (root := tmp_path / "root").mkdir()
+    with pytest.raises(ConfigError, match=rf"a\.csv\.{ending} cannot be unpacked: .*Pack it again"):
+        ingested(lay(root, {f"a.csv.{ending}": damaged}, {}))
 
 
 @pytest.mark.parametrize(
