@@ -22,7 +22,11 @@ from tasks.versions import Candidate
 from tests.scaffold.files import FILES, bring
 
 
-@pytest.mark.parametrize("name", FILES)
+NIGHTLY = ("churn", "readmission", "trust")
+"""Files whose way takes ten seconds each like the others', and shows what other tests show by halves."""
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.acceptance) if n in NIGHTLY else n for n in FILES])
 def test_a_file_becomes_a_model_that_passes_what_its_materiality_asks(
     name: str, checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
