@@ -21,7 +21,6 @@ from tasks.validation import missing_gates
 from tasks.versions import Candidate
 from tests.scaffold.files import FILES, bring
 
-
 NIGHTLY = ("churn", "readmission", "trust")
 """Files whose way takes ten seconds each like the others', and shows what other tests show by halves."""
 
