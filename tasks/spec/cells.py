@@ -6,6 +6,7 @@ Text becomes a number as JSON does it, correctly rounded (pandas' own reader is 
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # importing pandas takes half a second, and most readers of a config need none of it
@@ -42,6 +43,16 @@ def names(cells: pd.Series) -> pd.Series:
     if cells.dtype.kind in "iuf":  # through the distinct values: of codes there are few
         return cells.map({value: category_text(value) for value in cells.dropna().unique()}).astype("str")
     return cells.astype(object).map(category_text, na_action="ignore").astype("str")
+
+
+def nameless(cells: pd.Series) -> pd.Series:
+    """(n,) bool, True for values of a typed source that no text stands for: infinite numbers and bytes."""
+    import pandas as pd
+
+    if isinstance(cells.dtype, pd.StringDtype) or cells.dtype.kind not in "fO":
+        return cells.isna() & False
+    odd = [isinstance(v, bytes) or (isinstance(v, float) and math.isinf(v)) for v in cells]
+    return pd.Series(odd, cells.index, dtype=bool)
 
 
 def numbers(cells: pd.Series) -> tuple[pd.Series, pd.Series]:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from tasks.spec.cells import LARGEST, LARGEST_WHOLE, names, numbers
+from tasks.spec.cells import LARGEST, LARGEST_WHOLE, nameless, names, numbers
 from tasks.spec.kind import ColumnKind, DeclaredColumn
 from tasks.spec.moments import LEAST_DAY, MOST_DAY, day, day_text, moment, moment_text
 from tasks.spec.wording import number
@@ -80,13 +80,13 @@ class Category(ColumnKind):
     """One of a few names, or of many; a code such as 01 is a name, too."""
 
     name, noun, numeric, has_categories, placeholder = "category", "category", False, True, "missing"
+    advice = "Mend the value, or list it under missing"
 
     def from_source(self, cells: pd.Series, column: DeclaredColumn) -> tuple[pd.Series, pd.Series]:
-        found = names(cells)
-        return found, found.isna() & False
+        return names(cells), nameless(cells)
 
     def request_field(self, column: DeclaredColumn) -> tuple[Any, dict[str, Any]]:
-        return Literal[tuple(column.categories)] if column.categories else str, {}
+        return (Literal[tuple(column.categories)], {}) if column.categories else (str, {"min_length": 1})
 
     def known_names(self, column: DeclaredColumn) -> tuple[str, ...]:
         return column.categories or ()

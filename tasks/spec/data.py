@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
@@ -16,6 +17,16 @@ from tasks.spec.moments import zone_named
 from tasks.spec.targets import Target
 
 Share = Annotated[float, Field(ge=0, le=1)]
+
+YEAR = re.compile("%[YyGcx]")
+
+
+def _two_readings(column: str, both: set[str]) -> str:
+    told = ", ".join(map(repr, sorted(both)))
+    return (
+        f"column {column} has {told} among its categories, and such a cell means missing; take it out of categories "
+        "and say nullable: true, or out of missing"
+    )
 
 
 class Column(Spec):
@@ -71,6 +82,14 @@ class Column(Spec):
                 raise ValueError(f"column {self.name} is of type {self.type}, which has no {key}")
         if self.zone is not None:
             zone_named(self.zone)
+        both = {"", *self.missing} & set(self.categories or ())
+        if both:
+            raise ValueError(_two_readings(self.name, both))
+        if self.format is not None and not YEAR.search(self.format.replace("%%", "")):
+            raise ValueError(
+                f"column {self.name} has format {self.format!r}, which has no year; write %Y or %y where the source "
+                "has it, or declare the column category"
+            )
         for key, value in (("minimum", self.minimum), ("maximum", self.maximum)):
             try:
                 if value is not None:
@@ -155,6 +174,14 @@ class Data(Spec):
     """Which rows are trained on, examined on and replayed."""
     holdout_sha256: str | None = Field(None, pattern=r"^sha256:[0-9a-f]{64}$")
     """Digest of the base holdout's content; once pinned, ``prepare`` refuses any other."""
+
+    @model_validator(mode="after")
+    def _one_reading(self) -> Data:
+        for column in self.columns:
+            both = set(self.source.missing) & set(column.categories or ())
+            if both:
+                raise ValueError(_two_readings(column.name, both))
+        return self
 
     @model_validator(mode="after")
     def _order(self) -> Data:

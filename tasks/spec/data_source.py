@@ -15,6 +15,9 @@ from tasks.spec.base import Spec
 SECRET = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 """The place of an environment variable in a URL."""
 
+ESCAPES = ("unicode-escape", "raw-unicode-escape", "idna", "punycode")
+"""Codecs of Python that make text of bytes, and are notations rather than encodings of files."""
+
 
 def _below_the_root(path: str) -> str:
     parts = PurePosixPath(path).parts
@@ -27,11 +30,14 @@ def _below_the_root(path: str) -> str:
 
 def _known_encoding(name: str) -> str:
     try:
-        codecs.lookup(name)
-    except LookupError:
+        known = codecs.lookup(name).name
+        "a".encode(name)  # refused where Python's codec is no encoding of text, such as rot13 or base64
+    except (LookupError, UnicodeError):
+        known = ""
+    if known in ("", *ESCAPES):
         raise ValueError(
-            f"{name!r} is no encoding that Python knows; write one such as utf-8, latin-1, cp1252 or utf-16"
-        ) from None
+            f"{name!r} is no encoding of text that Python knows; write one such as utf-8, latin-1, cp1252 or utf-16"
+        )
     return name
 
 

@@ -17,6 +17,8 @@ from tasks.spec.errors import ConfigError
 
 POINTER = ".dvc"
 PACKED = (".gz", ".zip")
+ATTRIBUTES = "__MACOSX/"
+"""Where macOS puts a file's attributes into a .zip, beside the file."""
 
 
 def source_files(root: Path, source: PackageSource | FileSource | SqlSource) -> tuple[Path, ...]:
@@ -36,6 +38,13 @@ def source_files(root: Path, source: PackageSource | FileSource | SqlSource) -> 
             raise ConfigError(
                 f"data.source names {path.as_posix()}, which leads out of the repository to {(root / path).resolve()}. "
                 "Copy the file below the root and track it with 'dvc add'."
+            )
+    for path in sorted(found):
+        bare = path.with_suffix("") if path.suffix in PACKED else path
+        if bare != path and bare in found:
+            raise ConfigError(
+                f"data.source names both {bare.as_posix()} and {path.as_posix()}, which would give the same rows "
+                "twice. Take one of them away, or narrow data.source.paths."
             )
     return tuple(sorted(found))
 
@@ -83,7 +92,7 @@ def unpacked(path: Path) -> Iterator[BinaryIO]:
                 yield cast(BinaryIO, stream)
         elif path.suffix == ".zip":
             with zipfile.ZipFile(path) as archive:
-                members = [m for m in archive.infolist() if not m.is_dir()]
+                members = [m for m in archive.infolist() if not (m.is_dir() or m.filename.startswith(ATTRIBUTES))]
                 if len(members) != 1:
                     raise ConfigError(
                         f"{path} holds {len(members)} files; a .zip has to hold exactly one. Unpack it, and name the "

@@ -237,8 +237,10 @@ def _parquet(path: Path, name: str, choose: Choose) -> Iterator[pd.DataFrame]:
 
 
 def _plain(column: pa.Array) -> pa.Array:
-    """Dictionaries as their values, half floats as floats."""
+    """Dictionaries as their values, half floats as floats, bytes as the UTF-8 text that older writers mean by them."""
     kind = column.type
     if pa.types.is_dictionary(kind):
-        return column.cast(kind.value_type)
+        return _plain(column.cast(kind.value_type))
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        return column.cast(pa.large_string())
     return column.cast(pa.float64()) if pa.types.is_float16(kind) else column

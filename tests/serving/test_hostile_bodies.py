@@ -130,6 +130,11 @@ def test_what_is_no_json_is_called_so(
     assert (found["row"], found["field"], found["message"]) == (None, field, says)
 
 
+def test_an_empty_name_is_refused_because_in_a_file_it_is_missing(door: Door) -> None:
+    said = problem(door, "predict", body("predict", json.dumps(row(door, **{"class": ""}))))
+    assert (said["field"], said["message"]) == ("class", "String should have at least 1 character")
+
+
 def test_bytes_without_a_content_type_are_refused_with_words(door: Door) -> None:
     answer = door.client.post(f"/models/{NAME}/predict", content=b"\xff\xfe", headers={"content-type": "text/plain"})
     assert answer.status_code == 422 and answer.json()["detail"] == [

@@ -168,12 +168,35 @@ def test_a_new_type_refuses_what_is_not_of_it(tmp_path: Path) -> None:
         ),
         ({"type": "category", "minimum": 0.0}, r"is of type category, which has no minimum or maximum"),
         ({"type": "integer", "categories": ["a"]}, r"is of type integer, which has no categories"),
+        (
+            {"type": "category", "categories": ["?", "a"], "missing": ["?"]},
+            r"has '\?' among its categories, and such a cell means missing; take it out of categories",
+        ),
+        ({"type": "category", "categories": ["", "a"]}, r"has '' among its categories, and such a cell means missing"),
+        ({"type": "date", "format": "%d.%m.%%Y"}, r"has format '%d\.%m\.%%Y', which has no year; write %Y or %y"),
     ],
 )
 def test_a_wrong_declaration_says_what_is_allowed(change: dict[str, Any], says: str) -> None:
     raw = json.loads(load_model(ROOT, "care").model_dump_json())
     raw["data"]["columns"][0] = {"name": raw["data"]["columns"][0]["name"], **change}
     with pytest.raises(ConfigError, match=says):
+        validate(raw, ModelConfig, "model.yaml")
+
+
+def test_a_marker_of_the_whole_source_is_no_category() -> None:
+    raw = json.loads(load_model(ROOT, "care").model_dump_json())
+    column = next(c for c in raw["data"]["columns"] if c["type"] == "category")
+    column["categories"], raw["data"]["source"]["missing"] = ["a", "?"], ["?"]
+    with pytest.raises(ConfigError, match=rf"column {column['name']} has .* among its categories, and such a cell"):
+        validate(raw, ModelConfig, "model.yaml")
+
+
+@pytest.mark.parametrize("name", ["rot13", "base64", "unicode_escape", "idna", "undefined", "latin-17"])
+def test_a_codec_that_is_no_encoding_of_text_is_refused(name: str) -> None:
+    source = {"kind": "file", "path": "data/care/source/a.csv", "format": "csv", "encoding": name}
+    raw = json.loads(load_model(ROOT, "care").model_dump_json())
+    raw["data"]["source"] = source
+    with pytest.raises(ConfigError, match=f"'{name}' is no encoding of text that Python knows"):
         validate(raw, ModelConfig, "model.yaml")
 
 

@@ -247,6 +247,36 @@ def test_a_marker_is_a_number_as_the_file_writes_numbers(tmp_path: Path) -> None
     assert ingested(root)["age"].fillna(0).tolist() == [0, 1000, -90]
 
 
+def test_bytes_of_parquet_are_text_and_what_no_text_stands_for_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    frame = pd.DataFrame({"Alter (Jahre)": [1.0, 2.0], "Wohnort": [b"K\xc3\xb6ln", None], "Bestanden?": ["a", "b"]})
+    for at, (values, says) in enumerate([
+        ([b"\xff", b"b"], "a.parquet cannot be read as Parquet: Invalid UTF8"),
+        ([1.5, float("inf")], r"row 2, column city .*: inf is no category\. Mend the value, or list it under missing"),
+    ]):  # fmt: skip
+        frame.assign(Wohnort=values).to_parquet(path)
+        with pytest.raises(ConfigError, match=says):
+            ingested(lay(tmp_path / str(at), {"a.parquet": path.read_bytes()}, {"format": "parquet"}))
+    frame.to_parquet(path)
+    root = lay(tmp_path / "good", {"a.parquet": path.read_bytes()}, {"format": "parquet"})
+    assert ingested(root)["city"].fillna("gone").tolist() == ["Köln", "gone"]
+
+
+def test_a_file_and_its_packed_copy_are_not_one_table(tmp_path: Path) -> None:
+    files = {"a.csv": PLAIN.encode(), "a.csv.gz": gzip.compress(PLAIN.encode())}
+    with pytest.raises(ConfigError, match=r"both .*a\.csv and .*a\.csv\.gz, which would give the same rows twice"):
+        ingested(lay(tmp_path, files, {"paths": [f"{FOLDER}/a*"]}))
+
+
+def test_a_zip_of_macos_holds_one_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.csv", PLAIN)
+        archive.writestr("__MACOSX/._a.csv", b"\0\5\x16\7")
+    (root := tmp_path / "root").mkdir()
+    pd.testing.assert_frame_equal(ingested(lay(root, {"a.csv.zip": path.read_bytes()}, {})), RIGHT)
+
+
 @pytest.mark.parametrize("ending", ["gz", "zip"])
 def test_a_damaged_archive_is_named(tmp_path: Path, ending: str) -> None:
     text = PLAIN + "".join(f"{n * n % 977},Ort {n * 7919 % 1009},a\n" for n in range(3000))
