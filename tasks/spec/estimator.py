@@ -15,10 +15,10 @@ class Estimator(Spec):
     kind: Literal["logistic_regression", "ridge", "hist_gradient_boosting", "random_forest", "custom"]
     """Which estimator of scikit-learn, or one of your own."""
     factory: str | None = None
-    """For custom: dotted path ``package.module:function``; it takes the parameters and returns an estimator.
+    """For custom: dotted path ``package.module:name`` of what takes the parameters and gives an estimator.
 
-    The module is one of an installed package, or stands in the model's own folder, as
-    ``deployments.models.<name>.code.<module>``: of those DVC sees every change.
+    It is a class of estimators of an installed package, or a class or function in the model's own folder, as
+    ``deployments.models.<name>.code.<module>``: of those DVC sees every change. Nothing else is imported or called.
     """
     parameters: dict[str, Any] = {}
     """Its parameters, as scikit-learn names them."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from sklearn.base import clone
+from sklearn.utils._param_validation import InvalidParameterError
 
 from tasks.serving.trusted import TRUSTED, refuse_untrustworthy
 from tasks.spec.base import load_yaml
@@ -68,7 +69,7 @@ def try_out(paths: ModelPaths, pipeline: Any, rows: pd.DataFrame, label: np.ndar
         rows: (n, features), of which a few of each class are taken.
 
     Raises:
-        ConfigError: see :func:`refuse_unservable`.
+        ConfigError: see :func:`refuse_unservable`; or a parameter is of no value that its estimator knows.
     """
     refuse_unservable(paths, pipeline, trusted)
     order = np.random.default_rng(0).permutation(len(rows))
@@ -80,6 +81,8 @@ def try_out(paths: ModelPaths, pipeline: Any, rows: pd.DataFrame, label: np.ndar
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             tried.fit(rows.iloc[chosen], label[chosen])
+    except InvalidParameterError as error:  # more rows do not change that
+        raise ConfigError(f"estimator.parameters of {paths.name}: {error}") from None
     except Exception:  # so few rows may be too few for it; the whole training says what is wrong
         return
     refuse_unservable(paths, tried, trusted)

@@ -36,14 +36,17 @@ LIBRARIES = ("scikit-learn", "numpy", "pandas", "scipy", "skops")
 
 def train(paths: ModelPaths, config: TrainingConfig) -> None:
     """Write ``model/{model.skops,manifest.json,requests.json}``."""
-    rows = pd.read_parquet(paths.prepared / "train.parquet")
+    prepared = paths.prepared / "train.parquet"
+    if not prepared.is_file():
+        raise ConfigError(f"{prepared} does not exist. Run the stages ingest and prepare first, or 'dvc repro'.")
+    rows = pd.read_parquet(prepared)
     label = label_array(config, rows[LABEL])
     _refuse_untrainable(config, label)
     known = _modules_below(paths.root)
-    pipeline, features, trusted = build(config), rows[list(config.features)], trusted_types(paths)
+    pipeline, features, trusted = build(config, paths.root), rows[list(config.features)], trusted_types(paths)
     _refuse_foreign_modules(paths, config, _modules_below(paths.root) - known)
     try_out(paths, pipeline, features, label, trusted)
-    pipeline.fit(features, label, **_weights(config, pipeline, rows))
+    _fit(config, pipeline, features, label, _weights(config, pipeline, rows))
     _refuse_foreign_modules(paths, config, _modules_below(paths.root) - known)  # what is imported only now
     refuse_unservable(paths, pipeline, trusted)
     paths.model.mkdir(parents=True, exist_ok=True)
@@ -85,6 +88,18 @@ def _requests(
     requests = source_requests(paths.source_rows, config.inputs, asked[ROW].tolist())
     more = rows[~kept].sample(min(REQUESTS - len(asked), int((~kept).sum())), random_state=config.seed)
     return pd.concat([asked, more]), requests + as_requests(config, more)
+
+
+def _fit(
+    config: TrainingConfig, pipeline: Any, features: pd.DataFrame, label: np.ndarray, weights: dict[str, Any]
+) -> None:
+    try:
+        pipeline.fit(features, label, **weights)
+    except Exception as error:  # an estimator raises whatever it likes of parameters and rows that do not suit it
+        raise ConfigError(
+            f"estimator cannot be fitted on the {len(features)} training rows of {config.name}: "
+            f"{type(error).__name__}: {error}"
+        ) from None
 
 
 def _weights(config: TrainingConfig, pipeline: Any, rows: pd.DataFrame) -> dict[str, Any]:

@@ -295,3 +295,70 @@ def test_functions_and_dangerous_classes_are_never_trusted(
     with pytest.raises(ConfigError) as caught:
         laid(tmp_path, "binary", 300, **made)
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("factory", "parameters", "says"),
+    [
+        ("os:system", {"command": "touch {ran}"}, "is of no installed package and stands not in the model's own code"),
+        ("subprocess:Popen", {"args": ["touch", "{ran}"]}, "is of no installed package"),
+        ("setuptools._distutils.spawn:spawn", {"cmd": ["touch", "{ran}"]}, "is neither a class of estimators"),
+        ("joblib.parallel:os", {}, "is neither a class of estimators"),
+        ("pandas:read_pickle", {"filepath_or_buffer": "{ran}"}, "is neither a class of estimators"),
+        ("beside_it:touch", {"path": "{ran}"}, "would not retrain small. Move it to deployments/models/small/code/"),
+        ("borrowed_of_mine:run", {"args": ["touch", "{ran}"]}, "is neither a class of estimators"),
+        ("nowhere.at_all:build", {}, "is of no installed package"),
+        ("sklearn.linear_model:Logistic", {}, "cannot be imported: AttributeError"),
+        ("sklearn.linear_model:Ridge", {"alfa": 1}, "cannot be called with estimator.parameters: TypeError"),
+        ("sklearn.linear_model:Ridge", {}, "makes Ridge, and a binary model needs a classifier with predict_proba."),
+        ("sklearn.svm:LinearSVC", {}, "makes LinearSVC, and a binary model needs a classifier with predict_proba."),
+        ("borrowed_of_mine:seven", {}, "makes int, which is no estimator; return one with fit"),
+        ("borrowed_of_mine:failing", {}, "cannot be called with estimator.parameters: ZeroDivisionError"),
+        ("sklearn.linear_model:LogisticRegression", {"C": -1}, "estimator.parameters of small: The 'C' parameter of"),
+    ],
+)
+def test_a_factory_that_makes_no_estimator_is_refused_and_never_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, factory: str, parameters: dict[str, Any], says: str
+) -> None:
+    """Nothing of Python's own library, no other file of the checkout and no function of a package runs by its name."""
+    ran = tmp_path / "ran"
+    text = "def touch(path):\n    open(path, 'w')\n"
+    (tmp_path / "beside_it.py").write_text(f"open({str(ran)!r}, 'w')\n{text}")
+    own_text = "from subprocess import run\ndef seven():\n    return 7\ndef failing():\n    return 1 / 0\n"
+    for folder in (tmp_path, tmp_path / "deployments/models" / NAME / "code"):
+        monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.delitem(sys.modules, "borrowed_of_mine", raising=False)
+    parameters = yaml.safe_load(yaml.safe_dump(parameters).replace("{ran}", str(ran)))
+    estimator = {"kind": "custom", "factory": factory, "parameters": parameters}
+    with pytest.raises(ConfigError) as caught:
+        laid(tmp_path, "binary", 300, estimator=estimator, code={"borrowed_of_mine.py": own_text})
+    assert says in str(caught.value)
+    assert not ran.exists()
+
+
+@pytest.mark.parametrize(
+    ("estimator", "says"),
+    [
+        (
+            {"kind": "random_forest", "parameters": {"n_estimators": "viele"}},
+            "estimator.parameters of small: The 'n_estimators' parameter of",
+        ),
+        ({"kind": "logistic_regression", "parameters": {"C": -1}}, "The 'C' parameter of LogisticRegression must be"),
+        (
+            {"kind": "logistic_regression", "parameters": {"solver": "liblinear", "penalty": "l1", "dual": True}},
+            "estimator cannot be fitted on the ",
+        ),
+    ],
+)
+def test_a_parameter_that_the_estimator_refuses_is_a_sentence(
+    tmp_path: Path, estimator: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        laid(tmp_path, "binary", 300, estimator=estimator)
+    assert says in str(caught.value)
+
+
+def test_training_without_prepared_rows_says_what_comes_first(tmp_path: Path) -> None:
+    paths = write(tmp_path, document("binary"), table(50))
+    with pytest.raises(ConfigError, match="does not exist. Run the stages ingest and prepare first"):
+        train(paths, load_model(tmp_path, NAME))

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import inspect
+import sys
+import sysconfig
+from importlib.machinery import PathFinder
+from pathlib import Path
 from typing import Any
 
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, is_classifier
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import (
     HistGradientBoostingClassifier,
@@ -20,6 +25,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler, TargetEncoder
 
 from tasks.spec.errors import ConfigError
+from tasks.spec.models import model_folder
 from tasks.spec.training import TrainingConfig
 
 RARE = 20
@@ -42,13 +48,16 @@ ABSENT = ""
 """Stands for a missing category: an empty cell is missing, so that no category is called so."""
 
 
-def build(config: TrainingConfig) -> Pipeline:
+def build(config: TrainingConfig, root: Path = Path()) -> Pipeline:
     """The unfitted pipeline ``prepare`` (a ColumnTransformer) and ``estimator``.
 
+    Args:
+        root: of the checkout, in which the model's own code stands.
+
     Raises:
-        ConfigError: a parameter is unknown to the estimator, or a custom factory cannot be called.
+        ConfigError: a parameter is unknown to the estimator, or a custom factory may not or cannot be called.
     """
-    return Pipeline([("prepare", _prepare(config)), ("estimator", _estimator(config))])
+    return Pipeline([("prepare", _prepare(config)), ("estimator", _estimator(config, root))])
 
 
 def _prepare(config: TrainingConfig) -> ColumnTransformer:
@@ -78,10 +87,10 @@ def _target_encoder(config: TrainingConfig) -> TargetEncoder:
     return TargetEncoder(target_type=kind, cv=folds)
 
 
-def _estimator(config: TrainingConfig) -> BaseEstimator:
+def _estimator(config: TrainingConfig, root: Path) -> BaseEstimator:
     spec = config.estimator
     if spec.kind == "custom":
-        return _custom(str(spec.factory), spec.parameters)
+        return _custom(config, model_folder(root, config.name) / "code")
     kind, defaults = (REGRESSORS if config.kind == "regression" else CLASSIFIERS)[spec.kind]
     allowed = sorted(kind().get_params())
     unknown = sorted(set(spec.parameters) - set(allowed))
@@ -98,13 +107,82 @@ def _estimator(config: TrainingConfig) -> BaseEstimator:
     return estimator
 
 
-def _custom(path: str, parameters: dict[str, Any]) -> BaseEstimator:
-    module, _, name = path.partition(":")
+def _custom(config: TrainingConfig, own: Path) -> BaseEstimator:
+    """Call the factory, once it is known to be one: a name in a config runs nothing else, and imports nothing else."""
+    path = f"estimator.factory {config.estimator.factory!r}"
+    module, _, name = str(config.estimator.factory).partition(":")
+    if not _importable(module, own):
+        raise ConfigError(
+            f"{path} is of no installed package and stands not in the model's own code, so a change of it would not "
+            f"retrain {config.name}. Move it to deployments/models/{config.name}/code/, or install it as a package "
+            "that requirements.lock names."
+        )
     try:
         factory = getattr(importlib.import_module(module), name)
-        made: BaseEstimator = factory(**parameters)
-    except (ImportError, AttributeError, TypeError) as error:
+    except Exception as error:  # a module raises whatever it likes while it is imported
+        raise ConfigError(f"{path} cannot be imported: {type(error).__name__}: {error}. Mend the name.") from None
+    if not _makes_estimators(factory, own):
         raise ConfigError(
-            f"estimator.factory {path!r} cannot be called: {error}. Write package.module:function, importable here."
+            f"{path} is neither a class of estimators with fit, get_params and set_params, nor a function that is "
+            f"written in deployments/models/{config.name}/code/. Write such a function there; it returns an estimator."
+        )
+    try:
+        made: BaseEstimator = factory(**config.estimator.parameters)
+    except Exception as error:  # of the model's own code
+        raise ConfigError(
+            f"{path} cannot be called with estimator.parameters: {type(error).__name__}: {error}. Mend one of them."
         ) from None
+    if wrong := _misfit(config, made):
+        raise ConfigError(f"{path} makes {type(made).__name__}, {wrong}.")
     return made
+
+
+def _importable(module: str, own: Path) -> bool:
+    """Whether a module, and each package around it, is allowed; nothing is imported to find that out."""
+    parts, places = module.split("."), None
+    if parts[0] in sys.stdlib_module_names or parts[0] == "__main__":
+        return False
+    importlib.invalidate_caches()
+    origin = None
+    for count in range(1, len(parts) + 1):
+        found = PathFinder.find_spec(".".join(parts[:count]), places)
+        if found is None:
+            return False
+        places, origin = found.submodule_search_locations, found.origin if found.has_location else None
+        if origin is not None and not (_below(origin, own) or _installed(origin)):
+            return False
+    return origin is not None
+
+
+def _makes_estimators(factory: Any, own: Path) -> bool:
+    """Whether it is a class of estimators, or a function whose text stands in the model's own code.
+
+    A package's own functions are not called from a config: some run commands or unpickle files.
+    """
+    if inspect.isclass(factory):
+        home = getattr(sys.modules.get(factory.__module__), "__file__", None)
+        known = home is not None and (_below(home, own) or _installed(home))
+        return known and all(callable(getattr(factory, name, None)) for name in ("fit", "get_params", "set_params"))
+    return inspect.isfunction(factory) and _below(factory.__code__.co_filename, own)
+
+
+def _below(file: str, folder: Path) -> bool:
+    return Path(file).resolve().is_relative_to(folder.resolve())
+
+
+def _installed(file: str) -> bool:
+    """Whether a file is one of a package in the environment, outside Python's standard library."""
+    folders = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+    folders.update(entry for entry in sys.path if Path(entry).name in ("site-packages", "dist-packages"))
+    return any(_below(file, Path(folder)) for folder in folders)
+
+
+def _misfit(config: TrainingConfig, made: Any) -> str:
+    """Why what a factory made cannot be this model's estimator; empty where it can."""
+    if inspect.isclass(made) or not all(hasattr(made, name) for name in ("fit", "get_params", "set_params")):
+        return "which is no estimator; return one with fit, get_params and set_params"
+    if config.kind == "regression":
+        asked = "and a regression model needs an estimator that predicts numbers"
+        return "" if hasattr(made, "predict") and not is_classifier(made) else asked
+    asked = f"and a {config.kind} model needs a classifier with predict_proba"
+    return "" if hasattr(made, "predict_proba") else asked
