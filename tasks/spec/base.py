@@ -143,7 +143,10 @@ def problems_of(raw: dict[str, Any], schema: type[S]) -> tuple[S | None, tuple[P
         # Lists become tuples and strings become enums here: YAML and JSON have neither.
         return schema.model_validate_json(text), ()
     except ValidationError as error:
-        return None, tuple(Problem(item["loc"], _sentence(item, schema), item["type"]) for item in error.errors())
+        found = error.errors()
+        inside = {item["loc"][:depth] for item in found for depth in range(len(item["loc"]))}
+        told = [item for item in found if item["type"] != "too_short" or item["loc"] not in inside]
+        return None, tuple(Problem(item["loc"], _sentence(item, schema), item["type"]) for item in told)
 
 
 def _sentence(item: Any, schema: type[BaseModel]) -> str:

@@ -228,9 +228,25 @@ def load_model(root: Path, name: str) -> ModelConfig:
 def nobody_looked_after(config: ModelConfig) -> list[Placed]:
     """What a config that is trained now says of protected groups, and one of a registered version need not."""
     if config.protected or config.unprotected.strip():
-        return []
+        return _strange_members(config)
     said = (
         "protected is {}, so no group is looked after. Name groups there, or say under unprotected why no group of "
         "people can be named, which the verdict will show"
     )
     return [(("protected",), said)]
+
+
+def _strange_members(config: ModelConfig) -> list[Placed]:
+    """Values of groups that their column can never hold."""
+    found: list[Placed] = []
+    for name, protected in config.protected.items():
+        column = config.column(protected.column)
+        known = column.kind.known_names(column)
+        strange = [v for members in protected.members.values() for v in members if known and v not in known]
+        if strange:
+            said = (
+                f"protected.{name}.groups names {', '.join(map(repr, strange))}, which {column.name} never is; "
+                f"allowed: {', '.join(known)}"
+            )
+            found.append((("protected", name, "groups"), said))
+    return found

@@ -81,6 +81,20 @@ def moment(value: object, zone: str = "UTC", layout: str | None = None) -> float
     return (instant - BEGIN).total_seconds()
 
 
+def layout_fault(layout: str) -> str:
+    """Why a layout cannot tell a date: a moment that is written in it comes back as another; empty where it can."""
+    probe = datetime(2023, 11, 14, 15, tzinfo=UTC)
+    try:
+        found = datetime.strptime(probe.strftime(layout), layout)
+    except ValueError as error:
+        return f"which strptime cannot read ({error}); write directives such as %d.%m.%Y"
+    if found.year != probe.year:
+        return "which has no year; add %Y, or declare the column category"
+    if found.day == probe.day and found.month != probe.month:
+        return "which has a day and no month; add %m"
+    return "which has an hour of 12 and neither %p nor %H; write %H, or add %p" if found.hour == 3 else ""
+
+
 def _text(value: object, layout: str | None) -> str:
     if isinstance(value, str):
         return value.strip()

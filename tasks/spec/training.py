@@ -18,9 +18,10 @@ from tasks.spec.data import Column, Data
 from tasks.spec.data_source import misplaced, source_folder
 from tasks.spec.errors import ConfigError
 from tasks.spec.estimator import ESTIMATORS, Estimator
-from tasks.spec.expression_types import condition_fault, label_fault
+from tasks.spec.expression_types import columns_named, condition_fault, label_fault, operands, resolve
 from tasks.spec.metrics import TargetKind
 from tasks.spec.models import Name, model_file
+from tasks.spec.moments import layout_fault
 from tasks.spec.targets import BinaryTarget, MulticlassTarget
 
 BESIDE = "decision_threshold"
@@ -262,7 +263,7 @@ def beside(raw: Mapping[str, Any]) -> list[Placed]:
 
 
 def misfits(config: TrainingConfig, name: str) -> list[Placed]:
-    """What does not fit the folder that a config stands in."""
+    """What does not fit the folder that a config stands in, and what configs of registered versions may still say."""
     found: list[Placed] = []
     if place := misplaced(config.data.source, name):
         said = (
@@ -270,7 +271,45 @@ def misfits(config: TrainingConfig, name: str) -> list[Placed]:
             "there, name it there, and add it with 'dvc add' (or, if it is small, with git)"
         )
         found.append((("data", "source"), said))
+    found += [*_column_problems(config), *_target_column_problems(config)]
     if config.name != name:
         said = f"name is {config.name!r}, and the folder says {name!r}. Make them the same"
         found.append((("name",), said))
+    return found
+
+
+def _column_problems(config: TrainingConfig) -> list[Placed]:
+    """Bounds, names and formats of columns that contradict their type, or that no date can be read by."""
+    found: list[Placed] = []
+    for at, column in enumerate(config.data.columns):
+        for key, bound in (("minimum", column.low), ("maximum", column.high)):
+            if bound is not None and not (math.isfinite(bound) and (not column.kind.whole or bound == int(bound))):
+                said = f"column {column.name} has {key} {getattr(column, key)}, which is no {column.kind.noun}"
+                found.append((("data", "columns", at, key), f"{said}; write one, or leave {key} out"))
+        listed = column.categories or ()
+        twice = sorted({name for name in listed if listed.count(name) > 1})
+        if twice:
+            said = f"column {column.name} lists the categories {', '.join(twice)} more than once; list each once"
+            found.append((("data", "columns", at, "categories"), said))
+        if column.format is not None and (wrong := layout_fault(column.format)):
+            said = f"column {column.name} has format {column.format!r}, {wrong}"
+            found.append((("data", "columns", at, "format"), said))
+    return found
+
+
+def _target_column_problems(config: TrainingConfig) -> list[Placed]:
+    """Columns that the target is computed from: as features they give the label away."""
+    text = config.data.target.expression
+    known = columns_named(resolve(text, operands(config.data.columns)))
+    place, found = ("data", "target", "expression"), list[Placed]()
+    if given := [name for name in config.features if name in known]:
+        said = (
+            f"data.target.expression is {text!r}, and {', '.join(given)} is among the features, so the label would be "
+            "known from what the model sees. Remove it from features; where the target is a difference to it, such "
+            "as a change, let the source hold the difference as a column"
+        )
+        found.append((place, said))
+    if config.data.weight in known:
+        said = f"data.weight names {config.data.weight}, which data.target.expression is computed from; choose another"
+        found.append((("data", "weight"), said))
     return found

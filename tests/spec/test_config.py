@@ -182,3 +182,89 @@ def test_yaml_that_no_schema_expects_is_refused_in_words(tmp_path: Path, text: s
     path.write_text(text)
     with pytest.raises(ConfigError, match=re.escape(says)):
         load_yaml(path, ModelConfig)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("age: number", "age: number, minimum: .nan", "column age has minimum nan, which is no finite number"),
+        ("age: number", "age: integer, minimum: 0.5", "column age has minimum 0.5, which is no whole number up to"),
+        ("age: number", "age: category, categories: [a, b, a]", "lists the categories a more than once"),
+        ("age: number", "age: date, format: '%d.%m.'", "has format '%d.%m.', which has no year; add %Y"),
+        ("age: number", "age: date, format: '%d.%Y'", "has format '%d.%Y', which has a day and no month; add %m"),
+        ("age: number", "age: date, format: 'TT.MM.JJJJ'", "which has no year; add %Y"),
+        ("age: number", "age: date, format: '%Q'", "which strptime cannot read"),
+        ("age: number", "age: datetime, format: '%Y-%m-%d %I'", "which has an hour of 12 and neither %p nor %H"),
+        ("outcome > 0", "outcome > 0 or age > 50", "and age is among the features, so the label would be known from"),
+        ("outcome > 0", "age > 50", "Remove it from features"),
+        ("weight: heft", "weight: outcome", "data.weight names outcome, which data.target.expression is computed from"),
+        ("f: [f]", "f: [f, w]", "protected.sex.groups names 'w', which sex never is; allowed: f, m"),
+        ("m: [m]", "m: [M]", "protected.sex.groups names 'M', which sex never is; allowed: f, m"),
+        ("x: [true]", "x: ['yes']", "protected.member.groups names 'yes', which member never is; allowed: true, false"),
+        ("x: [true]", "x: [1]", "protected.member.groups names '1', which member never is"),
+    ],
+)
+def test_a_declaration_that_contradicts_itself_is_refused_for_what_is_trained_now(
+    tmp_path: Path, old: str, new: str, says: str
+) -> None:
+    """A registered version may have said so, and its document is still read."""
+    text = CONTRADICTION
+    assert load(tmp_path, text).name == "small" and text.count(old) == 1
+    text = text.replace(old, new)
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, text)
+    assert says in str(caught.value)
+    assert validate(yaml.safe_load(columns_written(text)), ModelConfig, "model.yaml").name == "small"
+
+
+@pytest.mark.parametrize("layout", ["%d.%m.%Y", "%y%m%d", "%Y-%m", "%G-W%V-%u", "%Y-%j", "%d %b %Y %I:%M %p", "%c %z"])
+def test_a_format_that_tells_a_date_is_taken(tmp_path: Path, layout: str) -> None:
+    assert load(tmp_path, CONTRADICTION.replace("age: number", f"age: datetime, format: '{layout}'")).name == "small"
+
+
+def columns_written(text: str) -> str:
+    return re.sub(r"\{(\w+): (\w+)(.*)\} # column", r"{name: \1, type: \2\3}", text)
+
+
+def load(root: Path, text: str) -> ModelConfig:
+    folder = root / "deployments/models/small"
+    folder.mkdir(parents=True, exist_ok=True)
+    (root / "deployments/models.yaml").write_text("models: [small]\n")
+    (folder / "model.yaml").write_text(columns_written(text))
+    return load_model(root, "small")
+
+
+CONTRADICTION = """
+name: small
+title: Small
+purpose: a test
+owner: t@example.org
+materiality: low
+seed: 1
+data:
+  source: {kind: file, path: data/small/source/rows.csv, format: csv}
+  columns:
+    - {age: number} # column
+    - {sex: category, categories: [f, m]} # column
+    - {member: boolean} # column
+    - {outcome: number, input: false} # column
+    - {heft: number, input: false} # column
+  weight: heft
+  target: {expression: outcome > 0, positive: "yes", negative: "no", decision_threshold: 0.5}
+  split: {train: 0.5, holdout: 0.4, replay: 0.1}
+protected:
+  sex: {column: sex, groups: {f: [f], m: [m]}}
+  member: {column: member, groups: {x: [true], y: [false]}}
+features: [age]
+estimator: {kind: logistic_regression}
+gates: [{name: floor, kind: floor, metric: roc_auc, limit: 0.6}]
+"""
+
+
+def test_one_bad_name_in_a_list_is_one_problem() -> None:
+    for path, name in (("data.columns.0.name", "Bad Name"), ("gates.0.name", "Bad Name")):
+        with pytest.raises(ConfigError) as caught:
+            validate(wrong(path, name), ModelConfig, "model.yaml")
+        assert len(caught.value.problems) == 1 and "after validation" not in str(caught.value)
+    with pytest.raises(ConfigError, match="at least 2 items after validation, not 0"):
+        validate(wrong("data.columns", []), ModelConfig, "model.yaml")
