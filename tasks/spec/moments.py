@@ -88,8 +88,6 @@ def layout_fault(layout: str) -> str:
         found = datetime.strptime(probe.strftime(layout), layout)
     except ValueError as error:
         return f"which strptime cannot read ({error}); write directives such as %d.%m.%Y"
-    if found.year != probe.year:
-        return "which has no year; add %Y, or declare the column category"
     if found.day == probe.day and found.month != probe.month:
         return "which has a day and no month; add %m"
     return "which has an hour of 12 and neither %p nor %H; write %H, or add %p" if found.hour == 3 else ""
