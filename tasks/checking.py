@@ -15,6 +15,7 @@ from tasks.checks.dry_run import Scratch, fitted, ingested, prepared
 from tasks.checks.needs import counts, likely_gaps, unanswered, unasked_rules
 from tasks.data import run_suite
 from tasks.evaluation import laid_out
+from tasks.spec.data_record import DataRecord
 from tasks.spec.errors import ConfigError
 from tasks.spec.expectations import Expectations
 from tasks.spec.model import ModelConfig, nobody_looked_after
@@ -120,7 +121,8 @@ def _try_out(
     if not ready:
         return
     sides = {side: len(pd.read_parquet(paths.prepared / f"{side}.parquet")) for side in ("train", "holdout", "replay")}
-    done.counted = {"rows": sides}
+    record = DataRecord.model_validate_json(paths.record.read_text())
+    done.counted = {"read": record.rows, "dropped": record.dropped, "rows": sides}
     done.findings += fitted(paths, training, model) if training.features else []
     scored = paths.evaluation / "holdout_scored.parquet"
     if config is None or not scored.exists():
@@ -131,7 +133,7 @@ def _try_out(
     except ConfigError as error:
         done.findings.append(model.finding(("protected",), str(error)))
         return
-    done.counted = counts(config, examination, sides)
+    done.counted |= counts(config, examination)
     done.findings += unanswered(config, examination, model)
     for gate in config.gates:
         if gate.kind == "rules":

@@ -196,6 +196,25 @@ MODELS = {
 }
 
 
+def test_rows_that_are_dropped_are_counted_with_the_reason(tmp_path: Path) -> None:
+    """A person's rows reach over the whole file, so a split by time keeps only those of one side."""
+    text = CLEAN["model"].replace(
+        "  split: {train", "  entity: town\n  period: age\n  rows: age >= 30\n  split: {by: time, train"
+    )
+    lay_out(tmp_path, **CLEAN | {"model": text.replace("  rows: age >= 18\n", "")})
+    with (tmp_path / "data/loans/source/loans.csv").open(newline="") as stream:
+        young = sum(int(row["age"]) < 30 for row in csv.DictReader(stream))
+    done = check(tmp_path, "loans")
+    told = [line for line in as_text(done).splitlines() if line.startswith("  dropped")]
+    other = 1500 - young - sum(done.counted["rows"].values())
+    assert young > 100 and other > 500
+    assert told == [
+        f"  dropped {young:,} of 1,500 rows outside data.rows",
+        f"  dropped {other:,} of 1,500 rows of an entity that is on another side",
+    ]
+    assert sum(as_json(done)["dropped"].values()) + sum(as_json(done)["rows"].values()) == as_json(done)["read"]
+
+
 def in_a_clone(tmp_path: Path, *arguments: str, **files: str) -> subprocess.CompletedProcess[str]:
     """The command in a working tree with files that nobody committed."""
     clone = tmp_path / "clone"

@@ -84,8 +84,8 @@ def _gaps(column: Column, known: pd.Series) -> list[tuple[str, int]]:
     return [(f"'{n}'", int(rows)) for n, rows in counted.items() if n in MISSING and n not in (column.categories or ())]
 
 
-def counts(config: ModelConfig, examination: Examination, sides: dict[str, int]) -> dict[str, Any]:
-    """How many rows there are of each side, class and group; of the holdout, but for the sides."""
+def counts(config: ModelConfig, examination: Examination) -> dict[str, Any]:
+    """How many rows of the holdout there are of each class and group."""
     if config.kind == "regression":
         classes: dict[str, int] = {}
     elif config.classes:
@@ -100,4 +100,4 @@ def counts(config: ModelConfig, examination: Examination, sides: dict[str, int])
         | ({"(none)": int(names.isna().sum())} if names.isna().any() else {})
         for attribute, names in examination.groups.items()
     }
-    return {"rows": sides, "classes": classes, "groups": groups}
+    return {"classes": classes, "groups": groups}

@@ -6,6 +6,7 @@ from typing import Any
 
 from tasks.checking import Checked
 from tasks.checks.documents import Finding
+from tasks.spec.data_record import losses
 from tasks.spec.wording import plural
 
 
@@ -26,6 +27,7 @@ def as_text(done: Checked) -> str:
     lines.append(f"{begin}, {plural(look, 'thing')} to look at." if look else f"{begin}.")
     if done.counted:
         lines.append(f"  rows: {_listed(done.counted['rows'])}")
+        lines += [f"  {said}" for said in losses(done.counted["read"], done.counted["dropped"])]
     if done.counted.get("classes"):
         lines.append(f"  classes in the holdout: {_listed(done.counted['classes'])}")
     lines += [f"  {name} in the holdout: {_listed(groups)}" for name, groups in done.counted.get("groups", {}).items()]

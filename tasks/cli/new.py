@@ -110,6 +110,7 @@ class _steps:
 def _text(made: Created) -> str:
     folder = f"deployments/models/{made.model}"
     lines = [f"wrote {folder}: {made.guesses} guesses, {len(made.questions)} questions"]
+    lines += [f"  {said}" for said in made.dropped]
     lines += [f"  ? {question}" for question in made.questions[:SHOWN]]
     if len(made.questions) > SHOWN:
         lines.append(f"  and {len(made.questions) - SHOWN} more in {folder}/model.yaml")

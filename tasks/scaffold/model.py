@@ -31,6 +31,7 @@ from tasks.scaffold.targets import guess_target
 from tasks.science.data.tables import LABEL
 from tasks.spec.base import load_yaml, validate
 from tasks.spec.columns import KINDS
+from tasks.spec.data_record import DataRecord
 from tasks.spec.data_source import SqlSource, source_folder
 from tasks.spec.errors import ConfigError
 from tasks.spec.expectations import Expectations
@@ -57,6 +58,8 @@ class Created:
     files: tuple[str, ...]
     questions: tuple[str, ...]
     guesses: int
+    dropped: tuple[str, ...]
+    """Rows of the file that the model will not use, with their number and the reason."""
 
 
 def create(
@@ -139,7 +142,8 @@ def _create(
     for document, schema in (("rules.yaml", ExpertRules), ("expectations.yaml", Expectations)):
         load_yaml(model_folder(shop, name) / document, schema)
     on_step("writing")
-    return _moved(root, shop, draft)
+    record = DataRecord.model_validate_json(paths.record.read_text())
+    return _moved(root, shop, draft, tuple(record.losses))
 
 
 def _from_file(shop: Path, name: str, file: str, query: str) -> tuple[reading.Look, dict[str, Any]]:
@@ -303,7 +307,7 @@ def _write(
     (collected / ".gitignore").write_text(COLLECTED)
 
 
-def _moved(root: Path, shop: Path, draft: Draft) -> Created:
+def _moved(root: Path, shop: Path, draft: Draft, dropped: tuple[str, ...]) -> Created:
     """Move what was made into the checkout, hand the source to DVC, and list the model last."""
     name = draft.name
     folder, data = model_folder(root, name), root / "data" / name
@@ -332,7 +336,7 @@ def _moved(root: Path, shop: Path, draft: Draft) -> Created:
     ]
     made = [p for p in (*folder.rglob("*"), *data.rglob("*")) if p.is_file() and p != root / draft.place]
     files = sorted(str(p.relative_to(root)) for p in made)
-    return Created(name, (*files, LISTED), tuple(questions), (text + rules_text).count("# guess"))
+    return Created(name, (*files, LISTED), tuple(questions), (text + rules_text).count("# guess"), dropped)
 
 
 def with_model(text: str, name: str) -> str:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from tasks.spec.base import Spec
+from tasks.spec.wording import plural
 
 
 class SourceFile(Spec):
@@ -37,3 +38,13 @@ class DataRecord(Ingested):
     """The column by which rows weigh in training, where the config names one."""
     collected: int = 0
     """Rows that were collected in production and joined train and holdout."""
+
+    @property
+    def losses(self) -> list[str]:
+        """A sentence for each reason for which rows were dropped."""
+        return losses(self.rows, self.dropped)
+
+
+def losses(rows: int, dropped: dict[str, int]) -> list[str]:
+    """What :attr:`DataRecord.losses` says, of the numbers alone."""
+    return [f"dropped {count:,} of {plural(rows, 'row')} {reason}" for reason, count in dropped.items()]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import re
 import signal
 import subprocess
 import sys
@@ -108,6 +110,19 @@ def test_the_command_never_waits_without_a_terminal_and_says_what_comes_next(che
         2,
         "error: there is a model 'readmission' already; choose another name, or edit deployments/models/readmission.",
     )
+
+
+def test_rows_that_a_split_by_time_drops_are_said(checkout: Path, tmp_path: Path) -> None:
+    path, draw = tmp_path / "visits.csv", random.Random(3)
+    cells = [
+        f"K{draw.randrange(400)},{day // 3},{draw.randint(1, 99)},{'ab'[draw.random() < 0.4]}" for day in range(1200)
+    ]
+    path.write_text("\n".join(["kunde,tag,betrag,antwort", *cells]) + "\n")
+    arguments = ("--target", "antwort == 'b'", "--entity", "kunde", "--period", "tag", "--split", "time")
+    done = assay(checkout, "new", "visits", str(path), *arguments)
+    assert done.returncode == 0, done.stderr
+    said = re.search(r"^  dropped (\d+) of 1,200 rows of an entity that is on another side$", done.stdout, re.MULTILINE)
+    assert said and 200 < int(said[1]) < 1000, done.stdout
 
 
 ROWS = 400

@@ -111,6 +111,15 @@ def _contacts(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(event=np.where(seen, "seen", "lost"), end=end)
 
 
+def _two_days(frame: pd.DataFrame) -> pd.DataFrame:
+    """When a case began and was closed: who comes back is closed within 30 days, the others later."""
+    rng = np.random.default_rng(21)
+    back, start = (frame["back"] == "yes").to_numpy(), rng.integers(0, 900, ROWS)
+    closed = start + np.where(back, rng.integers(1, 31, ROWS), rng.integers(31, 61, ROWS))
+    dates = [pd.Timestamp("2020-01-01") + pd.to_timedelta(days, unit="D") for days in (start, closed)]
+    return frame.assign(start=dates[0], closed=dates[1])
+
+
 def _letter(frame: pd.DataFrame) -> pd.DataFrame:
     """A letter is dictated after most stays; of those who came back it was overwritten by that of the next stay."""
     gone = np.random.default_rng(6).random(ROWS) < np.where(frame["back"] == "yes", 0.7, 0.1)
@@ -174,6 +183,16 @@ TRAPS: dict[str, Trap] = {
         (
             "AUC of event and end together (0.786 by the better of them alone) is 1, and 0.95 is the limit; ",
             "AUC that event and end give a model of all features, which has 1.000 with and 0.7",
+            "columns that tell so much are often known only after the outcome: declare them available: after",
+        ),
+    ),
+    "leak by the difference of two dates": (
+        document({"start": "date", "closed": "date"})
+        | {"estimator": {"kind": "hist_gradient_boosting", "parameters": {"max_iter": 60}}},
+        lambda frame: _two_days(frame).head(2500),
+        (
+            "AUC that start and closed give a model of all features, which has 0.9",
+            "(the examined model itself has 0.9",
             "columns that tell so much are often known only after the outcome: declare them available: after",
         ),
     ),

@@ -45,9 +45,9 @@ def data_sentences(verdict: Verdict) -> list[str]:
     record = verdict.data
     if record is None:
         return []
-    kept, rows = record.sides, plural(record.rows, "row")
-    said = [f"{rows} from {plural(len(record.files), 'file')}"]
-    said += [f"dropped {count:,} of {rows} {reason}" for reason, count in record.dropped.items()]
+    kept = record.sides
+    said = [f"{plural(record.rows, 'row')} from {plural(len(record.files), 'file')}"]
+    said += record.losses
     said += [
         f"{kept.get('train', 0):,} train, {kept.get('holdout', 0):,} examine, and {kept.get('replay', 0):,} are kept "
         "for replay"

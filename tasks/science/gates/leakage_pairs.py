@@ -106,8 +106,9 @@ def _cell_auc(cell: np.ndarray, half: int, label: np.ndarray) -> float:
 def lifting_columns(config: LeakageGate, sides: Sides) -> list[Measurement]:
     """One or two columns without which a model of all features would not predict suspiciously well.
 
-    Asked only where a small learner on all features exceeds the limit of a single column. Which columns it leans on is
-    found by permuting each (Breiman 2001) in the judging half; that it falls without them is seen by learning again.
+    Asked only where the model itself on the holdout, or a small learner on all features, reaches the limit of a single
+    column. Which columns the learner leans on is found by permuting each (Breiman 2001) in the judging half. That it
+    falls without them is seen by learning again. The learner may be weaker than the model: it counts how far it falls.
     Excused columns stay in the model, and the others are asked what they add to them.
     The difference of the two AUCs on the holdout is DeLong's (1988), paired.
 
@@ -128,7 +129,7 @@ def _lift(config: LeakageGate, sides: Sides, question: Question) -> Measurement 
         return None
     first, second = encoded(train.iloc[:half], train.iloc[half:], label[:half])
     whole = _auc(label[half:], learned(first, label[:half], second, e.seed))
-    if whole <= config.single_column_auc:
+    if max(whole, _auc(question.label, question.score)) < config.single_column_auc:
         label_text = f"AUC of all features together{question.name}, in training rows that were held back"
         return Measurement(
             label=label_text, quantity="roc_auc", value=whole, limit=config.single_column_auc, rows=half, state="pass"
@@ -179,12 +180,15 @@ def _confirmed(
     lift = float(auc[0] - auc[1])
     error = float(np.sqrt(max(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1], 0.0)))
     low, high = (lift + k * normal_quantile(config.confidence) * error for k in (-1, 1))
-    sure = auc[0] > config.single_column_auc and lift > config.lift and low > 0
+    reached = max(float(auc[0]), _auc(question.label, question.score))
+    sure = reached >= config.single_column_auc and lift > config.lift and low > 0
     what = " and ".join(named)
     label_text = (
         f"AUC that {what} give a model of all features{question.name}, which has {auc[0]:.3f} with and {auc[1]:.3f} "
         f"without {'them' if len(named) > 1 else 'it'}"
     )
+    if reached > auc[0]:
+        label_text += f" (the examined model itself has {reached:.3f})"
     if sure:
         label_text += f"; {FIX}"
     state: State = "fail" if sure else "pass"
