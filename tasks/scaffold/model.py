@@ -312,18 +312,20 @@ def _moved(root: Path, shop: Path, draft: Draft, dropped: tuple[str, ...]) -> Cr
     name = draft.name
     folder, data = model_folder(root, name), root / "data" / name
     listed = root / LISTED
-    before = listed.read_text(encoding="utf-8")
+    before = after = ""
     try:
         shutil.move(model_folder(shop, name), folder)
         data.mkdir(parents=True)
         for part in ("source", "collected"):
             shutil.move(shop / "data" / name / part, data / part)
         dvc.add(root, root / draft.place)
-        listed.write_text(with_model(before, name), encoding="utf-8")
+        before = listed.read_text(encoding="utf-8")  # only now: another model may have been listed meanwhile
+        after = with_model(before, name)
+        listed.write_text(after, encoding="utf-8")
         load_model(root, name)
-    except BaseException:
-        now = listed.read_text(encoding="utf-8")  # another model may have been listed meanwhile
-        listed.write_text(before if now == with_model(before, name) else now, encoding="utf-8")
+    except BaseException:  # Ctrl-C and a closed session too: nothing half-written stays
+        if after and listed.read_text(encoding="utf-8") in (after, ""):  # empty where the write itself was cut off
+            listed.write_text(before, encoding="utf-8")
         for path in (folder, data):
             shutil.rmtree(path, ignore_errors=True)
         raise

@@ -136,7 +136,8 @@ STUDIES = (
         "A challenger that is worse than its champion by exactly the margin, and exactly as good as the floor; 95 % "
         "confidence, so a pass is false in 5 % of runs. Labels, scores and errors of one person resemble each other; "
         "where numbers of rows vary, the ill have more. *Were rows independent*: what the same floor would do if it "
-        "knew no persons. *Error*: the standard error of a rate of 5 %.",
+        "knew no persons. *Error*: the standard error of a rate of 5 %. With 10,000 persons the limit itself is known "
+        "too roughly, and runs are few: those rows bound nothing yet.",
         floors,
     ),
     Study(
