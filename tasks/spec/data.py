@@ -67,7 +67,7 @@ class Column(Spec):
     nullable: bool = False
     """Whether a value may be missing."""
     unit: str | None = None
-    """The unit of its numbers, for people."""
+    """The unit of its numbers, for people; cells of text may carry it, so with ``%`` the cell 12.5% is 12.5."""
     description: str = ""
     """What it says, for people and for the service's schema."""
 

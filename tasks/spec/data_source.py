@@ -52,6 +52,11 @@ class Reading(Spec):
     """Of cells in a line of CSV; a tabulator is "\\t"."""
     decimal: Literal[".", ","] = "."
     """The decimal mark of numbers in text; with a comma, a point is refused, because it could part thousands."""
+    thousands: Literal["", ",", ".", "'", " "] = ""
+    """What parts the thousands of numbers in text, by threes; ``1,23`` is refused. Empty: nothing does.
+
+    An apostrophe may be curved, and a blank may be one that does not break.
+    """
     encoding: Annotated[str, AfterValidator(_known_encoding)] = "utf-8"
     """Of text; a byte order mark at its beginning is passed over."""
     quote: Annotated[str, Field(pattern=r"^[\x01-\x7f]?$")] = '"'
@@ -67,6 +72,11 @@ class Reading(Spec):
     def _apart(self) -> Reading:
         if self.separator in (self.quote, "\r", "\n"):
             raise ValueError(f"separator is {self.separator!r}, which is also the quote or the end of a line")
+        if self.thousands == self.decimal:
+            raise ValueError(
+                f"thousands is {self.thousands!r}, which is also the decimal mark; say decimal: "
+                f"{'.' if self.decimal == ',' else ','!r} too, or leave thousands out"
+            )
         return self
 
 

@@ -18,6 +18,7 @@ from tasks.spec.cells import category_text, names, numbers, shown
 from tasks.spec.data import Column
 from tasks.spec.data_source import Reading
 from tasks.spec.errors import ConfigError, Problem
+from tasks.tables.written import hint, plain_numbers
 
 SHOWN = 5
 """Columns with wrong cells that are reported at once."""
@@ -50,7 +51,7 @@ def typed(
     for column in columns:
         values, wrong = column_values(column, cells[column.name], reading)
         if wrong.any():
-            said = _problem(column, cells[column.name], wrong, file, before)
+            said = _problem(column, cells[column.name], wrong, file, before, reading)
             problems.append(Problem(("data", "columns", column.name), said))
         found[column.name] = values
     if problems:
@@ -69,16 +70,14 @@ def column_values(column: Column, cells: pd.Series, reading: Reading) -> tuple[p
             cells = cells.str.strip()
         if len(markers) > 1 or not kind.has_decimals:  # numbers pass over an empty cell by themselves, and faster
             cells = _without(cells, markers)
-        if reading.decimal == "," and kind.has_decimals:
-            cells = _with_points(cells)
+        if kind.has_decimals:
+            cells = plain_numbers(cells, reading, column.unit)
     elif cells.dtype == object:
         cells = _plain_text(cells, markers, trim=reading.trim or kind.numeric)
     values, wrong = kind.from_source(cells, column)
     if len(markers) == 1 and (text or kind.numeric):  # an empty cell is missing already
         return values, wrong
-    gone = (
-        values.isin(_quantities(column, markers, reading.decimal if text else ".")) if kind.numeric else wrong & False
-    )
+    gone = values.isin(_quantities(column, markers, reading if text else Reading())) if kind.numeric else wrong & False
     if not text and (not kind.numeric or wrong.any()):
         gone |= names(cells).isin(markers)
     return values.mask(gone), wrong & ~gone
@@ -102,12 +101,11 @@ def _without(cells: pd.Series, markers: set[str]) -> pd.Series:
     return cells.mask(gone.to_numpy(zero_copy_only=False)) if compute.any(gone).as_py() else cells
 
 
-def _quantities(column: Column, markers: set[str], decimal: str) -> pd.Series:
+def _quantities(column: Column, markers: set[str], reading: Reading) -> pd.Series:
     """The markers that are values of a column of quantities, in table form: 9 also means 9.0."""
     texts = pd.Series(sorted(markers), dtype="str")
     if column.kind.has_decimals:
-        texts = _with_points(texts) if decimal == "," else texts
-        return numbers(texts)[0].dropna()
+        return numbers(plain_numbers(texts, reading, column.unit))[0].dropna()
     found = column.kind.from_source(texts, column)[0].dropna().tolist()
     for marker in sorted(markers):  # a typed file holds no text in the declared format
         with suppress(ValueError):
@@ -115,19 +113,15 @@ def _quantities(column: Column, markers: set[str], decimal: str) -> pd.Series:
     return pd.Series(found, dtype="float64")
 
 
-def _with_points(cells: pd.Series) -> pd.Series:
-    """Decimal commas as points; what was a point is no part of a number."""
-    return cells.str.replace(".", ";", regex=False).str.replace(",", ".", regex=False)
-
-
-def _problem(column: Column, cells: pd.Series, wrong: pd.Series, file: str, before: int) -> str:
+def _problem(column: Column, cells: pd.Series, wrong: pd.Series, file: str, before: int, reading: Reading) -> str:
     at = int(wrong.to_numpy().argmax())
     named = f" ({column.source!r} in the file)" if column.source not in (None, column.name) else ""
     more = int(wrong.sum()) - 1
     others = f", and {more:,} more like it among the {len(cells):,} rows from {before + 1:,} on" if more else ""
+    said = hint(cells.iloc[at], reading) if column.kind.has_decimals else ""
     return (
         f"{file}, row {before + at + 1:,}, column {column.name}{named}: {shown(cells.iloc[at])} is no "
-        f"{column.kind.noun}{others}. {column.kind.advice}."
+        f"{column.kind.noun}{others}. {column.kind.advice}.{said}"
     )
 
 

@@ -247,6 +247,55 @@ def test_a_marker_is_a_number_as_the_file_writes_numbers(tmp_path: Path) -> None
     assert ingested(root)["age"].fillna(0).tolist() == [0, 1000, -90]
 
 
+@pytest.mark.parametrize(
+    ("mark", "decimal", "sums", "wrong"),
+    [
+        (",", ".", ["1,234.50", " 12 ", "-1,234,567.", "€ 9,999 ", "9,999.0"], ["1,23", "0,123", "1,2345", "1.234,5"]),
+        (".", ",", ["1.234,50", "12", "-1.234.567", "9.999€", "9.999"], ["12.5", "1,234.5", "1..234"]),
+        ("'", ".", ["1'234.50", "12", "-1\u2019234\u2019567", "€9'999.00", "9'999"], ["1'2", "'123"]),
+        (" ", ",", ["1\u202f234,50", "12", "-1\xa0234 567", "9 999 €", "9 999"], ["1 23", "12 34 567"]),
+    ],
+)
+def test_thousands_units_and_per_cents_are_numbers_where_declared_and_refused_where_not(
+    tmp_path: Path, mark: str, decimal: str, sums: list[str], wrong: list[str]
+) -> None:
+    columns = [
+        {"name": "age", "type": "number", "nullable": True, "source": "x", "unit": "€", "missing": [f"9{mark}999"]},
+        {"name": "share", "type": "number", "unit": "%"},
+        {"name": "city", "type": "category"},
+        COLUMNS[2] | {"source": "z"},
+    ]
+    shares, written = [12.5, 0.5, 100.0, -3.0, 4.0], ["12.5%", "0.5 %", "100%", "-3%", "4"]
+
+    def bytes_of(cells: list[str]) -> bytes:
+        rows = [
+            f"{cell}\t{s.replace('.', decimal)}\t{cell}\t{'ab'[at % 2]}"
+            for at, (cell, s) in enumerate(zip(cells, written * 9, strict=False))
+        ]
+        return "\n".join(["x\tshare\tcity\tz", *rows, ""]).encode()
+
+    source = {"separator": "\t", "decimal": decimal, "thousands": mark}
+    root = lay(tmp_path / "good", {"a.csv": bytes_of(sums)}, source, columns)
+    found = ingested(root)
+    assert found["age"].fillna(0).tolist() == [1234.5, 12, -1234567, 0, 0]
+    assert (found["share"].tolist(), found["city"].tolist()) == (shares, sums)
+    (sent,) = read_rows(root / FOLDER / "a.csv", load_model(root, NAME))
+    assert [row["age"] for row in sent] == [1234.5, 12, -1234567, None, None] and sent[0]["share"] == 12.5
+    for at, cell in enumerate(wrong):
+        with pytest.raises(ConfigError, match=r"row 3, column age \('x' in the file\): .* is no finite number\."):
+            ingested(lay(tmp_path / str(at), {"a.csv": bytes_of([*sums[:2], cell])}, source, columns))
+    bare = [{k: v for k, v in c.items() if k != "unit"} for c in columns]
+    with pytest.raises(ConfigError) as refused:
+        ingested(lay(tmp_path / "bare", {"a.csv": bytes_of(sums)}, source | {"thousands": ""}, bare))
+    assert f'Where {mark!r} parts thousands, say thousands: "{mark}" under data.source.' in str(refused.value)
+    assert 'Where it is a per cent, say unit: "%" of the column.' in str(refused.value)
+
+
+def test_a_mark_is_not_of_thousands_and_of_decimals(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="thousands is ',', which is also the decimal mark; say decimal: '.' too"):
+        load_model(lay(tmp_path, {"a.csv": b""}, {"separator": ";", "decimal": ",", "thousands": ","}), NAME)
+
+
 def test_bytes_of_parquet_are_text_and_what_no_text_stands_for_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     frame = pd.DataFrame({"Alter (Jahre)": [1.0, 2.0], "Wohnort": [b"K\xc3\xb6ln", None], "Bestanden?": ["a", "b"]})
