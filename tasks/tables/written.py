@@ -15,8 +15,8 @@ MARKS = {"": "", ",": ",", ".": ".", "'": "'’", " ": " \u00a0\u202f"}
 def plain_numbers(cells: pd.Series, reading: Reading, unit: str | None) -> pd.Series:
     """Numbers in text as Python writes them: without unit and thousands marks, with a decimal point.
 
-    What is not written as declared stays as it is and is refused: ``12,5`` where a comma parts thousands, any point where a comma is
-    the decimal mark.
+    What is not written as declared stays as it is and is refused: ``12,5`` where a comma parts thousands, any point
+    where a comma is the decimal mark.
     """
     if unit and cells.str.contains(unit, regex=False).any():
         for pattern in _unit(unit):
