@@ -10,10 +10,10 @@ from typing import Any
 
 import pandas as pd
 
-from tasks.checks.documents import Document, Finding, read, repeated, understood
+from tasks.checks.documents import Document, Finding, declared, read, repeated, understood
 from tasks.checks.dry_run import Scratch, fitted, ingested, prepared
-from tasks.checks.needs import counts, likely_gaps, unanswered, unasked_rules
-from tasks.data import run_suite
+from tasks.checks.needs import counts, likely_gaps, likely_leaks, misnaming_rules, unanswered, unasked_rules
+from tasks.data import run_suite, suite_faults
 from tasks.evaluation import laid_out
 from tasks.spec.data_record import DataRecord
 from tasks.spec.errors import ConfigError
@@ -61,49 +61,63 @@ def check(root: Path, name: str) -> Checked:
     }
     for document in documents.values():
         done.findings += repeated(document)
-    if documents["model"].node is not None:
-        _check(root, name, documents, done)
+    _check(root, name, documents, done)
     order = {document.name: place for place, document in enumerate(documents.values())}
     done.findings.sort(key=lambda f: (order.get(f.file, -1), f.line or 0))
     return done
 
 
+@dataclass
+class _Folder:
+    """What could be read of a model's files, and which of its parts rows were asked of."""
+
+    files: dict[str, Document]
+    suites: Expectations | None
+    rules: ExpertRules | None
+    config: ModelConfig | None = None
+    doubtful: set[str] = field(default_factory=set)
+    """Columns whose declaration was wrong."""
+    asked: set[str] = field(default_factory=set)
+
+
 def _check(root: Path, name: str, files: dict[str, Document], done: Checked) -> None:
-    model = files["model"]
+    suites = understood(files["expectations"], Expectations, done.findings)[0] if files["expectations"].node else None
+    rules = understood(files["rules"], ExpertRules, done.findings)[0] if files["rules"].node else None
+    folder = _Folder(files, suites, rules)
+    if files["model"].node is not None:
+        training = _configured(name, folder, done)
+        if training is not None:
+            with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of a fit on few rows
+                _try_out(Scratch(root, name, Path(scratch)), training, folder, done)
+    _without_rows(folder, done)
+
+
+def _configured(name: str, folder: _Folder, done: Checked) -> TrainingConfig | None:
+    """All that is wrong with model.yaml by itself."""
+    model = folder.files["model"]
     done.findings += [model.finding(place, said) for place, said in beside(model.raw)]
-    config, doubtful = understood(model, ModelConfig, done.findings)
+    config, folder.doubtful = understood(model, ModelConfig, done.findings)
+    folder.config = config
     training: TrainingConfig | None = config
-    if training is None:  # the gates are beyond reading, and the data may not be
+    if config is None:  # the gates are beyond reading, and the data may not be
         part = {key: value for key, value in model.raw.items() if key not in NOT_OF_TRAINING}
-        training, more = understood(Document(model.path, model.name, part, model.node), TrainingConfig, done.findings)
-        doubtful |= more
-    suites, _ = understood(files["expectations"], Expectations, done.findings)
-    rules = understood(files["rules"], ExpertRules, done.findings)[0] if files["rules"].node is not None else None
-    if config is not None:
+        part_of = Document(model.path, model.name, part, model.node)
+        training, more = understood(part_of, TrainingConfig, done.findings)
+        folder.doubtful |= more
+    else:
         done.findings += [model.finding(place, said) for place, said in nobody_looked_after(config)]
         asked = missing_gates(config.materiality, config.gates, grouped=bool(config.protected))
         done.findings += [model.finding(("materiality",), gate.reason) for gate in asked]
-    if training is None:
-        return
-    done.findings += [model.finding(place, said) for place, said in misfits(training, name)]
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a fit on few rows
-        _try_out(Scratch(root, name, Path(folder)), training, config, suites, rules, files, doubtful, done)
+    if training is not None:
+        done.findings += [model.finding(place, said) for place, said in misfits(training, name)]
+    return training
 
 
-def _try_out(
-    paths: Scratch,
-    training: TrainingConfig,
-    config: ModelConfig | None,
-    suites: Expectations | None,
-    rules: ExpertRules | None,
-    files: dict[str, Document],
-    doubtful: set[str],
-    done: Checked,
-) -> None:
+def _try_out(paths: Scratch, training: TrainingConfig, folder: _Folder, done: Checked) -> None:
     """Run what the stages and gates run, as far as it goes."""
-    model = files["model"]
-    training, found = ingested(paths, training, model, doubtful)
+    model, config = folder.files["model"], folder.config
+    training, found = ingested(paths, training, model, folder.doubtful)
     done.findings += found
     if not paths.ingested.exists():
         return
@@ -113,47 +127,69 @@ def _try_out(
     training, found = prepared(paths, training, model)
     done.findings += found
     ready = (paths.prepared / "holdout.parquet").exists()
-    if suites is not None:
-        done.findings += _expectations("ingested", table, suites, files["expectations"], training)
-        if ready:
-            both = [pd.read_parquet(paths.prepared / f"{side}.parquet") for side in ("train", "holdout")]
-            done.findings += _expectations("prepared", pd.concat(both), suites, files["expectations"], training)
+    _expectations("ingested", table, folder, training, done)
     if not ready:
         return
+    both = [pd.read_parquet(paths.prepared / f"{side}.parquet") for side in ("train", "holdout")]
+    _expectations("prepared", pd.concat(both), folder, training, done)
     sides = {side: len(pd.read_parquet(paths.prepared / f"{side}.parquet")) for side in ("train", "holdout", "replay")}
     record = DataRecord.model_validate_json(paths.record.read_text())
     done.counted = {"read": record.rows, "dropped": record.dropped, "rows": sides}
     done.findings += fitted(paths, training, model) if training.features else []
-    scored = paths.evaluation / "holdout_scored.parquet"
-    if config is None or not scored.exists():
-        return
+    if config is not None and (paths.evaluation / "holdout_scored.parquet").exists():
+        _examine(paths, training, config, folder, done)
+
+
+def _examine(paths: Scratch, training: TrainingConfig, config: ModelConfig, folder: _Folder, done: Checked) -> None:
+    """What the gates cannot ask of the rows and scores of the small fit, and leaks that show there."""
+    model = folder.files["model"]
     config = config.model_copy(update={"data": training.data, "features": training.features})
     try:
-        examination = laid_out(paths, config, pd.read_parquet(scored), rules)
+        scored = pd.read_parquet(paths.evaluation / "holdout_scored.parquet")
+        examination = laid_out(paths, config, scored, folder.rules)
     except ConfigError as error:
         done.findings.append(model.finding(("protected",), str(error)))
         return
     done.counted |= counts(config, examination)
     done.findings += unanswered(config, examination, model)
+    done.findings += likely_leaks(config, examination, model)
     for gate in config.gates:
         if gate.kind == "rules":
-            done.findings += unasked_rules(gate, examination, files["rules"])
+            folder.asked.add("rules")
+            done.findings += unasked_rules(gate, examination, folder.files["rules"])
 
 
-def _expectations(
-    table: str, rows: pd.DataFrame, suites: Expectations, document: Document, config: TrainingConfig
-) -> list[Finding]:
+def _without_rows(folder: _Folder, done: Checked) -> None:
+    """What is wrong with expectations and rules that no rows could be asked, so that nobody waits for them to be."""
+    columns, found = declared(folder.files["model"]), list[Finding]()
+    for table in ("ingested", "prepared"):
+        if folder.suites is not None and table not in folder.asked:
+            for index, said in suite_faults(table, getattr(folder.suites, table), columns):
+                sentence = said.removeprefix(f"expectations.yaml, {table}, ")
+                found.append(folder.files["expectations"].finding((table, index), sentence))
+    if folder.rules is not None and columns and "rules" not in folder.asked:
+        config = folder.config
+        wrong = config is None or any(g.kind == "rules" and g.mandatory for g in config.gates)
+        inputs = [c for c in columns if c.served]
+        found += misnaming_rules(folder.rules, inputs, folder.files["rules"], wrong)
+    done.findings += [f for f in found if not any(repr(name) in f.message for name in folder.doubtful)]
+
+
+def _expectations(table: str, rows: pd.DataFrame, folder: _Folder, config: TrainingConfig, done: Checked) -> None:
     """Expectations that are broken, or cannot be asked, each by itself."""
-    suite, found = getattr(suites, table), []
+    if folder.suites is None:
+        return
+    folder.asked.add(table)
+    suite, document = getattr(folder.suites, table), folder.files["expectations"]
+    checks = []
     try:
         checks = list(enumerate(run_suite(table, rows, suite, config.data.columns)))
     except ConfigError:  # one that cannot be computed must not take the others with it
-        checks = []
         for index, item in enumerate(suite):
             try:
                 checks += [(index, answer) for answer in run_suite(table, rows, (item,), config.data.columns)]
             except ConfigError as error:
                 sentence = str(error).removeprefix(f"expectations.yaml, {table}, ")
-                found.append(document.finding((table, index), sentence))
+                done.findings.append(document.finding((table, index), sentence))
     broken = [(index, f"the {table} table breaks it: {c['sentence']}") for index, c in checks if not c["success"]]
-    return found + [document.finding((table, index), sentence) for index, sentence in broken]
+    done.findings += [document.finding((table, index), sentence) for index, sentence in broken]

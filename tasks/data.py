@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from tasks.spec.columns import to_table
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import GateResult, Measurement
 from tasks.spec.expectations import Expectations
+from tasks.spec.expression_types import condition_fault
 from tasks.spec.kind import DeclaredColumn
 from tasks.spec.model import ModelConfig
 from tasks.spec.models import model_folder
@@ -184,8 +185,34 @@ def _expectation(kind: str) -> Any:
     return getattr(gx.expectations, "".join(part.title() for part in kind.split("_")), None)
 
 
-def _check(batch: Any, table: str, item: dict[str, Any], rows: int) -> dict[str, Any]:
-    kind, condition = item.pop("type", None), item.pop("row_condition", None)
+def suite_faults(
+    table: str, suite: Iterable[dict[str, Any]], columns: Collection[DeclaredColumn]
+) -> Iterator[tuple[int, str]]:
+    """What is wrong with expectations whatever the rows are: the place of each, and a sentence.
+
+    Args:
+        columns: the declared columns; none where they are not known, and then no name of a column is looked at.
+    """
+    names = {c.name for c in columns}
+    for index, item in enumerate(suite):
+        where = f"expectations.yaml, {table}, {item.get('type')}"
+        try:
+            _built(table, dict(item))
+        except ConfigError as error:
+            yield index, str(error)
+            continue
+        if names and [name for name in _columns(item) if name not in names and not name.startswith("_")]:
+            yield index, _not_computed(where, item)
+        condition = item.get("row_condition")
+        if condition is not None and names:
+            fault = condition_fault(f"{where}: row_condition", str(condition), columns)
+            yield from [(index, fault)] if fault else []
+
+
+def _built(table: str, item: dict[str, Any]) -> Any:
+    """Great Expectations' own object for an expectation; ``item`` loses what is no argument of it."""
+    kind = item.pop("type", None)
+    item.pop("row_condition", None)
     item.pop("condition_parser", None)
     known = _expectation(str(kind))
     if known is None:
@@ -194,18 +221,23 @@ def _check(batch: Any, table: str, item: dict[str, Any], rows: int) -> dict[str,
             "expect_column_values_to_be_between."
         )
     try:
-        expectation = known(**item)
+        return known(**item)
     except ValueError as error:
         first = str(error).splitlines()
         raise ConfigError(f"expectations.yaml, {table}, {kind}: {'; '.join(first[1:3]) or first[0]}.") from None
-    result = batch.validate(expectation)
+
+
+def _not_computed(where: str, item: dict[str, Any]) -> str:
+    return f"{where} on {_subject(item) or 'the table'!r} cannot be computed; are its columns in the table?"
+
+
+def _check(batch: Any, table: str, item: dict[str, Any], rows: int) -> dict[str, Any]:
+    kind, condition = item.get("type"), item.get("row_condition")
+    result = batch.validate(_built(table, item))
     if result.exception_info.get("raised_exception") or any(
         isinstance(v, dict) and v.get("raised_exception") for v in result.exception_info.values()
     ):
-        raise ConfigError(
-            f"expectations.yaml, {table}, {kind} on {_subject(item) or 'the table'!r} cannot be computed; are its "
-            "columns in the table?"
-        )
+        raise ConfigError(_not_computed(f"expectations.yaml, {table}, {kind}", item))
     observed = result.result.get("observed_value")
     mostly = item.get("mostly")
     counted = result.result.get("element_count")

@@ -15,7 +15,7 @@ from tasks.records.registry.registry import Registry, Version
 from tasks.records.repository import dvc, workspace
 from tasks.records.repository.git import Git
 from tasks.science.data.tables import BENCHMARK, LABEL
-from tasks.spec.base import load_yaml
+from tasks.spec.base import load_registered
 from tasks.spec.gate import MATERIALITIES, Materiality
 from tasks.spec.manifest import Manifest
 from tasks.spec.model import ModelConfig, load_model
@@ -36,7 +36,7 @@ class VersionFiles:
 
     @property
     def config(self) -> ModelConfig:
-        return load_yaml(self.folder / "model.yaml", ModelConfig)
+        return load_registered(self.folder / "model.yaml", ModelConfig)
 
     @property
     def model(self) -> Path:

@@ -19,7 +19,7 @@ from tasks.science.monitors.profiles.profile import Profile, merge, profile
 from tasks.science.monitors.protocol import Reference, WindowInput
 from tasks.science.windows.reference import fit_reference, load_reference, reference_document
 from tasks.serving.release import Release, load_release
-from tasks.spec.base import load_yaml
+from tasks.spec.base import load_registered
 from tasks.spec.columns import decoded
 from tasks.spec.errors import ConfigError, CorruptionError
 from tasks.spec.model import ModelConfig
@@ -103,7 +103,7 @@ def read_window(
         facts=facts,
         facts_before=log.feed_facts(model, before=window.number, last=HISTORY),
         checks=check_window(config, expectations, rows) if expectations.exists() else [],
-        rules=load_yaml(rules, ExpertRules) if rules.exists() else None,
+        rules=load_registered(rules, ExpertRules) if rules.exists() else None,
         pipeline=release.pipeline,
         predict=release.score,
         explain=explain,

@@ -10,16 +10,25 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 import yaml
 
 from tasks.records.registry.registry import Registry, Version
 from tasks.records.repository import dvc, workspace
-from tasks.spec.errors import CorruptionError, StageError
+from tasks.science.examination.examination import Examination
+from tasks.science.rules.check import check_rule
+from tasks.serving.schema import RowSchema
+from tasks.spec.base import load_registered, load_yaml
+from tasks.spec.errors import ConfigError, CorruptionError, StageError
+from tasks.spec.manifest import Manifest
+from tasks.spec.model import load_model
+from tasks.spec.rules import ExpertRules
 from tasks.spec.settings import Settings
-from tasks.versions import Candidate, unprotected, version_files
+from tasks.versions import Candidate, VersionFiles, unprotected, version_files
 from tests.conftest import ROOT, git
-from tests.stages.worlds import document, table, write
+from tests.stages.worlds import JOBS, NAME, document, table, write
 
 WRITE = (
     "import pathlib as p, sys; d = p.Path('data/income') / sys.argv[1]; d.mkdir(parents=True); (d / "
@@ -177,3 +186,55 @@ def test_dvc_compares_the_revisions_that_assay_leaves(tmp_path: Path) -> None:
             shown[commit]["params"]["deployments/models/care/model.yaml"]["data"]["estimator"]["parameters"]["max_iter"]
             == rounds
         )
+
+
+OLD_RULES = """\
+rules:
+  - {rule: direction, column: age, sign: rises, rows: "job.str.startswith('n')", because: "pandas read it"}
+"""
+
+
+def test_a_version_of_looser_rules_is_served_watched_and_rolled_back_to(tmp_path: Path) -> None:
+    """What a new candidate is refused for was allowed when this version was registered, and nothing asks it again."""
+    config = document("binary")
+    columns = config["data"]["columns"]
+    columns[2] |= {"categories": ["?", *JOBS], "missing": ["?"], "nullable": True}
+    columns.append({"name": "day", "type": "date", "format": "%d.%m.", "nullable": True})
+    config["data"] |= {"rows": "job != 3", "base": "job.str.len() > 1"}
+    config["gates"][-2]["slices"] = [{"name": "old", "rows": "@pd.isna(age)"}]
+    write(tmp_path, config, table(20))
+    with pytest.raises(ConfigError) as refused:
+        load_model(tmp_path, NAME)
+    for said in ("has '?' among its categories", "which has no year", "data.base", "slices"):
+        assert said in str(refused.value)
+    folder = tmp_path / "deployments/models" / NAME
+    (folder / "rules.yaml").write_text(OLD_RULES)
+    files = VersionFiles("v1.0.0", folder)
+    assert files.config.data.rows == "job != 3" and files.config.monitoring.every_seconds > 0
+    rules = load_registered(folder / "rules.yaml", ExpertRules)
+    with pytest.raises(ConfigError, match="rules"):
+        load_yaml(folder / "rules.yaml", ExpertRules)
+    asked = check_rule(rules.rules[0], examination(table(200)), 0.95)
+    assert asked.value is None and "str.startswith" in asked.label
+    manifest = Manifest.model_validate(
+        {
+            "model": NAME, "title": "t", "model_digest": "sha256:0", "features": ("age",), "seed": 1,
+            "inputs": tuple(columns), "decision_threshold": 0.5, "trained_rows": 3, "libraries": {},
+        }
+    )  # fmt: skip
+    good, bad = RowSchema(manifest).check(
+        [{"age": 3.0, "hours": 3, "job": "?", "sex": "f", "pay": 1.0, "level": "low"}]
+    )
+    assert bad == [] and good[0]["job"] == "?"
+
+
+def examination(rows: pd.DataFrame) -> Examination:
+    """Scores that rise with age."""
+    return Examination(
+        rows=rows, label=rows["pay"].to_numpy() > 30, score=rows["age"].fillna(40).to_numpy() / 100,
+        champion_score=None,
+        benchmark=np.full(len(rows), "holdout"), groups=pd.DataFrame(index=rows.index), attributions=pd.DataFrame(),
+        predict=lambda part: part["age"].fillna(40).to_numpy() / 100, features=("age",),
+        decision_threshold=0.5, seed=1,
+        rules=None, data_check=None,
+    )  # fmt: skip

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import yaml
 
 from tasks.spec.base import PLACED, Spec, problems_of, read_yaml
+from tasks.spec.data import Column
 from tasks.spec.errors import ConfigError, Problem
 
 Place = tuple[str | int, ...]
@@ -19,6 +20,11 @@ Place = tuple[str | int, ...]
 S = TypeVar("S", bound=Spec)
 CHOICES = ("literal_error", "enum", "column_type")
 """Kinds of problems whose sentence ends with all that is allowed."""
+STAND_INS: dict[str, Any] = {
+    "title": "?", "purpose": "?", "owner": "?", "seed": 0, "materiality": "low",
+    "decision_threshold": 0.5, "positive": "positive", "negative": "negative",
+}  # fmt: skip
+"""Required keys of which nothing else hangs: where one is missing, the rest is read with this in its place."""
 ROUNDS = 40
 """How often a document is read again without what was found wrong, to see what that hid."""
 
@@ -99,6 +105,18 @@ def repeated(document: Document) -> list[Finding]:
     return found
 
 
+class _Columns(Spec):
+    columns: tuple[Column, ...]
+
+
+def declared(document: Document) -> tuple[Column, ...]:
+    """The columns that a config declares, however wrong the rest of it is; none where they cannot be read."""
+    data = document.raw.get("data")
+    part = {"columns": data.get("columns") if isinstance(data, dict) else None}
+    found, _ = understood(Document(document.path, document.name, part, document.node), _Columns, [])
+    return found.columns if found is not None else ()
+
+
 def understood(document: Document, schema: type[S], findings: list[Finding]) -> tuple[S | None, set[str]]:
     """Read a document as ``schema`` with everything that is wrong in it, also what a first mistake would hide.
 
@@ -172,8 +190,14 @@ class _Draft:
         return place in taken or any(repr(name) in sentence for name in self.names)
 
     def mend(self, where: Place, kind: str, sentence: str) -> bool:
-        """Replace a value that is none of a few by the nearest of them; else take it out, or what it is missing in."""
+        """Replace a value that is none of a few by the nearest of them, and a missing one by a stand-in.
+
+        Else take it out, or what it is missing in.
+        """
         holders, parts = self.walk(where)
+        if kind == "missing" and parts[-1:] and parts[-1] in STAND_INS and isinstance(holders[-1], dict):
+            holders[-1][parts[-1]] = STAND_INS[str(parts[-1])]
+            return True
         allowed = re.findall(r"'([^']*)'", sentence.partition("input should be ")[2]) if kind in CHOICES else []
         for depth in range(len(holders), 0, -1):
             holder, part = holders[depth - 1], parts[depth - 1]

@@ -7,20 +7,24 @@ nothing; what a gate could not measure at all would be missing from a real exami
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
 from tasks.checks.documents import Document, Finding
 from tasks.science.examination.examination import Examination
+from tasks.science.gates.leakage import suspected
 from tasks.science.gates.leakage_tables import codes_at_the_ends
 from tasks.science.gates.run import run_gate
-from tasks.science.rules.check import check_rule
+from tasks.science.rules.check import check_rule, rule_faults
 from tasks.science.rules.tools import Unchecked
 from tasks.spec.data import Column
 from tasks.spec.evidence import GateResult
 from tasks.spec.gates import GateConfig, RulesGate
+from tasks.spec.leakage_gate import LeakageGate
 from tasks.spec.model import ModelConfig
+from tasks.spec.rules import ExpertRules
 from tasks.tables.gaps import MISSING
 
 ASKED_OF_ROWS = ("floor", "comparison", "fairness", "calibration", "slices")
@@ -61,6 +65,20 @@ def unasked_rules(gate: RulesGate, examination: Examination, document: Document)
         if isinstance(measured, Unchecked):
             found.append(document.finding(("rules", index), measured.why, wrong=gate.mandatory))
     return found
+
+
+def misnaming_rules(rules: ExpertRules, columns: Sequence[Column], document: Document, wrong: bool) -> list[Finding]:
+    """Rules that cannot be asked whatever the rows are, where there are no scores to ask them of."""
+    found = [(index, said) for index, rule in enumerate(rules.rules) for said in rule_faults(rule, columns)]
+    return [document.finding(("rules", index), said, wrong) for index, said in found]
+
+
+def likely_leaks(config: ModelConfig, examination: Examination, document: Document) -> list[Finding]:
+    """Leaks that show without a full training, by the model's own gate or, where it has none, the gate's defaults."""
+    gates = [(("gates", i), gate) for i, gate in enumerate(config.gates) if isinstance(gate, LeakageGate)]
+    place, gate = gates[0] if gates else (("features",), LeakageGate(name="leakage", kind="leakage"))
+    said = suspected(gate, examination)
+    return [document.finding(place, f"this looks like a leak: {sentence}", wrong=False) for sentence in said]
 
 
 def likely_gaps(config: ModelConfig, table: pd.DataFrame, document: Document) -> list[Finding]:

@@ -37,7 +37,8 @@ def read_rows(file: Path, config: ModelConfig, skip: int = 0) -> Iterator[list[R
     as the target, are left out; undeclared ones stay, and the service answers for them.
 
     Raises:
-        ConfigError: the file is not there, is of an unknown kind, or holds a value that is not of its column's type.
+        ConfigError: the file is not there, is of an unknown kind, has no row, or holds a value that is not of its
+            column's type.
     """
     form = ENDINGS.get(bare_suffix(file))
     if not file.is_file() or form is None:
@@ -59,6 +60,8 @@ def _rows(file: Path, form: Format, config: ModelConfig, skip: int) -> Iterator[
         else:
             yield from ({} for _ in range(len(part)))  # passed over
         before += len(part)
+    if not before:
+        raise ConfigError(f"{file} holds no row, so there is nothing to score. Give a file with at least one row.")
 
 
 def _as_requests(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from tasks.spec.errors import ConfigError, Problem
@@ -51,6 +51,22 @@ def digest_file(path: Path) -> str:
 
 
 S = TypeVar("S", bound=BaseModel)
+REGISTERED = {"registered": True}
+"""The context in which documents of registered versions are read: rules that came after them do not bind them."""
+
+
+def registered(info: ValidationInfo) -> bool:
+    """Whether a validator looks at a document of a registered version."""
+    return info.context == REGISTERED
+
+
+def load_registered(path: Path, schema: type[S]) -> S:
+    """Read a YAML file of a version that was registered, by the rules of its time; see :func:`load_yaml`.
+
+    What it may say, and a new candidate may not, is in docs/upgrading.md.
+    """
+    value, problems = problems_of(read_yaml(path), schema, REGISTERED)
+    return _or_refused(value, problems, str(path))
 
 
 def load_yaml(path: Path, schema: type[S]) -> S:
@@ -120,14 +136,19 @@ def refuse(title: str, problems: Iterable[tuple[tuple[str | int, ...], str]]) ->
 
 def validate(raw: dict[str, Any], schema: type[S], source: str) -> S:
     """Validate a mapping that came from outside; see :func:`load_yaml` for the errors."""
-    value, problems = problems_of(raw, schema)
+    return _or_refused(*problems_of(raw, schema), source)
+
+
+def _or_refused(value: S | None, problems: tuple[Problem, ...], source: str) -> S:
     if value is None:
         said = (f"the file: {p.sentence}" if p.kind == PLACED or not p.where else p.sentence for p in problems)
         raise ConfigError(f"{source}: {'; '.join(said)}.", problems)
     return value
 
 
-def problems_of(raw: dict[str, Any], schema: type[S]) -> tuple[S | None, tuple[Problem, ...]]:
+def problems_of(
+    raw: dict[str, Any], schema: type[S], context: dict[str, bool] | None = None
+) -> tuple[S | None, tuple[Problem, ...]]:
     """A mapping as a schema, or what is wrong with it.
 
     What only a whole part shows, such as a name that another part does not know, is looked for once every value of
@@ -141,7 +162,7 @@ def problems_of(raw: dict[str, Any], schema: type[S]) -> tuple[S | None, tuple[P
         return None, (Problem((), f"it cannot be read as keys and values ({error}); write keys as text"),)
     try:
         # Lists become tuples and strings become enums here: YAML and JSON have neither.
-        return schema.model_validate_json(text), ()
+        return schema.model_validate_json(text, context=context), ()
     except ValidationError as error:
         found = error.errors()
         inside = {item["loc"][:depth] for item in found for depth in range(len(item["loc"]))}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
-from tasks.spec.base import Spec
+from tasks.spec.base import Spec, registered
 from tasks.spec.columns import KINDS, known_type
 from tasks.spec.data_source import Source
 from tasks.spec.expressions import Expression
@@ -72,7 +72,7 @@ class Column(Spec):
     """What it says, for people and for the service's schema."""
 
     @model_validator(mode="after")
-    def _bounds(self) -> Column:
+    def _bounds(self, info: ValidationInfo) -> Column:
         if not self.kind.has_bounds and (self.minimum is not None or self.maximum is not None):
             raise ValueError(f"column {self.name} is of type {self.type}, which has no minimum or maximum")
         if not self.kind.has_categories and self.categories is not None:
@@ -82,14 +82,8 @@ class Column(Spec):
                 raise ValueError(f"column {self.name} is of type {self.type}, which has no {key}")
         if self.zone is not None:
             zone_named(self.zone)
-        both = {"", *self.missing} & set(self.categories or ())
-        if both:
-            raise ValueError(_two_readings(self.name, both))
-        if self.format is not None and not YEAR.search(self.format.replace("%%", "")):
-            raise ValueError(
-                f"column {self.name} has format {self.format!r}, which has no year; write %Y or %y where the source "
-                "has it, or declare the column category"
-            )
+        if not registered(info):
+            self._one_meaning()
         for key, value in (("minimum", self.minimum), ("maximum", self.maximum)):
             try:
                 if value is not None:
@@ -99,6 +93,16 @@ class Column(Spec):
         if self.low is not None and self.high is not None and self.low > self.high:
             raise ValueError(f"column {self.name} has minimum {self.minimum}, which is above maximum {self.maximum}")
         return self
+
+    def _one_meaning(self) -> None:
+        both = {"", *self.missing} & set(self.categories or ())
+        if both:
+            raise ValueError(_two_readings(self.name, both))
+        if self.format is not None and not YEAR.search(self.format.replace("%%", "")):
+            raise ValueError(
+                f"column {self.name} has format {self.format!r}, which has no year; write %Y or %y where the source "
+                "has it, or declare the column category"
+            )
 
     @property
     def low(self) -> float | None:
@@ -176,7 +180,9 @@ class Data(Spec):
     """Digest of the base holdout's content; once pinned, ``prepare`` refuses any other."""
 
     @model_validator(mode="after")
-    def _one_reading(self) -> Data:
+    def _one_reading(self, info: ValidationInfo) -> Data:
+        if registered(info):
+            return self
         for column in self.columns:
             both = set(self.source.missing) & set(column.categories or ())
             if both:

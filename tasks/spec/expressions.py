@@ -12,6 +12,8 @@ value is missing. ``false and missing`` is false, ``true or missing`` is true, a
 missing. ``isna()`` and ``notna()`` see it. A *condition* (rows, base, slice, benchmark, rule) takes missing as not
 fulfilled. A *label* that is missing stays missing.
 
+Expressions of registered versions are taken as they stand: one that is no expression here is never evaluated.
+
 This module knows neither columns nor tables. :mod:`tasks.spec.expression_types` asks whether an expression fits the
 columns, and :mod:`tasks.tables.expressions` evaluates it.
 """
@@ -22,7 +24,9 @@ import ast
 import math
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, ValidationInfo
+
+from tasks.spec.base import registered
 
 FUNCTIONS: dict[str, int] = {
     name: 1 for name in ("abs", "log", "log10", "log1p", "exp", "expm1", "sqrt", "floor", "ceil")
@@ -75,7 +79,11 @@ def syntax(text: str) -> str:
     return text
 
 
-Expression = Annotated[str, AfterValidator(syntax)]
+def _checked(text: str, info: ValidationInfo) -> str:
+    return text if registered(info) else syntax(text)
+
+
+Expression = Annotated[str, AfterValidator(_checked)]
 """The text of an expression that parses; whether it fits the columns is asked where they are known."""
 
 

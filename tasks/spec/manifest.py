@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import Field
 
-from tasks.spec.base import Spec
+from tasks.spec.base import REGISTERED, Spec
 from tasks.spec.data import Column
 from tasks.spec.data_record import DataRecord
 from tasks.spec.metrics import TargetKind
@@ -51,7 +51,7 @@ class Manifest(Spec):
     @cached_property
     def columns(self) -> tuple[Column, ...]:
         """``inputs`` as declarations."""
-        return tuple(Column.model_validate_json(json.dumps(column)) for column in self.inputs)
+        return tuple(Column.model_validate_json(json.dumps(column), context=REGISTERED) for column in self.inputs)
 
 
 class Pointer(Spec):

@@ -6,9 +6,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
-from tasks.spec.base import Spec, refuse
+from tasks.spec.base import Spec, refuse, registered
 from tasks.spec.cells import category_text
 from tasks.spec.data import Column
 from tasks.spec.errors import ConfigError
@@ -124,9 +124,9 @@ class ModelConfig(TrainingConfig):
     """How it is watched while it serves."""
 
     @model_validator(mode="after")
-    def _check_gates(self) -> ModelConfig:
+    def _check_gates(self, info: ValidationInfo) -> ModelConfig:
         found = [*self._group_problems(), *self._gate_problems(), *self._watch_problems()]
-        refuse("ModelConfig", [*found, *self._expression_problems()])
+        refuse("ModelConfig", found if registered(info) else [*found, *self._expression_problems()])
         return self
 
     def _group_problems(self) -> list[Placed]:

@@ -11,9 +11,9 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
-from tasks.spec.base import Spec, read_yaml, refuse, validate
+from tasks.spec.base import Spec, read_yaml, refuse, registered, validate
 from tasks.spec.data import Column, Data
 from tasks.spec.data_source import misplaced, source_folder
 from tasks.spec.errors import ConfigError
@@ -92,7 +92,9 @@ class TrainingConfig(Spec):
         return self
 
     @model_validator(mode="after")
-    def _check_expressions(self) -> TrainingConfig:
+    def _check_expressions(self, info: ValidationInfo) -> TrainingConfig:
+        if registered(info):
+            return self
         data = self.data
         label = label_fault(data.target.kind, data.target.expression, data.columns)
         faults: list[Placed] = [(("data", "target", "expression"), label)]

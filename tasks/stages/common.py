@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.spec.errors import AssayError
+import pandas as pd
+
+from tasks.spec.errors import AssayError, ConfigError, CorruptionError
 from tasks.spec.training import TrainingConfig, load_training
 
 
@@ -65,6 +68,37 @@ class ModelPaths:
     @property
     def plots(self) -> Path:
         return self.data / "plots"
+
+    def table(self, path: Path, stage: str, needed: Iterable[str] = ()) -> pd.DataFrame:
+        """A table that an earlier stage wrote.
+
+        Raises:
+            ConfigError: it is not there.
+            CorruptionError: it is no table, or lacks a column that is needed.
+        """
+        with self.reading(path, stage):
+            found = pd.read_parquet(path)
+        lacking = [name for name in needed if name not in found]
+        if lacking:
+            raise CorruptionError(
+                f"{path} has no column {', '.join(lacking)}, so it was written for another model.yaml. "
+                f"{self._again(stage)}"
+            )
+        return found
+
+    @contextmanager
+    def reading(self, path: Path, stage: str) -> Iterator[None]:
+        """Read a file that an earlier stage wrote; see :meth:`table` for the errors."""
+        if not path.is_file():
+            raise ConfigError(f"{path} does not exist. Run the stages in order: dvc repro {stage}@{self.name}.")
+        try:
+            yield
+        except (OSError, ValueError, KeyError) as error:  # as pyarrow, json and pydantic say that bytes are damaged
+            said = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+            raise CorruptionError(f"{path} cannot be read ({said}). {self._again(stage)}") from None
+
+    def _again(self, stage: str) -> str:
+        return f"Write it again: dvc repro --force {stage}@{self.name}."
 
     def training(self) -> TrainingConfig:
         """The part of the model's configuration that makes it."""

@@ -11,7 +11,8 @@ from sklearn.metrics import roc_curve
 from tasks.science.data.tables import BENCHMARK, LABEL, label_array, score_array, with_scores
 from tasks.science.models.explanations import attributions, importance
 from tasks.science.stats.metrics import METRICS
-from tasks.serving.release import load_release
+from tasks.serving.release import Release, load_release
+from tasks.spec.errors import CorruptionError
 from tasks.spec.metrics import METRIC_NAMES
 from tasks.spec.training import TrainingConfig
 from tasks.stages.common import ModelPaths, run
@@ -23,12 +24,13 @@ CALIBRATION_BINS = 10
 
 def evaluate(paths: ModelPaths, config: TrainingConfig) -> None:
     """Write ``evaluation/``, ``metrics.json`` and ``plots/``."""
-    release = load_release(paths.model)
-    holdout = pd.read_parquet(paths.prepared / "holdout.parquet")
+    release = _release(paths)
+    features = release.manifest.features
+    holdout = paths.table(paths.prepared / "holdout.parquet", "prepare", (*features, LABEL, BENCHMARK))
     holdout = with_scores(config, holdout, release.score(holdout))
     metrics = {name: _metrics(part, config) for name, part in holdout.groupby(BENCHMARK)}
     sample = holdout.sample(min(EXPLAINED_ROWS, len(holdout)), random_state=config.seed)
-    train = pd.read_parquet(paths.prepared / "train.parquet")
+    train = paths.table(paths.prepared / "train.parquet", "prepare", features)
     background = train.sample(min(EXPLAINED_ROWS, len(train)), random_state=config.seed)
     explained = attributions(
         release.pipeline, sample[list(config.features)], background[list(config.features)], config.seed
@@ -48,6 +50,16 @@ def evaluate(paths: ModelPaths, config: TrainingConfig) -> None:
     pd.DataFrame(curves["calibration"], columns=["mean_score", "observed", "rows"]).to_csv(
         paths.plots / "calibration.csv", index=False
     )
+
+
+def _release(paths: ModelPaths) -> Release:
+    for name in ("manifest.json", "model.skops"):
+        with paths.reading(paths.model / name, "train"):
+            pass
+    try:
+        return load_release(paths.model)
+    except CorruptionError as error:
+        raise CorruptionError(f"{error} In a checkout: dvc repro --force train@{paths.name}.") from None
 
 
 def _metrics(part: pd.DataFrame, config: TrainingConfig) -> dict[str, float | None]:

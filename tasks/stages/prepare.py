@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pandas as pd
 
 from tasks.science.data.splitting import split_base, split_collected
@@ -14,7 +16,7 @@ from tasks.stages.common import ModelPaths, run
 
 def prepare(paths: ModelPaths, config: TrainingConfig) -> None:
     """Write ``prepared/{train,holdout,replay}.parquet``, and ``prepared/record.json`` with what became of all rows."""
-    split = split_base(config, pd.read_parquet(paths.ingested))
+    split = split_base(config, paths.table(paths.ingested, "ingest", (c.name for c in config.data.columns)))
     parts = split.frames
     sides = {side: len(rows) for side, rows in parts.items()}
     timed = config.data.split.by == "time"
@@ -33,9 +35,10 @@ def prepare(paths: ModelPaths, config: TrainingConfig) -> None:
     collected = sorted(paths.collected.glob("*.parquet"))
     for path in collected:
         benchmark = "recent" if path == collected[-1] else "earlier"
-        for side, rows in split_collected(config, pd.read_parquet(path), benchmark).items():
+        for side, rows in split_collected(config, _collected(path), benchmark).items():
             parts[side] = pd.concat([parts[side], rows], ignore_index=True)
-    source = Ingested.model_validate_json(paths.ingested_record.read_text())
+    with paths.reading(paths.ingested_record, "ingest"):
+        source = Ingested.model_validate_json(paths.ingested_record.read_text())
     record = DataRecord(
         files=source.files,
         rows=source.rows,
@@ -48,6 +51,16 @@ def prepare(paths: ModelPaths, config: TrainingConfig) -> None:
     paths.record.write_text(record.model_dump_json(indent=2) + "\n")
     for side, rows in parts.items():
         rows.to_parquet(paths.prepared / f"{side}.parquet", index=False)
+
+
+def _collected(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        said = (str(error).splitlines() or [""])[0]
+        raise CorruptionError(
+            f"{path} cannot be read ({said}). Fetch it again: dvc checkout --force {path.name}.dvc."
+        ) from None
 
 
 def _check_features(config: TrainingConfig, train: pd.DataFrame) -> None:

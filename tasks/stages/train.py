@@ -36,10 +36,12 @@ LIBRARIES = ("scikit-learn", "numpy", "pandas", "scipy", "skops")
 
 def train(paths: ModelPaths, config: TrainingConfig) -> None:
     """Write ``model/{model.skops,manifest.json,requests.json}``."""
-    prepared = paths.prepared / "train.parquet"
-    if not prepared.is_file():
-        raise ConfigError(f"{prepared} does not exist. Run the stages ingest and prepare first, or 'dvc repro'.")
-    rows = pd.read_parquet(prepared)
+    needed = [*config.features, LABEL, ROW, *([WEIGHT] if config.data.weight else [])]
+    rows = paths.table(paths.prepared / "train.parquet", "prepare", needed)
+    with paths.reading(paths.record, "prepare"):
+        record = DataRecord.model_validate_json(paths.record.read_text())
+    with paths.reading(paths.source_rows, "ingest"):
+        kept = kept_rows(paths.source_rows)
     label = label_array(config, rows[LABEL])
     _refuse_untrainable(config, label)
     known = _modules_below(paths.root)
@@ -66,24 +68,24 @@ def train(paths: ModelPaths, config: TrainingConfig) -> None:
         trusted=trusted,
         trained_rows=len(rows),
         libraries={"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
-        data=DataRecord.model_validate_json(paths.record.read_text()),
+        data=record,
     )
     (paths.model / "manifest.json").write_text(json.dumps(manifest.model_dump(mode="json"), indent=2) + "\n")
-    asked, requests = _requests(paths, config, rows)
+    asked, requests = _requests(paths, config, rows, kept)
     scores = pipeline_scores(config.kind, pipeline, asked[list(config.features)], len(config.classes))
     document = {"rows": requests, "scores": scores.tolist()}
     (paths.model / "requests.json").write_text(json.dumps(document, allow_nan=False) + "\n")
 
 
 def _requests(
-    paths: ModelPaths, config: TrainingConfig, rows: pd.DataFrame
+    paths: ModelPaths, config: TrainingConfig, rows: pd.DataFrame, with_source: np.ndarray
 ) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
     """Training rows, and the same rows as a client would send them who has the source's file.
 
     Rows that were collected in production, or are not among the kept source rows, come from the table instead where
     the others are too few.
     """
-    kept = rows[ROW].isin(kept_rows(paths.source_rows))
+    kept = rows[ROW].isin(with_source)
     asked = rows[kept].sample(min(REQUESTS, int(kept.sum())), random_state=config.seed)
     requests = source_requests(paths.source_rows, config.inputs, asked[ROW].tolist())
     more = rows[~kept].sample(min(REQUESTS - len(asked), int((~kept).sum())), random_state=config.seed)

@@ -83,7 +83,7 @@ def read_csv(stream: BinaryIO, name: str, reading: Reading, choose: Choose) -> I
     """CSV as text alone; see :func:`read_file`."""
     text = CheckedText(stream, name, reading.encoding, reading.quote)
     buffered = io.BufferedReader(text, BLOCK)
-    first = _first_record(buffered.peek(BLOCK), name, reading)
+    blank, first = _first_record(buffered.peek(BLOCK), name, reading)
     if first is None:
         choose([])
         return
@@ -91,7 +91,7 @@ def read_csv(stream: BinaryIO, name: str, reading: Reading, choose: Choose) -> I
     names = unique_names(first) if reading.header else [str(at) for at in range(len(first))]
     wanted = list(choose(names))
     places = {n: f"c{at}" for at, n in enumerate(names)}
-    skip, before = int(reading.header), 0
+    skip, before = int(reading.header) * (1 if len(names) > 1 else 1 + blank), 0
     last: pd.DataFrame | None = None
     for batch in _batches(buffered, name, reading, len(names), [places[n] for n in wanted]):
         table = pa.Table.from_batches([batch.slice(skip)]).to_pandas()
@@ -106,13 +106,17 @@ def read_csv(stream: BinaryIO, name: str, reading: Reading, choose: Choose) -> I
         )
 
 
-def _first_record(head: bytes, name: str, reading: Reading) -> list[str] | None:
+def _first_record(head: bytes, name: str, reading: Reading) -> tuple[int, list[str] | None]:
+    """The first line that holds anything, and how many blank ones come before it; a header holds more than blanks."""
     lines = io.StringIO(head.decode("utf-8", "ignore"), newline="")
     quoting: Any = {"quotechar": reading.quote} if reading.quote else {"quoting": csv.QUOTE_NONE}
     try:
-        return next((r for r in csv.reader(lines, delimiter=reading.separator, **quoting) if r), None)
+        for before, record in enumerate(csv.reader(lines, delimiter=reading.separator, **quoting)):
+            if record and (len(record) > 1 or not reading.header or record[0].strip()):
+                return before, record
     except csv.Error as error:
         raise ConfigError(f"{name}, line 1: {error}. Mend the line, or data.source.separator.") from None
+    return 0, None
 
 
 def _batches(

@@ -117,10 +117,14 @@ def test_files_that_are_none(config: ModelConfig, tmp_path: Path) -> None:
     (tmp_path / "head.csv").write_text("xage,coins\n")
     (tmp_path / "no.parquet").write_text("this is no parquet")
     (tmp_path / "no.jsonl").write_text("{nothing\n")
-    assert (
-        list(read_rows(tmp_path / "empty.csv", config)) == [] and list(read_rows(tmp_path / "head.csv", config)) == []
-    )
+    (tmp_path / "blank.csv").write_text("\n\n  \n")
+    (tmp_path / "empty.jsonl").write_text("\n")
+    pd.DataFrame({"xage": pd.Series(dtype=float)}).to_parquet(tmp_path / "empty.parquet")
     for name, says in (
+        *(
+            (f, f"{f} holds no row, so there is nothing to score")
+            for f in ("empty.csv", "head.csv", "blank.csv", "empty.jsonl", "empty.parquet")
+        ),
         ("no.parquet", "no.parquet cannot be read as Parquet"),
         ("no.jsonl", "no.jsonl, line 1 is no row"),
     ):

@@ -79,6 +79,28 @@ def leakage(config: LeakageGate, examination: Examination) -> GateResult:
     return _conclude(config, tuple(measured), examination)
 
 
+def suspected(config: LeakageGate, examination: Examination) -> list[str]:
+    """Leaks that are in the columns and rows, whatever the scores are worth: of a fit on a few rows, for instance."""
+    if _missing(examination):
+        return []
+    assert examination.config is not None and examination.train is not None and examination.train_label is not None
+    sides = Sides(
+        examination.config, list(examination.features), examination.train, examination.train_label, examination
+    )
+    if min(fewest(examination, y)[0] for y in (examination.label, sides.train_label)) < MINIMUM or not sides.asked:
+        return []
+    measured = [
+        *telling_columns(config, sides),
+        *telling_gaps(config, sides),
+        *telling_pairs(config, sides),
+        *lifting_columns(config, sides),
+        *patterns_of_gaps(config, sides),
+        *repeated_rows(config, sides),
+        *rows_given_again(config, sides),
+    ]
+    return [_told(m) for m in measured if m.state == "fail"]
+
+
 def _missing(examination: Examination) -> str:
     """Why leaks cannot be looked for, where they cannot."""
     if examination.train is None or examination.train_label is None:

@@ -7,14 +7,16 @@ of one class (``class:``), against the rest.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from tasks.science.examination.examination import Examination
 from tasks.science.rules.attribution import forbidden, proxy, required
 from tasks.science.rules.scores import direction, invariance, monotone, score_range, vignette
-from tasks.science.rules.tools import RuleFault, Unchecked, case_words, range_words, unchecked
+from tasks.science.rules.tools import RuleFault, Unchecked, case_words, fitting_declaration, range_words, unchecked
+from tasks.spec.data import Column
 from tasks.spec.evidence import Measurement
+from tasks.spec.expression_types import condition_fault
 from tasks.spec.rules import Invariance, Rule, ScoreRange
 
 CHECKS: dict[str, Callable[[Any, str, Examination, float], Measurement]] = {
@@ -34,13 +36,38 @@ def check_rule(rule: Rule, examination: Examination, confidence: float) -> Measu
     known = [str(c) for c in examination.rows.columns]
     column = getattr(rule, "column", None)
     if column is not None and column not in known:
-        label = f"{rule.rule} names {column!r}, which is no input column (allowed: {', '.join(known)})"
+        label = _no_column(rule, known)
         return Unchecked(label=label, value=None, rows=0, state="fail", why=label)
     label = sentence(rule)
     try:
         return CHECKS[rule.rule](rule, label, spoken_of(rule, examination), confidence)
     except RuleFault as fault:
         return unchecked(label, str(fault), 0, state="fail")
+
+
+def _no_column(rule: Rule, known: Iterable[str]) -> str:
+    return (
+        f"{rule.rule} names {getattr(rule, 'column', None)!r}, which is no input column (allowed: {', '.join(known)})"
+    )
+
+
+def rule_faults(rule: Rule, columns: Sequence[Column]) -> list[str]:
+    """What is wrong with a rule whatever the rows and the model are.
+
+    Args:
+        columns: those of a request.
+    """
+    column, known = getattr(rule, "column", None), [c.name for c in columns]
+    found = [] if column is None or column in known else [_no_column(rule, known)]
+    for case in (getattr(rule, "case", None), getattr(rule, "above", None)):
+        for name, value in (case or {}).items():
+            try:
+                fitting_declaration(name, value, columns)
+            except RuleFault as fault:
+                found.append(str(fault))
+    rows = getattr(rule, "rows", "all")
+    misread = "" if rows == "all" else condition_fault("rows", rows, columns)
+    return [*found, misread] if misread else found
 
 
 def spoken_of(rule: Rule, examination: Examination) -> Examination:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 import numpy as np
 import pandas as pd
 from pydantic import Field
@@ -157,23 +159,46 @@ def fitting(column: str, value: Value, examination: Examination) -> object:
     """
     rows = examination.rows
     if column not in rows:
-        raise RuleFault(f"{column!r} is no input column; allowed: {', '.join(map(str, rows.columns))}")
+        raise no_input(column, rows.columns)
     spec = declared(column, examination)
     if value is None:
         if spec is not None and not spec.nullable:
-            raise RuleFault(f"{column} is never missing; give it a value, or declare the column nullable")
+            raise _never_missing(column)
         return np.nan
     if pd.api.types.is_numeric_dtype(rows[column]):
         return _quantity(column, value, spec)
-    text = category_text(value)
     if spec is not None and (known := spec.kind.known_names(spec)):
-        allowed = set(known)
-    else:
-        allowed = set(rows[column].dropna().unique().astype(str))
-        if examination.train is not None:
-            allowed |= set(examination.train[column].dropna().unique().astype(str))
-    if text not in allowed:
-        names = sorted(allowed)
+        return _name(column, value, known)
+    allowed = set(rows[column].dropna().unique().astype(str))
+    if examination.train is not None:
+        allowed |= set(examination.train[column].dropna().unique().astype(str))
+    return _name(column, value, allowed)
+
+
+def fitting_declaration(column: str, value: Value, columns: Sequence[Column]) -> None:
+    """Refuse what a column can never hold, before there are rows; see :func:`fitting`."""
+    spec = next((c for c in columns if c.name == column), None)
+    if spec is None:
+        raise no_input(column, [c.name for c in columns])
+    if value is None and not spec.nullable:
+        raise _never_missing(column)
+    if value is not None and spec.kind.numeric:
+        _quantity(column, value, spec)
+    elif value is not None and (known := spec.kind.known_names(spec)):
+        _name(column, value, known)
+
+
+def no_input(column: str, allowed: Iterable[str]) -> RuleFault:
+    return RuleFault(f"{column!r} is no input column; allowed: {', '.join(map(str, allowed))}")
+
+
+def _never_missing(column: str) -> RuleFault:
+    return RuleFault(f"{column} is never missing; give it a value, or declare the column nullable")
+
+
+def _name(column: str, value: Value, allowed: Iterable[str]) -> str:
+    text, names = category_text(value), sorted(set(allowed))
+    if text not in names:
         raise RuleFault(
             f"{column} has no value {text!r}; allowed: "
             f"{', '.join(names[:SHOWN])}{', ...' if len(names) > SHOWN else ''}"
