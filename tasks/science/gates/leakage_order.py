@@ -182,19 +182,46 @@ def label_jumps(config: LeakageGate, sides: Sides) -> list[Measurement]:
             at = e.benchmark == name
             rows, learned = f"the {name} rows", len(train_label)
             side = _ordered(sides.config, rows, label, score, e.entity, e.period, at, learned)
-            measured = _scan(config, sides, side, code, error)
+            measured = _scan(config, sides.config, side, code, error)
             if name == count.index[0] or measured[0].state == "fail":
                 found += measured
         whole = np.ones(len(train_label), bool)
         side = _ordered(
             sides.config, "the training rows", train_label, predicted, e.train_entity, e.train_period, whole
         )
-        training = _scan(config, sides, side, code, error)
+        training = _scan(config, sides.config, side, code, error)
         if len(count) > 1:
             told = "reported and not judged: rows collected later are among them"
             training = [m.model_copy(update={"state": "pass", "label": f"{m.label}, {told}"}) for m in training]
         found += training
     return found
+
+
+def training_jumps(
+    config: LeakageGate,
+    model: TrainingConfig,
+    label: np.ndarray,
+    expected: np.ndarray,
+    entity: np.ndarray | None,
+    period: np.ndarray | None,
+) -> list[str]:
+    """What the gate would say of training rows alone: a sentence for each class whose rate jumps.
+
+    Args:
+        label: (n,) of the training rows in the order of the file.
+        expected: (n,) or (n, k) scores of a model that was not fitted on them.
+        entity: (n,) whose row it is.
+        period: (n,) as the table has it.
+    """
+    kinds = len(model.classes) or 1
+    error = searching_error(config) / kinds
+    found: list[Measurement] = []
+    for code in range(kinds):
+        one, score = (label == code, expected[:, code]) if model.classes else (label, expected)
+        at = np.ones(len(label), bool)
+        side = _ordered(model, "the training rows", one.astype(float), score, entity, period, at)
+        found += _scan(config, model, side, code, error)
+    return [m.label for m in found if m.state == "fail"]
 
 
 def _rates(
@@ -231,14 +258,14 @@ def _ordered(
     return _Side(name, label[at][order], expected[at][order], who, when, learned)
 
 
-def _scan(config: LeakageGate, sides: Sides, side: _Side, code: int, error: float) -> list[Measurement]:
+def _scan(config: LeakageGate, model: TrainingConfig, side: _Side, code: int, error: float) -> list[Measurement]:
     """The largest jump of one side outside what is excused, and what was excused with its reason."""
     n, keep, told = len(side.label), np.ones(len(side.label), bool), []
     place = 100 * (np.arange(n) + 0.5) / max(n, 1) if side.when is None else side.when
     for excuse in config.excused_jumps:
-        first, last = (_bound(sides.config, side, bound) for bound in (excuse.first, excuse.last))
+        first, last = (_bound(model, side, bound) for bound in (excuse.first, excuse.last))
         if np.isnan(first + last):
-            scale = f"values of {sides.config.data.period}" if side.dated else "per cent of the file"
+            scale = f"values of {model.data.period}" if side.dated else "per cent of the file"
             label = f"excused_jumps names {_text(excuse.first)} to {_text(excuse.last)}, and these are no {scale}"
             told.append(Measurement(label=label, value=None, rows=n, state="fail"))
             continue
@@ -251,10 +278,10 @@ def _scan(config: LeakageGate, sides: Sides, side: _Side, code: int, error: floa
     part = [None if v is None else v[keep] for v in (side.label, side.expected, side.entity, side.when)]
     assert part[0] is not None and part[1] is not None
     when = None if part[3] is None else np.where(np.isnan(part[3]), np.inf, part[3])
-    numbers = sides.examination.kind == "regression"
+    numbers = model.kind == "regression"
     jump = label_jump(part[0], part[1], part[2], 1 - error, numbers, when, side.learned)
-    where = "" if jump is None else _place(sides.config, side.name, part[3], place[keep], jump)
-    return [_measured(config, sides, side, code, jump, where, int(keep.sum())), *told]
+    where = "" if jump is None else _place(model, side.name, part[3], place[keep], jump)
+    return [_measured(config, model, side, code, jump, where, int(keep.sum())), *told]
 
 
 def _bound(config: TrainingConfig, side: _Side, bound: str | float) -> float:
@@ -294,11 +321,10 @@ def _place(config: TrainingConfig, name: str, when: np.ndarray | None, place: np
 
 
 def _measured(
-    config: LeakageGate, sides: Sides, side: _Side, code: int, jump: Jump | None, where: str, rows: int
+    config: LeakageGate, model: TrainingConfig, side: _Side, code: int, jump: Jump | None, where: str, rows: int
 ) -> Measurement:
-    e = sides.examination
-    numbers = e.kind == "regression"
-    what = f"rate of {e.classes[code]}" if e.classes else "mean label" if numbers else "label rate"
+    numbers = model.kind == "regression"
+    what = f"rate of {model.classes[code]}" if model.classes else "mean label" if numbers else "label rate"
     name = f"{what} along {side.name}"
     if jump is None:
         label = f"{name}: there are too few rows (of the rarer class) to cut the table into blocks"
@@ -311,7 +337,7 @@ def _measured(
     effect = "Cohen's d" if numbers else "Cohen's h"
     label = f"{name}: {jump.rate:.4g} in {where} against {jump.expected:.4g} expected ({effect})"
     if state == "fail":
-        label += f"; {_cause(sides.config, side, jump, rows, numbers)}"
+        label += f"; {_cause(model, side, jump, rows, numbers)}"
     return Measurement(
         label=label,
         quantity=f"label jump, {effect}",
