@@ -6,11 +6,11 @@ import signal
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_args
 
 import typer
 
-from tasks.cli.common import ROOT, Json, say
+from tasks.cli.common import ROOT, Json, say, settings
 
 if TYPE_CHECKING:
     from tasks.scaffold.draft import Answers
@@ -50,6 +50,16 @@ def new(
     ] = None,
     after: Annotated[list[str] | None, typer.Option(help="A column known only afterwards; as often as needed.")] = None,
     leave_out: Annotated[list[str] | None, typer.Option(help="A column of no use; as often as needed.")] = None,
+    header: Annotated[
+        bool | None, typer.Option("--header/--no-header", help="Whether the first line names the columns.")
+    ] = None,
+    separator: Annotated[str | None, typer.Option(help="Of cells in a line, such as ';'; a tabulator is tab.")] = None,
+    encoding: Annotated[str | None, typer.Option(help="Of the text, such as utf-8, latin-1 or cp1252.")] = None,
+    decimal: Annotated[str | None, typer.Option(help="The decimal mark: . or ,")] = None,
+    thousands: Annotated[
+        str | None, typer.Option(help="What parts thousands: , . ' or a blank; '' for nothing.")
+    ] = None,
+    quote: Annotated[str | None, typer.Option(help="What encloses cells; '' for nothing.")] = None,
     as_json: Json = False,
 ) -> None:
     """Make a model of a file: look at it, guess what can be guessed, and write the model's folder to be read."""
@@ -59,9 +69,15 @@ def new(
 
     check_name(ROOT, name)
     who = actor(ROOT)
+    separator = "\t" if separator in ("tab", "\\t") else separator
+    options = {
+        "header": header, "separator": separator, "encoding": encoding, "decimal": decimal, "thousands": thousands,
+        "quote": quote,
+    }  # fmt: skip
+    written = {key: value for key, value in options.items() if value is not None}
     said = Answers(
         title, purpose, owner or (who if "@" in who else None), materiality, unprotected, kind, positive, entity,
-        period, split, tuple(after or ()), tuple(leave_out or ()),
+        period, split, tuple(after or ()), tuple(leave_out or ()), written,
     )  # fmt: skip
     if sys.stdin.isatty() and sys.stderr.isatty() and not as_json:
         said = _asked(said)
@@ -86,10 +102,14 @@ def _asked(said: Answers) -> Answers:
         if getattr(said, key) is None:
             answer = typer.prompt(question, default="", show_default=False, err=True) or None
             said = replace(said, **cast(Any, {key: answer}))
-    if said.materiality is None:
+    while said.materiality is None:
         answer = typer.prompt("How much depends on it (low, medium, high)?", default="", show_default=False, err=True)
-        if answer in ("low", "medium", "high"):
+        if not answer:
+            break
+        if answer in get_args(Materiality):
             said = replace(said, materiality=cast(Materiality, answer))
+        else:
+            typer.echo(f"{answer!r} is none of low, medium and high; an empty answer leaves it to a guess.", err=True)
     return said
 
 
@@ -108,6 +128,8 @@ class _steps:
 
 
 def _text(made: Created) -> str:
+    from tasks.records.repository.git import Git
+
     folder = f"deployments/models/{made.model}"
     lines = [f"wrote {folder}: {made.guesses} guesses, {len(made.questions)} questions"]
     lines += [f"  {said}" for said in made.dropped]
@@ -119,6 +141,11 @@ def _text(made: Created) -> str:
         f"  assay check {made.model}",
         f"  git add {folder} data/{made.model} deployments/models.yaml",
         f"  git commit -m 'Bring {made.model}'",
-        "  git push assay HEAD:main      # trains and examines it; 'make up' prints how to add this remote",
     ]
+    if "assay" not in Git(ROOT).run("remote").split():
+        lines += [
+            "  make up                       # once: the system, and the repository that a push goes to",
+            f"  git remote add assay {settings().origin_url}",
+        ]
+    lines.append("  git push assay HEAD:main      # trains and examines it")
     return "\n".join(lines)

@@ -15,11 +15,13 @@ import pandas as pd
 from scipy.stats import spearmanr
 from sklearn.model_selection import GroupKFold
 
-from tasks.science.data.tables import ENTITY, LABEL, label_array
+from tasks.science.data.tables import ENTITY, LABEL, ROW, label_array
 from tasks.science.gates.leakage_checks import questions, single_columns
+from tasks.science.gates.leakage_order import training_jumps
 from tasks.science.models.estimators import build
 from tasks.science.models.explanations import attributions, importance
 from tasks.science.stats.metrics import METRICS
+from tasks.spec.leakage_gate import LeakageGate
 from tasks.spec.metrics import TargetKind
 from tasks.spec.training import TrainingConfig
 
@@ -55,6 +57,8 @@ class Baseline:
     """Scores of who knows only how often each class comes, or the median."""
     per_owner: float
     """Mean rows of one entity; 1 where the data have none."""
+    jumps: tuple[str, ...]
+    """What the leakage gate would say of the label rate along the training rows, in its words."""
     strongest: tuple[str, float] | None
     """The feature with the largest share of the attribution, and that share."""
     directions: dict[str, tuple[str, float]] = field(default_factory=dict)
@@ -114,9 +118,22 @@ def fit_baseline(config: TrainingConfig, train: pd.DataFrame) -> Baseline:
         best[2],
         _trivial(config, label)[seen],
         len(rows) / rows[ENTITY].nunique() if ENTITY in rows else 1.0,
+        _jumps(config, rows, label, best[2], seen),
         _strongest(config, best[1], features, label),
         _directions(config, features, label),
     )
+
+
+def _jumps(
+    config: TrainingConfig, rows: pd.DataFrame, label: np.ndarray, score: np.ndarray, seen: np.ndarray
+) -> tuple[str, ...]:
+    """The scores are cut to the rows that some fold asked, in the order of the file again."""
+    order = np.argsort(rows[ROW].to_numpy()[seen], kind="stable")
+    part, period = rows.iloc[seen].iloc[order], config.data.period
+    entity = part[ENTITY].to_numpy() if ENTITY in part else None
+    when = part[period].to_numpy() if period is not None else None
+    gate = LeakageGate(name="leakage", kind="leakage")
+    return tuple(training_jumps(gate, config, label[seen][order], score[order], entity, when))
 
 
 def _sampled(train: pd.DataFrame, seed: int) -> pd.DataFrame:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from tasks.scaffold.quantities import bounds, codes, figure, is_number, is_whole, numbers_of, plain, unit_of
 from tasks.scaffold.reading import Look
 from tasks.scaffold.words import (
     CODES,
@@ -19,7 +19,9 @@ from tasks.scaffold.words import (
     identifies,
     words,
 )
-from tasks.tables.gaps import MISSING, PERHAPS_VALUES
+from tasks.spec.data_source import Reading
+from tasks.spec.wording import plural
+from tasks.tables.gaps import MISSING
 
 CLOSED = 30
 """Categories up to which a set is thought to be complete, where each is frequent."""
@@ -27,6 +29,9 @@ FEW = 50
 """Distinct numbers up to which they are counted one by one, since they may be classes."""
 ROOM = pd.Timedelta(days=5 * 365)
 """Least time that the bounds of dates leave on either side of what the file holds."""
+GAPS = frozenset(marker.lower() for marker in MISSING)
+PERHAPS_VALUES = frozenset("-*")
+"""Of the gaps without a letter, the ones that are often a category: nothing was given."""
 EXACT = 2**53
 MANY = 0.3
 """Share of the rows from which distinct names are too many to learn from."""
@@ -56,6 +61,8 @@ class Guess:
     missing: tuple[str, ...] = ()
     gaps: int = 0
     distinct: int = 0
+    only: str = ""
+    """The value of every row, where there is one alone."""
     low: float | str | None = None
     high: float | str | None = None
     """Of quantities and dates, the ends of what the file holds."""
@@ -66,8 +73,12 @@ class Guess:
     """Of names and of few numbers, the rows of each value, the most frequent first."""
     format: str = ""
     zone: str = ""
+    unit: str = ""
+    """That its cells carry, such as %."""
+    reading: Reading = field(default_factory=Reading, repr=False)
+    """How the source writes numbers."""
     notes: list[str] = field(default_factory=list)
-    question: str = ""
+    questions: list[str] = field(default_factory=list)
     left_out: str = ""
     """Why it is not declared at all; empty where it is."""
     input: bool = True
@@ -82,6 +93,10 @@ class Guess:
     @property
     def quantity(self) -> bool:
         return self.type in ("number", "integer")
+
+    def numbers(self, cells: pd.Series) -> pd.Series:
+        """(n,) floats of its cells, NaN where one is missing."""
+        return numbers_of(cells, self.missing, self.reading, self.unit)
 
 
 def guess_columns(look: Look, on_column: Callable[[str], None], kinds: Iterable[str]) -> list[Guess]:
@@ -105,51 +120,62 @@ def guess_columns(look: Look, on_column: Callable[[str], None], kinds: Iterable[
 
 def _examine(guess: Guess, cells: pd.Series, look: Look, kinds: frozenset[str]) -> None:
     counts = cells[cells != ""].value_counts()
-    declared = look.typed.get(guess.original, "")
-    point = (lambda v: v.replace(",", ".")) if look.source.get("decimal") == "," else (lambda v: v)
-    markers, odd = _markers([str(v) for v in counts.index], point)
+    guess.reading = look.reading
+    guess.unit = unit_of(map(str, counts.index))
+    texts = dict(zip(map(str, counts.index), plain(counts.index, guess.reading, guess.unit), strict=True))
+    markers, odd = _markers(list(texts), texts)
     kept = counts.drop(list(markers))
     guess.missing, guess.gaps = tuple(sorted(markers)), int(len(cells) - kept.sum())
     guess.distinct = len(kept)
     if odd:
-        guess.question = (
-            f"{', '.join(map(repr, odd))} ({int(counts[list(odd)].sum())} rows) is no number; taken as missing"
-        )
+        rows = int(counts[odd].sum())
+        is_none = "is no number" if len(odd) == 1 else "are no numbers"
+        guess.questions.append(f"{_listed(odd)} ({plural(rows, 'row')}) {is_none}; taken as missing")
     elif markers:
         guess.notes.append(f"{' and '.join(map(repr, guess.missing))} taken as missing")
     if not len(kept):
         guess.left_out = "it holds no value"
         return
     if len(kept) == 1:
-        guess.left_out = f"it holds {str(kept.index[0])[:40]!r} in every row, so it says nothing"
+        guess.only = str(kept.index[0])[:40]
+        guess.left_out = f"it holds {guess.only!r} in every row, so it says nothing"
         return
-    _type(guess, kept, declared, look, point)
+    declared = look.typed.get(guess.original, "")
+    _type(guess, {str(v): texts[str(v)] for v in kept.index}, int(kept.sum()), declared, look)
     if guess.type not in kinds:  # a column kind that is not there reads as names
         guess.type, guess.format, guess.zone = "category", "", ""
-    _details(guess, cells, kept, point)
+    _details(guess, cells, kept, texts)
 
 
-def _markers(values: list[str], point: Callable[[str], str]) -> tuple[set[str], list[str]]:
-    """Cells that say "missing", and of those, the ones that are known for it by their company only."""
-    known = {v for v in values if v in MISSING}
+def _listed(values: list[str]) -> str:
+    return ", ".join(map(repr, values))
+
+
+def _markers(values: list[str], texts: dict[str, str]) -> tuple[set[str], list[str]]:
+    """Cells that say "missing", and of those, the ones that are known for it by their company only.
+
+    Beside names, a word such as NA or null may be a name as well: it stays one and is asked.
+    """
+    known = {v for v in values if v.lower() in GAPS}
     rest = [v for v in values if v not in known]
-    texts = [v for v in rest if not _is_number(point(v))]
-    if rest and len(texts) < len(rest) and len(texts) <= 3 and len(rest) - len(texts) >= 5:
-        if texts and all(t.lower() in NOT_A_NUMBER or len(t) <= 12 and not re.search(r"\d", t) for t in texts):
-            return known | set(texts), sorted(texts)
-        if not texts:
-            return known, []
-    elif rest and not texts:
+    names = [v for v in rest if not is_number(texts[v])]
+    numbers = len(rest) - len(names)
+    if rest and not names:
         return known, []
-    return {v for v in known if v not in PERHAPS_VALUES}, []
+    said = [t.lower() in NOT_A_NUMBER or (len(t) <= 12 and not re.search(r"\d", t)) for t in names]
+    if numbers >= 5 and len(names) <= 3 and all(said):
+        return known | set(names), sorted(names)
+    return {v for v in known if not _may_be_a_name(v)}, []
 
 
-def _is_number(value: str) -> bool:
-    return bool(re.fullmatch(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", value))
+def _may_be_a_name(marker: str) -> bool:
+    return any(c.isalpha() for c in marker) or marker in PERHAPS_VALUES
 
 
-def _type(guess: Guess, kept: pd.Series, declared: str, look: Look, point: Callable[[str], str]) -> None:
-    values = [str(v) for v in kept.index]
+def _type(guess: Guess, texts: dict[str, str], rows: int, declared: str, look: Look) -> None:
+    """Guess the type from the cells that hold a value, each as it stands and as a number."""
+    values = list(texts)
+    numbers = list(texts.values())
     lower = {v.lower() for v in values}
     if declared in ("boolean", "date", "datetime"):
         guess.type, guess.zone = declared, look.zones.get(guess.original, "")
@@ -158,26 +184,38 @@ def _type(guess: Guess, kept: pd.Series, declared: str, look: Look, point: Calla
     elif any(lower == truth for truth in TRUTHS):
         guess.type = "boolean"
         guess.notes.append(f"holds {' and '.join(sorted(values))}")
-    elif all(re.fullmatch(r"[+-]?\d+", v) for v in values):
-        _whole(guess, values)
-    elif all(re.fullmatch(r"[+-]?\d+\.0+", point(v)) for v in values) and len(values) < MANY * kept.sum():
+    elif all(is_whole(v) for v in numbers):
+        _whole(guess, numbers)
+    elif all(re.fullmatch(r"[+-]?\d+\.0+", v) for v in numbers) and len(values) < MANY * rows:
         guess.type = "integer"
         guess.notes.append("whole numbers, written with a decimal mark")
-    elif all(_is_number(point(v)) for v in values):
+    elif all(is_number(v) for v in numbers):
         guess.type = "number"
     else:
+        guess.unit = ""
         _moment(guess, values)
+    _carried(guess, values)
 
 
-def _whole(guess: Guess, values: list[str]) -> None:
-    if any(len(v) > 1 and v.startswith("0") for v in values):
+def _carried(guess: Guess, values: list[str]) -> None:
+    if not guess.quantity:
+        guess.unit = ""
+    elif guess.unit:
+        guess.notes.append(f"{guess.unit} is its unit, and 12.5{guess.unit} is 12.5")
+        bare = [v for v in values if guess.unit not in v]
+        if bare:
+            guess.questions.append(f"{_listed(bare[:3])} stand without {guess.unit}; are they in the same unit?")
+
+
+def _whole(guess: Guess, numbers: list[str]) -> None:
+    if any(len(v) > 1 and v.startswith("0") for v in numbers):
         guess.notes.append("codes with leading zeros, so names")
-    elif max(abs(int(v)) for v in values) > EXACT:
+    elif max(abs(int(v)) for v in numbers) > EXACT:
         guess.notes.append("whole numbers beyond 2^53, so names")
     elif guess.words & CODES or identifies(guess.original):
         guess.notes.append("whole numbers, by the column's name codes")
-    elif len(values) == 2:
-        guess.notes.append(f"two whole numbers, {' and '.join(sorted(values))}, so names")
+    elif len(numbers) == 2:
+        guess.notes.append(f"two whole numbers, {' and '.join(sorted(numbers))}, so names")
     else:
         guess.type = "integer"
 
@@ -196,14 +234,14 @@ def _moment(guess: Guess, values: list[str]) -> None:
         guess.type = "datetime" if "%H" in guess.format else "date"
         guess.notes.append(f"written as {guess.format}")
         if len(fitting) > 1:
-            guess.question = f"could be {' or '.join(fitting)}; no day above 12 tells which"
+            guess.questions.append(f"could be {' or '.join(fitting)}; no day above 12 tells which")
         _zone(guess, values)
 
 
 def _zone(guess: Guess, values: list[str]) -> None:
     if guess.type == "datetime" and not guess.zone and not all(re.fullmatch(OFFSET, v) for v in values):
         guess.zone = "UTC"
-        guess.question = guess.question or "which zone are these local times of?"
+        guess.questions.append("which zone are these local times of?")
 
 
 def _parses(values: list[str], pattern: str, form: str) -> bool:
@@ -212,12 +250,12 @@ def _parses(values: list[str], pattern: str, form: str) -> bool:
     return bool(pd.to_datetime(pd.Series(values), format=form, errors="coerce").notna().all())
 
 
-def _details(guess: Guess, cells: pd.Series, kept: pd.Series, point: Callable[[str], str]) -> None:
+def _details(guess: Guess, cells: pd.Series, kept: pd.Series, texts: dict[str, str]) -> None:
     rows = len(cells)
     if len(kept) <= FEW or guess.type in ("category", "boolean"):
         guess.counts = {str(v): int(n) for v, n in kept.items()}
     if guess.quantity:
-        _bounds(guess, kept, point)
+        _bounds(guess, kept, texts)
         sequential = guess.type == "integer" and guess.distinct == rows
         if sequential and (identifies(guess.original) or _steps(cells)):
             guess.left_out = "every row has its own number, so it is a key"
@@ -232,9 +270,10 @@ def _details(guess: Guess, cells: pd.Series, kept: pd.Series, point: Callable[[s
         return
     if guess.type == "boolean":
         return
-    unsure = sorted(set(guess.counts) & MISSING)
+    unsure = sorted(v for v in guess.counts if v.lower() in GAPS)
     if unsure:
-        guess.question = f"does {' or '.join(map(repr, unsure))} mean that nothing is known? Then list it under missing"
+        said = " or ".join(map(repr, unsure))
+        guess.questions.append(f"does {said} mean that nothing is known? Then list it under missing")
     _names(guess, kept, rows)
 
 
@@ -251,45 +290,23 @@ def _names(guess: Guess, kept: pd.Series, rows: int) -> None:
         guess.notes.append(f"open: {guess.distinct:,} values, and others may come")
 
 
-def _bounds(guess: Guess, kept: pd.Series, point: Callable[[str], str]) -> None:
+def _bounds(guess: Guess, kept: pd.Series, texts: dict[str, str]) -> None:
     """Bounds with room beyond what the file holds, and values that stand apart from all others."""
-    numbers = pd.Series(kept.to_numpy(), index=[float(point(str(v))) for v in kept.index]).sort_index()
-    spike = _spike(numbers)
-    if spike is not None:
-        text = next(str(v) for v in kept.index if float(point(str(v))) == spike)
-        count = int(numbers[spike])
-        guess.missing, guess.gaps = (*guess.missing, text), guess.gaps + count
-        numbers = numbers.drop(spike)
-        guess.question = f"{text} stands apart from all others in {count} rows; taken as missing, not as a value"
-    guess.low, guess.high = float(numbers.index[0]), float(numbers.index[-1])
-    room = (guess.high - guess.low) / 2
-    guess.minimum = 0.0 if guess.low >= 0 else -_nice(room - guess.low)
-    guess.maximum = 0.0 if guess.high <= 0 else _nice(guess.high + room)
-    if guess.words & {"age", "alter", "edad", "eta", "idade"} and guess.low >= 0 and guess.high <= 120:
-        guess.maximum = 120.0
-    guess.notes.append(f"holds {guess.low:g} to {guess.high:g}")
-
-
-def _spike(numbers: pd.Series) -> float | None:
-    """A repeated extreme value that looks like a code: 999, -99, 8888, far from the next value."""
-    if len(numbers) < 10:
-        return None
-    for value, following in ((numbers.index[-1], numbers.index[-2]), (numbers.index[0], numbers.index[1])):
-        rest = numbers.drop(value).index
-        width = float(rest[-1] - rest[0])
-        code = re.fullmatch(r"-?(9+|8+|7+)", f"{value:g}") or value == -1
-        far = abs(value - following) > (0.5 * width if value != -1 else 0)
-        if code and far and numbers[value] >= max(5, 0.001 * numbers.sum()):
-            return float(value)
-    return None
-
-
-def _nice(value: float) -> float:
-    """The next round number: 1, 2, 5 or 10 times a power of ten, in half steps."""
-    if value <= 0:
-        return 0.0
-    power = 10.0 ** math.floor(math.log10(value))
-    return next(step * power for step in (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10) if step * power >= value - 1e-9)
+    values = pd.Series([float(texts[str(v)]) for v in kept.index], index=kept.index)
+    counts = kept.groupby(values.to_numpy()).sum().sort_index()
+    for code in codes(counts):
+        texts_of = [str(v) for v in values.index[values == code]]
+        guess.missing, guess.gaps = (*guess.missing, texts_of[0]), guess.gaps + int(counts[code])
+        guess.questions.append(
+            f"{texts_of[0]} stands apart from all others in {plural(int(counts[code]), 'row')}; taken as missing, not "
+            "as a value"
+        )
+        counts = counts.drop(code)
+        guess.counts = {v: n for v, n in guess.counts.items() if v not in texts_of}
+        guess.distinct -= len(texts_of)
+    guess.low, guess.high = float(counts.index[0]), float(counts.index[-1])
+    guess.minimum, guess.maximum = bounds(guess.words, guess.low, guess.high)
+    guess.notes.append(f"holds {figure(guess.low)} to {figure(guess.high)}")
 
 
 def _steps(cells: pd.Series) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +13,7 @@ from tasks.spec.errors import ConfigError
 from tasks.spec.gate import Materiality
 
 SPLIT = {"train": 0.55, "holdout": 0.35, "replay": 0.1}
-DETAILS = ("format", "zone", "minimum", "maximum", "categories", "missing")
+DETAILS = ("format", "zone", "unit", "minimum", "maximum", "categories", "missing")
 FEW_ROWS = 300
 """Rows under which no gate can say anything."""
 
@@ -35,6 +36,8 @@ class Answers:
     """Original names of columns that are known only afterwards."""
     leave_out: tuple[str, ...] = ()
     """Original names of columns that nobody shall use."""
+    written: Mapping[str, Any] = field(default_factory=dict)
+    """How the file is written: options of :class:`tasks.spec.data_source.Reading`; the others are guessed."""
 
 
 @dataclass
@@ -49,6 +52,8 @@ class Draft:
     roles: Roles
     target: TargetGuess
     answers: Answers
+    written: tuple[str, ...] = ()
+    """What the file leaves open about how it is written."""
     estimator: dict[str, Any] = field(default_factory=dict)
     gates: list[dict[str, Any]] = field(default_factory=list)
 
@@ -61,6 +66,15 @@ class Draft:
         ]
 
     @property
+    def features_question(self) -> str:
+        """Protected columns that the model may learn from, since nothing says that they may not decide."""
+        among = {spec["column"]: a for a, spec in self.roles.protected.items() if spec["column"] in self.features}
+        if not among:
+            return ""
+        are = "is" if len(among) == 1 else "are"
+        return f"{' and '.join(among)} {are} protected and among them; may {' and '.join(among.values())} decide?"
+
+    @property
     def place(self) -> str:
         """The file that DVC keeps, below the root."""
         return str(self.source.get("path") or self.source["snapshot"])
@@ -68,6 +82,26 @@ class Draft:
     @property
     def by_time(self) -> bool:
         return self.roles.period is not None and self.answers.split != "hash"
+
+    @property
+    def undated(self) -> int:
+        """Rows that a split by time cannot place."""
+        return next((c.gaps for c in self.columns if c.name == self.roles.period), 0) if self.by_time else 0
+
+    @property
+    def population(self) -> str:
+        """The condition of ``data.rows``; empty where every row is taken."""
+        return f"{self.roles.period}.notna()" if self.undated else ""
+
+    @property
+    def population_question(self) -> str:
+        if not self.undated:
+            return ""
+        lack, are = ("row has", "it is") if self.undated == 1 else ("rows have", "they are")
+        return (
+            f"{self.undated:,} {lack} no date and cannot be placed in time, so {are} left out; fill the column, or say "
+            "--split hash"
+        )
 
     @property
     def materiality(self) -> Materiality:
@@ -83,6 +117,7 @@ class Draft:
         roles = self.roles
         data: dict[str, Any] = {"source": self.source, "columns": [self.column(c) for c in self.columns]}
         data |= {key: value for key, value, _ in self.role_lines()}
+        data |= {"rows": self.population} if self.population else {}
         data |= {"target": self.target.document, "split": self.split}
         document: dict[str, Any] = {
             "name": self.name,
@@ -115,7 +150,7 @@ class Draft:
             line["available"] = "after"
         elif not guess.input or guess.left_out:
             line["input"] = False
-        keys = ("format", "zone", "missing") if guess.left_out else DETAILS
+        keys = ("format", "zone", "unit", "missing") if guess.left_out else DETAILS
         for key in keys:
             value = getattr(guess, key)
             if value not in (None, "", ()):

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from tasks.scaffold.baseline import Baseline
+from tasks.scaffold.quantities import figure
 from tasks.science.data.protected import group_names
 from tasks.science.gates.perturbations import touched
 from tasks.science.stats.calibration import calibration_error, intercept, mean_calibration, slope
@@ -104,10 +105,12 @@ class Limits:
         seen = SCANNED * self.inflated_error
         usual = float(LeakageGate.model_fields["label_jump"].default)
         document: dict[str, Any] = {"name": "leakage", "kind": "leakage", "mandatory": True}
-        if seen <= usual:
-            return GateGuess(document, "")
-        why = f"{self.holdout:,} holdout rows show no smaller jump than this; may the label rate jump so far?"
-        return GateGuess(document | {"label_jump": min(_up(seen), 3.0)}, why, question=True)
+        why = "; ".join(self.baseline.jumps)
+        if seen > usual:
+            document["label_jump"] = min(_up(seen), 3.0)
+            small = f"{self.holdout:,} holdout rows show no smaller jump than this; may the label rate jump so far?"
+            why = "; ".join(part for part in (why, small) if part)
+        return GateGuess(document, why, question=bool(why))
 
     def _floors(self) -> Iterator[GateGuess]:
         if self.kind == "regression":
@@ -124,7 +127,7 @@ class Limits:
         limit = value - sign * (ROOM * error + 0.1 * abs(value - trivial))
         knows = sign * (limit - trivial) > 0
         limit = _down(limit if knows else trivial + sign * 0.1 * abs(value - trivial), sign, FIGURES)
-        why = f"the baseline reaches {value:.3g} on training rows, knowing nothing gives {trivial:.3g}"
+        why = f"the baseline reaches {figure(value, 3)} on training rows, knowing nothing gives {figure(trivial, 3)}"
         if not knows:
             why += f"; {self.holdout:,} holdout rows hardly tell them apart"
         name = {"roc_auc": "auc", "log_loss": "log-loss", "r2": "r2", "mae": "mae"}[metric]
@@ -178,10 +181,10 @@ class Limits:
         }
         if self.kind == "multiclass":
             document["class_name"] = self.config.classes[0]
-        why = f"no data set this limit; the baseline's groups differ by {gap:.2g} on training rows"
+        why = f"no data set this limit; the baseline's groups differ by {figure(gap, 2)} on training rows"
         wrong = ""
         if not told:
-            wrong = f"give or take {3 * error:.1g}, so the holdout is too small to judge it"
+            wrong = f"give or take {figure(3 * error, 1)}, so the holdout is too small to judge it"
         elif gap + 2 * error >= limit:
             wrong = "which may be too much, so it will hardly pass"
         if wrong:

@@ -122,7 +122,7 @@ def _create(
 ) -> Created:
     on_step(f"reading {file}")
     look, source = (
-        _from_database(root, shop, name, file, query) if "://" in file else _from_file(shop, name, file, query)
+        _from_database(root, shop, name, file, query) if "://" in file else _from_file(shop, name, file, query, answers)
     )
     draft = draft_of(
         name, PurePath(file).name if "://" not in file else "the query", look, source, target, answers, on_step
@@ -146,10 +146,10 @@ def _create(
     return _moved(root, shop, draft, tuple(record.losses))
 
 
-def _from_file(shop: Path, name: str, file: str, query: str) -> tuple[reading.Look, dict[str, Any]]:
+def _from_file(shop: Path, name: str, file: str, query: str, answers: Answers) -> tuple[reading.Look, dict[str, Any]]:
     if query:
         raise ConfigError(f"--query goes with the URL of a database, and {file!r} is a file. Leave --query out.")
-    look = reading.look(Path(file))
+    look = reading.look(Path(file), answers.written)
     place = f"{source_folder(name)}/{re.sub(r'[^a-zA-Z0-9_.-]+', '_', PurePath(file).name)}"
     (shop / place).parent.mkdir(parents=True)
     shutil.copyfile(file, shop / place)
@@ -194,7 +194,7 @@ def draft_of(
             f"{file} has {len(look.cells)} rows; at least {FEW_ROWS} are needed, since a third of them examines the "
             "model and no gate could decide on fewer."
         )
-    return Draft(name, file, len(look.cells), source, columns, roles, guessed, answers)
+    return Draft(name, file, len(look.cells), source, columns, roles, guessed, answers, look.questions)
 
 
 def _tried(draft: Draft, paths: ModelPaths, on_step: Callable[[str], None]) -> TrainingConfig:
@@ -225,7 +225,7 @@ def _tried(draft: Draft, paths: ModelPaths, on_step: Callable[[str], None]) -> T
         for column in draft.columns:
             if column.name in found:
                 column.available = "after"
-                column.question = (
+                column.questions.append(
                     f"alone it tells the target with an AUC of {found[column.name]:.2f}; is it really known before?"
                 )
 
@@ -236,7 +236,7 @@ def _refuse_one_answer(draft: Draft, train: pd.DataFrame) -> None:
     if few:
         shown = ", ".join(f"{str(value)!r} in {count:,}" for value, count in counts.items())
         raise ConfigError(
-            f"--target {draft.target.document['expression']!r} gives {shown} of {len(train):,} training rows; at least "
+            f"--target {draft.target.said!r} gives {shown} of {len(train):,} training rows; at least "
             f"{FEW_LABELS} of each answer are needed. Mend the condition, or give more rows."
         )
 
@@ -274,16 +274,23 @@ def _write(
                 {
                     "document": draft.column(c),
                     "guesses": [f"left out: {c.left_out}"] if c.left_out else c.notes,
-                    "question": c.question,
+                    "question": "; ".join(c.questions),
                 }
                 for c in draft.columns
             ],
+            features_question=draft.features_question,
+            source_question="; ".join(draft.written),
+            population=draft.population,
+            population_question=draft.population_question,
             roles=draft.role_lines(),
             target=draft.target.document,
             target_question=target_question,
             split=draft.split,
             split_guess="the model will meet the future, so it is examined on the later rows" if draft.by_time else "",
-            protected=[(a, spec, draft.roles.notes.get(a, "")) for a, spec in draft.roles.protected.items()],
+            protected=[
+                (a, spec, draft.roles.notes.get(a, ""), draft.roles.ungrouped.get(a, ""))
+                for a, spec in draft.roles.protected.items()
+            ],
             unjudged=[f"{a} cannot be judged by group: {why}" for a, why in draft.roles.unjudged.items()],
             unprotected=document.get("unprotected", ""),
             unfeatured=[
@@ -331,14 +338,22 @@ def _moved(root: Path, shop: Path, draft: Draft, dropped: tuple[str, ...]) -> Cr
         raise
     text = (folder / "model.yaml").read_text(encoding="utf-8")
     rules_text = (folder / "rules.yaml").read_text(encoding="utf-8")
-    questions = [
-        " ".join(line.split("question: ", 1)[1].split()) + f"  ({' '.join(line.split())[:60]})"
-        for line in text.splitlines()
-        if "question: " in line
-    ]
+    questions = _questions(text)
     made = [p for p in (*folder.rglob("*"), *data.rglob("*")) if p.is_file() and p != root / draft.place]
     files = sorted(str(p.relative_to(root)) for p in made)
     return Created(name, (*files, LISTED), tuple(questions), (text + rules_text).count("# guess"), dropped)
+
+
+def _questions(text: str) -> list[str]:
+    """Every question of ``model.yaml``, whole, after what it is about and before the number of its line."""
+    found = []
+    for number, line in enumerate(text.splitlines(), 1):
+        about, said, question = line.partition("question: ")
+        if said:
+            named = re.match(r"\s*(?:- \{name: ([^,}]+)|([a-z_]+):)", about)
+            subject = f"{named[1] or named[2]}: " if named else ""
+            found.append(f"{subject}{question.strip()}  (line {number})")
+    return found
 
 
 def with_model(text: str, name: str) -> str:

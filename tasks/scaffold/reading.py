@@ -10,7 +10,7 @@ import codecs
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from typing import Any
 import pandas as pd
 from pandas.api import types as kinds
 
+from tasks.scaffold.marks import decimal_and_thousands, header_of
+from tasks.spec.base import validate
 from tasks.spec.data_source import Reading
 from tasks.spec.errors import ConfigError
 from tasks.tables.files import bare_suffix, unpacked
@@ -26,6 +28,7 @@ from tasks.tables.formats import ENDINGS, SEPARATORS, Format, read_file
 LOOKED_AT = 400
 """Records by which separator, quotes, header and decimal mark are guessed."""
 CHUNK = 1 << 20
+PLAIN = Reading()
 
 
 @dataclass(frozen=True)
@@ -40,14 +43,24 @@ class Look:
     """Columns whose type the source itself declares: boolean, date, datetime, number or integer."""
     zones: dict[str, str]
     """Of columns of instants, the zone that the source itself declares."""
+    questions: tuple[str, ...] = ()
+    """What the file leaves open about how it is written."""
+
+    @property
+    def reading(self) -> Reading:
+        return Reading.model_validate({k: v for k, v in self.source.items() if k in Reading.model_fields})
 
 
-def look(path: Path) -> Look:
+def look(path: Path, said: Mapping[str, Any] | None = None) -> Look:
     """Read a file, whatever it is.
 
+    Args:
+        said: options of :class:`tasks.spec.data_source.Reading` that a person gave; the others are guessed.
+
     Raises:
-        ConfigError: it is missing, empty, of an unknown kind, or cannot be read.
+        ConfigError: it is missing, empty, of an unknown kind, or cannot be read, or an option is wrong.
     """
+    said = dict(said or {})
     if not path.is_file():
         raise ConfigError(
             f"{path} {'is a folder' if path.is_dir() else 'does not exist'}; give a file that ends in "
@@ -61,12 +74,26 @@ def look(path: Path) -> Look:
         )
     if path.stat().st_size == 0:
         raise ConfigError(f"{path} is empty. Give a file with a header and rows.")
-    options = _written(path) if form == "csv" else {}
-    return read(path, form, options)
+    if form != "csv" and said:
+        raise ConfigError(
+            f"--{next(iter(said))} says how a text is written, and {path.name} is no CSV. Leave the option out."
+        )
+    if said.get("thousands") == ".":
+        said.setdefault("decimal", ",")
+    validate(said, Reading, "the command line")
+    options, questions = _written(path, said) if form == "csv" else ({}, [])
+    return read(path, form, options, said, questions)
 
 
-def read(path: Path, form: Format, options: dict[str, Any]) -> Look:
-    """The cells of a file that is written as ``options`` say, of :class:`tasks.spec.data_source.Reading`."""
+def read(
+    path: Path, form: Format, options: dict[str, Any], said: Mapping[str, Any] | None = None, asked: Sequence[str] = ()
+) -> Look:
+    """The cells of a file that is written as ``options`` say, of :class:`tasks.spec.data_source.Reading`.
+
+    Args:
+        said: options that a person gave; of these, decimal mark and thousands are not guessed.
+        asked: questions about the options.
+    """
     parts = list(read_file(path, path.name, form, Reading.model_validate(options), lambda names: names))
     if not parts or not sum(map(len, parts)) or parts[0].shape[1] < 2:
         raise ConfigError(
@@ -86,11 +113,13 @@ def read(path: Path, form: Format, options: dict[str, Any]) -> Look:
         cells[str(name)] = _texts(table[name])
     frame = pd.DataFrame(cells)
     trimmed = frame.apply(lambda column: column.str.strip())
-    if form == "csv" and _decimal(trimmed) == ",":
-        options = options | {"decimal": ","}
+    if form == "csv":
+        marks, question = decimal_and_thousands(trimmed.head(LOOKED_AT), said or {}, options.get("separator", ","))
+        options, asked = options | marks, [*asked, *question]
+        validate(options, Reading, "the command line")
     if form == "csv" and not trimmed.equals(frame):
         options = options | {"trim": True}
-    return Look({"format": form, **options}, trimmed, typed, zones)
+    return Look({"format": form, **options}, trimmed, typed, zones, tuple(asked))
 
 
 def _declared(column: pd.Series) -> tuple[str, str]:
@@ -123,24 +152,25 @@ def _text(value: Any) -> str:
     return value.isoformat() if hasattr(value, "isoformat") else str(value)
 
 
-def _written(path: Path) -> dict[str, Any]:
-    """Encoding, separator, quotes and header of a CSV file, where they are not the defaults."""
-    encoding = _encoding(path)
+def _written(path: Path, said: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Encoding, separator, quotes and header of a CSV file, where they are not the defaults, and what is asked."""
+    encoding = said.get("encoding") or _encoding(path)
     with unpacked(path) as stream:
         text = io.TextIOWrapper(stream, encoding=encoding, newline="")
-        head = "".join(line for line, _ in zip(text, range(LOOKED_AT), strict=False))
-    separator, quote = _dialect(head, path)
-    first = next(csv.reader(io.StringIO(head), delimiter=separator, quotechar=quote))
-    options: dict[str, Any] = {}
-    if separator != ",":
-        options["separator"] = separator
-    if quote != '"':
-        options["quote"] = quote
+        try:
+            head = "".join(line for line, _ in zip(text, range(LOOKED_AT), strict=False))
+        except UnicodeError as error:
+            raise ConfigError(
+                f"{path.name} is not written in {encoding}: {error}. Leave --encoding out, and it is guessed."
+            ) from None
+    separator, quote = _dialect(head, path, said)
+    records = list(_records(head, separator, quote))
+    header, question = (said["header"], []) if "header" in said else header_of(records)
+    options: dict[str, Any] = {"separator": separator, "quote": quote, "header": header}
+    options = {key: value for key, value in options.items() if value != getattr(PLAIN, key)}
     if not encoding.startswith("utf-8"):  # a byte order mark is the reader's to skip
         options["encoding"] = encoding
-    if not _is_header(first):
-        options["header"] = False
-    return options
+    return options, question
 
 
 def _encoding(path: Path) -> str:
@@ -165,40 +195,28 @@ def _decodes(path: Path, encoding: str) -> bool:
     return True
 
 
-def _dialect(head: str, path: Path) -> tuple[str, str]:
+def _dialect(head: str, path: Path, said: Mapping[str, Any]) -> tuple[str, str]:
     """The separator that cuts most records into as many cells as the first has, more cells before fewer."""
-    quote = "'" if re.match(r"\s*'[^']*'\s*[,;|\t]", head) else '"'
+    quote = said.get("quote", "'" if re.match(r"\s*'[^']*'\s*[,;|\t]", head) else '"')
+    if "separator" in said:
+        return said["separator"], quote
     ranked = []
     for separator in SEPARATORS:
-        sizes = list(_sizes(head, separator, quote))
+        sizes = [len(record) for record in _records(head, separator, quote)]
         usual = max(set(sizes), key=sizes.count) if sizes else 0
         if usual > 1:
             ranked.append((sizes.count(usual) / len(sizes) * (sizes[0] == usual), usual, separator))
     if not ranked:
         raise ConfigError(
             f"{path.name} holds one column however it is cut; known separators: comma, semicolon, tab and |. Save it "
-            "with one of them."
+            "with one of them, or say --separator."
         )
     return max(ranked)[2], quote
 
 
-def _sizes(head: str, separator: str, quote: str) -> Iterator[int]:
+def _records(head: str, separator: str, quote: str) -> Iterator[list[str]]:
+    quoting: Any = {"quotechar": quote} if quote else {"quoting": csv.QUOTE_NONE}
     try:
-        for record in csv.reader(io.StringIO(head), delimiter=separator, quotechar=quote):
-            if record:
-                yield len(record)
+        yield from (r for r in csv.reader(io.StringIO(head), delimiter=separator, **quoting) if r)
     except csv.Error:
         return
-
-
-def _is_header(first: list[str]) -> bool:
-    """A header names every column but perhaps the first, and holds words only."""
-    numbers = sum(bool(re.fullmatch(r"[+-]?\d+([.,]\d+)?", cell.strip())) for cell in first)
-    return numbers == 0 and all(cell.strip() for cell in first[1:])
-
-
-def _decimal(cells: pd.DataFrame) -> str:
-    text = pd.Series(cells.head(LOOKED_AT).to_numpy().ravel(), dtype="str")
-    commas = int(text.str.fullmatch(r"[+-]?\d+,\d+").sum())
-    points = int(text.str.fullmatch(r"[+-]?\d+\.\d+").sum())
-    return "," if commas > points else "."

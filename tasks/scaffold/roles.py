@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from tasks.scaffold.columns import Guess, parsed_moments, truth
+from tasks.scaffold.quantities import figure
 from tasks.scaffold.words import (
     AFTERWARDS,
     BIRTHS,
@@ -22,10 +23,15 @@ from tasks.scaffold.words import (
     identifies,
     plain,
 )
+from tasks.spec.wording import plural
 
 GROUP_ROWS = 200
 """Rows of the file that a group needs, so that a holdout of a third can judge it."""
+SHOWN = 8
+"""Values that a question names."""
 YEARS = (1900, 2100)
+UNDATED = 0.1
+"""Share of the rows that may lack the date by which the others are put in order."""
 
 
 @dataclass
@@ -39,6 +45,8 @@ class Roles:
     """By attribute: the column and its groups or edges, as ``protected`` of ``model.yaml`` takes them."""
     unjudged: dict[str, str] = field(default_factory=dict)
     """Attributes that cannot be judged by group, with the reason."""
+    ungrouped: dict[str, str] = field(default_factory=dict)
+    """By attribute: which values are in no group, as a question."""
     notes: dict[str, str] = field(default_factory=dict)
     """By role or attribute: why it is thought so."""
 
@@ -91,22 +99,22 @@ def _period(roles: Roles, columns: list[Guess], cells: pd.DataFrame) -> None:
         c for c in columns if c.type == "integer" and c.words & TIMES and YEARS[0] <= float(c.low or 0) <= YEARS[1]
     ]
 
-    def rank(column: Guess) -> tuple[bool, float]:
+    def in_order(column: Guess) -> float:
         if column in years:
-            numbers = pd.to_numeric(cells[column.original], errors="coerce").ffill()
+            numbers = column.numbers(cells[column.original]).ffill()
         else:
             numbers = parsed_moments(column, cells[column.original]).ffill().astype("int64")
-        return not column.gaps, float((np.diff(numbers) >= 0).mean()) + 0.2 * bool(column.words & TIMES)
+        return float((np.diff(numbers.dropna()) >= 0).mean())
 
     found = [c for c in dated + years if c.type != "integer" or 2 <= c.distinct <= 200]
-    found = [c for c in found if not c.gaps]
+    found = [c for c in found if c.gaps <= UNDATED * len(cells)]
     if not found:
         return
-    when = max(found, key=rank)
+    when = max(found, key=lambda c: in_order(c) + 0.2 * bool(c.words & TIMES) - c.gaps / len(cells))
     roles.period, when.input = when.name, False
     when.unfeatured = "it says when a row is from, and the future has other dates"
-    order = "in order" if rank(when)[1] >= 1 else "not in order"
-    roles.notes["period"] = f"{when.low} to {when.high}, the file's rows stand {order} of it"
+    order = "in order" if in_order(when) == 1 else "not in order"
+    roles.notes["period"] = f"{figure(when.low)} to {figure(when.high)}, the file's rows stand {order} of it"
     when.minimum = when.maximum = None  # the future lies beyond
 
 
@@ -116,18 +124,12 @@ def _weight(roles: Roles, columns: list[Guess], cells: pd.DataFrame) -> None:
             continue
         near_one = False
         if column.words & MAYBE_WEIGHTS:
-            near_one = 0.8 <= _numbers(column, cells[column.original]).mean() <= 1.25
+            near_one = 0.8 <= column.numbers(cells[column.original]).mean() <= 1.25
         if column.words & WEIGHTS or near_one:
             roles.weight, column.input = column.name, False
             column.unfeatured = "it says how many people a row stands for"
             roles.notes["weight"] = f"{column.original!r} looks like a survey's weights"
             return
-
-
-def _numbers(column: Guess, cells: pd.Series) -> pd.Series:
-    return pd.to_numeric(
-        cells.where(~cells.isin(column.missing), "").str.replace(",", ".", regex=False), errors="coerce"
-    )
 
 
 def _protected(roles: Roles, column: Guess, cells: pd.Series) -> None:
@@ -148,6 +150,7 @@ def _protected(roles: Roles, column: Guess, cells: pd.Series) -> None:
     if spec is None:
         roles.unjudged[attribute] = f"no two groups of {column.name} have {GROUP_ROWS} rows each"
         return
+    roles.ungrouped[attribute] = _small(column)
     lacking = column.gaps / max(len(cells), 1)
     roles.protected[attribute] = spec
     roles.notes[attribute] = f"by name or values of {column.original!r}" + (
@@ -156,17 +159,22 @@ def _protected(roles: Roles, column: Guess, cells: pd.Series) -> None:
 
 
 def _groups(column: Guess) -> dict[str, Any] | None:
-    """Each frequent value a group, the rare ones together one more."""
-    large = {v: n for v, n in column.counts.items() if n >= GROUP_ROWS}
-    small = [v for v in column.counts if v not in large]
-    groups: dict[str, list[str]] = {_value(column, v): [_value(column, v)] for v in large}
-    if small and sum(column.counts[v] for v in small) >= GROUP_ROWS:
-        groups["other" if "other" not in groups else "all others"] = small
-    elif small and len(large) > 2:  # too few even together: beside the smallest group, in the open
-        last = list(large)[-1]
-        groups[f"{last} and others"] = [last, *small]
-        del groups[last]
-    return {"column": column.name, "groups": groups} if len(groups) > 1 else None
+    """Each frequent value a group of its own; the rare ones are in none, and nobody is pooled with others."""
+    large = [_value(column, v) for v, n in column.counts.items() if n >= GROUP_ROWS]
+    return {"column": column.name, "groups": {v: [v] for v in large}} if len(large) > 1 else None
+
+
+def _small(column: Guess) -> str:
+    """Which values are in no group, and what a person may do about it; empty where each is in one."""
+    small = {v: n for v, n in column.counts.items() if n < GROUP_ROWS}
+    if column.quantity or not small:
+        return ""
+    first = [f"{v!r} ({plural(n, 'row')})" for v, n in list(small.items())[:SHOWN]]
+    more = [f"{len(small) - SHOWN} more"] if len(small) > SHOWN else []
+    return (
+        f"{', '.join([*first, *more])} {'is' if len(small) == 1 else 'are'} in no group, since fewer than {GROUP_ROWS} "
+        "rows tell too little; are they to be judged with others, and with whom?"
+    )
 
 
 def _value(column: Guess, cell: str) -> str:
@@ -174,7 +182,7 @@ def _value(column: Guess, cell: str) -> str:
 
 
 def _bands(column: Guess, cells: pd.Series) -> dict[str, Any] | None:
-    numbers = _numbers(column, cells).dropna()
+    numbers = column.numbers(cells).dropna()
     if numbers.nunique() == 2:
         low, high = sorted(numbers.unique())
         return {"column": column.name, "edges": [float(low), float((low + high) / 2), float(high) + 1]}
@@ -189,7 +197,7 @@ def _bands(column: Guess, cells: pd.Series) -> dict[str, Any] | None:
 
 def _afterwards(column: Guess) -> None:
     if column.words & AFTERWARDS and not column.unfeatured and column.available == "before":
-        column.question = column.question or (
+        column.questions.append(
             "by its name it may be known only afterwards; then write available: after, and take it out of features"
         )
 

@@ -8,6 +8,7 @@ import pandas as pd
 
 from tasks.scaffold.baseline import Baseline
 from tasks.scaffold.draft import Draft
+from tasks.scaffold.quantities import figure
 from tasks.science.data.tables import LABEL
 from tasks.spec.training import TrainingConfig
 
@@ -46,7 +47,7 @@ def rules(draft: Draft, baseline: Baseline) -> dict[str, Any]:
                 "low": float(f"{low - room:.4g}"),
                 "high": float(f"{high + room:.4g}"),
                 "tolerance": 0.01,
-                "because": f"Training rows hold {low:.4g} to {high:.4g}. {UNSAID}",
+                "because": f"Training rows hold {figure(low, 4)} to {figure(high, 4)}. {UNSAID}",
             }
         )
     directions = [

@@ -13,6 +13,9 @@ from tasks.spec.expressions import parsed
 
 CLASSES = 20
 """Distinct values up to which a column of names is taken as classes."""
+FEW_CLASSES = 10
+"""Whole numbers up to which a column of them is taken as classes, each of :data:`CLASS_ROWS` rows at least."""
+CLASS_ROWS = 30
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,8 @@ class TargetGuess:
     """Columns that it is made from."""
     notes: dict[str, str]
     """By key of ``data.target``: why it is thought so."""
+    said: str
+    """As the person wrote it."""
 
 
 def guess_target(
@@ -42,6 +47,7 @@ def guess_target(
     """
     text = _renamed(expression, columns, source)
     named = _columns(text, columns, source)
+    _refuse_constant(named, source)
     used = {c.name for c in named}
     for column in named:
         column.left_out = ""
@@ -62,7 +68,17 @@ def guess_target(
     if gaps:
         document["missing"] = "drop"
         notes["missing"] = f"{gaps:,} rows have no answer and are dropped; why have they none?"
-    return TargetGuess(document, used, notes)
+    return TargetGuess(document, used, notes, expression)
+
+
+def _refuse_constant(named: list[Guess], source: str) -> None:
+    for column in named:
+        if column.distinct < 2:
+            what = f"holds {column.only!r} in every row" if column.distinct else "holds no value"
+            raise ConfigError(
+                f"--target names {column.original!r}, which {what} of {source}, so there is nothing to learn. Name a "
+                "column with several values."
+            )
 
 
 def _renamed(expression: str, columns: list[Guess], source: str) -> str:
@@ -81,6 +97,10 @@ def _renamed(expression: str, columns: list[Guess], source: str) -> str:
     try:
         text, _, _, tree = parsed(text)
     except ValueError as error:
+        comma = re.search(r"(\d+),(\d+)", text)
+        if comma:
+            hint = f"Where {comma[0]} is a number, write {comma[1]}.{comma[2]}: its decimal mark is a point here."
+            raise ConfigError(f"--target is {expression!r}, which is no expression. {hint}") from None
         raise ConfigError(f"--target is {error}. A name with blanks or the like stands in backticks.") from None
     names = sorted(
         (n for n in ast.walk(tree) if isinstance(n, ast.Name) and n.id in by_original),
@@ -124,7 +144,7 @@ def _is_condition(node: ast.expr) -> bool:
 def _column_target(column: Guess, kind: str | None, positive: str | None) -> tuple[dict[str, Any], dict[str, str]]:
     if positive is not None or kind == "binary" or (kind is None and column.distinct == 2):
         return _two_values(column, positive)
-    if kind == "regression" or (kind is None and column.quantity):
+    if kind == "regression" or (kind is None and column.quantity and not _looks_like_classes(column)):
         if not column.quantity:
             raise ConfigError(
                 f"--kind is regression, and {column.original!r} is a column of type {column.type}; allowed: numbers. "
@@ -139,11 +159,24 @@ def _column_target(column: Guess, kind: str | None, positive: str | None) -> tup
             f"--target names {column.original!r}, which has {column.distinct:,} different values; allowed are up to "
             f"{CLASSES} classes. Write a condition such as \"{column.name} == 'value'\"."
         )
+    questions = {"classes": "in what order?"}
     if column.quantity:
+        if kind is None:
+            questions["kind"] = (
+                f"{column.distinct} whole numbers are taken as classes; where they are amounts, say --kind regression"
+            )
         column.type, column.minimum, column.maximum = "category", None, None
         column.notes = ["classes, so names"]
-    classes = sorted(column.counts)
-    return {"kind": "multiclass", "expression": column.name, "classes": classes}, {"classes": "in what order?"}
+    classes = sorted(column.counts, key=lambda v: (float(v) if _whole(v) else 0.0, v))
+    return {"kind": "multiclass", "expression": column.name, "classes": classes}, questions
+
+
+def _looks_like_classes(column: Guess) -> bool:
+    """Few whole numbers, one after the other, each of many rows."""
+    if column.type != "integer" or column.distinct > FEW_CLASSES or not column.counts:
+        return False
+    values = [int(float(v)) for v in column.counts]
+    return max(values) - min(values) < FEW_CLASSES and min(column.counts.values()) >= CLASS_ROWS
 
 
 def _two_values(column: Guess, positive: str | None) -> tuple[dict[str, Any], dict[str, str]]:

@@ -10,5 +10,3 @@ MISSING = frozenset({
 })
 # fmt: on
 """Cells that usually say that there is no value."""
-PERHAPS_VALUES = frozenset({"None", "none", "NA", "-", "*", "Missing", "missing"})
-"""Of those, the ones that are often a category: nothing was given, North America, Namibia."""

@@ -15,9 +15,11 @@ from tests.system import Running
 MADE = """
 python() { "$PYTHON" "$@"; }
 assay() { "$PYTHON" -c 'from tasks.cli.app import main; main()' "$@"; }
+make() { assay "$@"; }
+source() { :; }
 set -e
 """
-"""The two commands of the README as those of the clone, which has no environment of its own."""
+"""The README's commands as those of the clone, which has no environment of its own; what `make up` starts runs."""
 
 pytestmark = pytest.mark.acceptance
 
@@ -26,7 +28,7 @@ def test_the_commands_of_the_readme_bring_a_model_into_service(running: Running)
     block = re.search(r"\*\*Bring a model\*\*.*?```\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert block is not None and "assay new" in block[1] and "git push" in block[1]
     running.git("pull", "--quiet", "--rebase", "origin", "main")
-    running.git("remote", "add", "assay", running.system.origin)
+    assert running.system.origin == str(running.settings.home / "origin.git")
     # `make up` in this very checkout would have made its system below it, and .dvc/config names that system's cache.
     (running.clone / ".assay").symlink_to(running.settings.home)
     done = subprocess.run(

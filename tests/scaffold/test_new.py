@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import random
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -16,11 +18,13 @@ import pandas as pd
 import pytest
 import yaml
 
+from tasks.cli.app import app
 from tasks.scaffold.draft import Answers
 from tasks.scaffold.model import create, draft_of
 from tasks.scaffold.reading import look
 from tasks.spec.errors import AssayError
 from tasks.spec.model import load_model
+from tasks.spec.settings import Settings
 from tests.conftest import ROOT, git
 from tests.scaffold.files import FILES, bring
 
@@ -112,17 +116,58 @@ def test_the_command_never_waits_without_a_terminal_and_says_what_comes_next(che
     )
 
 
-def test_rows_that_a_split_by_time_drops_are_said(checkout: Path, tmp_path: Path) -> None:
+def at_a_terminal(clone: Path, answers: dict[str, str], *arguments: str) -> tuple[int, str, str]:
+    """:func:`command` at a pseudo-terminal, where a person answers each question once it stands there.
+
+    Returns:
+        the exit code, what stdout got, and what the terminal showed.
+    """
+    person, terminal = pty.openpty()
+    waiting, shown, ends = dict(answers), "", time.monotonic() + 120
+    with subprocess.Popen(
+        command(clone, *arguments), cwd=clone, stdin=terminal, stdout=subprocess.PIPE, stderr=terminal,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "TERM": "dumb"}, start_new_session=True,
+    ) as running:  # fmt: skip
+        os.close(terminal)
+        try:
+            while time.monotonic() < ends:
+                if not select.select([person], [], [], 1)[0]:
+                    continue
+                shown += os.read(person, 4096).decode()
+                for question in [q for q in waiting if q in shown]:
+                    os.write(person, f"{waiting.pop(question)}\n".encode())
+        except OSError:  # nobody holds the other end any more
+            pass
+        finally:
+            os.close(person)
+        running.kill() if time.monotonic() >= ends else None
+        assert running.stdout is not None
+        return running.wait(60), running.stdout.read().decode(), shown
+
+
+def test_a_person_at_a_terminal_is_asked_and_rows_that_a_split_by_time_drops_are_said(
+    checkout: Path, tmp_path: Path
+) -> None:
     path, draw = tmp_path / "visits.csv", random.Random(3)
     cells = [
         f"K{draw.randrange(400)},{day // 3},{draw.randint(1, 99)},{'ab'[draw.random() < 0.4]}" for day in range(1200)
     ]
     path.write_text("\n".join(["kunde,tag,betrag,antwort", *cells]) + "\n")
     arguments = ("--target", "antwort == 'b'", "--entity", "kunde", "--period", "tag", "--split", "time")
-    done = assay(checkout, "new", "visits", str(path), *arguments)
-    assert done.returncode == 0, done.stderr
-    said = re.search(r"^  dropped (\d+) of 1,200 rows of an entity that is on another side$", done.stdout, re.MULTILINE)
-    assert said and 200 < int(said[1]) < 1000, done.stdout
+    answers = {
+        "What does it predict?": "Wer antwortet", "must it not be used for?": "Briefe; keine Preise", "(e-mail)?": "",
+        "(low, medium, high)?": "huge", "'huge' is none of low, medium and high": "high",
+    }  # fmt: skip
+    code, out, shown = at_a_terminal(checkout, answers, "new", "visits", str(path), *arguments)
+    assert code == 0, shown
+    said = re.search(r"^  dropped (\d+) of 1,200 rows of an entity that is on another side$", out, re.MULTILINE)
+    assert said and 200 < int(said[1]) < 1000, out
+    assert re.search(r"\n  make up .*\n  git remote add assay /\S+/origin\.git\n  git push assay HEAD:main ", out), out
+    config = load_model(checkout, "visits")
+    assert (config.title, config.purpose, config.materiality) == ("Wer antwortet", "Briefe; keine Preise", "high")
+    lines = (checkout / "deployments/models/visits/model.yaml").read_text().splitlines()
+    asked = {line.split(":")[0] for line in lines if "# question: " in line}
+    assert not asked & {"title", "purpose", "materiality"} and "? title" not in out
 
 
 ROWS = 400
@@ -249,3 +294,23 @@ def test_public_tables_are_seen_as_what_they_are(name: str, tmp_path: Path, monk
     assert {c.original: c.type for c in draft.columns if c.original in types} == types
     assert (draft.roles.entity, draft.roles.period) == (entity, period)
     assert draft.target.document["kind"] == "binary"
+
+
+def test_the_commands_of_the_readme_are_there_for_a_newcomer() -> None:
+    """In their order, each with what it needs; a system plays them to the end in the acceptance tests."""
+    block = re.search(r"\*\*Bring a model\*\*.*?```\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert block is not None
+    lines = [line.split("#")[0].strip() for line in block[1].splitlines()]
+    started, remote, pushed = (
+        next(at for at, line in enumerate(lines) if line.startswith(part))
+        for part in ("make up", "git remote add assay ", "git push assay HEAD:main")
+    )
+    assert started < remote < pushed
+    home = Settings.model_construct().home
+    assert (ROOT / lines[remote].split()[-1]).resolve() == (ROOT / home / "origin.git").resolve()
+    assert re.search(r"(?m)^up:", (ROOT / "Makefile").read_text())
+    assert lines.index("source .venv/bin/activate") < min(
+        i for i, line in enumerate(lines) if line[:6] in ("assay ", "python")
+    )
+    known = {c.name or str(getattr(c.callback, "__name__", "")) for c in app.registered_commands}
+    assert {line.split()[1] for line in lines if line.startswith("assay ")} <= known
