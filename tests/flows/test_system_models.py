@@ -8,12 +8,14 @@ import shutil
 from typing import Any
 
 import httpx
+import pytest
 import yaml
 
 from tasks.spec.models import model_names
 from tests.conftest import ROOT
 from tests.system import Running, require_package_index
 
+pytestmark = pytest.mark.acceptance  # a second whole system; the hook alone: tests/test_hook.py
 NEW = "twin"
 
 

@@ -55,7 +55,11 @@ def blanks(share: float, column: str, rows: int = 2000) -> pd.DataFrame:
 
 @pytest.mark.parametrize(
     ("kind", "column", "expression"),
-    [("binary", "pay", "pay > 30"), ("multiclass", "level", "level"), ("regression", "pay", "pay / 10")],
+    [
+        ("binary", "pay", "pay > 30"),
+        pytest.param("multiclass", "level", "level", marks=pytest.mark.acceptance),
+        pytest.param("regression", "pay", "pay / 10", marks=pytest.mark.acceptance),
+    ],
 )
 def test_missing_labels_are_refused_with_their_number_or_dropped_and_counted(
     tmp_path: Path, kind: Any, column: str, expression: str
@@ -153,7 +157,7 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-@pytest.mark.parametrize("added", [FILE, f"data/{NAME}/source"])  # the file, or its folder
+@pytest.mark.parametrize("added", [FILE, pytest.param(f"data/{NAME}/source", marks=pytest.mark.acceptance)])
 def test_a_file_that_changes_at_the_same_path_is_ingested_anew(clone: Path, settings: Settings, added: str) -> None:
     given(clone, settings, added)
     with workspace.worktree(settings, "main") as tree:

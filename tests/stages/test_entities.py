@@ -61,7 +61,9 @@ def persons(count: int) -> pd.DataFrame:
     return table(count, seed=3).assign(person=[f"p{i}" for i in range(count)])
 
 
-@pytest.fixture(scope="module", params=list(LIMITS))
+@pytest.fixture(
+    scope="module", params=["binary", *(pytest.param(k, marks=pytest.mark.acceptance) for k in LIMITS if k != "binary")]
+)
 def once_and_often(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[dict[str, GateResult], dict[str, GateResult], dict[str, GateResult]]:

@@ -42,8 +42,8 @@ def laid(root: Path, kind: TargetKind, rows: int, change: Any = None, code: Any 
     ("kind", "estimator", "weights"),
     [
         ("binary", {"kind": "logistic_regression"}, "balanced"),
-        ("binary", TREES, {"over 30": 3.0, "up to 30": 1.0}),
-        ("multiclass", TREES, "balanced"),
+        pytest.param("binary", TREES, {"over 30": 3.0, "up to 30": 1.0}, marks=pytest.mark.acceptance),
+        pytest.param("multiclass", TREES, "balanced", marks=pytest.mark.acceptance),
         (
             "multiclass",
             {"kind": "random_forest", "parameters": {"n_estimators": 10, "min_samples_leaf": 20}},
@@ -151,7 +151,9 @@ def villages(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(village=[f"v{(n * 7919) % 300:03d}" for n in number], pay=pay.round(2), level=level)
 
 
-@pytest.mark.parametrize("kind", ["binary", "multiclass", "regression"])
+@pytest.mark.parametrize(
+    "kind", ["binary", *(pytest.param(k, marks=pytest.mark.acceptance) for k in ("multiclass", "regression"))]
+)
 def test_target_encoding_of_many_villages_is_learned_explained_and_served(tmp_path: Path, kind: TargetKind) -> None:
     raw = document(kind)
     data = raw["data"] | {"columns": [*raw["data"]["columns"], {"name": "village", "type": "category"}]}

@@ -40,7 +40,13 @@ def stale(tree: Path, model: str) -> set[str]:
     return {line.split("'")[1].partition("@")[0] for line in lines if line.startswith("Running stage")}
 
 
-@pytest.mark.parametrize("name", model_names(ROOT))
+SMALLEST = "health"
+"""The model that is trained in every run of the tests; the others, which take longer, in ``make acceptance``."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[] if n == SMALLEST else pytest.mark.acceptance) for n in model_names(ROOT)]
+)
 def test_a_shipped_model_trains(name: str, clone: Path) -> None:
     try:
         dvc.reproduce(clone, f"evaluate@{name}", timeout=280)
@@ -58,7 +64,7 @@ def test_a_shipped_model_trains(name: str, clone: Path) -> None:
         "metrics.json in git is of another model: dvc repro, and commit"
     )
 
-    if name == "care":  # the same of all, by one list of dependencies
+    if name == SMALLEST:  # the same of all, by one list of dependencies
         retrains_what_it_should(clone, name)
 
 
