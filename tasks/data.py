@@ -20,7 +20,7 @@ from tasks.spec.base import load_yaml
 from tasks.spec.columns import to_table
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import GateResult, Measurement
-from tasks.spec.expectations import Expectations
+from tasks.spec.expectations import Expectations, in_table_form, observed_text
 from tasks.spec.expression_types import condition_fault
 from tasks.spec.kind import DeclaredColumn
 from tasks.spec.model import ModelConfig
@@ -43,6 +43,8 @@ NOT_OF_A_WINDOW = {
 """Expectations that count rows and yet do not speak of single rows, each with the reason in words."""
 COLUMN_KEYS = ("column", "column_A", "column_B", "column_list")
 """The arguments that name columns."""
+NO_ARGUMENTS = ("type", "row_condition", "condition_parser")
+"""Keys of an expectation that Great Expectations does not see."""
 UNSAID = ("or_equal", "ignore_row_if")
 """Arguments that are no part of what is said of an expectation, or stand in its words already."""
 
@@ -166,15 +168,15 @@ def run_suite(
         asset = context.data_sources.add_pandas(table).add_dataframe_asset(table)
         definition = asset.add_batch_definition_whole_dataframe(table)
         whole = definition.get_batch({"dataframe": frame})
-        checks = []
+        checks, known = [], tuple(columns or ())
         for item in suite:
             condition = item.get("row_condition")
             if condition is None:
-                checks.append(_check(whole, table, dict(item), len(frame)))
+                checks.append(_check(whole, table, dict(item), len(frame), known))
                 continue
             where = f"expectations.yaml, {table}, {item.get('type')}: row_condition"
             part = frame[evaluate(frame, str(condition), where, columns)]
-            checks.append(_check(definition.get_batch({"dataframe": part}), table, dict(item), len(part)))
+            checks.append(_check(definition.get_batch({"dataframe": part}), table, dict(item), len(part), known))
         return checks
 
 
@@ -197,7 +199,7 @@ def suite_faults(
     for index, item in enumerate(suite):
         where = f"expectations.yaml, {table}, {item.get('type')}"
         try:
-            _built(table, dict(item))
+            _built(table, in_table_form(table, dict(item), columns))
         except ConfigError as error:
             yield index, str(error)
             continue
@@ -210,10 +212,8 @@ def suite_faults(
 
 
 def _built(table: str, item: dict[str, Any]) -> Any:
-    """Great Expectations' own object for an expectation; ``item`` loses what is no argument of it."""
-    kind = item.pop("type", None)
-    item.pop("row_condition", None)
-    item.pop("condition_parser", None)
+    """Great Expectations' own object for an expectation."""
+    kind = item.get("type")
     known = _expectation(str(kind))
     if known is None:
         raise ConfigError(
@@ -221,7 +221,7 @@ def _built(table: str, item: dict[str, Any]) -> Any:
             "expect_column_values_to_be_between."
         )
     try:
-        return known(**item)
+        return known(**{key: value for key, value in item.items() if key not in NO_ARGUMENTS})
     except ValueError as error:
         first = str(error).splitlines()
         raise ConfigError(f"expectations.yaml, {table}, {kind}: {'; '.join(first[1:3]) or first[0]}.") from None
@@ -231,9 +231,13 @@ def _not_computed(where: str, item: dict[str, Any]) -> str:
     return f"{where} on {_subject(item) or 'the table'!r} cannot be computed; are its columns in the table?"
 
 
-def _check(batch: Any, table: str, item: dict[str, Any], rows: int) -> dict[str, Any]:
+def _check(
+    batch: Any, table: str, item: dict[str, Any], rows: int, columns: Collection[DeclaredColumn]
+) -> dict[str, Any]:
     kind, condition = item.get("type"), item.get("row_condition")
-    result = batch.validate(_built(table, item))
+    built = _built(table, in_table_form(table, dict(item), columns))
+    item = {key: value for key, value in item.items() if key not in NO_ARGUMENTS}
+    result = batch.validate(built)
     if result.exception_info.get("raised_exception") or any(
         isinstance(v, dict) and v.get("raised_exception") for v in result.exception_info.values()
     ):
@@ -243,7 +247,9 @@ def _check(batch: Any, table: str, item: dict[str, Any], rows: int) -> dict[str,
     counted = result.result.get("element_count")
     unexpected = result.result.get("unexpected_count", 0 if result.success else 1)
     expected = ", ".join(f"{k} {v}" for k, v in item.items() if k not in (*COLUMN_KEYS, *UNSAID))
-    seen = f"observed {observed:.4g}" if isinstance(observed, int | float) else f"{unexpected} rows against it"
+    seen = f"{unexpected} rows against it"
+    if isinstance(observed, int | float):
+        seen = f"observed {observed_text(str(kind), item, observed, columns)}"
     claim = f"{_claim(item, str(kind))} {expected}".strip()
     success = bool(result.success)
     if condition is not None:

@@ -87,7 +87,7 @@ def examine(
     revision = revision or runs.committed(ROOT, model)
     request = {"model": model, "reason": "person", "revision": revision, "promote": False}
     with runs.lent(ROOT, revision) if own else nullcontext():
-        run = runs.start(ROOT, "train/training", request)
+        run = runs.start(ROOT, "train/training", request, listed=not own)
         state = runs.watch(run, f"examining {model}")
     verdict = runs.api().artifact(run, f"verdict-{model.replace('_', '-')}")
     if report is not None:

@@ -38,10 +38,14 @@ def nothing_runs(variable: str) -> NoReturn:
     )
 
 
-def start(root: Path, deployment: str, request: dict[str, Any]) -> str:
-    """Start a run; gives its id. A wrong name or file is an error before anything starts."""
+def start(root: Path, deployment: str, request: dict[str, Any], listed: bool = True) -> str:
+    """Start a run; gives its id. A wrong name or file is an error before anything starts.
+
+    Args:
+        listed: False: the origin's models need not have this one, as before its first push.
+    """
     load_model(root, request["model"])
-    return api().start(deployment, {"actor": actor(root), **request})
+    return api().start(deployment, {"actor": actor(root), **request}, listed=listed)
 
 
 def watch(run: str, what: str) -> dict[str, Any]:

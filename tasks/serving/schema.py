@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, NotRequired
 
 import numpy as np
 import pandas as pd
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, with_config
+from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict
 
 from tasks.serving.problems import printable, problem
 from tasks.serving.release import Release
+from tasks.spec.cells import LARGEST_WHOLE, rounded
 from tasks.spec.columns import to_table
+from tasks.spec.data import Column
 from tasks.spec.manifest import Manifest
 
 LATE = (
@@ -38,7 +41,9 @@ class RowSchema:
             value: Any
             value, constraints = column.kind.request_field(column)
             unit = f" ({column.unit})" if column.unit else ""
-            annotated = Annotated[value, Field(description=column.description + unit, **constraints)]
+            annotated: Any = Annotated[value, Field(description=column.description + unit, **constraints)]
+            if check := _reading(column):
+                annotated = Annotated[annotated, BeforeValidator(check)]
             fields[column.name] = NotRequired[annotated | None] if column.nullable else annotated
         self.name = "".join(part.title() for part in manifest.model.split("_")) + "Row"
         self.columns, self._late = tuple(fields), manifest.late
@@ -75,6 +80,37 @@ class RowSchema:
         if item["type"] == "missing":
             return problem(index, name, None, "required field is missing")
         return problem(index, name, item["input"], item["msg"])
+
+
+def _reading(column: Column) -> Callable[[Any], Any] | None:
+    """Refuses what is another value in a file than in a request: a marker of what is missing, a number that is rounded.
+
+    None where a column has no such values. A declared category is a value, whatever older configs say of it.
+    """
+    texts = set(column.missing) - set(column.categories or ())
+    markers: set[Any] = (
+        texts if not column.kind.numeric or column.kind.calendar else {n for n in map(_float, texts) if n is not None}
+    )
+    decimals = column.kind.has_decimals
+    if not markers and (not decimals or column.kind.whole):
+        return None
+    instead = "send null" if column.nullable else "a value is required"
+
+    def check(value: Any) -> Any:
+        if isinstance(value, str | int | float) and not isinstance(value, bool) and value in markers:
+            raise PydanticCustomError("marker", "{said}", {"said": f"it means missing in the model's files; {instead}"})
+        if decimals and isinstance(value, int) and not -LARGEST_WHOLE <= value <= LARGEST_WHOLE and rounded(value):
+            raise PydanticCustomError("rounded", "a float would round this whole number; declare the column category")
+        return value
+
+    return check
+
+
+def _float(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 def outcome_problems(labels: Sequence[bool | float | str], manifest: Manifest) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ Text becomes a number as JSON does it, correctly rounded (pandas' own reader is 
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # importing pandas takes half a second, and most readers of a config need none of it
@@ -19,6 +20,7 @@ overflow."""
 LARGEST_WHOLE = 2**53 - 1
 """The largest whole number that a float64 keeps apart from its neighbours, as JSON's readers have it."""
 PLAIN = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
+WHOLE = re.compile(r"\s*[+-]?[0-9]{1,60}\s*")
 SHOWN = 80
 
 
@@ -60,7 +62,8 @@ def numbers(cells: pd.Series) -> tuple[pd.Series, pd.Series]:
 
     Returns:
         (n,) float64, NaN where missing or unreadable.
-        (n,) bool, True where a cell is not a finite number up to :data:`LARGEST`, as a boolean is not.
+        (n,) bool, True where a cell is not a finite number up to :data:`LARGEST`, as a boolean is not, and where
+        a float would round a whole number.
     """
     import numpy as np
     import pandas as pd
@@ -74,8 +77,24 @@ def numbers(cells: pd.Series) -> tuple[pd.Series, pd.Series]:
         found, there = _of_objects(cells)
     with np.errstate(invalid="ignore"):
         good = np.abs(found) <= LARGEST
+        for at in np.flatnonzero(good & (np.abs(found) > LARGEST_WHOLE)):
+            good[at] = not rounded(cells.iloc[at])
     values = np.where(good, found, np.nan)
     return pd.Series(values, cells.index), pd.Series(there & ~good, cells.index)
+
+
+def rounded(value: Any) -> bool:
+    """Whether a value is written as a whole number, and the nearest float is another one."""
+    from decimal import Decimal
+    from numbers import Integral
+
+    if isinstance(value, str):
+        value = int(value) if WHOLE.fullmatch(value) else None
+    elif isinstance(value, Decimal):
+        value = int(value) if value.is_finite() and value == value.to_integral_value() else None
+    if not isinstance(value, Integral) or abs(int(value)) > LARGEST:
+        return False
+    return int(float(int(value))) != int(value)
 
 
 def _of_text(cells: pd.Series) -> tuple[np.ndarray, np.ndarray]:

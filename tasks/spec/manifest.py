@@ -26,7 +26,10 @@ class Manifest(Spec):
     """sha256 of model.skops."""
     features: tuple[str, ...]
     inputs: tuple[dict[str, Any], ...]
-    """The input columns, each as a dumped ``Column``."""
+    """The input columns, each as a dumped ``Column``.
+
+    ``missing`` holds the source's markers too, as a request writes them; before 2026-11-29 the column's own alone.
+    """
     late: tuple[str, ...] = ()
     """Columns of the source that are ``available: after``; a request that holds one is told so."""
     kind: TargetKind = "binary"

@@ -25,6 +25,7 @@ from tasks.spec.training import TrainingConfig
 from tasks.stages.common import ModelPaths, run
 from tasks.stages.servable import refuse_unservable, trusted_types, try_out
 from tasks.tables.replayed import kept_rows, source_requests
+from tasks.tables.typed import markers
 
 REQUESTS = 200
 """Source rows kept as a client would send them, with the scores of the same training rows by the pipeline in memory.
@@ -58,7 +59,10 @@ def train(paths: ModelPaths, config: TrainingConfig) -> None:
         title=config.title,
         model_digest=digest_file(paths.model / "model.skops"),
         features=config.features,
-        inputs=tuple(c.model_dump(mode="json") for c in config.inputs),
+        inputs=tuple(
+            c.model_copy(update={"missing": markers(c, config.data.source.reading)}).model_dump(mode="json")
+            for c in config.inputs
+        ),
         late=tuple(c.name for c in config.data.columns if c.available == "after"),
         kind=config.kind,
         decision_threshold=config.decision_threshold,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import lzma
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from tasks.spec.errors import ConfigError
 
 POINTER = ".dvc"
 PACKED = (".gz", ".zip")
+MD5 = re.compile(r"\bmd5: ([0-9a-f]{32}(?:\.dir)?)\b")
 ATTRIBUTES = "__MACOSX/"
 """Where macOS puts a file's attributes into a .zip, beside the file."""
 
@@ -30,13 +32,14 @@ def source_files(root: Path, source: PackageSource | FileSource | SqlSource) -> 
         Paths relative to ``root``; of a glob that matches nothing, the glob itself.
 
     Raises:
-        ConfigError: a path leads out of the repository, be it through a symbolic link.
+        ConfigError: a path leads out of the repository, be it through a symbolic link; DVC's own to its cache are none.
     """
     found = {path for place in source.places for path in _matching(root, place)}
     for path in found:
-        if not (root / path).resolve().is_relative_to(root.resolve()):
+        target = (root / path).resolve()
+        if not target.is_relative_to(root.resolve()) and not _laid_by_dvc(root, path, target):
             raise ConfigError(
-                f"data.source names {path.as_posix()}, which leads out of the repository to {(root / path).resolve()}. "
+                f"data.source names {path.as_posix()}, which leads out of the repository to {target}. "
                 "Copy the file below the root and track it with 'dvc add'."
             )
     for path in sorted(found):
@@ -47,6 +50,25 @@ def source_files(root: Path, source: PackageSource | FileSource | SqlSource) -> 
                 "twice. Take one of them away, or narrow data.source.paths."
             )
     return tuple(sorted(found))
+
+
+def _laid_by_dvc(root: Path, path: Path, target: Path) -> bool:
+    """Whether a link is one of DVC's, with ``cache.type = symlink``: to the object that a pointer names.
+
+    Objects are named by their MD5, wherever the cache is. The pointer is the file's own, or that of a folder it is in.
+    """
+    digest = target.parent.name + target.name
+    if not (root / path).is_symlink() or re.fullmatch("[0-9a-f]{32}", digest) is None:
+        return False
+    for tracked in (path, *path.parents[:-1]):
+        pointer = root / tracked.with_name(tracked.name + POINTER)
+        if not pointer.is_file():
+            continue
+        for found in MD5.findall(pointer.read_text(encoding="utf-8")):
+            listed = target.parents[1] / found[:2] / found[2:]  # of a folder, a list of its files by their MD5
+            if found == digest or (found.endswith(".dir") and listed.is_file() and digest in listed.read_text()):
+                return True
+    return False
 
 
 def _matching(root: Path, pattern: str) -> set[Path]:

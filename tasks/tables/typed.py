@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import compute
 
-from tasks.spec.cells import category_text, names, numbers, shown
+from tasks.spec.cells import category_text, names, numbers, rounded, shown
 from tasks.spec.data import Column
 from tasks.spec.data_source import Reading
 from tasks.spec.errors import ConfigError, Problem
@@ -101,6 +101,15 @@ def _without(cells: pd.Series, markers: set[str]) -> pd.Series:
     return cells.mask(gone.to_numpy(zero_copy_only=False)) if compute.any(gone).as_py() else cells
 
 
+def markers(column: Column, reading: Reading) -> tuple[str, ...]:
+    """What means "missing" in a column of a file, as requests would write it."""
+    given = {*reading.missing, *column.missing}
+    if not column.kind.numeric:
+        return tuple(sorted(given))
+    found = _quantities(column, given, reading)
+    return tuple(sorted({str(column.kind.to_json(value)) for value in found}))
+
+
 def _quantities(column: Column, markers: set[str], reading: Reading) -> pd.Series:
     """The markers that are values of a column of quantities, in table form: 9 also means 9.0."""
     texts = pd.Series(sorted(markers), dtype="str")
@@ -119,10 +128,13 @@ def _problem(column: Column, cells: pd.Series, wrong: pd.Series, file: str, befo
     more = int(wrong.sum()) - 1
     others = f", and {more:,} more like it among the {len(cells):,} rows from {before + 1:,} on" if more else ""
     said = hint(cells.iloc[at], reading) if column.kind.has_decimals else ""
-    return (
-        f"{file}, row {before + at + 1:,}, column {column.name}{named}: {shown(cells.iloc[at])} is no "
-        f"{column.kind.noun}{others}. {column.kind.advice}.{said}"
-    )
+    where = f"{file}, row {before + at + 1:,}, column {column.name}{named}: {shown(cells.iloc[at])}"
+    if column.kind.has_decimals and not column.kind.whole and rounded(cells.iloc[at]):
+        return (
+            f"{where} is a whole number that a float would round{others}. Declare the column category, which keeps all "
+            "digits, or let the file write it with an exponent."
+        )
+    return f"{where} is no {column.kind.noun}{others}. {column.kind.advice}.{said}"
 
 
 def as_json(columns: Iterable[Column], table: pd.DataFrame) -> list[dict[str, Any]]:

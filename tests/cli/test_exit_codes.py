@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tasks.spec.final_states import FinalState
-from tests.conftest import ROOT
+from tests.conftest import ROOT, git
 
 MAIN = [sys.executable, "-c", "from tasks.cli.app import main; main()"]
 
@@ -23,9 +23,15 @@ class Ended(BaseHTTPRequestHandler):
     """A Prefect server all of whose runs have ended in one state."""
 
     state: dict[str, str] = {}
+    listed: tuple[str, ...] = ("care",)
 
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        asked = body.get("parameters", {}).get("request", {}).get("model")
+        if body.get("enforce_parameter_schema", True) and asked and asked not in self.listed:  # of the form
+            self.send_response(409)
+            self.end_headers()
+            return
         self.answer([] if self.path.endswith("/filter") else {"id": "run"})
 
     def do_GET(self) -> None:
@@ -72,3 +78,25 @@ def test_the_exit_code_follows_the_final_state(
     environment = os.environ | {"ASSAY_HOME": str(tmp_path), "PREFECT_API_URL": server}
     done = subprocess.run([*MAIN, *arguments], capture_output=True, text=True, cwd=ROOT, env=environment, check=False)
     assert (done.returncode, done.stdout) == (code, f"{name}: Stopped, Promoted and Completed.\n"), done.stderr
+
+
+def test_a_model_that_nobody_pushed_need_not_be_on_the_forms_list(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The list is the origin's, and learns of a model by its push; ``examine`` of a checkout comes before that."""
+    monkeypatch.setattr(Ended, "listed", ())
+    monkeypatch.setattr(Ended, "state", {"type": "COMPLETED", "name": str(FinalState.EXAMINED), "message": "fit"})
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "--quiet", "--shared", str(ROOT), str(clone)], check=True)
+    subprocess.run(["cp", "-r", f"{ROOT}/tasks", str(clone)], check=True)
+    git(clone, "add", "--all")
+    git(clone, "commit", "--quiet", "--allow-empty", "-m", "as it stands")
+    environment = os.environ | {"ASSAY_HOME": str(tmp_path / "home"), "PREFECT_API_URL": server}
+
+    def examine(*more: str) -> subprocess.CompletedProcess[str]:
+        command = [*MAIN, "examine", "care", *more]
+        return subprocess.run(command, capture_output=True, text=True, cwd=clone, env=environment, check=False)
+
+    own, named = examine(), examine("--revision", "main")
+    assert (own.returncode, own.stdout) == (0, f"{FinalState.EXAMINED}: fit\n"), own.stderr
+    assert named.returncode == 1 and named.stderr.startswith("error: the Prefect server refused")

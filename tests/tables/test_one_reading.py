@@ -198,3 +198,46 @@ def test_a_feature_that_is_always_missing_is_named_before_training(tmp_path: Pat
     root = world(tmp_path, missing=["9.9"])
     as_csv(cells(60).assign(age="9.90"), root / f"data/{NAME}/source/table.csv")
     assert "age is missing in all 41 training rows of small, so nothing can be learned from it." in refusal(root)
+
+
+LONG = 2**53 + 1
+REFUSED: list[tuple[str, Any, str]] = [
+    ("amount", -9, "it means missing in the model's files; send null"),
+    ("plan", "?", "it means missing in the model's files; send null"),
+    ("answer", "?", "it means missing in the model's files; a value is required"),
+    ("amount", LONG, "a float would round this whole number; declare the column category"),
+]
+
+
+def test_a_marker_and_a_long_number_are_no_values_of_a_request(tmp_path: Path) -> None:
+    """What the reader of the file does not take for a value, the service does not either, nor a file to score."""
+    model = document("binary")
+    model["data"]["source"]["missing"] = ["?"]
+    model["data"]["columns"] += [
+        {"name": "amount", "type": "number", "nullable": True, "missing": ["-9.0"]},
+        {"name": "plan", "type": "category", "nullable": True},
+        {"name": "answer", "type": "category"},
+    ]
+    model["features"] += ["amount", "plan", "answer"]
+    frame = table(ROWS).assign(
+        amount=[(-9, 2**53, "1e20", 5)[i % 4] for i in range(ROWS)], plan=["?", "a"] * 200, answer="x"
+    )
+    with door.opened(door.lay(tmp_path, model, frame)) as service:
+        good = {"age": 30.0, "hours": 20, "job": "nurse", "sex": "f", "amount": 2**53, "plan": "a", "answer": "x"}
+        assert service.post("predict", json.dumps({"rows": [good, good | {"amount": 1e20}]})).status_code == 200
+        rows = [good | {name: value} for name, value, _ in REFUSED]
+        answer = service.post("predict", json.dumps({"rows": rows}))
+        found = [(p["field"], p["value"], p["message"]) for p in answer.json()["detail"]]
+        assert (answer.status_code, found) == (422, REFUSED)
+        file = tmp_path / "asked.csv"
+        pd.DataFrame([good, good | {"amount": LONG}]).to_csv(file, index=False)
+        with pytest.raises(ConfigError, match=f"row 2, column amount: '{LONG}' is a whole number that a float would"):
+            list(read_rows(file, service.config))
+        for typed_file in ("asked.parquet", "asked.jsonl"):
+            made = pd.DataFrame([good, good | {"amount": LONG}])
+            path = tmp_path / typed_file
+            made.to_parquet(path) if typed_file.endswith("t") else path.write_text(
+                made.to_json(orient="records", lines=True)
+            )
+            with pytest.raises(ConfigError, match=f"column amount: {LONG} is a whole number that a float would round"):
+                list(read_rows(path, service.config))

@@ -10,10 +10,13 @@ import pandas as pd
 import pytest
 import yaml
 
-from tasks.data import check_window, run_suite
+from tasks.data import check_window, run_suite, suite_faults
 from tasks.science.monitors.feed.data_quality import quality_findings
+from tasks.spec.base import load_yaml
+from tasks.spec.columns import to_table
 from tasks.spec.data import Column
 from tasks.spec.errors import ConfigError
+from tasks.spec.expectations import Expectations
 from tests.statistics.live import check, people, world
 
 SUITES = {
@@ -191,3 +194,34 @@ def test_no_expectation_is_told_and_a_missing_file_is_an_error(file: Path) -> No
     assert "holds no expectation" in quality_findings([], 10, 0.001)[0].sentence
     with pytest.raises(ConfigError, match="does not exist"):
         check_window(world()[0], file.with_name("other.yaml"), rows())
+
+
+DATES = """\
+ingested:
+  - {type: expect_column_values_to_be_between, column: day, min_value: 2024-01-10, max_value: "2024-12-31"}
+  - {type: expect_column_min_to_be_between, column: day, min_value: "2024-02-01"}
+  - {type: expect_column_values_to_be_in_set, column: day, value_set: [2024-01-09, 2024-03-01]}
+  - {type: expect_column_max_to_be_between, column: at, max_value: "2024-03-01T12:00:00+01:00"}
+"""
+
+
+def test_bounds_of_dates_are_written_as_dates(tmp_path: Path) -> None:
+    """The table counts days and seconds; nobody who writes expectations has to."""
+    path = tmp_path / "expectations.yaml"
+    path.write_text(DATES)
+    columns = (Column(name="day", type="date"), Column(name="at", type="datetime"))
+    given = {"day": ["2024-01-09", "2024-03-01"], "at": ["2024-03-01T10:00:00Z", "2024-03-01T11:00:01Z"]}
+    suite = load_yaml(path, Expectations).ingested
+    checks = run_suite("ingested", to_table(columns, pd.DataFrame(given)), suite, columns)
+    assert [(c["success"], c["sentence"]) for c in checks] == [
+        (False, "day values to be between min_value 2024-01-10, max_value 2024-12-31 (1 rows against it)"),
+        (False, "day min to be between min_value 2024-02-01 (observed 2024-01-09)"),
+        (True, "day values to be in set value_set ['2024-01-09', '2024-03-01']"),
+        (False, "at max to be between max_value 2024-03-01T12:00:00+01:00 (observed 2024-03-01 11:00:01 UTC)"),
+    ]
+    wrong = {"type": "expect_column_values_to_be_between", "column": "day", "min_value": "01.03.2024"}
+    with pytest.raises(ConfigError, match=r"between on 'day': '01\.03\.2024' is no date such as 2024-03-01"):
+        run_suite("ingested", to_table(columns, pd.DataFrame(given)), (wrong,), columns)
+    assert [said.split(": ")[1] for _, said in suite_faults("ingested", (wrong,), columns)] == [
+        "'01.03.2024' is no date such as 2024-03-01. Write one."
+    ]
