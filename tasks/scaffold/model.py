@@ -9,7 +9,7 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -121,9 +121,10 @@ def _create(
     query: str,
 ) -> Created:
     on_step(f"reading {file}")
-    look, source = (
-        _from_database(root, shop, name, file, query) if "://" in file else _from_file(shop, name, file, query, answers)
-    )
+    if "://" in file:
+        look, source = _from_database(root, shop, name, file, query, answers.written)
+    else:
+        look, source = _from_file(shop, name, file, query, answers.written)
     draft = draft_of(
         name, PurePath(file).name if "://" not in file else "the query", look, source, target, answers, on_step
     )
@@ -146,19 +147,27 @@ def _create(
     return _moved(root, shop, draft, tuple(record.losses))
 
 
-def _from_file(shop: Path, name: str, file: str, query: str, answers: Answers) -> tuple[reading.Look, dict[str, Any]]:
+def _from_file(
+    shop: Path, name: str, file: str, query: str, written: Mapping[str, Any]
+) -> tuple[reading.Look, dict[str, Any]]:
     if query:
         raise ConfigError(f"--query goes with the URL of a database, and {file!r} is a file. Leave --query out.")
-    look = reading.look(Path(file), answers.written)
+    look = reading.look(Path(file), written)
     place = f"{source_folder(name)}/{re.sub(r'[^a-zA-Z0-9_.-]+', '_', PurePath(file).name)}"
     (shop / place).parent.mkdir(parents=True)
     shutil.copyfile(file, shop / place)
     return look, {"kind": "file", "path": place, **look.source}
 
 
-def _from_database(root: Path, shop: Path, name: str, url: str, query: str) -> tuple[reading.Look, dict[str, Any]]:
+def _from_database(
+    root: Path, shop: Path, name: str, url: str, query: str, written: Mapping[str, Any]
+) -> tuple[reading.Look, dict[str, Any]]:
     if not query:
         raise ConfigError(f"{url!r} is the URL of a database; say with --query which rows, one row a case.")
+    if written:
+        raise ConfigError(
+            f"--{next(iter(written))} says how a text is written, and {url!r} is a database. Leave it out."
+        )
     source = {"kind": "sql", "url": url, "query": query, "snapshot": f"{source_folder(name)}/rows.parquet"}
     here = url.removeprefix("sqlite:///")
     asked = source | ({"url": f"sqlite:///{root / here}"} if here != url else {})  # a path is below the checkout's root

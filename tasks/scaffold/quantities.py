@@ -17,10 +17,12 @@ UNITS = ("%", "€", "$", "£", "¥")
 """Units that cells of numbers often carry."""
 CODES = 3
 """Codes for gaps that are looked for in one column: not asked, not known, refused."""
+FEW = 10
+"""Distinct values under which a column may be a scale such as -1, 0, 1, and only long codes are seen."""
 USUAL = 5
 """Rows from which a value is no slip, and neighbours whose rows say what is usual."""
 APART = 3
-"""Usual steps between values beyond which a frequent value at the end stands apart."""
+"""Usual steps, or widths of a scale, beyond which a frequent value at the end stands apart."""
 
 
 def is_number(text: str) -> bool:
@@ -68,23 +70,32 @@ def codes(counts: pd.Series) -> list[float]:
     return found
 
 
+def _looks_like_a_code(value: float) -> bool:
+    return value == -1 or re.fullmatch(r"-?(9+|8+|7+|9+[78])", figure(value).replace(",", "")) is not None
+
+
 def _is_code(value: float, counts: pd.Series) -> bool:
-    if not (value == -1 or re.fullmatch(r"-?(9+|8+|7+)", figure(value).replace(",", ""))):
+    if not _looks_like_a_code(value):
         return False
-    rest, rows = counts.drop(value), int(counts[value])
+    alike = [v for v in counts.index if _looks_like_a_code(v) and (v < 0) == (value < 0)]
+    rest, rows = counts.drop(alike), int(counts[value])
+    if not len(rest):
+        return False
     often = rows >= max(USUAL, 0.001 * counts.sum())
-    long = abs(value) > 76
+    long, few = abs(value) > 76, len(counts) < FEW
     if value < 0 <= rest.index[0]:  # a negative number where none else is
-        return long or often
-    if not often or (len(counts) < 10 and not long):
+        return long or (often and not (few and value == -1))
+    if not often or (few and not long):
         return False
     at_end = value == counts.index[-1]
     near = rest.iloc[-USUAL:] if at_end else rest.iloc[:USUAL]
     gap = abs(value - (rest.index[-1] if at_end else rest.index[0]))
+    width = float(rest.index[-1] - rest.index[0])
+    if few:  # 99 beside 1 to 5, not beside prices of 19 and 49
+        return bool(gap > APART * width)
     steps = np.diff(rest.index.to_numpy(float))
-    if gap > 0.5 * float(rest.index[-1] - rest.index[0]):
-        return True
-    return long and rows > float(near.median()) and gap > APART * float(np.median(steps))
+    apart = rows > float(near.median()) and gap > APART * float(np.median(steps))
+    return bool(gap > 0.5 * width or (long and apart))
 
 
 def bounds(name_words: set[str], low: float, high: float) -> tuple[float, float]:

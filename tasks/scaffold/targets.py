@@ -47,11 +47,13 @@ def guess_target(
     """
     text = _renamed(expression, columns, source)
     named = _columns(text, columns, source)
-    _refuse_constant(named, source)
+    node = ast.parse(text, mode="eval").body
+    asked = {name for call in ast.walk(node) if _asks_for_gaps(call) for name in _names(call)}
+    if isinstance(node, ast.Name) or not any(c.distinct > 1 or c.name in asked for c in named):
+        _refuse_constant(named, source)
     used = {c.name for c in named}
     for column in named:
         column.left_out = ""
-    node = ast.parse(text, mode="eval").body
     if isinstance(node, ast.Name):
         document, notes = _column_target(named[0], kind, positive)
     elif kind == "regression" or (kind is None and not _is_condition(node)):
@@ -64,20 +66,31 @@ def guess_target(
     else:
         document, notes = _binary(text, f"{expression}", f"not {expression}")
     _fit(named, node)
-    gaps = max(c.gaps for c in named)
+    gaps = max((c.gaps for c in named if c.name not in asked), default=0)
     if gaps:
         document["missing"] = "drop"
         notes["missing"] = f"{gaps:,} rows have no answer and are dropped; why have they none?"
     return TargetGuess(document, used, notes, expression)
 
 
+def _asks_for_gaps(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("isna", "notna")
+
+
+def _names(node: ast.AST) -> set[str]:
+    return {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+
+
 def _refuse_constant(named: list[Guess], source: str) -> None:
     for column in named:
         if column.distinct < 2:
-            what = f"holds {column.only!r} in every row" if column.distinct else "holds no value"
+            what = "holds no value" if not column.distinct else f"holds {column.only!r} in every row"
+            fix = "Name a column with several values"
+            if column.distinct and column.gaps:
+                what = f"holds {column.only!r} or nothing in every row"
+                fix = f'Where a blank is an answer too, say "{column.name}.notna()"'
             raise ConfigError(
-                f"--target names {column.original!r}, which {what} of {source}, so there is nothing to learn. Name a "
-                "column with several values."
+                f"--target names {column.original!r}, which {what} of {source}, so there is nothing to learn. {fix}."
             )
 
 
@@ -150,10 +163,10 @@ def _column_target(column: Guess, kind: str | None, positive: str | None) -> tup
                 f"--kind is regression, and {column.original!r} is a column of type {column.type}; allowed: numbers. "
                 "Leave --kind out, or name another column."
             )
-        notes = {"unit": "in what unit is it?"}
+        notes = {} if column.unit else {"unit": "in what unit is it?"}
         if column.distinct <= CLASSES:
             notes["kind"] = f"{column.distinct} whole numbers could be classes too: --kind multiclass"
-        return {"kind": "regression", "expression": column.name, "unit": "unit"}, notes
+        return {"kind": "regression", "expression": column.name, "unit": column.unit or "unit"}, notes
     if column.distinct > CLASSES:
         raise ConfigError(
             f"--target names {column.original!r}, which has {column.distinct:,} different values; allowed are up to "

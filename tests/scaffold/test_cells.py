@@ -243,6 +243,21 @@ def test_whole_numbers_are_classes_or_amounts_and_asked(case: str, tmp_path: Pat
         )
 
 
+def test_short_scales_and_prices_are_no_codes_and_a_blank_can_be_an_answer(tmp_path: Path) -> None:
+    scales = {
+        "change": [-1, 0, 1], "price": [9, 19, 29, 49, 99], "agreed": [1, 2, 3, 4, 5, -9],
+        "graded": [1, 2, 3, 4, 5, 99], "two": [-98, -99, *range(14)],
+    }  # fmt: skip
+    columns = {name: [str((values * 400)[i]) for i in range(400)] for name, values in scales.items()}
+    columns["mark"] = ["x" if i % 3 else "" for i in range(400)]
+    seen = look(table(tmp_path / "a.csv", columns))
+    draft = draft_of("a", "a.csv", seen, seen.source, "mark.notna()", Answers(), lambda text: None)
+    assert {c.name: set(c.missing) for c in draft.columns} == {
+        "change": set(), "price": set(), "agreed": {"-9"}, "graded": {"99"}, "two": {"-98", "-99"}, "mark": set(),
+    }  # fmt: skip
+    assert draft.target.document["kind"] == "binary" and "missing" not in draft.target.document
+
+
 REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
     "one value": (
         ("one",),
@@ -250,6 +265,11 @@ REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "no value": (("none",), "--target names 'none', which holds no value of a.csv, so there is nothing to learn."),
     "one number": (("seven",), "--target names 'seven', which holds '7' in every row of a.csv, so there is nothing"),
+    "one value or a blank": (
+        ("mark",),
+        "holds 'x' or nothing in every row of a.csv, so there is nothing to learn. Where a blank is an answer "
+        'too, say "mark.notna()".',
+    ),
     "three positives": (
         ("rare == 'yes'",),
         "training rows; at least 15 of each answer are needed. Mend the condition, or give more rows",
@@ -266,9 +286,22 @@ def test_a_target_that_teaches_nothing_is_one_sentence(case: str, here: Path, tm
     span = range(600)
     path = table(tmp_path / "a.csv", {
         "x": [f"0.{i % 37:02d}" for i in span], "one": ["x"] * 600, "none": ["?"] * 600, "seven": ["7"] * 600,
+        "mark": ["x" if i % 3 else "" for i in span],
         "Area m\u00b2": [str(i) for i in span], "rare": ["yes" if i in (5, 300, 500) else "no" for i in span],
     })  # fmt: skip
     with pytest.raises(AssayError) as refused:
         CliRunner().invoke(app, ["new", "loans", str(path), "--target", *arguments], catch_exceptions=False)
     assert sentence in str(refused.value)
     assert not (here / "data/loans").exists() and not (here / "deployments/models/loans").exists()
+
+
+def test_options_of_text_are_refused_where_there_is_no_text(here: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"a": 1, "b": 2}\n')
+    for place, options, sentence in (
+        (f"sqlite:///{tmp_path}/a.db", ("--query", "select 1"), "--decimal says how a text is written, and 'sqlite:"),
+        (str(tmp_path / "a.jsonl"), (), "--decimal says how a text is written, and a.jsonl is no CSV."),
+    ):
+        asked = ["new", "loans", place, "--target", "a", "--decimal", ",", *options]
+        with pytest.raises(AssayError) as refused:
+            CliRunner().invoke(app, asked, catch_exceptions=False)
+        assert sentence in str(refused.value)
