@@ -126,6 +126,14 @@ def _two_days(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(start=dates[0], closed=dates[1])
 
 
+def _afterwards(frame: pd.DataFrame) -> pd.DataFrame:
+    """Calls and reminders of the weeks after, more for who came back: each tells a little, and so do both."""
+    rng = np.random.default_rng(22)
+    back = (frame["back"] == "yes").to_numpy()
+    calls, reminders = (1.3 * back + rng.normal(size=(2, ROWS))).round(1)
+    return frame.assign(calls=calls, reminders=reminders)
+
+
 def _letter(frame: pd.DataFrame) -> pd.DataFrame:
     """A letter is dictated after most stays; of those who came back it was overwritten by that of the next stay."""
     gone = np.random.default_rng(6).random(ROWS) < np.where(frame["back"] == "yes", 0.7, 0.1)
@@ -201,6 +209,19 @@ TRAPS: dict[str, Trap] = {
             "(the examined model itself has 0.9",
             "columns that tell so much are often known only after the outcome: declare them available: after",
         ),
+    ),
+    "leak short of what a single column may tell": (
+        document({"calls": "number", "reminders": "number"}),
+        _afterwards,
+        (
+            "a leak: AUC that calls and reminders give a model of all features, which has 0.9",
+            ", and 0.1 is the limit; columns that tell so much are often known only after the outcome",
+        ),
+    ),
+    "leak that lifts a model by a declared limit": (
+        document({"calls": "number", "reminders": "number"}, gate={"lifted_auc": 0.99, "lift_alone": 0.08}),
+        _afterwards,
+        ("a leak: AUC that calls and reminders give a model of all features, which has 0.9", ", and 0.08 is the limit"),
     ),
     "leak by a gap": (
         document({"letter": "number"}),

@@ -16,6 +16,7 @@ from tests.statistics.non_inferiority import CONFIDENCE, THRESHOLD, Truth, value
 from tests.statistics.owned import calibrations, disparities
 from tests.statistics.persons import DRAWS, SHAPES, Shape, drawn
 from tests.statistics.studies import Study
+from tests.statistics.tails import floors as of_other_laws
 
 SEED = 20261128
 RUNS = 1000
@@ -24,8 +25,17 @@ BATCH = 100_000
 EVERY = 4
 """Runs of which one is judged by floors that take its rows as independent, too."""
 PROCESSES = 2
-SIZES = ((300, SHAPES[0], RUNS), (300, SHAPES[1], RUNS), (300, SHAPES[2], RUNS // 2), (10_000, SHAPES[0], RUNS // 5))
-"""Persons, the rows that they have, and how often each is tried."""
+ROWS, SAMPLES = 1_000_000, 1500
+"""Of which a limit is taken: rows at least, and samples where there are many rows, so that a limit's own error is a
+fortieth of a sample's."""
+SIZES = (
+    (300, SHAPES[0], RUNS, 0),
+    (300, SHAPES[1], RUNS, 0),
+    (300, SHAPES[2], RUNS // 2, 0),
+    (10_000, SHAPES[0], 2 * RUNS // 5, SAMPLES),
+    *((persons, Shape(rows, False), RUNS // 2, SAMPLES) for persons in (300, 1000) for rows in (10, 20)),
+)
+"""Persons, the rows that they have, how often each is tried, and of how many samples its limit is."""
 
 
 def truth(kind: TargetKind, shape: Shape, rows: int, seed: int) -> Truth:
@@ -75,18 +85,15 @@ def false_passes(
     ]
 
 
-def _cell(kind: TargetKind, shape: Shape, persons: int, runs: int, seed: int) -> list[dict[str, Any]]:
-    known = truth(kind, shape, max(1_000_000, 100 * persons * (1 + shape.most) // 2), seed)
+def _cell(kind: TargetKind, shape: Shape, persons: int, runs: int, samples: int, seed: int) -> list[dict[str, Any]]:
+    known = truth(kind, shape, max(ROWS, samples * persons * shape.average), seed)
     return false_passes(kind, shape, known, persons, runs, seed + 1)
 
 
 def floors() -> list[dict[str, Any]]:
-    asked = [(kind, shape, persons, runs) for persons, shape, runs in SIZES for kind in DRAWS]
+    asked = [(kind, shape, persons, runs, samples) for persons, shape, runs, samples in SIZES for kind in DRAWS]
     with ProcessPoolExecutor(PROCESSES) as pool:
-        found = [
-            pool.submit(_cell, kind, shape, persons, runs, SEED + 10 * i)
-            for i, (kind, shape, persons, runs) in enumerate(asked)
-        ]
+        found = [pool.submit(_cell, *cell, SEED + 10 * i) for i, cell in enumerate(asked)]
         return [row for cell in found for row in cell.result()]
 
 
@@ -136,8 +143,8 @@ STUDIES = (
         "A challenger that is worse than its champion by exactly the margin, and exactly as good as the floor; 95 % "
         "confidence, so a pass is false in 5 % of runs. Labels, scores and errors of one person resemble each other; "
         "where numbers of rows vary, the ill have more. *Were rows independent*: what the same floor would do if it "
-        "knew no persons. *Error*: the standard error of a rate of 5 %. With 10,000 persons the limit itself is known "
-        "too roughly, and runs are few: those rows bound nothing yet.",
+        "knew no persons. *Error*: the standard error of a rate of 5 %; limits are of a million rows, and "
+        "with 10,000 persons or 10 and 20 rows each of 1,500 times as many persons.",
         floors,
     ),
     Study(
@@ -157,5 +164,12 @@ STUDIES = (
         "bound lies below. Scores of positives are as spread as those of negatives, three times as much, a third as "
         "much, or both exponential.",
         lambda: list(few()),
+    ),
+    Study(
+        "Floors of RMSE and average precision under other laws",
+        "RMSE or average precision that is exactly the floor, with seeds and laws of errors and ranks that no bound "
+        "was made by. Where a few errors decide and the sample may hold none of them, no bound can know: one error in "
+        "twenty that is four times as large needs some 300 rows.",
+        of_other_laws,
     ),
 )

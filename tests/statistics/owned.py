@@ -54,6 +54,8 @@ class Apart:
         )
 
     def truth(self, shape: Shape, statistic: str, seed: int, batches: int = 30) -> float:
+        """Where all persons have as many rows, the rates are those of one row each, and known sooner."""
+        shape = shape if shape.varied else Shape(1, False)
         rng, total = np.random.default_rng(seed), np.zeros((2, len(MEASURES[self.measure]), len(self.shares)))
         for _ in range(batches):
             found = self.sample(shape, BATCH // shape.most, rng, owned=False)
@@ -71,16 +73,30 @@ APART = (
 
 
 def coverage(
-    case: Apart, statistic: str, shape: Shape, persons: int, runs: int, seed: int, batches: int = 30
+    case: Apart,
+    statistic: str,
+    shape: Shape,
+    persons: int,
+    runs: int,
+    seed: int,
+    batches: int = 30,
+    draws: int = 1000,
+    every: int = EVERY,
 ) -> dict[str, Any]:
-    """How often the interval holds the truth, and how often it does with the rows taken as independent."""
+    """How often the interval holds the truth, and how often it does with the rows taken as independent.
+
+    Args:
+        batches: of rows, of which the truth is taken.
+        draws: of each interval.
+        every: runs of which one is judged with its rows taken as independent.
+    """
     known, rng, held = case.truth(shape, statistic, seed, batches), np.random.default_rng(seed + 1), np.zeros(2)
     for run in range(runs):
         chance, state = int(rng.integers(2**31)), rng.bit_generator.state
-        for i, owned in enumerate((True, False) if run % EVERY == 0 else (True,)):
+        for i, owned in enumerate((True, False) if run % every == 0 else (True,)):
             rng.bit_generator.state = state
             sample = case.sample(shape, persons, rng, owned)
-            low, high = disparity_interval(sample, statistic, 0.95, chance, 1000)
+            low, high = disparity_interval(sample, statistic, 0.95, chance, draws)
             held[i] += low - 1e-9 <= known <= high + 1e-9
     return {
         "case": f"{statistic}, {case.name}",
@@ -88,7 +104,7 @@ def coverage(
         "rows of each": str(shape),
         "should": "at least 94 %",
         "holds": held[0] / runs,
-        "were rows independent": held[1] / len(range(0, runs, EVERY)),
+        "were rows independent": held[1] / len(range(0, runs, every)),
         "error": float(np.sqrt(0.05 * 0.95 / runs)),
         "runs": runs,
     }

@@ -21,6 +21,11 @@ class Shape:
     def __str__(self) -> str:
         return f"1 to {self.most}, more for some" if self.varied else str(self.most)
 
+    @property
+    def average(self) -> int:
+        """About as many rows as a person has."""
+        return (1 + self.most) // 2 if self.varied else self.most
+
     def persons(self, rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
         """(n,) whose row it is, and (persons,) how ill each person is."""
         ill = rng.normal(size=count)

@@ -106,10 +106,11 @@ def _cell_auc(cell: np.ndarray, half: int, label: np.ndarray) -> float:
 def lifting_columns(config: LeakageGate, sides: Sides) -> list[Measurement]:
     """One or two columns without which a model of all features would not predict suspiciously well.
 
-    Asked only where the model itself on the holdout, or a small learner on all features, reaches the limit of a single
-    column. Which columns the learner leans on is found by permuting each (Breiman 2001) in the judging half. That it
-    falls without them is seen by learning again. The learner may be weaker than the model: it counts how far it falls.
-    Excused columns stay in the model, and the others are asked what they add to them.
+    They lift it by ``lift`` where the model itself on the holdout, or a small learner on all features, surely reaches
+    ``lifted_auc``; or surely by ``lift_alone``, whatever it reaches. Which columns the learner leans on is found by
+    permuting each (Breiman 2001) in the judging half. That it falls without them is seen by learning again. The learner
+    may be weaker than the model: it counts how far it falls. Excused columns stay in the model, and the others are
+    asked what they add to them.
     The difference of the two AUCs on the holdout is DeLong's (1988), paired.
 
     Not asked of a regression, where one or two columns that explain most of a number are usual.
@@ -129,11 +130,10 @@ def _lift(config: LeakageGate, sides: Sides, question: Question) -> Measurement 
         return None
     first, second = encoded(train.iloc[:half], train.iloc[half:], label[:half])
     whole = _auc(label[half:], learned(first, label[:half], second, e.seed))
-    if max(whole, _auc(question.label, question.score)) < config.single_column_auc:
+    asked_from = min(config.lifted_auc, 0.5 + config.lift_alone)  # from less, nothing can have lifted it so far
+    if max(whole, _auc(question.label, question.score)) < asked_from:
         label_text = f"AUC of all features together{question.name}, in training rows that were held back"
-        return Measurement(
-            label=label_text, quantity="roc_auc", value=whole, limit=config.single_column_auc, rows=half, state="pass"
-        )
+        return Measurement(label=label_text, quantity="roc_auc", value=whole, limit=asked_from, rows=half, state="pass")
     open_ones = [f for f in sides.features if f not in config.excused]
 
     def fall(columns: tuple[str, ...]) -> float:
@@ -176,12 +176,13 @@ def _confirmed(
     first, rows = encoded(train, e.rows[sides.features], label)
     rest = [i for i, f in enumerate(sides.features) if f not in named]
     scores = [learned(first[:, c], label, rows[:, c], e.seed) for c in (list(range(len(sides.features))), rest)]
-    auc, covariance = delong(question.label, np.vstack(scores))
-    lift = float(auc[0] - auc[1])
+    auc, covariance = delong(question.label, np.vstack([*scores, question.score]))
+    lift, z = float(auc[0] - auc[1]), normal_quantile(config.confidence)
     error = float(np.sqrt(max(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1], 0.0)))
-    low, high = (lift + k * normal_quantile(config.confidence) * error for k in (-1, 1))
-    reached = max(float(auc[0]), _auc(question.label, question.score))
-    sure = reached >= config.single_column_auc and lift > config.lift and low > 0
+    low, high = (lift + k * z * error for k in (-1, 1))
+    reached = max(float(auc[0]), float(auc[2]))
+    far = max(float(auc[i] - z * np.sqrt(max(covariance[i, i], 0.0))) for i in (0, 2)) >= config.lifted_auc
+    sure = (far and lift > config.lift and low > 0) or low > config.lift_alone
     what = " and ".join(named)
     label_text = (
         f"AUC that {what} give a model of all features{question.name}, which has {auc[0]:.3f} with and {auc[1]:.3f} "
@@ -192,7 +193,8 @@ def _confirmed(
     if sure:
         label_text += f"; {FIX}"
     state: State = "fail" if sure else "pass"
-    return _measurement(label_text, lift, low, high, config.lift, len(rows), state, named, config)
+    limit = config.lift if far else config.lift_alone
+    return _measurement(label_text, lift, low, high, limit, len(rows), state, named, config)
 
 
 def patterns_of_gaps(config: LeakageGate, sides: Sides) -> list[Measurement]:

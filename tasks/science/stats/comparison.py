@@ -108,6 +108,7 @@ AUC = (
     "t of structural components (Sen 1960; DeLong 1988), the wider of its bounds with skewness taken out (Hall 1992) "
     "and of the logarithm of the distance from 1"
 )
+ROOT = "; the wider of RMSE itself and of its logarithm"
 OF_ENTITIES = "; one value an entity (Liang & Zeger 1986)"
 OVER_EFFECT = "; counts over their design effect by entity (Rao & Scott 1992)"
 
@@ -167,7 +168,8 @@ def metric_estimate(
         text = f"BCa bootstrap of counts (Efron 1987), {REPLICATES} replicates{effect}"
         return MetricEstimate(found, text, bounds, 1 / (REPLICATES + 1))
     value, bounds = smooth_bounds(metric, label, score, threshold, owners)
-    return MetricEstimate(value, SMOOTH.get(metric, "t of row losses, skewness taken out (Hall 1992)") + by, bounds)
+    text = SMOOTH.get(metric, "t of row losses, skewness taken out (Hall 1992)") + (ROOT if metric == "rmse" else "")
+    return MetricEstimate(value, text + by, bounds)
 
 
 def paired_estimate(

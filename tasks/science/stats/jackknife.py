@@ -120,9 +120,10 @@ def smooth_bounds(
 ) -> tuple[float, Bounds]:
     """A metric that is a mean or a smooth function of the rows, with one-sided bounds.
 
-    Means, RMSE and the AUC of several classes: :func:`mean_bounds`. R²: :func:`ratio_bounds`. Average precision: the
-    wider of :func:`mean_bounds` and :func:`t_bounds` of the logarithm of its distance from 1. Rows of one entity count
-    as one value of it; for the AUC that is Obuchowski's (1997) variance of clustered data.
+    Means and the AUC of several classes: :func:`mean_bounds`. RMSE: :func:`rmse_bounds`. R²: :func:`ratio_bounds`.
+    Average precision: the wider of :func:`mean_bounds` and :func:`t_bounds` of the logarithm of its distance from 1,
+    with room for what was :func:`unseen`. Rows of one entity count as one value of it; for the AUC that is Obuchowski's
+    (1997) variance of clustered data.
 
     Args:
         owners: (n,) as :func:`tasks.science.stats.clusters.shared` gives them; None of independent rows.
@@ -130,11 +131,51 @@ def smooth_bounds(
     if metric == "r2":
         spread = (label - label.mean()) ** 2
         return ratio_bounds(totals(spread - (label - score) ** 2, owners), totals(spread, owners))
+    if metric == "rmse":
+        return rmse_bounds((label - score) ** 2, owners)
     value, terms = contributions(metric, label, score, threshold)
     terms = gathered(terms, owners)
     if metric == "average_precision":
+        terms = unseen(terms)
         return value, wider(t_bounds(terms, value, logarithmic=True), mean_bounds(terms, value))
     return value, mean_bounds(terms, value)
+
+
+def unseen(terms: np.ndarray) -> np.ndarray:
+    """The (n,) terms, spread so that their variance holds half a term more that is as far out as the farthest.
+
+    Where a few terms decide, those that were not drawn would have enlarged the variance. The same half of a row is
+    added in :func:`tasks.science.stats.clusters.design_effect`.
+    """
+    gap = terms - terms.mean()
+    squares = gap * gap
+    total = float(squares.sum())
+    return np.asarray(terms.mean() + gap * np.sqrt(1 + squares.max() / total / 2)) if total > 0 else terms
+
+
+def rmse_bounds(squares: np.ndarray, owners: np.ndarray | None = None) -> tuple[float, Bounds]:
+    """The root of the mean of (n,) squared errors with one-sided bounds.
+
+    The jackknife leaves out one entity (one row) at a time, exactly, as few or unequal entities ask (Bell & McCaffrey
+    2002, CR3; MacKinnon, Nielsen & Webb 2023). The bounds are the wider of :func:`mean_bounds` of RMSE itself and of
+    its logarithm. Errors are the more variable the larger they are, and the logarithm takes that out of the upper
+    bound, by which a floor passes. Both have room for what was :func:`unseen`.
+    """
+    sums, rows = totals(squares, owners), totals(np.ones(len(squares)), owners)
+    n, value = len(sums), float(np.sqrt(squares.mean()))
+    left = np.maximum(rows.sum() - rows, 1)
+    without = np.sqrt(np.maximum(sums.sum() - sums, 0) / left)
+    direct = mean_bounds(unseen(n * value - (n - 1) * without), value)
+    if not value > 0:
+        return value, direct
+    ratio = np.log(np.maximum(without / value, TINY))  # of the logarithm, less that of the value
+    proportional = mean_bounds(unseen(-(n - 1) * ratio), 0.0)
+
+    def bounds(confidence: float) -> tuple[float, float]:
+        low, high = (value * float(np.exp(np.clip(x, -500, 500))) for x in proportional(confidence))
+        return low, high
+
+    return value, wider(bounds, direct)
 
 
 def auc_bounds(label: np.ndarray, score: np.ndarray, owners: np.ndarray | None = None) -> tuple[float, Bounds]:
@@ -175,12 +216,15 @@ def paired_smooth_bounds(
     threshold: float,
     owners: np.ndarray | None = None,
 ) -> tuple[float, Bounds]:
-    """:func:`smooth_bounds` of the first scores' metric less the second's on the same rows."""
+    """:func:`smooth_bounds` of the first scores' metric less the second's on the same rows; of RMSE, without its
+    logarithm."""
     if metric == "r2":
         gain = (label - second) ** 2 - (label - first) ** 2
         return ratio_bounds(totals(gain, owners), totals((label - label.mean()) ** 2, owners))
     (one, terms), (other, others) = (contributions(metric, label, s, threshold) for s in (first, second))
     value, terms = one - other, gathered(terms - others, owners)
+    if metric in ("rmse", "average_precision"):
+        terms = unseen(terms)
     if metric == "average_precision":
         return value, wider(t_bounds(terms, value), mean_bounds(terms, value))
     return value, mean_bounds(terms, value)

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 import statsmodels.api as sm
 from scipy.special import ndtri
-from sklearn.metrics import f1_score, roc_auc_score
+from scipy.stats import kurtosis, skew, t
+from sklearn.metrics import f1_score, roc_auc_score, root_mean_squared_error
 
 from tasks.science.gates.fairness_counts import count_groups
 from tasks.science.stats.calibration import calibration_error, intercept, mean_calibration, slope
@@ -200,7 +201,7 @@ INDEPENDENT = {
     ("multiclass", "balanced_accuracy"): (0.6862136611250196, 0.03222831870680682),
     ("multiclass", "f1"): (0.6522172618929218, 0.017531259096807916),
     ("regression", "mae"): (0.5707814197077925, 0.0643121497474804),
-    ("regression", "rmse"): (0.7709356003024254, 0.07612950611919844),
+    ("regression", "rmse"): (0.7691180354189048, 0.07705851338519704),
     ("regression", "r2"): (0.6486931722691207, -0.019653197787300947),
 }
 """Low bounds of the metric and high bounds of the difference of 400 rows, before entities were known to any metric."""
@@ -212,3 +213,36 @@ def test_without_entities_bounds_are_what_they_were(kind: TargetKind, metric: st
     low, _ = metric_estimate(metric, label, challenger, 0.5, 3).bounds(0.95)
     _, high = paired_estimate(metric, label, challenger, champion, 0.5, 3).bounds(0.95)
     assert (low, high) == pytest.approx(INDEPENDENT[kind, metric], rel=1e-12)
+
+
+def test_rmse_is_bounded_by_what_it_is_without_each_person_in_turn() -> None:
+    """By scikit-learn one by one; half of the farthest value more, t after Hall's cubic, in RMSE and its logarithm."""
+    owners, (label, score, _) = persons("regression", 60)
+    n = int(owners.max()) + 1
+    without = np.array([root_mean_squared_error(label[owners != i], score[owners != i]) for i in range(n)])
+    whole = root_mean_squared_error(label, score)
+    reaches = []
+    for value, left in ((whole, without), (np.log(whole), np.log(without))):
+        gap = n * value - (n - 1) * left
+        mean, gap = gap.mean(), gap - gap.mean()
+        terms = mean + gap * np.sqrt(1 + 0.5 * (gap**2).max() / (gap**2).sum())
+        bend, freedom = skew(terms) / 3, min(2 * n / (kurtosis(terms, fisher=False) - 1), n - 1)
+        up, down = (
+            (np.cbrt(1 + 3 * bend * (q / np.sqrt(n) - bend / (2 * n))) - 1) / bend * terms.std(ddof=1)
+            for q in t.ppf([0.05, 0.95], freedom)
+        )
+        reaches.append((mean - down, mean - up))
+    low, high = metric_estimate("rmse", label, score, 0.5, 0, owners).bounds(0.95)
+    expected = min(reaches[0][0], np.exp(reaches[1][0])), max(reaches[0][1], np.exp(reaches[1][1]))
+    assert (low, high) == pytest.approx(expected, rel=1e-9)
+    assert high == pytest.approx(expected[1]) and expected[1] > reaches[0][1]  # the logarithm is the wider above
+
+
+def test_a_single_large_error_leaves_the_floor_of_rmse_open() -> None:
+    """All of the error is one person's of 40: the truth may be many times what was seen, and in any unit."""
+    error, owners = np.zeros(120), np.repeat(np.arange(40), 3)
+    error[5] = 9.0
+    low, high = metric_estimate("rmse", error, np.zeros(120), 0.5, 0, owners).bounds(0.95)
+    assert low < np.sqrt(81 / 120) < 10 * np.sqrt(81 / 120) < high < np.inf
+    perfect = metric_estimate("rmse", error, error, 0.5, 0, owners).bounds(0.95)
+    assert perfect == (0.0, 0.0)

@@ -91,7 +91,8 @@ def test_bounds_are_near_those_of_sklearn_on_resampled_rows(kind: TargetKind, me
     draws = [
         compute(label[i], challenger[i]) - compute(label[i], champion[i]) for i in rng.integers(400, size=(500, 400))
     ]
-    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(draws, [0.05, 0.95])), abs=0.015)
+    room = 0.02 if metric == "average_precision" else 0.015  # its bounds hold half of a row that was not seen, too
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(draws, [0.05, 0.95])), abs=room)
 
 
 @pytest.mark.parametrize(
