@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from tasks.scaffold.columns import Guess, truth
+from tasks.scaffold.quantities import plain
 from tasks.spec.errors import ConfigError
 from tasks.spec.expressions import parsed
+from tasks.spec.wording import plural
 
 CLASSES = 20
 """Distinct values up to which a column of names is taken as classes."""
@@ -69,7 +71,9 @@ def guess_target(
     gaps = max((c.gaps for c in named if c.name not in asked), default=0)
     if gaps:
         document["missing"] = "drop"
-        notes["missing"] = f"{gaps:,} rows have no answer and are dropped; why have they none?"
+        notes["missing"] = (
+            f"{plural(gaps, 'row')} without an answer {'is' if gaps == 1 else 'are'} dropped; why is there none?"
+        )
     return TargetGuess(document, used, notes, expression)
 
 
@@ -188,7 +192,7 @@ def _looks_like_classes(column: Guess) -> bool:
     """Few whole numbers, one after the other, each of many rows."""
     if column.type != "integer" or column.distinct > FEW_CLASSES or not column.counts:
         return False
-    values = [int(float(v)) for v in column.counts]
+    values = [int(float(v)) for v in plain(column.counts, column.reading, column.unit)]
     return max(values) - min(values) < FEW_CLASSES and min(column.counts.values()) >= CLASS_ROWS
 
 
@@ -205,8 +209,9 @@ def _two_values(column: Guess, positive: str | None) -> tuple[dict[str, Any], di
     chosen = positive or next((v for v in values if v.lower() in usual), values[-1])
     rest = " or ".join(v for v in values if v != chosen)
     cell = truth(chosen) if column.type == "boolean" else chosen
+    (number,) = plain([chosen], column.reading, column.unit)
     document, notes = _binary(
-        f"{column.name} == {cell}" if column.quantity else f"{column.name} == {cell!r}",
+        f"{column.name} == {number}" if column.quantity else f"{column.name} == {cell!r}",
         f"{column.original} is {chosen}",
         f"{column.original} is {rest}",
     )

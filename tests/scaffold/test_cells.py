@@ -219,6 +219,7 @@ CLASSES: dict[str, tuple[list[int], str | None, str]] = {
     "grades that are amounts": ([5, 4, 3, 2, 1], "regression", "regression"),
     "counts with few of the largest": ([*([0, 1, 2] * 40), 17], None, "regression"),
     "amounts": (list(range(40)), None, "regression"),
+    "amounts with marks": ([1000, 2000, 3000], None, "regression"),
     "a code": ([*([1, 2, 3] * 10), 999], None, "multiclass"),
 }
 
@@ -229,10 +230,13 @@ def test_whole_numbers_are_classes_or_amounts_and_asked(case: str, tmp_path: Pat
     cells = (values * 600)[:600]
     years = [f"{2010 + i % 7}.0" for i in range(600)]
     path = table(
-        tmp_path / "a.csv", {"x": [str(i % 37) for i in range(600)], "year": years, "grade": [str(c) for c in cells]}
+        tmp_path / "a.csv", {"x": [str(i % 37) for i in range(600)], "year": years, "grade": [f"{c:,}" for c in cells]}
     )
     seen = look(path)
     draft = draft_of("a", "a.csv", seen, seen.source, "grade", Answers(kind=said), lambda text: None)
+    if min(values) >= 1000:
+        one = draft_of("a", "a.csv", seen, seen.source, "grade", Answers(positive="2,000"), lambda text: None)
+        assert one.target.document["expression"] == "grade == 2000"
     target = draft.target
     assert target.document["kind"] == kind
     assert draft.roles.notes["period"] == "2010 to 2016, the file's rows stand not in order of it"
