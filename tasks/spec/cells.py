@@ -94,7 +94,8 @@ def rounded(value: Any) -> bool:
         value = int(value) if value.is_finite() and value == value.to_integral_value() else None
     if not isinstance(value, Integral) or abs(int(value)) > LARGEST:
         return False
-    return int(float(int(value))) != int(value)
+    nearest = Decimal(repr(float(int(value))))  # JavaScript writes a float so, filled with zeros
+    return int(nearest) != int(value)
 
 
 def _of_text(cells: pd.Series) -> tuple[np.ndarray, np.ndarray]:
