@@ -42,16 +42,14 @@ class LeakageGate(Gate):
     dominant_share: float = Field(0.9, gt=0, le=1)
     """Share of the whole model's AUC over 0.5 that the column gives alone."""
     lift: float = Field(0.1, gt=0, lt=0.5)
-    """AUC by which one or two columns may lift a model of all features that surely reaches ``lifted_auc``.
+    """AUC by which one column may lift a model that surely reaches ``lifted_auc``, or two one of ``single_column_auc``.
 
     Not asked of a regression.
     """
     lifted_auc: float = Field(0.9, gt=0.5, le=1)
-    """AUC that the model, or a small learner in its place, has to reach for ``lift`` to be asked."""
-    lift_alone: float = Field(0.3, gt=0, le=0.5)
-    """AUC by which one or two columns surely may not lift a model, however little it then reaches.
+    """AUC that the model, or a small learner in its place, surely has to reach for the lift by one column to be asked.
 
-    Two honest columns of a public table reach 0.28. One that is nearly all that is known reaches more, and is excused.
+    Two honest columns often give a model nearly all that it knows, so of two ``single_column_auc`` is asked.
     """
     missingness_auc: float = Field(0.7, gt=0.5, le=1)
     """AUC from which a value's being missing is a leak; 0.7 is 40 points between the classes' missing shares."""

@@ -126,12 +126,15 @@ def _two_days(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(start=dates[0], closed=dates[1])
 
 
-def _afterwards(frame: pd.DataFrame) -> pd.DataFrame:
-    """Calls and reminders of the weeks after, more for who came back: each tells a little, and so do both."""
+def _afterwards(frame: pd.DataFrame, seen: float = 1.6, frail: float = 0.7) -> pd.DataFrame:
+    """Calls of the weeks after, more for who came back: alone they tell less than a leak may, and with all else more.
+
+    How frail somebody is was written down at the stay.
+    """
     rng = np.random.default_rng(22)
     back = (frame["back"] == "yes").to_numpy()
-    calls, reminders = (1.3 * back + rng.normal(size=(2, ROWS))).round(1)
-    return frame.assign(calls=calls, reminders=reminders)
+    calls, frailty = (by * back + rng.normal(size=ROWS) for by in (seen, frail))
+    return frame.assign(calls=calls.round(1), frailty=frailty.round(1))
 
 
 def _letter(frame: pd.DataFrame) -> pd.DataFrame:
@@ -211,17 +214,12 @@ TRAPS: dict[str, Trap] = {
         ),
     ),
     "leak short of what a single column may tell": (
-        document({"calls": "number", "reminders": "number"}),
+        document({"calls": "number", "frailty": "number"}, gate={"dominant_share": 0.95}),
         _afterwards,
         (
-            "a leak: AUC that calls and reminders give a model of all features, which has 0.9",
+            "a leak: AUC that calls give a model of all features, which has 0.9",
             ", and 0.1 is the limit; columns that tell so much are often known only after the outcome",
         ),
-    ),
-    "leak that lifts a model by a declared limit": (
-        document({"calls": "number", "reminders": "number"}, gate={"lifted_auc": 0.99, "lift_alone": 0.08}),
-        _afterwards,
-        ("a leak: AUC that calls and reminders give a model of all features, which has 0.9", ", and 0.08 is the limit"),
     ),
     "leak by a gap": (
         document({"letter": "number"}),
@@ -272,6 +270,14 @@ TRAPS: dict[str, Trap] = {
         ("in day from 2", "it may be a campaign or a way of recording that changed: leave these rows out"),
     ),
 }
+
+
+def test_two_honest_columns_may_be_nearly_all_that_a_model_knows(tmp_path: Path) -> None:
+    """Both tell much, and together lift a model from 0.77 over 0.9."""
+    frame = _afterwards(stays(), 1.2, 1.2)
+    result = answered(tmp_path, document({"calls": "number", "frailty": "number"}), frame)
+    assert result.state == "pass", result.reason
+    assert [m.limit for m in result.measurements if "of all features together" in m.label] == [0.95]
 
 
 @pytest.mark.parametrize("trap", TRAPS)

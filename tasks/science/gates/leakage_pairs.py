@@ -106,8 +106,9 @@ def _cell_auc(cell: np.ndarray, half: int, label: np.ndarray) -> float:
 def lifting_columns(config: LeakageGate, sides: Sides) -> list[Measurement]:
     """One or two columns without which a model of all features would not predict suspiciously well.
 
-    They lift it by ``lift`` where the model itself on the holdout, or a small learner on all features, surely reaches
-    ``lifted_auc``; or surely by ``lift_alone``, whatever it reaches. Which columns the learner leans on is found by
+    One column is a leak where the model itself on the holdout, or a small learner on all features, surely reaches
+    ``lifted_auc``; two are where it reaches the limit of a single column. Two honest columns may be nearly all that a
+    weaker model knows. Which columns the learner leans on is found by
     permuting each (Breiman 2001) in the judging half. That it falls without them is seen by learning again. The learner
     may be weaker than the model: it counts how far it falls. Excused columns stay in the model, and the others are
     asked what they add to them.
@@ -130,7 +131,7 @@ def _lift(config: LeakageGate, sides: Sides, question: Question) -> Measurement 
         return None
     first, second = encoded(train.iloc[:half], train.iloc[half:], label[:half])
     whole = _auc(label[half:], learned(first, label[:half], second, e.seed))
-    asked_from = min(config.lifted_auc, 0.5 + config.lift_alone)  # from less, nothing can have lifted it so far
+    asked_from = min(config.lifted_auc, config.single_column_auc)
     if max(whole, _auc(question.label, question.score)) < asked_from:
         label_text = f"AUC of all features together{question.name}, in training rows that were held back"
         return Measurement(label=label_text, quantity="roc_auc", value=whole, limit=asked_from, rows=half, state="pass")
@@ -181,8 +182,9 @@ def _confirmed(
     error = float(np.sqrt(max(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1], 0.0)))
     low, high = (lift + k * z * error for k in (-1, 1))
     reached = max(float(auc[0]), float(auc[2]))
-    far = max(float(auc[i] - z * np.sqrt(max(covariance[i, i], 0.0))) for i in (0, 2)) >= config.lifted_auc
-    sure = (far and lift > config.lift and low > 0) or low > config.lift_alone
+    surely = max(float(auc[i] - z * np.sqrt(max(covariance[i, i], 0.0))) for i in (0, 2))
+    far = reached >= config.single_column_auc or (len(named) == 1 and surely >= config.lifted_auc)
+    sure = far and lift > config.lift and low > 0
     what = " and ".join(named)
     label_text = (
         f"AUC that {what} give a model of all features{question.name}, which has {auc[0]:.3f} with and {auc[1]:.3f} "
@@ -193,8 +195,13 @@ def _confirmed(
     if sure:
         label_text += f"; {FIX}"
     state: State = "fail" if sure else "pass"
-    limit = config.lift if far else config.lift_alone
-    return _measurement(label_text, lift, low, high, limit, len(rows), state, named, config)
+    if not far:
+        label_text = f"AUC of all features together{question.name}, on the holdout"
+        least = config.lifted_auc if len(named) == 1 else config.single_column_auc
+        return Measurement(
+            label=label_text, quantity="roc_auc", value=reached, limit=least, rows=len(rows), state="pass"
+        )
+    return _measurement(label_text, lift, low, high, config.lift, len(rows), state, named, config)
 
 
 def patterns_of_gaps(config: LeakageGate, sides: Sides) -> list[Measurement]:
