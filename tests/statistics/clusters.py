@@ -33,7 +33,7 @@ SIZES = (
     (300, SHAPES[1], RUNS, 0),
     (300, SHAPES[2], RUNS // 2, 0),
     (10_000, SHAPES[0], 2 * RUNS // 5, SAMPLES),
-    *((persons, Shape(rows, False), RUNS // 2, SAMPLES) for persons in (300, 1000) for rows in (10, 20)),
+    *((persons, Shape(rows, False), RUNS, SAMPLES) for persons in (300, 1000) for rows in (10, 20)),
 )
 """Persons, the rows that they have, how often each is tried, and of how many samples its limit is."""
 

@@ -106,12 +106,12 @@ def _cell_auc(cell: np.ndarray, half: int, label: np.ndarray) -> float:
 def lifting_columns(config: LeakageGate, sides: Sides) -> list[Measurement]:
     """One or two columns without which a model of all features would not predict suspiciously well.
 
-    One column is a leak where the model itself on the holdout, or a small learner on all features, surely reaches
-    ``lifted_auc``; two are where it reaches the limit of a single column. Two honest columns may be nearly all that a
-    weaker model knows. Which columns the learner leans on is found by
-    permuting each (Breiman 2001) in the judging half. That it falls without them is seen by learning again. The learner
-    may be weaker than the model: it counts how far it falls. Excused columns stay in the model, and the others are
-    asked what they add to them.
+    What is reached is the AUC of the model itself on the holdout, or of a small learner on all features. One column is
+    a leak where that is surely ``lifted_auc``; two are where it is the limit of a single column. Two honest columns may
+    be nearly all that a weaker model knows. Which columns the learner leans on is found by permuting each (Breiman
+    2001) in the judging half. That it falls without them is seen by learning again. The learner may be weaker than the
+    model: it counts how far it falls. Excused columns stay in the model, and the others are asked what they add to
+    them.
     The difference of the two AUCs on the holdout is DeLong's (1988), paired.
 
     Not asked of a regression, where one or two columns that explain most of a number are usual.
