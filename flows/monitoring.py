@@ -9,8 +9,7 @@ from prefect.states import Completed
 from tasks.monitoring import act, find_work, look_at_window, record, waits_for_a_release, watch_feed
 from tasks.promotion import align_service
 from tasks.reporting import fail_with_message, report_model, report_windows
-from tasks.spec.final_states import FinalState
-from tasks.spec.requests import MonitoringRequest
+from tasks.spec.requests import FinalState, MonitoringRequest
 from tasks.spec.wording import plural
 
 

@@ -9,8 +9,7 @@ from prefect.states import Completed
 from tasks.approval import promote_signed
 from tasks.promotion import align_service, assign_version
 from tasks.reporting import fail_with_message, report_model
-from tasks.spec.final_states import FinalState
-from tasks.spec.requests import ApprovalRequest, PromotionRequest
+from tasks.spec.requests import ApprovalRequest, FinalState, PromotionRequest
 
 
 @flow(name="promote", flow_run_name="{request.model} {request.version}", log_prints=True)
@@ -27,7 +26,7 @@ def promote_version(request: PromotionRequest) -> State:
     return Completed(message=f"{request.model} {version} is champion.", name=FinalState.PROMOTED)
 
 
-@flow(name="approve", flow_run_name="{request.model} signed by {request.signer}", log_prints=True)
+@flow(name="approve", flow_run_name="{request.model} signed by {request.warrant.signer}", log_prints=True)
 @fail_with_message
 def approve(request: ApprovalRequest) -> State:
     """Promote a fit candidate of high materiality on the signature of a second person.
@@ -39,5 +38,5 @@ def approve(request: ApprovalRequest) -> State:
     align_service(request.model)
     report_model(request.model, [])
     return Completed(
-        message=f"{request.model} {version} is champion, signed by {request.signer}.", name=FinalState.PROMOTED
+        message=f"{request.model} {version} is champion, signed by {request.warrant.signer}.", name=FinalState.PROMOTED
     )

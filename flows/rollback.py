@@ -8,8 +8,7 @@ from prefect.states import Completed
 
 from tasks.promotion import align_service, assign_version, stop_serving
 from tasks.reporting import fail_with_message, report_model
-from tasks.spec.final_states import FinalState
-from tasks.spec.requests import RollbackRequest, StopRequest
+from tasks.spec.requests import FinalState, RollbackRequest, StopRequest
 
 
 @flow(name="roll-back", flow_run_name="{request.model} because of {request.reason}", log_prints=True)

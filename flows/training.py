@@ -12,8 +12,7 @@ from tasks.evaluation import score_champion_and_challenger
 from tasks.promotion import promote, record_examined, reject, reject_data, same_as_champion
 from tasks.reporting import evidence_of, fail_with_message, report_data, report_model, report_verdict
 from tasks.spec.errors import PromotionConflict
-from tasks.spec.final_states import FinalState
-from tasks.spec.requests import TrainingRequest
+from tasks.spec.requests import FinalState, TrainingRequest
 from tasks.spec.verdicts import verdict_sentence
 from tasks.training import checkout, commit_candidate, commit_data, train_and_evaluate
 from tasks.validation import examine

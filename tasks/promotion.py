@@ -14,7 +14,16 @@ from tasks.records.repository.changes import changed_paths
 from tasks.records.repository.git import Git
 from tasks.spec.errors import PromotionRefused
 from tasks.spec.evidence import GateResult, Verdict
-from tasks.spec.ledger import AssignmentKind, Details, Entry, EntryDraft, EntryKind, RejectedDetails, StoppedDetails
+from tasks.spec.ledger import (
+    AssignmentKind,
+    Details,
+    Entry,
+    EntryDraft,
+    EntryKind,
+    RejectedDetails,
+    StoppedDetails,
+    Warrant,
+)
 from tasks.spec.requests import PromotionRequest, RollbackRequest, StopRequest, TrainingRequest
 from tasks.spec.settings import Settings
 from tasks.spec.sources import concerns
@@ -37,7 +46,9 @@ def promote(candidate: Candidate, verdict: Verdict, request: TrainingRequest, ev
     return register(verdict, evidence, request.actor, request.reason)
 
 
-def register(verdict: Verdict, evidence: dict[str, Any], actor: str, reason: str) -> str:
+def register(
+    verdict: Verdict, evidence: dict[str, Any], actor: str, reason: str, warrant: Warrant | None = None
+) -> str:
     """Make the version that a passed verdict speaks of champion, and serve it; gives its tag."""
     version = Registry(Settings()).promote(
         model=verdict.model,
@@ -46,6 +57,7 @@ def register(verdict: Verdict, evidence: dict[str, Any], actor: str, reason: str
         actor=actor,
         reason=reason,
         expected_champion=verdict.champion,
+        warrant=warrant,
     )
     serve_champion(verdict.model)
     return version.tag
@@ -129,11 +141,13 @@ def align_service(model: str) -> str | None:
 def serve_champion(model: str) -> str | None:
     """Publish the registry's champion to the release store and point the service at it; safe to repeat."""
     settings = Settings()
-    champion = Registry(settings).champion(model)
-    if champion is None:
+    registry = Registry(settings)
+    now = registry.state(model)
+    if now.champion is None:
         return None
+    champion = next(v for v in registry.versions(model) if v.tag == now.champion)
     releases.publish(settings, model, champion.tag, version_files(settings, model, champion).model)
-    releases.point(settings, model, champion.tag, stopped_because(settings, model))
+    releases.point(settings, model, champion.tag, now.stopped, now.height, now.entry)
     return champion.tag
 
 
@@ -162,7 +176,7 @@ def stop_serving(request: StopRequest) -> str:
         reason=request.reason,
         sentence=f"{champion.tag} was taken out of service: {request.because}",
         evidence={"because": request.because},
-        details=StoppedDetails(because=request.because),
+        details=StoppedDetails(because=request.because, warrant=request.warrant),
     )
     ledger.append(settings, draft)
     serve_champion(model)
@@ -179,7 +193,7 @@ def assign_version(request: PromotionRequest | RollbackRequest, kind: Assignment
     settings, model = Settings(), request.model
     registry = Registry(settings)
     champion = registry.champion(model)
-    target = _target(registry, model, request.version)
+    target = target_version(registry, model, request.version)
     if champion is not None and target.tag == champion.tag and not stopped_because(settings, model):
         raise PromotionRefused(f"{model} {target.tag} is the champion already; nothing to do.")
     version = registry.assign(
@@ -190,12 +204,18 @@ def assign_version(request: PromotionRequest | RollbackRequest, kind: Assignment
         actor=request.actor,
         reason=request.reason,
         expected_champion=champion.tag if champion else None,
+        warrant=request.warrant,
     )
     serve_champion(model)
     return version.tag
 
 
-def _target(registry: Registry, model: str, tag: str | None) -> Version:
+def target_version(registry: Registry, model: str, tag: str | None) -> Version:
+    """The version that a promotion or rollback by hand means.
+
+    Raises:
+        PromotionRefused: it is not registered, or there is no earlier champion to go back to.
+    """
     if tag is None:
         earlier = registry.previous_champions(model)
         if not earlier:

@@ -10,12 +10,11 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks.evaluation import examination
-from tasks.records.registry import signatures
 from tasks.records.registry.registry import Registry
-from tasks.records.repository.workspace import ensure_clone
+from tasks.records.registry.state import state
 from tasks.science.gates.run import run_gate
+from tasks.signing import signatures
 from tasks.spec.base import load_yaml
-from tasks.spec.errors import PromotionRefused
 from tasks.spec.evidence import GateResult, Verdict
 from tasks.spec.gate import Materiality
 from tasks.spec.gates import GateConfig, needed_kinds
@@ -84,19 +83,22 @@ def _signed_waivers(candidate: Candidate, requesters: tuple[str, ...]) -> list[t
     if not path.exists():
         return []
     settings = Settings()
-    allowed = signatures.allowed_signers(ensure_clone(settings), settings.branch)
+    policy = state(settings).policy
+    approvers = {p.name: p.keys for p in policy.who("approver")} if policy else {}
     version = Registry(settings).next_version(candidate.model)
     found = load_yaml(path, Waivers).waivers
-    return [(w, waiver_problem(w, candidate.model, version, requesters, allowed)) for w in found]
+    return [(w, waiver_problem(w, candidate.model, version, requesters, approvers)) for w in found]
 
 
-def waiver_problem(waiver: Waiver, model: str, version: str, requesters: tuple[str, ...], allowed: str) -> str:
+def waiver_problem(
+    waiver: Waiver, model: str, version: str, requesters: tuple[str, ...], approvers: dict[str, tuple[str, ...]]
+) -> str:
     """Why a waiver does not hold, in a sentence; empty where it does.
 
     Args:
         version: what the candidate would become.
         requesters: who asked for the candidate or wrote it.
-        allowed: the allowed signers file of the main branch.
+        approvers: keys of each person who may sign it, by the list in force.
     """
     named = f"the waiver of {waiver.gate} for {waiver.version} by {waiver.who}"
     if waiver.version != version:
@@ -107,10 +109,11 @@ def waiver_problem(waiver: Waiver, model: str, version: str, requesters: tuple[s
         return f"{named} is not signed; sign it with: assay waive {model} {waiver.gate}"
     if waiver.who.casefold() in {r.casefold() for r in requesters}:
         return f"{named} is signed by the one who asked for the promotion or wrote the change"
-    try:
-        signatures.check(waiver.statement(model), waiver.signature, waiver.who, allowed)
-    except PromotionRefused as error:
-        return f"{named} does not hold: {str(error).rstrip('.')}"
+    if not signatures.holds(waiver.statement(model), waiver.signature, approvers.get(waiver.who, ())):
+        return (
+            f"{named} does not hold: the signature is not {waiver.who}'s over exactly this statement. Who may sign: "
+            f"{', '.join(approvers) or 'nobody yet; add somebody with assay policy'}"
+        )
     return ""
 
 

@@ -15,3 +15,8 @@ def key(folder: Path, name: str) -> Path:
         pytest.skip("no ssh-keygen on this machine; Debian's openssh-client has it")
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(folder / name)], check=True)
     return folder / name
+
+
+def public(path: Path) -> str:
+    """The public half of a key, as the list of people has it."""
+    return " ".join(path.with_suffix(".pub").read_text().split()[:2])

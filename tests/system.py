@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -9,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from tasks.records.repository import dvc, workspace
 from tasks.spec.ledger import Entry
 from tasks.spec.settings import Settings
 from tests.conftest import ROOT
+from tests.keys import public
 
 AUDIT = Path(__file__).parent / "flows/audit"
 MODEL = "deployments/models/care/model.yaml"
@@ -39,6 +41,8 @@ class Running:
     folder: Path
     outbound: Path
     said: str = ""
+    appointed: dict[str, Path] = field(default_factory=dict)
+    """Approvers of the list in force, and their keys."""
 
     @property
     def clone(self) -> Path:
@@ -74,6 +78,27 @@ class Running:
                 return self.api.wait(runs[0]["id"], seconds=240)
             assert time.monotonic() < end, f"no run of {deployment} for {revision} came; the push said: {self.said}"
             time.sleep(0.3)
+
+    def appoint(self, **keys: Path) -> None:
+        """Put approvers on the list of who may sign, as people do: draft, edit, sign, enter."""
+        path = self.folder / f"list-{len(self.appointed)}.json"
+        assert self.assay("policy", "--draft", str(path)).returncode == 0
+        document = json.loads(path.read_text())
+        added = {f"{name}@example.org": key for name, key in keys.items()}
+        document["policy"]["people"] += [
+            {"name": name, "roles": ["approver"], "keys": [public(key)]} for name, key in added.items()
+        ]
+        path.write_text(json.dumps(document))
+        for name, key in (self.appointed | added).items():
+            done = self.assay("policy", "--sign", str(path), "--as", name, "--key", str(key))
+            assert done.returncode == 0, done.stderr
+        done = self.assay("policy", "--enter", str(path))
+        assert done.returncode == 0, done.stderr
+        self.appointed |= added
+
+    def signed(self) -> list[str]:
+        """The options with which somebody who may signs an order; none where nobody is appointed."""
+        return [word for name, key in list(self.appointed.items())[:1] for word in ("--as", name, "--key", str(key))]
 
     def assay(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """The command line as a person at this system would use it."""
@@ -113,7 +138,7 @@ class Running:
         return self.api.call("POST", path, body)
 
 
-EDITS = {"model": MODEL, "signers": "deployments/signers", "expectations": "deployments/models/care/expectations.yaml"}
+EDITS = {"model": MODEL, "expectations": "deployments/models/care/expectations.yaml"}
 
 
 def set_value(key: str, value: str) -> Callable[[str], str]:

@@ -92,7 +92,7 @@ def test_rows_beyond_their_time_are_deleted_and_the_ledger_keeps_it(
         monitoring._expire(log, request, 30)
     assert log.frame("care", 0, 2**62)["_id"].tolist() == ["p2"]
     log.close()
-    (entry,) = ledger.entries(settings)
+    (entry,) = ledger.entries(settings, "care")
     assert (entry.kind, entry.model, entry.details["predictions"]) == (
         "forgotten",
         "care",

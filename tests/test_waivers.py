@@ -10,14 +10,14 @@ import pytest
 
 from tasks.cli.waivers import add_waiver
 from tasks.records.pages.verdict import verdict_markdown, verdict_page
-from tasks.records.registry import signatures
+from tasks.signing import signatures
 from tasks.spec.base import load_yaml
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import GateResult, Verdict
 from tasks.spec.waivers import Waiver, Waivers
 from tasks.validation import apply_waivers, waiver_problem
 from tests.conftest import ROOT
-from tests.keys import key
+from tests.keys import key, public
 
 TOMORROW = (datetime.now(UTC) + timedelta(days=1)).date().isoformat()
 TERMS = {
@@ -30,19 +30,18 @@ TERMS = {
 
 
 @pytest.fixture
-def signed(tmp_path: Path) -> tuple[Waiver, str]:
-    """A waiver by Jo, and the file that allows Jo to sign."""
+def signed(tmp_path: Path) -> tuple[Waiver, dict[str, tuple[str, ...]]]:
+    """A waiver by Jo, and the approvers: Jo alone."""
     path = key(tmp_path, "jo")
     waiver = Waiver(**TERMS)
-    public = path.with_suffix(".pub").read_text()
-    return waiver.model_copy(
-        update={"signature": signatures.sign(waiver.statement("care"), path)}
-    ), f'jo@example.org namespaces="assay" {public}'
+    return waiver.model_copy(update={"signature": signatures.sign(waiver.statement("care"), path)}), {
+        "jo@example.org": (public(path),)
+    }
 
 
 def problem(
     waiver: Waiver,
-    allowed: str,
+    allowed: dict[str, tuple[str, ...]],
     model: str = "care",
     version: str = "v3.0.0",
     requesters: tuple[str, ...] = ("dana@example.org",),
@@ -50,7 +49,7 @@ def problem(
     return waiver_problem(waiver, model, version, requesters, allowed)
 
 
-def test_a_waiver_as_it_was_signed_holds(signed: tuple[Waiver, str]) -> None:
+def test_a_waiver_as_it_was_signed_holds(signed: tuple[Waiver, dict[str, tuple[str, ...]]]) -> None:
     assert problem(*signed) == ""
 
 
@@ -59,7 +58,7 @@ def test_a_waiver_as_it_was_signed_holds(signed: tuple[Waiver, str]) -> None:
     [
         ({"gate": "opportunity-by-sex"}, "is not jo@example.org's over exactly this statement"),
         ({"reason": "because I can, thank you"}, "is not jo@example.org's"),
-        ({"who": "mallory@example.org"}, "Allowed signers: jo@example.org"),
+        ({"who": "mallory@example.org"}, "Who may sign: jo@example.org"),
         ({"signature": ""}, "is not signed; sign it with: assay waive care auc-floor"),
         ({"version": "v4.0.0"}, "does not hold for this candidate, which would be v3.0.0"),
         ({"expires": "2026-01-01"}, "expired on 2026-01-01"),
@@ -68,22 +67,24 @@ def test_a_waiver_as_it_was_signed_holds(signed: tuple[Waiver, str]) -> None:
     ],
 )
 def test_a_waiver_that_was_changed_or_is_over_does_not(
-    signed: tuple[Waiver, str], change: dict[str, Any], says: str
+    signed: tuple[Waiver, dict[str, tuple[str, ...]]], change: dict[str, Any], says: str
 ) -> None:
     waiver, allowed = signed
     assert says in problem(waiver.model_copy(update=change), allowed)
 
 
-def test_nobody_waives_for_themselves_or_another_model_or_unlisted(signed: tuple[Waiver, str]) -> None:
+def test_nobody_waives_for_themselves_or_another_model_or_unlisted(
+    signed: tuple[Waiver, dict[str, tuple[str, ...]]],
+) -> None:
     waiver, allowed = signed
     assert "asked for the promotion or wrote the change" in problem(
         waiver, allowed, requesters=("dana@example.org", "JO@example.org")
     )
     assert "over exactly this statement" in problem(waiver, allowed, model="income")
-    assert "none yet; add them to deployments/signers" in problem(waiver, "# nobody\n")
+    assert "Who may sign: nobody yet; add somebody with assay policy" in problem(waiver, {})
 
 
-def test_a_waiver_reaches_its_gate_alone_and_stands_in_red(signed: tuple[Waiver, str]) -> None:
+def test_a_waiver_reaches_its_gate_alone_and_stands_in_red(signed: tuple[Waiver, dict[str, tuple[str, ...]]]) -> None:
     waiver, _ = signed
     failed = GateResult(gate="auc-floor", kind="floor", mandatory=True, state="fail", reason="too low")
     other = failed.model_copy(update={"gate": "other"})
@@ -125,7 +126,7 @@ def test_the_command_signs_what_stands_in_the_file_and_refuses_what_is_wrong(tmp
     path = key(tmp_path, "jo")
     for gate in ("auc-floor", "opportunity-by-sex"):
         file = add_waiver(copy, "care", TERMS | {"gate": gate}, path)
-    allowed = f"jo@example.org {path.with_suffix('.pub').read_text()}"
+    allowed = {"jo@example.org": (public(path),)}
     assert [problem(w, allowed) for w in load_yaml(file, Waivers).waivers] == ["", ""]
     with pytest.raises(ConfigError, match="care has no gate 'nothing'; allowed: data-expectations, auc-floor"):
         add_waiver(copy, "care", TERMS | {"gate": "nothing"}, path)

@@ -217,7 +217,7 @@ def test_a_new_monitor_is_one_module_and_one_entry_and_changes_no_other(
     monkeypatch.setenv("ASSAY_HOME", str(settings.home))
     monkeypatch.setenv("ASSAY_ORIGIN", settings.origin)
     monitoring.record.fn(report, MonitoringRequest(model="care", actor="test"))
-    (entry,) = ledger.entries(settings)
+    (entry,) = ledger.entries(settings, "care")
     assert added.sentence in entry.sentence and "assay.finding.score_tail" in sent
     stored = WindowReport.model_validate_json(json.dumps(ledger.evidence(settings, entry.evidence)))
     assert stored == report

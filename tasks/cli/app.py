@@ -9,10 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
-from tasks.cli import new, records
+from tasks.cli import new, people, records
 from tasks.cli.common import ROOT, Because, Json, Model, say, settings
 from tasks.spec.errors import AssayError
-from tasks.spec.final_states import FinalState
+from tasks.spec.requests import FinalState
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Examine models before they serve, watch them while they serve."
@@ -102,7 +102,7 @@ def waive(
     gate: Annotated[str, typer.Argument(help="The one gate that is let go.")],
     version: Annotated[str, typer.Option(help="The one version that it holds for: what the candidate would become.")],
     reason: Annotated[str, typer.Option(help="Why; it is part of what is signed, and stands in red on the verdict.")],
-    who: Annotated[str, typer.Option("--as", help="Who signs, as in deployments/signers.")],
+    who: Annotated[str, typer.Option("--as", help="Who signs, as on the list that 'assay policy' shows.")],
     expires: Annotated[str, typer.Option(help="Last day on which it holds, YYYY-MM-DD.")],
     key: Annotated[Path, typer.Option(help="OpenSSH private key; it stays on this machine.")],
     as_json: Json = False,
@@ -117,9 +117,19 @@ def waive(
 
 
 @app.command()
-def promote(model: Model, version: str, because: Because, as_json: Json = False) -> None:
+def promote(
+    model: Model,
+    version: str,
+    because: Because,
+    signer: people.Signer = None,
+    key: people.Key = None,
+    expires: people.Expires = "",
+    as_json: Json = False,
+) -> None:
     """Make a registered version champion."""
-    _run("promote/promotion", {"model": model, "reason": "person", "version": version, "because": because}, as_json)
+    warrant = people.order("promote", model, version, because, signer, key, expires)
+    request = {"model": model, "reason": "person", "version": version, "because": because, "warrant": warrant}
+    _run("promote/promotion", request, as_json)
 
 
 @app.command()
@@ -128,25 +138,15 @@ def approve(
     commit: Annotated[
         str, typer.Argument(help="The candidate that waits, as 'assay status' and the verdict page name it.")
     ],
-    signer: Annotated[str, typer.Option("--as", help="Who signs, as in deployments/signers.")],
+    signer: Annotated[str, typer.Option("--as", help="Who signs, as on the list that 'assay policy' shows.")],
     key: Annotated[Path, typer.Option(help="OpenSSH private key; it stays on this machine.")],
     because: Because,
+    expires: people.Expires = "",
     as_json: Json = False,
 ) -> None:
     """Sign a fit candidate that somebody else asked for, and promote it."""
-    from tasks.approval import statement, waiting
-    from tasks.records.registry import signatures
-
-    entry = waiting(settings(), model, commit)
-    signature = signatures.sign(statement(entry, signer, because), key)
-    request = {
-        "model": model,
-        "reason": "person",
-        "commit": entry.commit,
-        "signer": signer,
-        "signature": signature,
-        "because": because,
-    }
+    commit, warrant = people.approval(model, commit, signer, key, because, expires)
+    request = {"model": model, "reason": "person", "commit": commit, "warrant": warrant}
     _run("approve/approval", request, as_json)
 
 
@@ -164,16 +164,29 @@ def rollback(
     model: Model,
     because: Because,
     to: Annotated[str | None, typer.Option(help="Version to return to; without it the champion before.")] = None,
+    signer: people.Signer = None,
+    key: people.Key = None,
+    expires: people.Expires = "",
     as_json: Json = False,
 ) -> None:
     """Return to an earlier version."""
-    _run("roll-back/rollback", {"model": model, "reason": "person", "version": to, "because": because}, as_json)
+    warrant = people.order("roll_back", model, to, because, signer, key, expires)
+    request = {"model": model, "reason": "person", "version": to, "because": because, "warrant": warrant}
+    _run("roll-back/rollback", request, as_json)
 
 
 @app.command()
-def stop(model: Model, because: Because, as_json: Json = False) -> None:
+def stop(
+    model: Model,
+    because: Because,
+    signer: people.Signer = None,
+    key: people.Key = None,
+    expires: people.Expires = "",
+    as_json: Json = False,
+) -> None:
     """Take a model out of service; it answers nothing until a version is promoted or rolled back to."""
-    _run("stop/stop", {"model": model, "reason": "person", "because": because}, as_json)
+    warrant = people.order("stop", model, None, because, signer, key, expires)
+    _run("stop/stop", {"model": model, "reason": "person", "because": because, "warrant": warrant}, as_json)
 
 
 @app.command()
@@ -243,7 +256,8 @@ def up(as_json: Json = False) -> None:
     text = (
         f"Assay {word}.{said}\n  Prefect UI  {there.api_url.removesuffix('/api')}\n  service     "
         f"{there.service_url}\n  push to     {there.origin}   (git remote add assay {there.origin}; git push assay "
-        "main)" + "".join(f"\n  {sentence}" for sentence in changed)
+        f"main)\n  first list  {there.root}   (who may sign what: assay policy)"
+        + "".join(f"\n  {sentence}" for sentence in changed)
     )
     say(there.__dict__, as_json, text)
 
@@ -265,6 +279,7 @@ for command in (
     records.export,
     records.forget,
     records.ledger,
+    people.policy,
 ):
     app.command()(command)
 

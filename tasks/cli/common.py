@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from tasks.spec.line import lines_of
+
 Model = Annotated[str, typer.Argument(help="A model of deployments/models.yaml.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Because = Annotated[str, typer.Option(help="Why; it goes into the ledger.")]
@@ -24,4 +26,4 @@ def settings() -> Any:
 
 def say(value: dict[str, Any] | Sequence[dict[str, Any]], as_json: bool, text: str) -> None:
     """Print a command's result, for machines or for people."""
-    print(json.dumps(value, default=str) if as_json else text)
+    print(json.dumps(value, default=str) if as_json else lines_of(text))

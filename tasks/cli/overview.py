@@ -9,8 +9,13 @@ import httpx
 from tasks.cli import system
 from tasks.records.log.predictions import PredictionLog
 from tasks.records.registry import ledger
+from tasks.records.registry.authority import State
 from tasks.records.registry.registry import Registry
+from tasks.records.registry.state import state as proven_state
+from tasks.records.registry.tags import tag_problems
+from tasks.records.repository.git import Git
 from tasks.spec.display import with_display_names
+from tasks.spec.errors import CorruptionError
 from tasks.spec.evidence import Verdict
 from tasks.spec.ledger import Entry, EntryKind
 from tasks.spec.models import model_names
@@ -31,7 +36,7 @@ def overview(settings: Settings) -> dict[str, Any]:
     health = _service(running.service_url) if running else None
     serving, problems = (health["models"], health["problems"]) if health else ({}, {})
     known = settings.origin or (settings.home / "origin.git").exists()
-    entries = ledger.entries(settings) if known else []
+    state, entries, wrong = _record(settings) if known else (None, [], [])
     registry = Registry(settings)
     log = (
         PredictionLog(settings.log_database)
@@ -41,8 +46,7 @@ def overview(settings: Settings) -> dict[str, Any]:
     models = {}
     try:
         for name in model_names(ROOT):
-            champion = registry.champion(name) if known else None
-            versions = {v.commit for v in registry.versions(name)} if known else set()
+            champion = registry.champion(name) if state and state.of(name).champion else None
             reports = log.reports(name, last=1) if log else []
             models[name] = {
                 "champion": champion.tag if champion else None,
@@ -52,11 +56,7 @@ def overview(settings: Settings) -> dict[str, Any]:
                 "window": reports[-1].window if reports else None,
                 "because": reports[-1].decision.reason if reports else None,
                 "verdict": _newest_verdict(settings, [e for e in entries if e.model == name]),
-                "awaiting_signature": [
-                    str(e.commit)[:12]
-                    for e in entries
-                    if e.kind == "awaiting_signature" and e.model == name and e.commit not in versions
-                ],
+                "awaiting_signature": [commit[:12] for commit in (state.of(name).waiting if state else ())],
             }
     finally:
         if log:
@@ -65,8 +65,20 @@ def overview(settings: Settings) -> dict[str, Any]:
         "system": running.__dict__ if running else None,
         "service_answers": health is not None,
         "ledger_entries": len(entries),
+        "record_problems": wrong,
         "models": models,
     }
+
+
+def _record(settings: Settings) -> tuple[State, list[Entry], list[str]]:
+    """What is proven, all entries, and what is wrong with the record, which changes nothing of what serves."""
+    now = proven_state(settings)
+    try:
+        entries = ledger.entries(settings)
+    except CorruptionError as error:
+        return now, [], [*now.problems, str(error)]
+    refused = [f"entry {sequence} does not count: {why}" for sequence, why in sorted(now.refused.items())]
+    return now, entries, [*now.problems, *refused, *tag_problems(Git(settings.clone), now, entries)]
 
 
 def _newest_verdict(settings: Settings, entries: list[Entry]) -> str | None:
@@ -107,6 +119,7 @@ def overview_text(found: dict[str, Any]) -> str:
             f"  {commit} waits for a signature: assay approve {name} {commit} --as YOU --key FILE --because WHY"
             for commit in model["awaiting_signature"]
         ]
+    lines += [f"record: {sentence}" for sentence in found["record_problems"]]
     return "\n".join([*lines, f"{found['ledger_entries']} ledger entries"])
 
 

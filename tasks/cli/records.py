@@ -108,7 +108,10 @@ def forget(
 
 
 def ledger(
-    verify: Annotated[bool, typer.Option(help="Check the chain and every evidence document.")] = False,
+    verify: Annotated[
+        bool, typer.Option(help="Check chain, evidence, signatures, who might, and the registry's tags.")
+    ] = False,
+    mend: Annotated[bool, typer.Option(help="First put back tags that entries made and somebody deleted.")] = False,
     as_json: Json = False,
 ) -> None:
     """Print the ledger, or check that nobody rewrote it."""
@@ -117,13 +120,16 @@ def ledger(
     from tasks.records.pages.account import account_table
     from tasks.records.registry import ledger as records
 
-    if verify:
-        problems = records.verify(settings())
-        say(
-            {"problems": problems},
-            as_json,
-            "\n".join(problems) or "the ledger holds: chain and evidence are as written",
-        )
+    if verify or mend:
+        from tasks.records.registry.registry import mend as put_back
+        from tasks.records.registry.verification import verified
+
+        back = put_back(settings()) if mend else []
+        checked = verified(settings())
+        problems, root = checked.problems, checked.state.root
+        said = f"the ledger holds: chain, evidence, signatures and tags are as written; first list {root or 'none yet'}"
+        lines = [*(f"put back: tag {name}" for name in back), *(problems or [said])]
+        say({"problems": problems, "root": root, "put_back": back}, as_json, "\n".join(lines))
         raise typer.Exit(3 if problems else 0)
     found = records.entries(settings())
     if as_json:

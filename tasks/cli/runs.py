@@ -2,20 +2,42 @@
 
 from __future__ import annotations
 
-import json
 import os
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NoReturn
 
+from rich.markup import escape
+
 from tasks.cli import system
+from tasks.cli.common import say
 from tasks.cli.prefect_api import PrefectApi
 from tasks.records.repository import workspace
 from tasks.records.repository.git import Git, GitError
+from tasks.spec.base import validate
 from tasks.spec.errors import CheckoutError, UnreachableError
+from tasks.spec.line import flat
 from tasks.spec.model import load_model
+from tasks.spec.requests import (
+    ApprovalRequest,
+    MonitoringRequest,
+    PromotionRequest,
+    Request,
+    RollbackRequest,
+    StopRequest,
+    TrainingRequest,
+)
 from tasks.spec.settings import Settings
 
+FORMS: dict[str, type[Request]] = {
+    "train/training": TrainingRequest,
+    "monitor/monitoring": MonitoringRequest,
+    "promote/promotion": PromotionRequest,
+    "approve/approval": ApprovalRequest,
+    "roll-back/rollback": RollbackRequest,
+    "stop/stop": StopRequest,
+}
+"""What each deployment takes. The server looks at the form alone: there a wrong text would end the run."""
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
@@ -45,7 +67,9 @@ def start(root: Path, deployment: str, request: dict[str, Any], listed: bool = T
         listed: False: the origin's models need not have this one, as before its first push.
     """
     load_model(root, request["model"])
-    return api().start(deployment, {"actor": actor(root), **request}, listed=listed)
+    asked = {"actor": actor(root), **request}
+    validate(asked, FORMS[deployment], "the request")
+    return api().start(deployment, asked, listed=listed)
 
 
 def watch(run: str, what: str) -> dict[str, Any]:
@@ -64,7 +88,7 @@ def succeeded(state: dict[str, Any]) -> bool:
 def print_outcome(run: str, state: dict[str, Any], as_json: bool) -> None:
     """Print how a run ended."""
     value = {"flow_run": run, "state": state["name"], "message": state.get("message")}
-    print(json.dumps(value) if as_json else f"{state['name']}: {state.get('message') or 'done'}")
+    say(value, as_json, f"{state['name']}: {state.get('message') or 'done'}")
 
 
 def committed(root: Path, model: str) -> str:
@@ -92,7 +116,7 @@ def lent(root: Path, commit: str) -> AbstractContextManager[None]:
 def actor(root: Path) -> str:
     """Who asks, as the checkout's git knows them."""
     try:
-        return Git(root).run("config", "user.email") or "command-line"
+        return flat(Git(root).run("config", "user.email")).lstrip("-")[:100].strip() or "command-line"
     except GitError:
         return "command-line"
 
@@ -115,4 +139,4 @@ class _TaskProgress:
                 self.status.console.print(
                     f"  {mark} {task['name']}  ({task['total_run_time']:.1f} s)", markup=False, highlight=False
                 )
-        self.status.update(", ".join(at_work[:2]) or state.lower())
+        self.status.update(escape(", ".join(at_work[:2])) or state.lower())

@@ -15,6 +15,7 @@ from fastapi.staticfiles import StaticFiles
 
 from tasks.records.log.predictions import Prediction, PredictionLog
 from tasks.serving.app import create_app
+from tasks.serving.trust import Trust
 from tasks.spec.errors import AssayError
 from tasks.spec.settings import Settings
 
@@ -30,11 +31,12 @@ def main() -> int:
     arguments = parser.parse_args()
     settings.home.mkdir(parents=True, exist_ok=True)
     try:
+        trust = Trust(settings.home / "keys/examiners", settings.home / "service/heights.json")
         log = PredictionLog(settings.log_database)
     except AssayError as error:
         print(error, file=sys.stderr)
         return error.exit_code
-    app = create_app(settings.releases, log, Prediction, settings.most_body_bytes)
+    app = create_app(settings.releases, trust, log, Prediction, settings.most_body_bytes)
     app.mount("/reports", StaticFiles(directory=settings.reports, html=True, check_dir=False), name="reports")
     # The app closes the log: after a signal uvicorn drains, lets the app end, and then raises the signal again,
     # which ends this process.

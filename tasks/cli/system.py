@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
@@ -21,6 +21,7 @@ import psutil
 
 from tasks.cli.alignment import align
 from tasks.cli.prefect_api import PrefectApi
+from tasks.records.registry import ledger
 from tasks.records.repository.git import Git
 from tasks.records.repository.workspace import ensure_clone, take_back
 from tasks.spec.errors import AssayError, ConfigError
@@ -51,6 +52,8 @@ class System:
     api_url: str
     service_url: str
     origin: str
+    root: str = ""
+    """Fingerprint of the ledger's first list."""
 
 
 def free_port(wanted: int) -> int:
@@ -93,6 +96,7 @@ def up(settings: Settings, server_port: int = SERVER_PORT, service_port: int = S
         _start(settings, "server", server, environment)
         _start(settings, "service", ["-m", "tasks.cli.service", "--port", str(port)], environment)
         _origin(settings, system)
+        system = replace(system, root=ledger.begin(settings).root)
         _wait(settings, "server", f"{system.api_url}/health")
         httpx.post(f"{system.api_url}/work_pools/", json={"name": "assay", "type": "process"}, trust_env=False)
         worker = ["-m", "prefect", "worker", "start", "--pool", "assay", "--type", "process", "--limit", "2"]

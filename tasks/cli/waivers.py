@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from tasks.records.registry import signatures
+from tasks.signing import signatures
 from tasks.spec.base import load_yaml, validate
 from tasks.spec.errors import ConfigError
 from tasks.spec.model import load_model

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Callable
 
 from tasks.demo.story import Load, Story, expect
-from tasks.records.registry import ledger
+from tasks.records.registry.verification import verify
 from tasks.spec.display import finding_form, metric_name
 from tasks.spec.evidence import WindowReport
-from tasks.spec.final_states import FinalState
+from tasks.spec.requests import FinalState
 from tasks.spec.verdicts import verdict_sentence
 from tasks.spec.wording import number, plural
 
@@ -131,7 +131,7 @@ def bad_release(story: Story) -> str:
 
 def account(story: Story) -> str:
     """The ledger holds, and tells the whole story."""
-    problems = ledger.verify(story.settings)
+    problems = verify(story.settings)
     expect(not problems, f"the ledger does not hold: {problems}")
     entries = story.ledger()
     counted = Counter[str](e.kind for e in entries)

@@ -16,15 +16,19 @@ from tasks.serving.limits import BodyLimit
 from tasks.serving.metrics import Metrics
 from tasks.serving.problems import of_errors
 from tasks.serving.routes import Log, Routes
+from tasks.serving.trust import Trust
 from tasks.spec.errors import LogUnavailable
 
 
-def create_app(releases: Path, log: Log, make_row: Callable[..., Any], most_body_bytes: int) -> FastAPI:
+def create_app(releases: Path, trust: Trust, log: Log, make_row: Callable[..., Any], most_body_bytes: int) -> FastAPI:
     """The service over one release store and one log; ``make_row`` builds a row of that log.
+
+    Args:
+        trust: which pointers of the store it follows.
 
     The log belongs to the app: it is closed when the app ends, after the last request in flight was answered.
     """
-    follower, metrics = Follower(releases), Metrics()
+    follower, metrics = Follower(releases, trust), Metrics()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from tasks.serving.release import Release, load_release, read_pointer
 from tasks.serving.schema import RowSchema
+from tasks.serving.trust import Trust
 from tasks.spec.errors import AssayError
 from tasks.spec.manifest import Pointer
 
@@ -42,6 +43,7 @@ class Follower:
     """
 
     releases: Path
+    trust: Trust
     serving: dict[str, Serving] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -74,23 +76,31 @@ class Follower:
             folders, found[STORE] = [], _sentence(error)
         for folder in folders:
             try:
-                self._follow_one(folder)
+                said = self._follow_one(folder)
             except Exception as error:
-                found[folder.name] = _sentence(error)
+                said = _sentence(error)
+            if said:
+                found[folder.name] = said
         for name, sentence in found.items():
             if self.problems.get(name) != sentence:
                 log.error("%s: %s", name, sentence)
         self.problems = found
 
-    def _follow_one(self, folder: Path) -> None:
+    def _follow_one(self, folder: Path) -> str:
+        """Serve what the pointer names; gives what is to be said of it, if anything."""
         pointer = read_pointer(folder)
         now = self.serving.get(folder.name)
-        if pointer is None or (now is not None and _same(now.pointer, pointer)):
-            return
+        if pointer is None:
+            return self.trust.gone(folder.name)
+        if now is not None and _same(now.pointer, pointer):
+            return self.trust.complaint(folder.name, pointer)
+        self.trust.check(folder.name, pointer)
         release = load_release(folder / "versions" / pointer.version, pointer)
         release.score(_blank(release))  # the first call of a pipeline is slow; nobody should wait for it
         self.serving = self.serving | {folder.name: Serving(pointer, release, RowSchema(release.manifest))}
         log.info("%s", json.dumps({"model": folder.name, "version": pointer.version}))
+        self.trust.saw(folder.name, pointer)
+        return self.trust.complaint(folder.name, pointer)
 
 
 def _same(one: Pointer, other: Pointer) -> bool:

@@ -11,6 +11,7 @@ from pydantic import Field
 from tasks.serving.bodies import MOST_ROWS, Closed, router_of_bodies
 from tasks.serving.metrics import Metrics
 from tasks.serving.problems import problem
+from tasks.spec.line import Line
 from tasks.spec.manifest import Manifest
 
 TEXT = "^[^\\x00]*$"
@@ -32,7 +33,7 @@ class OverrideBody(About):
     decision: bool | float | str = Field(
         description="What was decided instead: true or false, a class, or a number, by the kind of the model."
     )
-    who: str = Who
+    who: Line = Who
     why: str = Field(min_length=1, max_length=4000, pattern=TEXT)
 
 
@@ -41,13 +42,13 @@ class AppealBody(About):
     state: Literal["open", "upheld", "rejected"] = Field(
         "open", description="open: somebody contests the decision; upheld, rejected: the answer."
     )
-    who: str = Who
+    who: Line = Who
 
 
 class ReviewBody(About):
     window: int | None = Field(None, ge=1, le=2**31 - 1, description="The window in whose queue the prediction was.")
     verdict: Literal["agree", "disagree", "unsure"]
-    who: str = Who
+    who: Line = Who
     note: str = Said
 
 

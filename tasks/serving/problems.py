@@ -88,7 +88,7 @@ def _message(error: Mapping[str, Any]) -> str:
         return "required field is missing"
     if isinstance(error.get("input"), bytes):
         return "the body is not declared as JSON; send it with Content-Type: application/json"
-    return re.sub(r"[\ud800-\udfff]", "?", str(error["msg"]))
+    return re.sub(r"[\ud800-\udfff]", "?", str(error["msg"]).removeprefix("Value error, "))
 
 
 def _either(messages: list[str]) -> str:

@@ -104,7 +104,10 @@ class Routes:
             name: f"stopped: {s.pointer.stopped}" for name, s in self.follower.serving.items() if s.pointer.stopped
         }
         found = stopped | self.follower.problems
-        return JSONResponse({"status": "degraded" if found else "ok", "models": self.models(), "problems": found})
+        heights = {name: s.pointer.height for name, s in self.follower.serving.items()}
+        return JSONResponse(
+            {"status": "degraded" if found else "ok", "models": self.models(), "problems": found, "heights": heights}
+        )
 
     def prometheus(self) -> Response:
         return Response(self.metrics.render(self.follower), media_type="text/plain; version=0.0.4")

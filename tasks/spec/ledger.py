@@ -1,16 +1,18 @@
-"""Entries of the ledger: what is stored, what a program reads of each kind, and the draft that becomes an entry."""
+"""Entries of the ledger and the list of who may sign what: stored forms, typed details, and drafts (docs/ledger.md)."""
 
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from tasks.spec.base import Spec
+from tasks.spec.base import Spec, digest_json
 from tasks.spec.evidence import Action, State
+from tasks.spec.line import Flat, Line, Who, one_line
 
 EntryKind = Literal[
+    "policy",
     "trained",
     "examined",
     "rejected",
@@ -22,6 +24,90 @@ EntryKind = Literal[
     "forgotten",
 ]
 AssignmentKind = Literal["promoted", "rolled_back"]
+Role = Literal["examiner", "approver", "operator", "auditor"]
+"""What a person may: see docs/ledger.md."""
+
+
+class Person(Spec):
+    """Somebody on the list; the examiner is the system itself."""
+
+    name: Who
+    roles: Annotated[tuple[Role, ...], Field(min_length=1)]
+    keys: Annotated[
+        tuple[Annotated[str, Field(pattern=r"^(ssh|ecdsa|sk)-[a-z0-9@.-]+ [A-Za-z0-9+/]+=*$")], ...],
+        Field(min_length=1),
+    ]
+    """Public keys, each ``TYPE BASE64``, without a comment."""
+
+
+class Policy(Spec):
+    """The list of people, their keys and roles, that is in force from one entry of the ledger on."""
+
+    format: Literal[1] = 1
+    counter: int = Field(ge=1)
+    previous: str | None = None
+    """Digest of the list before; None for a root."""
+    threshold: int = Field(1, ge=1)
+    """How many approvers have to sign the next list."""
+    people: Annotated[tuple[Person, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _usable(self) -> Policy:
+        names = [p.name.casefold() for p in self.people]
+        keys = [k.split()[1] for p in self.people for k in p.keys]
+        if len(set(names)) < len(names) or len(set(keys)) < len(keys):
+            raise ValueError("a name or a key is listed twice; list each person once, with keys of their own")
+        if not self.who("examiner"):
+            raise ValueError("nobody is examiner, so no flow could write; give the role examiner to one key")
+        if self.threshold > len(self.voters):
+            raise ValueError(f"the threshold is {self.threshold}, and only {len(self.voters)} may sign lists; lower it")
+        return self
+
+    def who(self, *roles: Role) -> tuple[Person, ...]:
+        """Everybody with one of the roles."""
+        return tuple(p for p in self.people if set(p.roles) & set(roles))
+
+    @property
+    def voters(self) -> tuple[Person, ...]:
+        """Who signs the next list: the approvers, or the examiner where none is named."""
+        return self.who("approver") or self.who("examiner")
+
+    @property
+    def orders_are_signed(self) -> bool:
+        """Whether somebody is named who may order a promotion, rollback or stop; else the system does as it is told."""
+        return bool(self.who("approver", "operator"))
+
+
+class Signature(Spec):
+    """Of an entry: by whom, with which key, and OpenSSH's signature."""
+
+    signer: str
+    key: str
+    armor: str
+
+
+class Warrant(Spec):
+    """A statement that a person signed: an approval of a candidate, or an order."""
+
+    statement: dict[str, Any]
+    armor: str = Field(min_length=1, max_length=10_000)
+
+    @model_validator(mode="after")
+    def _lines(self) -> Warrant:
+        for value in self.statement.values():
+            if isinstance(value, str):
+                one_line(value)
+        return self
+
+    @property
+    def signer(self) -> str:
+        return str(self.statement.get("signer", ""))
+
+
+class PolicyDetails(Spec):
+    policy: str
+    """Digest of the list."""
+    counter: int
 
 
 class TrainedDetails(Spec):
@@ -38,11 +124,17 @@ class RejectedDetails(Spec):
     """Mandatory gates that did not pass and are not waived, by name."""
 
 
+class AwaitingDetails(Spec):
+    author: str
+    """Of the commit that the candidate was trained from; neither this person nor who asked for it may approve it."""
+
+
 class AssignedDetails(Spec):
     """Of a promotion and of a rollback."""
 
     previous: str | None
     """The version that was champion before; None for the first."""
+    warrant: Warrant | None = None
 
 
 class WindowDetails(Spec):
@@ -59,6 +151,7 @@ class FeedDetails(Spec):
 
 class StoppedDetails(Spec):
     because: str
+    warrant: Warrant | None = None
 
 
 class ForgottenDetails(Spec):
@@ -76,13 +169,22 @@ class ForgottenDetails(Spec):
 
 
 Details = (
-    TrainedDetails | RejectedDetails | AssignedDetails | WindowDetails | FeedDetails | StoppedDetails | ForgottenDetails
+    PolicyDetails
+    | TrainedDetails
+    | RejectedDetails
+    | AwaitingDetails
+    | AssignedDetails
+    | WindowDetails
+    | FeedDetails
+    | StoppedDetails
+    | ForgottenDetails
 )
 DETAILS: dict[EntryKind, tuple[type[Details], ...]] = {
+    "policy": (PolicyDetails,),
     "trained": (TrainedDetails,),
     "examined": (),
     "rejected": (RejectedDetails,),
-    "awaiting_signature": (),
+    "awaiting_signature": (AwaitingDetails,),
     "promoted": (AssignedDetails,),
     "rolled_back": (AssignedDetails,),
     "monitored": (WindowDetails, FeedDetails),
@@ -110,6 +212,20 @@ class Entry(Spec):
     details: dict[str, Any] = {}
     """As stored, since the chain of digests is over the stored form. Read :attr:`read` instead."""
     previous: str | None
+    signature: Signature | None = None
+    """Of the examiner; None in entries before the first list."""
+
+    def stored(self) -> dict[str, Any]:
+        """The entry as a document; ``previous`` of the next entry is the digest of its canonical JSON."""
+        document = self.model_dump(mode="json")
+        return document if self.signature is not None else self.signed()
+
+    def signed(self) -> dict[str, Any]:
+        """What the signature covers: everything but itself."""
+        return self.model_dump(mode="json", exclude={"signature"})
+
+    def digest(self) -> str:
+        return digest_json(self.stored())
 
     @model_validator(mode="after")
     def _readable(self) -> Entry:
@@ -138,17 +254,18 @@ class Entry(Spec):
 
 
 class EntryDraft(Spec):
-    """What a task wants to write; the ledger adds place, time and chain."""
+    """What a task wants to write; the ledger adds place, time, chain and signature."""
 
     kind: EntryKind
-    model: str
+    model: str = Field(pattern=r"^([a-z][a-z0-9_]*)?$")
+    """Empty for the list of people."""
     version: str | None = None
     commit: str | None = None
-    actor: str
+    actor: Who
     """Who asked."""
-    reason: str
+    reason: Line
     """What started the run (:data:`tasks.spec.requests.RunReason`)."""
-    sentence: str = Field(min_length=1)
+    sentence: Flat = Field(min_length=1)
     """What happened, for people."""
     evidence: dict[str, Any] | None = None
     """A JSON document to store beside the entry, under its digest."""

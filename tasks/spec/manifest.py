@@ -68,3 +68,13 @@ class Pointer(Spec):
     assigned: str
     stopped: str = ""
     """Why it may not answer, in a sentence; empty while it may."""
+    model: str = ""
+    height: int = 0
+    """Sequence of the ledger's entry that decided this; ``entry`` is its digest."""
+    entry: str = ""
+    signature: str = ""
+    """Of an examiner, armoured; empty in pointers before 2026-11-29."""
+
+    def signed(self) -> dict[str, Any]:
+        """What the signature covers: everything but itself."""
+        return self.model_dump(mode="json", exclude={"signature"})

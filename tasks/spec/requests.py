@@ -1,11 +1,14 @@
-"""The parameters of each flow: one model per flow, and so one form in the Prefect UI."""
+"""The parameters of each flow, one model per flow and so one form in the Prefect UI; and how a run can end."""
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from tasks.spec.ledger import Warrant
+from tasks.spec.line import Line, Who
 from tasks.spec.models import Name
 
 RunReason = Literal["person", "push", "schedule", "retrain", "monitor"]
@@ -16,11 +19,11 @@ class Request(BaseModel):
 
     model: Name = Field(description="The model, as listed in deployments/models.yaml.")
     reason: RunReason = Field("person", description="What asked for this run.")
-    actor: str = Field("prefect-ui", min_length=1, max_length=100, description="Who asked for this run.")
+    actor: Who = Field("prefect-ui", description="Who asked for this run.")
 
 
 class TrainingRequest(Request):
-    revision: str = Field(
+    revision: Line = Field(
         "main",
         min_length=1,
         max_length=200,
@@ -37,24 +40,30 @@ class MonitoringRequest(Request):
     windows: int = Field(20, ge=1, le=1000, description="At most this many unseen windows in one run.")
 
 
-class RollbackRequest(Request):
+class Order(Request):
+    because: Line = Field("asked by hand", min_length=3, max_length=500, description="Why; it goes into the ledger.")
+    warrant: Warrant | None = Field(
+        None,
+        description="The signed order, where the list names who may order; the command line makes it with --key.",
+    )
+
+
+class RollbackRequest(Order):
     version: str | None = Field(
         None,
         pattern=r"^v\d+\.\d+\.\d+$",
         description="Version to return to; empty: the champion before the present one.",
     )
-    because: str = Field("asked by hand", min_length=3, max_length=500, description="Why; it goes into the ledger.")
 
 
-class StopRequest(Request):
-    because: str = Field(
+class StopRequest(Order):
+    because: Line = Field(
         "asked by hand", min_length=3, max_length=500, description="Why; clients are told, and it goes into the ledger."
     )
 
 
-class PromotionRequest(Request):
+class PromotionRequest(Order):
     version: str = Field(pattern=r"^v\d+\.\d+\.\d+$", description="A registered version whose verdict passed.")
-    because: str = Field("asked by hand", min_length=3, max_length=500, description="Why; it goes into the ledger.")
 
 
 class ApprovalRequest(Request):
@@ -62,12 +71,25 @@ class ApprovalRequest(Request):
         pattern=r"^[0-9a-f]{40}$",
         description="The candidate that waits for a signature; the ledger and the verdict page name it.",
     )
-    signer: str = Field(min_length=3, max_length=100, description="Who signs, as in deployments/signers.")
-    signature: str = Field(
-        min_length=1,
-        max_length=10_000,
-        description="OpenSSH signature over the statement; 'assay approve' makes it and starts this flow.",
+    warrant: Warrant = Field(
+        description="The signed statement; 'assay approve' makes it and starts this flow.",
     )
-    because: str = Field(
-        min_length=3, max_length=500, description="Why; it is part of what is signed, and goes into the ledger."
-    )
+
+
+class FinalState(StrEnum):
+    """Names of final states, for Prefect and the command line; whether a run did its work is the state's type."""
+
+    PROMOTED = "Promoted"
+    EXAMINED = "Examined"
+    """Fit to serve, and not promoted, as asked."""
+    AWAITING_SIGNATURE = "Awaiting signature"
+    UNCHANGED = "Unchanged"
+    """The candidate is the champion once more."""
+    REJECTED = "Rejected"
+    INSUFFICIENT_EVIDENCE = "Insufficient evidence"
+    """Not promoted, and no mandatory gate failed outright."""
+    OVERTAKEN = "Overtaken"
+    ROLLED_BACK = "Rolled back"
+    STOPPED = "Stopped"
+    NOTHING_NEW = "Nothing new"
+    NOTHING_TO_WATCH = "Nothing to watch"

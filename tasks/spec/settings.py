@@ -24,7 +24,10 @@ class Settings(BaseSettings):
     """Where another installation's service is; empty: the one that runs from ``home``."""
     most_body_bytes: int = 8 * 1024 * 1024
     """The largest request body that the prediction service reads."""
-    actor: str = "assay"
+    examiner_key: Path | None = None
+    """The private key that signs what flows write, on machines that share one; empty: ``<home>/keys/examiner``."""
+    root: str = ""
+    """Fingerprint of the first list of the ledger, where somebody was told it; empty: the first that the clone saw."""
 
     @property
     def origin_url(self) -> str:
@@ -34,6 +37,11 @@ class Settings(BaseSettings):
     def clone(self) -> Path:
         """The clone that flows work in; nobody edits it by hand."""
         return self.home / "clone"
+
+    @property
+    def examiner(self) -> Path:
+        """The examiner's private key; the public half of every examiner is in ``examiners`` beside it."""
+        return self.examiner_key or self.home / "keys/examiner"
 
     @property
     def worktrees(self) -> Path:

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from tasks.spec.base import Spec
+from tasks.spec.line import Line, Who
 
 
 class Waiver(Spec):
@@ -16,9 +17,9 @@ class Waiver(Spec):
     gate: str
     version: str = Field(pattern=r"^v\d+\.\d+\.\d+$")
     """The version that the candidate would become; the waiver holds for no other."""
-    reason: str = Field(min_length=10, max_length=500)
-    who: str = Field(min_length=3, max_length=100)
-    """Who signs, as in ``deployments/signers``."""
+    reason: Line = Field(min_length=10, max_length=500)
+    who: Who = Field(min_length=3)
+    """Who signs, as on the list of ``assay policy``."""
     expires: str = Field(pattern=r"^\d{4}-\d{2}-\d{2}$")
     """The last day on which it holds, UTC."""
     signature: str = ""

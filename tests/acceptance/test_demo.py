@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.records.registry import ledger
+from tasks.records.registry.branch import BRANCH
 from tests.browser import page_measured
 from tests.conftest import ROOT, git
 from tests.system import require_package_index
@@ -96,24 +96,24 @@ def test_a_forged_record_is_found_by_who_never_saw_the_original(forgery: str, co
 
 def test_a_history_rewritten_to_its_beginning_is_found_by_the_tags(copy: Path, tmp_path: Path) -> None:
     """A new chain that is sound in itself, in which the newest release never happened."""
-    newest = len(git(copy, "ls-tree", "--name-only", ledger.BRANCH, "entries/").splitlines())
+    newest = len(git(copy, "ls-tree", "--name-only", BRANCH, "entries/").splitlines())
     tree = tmp_path / "forger"
-    git(tmp_path, "clone", "--quiet", "--branch", ledger.BRANCH, str(copy), str(tree))
+    git(tmp_path, "clone", "--quiet", "--branch", BRANCH, str(copy), str(tree))
     promoted = entry_of(tree, "promoted")
     version = json.loads(promoted.read_text())["version"]
     back = newest - int(promoted.stem) + 1
     git(tree, "reset", "--quiet", "--hard", f"HEAD~{back}")
-    git(tree, "push", "--quiet", "--force", "origin", f"HEAD:{ledger.BRANCH}")
+    git(tree, "push", "--quiet", "--force", "origin", f"HEAD:{BRANCH}")
     done = assay(tmp_path / "home", "ledger", "--verify", ASSAY_ORIGIN=str(copy))
     assert done.returncode == 3 and f"tag income@{version} names an entry for commit" in done.stdout, done.stdout
 
 
 def forge(origin: Path, tree: Path, change: Callable[[Path], None], *commit: str) -> None:
-    git(tree.parent, "clone", "--quiet", "--branch", ledger.BRANCH, str(origin), str(tree))
+    git(tree.parent, "clone", "--quiet", "--branch", BRANCH, str(origin), str(tree))
     change(tree)
     git(tree, "add", "--all")
     git(tree, *commit)
-    git(tree, "push", "--quiet", "--force", "origin", f"HEAD:{ledger.BRANCH}")
+    git(tree, "push", "--quiet", "--force", "origin", f"HEAD:{BRANCH}")
 
 
 @pytest.mark.parametrize("width", [390, 1280])

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.spec.final_states import FinalState
+from tasks.spec.requests import FinalState
 from tests.conftest import ROOT, git
 
 MAIN = [sys.executable, "-c", "from tasks.cli.app import main; main()"]

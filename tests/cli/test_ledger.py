@@ -20,10 +20,13 @@ from tasks.demo.__main__ import _account, _table
 from tasks.records.log.predictions import Prediction, PredictionLog
 from tasks.records.registry import ledger
 from tasks.records.registry.registry import Registry, stopped_because
+from tasks.records.registry.state import state
+from tasks.records.registry.verification import verify
 from tasks.records.repository import workspace
 from tasks.spec.errors import CheckoutError
 from tasks.spec.evidence import Decision, GateResult, Verdict, WindowReport
 from tasks.spec.ledger import (
+    AwaitingDetails,
     Entry,
     EntryDraft,
     EntryKind,
@@ -75,7 +78,7 @@ def home(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
     write(settings, "trained", TrainedDetails(base="b", branch="x"))
     write(settings, "rejected", RejectedDetails(trained=False), evidence={"data": {}})
     write(settings, "rejected", RejectedDetails(trained=True, gates={"auc-floor": "fail"}), evidence=verdict("fail"))
-    write(settings, "awaiting_signature", evidence=verdict())
+    write(settings, "awaiting_signature", AwaitingDetails(author="dana@example.org"), evidence=verdict())
     write(settings, "examined", evidence=verdict())
     for text, champion in (("one", None), ("two", "v1.0.0")):
         with workspace.worktree(settings, "main") as tree:
@@ -93,8 +96,8 @@ def home(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
 def write(settings: Settings, kind: EntryKind, details: Any = None, evidence: dict[str, Any] | None = None) -> None:
     """Sentences are all alike: nobody may read them."""
     draft = EntryDraft(
-        kind=kind, model="care", commit=COMMIT, actor="test", reason="person", 
-        sentence="window 9: feed: not trained; x",
+        kind=kind, model="care", commit=COMMIT, actor="test", reason="person",
+        version="v1.0.0" if kind == "stopped" else None, sentence="window 9: feed: not trained; x",
         details=details, evidence=evidence,
     )  # fmt: skip
     ledger.append(settings, draft)
@@ -127,7 +130,7 @@ def watch_a_silent_feed(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_every_kind_of_entry_is_in_the_ledger(home: Settings) -> None:
     entries = ledger.entries(home)
-    assert {e.kind for e in entries} == set(get_args(EntryKind)) and ledger.verify(home) == []
+    assert {e.kind for e in entries} == set(get_args(EntryKind)) and verify(home) == []
     (feed,) = [e for e in entries if isinstance(e.read, FeedDetails)]
     assert feed.read == FeedDetails(silent=("predictions",)) and feed.sentence.startswith("feed: the feed has stopped")
     assert stopped_because(home, "care") == "window 9: feed: not trained; x"
@@ -176,7 +179,9 @@ def test_the_terminal_lists_every_entry(home: Settings) -> None:
     done = assay(home.home, "ledger")
     as_json = json.loads(assay(home.home, "ledger", "--json").stdout)
     assert [e["kind"].replace("_", " ") for e in as_json] == kinds
-    assert assay(home.home, "ledger", "--verify").stdout == "the ledger holds: chain and evidence are as written\n"
+    assert assay(home.home, "ledger", "--verify").stdout == (
+        f"the ledger holds: chain, evidence, signatures and tags are as written; first list {state(home).root}\n"
+    )
     for kind in kinds:
         assert kind in table and kind in done.stdout
     assert done.returncode == 0 and "Traceback" not in done.stderr

@@ -15,6 +15,7 @@ from tasks.cli import rows as commands
 from tasks.records.log.migration import copy_database
 from tasks.records.log.predictions import PredictionLog
 from tasks.records.registry import ledger
+from tasks.records.registry.verification import verify
 from tasks.spec.base import digest_file
 from tasks.spec.errors import AssayError, ConfigError
 from tasks.spec.settings import Settings
@@ -86,7 +87,7 @@ def test_the_ledger_keeps_that_somebody_was_forgotten_and_not_who(
     assert f"still in {copy}, a copy of the log from before an upgrade: delete it" in commands.forgotten_text(found)
     copy.unlink()
     assert commands.forget(checkout, settings, "care", [], "name=Jones", False, "left us")["predictions"] == 10
-    one, two = ledger.entries(settings)
+    one, two = ledger.entries(settings, "care")
     assert (one.kind, one.actor, one.sentence) == (
         "forgotten",
         "anna@example.org",
@@ -101,15 +102,11 @@ def test_the_ledger_keeps_that_somebody_was_forgotten_and_not_who(
         "unknown": 0,
         "by": "column name",
     }
-    assert (
-        "Jones" not in two.model_dump_json()
-        and "p-v1.0.0-3" not in one.model_dump_json()
-        and ledger.verify(settings) == []
-    )
+    assert "Jones" not in two.model_dump_json() and "p-v1.0.0-3" not in one.model_dump_json() and verify(settings) == []
     assert commands.forgotten_text(
         commands.forget(checkout, settings, "care", ["nobody"], None, False, "x")
     ).startswith("nothing was deleted\nof no logged prediction of this model: 1 id")
-    assert len(ledger.entries(settings)) == 2 and len(log.frame("care", 0, ALL)) == 19
+    assert len(ledger.entries(settings, "care")) == 2 and len(log.frame("care", 0, ALL)) == 19
 
 
 def test_what_the_ledger_cannot_keep_is_not_done(

@@ -223,12 +223,8 @@ def test_broken_data_are_on_record_and_train_nothing(running: Running, released:
 def test_high_materiality_waits_for_a_second_person(running: Running, released: dict[str, Any], tmp_path: Path) -> None:
     """Whose signature does not hold is refused in tests/test_approval.py; here is the way through the system."""
     keys = {name: key(tmp_path, name) for name in ("dana", "jo")}
-    listed = "".join(
-        f'{name}@example.org namespaces="assay" {keys[name].with_suffix(".pub").read_text()}' for name in ("dana", "jo")
-    )
-    commit = running.push(
-        "care: high materiality", model=set_value("materiality", "high"), signers=lambda text: text + listed
-    )
+    running.appoint(**keys)
+    commit = running.push("care: high materiality", model=set_value("materiality", "high"))
     state = running.finished("train/training", commit)
     assert state["name"] == "Awaiting signature" and running.champion() == "v1.0.0"
     entry = running.ledger()[-1]
@@ -254,7 +250,7 @@ def test_high_materiality_waits_for_a_second_person(running: Running, released: 
     assert running.champion() == "v1.0.0"
     assert (code := approve("jo"))[0] == 0 and "care v2.0.0 is champion, signed by jo@example.org" in code[1]
     assert running.champion() == "v2.0.0"
-    assert running.ledger()[-1].actor == "dana@example.org, signed by jo@example.org"
+    assert running.ledger()[-1].sentence == "became champion: v2.0.0, after v1.0.0, signed by jo@example.org"
     assert (code := approve("jo"))[0] == 6 and "promoted already" in code[1]
 
 
@@ -265,11 +261,10 @@ def test_a_gate_is_let_go_only_by_a_second_persons_waiver(
     """The next version fails a floor; with a waiver that Jo signed it passes, and the verdict says so in red."""
     path = key(tmp_path, "kim")
     version = Registry(running.settings).next_version("care")
-    listed = f'kim@example.org namespaces="assay" {path.with_suffix(".pub").read_text()}'
+    running.appoint(kim=path)
     commit = running.push(
         "care: a floor that is too high",
         model=lambda text: text.replace("metric: roc_auc, limit: 0.62", "metric: roc_auc, limit: 0.9"),
-        signers=lambda text: text + listed,
     )
     examined = running.assay(
         "examine", "care", "--revision", commit, "--report", str(tmp_path / "verdict.md"), "--json"
@@ -298,11 +293,13 @@ def test_a_gate_is_let_go_only_by_a_second_persons_waiver(
 def test_a_rollback_by_hand_is_served_within_seconds(running: Running, released: dict[str, Any]) -> None:
     running.until(lambda: running.serves("care") == running.champion(), "the champion in the service")
     assert running.champion() != "v1.0.0", "the tests before promote a second version"
-    done = running.assay("rollback", "care", "--because", "a test of the way back")
+    unsigned = running.assay("rollback", "care", "--because", "a test of the way back")
+    assert unsigned.returncode == 1 and "nobody who may order it signed it (dana@example.org, " in unsigned.stdout
+    done = running.assay("rollback", "care", "--because", "a test of the way back", *running.signed())
     assert (done.returncode, done.stdout.strip()) == (0, "Rolled back: care v1.0.0 serves again.")
     running.until(lambda: running.serves("care") == "v1.0.0", "v1.0.0 in the service", seconds=5)
-    refused = running.assay("rollback", "care", "--because", "once more")
-    assert refused.returncode == 1 and "no earlier champion to go back to" in refused.stdout
+    refused = running.assay("rollback", "care", "--because", "once more", *running.signed())
+    assert refused.returncode == 6 and "no earlier champion to go back to" in refused.stderr
     assert running.assay("ledger", "--verify").returncode == 0
 
 
@@ -315,7 +312,7 @@ def test_a_stopped_model_answers_nothing_until_a_version_is_put_back(
     def answer() -> httpx.Response:
         return httpx.post(f"{running.system.service_url}/models/care/predict", json={"rows": rows})
 
-    done = running.assay("stop", "care", "--because", "its answers do harm")
+    done = running.assay("stop", "care", "--because", "its answers do harm", *running.signed())
     assert (done.returncode, done.stdout.strip()) == (
         0,
         f"Stopped: care {champion} does not answer any more. Put a version back with a promotion or a rollback.",
@@ -323,9 +320,9 @@ def test_a_stopped_model_answers_nothing_until_a_version_is_put_back(
     running.until(lambda: answer().status_code == 503, "the service to stop answering", seconds=5)
     assert "its answers do harm" in answer().text
     assert (
-        again := running.assay("stop", "care", "--because", "once more")
+        again := running.assay("stop", "care", "--because", "once more", *running.signed())
     ).returncode == 1 and "is stopped already" in again.stdout
-    assert running.assay("promote", "care", champion, "--because", "it was mended").returncode == 0
+    assert running.assay("promote", "care", champion, "--because", "it was mended", *running.signed()).returncode == 0
     running.until(lambda: answer().status_code == 200, "the service to answer again", seconds=5)
     assert [e.kind for e in running.ledger()][-2:] == ["stopped", "promoted"]
 

@@ -15,6 +15,7 @@ from starlette.testclient import TestClient
 from tasks.records.log.predictions import Prediction, PredictionLog
 from tasks.records.registry import releases
 from tasks.serving.app import create_app
+from tasks.serving.trust import Trust
 from tasks.spec.metrics import TargetKind
 from tasks.spec.model import ModelConfig, load_model
 from tasks.spec.settings import Settings
@@ -67,6 +68,8 @@ def opened(paths: ModelPaths) -> Iterator[Door]:
         shutil.copy(paths.model / file, folder)
     releases.point(Settings(home=home), NAME, "v1.0.0", "")
     log = PredictionLog(f"sqlite:///{home}/predictions.db")
-    app = create_app(home / "releases", log, Prediction, MOST_BYTES)
+    app = create_app(
+        home / "releases", Trust(home / "keys/examiners", home / "heights.json"), log, Prediction, MOST_BYTES
+    )
     with TestClient(app, raise_server_exceptions=False) as client:
         yield Door(client, log, config, paths)

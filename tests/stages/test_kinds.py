@@ -22,6 +22,7 @@ from tasks.science.examination.examination import Examination
 from tasks.science.gates.run import GATES, run_gate
 from tasks.serving.app import create_app
 from tasks.serving.release import load_release
+from tasks.serving.trust import Trust
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import GateResult
 from tasks.spec.gate import MATERIALITIES, TARGET_KINDS, Materiality
@@ -147,7 +148,13 @@ def service(paths: ModelPaths, tmp_path: Path) -> Any:
     shutil.copytree(paths.model, tmp_path / "releases" / NAME / "versions/v1.0.0")
     releases.point(settings, NAME, "v1.0.0")
     with TestClient(
-        create_app(tmp_path / "releases", PredictionLog(f"sqlite:///{tmp_path}/predictions.db"), Prediction, 10_000_000)
+        create_app(
+            tmp_path / "releases",
+            Trust(tmp_path / "keys/examiners", tmp_path / "heights.json"),
+            PredictionLog(f"sqlite:///{tmp_path}/predictions.db"),
+            Prediction,
+            10_000_000,
+        )
     ) as client:
         yield client
 

@@ -13,6 +13,7 @@ from tasks.records.pages.words import PAGES
 from tasks.spec.display import with_display_names
 from tasks.spec.evidence import WindowReport
 from tasks.spec.ledger import Entry
+from tasks.spec.line import flat
 
 
 def index_page(paths: Sequence[str]) -> str:
@@ -51,9 +52,14 @@ def account_table(entries: Sequence[Entry]) -> Table:
     for name in ("#", "time", "what", "version", "who", "why"):
         table.add_column(name, no_wrap=name != "why")
     for e in entries:
-        said = with_display_names(e.sentence)
+        said = with_display_names(flat(e.sentence))
         sentence = said if len(said) <= 150 else said[:147] + "..."
         table.add_row(
-            str(e.sequence), e.time[11:19], e.kind.replace("_", " "), e.version or "", escape(e.actor), escape(sentence)
+            str(e.sequence),
+            e.time[11:19],
+            e.kind.replace("_", " "),
+            e.version or "",
+            escape(flat(e.actor)),
+            escape(sentence),
         )
     return table

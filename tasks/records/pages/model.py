@@ -51,7 +51,7 @@ def model_markdown(watched: ModelStatus, address: str = "") -> str:
     if watched.map:
         title, by_group = map_by_group(watched.map)
         drawn.append((f"Groups in the model's own view: {title.lower()}", by_group))
-    parts = [f"**{sentence(watch.state(watched)[1])}**", steps, gallery(drawn)]
+    parts = [f"**{cell(sentence(watch.state(watched)[1]))}**", steps, gallery(drawn)]
     if newest and newest.groups:
         parts.append(
             "\n".join(

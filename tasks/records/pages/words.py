@@ -12,6 +12,7 @@ from markupsafe import Markup
 from tasks.records.pages import plots
 from tasks.spec.display import finding_form, finding_name, metric_form, metric_name, with_display_names
 from tasks.spec.evidence import Decision
+from tasks.spec.line import flat
 from tasks.spec.wording import number, plural
 
 WORDS = {"pass": "✓ pass", "fail": "✕ fail", "insufficient_evidence": "? insufficient evidence"}
@@ -94,4 +95,5 @@ def page_link(address: str) -> str:
 
 
 def cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
+    """Text within markdown: it ends no cell, holds no HTML, and is no link or picture."""
+    return re.sub(r"\](?=[(\[:])", r"]\\", flat(text)).replace("|", "\\|").replace("<", "&lt;")

@@ -1,33 +1,29 @@
-"""The ledger: a branch of the origin that only grows, each entry chained to the one before."""
+"""The ledger: a branch of the origin that only grows, each entry chained to the one before and signed."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
 import tempfile
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
+from tasks.records.registry import branch, keys
+from tasks.records.registry.authority import State, apply, refusal
+from tasks.records.registry.branch import BRANCH
+from tasks.records.registry.state import Branch, pin, proven, state
 from tasks.records.repository.git import Git, Overtaken
 from tasks.records.repository.workspace import ensure_clone, lock
+from tasks.signing import signatures
 from tasks.spec.base import canonical_json, digest_json
-from tasks.spec.errors import CheckoutError, CorruptionError
+from tasks.spec.errors import CheckoutError, CorruptionError, PromotionRefused
 from tasks.spec.ledger import Entry, EntryDraft, EntryKind
 from tasks.spec.settings import Settings
 
-BRANCH = "assay/ledger"
-TIP = f"refs/remotes/origin/{BRANCH}"
-SEEN = "refs/assay/ledger-seen"
-"""The newest tip that this clone has seen; it moves only forward."""
 ATTEMPTS = 8
 READ_FIRST, READ_AT_ONCE = 64, 1024
 """Entries that a search backwards reads in its first step, and at most in one."""
-TAG = re.compile(r"(?P<model>[^@#]+)(@v|#champion#)\d")
 
 
 def append(settings: Settings, draft: EntryDraft) -> Entry:
@@ -35,34 +31,53 @@ def append(settings: Settings, draft: EntryDraft) -> Entry:
 
     Raises:
         CheckoutError: a hook refused, or the race was lost time after time; nothing was written.
+        PromotionRefused: the entry would not count; nothing was written.
+        CorruptionError: the ledger was rewritten, or cannot be read to its end.
     """
     for attempt in range(ATTEMPTS):
         git = ensure_clone(settings)
         with lock(settings):
-            entry, tip = commit_entry(git, draft)
+            written = commit_entry(settings, git, draft)
             try:
-                git.run("push", "--quiet", "origin", f"{tip}:refs/heads/{BRANCH}")
+                git.run("push", "--quiet", "origin", f"{written.tip}:refs/heads/{BRANCH}")
             except Overtaken:
                 pass
             else:
-                follow(git, tip)
-                return entry
+                follow(settings, git, written.tip)
+                return written.entry
         time.sleep(0.1 * (attempt + 1))
     raise CheckoutError(
         f"the ledger could not be written in {ATTEMPTS} attempts, because others wrote each time. Start the run again."
     )
 
 
-def commit_entry(git: Git, draft: EntryDraft) -> tuple[Entry, str]:
-    """Make the commit that would add one entry, without publishing it; gives the entry and the commit.
+class Written:
+    """An entry, and the commit that would add it, with the first list before it where there was none."""
+
+    def __init__(self, entry: Entry, tip: str) -> None:
+        self.entry, self.tip = entry, tip
+
+
+def commit_entry(settings: Settings, git: Git, draft: EntryDraft) -> Written:
+    """Make the commit that would add one entry, without publishing it.
 
     Raises:
-        CorruptionError: the newest entry cannot be read, so that none can follow from it.
+        CorruptionError: the ledger was rewritten, or cannot be read to its end, so that nothing may follow.
+        PromotionRefused: the entry would not count.
     """
-    parent = _tip(git)
-    last = _last(git, parent) if parent else None
+    now = proven(settings, git)
+    if now.problems and not (len(now.problems) == 1 and keys.is_new_root(settings, now, draft)):
+        raise CorruptionError(f"nothing is written on a ledger that does not hold: {now.problems[0]}.")
+    now = now.model_copy(deep=True)
+    if now.policy is None and draft.kind != "policy":
+        _add(settings, git, now, keys.first_list(settings, git, now))
+    return _add(settings, git, now, draft)
+
+
+def _add(settings: Settings, git: Git, now: State, draft: EntryDraft) -> Written:
+    """Commit one entry on a state, and take it into the state."""
     entry = Entry(
-        sequence=last.sequence + 1 if last else 1,
+        sequence=now.sequence + 1,
         time=datetime.now(UTC).isoformat(timespec="milliseconds"),
         kind=draft.kind,
         model=draft.model,
@@ -73,11 +88,31 @@ def commit_entry(git: Git, draft: EntryDraft) -> tuple[Entry, str]:
         sentence=draft.sentence,
         evidence=digest_json(draft.evidence) if draft.evidence is not None else None,
         details=draft.details.model_dump(mode="json") if draft.details is not None else {},
-        previous=last.digest() if last else None,
+        previous=now.digest,
     )
-    files = {f"entries/{entry.sequence:06d}.json": canonical_json(entry.model_dump(mode="json"))}
+    policy = now.policy or keys.listed(draft)
+    entry = keys.signed(settings, entry, policy)
+    files = {branch.entry_path(entry.sequence): canonical_json(entry.stored())}
     if draft.evidence is not None:
-        files[_evidence_path(str(entry.evidence))] = canonical_json(draft.evidence)
+        files[branch.evidence_path(str(entry.evidence))] = canonical_json(draft.evidence)
+    subject = f"{entry.sequence}: {entry.model} {entry.kind.replace('_', ' ')}"
+    tip = _commit(git, now.tip, files, subject)
+    source = Branch(git, tip)
+    why = refusal(now, entry, source, pin(settings, git))
+    if why:
+        mine = signatures.public_line(signatures.examiner_key(settings.examiner))
+        own = (
+            ""
+            if any(mine in p.keys for p in policy.who("examiner"))
+            else (f" This home's examiner is not on the list; add it with assay policy, key: {mine}")
+        )
+        raise PromotionRefused(f"the ledger would not count this {entry.kind.replace('_', ' ')} entry: {why}.{own}")
+    apply(now, entry, source)
+    now.sequence, now.digest, now.tip = entry.sequence, entry.digest(), tip
+    return Written(entry, tip)
+
+
+def _commit(git: Git, parent: str, files: dict[str, bytes], subject: str) -> str:
     with tempfile.TemporaryDirectory() as folder:
         index = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
         if parent:
@@ -87,15 +122,27 @@ def commit_entry(git: Git, draft: EntryDraft) -> tuple[Entry, str]:
             git.run("update-index", "--add", "--cacheinfo", f"100644,{blob},{path}", env=index)
         tree = git.run("write-tree", env=index)
     parents = ["-p", parent] if parent else []
-    subject = f"{entry.sequence}: {entry.model} {entry.kind.replace('_', ' ')}"
-    tip = git.run("commit-tree", tree, *parents, "-m", subject)
-    return entry, tip
+    return git.run("commit-tree", tree, *parents, "-m", subject)
 
 
-def follow(git: Git, tip: str) -> None:
+def follow(settings: Settings, git: Git, tip: str) -> None:
     """Take over a tip that the origin has accepted."""
-    git.run("update-ref", TIP, tip)
-    _remember(git, tip)
+    git.run("update-ref", branch.TIP, tip)
+    now = proven(settings, git)
+    if now.policy is not None:
+        keys.keep_examiners(settings, now.policy)
+
+
+def begin(settings: Settings) -> State:
+    """The state of the ledger, which has a list of people from now on; the first start writes it."""
+    now = state(settings)
+    if now.policy is None and not now.problems:
+        with suppress(PromotionRefused):  # another home's list came first, and is for that one's people to change
+            append(settings, keys.first_list(settings, ensure_clone(settings), now))
+        now = state(settings)
+    if now.policy is not None:
+        keys.keep_examiners(settings, now.policy)
+    return now
 
 
 def newest_of(settings: Settings, model: str, kinds: tuple[EntryKind, ...]) -> Entry | None:
@@ -105,14 +152,14 @@ def newest_of(settings: Settings, model: str, kinds: tuple[EntryKind, ...]) -> E
         CorruptionError: an entry that is as new cannot be read, so that nobody knows which is the newest.
     """
     git = ensure_clone(settings)
-    tip = _tip(git)
-    paths = git.run("ls-tree", "-r", "--name-only", tip, "entries/").splitlines() if tip else []
-    paths.sort(reverse=True)
+    tip = branch.tip_of(git)
+    paths = branch.entry_paths(git, tip) if tip else []
+    paths.reverse()
     count = READ_FIRST
     while tip and paths:
         part, paths = paths[:count], paths[count:]
-        contents = _files(git, tip, *part)
-        for entry in (_parse(path, contents[path]) for path in part):
+        contents = branch.files(git, tip, *part)
+        for entry in (branch.parse(path, contents[path]) for path in part):
             if entry.model == model and entry.kind in kinds:
                 return entry
         count = min(4 * count, READ_AT_ONCE)
@@ -120,17 +167,19 @@ def newest_of(settings: Settings, model: str, kinds: tuple[EntryKind, ...]) -> E
 
 
 def entries(settings: Settings, model: str | None = None) -> list[Entry]:
-    """All entries, oldest first.
+    """All entries, oldest first, those that do not count included.
 
     Raises:
         CorruptionError: an entry cannot be read.
     """
     git = ensure_clone(settings)
-    tip = _tip(git)
+    tip = branch.tip_of(git)
     if tip is None:
         return []
-    _remember(git, tip)
-    found = [_parse(path, content) for path, content in sorted(_files(git, tip, "entries/").items())]
+    branch.remember(git, tip)
+    paths = branch.entry_paths(git, tip)
+    contents = branch.files(git, tip, "entries/")
+    found = [branch.parse(path, contents[path]) for path in paths]
     return [e for e in found if model is None or e.model == model]
 
 
@@ -140,194 +189,5 @@ def evidence(settings: Settings, digest: str) -> dict[str, Any]:
     Raises:
         CorruptionError: it is not there, or its bytes do not match.
     """
-    path, git = _evidence_path(digest), ensure_clone(settings)
-    tip = _tip(git)
-    files = _files(git, tip, path) if tip else {}
-    problem = _evidence_problem(files, digest)
-    if problem:
-        raise CorruptionError(f"{problem}.")
-    document: dict[str, Any] = json.loads(files[path])
-    return document
-
-
-def verify(settings: Settings) -> list[str]:
-    """Everything that is wrong with the ledger, one sentence each; empty where it holds.
-
-    Checked are:
-
-    - the chain of entries, and each entry's evidence;
-    - the branch's history: each commit adds one entry and changes none;
-    - the registry's tags: each names the evidence and the entry it was made with;
-    - the newest tip that this clone saw before: what comes now must come after it, so that an entry changed or cut off
-      since then is always found.
-
-    A clone that sees the ledger for the first time has no such memory. It cannot see that the branch was rewritten
-    whole, with a chain that fits, behind the newest tag. Nor can it see that all tags were replaced as well.
-    """
     git = ensure_clone(settings)
-    tip = _tip(git)
-    seen = _remember(git, tip)
-    problems = [_rewritten(settings, seen, tip)] if seen else []
-    files = _files(git, tip, "entries/", "evidence/") if tip else {}
-    found: list[Entry] = []
-    previous: str | None = None
-    known = True
-    for position, path in enumerate(sorted(p for p in files if p.startswith("entries/")), 1):
-        try:
-            entry = _parse(path, files[path])
-        except CorruptionError as error:
-            problems.append(str(error))
-            known = False
-            continue
-        if entry.sequence != position:
-            problems.append(f"entry {position} is missing: {entry.sequence} stands in its place")
-        if known and entry.previous != previous:
-            problems.append(
-                f"entry {entry.sequence} does not follow from the one before: it was changed or put in later"
-            )
-        problem = _evidence_problem(files, entry.evidence) if entry.evidence else None
-        if problem:
-            problems.append(f"entry {entry.sequence}: {problem}")
-        previous, known = entry.digest(), True
-        found.append(entry)
-    return problems + (_history_problems(git, tip) if tip else []) + _tag_problems(git, found)
-
-
-def _rewritten(settings: Settings, seen: str, tip: str | None) -> str:
-    now = (
-        f"its newest commit {tip[:12]} does not come after {seen[:12]}"
-        if tip
-        else f"the branch is gone, and its newest commit was {seen[:12]}"
-    )
-    return (
-        f"the ledger was rewritten or cut off since this clone last saw it: {now}. Put it back with "
-        f"git -C {settings.clone} push --force origin {SEEN}:refs/heads/{BRANCH}, or accept what is there now with "
-        f"git -C {settings.clone} update-ref -d {SEEN}"
-    )
-
-
-def _history_problems(git: Git, tip: str) -> list[str]:
-    """Commits that did anything but add one entry with its evidence."""
-    form = (
-        "--format=%x00%H %P",
-        "--name-status",
-        "--no-renames",
-        "--no-show-signature",
-        "--root",
-        "--first-parent",
-        "--diff-merges=first-parent",
-        "--reverse",
-    )
-    problems = []
-    for record in git.run("log", *form, tip).split("\0")[1:]:
-        head, *lines = record.strip().splitlines()
-        commit, *parents = head.split()
-        changes = [line.split("\t", 1) for line in lines if line]
-        wrong = [path for letter, path in changes if letter != "A"]
-        strange = [path for letter, path in changes if letter == "A" and not path.startswith(("entries/", "evidence/"))]
-        added = sum(path.startswith("entries/") for letter, path in changes if letter == "A")
-        if wrong:
-            problems.append(
-                f"commit {commit[:12]} changes or removes {', '.join(wrong)}, and what is written stays as it is"
-            )
-        elif strange or added != 1 or len(parents) > 1:
-            what = (
-                f"{added} entries"
-                + "".join(f" and {path}" for path in strange)
-                + (" by a merge" if len(parents) > 1 else "")
-            )
-            problems.append(
-                f"commit {commit[:12]} adds {what}, and a commit of the ledger adds one entry with its evidence"
-            )
-    return problems
-
-
-def _tag_problems(git: Git, found: list[Entry]) -> list[str]:
-    """Tags of the registry whose entry is not, or not any more, in the ledger."""
-    made = {(e.model, e.commit, e.evidence) for e in found}
-    digests = {e.digest() for e in found}
-    problems = []
-    form = "%(refname:strip=2)%09%(*objectname)%09%(contents)%00"
-    for record in git.run("for-each-ref", f"--format={form}", "refs/tags").split("\0"):
-        name, commit, message = (record.strip("\n").split("\t", 2) + ["", ""])[:3]
-        tag = TAG.match(name)
-        if not tag:
-            continue
-        evidence_digest, entry_digest = named(message, "Evidence"), named(message, "Entry")
-        if not evidence_digest:
-            problems.append(f"tag {name} names no evidence: it was not made by Assay")
-        elif (tag["model"], commit, evidence_digest) not in made or (entry_digest and entry_digest not in digests):
-            problems.append(
-                f"tag {name} names an entry for commit {commit[:12]} that the ledger does not hold: entries were "
-                "changed or cut off, or the tag was set past the ledger"
-            )
-    return problems
-
-
-def named(message: str, what: str) -> str | None:
-    """The digest that a tag's message gives under a name (``Evidence``, ``Entry``)."""
-    return trailer(message, what, "sha256:[0-9a-f]{64}")
-
-
-def trailer(message: str, name: str, form: str) -> str | None:
-    """The value of ``name: value`` at the end of a message; the last one counts, for an actor's name may hold lines."""
-    values: list[str] = re.findall(rf"^{name}: ({form})$", message, re.MULTILINE)
-    return values[-1] if values else None
-
-
-def _tip(git: Git) -> str | None:
-    try:
-        return git.rev_parse(TIP)
-    except CheckoutError:
-        return None
-
-
-def _remember(git: Git, tip: str | None) -> str | None:
-    """Move the mark of what was seen forward; gives the mark where the tip does not come after it."""
-    seen = git.run("for-each-ref", "--format=%(objectname)", SEEN)
-    if seen == (tip or ""):
-        return None
-    if seen and (tip is None or git.run("rev-list", "--max-count=1", f"{tip}..{seen}")):
-        return seen
-    git.run("update-ref", SEEN, str(tip))
-    return None
-
-
-def _files(git: Git, tip: str, *paths: str) -> dict[str, bytes]:
-    """Path and content of all files under the paths, in two commands however many they are."""
-    listed = [line.split("\t", 1) for line in git.run("ls-tree", "-r", "-z", tip, "--", *paths).split("\0") if line]
-    blobs = {path: meta.split()[2] for meta, path in listed if meta.split()[1] == "blob"}
-    answer = git.read("cat-file", "--batch", stdin="".join(f"{blob}\n" for blob in blobs.values()).encode())
-    found, at = {}, 0
-    for path in blobs:
-        end = answer.index(b"\n", at)
-        size = int(answer[at:end].split()[-1])
-        found[path], at = answer[end + 1 : end + 1 + size], end + size + 2
-    return found
-
-
-def _last(git: Git, tip: str) -> Entry:
-    path = max(git.run("ls-tree", "-r", "--name-only", tip, "entries/").splitlines())
-    return _parse(path, _files(git, tip, path)[path])
-
-
-def _parse(path: str, content: bytes) -> Entry:
-    try:
-        return Entry.model_validate_json(content)
-    except ValidationError:
-        raise CorruptionError(
-            f"{path} of the ledger cannot be read as an entry. Look at what was done to the branch {BRANCH} (git log "
-            f"{BRANCH} -- {path}), and put it back."
-        ) from None
-
-
-def _evidence_problem(files: dict[str, bytes], digest: str) -> str | None:
-    content = files.get(_evidence_path(digest))
-    if content is None:
-        return f"the ledger holds no evidence {digest}"
-    found = "sha256:" + hashlib.sha256(content).hexdigest()
-    return None if found == digest else f"evidence {digest} was changed: its content has digest {found}"
-
-
-def _evidence_path(digest: str) -> str:
-    return f"evidence/{digest.removeprefix('sha256:')}.json"
+    return branch.evidence_at(git, branch.tip_of(git), digest)

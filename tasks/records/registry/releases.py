@@ -9,8 +9,11 @@ import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import ValidationError
 
+from tasks.records.registry import keys
+from tasks.signing import signatures
 from tasks.spec.base import digest_file
 from tasks.spec.errors import CorruptionError
 from tasks.spec.manifest import Pointer
@@ -44,33 +47,46 @@ def publish(settings: Settings, model: str, version: str, files: Path) -> None:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def point(settings: Settings, model: str, version: str, stopped: str = "") -> None:
+def point(settings: Settings, model: str, version: str, stopped: str = "", height: int = 0, entry: str = "") -> None:
     """Replace the champion pointer in one step; the service follows. A pointer that says so already is kept.
 
     Args:
         stopped: why the service must not answer with this version, in a sentence; empty where it may.
+        height: sequence of the ledger's entry that decided it.
+        entry: digest of that entry.
 
     Raises:
         CorruptionError: the files of the version do not fit each other.
     """
     folder = settings.releases / model
     digests = _check(folder / "versions" / version)
-    now = current(settings, model)
-    if now is not None and (now.version, now.model_digest, now.manifest_digest, now.stopped) == (
-        version,
-        *digests,
-        stopped,
-    ):
-        return
-    moment = datetime.now(UTC).isoformat(timespec="seconds")
+    key = signatures.examiner_key(settings.examiner)
+    keys.keep_own(settings, key)
     pointer = Pointer(
-        version=version, model_digest=digests[0], manifest_digest=digests[1], assigned=moment, stopped=stopped
+        version=version,
+        model_digest=digests[0],
+        manifest_digest=digests[1],
+        assigned=datetime.now(UTC).isoformat(timespec="seconds"),
+        stopped=stopped,
+        model=model,
+        height=height,
+        entry=entry,
     )
+    now = current(settings, model)
+    if now is not None:
+        kept = pointer.model_copy(update={"assigned": now.assigned})
+        if now == kept.model_copy(update={"signature": _signature(kept, key)}):
+            return
+    pointer = pointer.model_copy(update={"signature": _signature(pointer, key)})
     draft = folder / f".champion-{uuid.uuid4().hex[:8]}"
     draft.write_text(pointer.model_dump_json())
     _sync(draft)
     draft.replace(folder / "champion.json")
     _sync(folder)
+
+
+def _signature(pointer: Pointer, key: Ed25519PrivateKey) -> str:
+    return signatures.sign_as_examiner(pointer.signed(), key, signatures.POINTER)
 
 
 def current(settings: Settings, model: str) -> Pointer | None:

@@ -34,7 +34,7 @@ def ensure_clone(settings: Settings) -> Git:
         if not (settings.clone / ".git").exists():
             draft = settings.home / f"clone-{uuid.uuid4().hex[:8]}"
             Git(settings.home, settings.origin_url).run(
-                "clone", "--quiet", "--no-checkout", settings.origin_url, str(draft)
+                "clone", "--quiet", "--no-checkout", "--", settings.origin_url, str(draft)
             )
             draft.rename(settings.clone)
         git = Git(settings.clone)

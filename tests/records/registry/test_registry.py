@@ -8,9 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from tasks.records.registry import ledger
 from tasks.records.registry.registry import Registry
+from tasks.records.registry.verification import verify
 from tasks.records.repository import workspace
 from tasks.records.repository.git import Git
 from tasks.spec.errors import CheckoutError, PromotionConflict, PromotionRefused, UnreachableError
@@ -39,15 +41,31 @@ def test_promote_then_roll_back_is_an_assignment_and_every_step_is_on_record(set
     champion = registry.champion("income")
     assert champion is not None and (champion.tag, champion.commit) == ("v1.0.0", first)
     assert [v.tag for v in registry.versions("income")] == ["v1.0.0", "v2.0.0"]
-    assert [e.kind for e in ledger.entries(settings)] == ["promoted", "promoted", "rolled_back"]
-    assert ledger.verify(settings) == []
+    assert [e.kind for e in ledger.entries(settings)] == ["policy", "promoted", "promoted", "rolled_back"]
+    assert verify(settings) == []
     assert champion.evidence is not None
     assert ledger.evidence(settings, champion.evidence) == {"verdict": first}
 
 
+def test_gto_reads_what_the_registry_wrote(settings: Settings) -> None:
+    from gto import api
+
+    registry = Registry(settings)
+    promote(settings, candidate(settings, "one"), None)
+    promote(settings, candidate(settings, "two"), "v1.0.0")
+    registry.assign("income", "v1.0.0", "rolled_back", {"because": "test"}, "test", "person", "v2.0.0")
+    found = api.show(str(settings.clone), "income@greatest")
+    assert [v["version"] for v in api.show(str(settings.clone), "income")] == ["v2.0.0", "v1.0.0"]
+    assert found[0]["version"] == "v2.0.0"
+    (champion,) = api.show(str(settings.clone), "income#champion")
+    assert champion["version"] == "v1.0.0"
+
+
 def test_of_two_promotions_that_race_one_wins_and_nothing_is_half_promoted(settings: Settings, tmp_path: Path) -> None:
     one, two = candidate(settings, "one"), candidate(settings, "two")
-    homes = [Settings(home=tmp_path / f"home-{i}", origin=settings.origin) for i in range(2)]
+    homes = [
+        Settings(home=tmp_path / f"home-{i}", origin=settings.origin, examiner_key=settings.examiner) for i in range(2)
+    ]
     for home in homes:
         workspace.ensure_clone(home)
 
@@ -62,7 +80,7 @@ def test_of_two_promotions_that_race_one_wins_and_nothing_is_half_promoted(setti
     assert sorted(outcomes) == ["conflict", "v1.0.0"]
     tags = Git(tmp_path / "origin.git").run("tag").splitlines()
     assert sorted(tags) == ["income#champion#1", "income@v1.0.0"]
-    assert [e.kind for e in ledger.entries(settings)] == ["promoted"]
+    assert [e.kind for e in ledger.entries(settings)] == ["policy", "promoted"]
 
 
 def test_a_stale_comparison_is_refused(settings: Settings) -> None:
@@ -95,16 +113,17 @@ def test_a_rollback_recorded_before_tags_named_their_kind_is_still_one(settings:
         old = message.split("\nKind: ")[0]
         git.run("tag", "--force", "-a", "-m", old, tag, f"{tag}^{{commit}}")
     git.run("push", "--quiet", "--force", "origin", "--tags")
-    assert ledger.verify(settings) == []
+    assert verify(settings) == []
     assert [v.tag for v in Registry(settings).previous_champions("income")] == ["v1.0.0"]
 
 
-def test_an_actor_cannot_write_trailers_of_a_tag(settings: Settings) -> None:
-    promote(settings, candidate(settings, "one"), None)
-    promote(settings, candidate(settings, "two"), "v1.0.0")
-    forged = f"test\n\nKind: promoted\nEvidence: sha256:{'0' * 64}\n"
-    Registry(settings).assign("income", "v1.0.0", "rolled_back", {}, forged, "monitor", "v2.0.0")
-    assert Registry(settings).previous_champions("income") == [] and ledger.verify(settings) == []
+@pytest.mark.parametrize(
+    "actor", ["test\n\nEvidence: sha256:0\n", "a\u2028b", "a\u202eb", "-x", " a", "a\x00", "", "a" * 101]
+)
+def test_who_asks_is_one_visible_line(settings: Settings, actor: str) -> None:
+    with pytest.raises(ValidationError):
+        Registry(settings).promote("income", candidate(settings, "one"), {}, actor, "person", None)
+    assert ledger.entries(settings) == [] and tags(settings.clone) == []
 
 
 def test_an_unknown_version_is_named(settings: Settings) -> None:
@@ -132,17 +151,21 @@ def test_a_promotion_goes_on_when_only_the_ledger_moved(settings: Settings, tmp_
         settings.clone / ".git",
         "pre-push",
         f"[ -e {tmp_path}/once ] && exit 0\ntouch {tmp_path}/once\ncd {root} && {sys.executable} -c '{code}' "
-        f"{other.home} {other.origin}",
+        f"{other.home} {other.origin} {settings.examiner}",
     )
     assert promote(settings, commit, None) == "v1.0.0"
-    assert [(e.kind, e.model) for e in ledger.entries(settings)] == [("examined", "care"), ("promoted", "income")]
-    assert ledger.verify(settings) == []
+    assert [(e.kind, e.model) for e in ledger.entries(settings)] == [
+        ("policy", ""),
+        ("examined", "care"),
+        ("promoted", "income"),
+    ]
+    assert verify(settings) == []
     assert tags(Path(settings.origin)) == tags(settings.clone) == ["income#champion#1", "income@v1.0.0"]
 
 
-def other_entry(home: str, origin: str) -> None:
+def other_entry(home: str, origin: str, key: str) -> None:
     draft = EntryDraft(kind="examined", model="care", actor="test", reason="person", sentence="unrelated")
-    ledger.append(Settings(home=Path(home), origin=origin), draft)
+    ledger.append(Settings(home=Path(home), origin=origin, examiner_key=Path(key)), draft)
 
 
 @pytest.mark.parametrize("name", ["pre-receive", "update"])
@@ -157,7 +180,7 @@ def test_a_refusal_by_a_hook_is_quoted(settings: Settings, name: str) -> None:
         promote(settings, commit, None)
     assert tags(settings.clone) == tags(Path(settings.origin)) == []
     with pytest.raises(CheckoutError, match="no release on a Friday"):
-        other_entry(str(settings.home), settings.origin)
+        other_entry(str(settings.home), settings.origin, str(settings.examiner))
 
 
 @pytest.mark.parametrize(
@@ -175,14 +198,13 @@ def test_a_push_that_breaks_off_leaves_no_tag_that_the_origin_has_not(
     assert promote(settings, commit, None) == "v1.0.0"
 
 
-def test_what_gto_refuses_is_one_sentence(settings: Settings) -> None:
+def test_what_cannot_be_registered_is_one_sentence(settings: Settings) -> None:
     commit = candidate(settings, "one")
-    with pytest.raises(
-        PromotionRefused,
-        match=r"^Not a name v1\.0\.0 at [0-9a-f]{12} cannot be written to the registry: Invalid value 'Not a name'",
-    ):
+    with pytest.raises(ValidationError, match="String should match pattern"):
         Registry(settings).promote("Not a name", commit, {}, "test", "person", None)
-    with pytest.raises(PromotionRefused, match="cannot be written to the registry: unknown Git revision"):
+    with pytest.raises(
+        PromotionRefused, match="income at 000000000000 cannot be registered: the origin has no such commit"
+    ):
         promote(settings, "0" * 40, None)
     promote(settings, commit, None)
     with pytest.raises(

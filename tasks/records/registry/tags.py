@@ -1,0 +1,139 @@
+"""GTO's tags, the public face of the registry: written from entries, compared with them, and never asked what holds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tasks.records.registry.authority import State, number_of
+from tasks.records.repository.git import Git
+from tasks.spec.ledger import Entry
+
+CHAMPION = "champion"
+OURS = re.compile(r"(?P<model>[a-z][a-z0-9_]*)(@v\d+\.\d+\.\d+|#champion#\d+)")
+FACE = re.compile(r"[^@#]*[@#].*")
+"""Names that GTO could mean; others are tags of people."""
+
+
+@dataclass(frozen=True)
+class Tag:
+    commit: str
+    trailers: dict[str, str]
+    """``Name: value`` lines of the last paragraph of its message."""
+
+
+def message(entry: Entry) -> str:
+    """What the tags of an assignment say: nothing that a person wrote."""
+    subject = f"{entry.kind.replace('_', ' ')}: {entry.model} {entry.version}, entry {entry.sequence} of the ledger"
+    return f"{subject}\n\nEvidence: {entry.evidence}\nEntry: {entry.digest()}\nKind: {entry.kind}\n"
+
+
+def names_for(git: Git, entry: Entry, tenures: int, new: bool) -> list[str]:
+    """Names of the tags that an assignment makes; one that somebody took is passed over."""
+    there = set(read_tags(git))
+    number = tenures + 1
+    while f"{entry.model}#{CHAMPION}#{number}" in there:
+        number += 1
+    return [*([f"{entry.model}@{entry.version}"] if new else []), f"{entry.model}#{CHAMPION}#{number}"]
+
+
+def write(git: Git, names: list[str], entry: Entry) -> None:
+    """Make annotated tags in the clone, as GTO would."""
+    for name in names:
+        git.run("tag", "--annotate", "--file", "-", name, str(entry.commit), stdin=message(entry).encode())
+
+
+def free_version(git: Git, model: str, highest: int) -> str:
+    """The version after the highest that was given, whose tag nobody took."""
+    taken = {number_of(name.rpartition("@")[2]) for name in read_tags(git) if name.startswith(f"{model}@v")}
+    number = highest + 1
+    while number in taken:
+        number += 1
+    return f"v{number}.0.0"
+
+
+def read_tags(git: Git) -> dict[str, Tag]:
+    """All tags that GTO could mean, by name."""
+    form = "%(refname:strip=2)%09%(*objectname)%09%(objectname)%09%(contents)%00"
+    found = {}
+    for record in git.run("for-each-ref", f"--format={form}", "refs/tags").split("\0"):
+        name, annotated, plain, text = (record.strip("\n").split("\t", 3) + ["", "", ""])[:4]
+        if FACE.fullmatch(name):
+            lines = [line.partition(": ") for line in text.strip().split("\n\n")[-1].splitlines()]
+            found[name] = Tag(annotated or plain, {key: value for key, sign, value in lines if sign})
+    return found
+
+
+def tag_problems(git: Git, state: State, entries: Sequence[Entry]) -> list[str]:
+    """What differs between the tags and the entries that count, a sentence each; nothing of it changes what serves."""
+    found = compare(git, state, entries)
+    absent = [
+        f"tag {name} of entry {entry.sequence} is missing, and what serves stays as it is. Put it back with: "
+        "assay ledger --mend"
+        for name, entry in found.missing
+    ]
+    return [*found.foreign, *absent]
+
+
+@dataclass(frozen=True)
+class Compared:
+    foreign: list[str]
+    """Sentences about tags that no entry made."""
+    missing: list[tuple[str, Entry]]
+    """Names of tags that are not there, each with the entry that it is of."""
+
+
+def compare(git: Git, state: State, entries: Sequence[Entry]) -> Compared:
+    """Tags against entries, both ways."""
+    assigned = [
+        e for e in entries if e.kind in ("promoted", "rolled_back") and e.sequence not in state.refused and e.version
+    ]
+    there = read_tags(git)
+    foreign: list[str] = []
+    made: set[tuple[int, bool]] = set()
+    for name in sorted(there, key=lambda n: (n.partition("#")[0], number_of(n.rpartition("#")[2]), n)):
+        version = "@" in name
+        fitting = [e for e in assigned if _made(name, there[name], e)]
+        entry = next((e for e in fitting if (e.sequence, version) not in made), None)
+        if entry is None:
+            foreign.append(_foreign(name, there[name], bool(fitting)))
+        else:
+            made.add((entry.sequence, version))
+    missing: list[tuple[str, Entry]] = []
+    counts: dict[str, int] = {}
+    known: set[tuple[str, str]] = set()
+    for entry in assigned:
+        counts[entry.model] = counts.get(entry.model, 0) + 1
+        is_new = (entry.model, str(entry.version)) not in known
+        known.add((entry.model, str(entry.version)))
+        if is_new and (entry.sequence, True) not in made:
+            missing.append((f"{entry.model}@{entry.version}", entry))
+        if (entry.sequence, False) not in made:
+            missing.append((f"{entry.model}#{CHAMPION}#{counts[entry.model]}", entry))
+    return Compared(foreign, missing)
+
+
+def _made(name: str, tag: Tag, entry: Entry) -> bool:
+    """Whether an entry made a tag; tags before 2026-11-28 do not name their entry, but its evidence."""
+    ours = OURS.fullmatch(name)
+    if ours is None or ours["model"] != entry.model or tag.commit != entry.commit:
+        return False
+    if "@" in name and (entry.kind != "promoted" or name != f"{entry.model}@{entry.version}"):
+        return False
+    return (
+        tag.trailers.get("Evidence") == entry.evidence and tag.trailers.get("Entry", entry.digest()) == entry.digest()
+    )
+
+
+def _foreign(name: str, tag: Tag, again: bool) -> str:
+    if OURS.fullmatch(name) is None:
+        return f"tag {name} is none that Assay makes; it changes nothing. Remove it from the origin"
+    if again:
+        return f"tag {name} repeats another tag of its entry: it was not made by Assay, and changes nothing"
+    if "Evidence" not in tag.trailers:
+        return f"tag {name} names no evidence: it was not made by Assay, and changes nothing"
+    return (
+        f"tag {name} names an entry for commit {tag.commit[:12]} that the ledger does not hold: entries were changed "
+        "or cut off, or the tag was set past the ledger; it changes nothing"
+    )

@@ -1,0 +1,81 @@
+"""Which pointer the service believes: an examiner signed it, and it is no older than one that it has seen."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tasks.signing import signatures
+from tasks.spec.errors import CorruptionError
+from tasks.spec.manifest import Pointer
+
+
+class Trust:
+    """The examiners' public keys, and the greatest height of each model that was ever served from here."""
+
+    def __init__(self, examiners: Path, heights: Path) -> None:
+        self.examiners, self.path = examiners, heights
+        self.heights: dict[str, int] = {}
+        if heights.exists():
+            try:
+                self.heights = {str(name): int(height) for name, height in json.loads(heights.read_text()).items()}
+            except (ValueError, TypeError, AttributeError):
+                raise CorruptionError(
+                    f"{heights} cannot be read, so nobody knows which pointers are old. Put it back, or remove it "
+                    "once assay ledger --verify holds and assay status names the right champions."
+                ) from None
+
+    def check(self, model: str, pointer: Pointer) -> None:
+        """Accept a pointer, or say why not.
+
+        Raises:
+            CorruptionError: no examiner signed it, it is another model's, or a newer one was seen before.
+        """
+        seen = self.heights.get(model)
+        if not pointer.signature and seen is None:
+            return  # from before pointers were signed: :meth:`complaint` says so until it is written anew
+        if not signatures.holds(pointer.signed(), pointer.signature, self._keys(), signatures.POINTER):
+            raise CorruptionError(
+                f"champion.json of {model} is not signed by an examiner, so what served before goes on. The next "
+                "monitoring run, promotion or rollback writes it anew"
+            )
+        if pointer.model != model:
+            raise CorruptionError(
+                f"champion.json of {model} is the pointer of {pointer.model}; what served before goes on"
+            )
+        if seen is not None and pointer.height < seen:
+            raise CorruptionError(
+                f"champion.json of {model} is old: it has height {pointer.height}, and {seen} was seen before. What "
+                "served before goes on, and the next monitoring run writes the pointer anew. Where the ledger was put "
+                f"back from a backup, remove {self.path} and start the service again"
+            )
+
+    def complaint(self, model: str, pointer: Pointer) -> str:
+        """What is to be said of a pointer that serves; empty where nothing is."""
+        if pointer.signature:
+            return ""
+        return "champion.json is from before pointers were signed; the next monitoring run of the model signs it"
+
+    def gone(self, model: str) -> str:
+        """What is to be said where there is no pointer; empty where there never was one."""
+        if model not in self.heights:
+            return ""
+        return (
+            f"champion.json is gone, and height {self.heights[model]} was seen before; the next monitoring run of the "
+            "model writes it anew"
+        )
+
+    def saw(self, model: str, pointer: Pointer) -> None:
+        """Remember the height of a pointer that serves, on the disk."""
+        if pointer.signature and pointer.height > self.heights.get(model, -1):
+            self.heights = self.heights | {model: pointer.height}
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            draft = self.path.with_name(f".{self.path.name}")
+            draft.write_text(json.dumps(self.heights))
+            draft.replace(self.path)
+
+    def _keys(self) -> tuple[str, ...]:
+        try:
+            return tuple(line for line in self.examiners.read_text().splitlines() if line.strip())
+        except OSError:
+            return ()
