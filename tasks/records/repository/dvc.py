@@ -247,8 +247,12 @@ def _kept(cache: Path, md5: str) -> Path:
     return cache / "files/md5" / md5[:2] / md5[2:]
 
 
+WITHHELD = ("PYTHONDONTWRITEBYTECODE", "ASSAY_EXAMINER_KEY")
+"""What the code of a model does not get to know of the environment."""
+
+
 def _dvc(worktree: Path, *arguments: str, timeout: float) -> tuple[int, str]:
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    environment = {k: v for k, v in os.environ.items() if k not in WITHHELD}
     # Stages say 'python': it has to be this one, whatever the caller's PATH is.
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
     environment |= {"DVC_NO_ANALYTICS": "true", "DO_NOT_TRACK": "1"}
