@@ -24,6 +24,7 @@ from tasks.records.pages.verdict import data_page, verdict_markdown, verdict_pag
 from tasks.records.pages.watch import ModelStatus
 from tasks.records.pages.window import window_markdown, window_page
 from tasks.records.registry.registry import Registry, stopped_because
+from tasks.records.registry.verification import told
 from tasks.science.monitors.forecast.findings import watched_series
 from tasks.science.monitors.forecast.track_record import record_rows, record_sentence, trigger_record
 from tasks.science.windows.monitors import ranks
@@ -168,6 +169,7 @@ def report_model(model: str, silence: list[Finding]) -> None:
             champion=champion.tag,
             stopped=stopped_because(settings, model),
             reports=reports,
+            told=told(settings, model)[2],
             silence=silence,
             answers=_answers(log, config, reports),
             forecasts=_forecasts(config, reports),

@@ -17,6 +17,7 @@ import pytest
 
 from tasks.records.repository.changes import concerned_models
 from tasks.records.repository.git import Git
+from tasks.spec.requests import TrainingRequest
 from tasks.spec.sources import sources
 from tests.conftest import ROOT, git
 
@@ -109,6 +110,16 @@ def test_a_change_to_any_source_of_a_model_starts_it(clone: Path, server: Server
         assert [run["model"] for run in server.started] == (named or ALL), path
         assert {run["revision"] for run in server.started} == {git(clone, "rev-parse", "HEAD")}
         assert {(run["reason"], run["actor"]) for run in server.started} == {("push", "test@example.org")}
+
+
+def test_an_author_of_any_name_is_one_visible_line(clone: Path, server: Server) -> None:
+    for author, actor in (("-x\u202e@\u2028y", "x?@?y"), ("", "unknown"), ("a" * 150, "a" * 100)):
+        server.started.clear()
+        write(clone, "requirements.lock", author)
+        git(clone, "add", ".")
+        git(clone, "commit", "--quiet", "-m", "change", "--author", f"x <{author}>")
+        git(clone, "push", "--quiet", "origin", "HEAD:main")
+        assert {TrainingRequest(**run).actor for run in server.started} == {actor}
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,8 @@ import httpx
 from tasks.cli import system
 from tasks.records.log.predictions import PredictionLog
 from tasks.records.registry import ledger
-from tasks.records.registry.authority import State
-from tasks.records.registry.registry import Registry
-from tasks.records.registry.state import state as proven_state
-from tasks.records.registry.tags import tag_problems
-from tasks.records.repository.git import Git
+from tasks.records.registry.verification import told
 from tasks.spec.display import with_display_names
-from tasks.spec.errors import CorruptionError
 from tasks.spec.evidence import Verdict
 from tasks.spec.ledger import Entry, EntryKind
 from tasks.spec.models import model_names
@@ -36,8 +31,8 @@ def overview(settings: Settings) -> dict[str, Any]:
     health = _service(running.service_url) if running else None
     serving, problems = (health["models"], health["problems"]) if health else ({}, {})
     known = settings.origin or (settings.home / "origin.git").exists()
-    state, entries, wrong = _record(settings) if known else (None, [], [])
-    registry = Registry(settings)
+    state, entries, wrong = told(settings) if known else (None, [], [])
+    counted = [e for e in entries if state and e.sequence <= state.sequence and e.sequence not in state.refused]
     log = (
         PredictionLog(settings.log_database)
         if (settings.home / "predictions.db").exists() or settings.log_url
@@ -46,16 +41,15 @@ def overview(settings: Settings) -> dict[str, Any]:
     models = {}
     try:
         for name in model_names(ROOT):
-            champion = registry.champion(name) if state and state.of(name).champion else None
             reports = log.reports(name, last=1) if log else []
             models[name] = {
-                "champion": champion.tag if champion else None,
+                "champion": state.of(name).champion if state else None,
                 "serving": serving.get(name),
                 "problem": problems.get(name),
                 "decision": reports[-1].decision.action if reports else None,
                 "window": reports[-1].window if reports else None,
                 "because": reports[-1].decision.reason if reports else None,
-                "verdict": _newest_verdict(settings, [e for e in entries if e.model == name]),
+                "verdict": _newest_verdict(settings, [e for e in counted if e.model == name]),
                 "awaiting_signature": [commit[:12] for commit in (state.of(name).waiting if state else ())],
             }
     finally:
@@ -68,17 +62,6 @@ def overview(settings: Settings) -> dict[str, Any]:
         "record_problems": wrong,
         "models": models,
     }
-
-
-def _record(settings: Settings) -> tuple[State, list[Entry], list[str]]:
-    """What is proven, all entries, and what is wrong with the record, which changes nothing of what serves."""
-    now = proven_state(settings)
-    try:
-        entries = ledger.entries(settings)
-    except CorruptionError as error:
-        return now, [], [*now.problems, str(error)]
-    refused = [f"entry {sequence} does not count: {why}" for sequence, why in sorted(now.refused.items())]
-    return now, entries, [*now.problems, *refused, *tag_problems(Git(settings.clone), now, entries)]
 
 
 def _newest_verdict(settings: Settings, entries: list[Entry]) -> str | None:

@@ -84,7 +84,7 @@ def test_every_act_comes_out(demo: subprocess.CompletedProcess[str]) -> None:
 def test_its_records_are_verified_also_by_who_never_saw_them(copy: Path, tmp_path: Path) -> None:
     for home, origin in ((HOME, HOME / "origin.git"), (tmp_path / "home", copy)):
         done = assay(home, "ledger", "--verify", ASSAY_ORIGIN=str(origin))
-        assert (done.returncode, done.stdout.strip()) == (0, "the ledger holds: chain and evidence are as written")
+        assert done.returncode == 0 and done.stdout.startswith("the ledger holds: chain, evidence, signatures and tags")
 
 
 @pytest.mark.parametrize("forgery", FORGERIES)

@@ -51,5 +51,5 @@ def test_a_shipped_model_is_examined_promoted_and_served(name: str, running: Run
 
 def test_the_record_of_all_of_them_holds(running: Running) -> None:
     done = running.assay("ledger", "--verify")
-    assert (done.returncode, done.stdout.strip()) == (0, "the ledger holds: chain and evidence are as written")
+    assert done.returncode == 0 and done.stdout.startswith("the ledger holds: chain, evidence, signatures and tags")
     assert {e.model for e in running.ledger() if e.kind == "promoted"} == set(model_names(ROOT))

@@ -18,11 +18,15 @@ from tasks import monitoring
 from tasks.cli.overview import overview, overview_text
 from tasks.demo.__main__ import _account, _table
 from tasks.records.log.predictions import Prediction, PredictionLog
+from tasks.records.pages.watch import ModelStatus, next_steps
 from tasks.records.registry import ledger
+from tasks.records.registry.branch import BRANCH
 from tasks.records.registry.registry import Registry, stopped_because
 from tasks.records.registry.state import state
-from tasks.records.registry.verification import verify
+from tasks.records.registry.verification import told, verify
 from tasks.records.repository import workspace
+from tasks.records.repository.git import Git
+from tasks.spec.base import canonical_json, digest_json
 from tasks.spec.errors import CheckoutError
 from tasks.spec.evidence import Decision, GateResult, Verdict, WindowReport
 from tasks.spec.ledger import (
@@ -196,6 +200,43 @@ def assay(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         env=os.environ | {"ASSAY_HOME": str(home), "COLUMNS": "140"},
         check=False,
     )
+
+
+def test_an_entry_by_hand_does_not_break_the_status_and_is_named(home: Settings) -> None:
+    before = overview(home)["models"]
+    last = ledger.entries(home)[-1]
+    change = {"sequence": last.sequence + 1, "previous": last.digest(), "kind": "examined", "details": {}}
+    evidence = digest_json({"verdict": "x"})
+    entry = last.model_copy(update=change | {"actor": "\x1b[2Jmallory", "evidence": evidence})
+    with workspace.worktree(home, BRANCH) as tree:
+        (tree / f"entries/{entry.sequence:06d}.json").write_bytes(canonical_json(entry.stored()))
+        (tree / f"evidence/{evidence.removeprefix('sha256:')}.json").write_bytes(canonical_json({"verdict": "x"}))
+        for command in (("add", "."), ("commit", "-qm", "x"), ("push", "-q", "origin", f"HEAD:refs/heads/{BRANCH}")):
+            Git(tree).run(*command)
+    found = overview(home)
+    assert found["models"] == before
+    assert found["record_problems"][0].startswith(f"entry {entry.sequence} does not count: it is not signed by")
+    listed = assay(home.home, "ledger")
+    assert listed.returncode == 0 and "U+001B[2Jmallory" in listed.stdout and "\x1b[2J" not in listed.stdout
+
+
+def test_status_page_and_verify_name_a_tag_by_hand_and_nothing_else_changes(home: Settings) -> None:
+    before = overview(home)["models"]
+    git = Git(home.clone)
+    git.run("tag", "care@v2.0.0!", "refs/remotes/origin/main")
+    git.run("push", "--quiet", "origin", "care@v2.0.0!", ":refs/tags/care@v1.0.0")
+    found, says = overview(home), "tag care@v2.0.0! is none that Assay makes; it changes nothing."
+    gone = (
+        "tag care@v1.0.0 of entry 7 is missing, and what serves stays as it is. Put it back with: assay ledger --mend"
+    )
+    assert found["models"] == before and says in found["record_problems"][0] and found["record_problems"][1] == gone
+    assert f"record: {gone}" in overview_text(found)
+    watched = ModelStatus("care", "Care", "v1.0.0", "", [], told=told(home, "care")[2])
+    assert gone in next_steps(watched)[1] and told(home, "income")[2] == []
+    mended = assay(home.home, "ledger", "--mend")
+    assert mended.returncode == 3 and mended.stdout.startswith("put back: tag care@v1.0.0\ntag care@v2.0.0! is none")
+    shown = assay(home.home, "policy").stdout
+    assert f"first list (root) {state(home).root}" in shown and "(a quorum of one)" in shown
 
 
 def test_the_status_says_what_the_newest_verdict_says(home: Settings) -> None:

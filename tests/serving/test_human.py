@@ -67,6 +67,7 @@ def test_what_people_say_is_counted_and_joined(service: Service) -> None:
         ("appeals", {"id": ids[0], "state": "closed", "who": "x"}),
         ("reviews", {"id": ids[0], "verdict": "agree", "who": "a\x00b"}),
         ("overrides", override | {"why": ""}),
+        ("overrides", override | {"who": "anna\nEvidence: x"}),
     ):
         assert "detail" in send(what, row)
     assert (

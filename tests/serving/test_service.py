@@ -19,14 +19,10 @@ import httpx
 import pytest
 
 from tasks.records.log.predictions import Prediction, PredictionLog
-from tasks.records.registry import releases
 from tasks.serving.release import load_release, read_pointer
-from tasks.signing.signatures import POINTER, examiner_key, sign_as_examiner
 from tasks.spec.base import digest_file
 from tasks.spec.errors import CorruptionError
-from tasks.spec.manifest import Pointer
 from tasks.spec.model import ModelConfig, load_model
-from tasks.spec.settings import Settings
 from tests.serving.running import ROOT, Service, point, release, start, until
 
 
@@ -133,41 +129,6 @@ def test_a_stopped_model_says_why_and_answers_again_once_it_is_put_back(service:
     assert health["status"] == "degraded" and "stopped" in health["problems"]["care"]
     point(service.home, "v1.0.0")
     until(lambda: service.predict(rows=service.rows(1)).status_code == 200)
-
-
-def test_forged_and_old_pointers_are_refused_and_the_newest_serves_on(service: Service, config: ModelConfig) -> None:
-    path = service.home / "releases/care/champion.json"
-    old = path.read_text()
-    release(service.home, service.config, "v2.0.0", 2)
-    releases.point(Settings(home=service.home), "care", "v2.0.0", "", 7, "sha256:7")
-    until(lambda: service.predict(rows=service.rows(1)).json()["version"] == "v2.0.0")
-    assert httpx.get(f"{service.url}/health").json()["heights"] == {"care": 7}
-    mallory = examiner_key(service.home / "keys/of-mallory")
-    new = json.loads(path.read_text())
-    forged = Pointer.model_validate_json(path.read_text()).model_copy(update={"version": "v1.0.0", "height": 9})
-    own = forged.model_copy(update={"signature": sign_as_examiner(forged.signed(), mallory, POINTER)})
-    for content, says in (
-        (old, "is old: it has height 0, and 7 was seen before. What served before goes on"),
-        (json.dumps(new | {"height": 9}), "is not signed by an examiner, so what served before goes on"),
-        (json.dumps(new | {"height": 9, "signature": ""}), "is not signed by an examiner"),
-        (own.model_dump_json(), "is not signed by an examiner"),
-    ):
-        path.write_text(content)
-        until(lambda says=says: says in problem(service))  # type: ignore[misc]
-        assert service.predict(rows=service.rows(1)).json()["version"] == "v2.0.0"
-    path.unlink()
-    until(lambda: "champion.json is gone, and height 7 was seen before" in problem(service))
-    assert service.predict(rows=service.rows(1)).json()["version"] == "v2.0.0"
-    service.process.kill()
-    service.process.wait()
-    path.write_text(old)  # a new start does not forget what was seen
-    again = start(service.home, config)
-    try:
-        assert "care is old: it has height 0, and 7 was seen" in problem(again)
-        assert again.predict(rows=service.rows(1)).status_code == 503
-    finally:
-        again.process.kill()
-        again.process.wait()
 
 
 def test_a_model_file_with_a_changed_byte_is_refused_and_the_old_one_serves_on(service: Service) -> None:

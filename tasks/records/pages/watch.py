@@ -40,6 +40,8 @@ class ModelStatus:
     """Why it may not answer; empty while it may."""
     reports: Sequence[WindowReport]
     """Oldest first."""
+    told: Sequence[str] = ()
+    """What is wrong with the record of the model: what somebody made past the ledger, a sentence each."""
     silence: Sequence[Finding] = ()
     """Findings on the feed as it is now."""
     answers: Sequence[str] = ()
@@ -90,7 +92,8 @@ def state(watched: ModelStatus) -> tuple[str, str]:
 
 def next_steps(watched: ModelStatus) -> list[str]:
     """What a person should look at, most urgent first; an empty list where there is nothing."""
-    steps = [f.sentence for f in watched.silence if f.alarm]
+    steps = [f"the record: {problem}" for problem in watched.told]
+    steps += [f.sentence for f in watched.silence if f.alarm]
     newest = watched.newest
     if newest is None:
         return steps

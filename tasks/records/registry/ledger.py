@@ -90,7 +90,7 @@ def _add(settings: Settings, git: Git, now: State, draft: EntryDraft) -> Written
         details=draft.details.model_dump(mode="json") if draft.details is not None else {},
         previous=now.digest,
     )
-    policy = now.policy or keys.listed(draft)
+    policy = keys.listed(draft) if draft.kind == "policy" or now.policy is None else now.policy
     entry = keys.signed(settings, entry, policy)
     files = {branch.entry_path(entry.sequence): canonical_json(entry.stored())}
     if draft.evidence is not None:

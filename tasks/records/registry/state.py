@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from tasks.records.registry import branch
 from tasks.records.registry.authority import ModelState, State, apply, refusal
 from tasks.records.repository.git import Git, GitError
-from tasks.records.repository.workspace import ensure_clone
+from tasks.records.repository.workspace import ensure_clone, lock
 from tasks.spec.errors import CorruptionError
 from tasks.spec.settings import Settings
 
@@ -45,8 +45,14 @@ def state(settings: Settings) -> State:
 def proven(settings: Settings, git: Git) -> State:
     """The same of a clone that is up to date; where the branch was rewritten, what held before.
 
-    What was read before is kept in the home, where the examiner's key is, and only what came since is read.
+    What was read before is kept in the home, where the examiner's key is, and only what came since is read. Of a ledger
+    whose first list is another than the one that was told, no model is proven.
     """
+    with lock(settings):  # several runs share the clone's refs and config
+        return _proven(settings, git)
+
+
+def _proven(settings: Settings, git: Git) -> State:
     tip = branch.tip_of(git)
     seen = branch.remember(git, tip)
     at = seen or tip
@@ -57,7 +63,9 @@ def proven(settings: Settings, git: Git) -> State:
     if found.root:
         _pin(settings, git, found)
     problems = [branch.rewritten(settings, seen, tip)] if seen else []
-    return found.model_copy(update={"problems": [*found.problems, *problems, *_wrong_root(settings, git, found)]})
+    wrong = _wrong_root(settings, git, found)
+    change: dict[str, Any] = {"problems": [*found.problems, *problems, *wrong]} | ({"models": {}} if wrong else {})
+    return found.model_copy(update=change)
 
 
 def model_state(settings: Settings, git: Git, model: str) -> ModelState:

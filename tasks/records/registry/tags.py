@@ -65,9 +65,9 @@ def read_tags(git: Git) -> dict[str, Tag]:
     return found
 
 
-def tag_problems(git: Git, state: State, entries: Sequence[Entry]) -> list[str]:
+def tag_problems(git: Git, state: State, entries: Sequence[Entry], model: str | None = None) -> list[str]:
     """What differs between the tags and the entries that count, a sentence each; nothing of it changes what serves."""
-    found = compare(git, state, entries)
+    found = compare(git, state, entries, model)
     absent = [
         f"tag {name} of entry {entry.sequence} is missing, and what serves stays as it is. Put it back with: "
         "assay ledger --mend"
@@ -84,12 +84,15 @@ class Compared:
     """Names of tags that are not there, each with the entry that it is of."""
 
 
-def compare(git: Git, state: State, entries: Sequence[Entry]) -> Compared:
-    """Tags against entries, both ways."""
+def compare(git: Git, state: State, entries: Sequence[Entry], model: str | None = None) -> Compared:
+    """Tags against entries, both ways; of one model, or of all."""
     assigned = [
         e for e in entries if e.kind in ("promoted", "rolled_back") and e.sequence not in state.refused and e.version
     ]
     there = read_tags(git)
+    if model is not None:
+        assigned = [e for e in assigned if e.model == model]
+        there = {name: tag for name, tag in there.items() if name.startswith((f"{model}@", f"{model}#"))}
     foreign: list[str] = []
     made: set[tuple[int, bool]] = set()
     for name in sorted(there, key=lambda n: (n.partition("#")[0], number_of(n.rpartition("#")[2]), n)):

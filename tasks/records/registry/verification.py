@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tasks.records.registry import branch
+from tasks.records.registry import branch, ledger
 from tasks.records.registry.authority import State
 from tasks.records.registry.state import pin, proven, read_on
 from tasks.records.registry.tags import tag_problems
@@ -54,6 +54,29 @@ def verified(settings: Settings) -> Verified:
     told = [sentence for sentence in told if sentence not in found.problems]
     problems = [*told, *chain, *refused, *_history(git, tip), *tag_problems(git, found, entries)]
     return Verified(problems, found)
+
+
+def told(settings: Settings, model: str | None = None) -> tuple[State, list[Entry], list[str]]:
+    """What is proven, all entries, and what is wrong with the record as far as a look at it shows.
+
+    None of it changes what serves. :func:`verified` checks all anew.
+
+    Args:
+        model: leave out what is about another model alone.
+    """
+    git = ensure_clone(settings)
+    now = proven(settings, git)
+    try:
+        entries = ledger.entries(settings)
+    except CorruptionError as error:
+        return now, [], list(dict.fromkeys([*now.problems, str(error)]))
+    of = {e.sequence: e.model for e in entries}
+    refused = [
+        f"entry {sequence} does not count: {why}"
+        for sequence, why in sorted(now.refused.items())
+        if model is None or of.get(sequence) in (model, "")
+    ]
+    return now, entries, [*now.problems, *refused, *tag_problems(git, now, entries, model)]
 
 
 def _chain(git: Git, tip: str) -> tuple[list[str], list[Entry]]:

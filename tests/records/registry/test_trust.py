@@ -267,13 +267,15 @@ def test_an_order_by_hand_is_signed_where_somebody_is_named(two: Settings, tmp_p
     assert champion(newcomer(two)) == "v1.0.0" and verify(newcomer(two)) == []
 
 
-def appoint(settings: Settings, folder: Path, *people: dict[str, Any]) -> None:
+def appoint(settings: Settings, folder: Path, *people: dict[str, Any], sign: dict[str, Path] | None = None) -> None:
     path = folder / "list.json"
     path.unlink(missing_ok=True)
     policies.draft(settings, path, False)
     document = json.loads(path.read_text())
     document["policy"]["people"] += people
     path.write_text(json.dumps(document))
+    for name, private in (sign or {}).items():
+        policies.sign(path, f"{name}@example.org", private)
     policies.enter(settings, path, "test")
 
 
@@ -284,6 +286,31 @@ def test_a_home_whose_key_is_not_listed_writes_nothing(two: Settings) -> None:
     line = signatures.public_line(signatures.examiner_key(stranger.examiner))
     appoint(two, two.home, {"name": "examiner@second", "roles": ["examiner"], "keys": [line]})
     assert promote(stranger, "four", "v2.0.0") == "v3.0.0" and verify(two) == []
+
+
+def test_a_key_that_was_taken_off_signs_nothing_any_more(two: Settings, tmp_path: Path) -> None:
+    """The approver replaces the examiner's key, as after a theft; the new key signs the entry that brings the list."""
+    jo = key(tmp_path, "jo")
+    appoint(two, tmp_path, {"name": "jo@example.org", "roles": ["approver"], "keys": [public(jo)]}, sign={"jo": jo})
+    second = Settings(home=two.home.with_name("second"), origin=two.origin)
+    new = signatures.public_line(signatures.examiner_key(second.examiner))
+    path = tmp_path / "replaced.json"
+    policies.draft(second, path, False)
+    document = json.loads(path.read_text())
+    document["policy"]["people"][0]["keys"] = [new]
+    path.write_text(json.dumps(document))
+    policies.sign(path, "jo@example.org", jo)
+    policies.enter(second, path, "jo@example.org")
+    assert promote(second, "three", "v2.0.0") == "v3.0.0"
+    with pytest.raises(PromotionRefused, match="This home's examiner is not on the list"):
+        promote(two, "four", "v3.0.0")
+    stolen = signatures.examiner_key(two.examiner)
+    rejected = candidate(two, "rejected")
+    write_by_hand(second, lambda e: signed_by(stolen, assignment(rejected, "v4.0.0", "v3.0.0")(e)))
+    assert champion(two) == champion(newcomer(two)) == "v3.0.0"
+    assert [t.split(" (it names")[0] for t in verify(two)] == [
+        "entry 7 does not count: it is not signed by an examiner of the list in force"
+    ]
 
 
 def test_a_new_root_holds_for_those_alone_who_were_told_its_fingerprint(two: Settings) -> None:
