@@ -152,7 +152,7 @@ def running_system(folder: Path) -> Iterator[Running]:
         for name in ("ASSAY_ORIGIN", "ASSAY_LOG_URL", "ASSAY_SERVICE_URL", "PREFECT_API_URL"):
             patch.delenv(name, raising=False)
         settings = Settings(home=folder / "home")
-        with local.running(settings, server_port=local.free_port(0), service_port=local.free_port(0)) as system:
+        with local.running(settings, server_port=0, service_port=0) as system:
             found = Running(settings, system, folder, outbound)
             subprocess.run(["git", "clone", "--quiet", system.origin, str(found.clone)], check=True)
             for key, value in (("user.name", "Dana"), ("user.email", "dana@example.org")):

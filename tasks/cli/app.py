@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from tasks.cli import new, records
-from tasks.cli.common import ROOT, Because, Json, Model, say, settings
+from tasks.cli.common import ROOT, Because, Json, Model, of_disk, say, settings
 from tasks.spec.errors import AssayError
 from tasks.spec.final_states import FinalState
 
@@ -243,7 +243,13 @@ def up(as_json: Json = False) -> None:
     text = (
         f"Assay {word}.{said}\n  Prefect UI  {there.api_url.removesuffix('/api')}\n  service     "
         f"{there.service_url}\n  push to     {there.origin}   (git remote add assay {there.origin}; git push assay "
-        "main)" + "".join(f"\n  {sentence}" for sentence in changed)
+        "main)"
+        + (
+            ""
+            if there.code == str(ROOT)
+            else f"\n  runs the code of {there.code}; to change that: assay down; assay up"
+        )
+        + "".join(f"\n  {sentence}" for sentence in changed)
     )
     say(there.__dict__, as_json, text)
 
@@ -276,3 +282,9 @@ def main() -> None:
     except AssayError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except OSError as error:
+        sentence = of_disk(error)
+        if sentence is None:
+            raise
+        print(f"error: {sentence}", file=sys.stderr)
+        sys.exit(AssayError.exit_code)

@@ -20,15 +20,14 @@ ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
 def api() -> PrefectApi:
-    """The Prefect server of this home, or the one that PREFECT_API_URL names.
+    """The Prefect server of this home; where none runs, the one that PREFECT_API_URL names.
 
     Raises:
         UnreachableError: neither is there.
     """
     running = system.state(Settings())
-    return PrefectApi(
-        os.environ.get("PREFECT_API_URL") or (running.api_url if running else nothing_runs("PREFECT_API_URL"))
-    )
+    url = running.api_url if running else os.environ.get("PREFECT_API_URL")
+    return PrefectApi(url or nothing_runs("PREFECT_API_URL"))
 
 
 def nothing_runs(variable: str) -> NoReturn:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
+from pydantic import field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -13,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="ASSAY_", frozen=True, extra="ignore")
 
-    home: Path = Path(".assay").absolute()
+    home: Path = ROOT / ".assay"
     """Everything that runs lives here: logs, caches, worktrees, the release store, reports."""
     origin: str = ""
     """URL or path of the git repository that people push to; empty: ``<home>/origin.git``."""
@@ -25,6 +28,17 @@ class Settings(BaseSettings):
     most_body_bytes: int = 8 * 1024 * 1024
     """The largest request body that the prediction service reads."""
     actor: str = "assay"
+
+    @field_validator("home", mode="before")
+    @classmethod
+    def _stands_still(cls, value: Any) -> Path:
+        """The parts of a system have other working directories than the command that starts them."""
+        path = Path(value).expanduser().absolute()
+        if not str(value).strip() or not str(path).isprintable() or "%(" in str(path):  # DVC would replace %(...)s
+            raise ValueError(
+                "a home is the path of a folder; allowed are all characters but '%(' and control characters"
+            )
+        return path
 
     @property
     def origin_url(self) -> str:
@@ -54,4 +68,9 @@ class Settings(BaseSettings):
 
     @property
     def log_database(self) -> str:
-        return self.log_url or f"sqlite:///{self.home / 'predictions.db'}"
+        return self.log_url or self.sqlite("predictions.db")
+
+    def sqlite(self, name: str, driver: str = "sqlite") -> str:
+        """The SQLAlchemy URL of an SQLite file of the home; a URL ends its path at the first ``?``."""
+        path = str(self.home / name)
+        return f"{driver}:///file:{quote(path)}?uri=true" if "?" in path else f"{driver}:///{path}"
