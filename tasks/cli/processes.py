@@ -1,8 +1,11 @@
 """The processes of one home: started on sockets that are bound already, and known again without doubt.
 
-A number in a file proves nothing: another process may have it by now, the clock may have been set, the home may be a
-copy of one whose system runs. A process is a part of this home's system where it carries the mark that its start put
-into its environment, runs the command that was started, and the home's folder is still the same one.
+A number in a file proves nothing. Another process may have it by now; the clock may have been set; the home may be a
+copy of one whose system runs. A process is a part of this home's system where three things hold:
+
+- it carries the mark that its start put into its environment;
+- it runs the command that was started;
+- the home's folder is still the same one.
 """
 
 from __future__ import annotations

@@ -39,15 +39,21 @@ class System:
     """The checkout whose code runs."""
 
 
-def state(settings: Settings) -> System | None:
-    """The system that runs from this home, or None; what listens at its addresses are its own processes."""
-    processes = Processes(settings.home)
+def recorded(settings: Settings) -> System | None:
+    """The system that was started from this home and not stopped, whether it still runs or not."""
     try:
-        system = System(**json.loads((settings.home / "run/system.json").read_text()))
+        return System(**json.loads((settings.home / "run/system.json").read_text()))
     except (OSError, ValueError, TypeError):
         return None
-    there = processes.alive("worker") is not None and all(
-        processes.answers_at(part, url) for part, url in addresses(system).items()
+
+
+def state(settings: Settings) -> System | None:
+    """The system that runs from this home, or None; what listens at its addresses are its own processes."""
+    processes, system = Processes(settings.home), recorded(settings)
+    there = (
+        system is not None
+        and processes.alive("worker") is not None
+        and all(processes.answers_at(part, url) for part, url in addresses(system).items())
     )
     return system if there else None
 

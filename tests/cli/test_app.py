@@ -168,5 +168,5 @@ def test_the_status_says_how_far_the_service_is(serving: str | None, answers: bo
     model = {"champion": "v2.0.0", "serving": serving, "problem": None, "decision": None, "awaiting_signature": []}
     model["verdict"] = None
     assert says in overview_text(
-        {"system": None, "service_answers": answers, "ledger_entries": 0, "models": {"care": model}}
+        {"system": None, "parts": [], "service_answers": answers, "ledger_entries": 0, "models": {"care": model}}
     )

@@ -39,8 +39,8 @@ def test_a_path_that_no_home_can_have_is_refused(home: str, tmp_path: Path) -> N
     done = assay(tmp_path, "status", ASSAY_HOME=home)
     assert (done.returncode, done.stderr) == (
         2,
-        f"error: ASSAY_HOME is {home!r}: a home is the path of a folder; allowed are all characters but '%(' and control "
-        "characters.\n",
+        f"error: ASSAY_HOME is {home!r}: a home is the path of a folder; allowed are all characters but '%(' and "
+        "control characters.\n",
     )
 
 
