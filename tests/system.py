@@ -19,6 +19,7 @@ import pytest
 
 from tasks.cli import system as local
 from tasks.cli.prefect_api import PrefectApi
+from tasks.cli.state import System
 from tasks.records.registry import ledger
 from tasks.records.registry.registry import Registry
 from tasks.records.repository import dvc, workspace
@@ -35,7 +36,7 @@ class Running:
     """The running system, a developer's clone of its origin, and two people with keys."""
 
     settings: Settings
-    system: local.System
+    system: System
     folder: Path
     outbound: Path
     said: str = ""

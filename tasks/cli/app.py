@@ -199,7 +199,7 @@ def predict(
     """Score the rows of a file through the service; every answer is logged."""
     from tasks.cli import batches, runs
     from tasks.cli.rows_of_files import read_rows
-    from tasks.cli.system import state
+    from tasks.cli.state import state
     from tasks.spec.model import load_model
 
     config, system = load_model(ROOT, model), state(settings())
@@ -225,9 +225,10 @@ def up(as_json: Json = False) -> None:
     from rich.console import Console
 
     from tasks.cli import system
+    from tasks.cli.state import state
 
     here = settings()
-    running = system.state(here)
+    running = state(here)
     with Console(stderr=True).status("starting Prefect, a worker and the prediction service"):
         there = running or system.up(here)
         changed = system.align_models(here, there) if running else []
@@ -263,6 +264,32 @@ def down(as_json: Json = False) -> None:
 
     stopped = system.down(settings())
     say({"stopped": stopped}, as_json, f"stopped: {', '.join(stopped)}" if stopped else "nothing was running")
+
+
+@app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(help="A tar file that is not there yet; on another disk than the home.")],
+    cache: Annotated[bool, typer.Option(help="Take DVC's cache, too: files that no stage can make again.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Write the whole home into one file, also while its system runs."""
+    from tasks.cli import backups
+
+    found = backups.backup(settings(), file, cache)
+    say(backups.as_json(found), as_json, backups.as_text(found, "backed up to"))
+
+
+@app.command()
+def restore(
+    file: Annotated[Path, typer.Argument(help="What 'assay backup' wrote.")],
+    replace: Annotated[bool, typer.Option("--replace", help="Move what the home holds now aside first.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Bring a home back from a backup, here or elsewhere (ASSAY_HOME); nothing runs from it yet."""
+    from tasks.cli import backups
+
+    found = backups.restore(settings(any_format=True), file, replace)
+    say(backups.as_json(found), as_json, backups.as_text(found, "restored from"))
 
 
 for command in (

@@ -22,18 +22,27 @@ DISK = {
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def settings() -> Any:
-    """This machine's settings; read only by commands that need them."""
+def settings(any_format: bool = False) -> Any:
+    """This machine's settings, read only by commands that need them; the home is not one of a newer release.
+
+    Args:
+        any_format: for the command that leads back from one.
+    """
     from pydantic import ValidationError
 
     from tasks.spec.settings import Settings
 
     try:
-        return Settings()
+        found = Settings()
     except ValidationError as error:
         first = error.errors()[0]
         name = f"ASSAY_{'_'.join(map(str, first['loc'])).upper()}"
         raise ConfigError(f"{name} is {first['input']!r}: {first['msg'].removeprefix('Value error, ')}.") from None
+    if not any_format:
+        from tasks.spec.homes import refuse_newer
+
+        refuse_newer(found)
+    return found
 
 
 def of_disk(error: OSError) -> str | None:

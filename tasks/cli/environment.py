@@ -5,13 +5,10 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from tasks.cli.processes import HOME, MARK
+from tasks.cli.state import System
 from tasks.spec.settings import Settings
-
-if TYPE_CHECKING:
-    from tasks.cli.system import System
 
 QUIET = {
     "DO_NOT_TRACK": "1",

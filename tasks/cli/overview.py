@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tasks.cli import system
-from tasks.cli.parts import has_log, has_origin, parts, service_health
+from tasks.cli import state
+from tasks.cli.parts import parts, service_health
 from tasks.records.log.predictions import PredictionLog
 from tasks.records.registry import ledger
 from tasks.records.registry.registry import Registry
@@ -27,13 +27,13 @@ def overview(settings: Settings) -> dict[str, Any]:
     Of a model: the champion, the version that the service answers with, the newest verdict and decision, and the
     commits that wait for a signature. What cannot be known of one hides nothing of the others.
     """
-    running = system.state(settings)
+    running = state.state(settings)
     health = service_health(running.service_url) if running else None
     found = parts(settings)
     broken = {part.name for part in found if part.state == "not well"}
-    known = has_origin(settings) and not broken & {"clone", "ledger"}
+    known = settings.has_origin and not broken & {"clone", "ledger"}
     entries = ledger.entries(settings) if known else None
-    log = PredictionLog(settings.log_database) if has_log(settings) and "database" not in broken else None
+    log = PredictionLog(settings.log_database) if settings.has_log and "database" not in broken else None
     try:
         models = {name: _model(settings, name, health, log, entries) for name in model_names(ROOT)}
     finally:

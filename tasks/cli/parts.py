@@ -17,7 +17,7 @@ import httpx
 import sqlalchemy as sa
 import yaml
 
-from tasks.cli import system
+from tasks.cli import state
 from tasks.cli.prefect_api import PrefectApi
 from tasks.cli.processes import Processes
 from tasks.records.log.database import Database
@@ -101,21 +101,21 @@ def _runs(settings: Settings, part: str) -> int | None:
     Raises:
         _Unwell: it was started and has ended, or another process answers at its address.
     """
-    started, processes = system.recorded(settings), Processes(settings.home)
+    started, processes = state.recorded(settings), Processes(settings.home)
     if started is None:
         return None
     process = processes.alive(part)
     if process is None:
         log = settings.home / f"logs/{part}.log"
         raise _Unwell(f"it was started and does not run any more; its log is {log}", AGAIN)
-    url = system.addresses(started).get(part)
+    url = state.addresses(started).get(part)
     if url and not processes.answers_at(part, url):
         raise _Unwell(f"process {process.pid} runs, and does not listen at {url}", AGAIN)
     return process.pid
 
 
 def _server(settings: Settings) -> str | None:
-    pid, started = _runs(settings, "server"), system.recorded(settings)
+    pid, started = _runs(settings, "server"), state.recorded(settings)
     if pid is None or started is None:
         return None
     PrefectApi(started.api_url).call("GET", "/health")
@@ -128,7 +128,7 @@ def _worker(settings: Settings) -> str | None:
 
 
 def _service(settings: Settings) -> str | None:
-    pid, started = _runs(settings, "service"), system.recorded(settings)
+    pid, started = _runs(settings, "service"), state.recorded(settings)
     if pid is None or started is None:
         return None
     health = service_health(started.service_url)
@@ -149,13 +149,8 @@ def service_health(url: str) -> dict[str, Any] | None:
     return health
 
 
-def has_log(settings: Settings) -> bool:
-    """Whether there is a prediction log already; opening one makes it."""
-    return bool(settings.log_url) or (settings.home / "predictions.db").exists()
-
-
 def _database(settings: Settings) -> str | None:
-    if not has_log(settings):
+    if not settings.has_log:
         return None
     database = Database(settings.log_database)
     try:
@@ -168,15 +163,10 @@ def _database(settings: Settings) -> str | None:
         database.close()
 
 
-def has_origin(settings: Settings) -> bool:
-    """Whether there is an origin to clone from."""
-    return bool(settings.origin) or (settings.home / "origin.git").exists()
-
-
 def _origin(settings: Settings) -> str | None:
-    if not has_origin(settings):
+    if not settings.has_origin:
         return None
-    started = system.recorded(settings)
+    started = state.recorded(settings)
     if not settings.origin:
         origin = Git(Path(settings.origin_url))
         hook = origin.path / "hooks/post-receive"
@@ -189,7 +179,7 @@ def _origin(settings: Settings) -> str | None:
 
 
 def _clone(settings: Settings) -> str | None:
-    if not has_origin(settings):
+    if not settings.has_origin:
         return None
     git = ensure_clone(settings)
     names = git.run("for-each-ref", "--format=%(refname:strip=3)", "refs/remotes/origin").split()
@@ -205,7 +195,7 @@ def _clone(settings: Settings) -> str | None:
 
 
 def _ledger(settings: Settings) -> str | None:
-    if not has_origin(settings):
+    if not settings.has_origin:
         return None
     found = ledger.entries(settings)
     ahead = _ahead(found)
@@ -233,7 +223,7 @@ def _releases(settings: Settings) -> str | None:
 
 
 def _cache(settings: Settings) -> str | None:
-    if not has_origin(settings) or not (settings.cache.exists() or settings.releases.exists()):
+    if not settings.has_origin or not (settings.cache.exists() or settings.releases.exists()):
         return None
     git, lost = ensure_clone(settings), []
     registry = Registry(settings)

@@ -17,6 +17,7 @@ from tasks.cli.sockets import serve
 from tasks.records.log.predictions import Prediction, PredictionLog
 from tasks.serving.app import create_app
 from tasks.spec.errors import AssayError
+from tasks.spec.homes import refuse_newer
 from tasks.spec.settings import Settings
 
 DRAIN_SECONDS = 25
@@ -32,6 +33,7 @@ def main() -> int:
     arguments = parser.parse_args()
     settings.home.mkdir(parents=True, exist_ok=True)
     try:
+        refuse_newer(settings)
         log = PredictionLog(settings.log_database)
     except AssayError as error:
         print(error, file=sys.stderr)

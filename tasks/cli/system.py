@@ -10,57 +10,22 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-from filelock import FileLock, Timeout
 
+from tasks.cli import homes
 from tasks.cli.alignment import align
 from tasks.cli.environment import for_parts
 from tasks.cli.prefect_api import PrefectApi
 from tasks.cli.processes import HOST, Processes, listen
+from tasks.cli.state import PARTS, PATIENCE, System, alone, state
 from tasks.records.repository.git import Git
 from tasks.records.repository.workspace import ensure_clone, prepare_origin, take_back
 from tasks.spec.errors import AssayError, ConfigError
 from tasks.spec.settings import ROOT, Settings
 
-PARTS = ("service", "worker", "server")
-PATIENCE = 120.0
 SERVER_PORT, SERVICE_PORT = 4200, 8090
-
-
-@dataclass(frozen=True)
-class System:
-    api_url: str
-    service_url: str
-    origin: str
-    code: str = str(ROOT)
-    """The checkout whose code runs."""
-
-
-def recorded(settings: Settings) -> System | None:
-    """The system that was started from this home and not stopped, whether it still runs or not."""
-    try:
-        return System(**json.loads((settings.home / "run/system.json").read_text()))
-    except (OSError, ValueError, TypeError):
-        return None
-
-
-def state(settings: Settings) -> System | None:
-    """The system that runs from this home, or None; what listens at its addresses are its own processes."""
-    processes, system = Processes(settings.home), recorded(settings)
-    there = (
-        system is not None
-        and processes.alive("worker") is not None
-        and all(processes.answers_at(part, url) for part, url in addresses(system).items())
-    )
-    return system if there else None
-
-
-def addresses(system: System) -> dict[str, str]:
-    """Where the parts answer that listen."""
-    return {"server": system.api_url, "service": system.service_url}
 
 
 def up(settings: Settings, server_port: int = SERVER_PORT, service_port: int = SERVICE_PORT) -> System:
@@ -74,12 +39,15 @@ def up(settings: Settings, server_port: int = SERVER_PORT, service_port: int = S
     Raises:
         AssayError: a part does not start; the message holds the last lines of its log.
     """
-    with _alone(settings):
+    with alone(settings):
         there = state(settings)
         if there is not None:
             _refuse_moved(settings)
             return there
         _down(settings)
+        said = homes.upgrade(settings)
+        if said:
+            print(said, file=sys.stderr)
         sockets = {"server": listen(server_port), "service": listen(service_port)}
         api, service = (f"http://{HOST}:{sockets[part].getsockname()[1]}" for part in ("server", "service"))
         try:
@@ -121,7 +89,7 @@ def down(settings: Settings) -> list[str]:
     """Stop what :func:`up` started from this home, and nothing else; gives the names of the stopped parts."""
     if not settings.home.is_dir():
         return []
-    with _alone(settings):
+    with alone(settings):
         return _down(settings)
 
 
@@ -131,20 +99,6 @@ def _down(settings: Settings) -> list[str]:
     processes.stop_orphans()
     (settings.home / "run/system.json").unlink(missing_ok=True)
     return stopped
-
-
-@contextmanager
-def _alone(settings: Settings) -> Iterator[None]:
-    """One command at a time starts or stops the system of a home."""
-    settings.home.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(settings.home / "system.lock", timeout=2 * PATIENCE):
-            yield
-    except Timeout:
-        raise AssayError(
-            f"another command has been starting or stopping the system of {settings.home} for {2 * PATIENCE:.0f} s. "
-            "Wait for its end, or end it, and try again."
-        ) from None
 
 
 def _refuse_moved(settings: Settings) -> None:

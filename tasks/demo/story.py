@@ -15,7 +15,7 @@ import pandas as pd
 
 from tasks.cli.prefect_api import PrefectApi
 from tasks.cli.runs import succeeded
-from tasks.cli.system import System
+from tasks.cli.state import System
 from tasks.records.log.predictions import PredictionLog
 from tasks.records.registry import ledger
 from tasks.records.registry.registry import Registry

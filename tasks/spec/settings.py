@@ -70,6 +70,16 @@ class Settings(BaseSettings):
     def log_database(self) -> str:
         return self.log_url or self.sqlite("predictions.db")
 
+    @property
+    def has_log(self) -> bool:
+        """Whether there is a prediction log already; opening one makes it."""
+        return bool(self.log_url) or (self.home / "predictions.db").exists()
+
+    @property
+    def has_origin(self) -> bool:
+        """Whether there is an origin to clone from."""
+        return bool(self.origin) or (self.home / "origin.git").exists()
+
     def sqlite(self, name: str, driver: str = "sqlite") -> str:
         """The SQLAlchemy URL of an SQLite file of the home; a URL ends its path at the first ``?``."""
         path = str(self.home / name)

@@ -26,6 +26,10 @@ DRAFT = EntryDraft(kind="examined", model="care", commit="0" * 40, actor="a", re
 
 @pytest.fixture
 def home(tmp_path: Path, developer: Path) -> Path:
+    return stopped_home(tmp_path)
+
+
+def stopped_home(tmp_path: Path) -> Path:
     """A home whose system was stopped: origin with hook, clone, ledger, log, one release."""
     settings = Settings(home=tmp_path / "home")
     settings.home.mkdir()
