@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 
+from tasks.cli.homes import number_of
 from tasks.records.log.predictions import PredictionLog
 from tasks.records.log.tables import PROFILES, REPORTS
 from tasks.science.monitors.drift.reference import load_drift_reference
@@ -25,7 +26,6 @@ from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import Verdict
 from tasks.spec.expectations import Expectations
 from tasks.spec.formats import BACKUP, NUMBERED, refuse_other_format
-from tasks.spec.homes import number_of
 from tasks.spec.ledger import Entry
 from tasks.spec.manifest import Manifest, Pointer
 from tasks.spec.model import ModelConfig

@@ -1,7 +1,7 @@
 """``assay backup`` and ``assay restore``: a home in one file, taken while its system runs, and back again.
 
 Everything of a home is taken but what is made anew by itself. A database is copied as it was last committed, and the
-origin as git hands it out, both while no flow writes its record: the copy is one moment of the system.
+origin as git hands it out. No flow writes its record meanwhile, so that the copy is one moment of the system.
 """
 
 from __future__ import annotations

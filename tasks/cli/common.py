@@ -39,7 +39,7 @@ def settings(any_format: bool = False) -> Any:
         name = f"ASSAY_{'_'.join(map(str, first['loc'])).upper()}"
         raise ConfigError(f"{name} is {first['input']!r}: {first['msg'].removeprefix('Value error, ')}.") from None
     if not any_format:
-        from tasks.spec.homes import refuse_newer
+        from tasks.cli.homes import refuse_newer
 
         refuse_newer(found)
     return found

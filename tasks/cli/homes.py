@@ -1,56 +1,54 @@
-"""A home of an older release is brought forward in one step, with a way back."""
+"""The format number of a home, and who may read it."""
 
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Callable
-from datetime import UTC, datetime
+from pathlib import Path
 
-from tasks.cli.backups import backup
-from tasks.records.log.predictions import PredictionLog
-from tasks.records.repository.git import Git
-from tasks.records.repository.workspace import prepare_origin
+from tasks.spec.errors import ConfigError
 from tasks.spec.formats import HOME
-from tasks.spec.homes import FILE, copy_before, number_of
 from tasks.spec.settings import Settings
 
+FILE = "format.json"
+HOLDS = ("clone", "predictions.db", "prefect")
+"""What tells a home that was used before homes had a number from a new one."""
 
-def upgrade(settings: Settings) -> str | None:
-    """Bring the home of a stopped system to this code's format; gives what was done, in a sentence.
 
-    A backup comes first, without DVC's cache, which no step changes. A step that fails leaves the number as it was,
-    and may be taken again.
+def number_of(home: Path) -> int:
+    """The format of a home; that of this code where nothing is in it yet.
+
+    Raises:
+        ConfigError: its number cannot be read.
     """
-    number, said = number_of(settings.home), None
-    if number < HOME.number:
-        copy = copy_before(settings, HOME.number)
-        copy.parent.mkdir(exist_ok=True)
-        if not copy.exists():
-            backup(settings, copy, cache=False)
-        for step in range(number, HOME.number):
-            STEPS[step](settings)
-        said = (
-            f"the home {settings.home} was upgraded from format {number} to {HOME.number}; the way back is: assay "
-            f"down; assay restore {copy} --replace; then use the older release"
+    try:
+        found = json.loads((home / FILE).read_text())["format"]
+        if isinstance(found, bool) or not isinstance(found, int):
+            raise ValueError(found)
+    except FileNotFoundError:
+        return 1 if any((home / name).exists() for name in HOLDS) else HOME.number
+    except (ValueError, KeyError, TypeError):
+        raise ConfigError(
+            f'{home / FILE} does not say which format the home has. Write {{"format": {HOME.number}}} into it where '
+            "this release used the home last, or restore a backup: assay restore FILE --replace"
+        ) from None
+    return found
+
+
+def refuse_newer(settings: Settings) -> None:
+    """Nothing of a home is touched that a newer release has written.
+
+    Raises:
+        ConfigError: it is one; the way back is in the sentence.
+    """
+    number = number_of(settings.home)
+    if number > HOME.number:
+        raise ConfigError(
+            f"the home {settings.home} has format {number}, and this release of Assay knows formats up to "
+            f"{HOME.number}: a newer release wrote it. Use that release, or go back to before its upgrade: assay "
+            f"restore {copy_before(settings, number)} --replace"
         )
-    if said or not (settings.home / FILE).exists():
-        draft = settings.home / f".{FILE}"
-        draft.write_text(json.dumps({"format": HOME.number, "since": datetime.now(UTC).isoformat(timespec="seconds")}))
-        draft.replace(settings.home / FILE)
-    return said
 
 
-def _from_1(settings: Settings) -> None:
-    """Processes are known by other files, an origin's settings hold for whoever pushes, and the log is migrated."""
-    shutil.rmtree(settings.home / "run", ignore_errors=True)
-    for draft in settings.home.glob("clone-*"):
-        shutil.rmtree(draft, ignore_errors=True)
-    if not settings.origin and (settings.home / "origin.git").exists():
-        prepare_origin(Git(settings.home / "origin.git"))
-    if settings.has_log:
-        PredictionLog(settings.log_database).close()
-
-
-STEPS: dict[int, Callable[[Settings], None]] = {1: _from_1}
-"""How a home of one format becomes one of the next."""
+def copy_before(settings: Settings, number: int) -> Path:
+    """The backup that an upgrade to a format makes first."""
+    return settings.home / f"backups/before-format-{number}.tar"

@@ -13,11 +13,11 @@ import sys
 import uvicorn
 from fastapi.staticfiles import StaticFiles
 
+from tasks.cli.homes import refuse_newer
 from tasks.cli.sockets import serve
 from tasks.records.log.predictions import Prediction, PredictionLog
 from tasks.serving.app import create_app
 from tasks.spec.errors import AssayError
-from tasks.spec.homes import refuse_newer
 from tasks.spec.settings import Settings
 
 DRAIN_SECONDS = 25

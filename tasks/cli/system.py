@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx
 
-from tasks.cli import homes
+from tasks.cli import upgrading
 from tasks.cli.alignment import align
 from tasks.cli.environment import for_parts
 from tasks.cli.prefect_api import PrefectApi
@@ -45,7 +45,7 @@ def up(settings: Settings, server_port: int = SERVER_PORT, service_port: int = S
             _refuse_moved(settings)
             return there
         _down(settings)
-        said = homes.upgrade(settings)
+        said = upgrading.upgrade(settings)
         if said:
             print(said, file=sys.stderr)
         sockets = {"server": listen(server_port), "service": listen(service_port)}

@@ -11,11 +11,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tasks.cli import homes
+from tasks.cli import upgrading
+from tasks.cli.homes import number_of
 from tasks.records.log.predictions import Prediction, PredictionLog
 from tasks.records.registry import ledger
 from tasks.records.repository.git import Git
-from tasks.spec.homes import number_of
 from tasks.spec.model import load_model
 from tasks.spec.settings import Settings
 from tests.cli.test_status import DRAFT, parts, stopped_home
@@ -150,13 +150,13 @@ def test_an_older_home_is_upgraded_with_a_way_back_and_a_newer_one_refused(home:
     git(home / "origin.git", "config", "--unset", "core.hooksPath")
     assert number_of(home) == 1 and number_of(tmp_path / "new") == 2
     entries = ledger.entries(settings)
-    said = homes.upgrade(settings)
+    said = upgrading.upgrade(settings)
     copy = home / "backups/before-format-2.tar"
     assert said == (
         f"the home {home} was upgraded from format 1 to 2; the way back is: assay down; assay restore {copy} "
         "--replace; then use the older release"
     )
-    assert number_of(home) == 2 and not (home / "run").exists() and homes.upgrade(settings) is None
+    assert number_of(home) == 2 and not (home / "run").exists() and upgrading.upgrade(settings) is None
     assert git(home / "origin.git", "config", "core.hooksPath") == "hooks"
     assert ledger.entries(settings) == entries
 
