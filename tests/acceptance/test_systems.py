@@ -103,7 +103,7 @@ def test_a_disk_that_is_lost_under_a_running_system(running: Running, tmp_path: 
     assert running.finished("train/training", commit)["name"] == "Promoted"
     running.until(lambda: running.serves("care") == "v1.0.0", "v1.0.0 in the service")
     config = load_model(ROOT, "care")
-    rows = as_requests(replay_rows(running, "care")[[c.name for c in config.inputs]].head(1000))
+    rows = as_requests(config, replay_rows(running, "care").head(1000))
     answer = httpx.post(f"{running.system.service_url}/models/care/predict", json={"rows": rows}, timeout=60)
     assert answer.status_code == 200, answer.text
     answered = {one["id"] for one in answer.json()["predictions"]}
