@@ -121,10 +121,11 @@ def _pack(settings: Settings, tar: tarfile.TarFile, staged: Path, cache: bool) -
 def _files(home: Path, cache: bool) -> Iterator[Path]:
     """Files of a home that are neither made anew, nor the origin's, nor DVC's cache, nor another file's log."""
     for top in sorted(home.iterdir()):
-        if top.name in (*REMADE, ORIGIN, CACHE) or top.name.startswith(("clone-", ".restore-", "replaced-")):
+        skipped = top.name in (*REMADE, ORIGIN, CACHE) or top.name.startswith(("clone-", ".restore-", "replaced-"))
+        if skipped or (top.is_file() and top.suffix in (".lock", ".part")):
             continue
         for path in _below(top) if top.is_dir() else [top]:
-            if not path.name.endswith(("-wal", "-shm", "-journal", ".lock", ".part")) and path.is_file():
+            if not path.name.endswith(("-wal", "-shm", "-journal")) and path.is_file():
                 yield path
 
 

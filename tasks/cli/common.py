@@ -10,8 +10,6 @@ from typing import Annotated, Any
 
 import typer
 
-from tasks.spec.errors import ConfigError
-
 Model = Annotated[str, typer.Argument(help="A model of deployments/models.yaml.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Because = Annotated[str, typer.Option(help="Why; it goes into the ledger.")]
@@ -28,19 +26,11 @@ def settings(any_format: bool = False) -> Any:
     Args:
         any_format: for the command that leads back from one.
     """
-    from pydantic import ValidationError
-
+    from tasks.cli.homes import refuse_newer
     from tasks.spec.settings import Settings
 
-    try:
-        found = Settings()
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = f"ASSAY_{'_'.join(map(str, first['loc'])).upper()}"
-        raise ConfigError(f"{name} is {first['input']!r}: {first['msg'].removeprefix('Value error, ')}.") from None
+    found = Settings()
     if not any_format:
-        from tasks.cli.homes import refuse_newer
-
         refuse_newer(found)
     return found
 

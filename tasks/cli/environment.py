@@ -21,6 +21,8 @@ PATIENT = {"GOMP_SPINCOUNT": "1000"}
 otherwise. By default they stay awake for long and take the cores that the others need: on a busy machine boosted trees
 take many times as long. Asleep at once (OMP_WAIT_POLICY=PASSIVE), they take many times as long on a quiet one."""
 LOCAL = ("127.0.0.1", "localhost")
+SWITCHES = ("PREFECT_LOGGING_", "PREFECT_SERVER_SERVICES_")
+"""What a user may set of Prefect: how much it logs, and which of the server's services run."""
 SOCKS = ("socks4", "socks5")
 
 
@@ -61,12 +63,11 @@ def without_proxy_to_here(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _kept(environment: Mapping[str, str]) -> dict[str, str]:
-    """Without what would point a part at another Prefect: addresses, databases, passwords, profiles, switches."""
+    """Without what would point a part at another Prefect: addresses, databases, passwords, profiles."""
     return {
         name: value
         for name, value in environment.items()
-        if name != "PYTHONDONTWRITEBYTECODE"
-        and (not name.startswith("PREFECT_") or name.startswith("PREFECT_LOGGING_"))
+        if name != "PYTHONDONTWRITEBYTECODE" and (not name.startswith("PREFECT_") or name.startswith(SWITCHES))
     }
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from tasks.cli import state
+from tasks.cli.common import settings
 from tasks.cli.prefect_api import PrefectApi
 from tasks.records.repository import workspace
 from tasks.records.repository.git import Git, GitError
@@ -25,7 +26,7 @@ def api() -> PrefectApi:
     Raises:
         UnreachableError: neither is there.
     """
-    running = state.state(Settings())
+    running = state.state(settings())
     url = running.api_url if running else os.environ.get("PREFECT_API_URL")
     return PrefectApi(url or nothing_runs("PREFECT_API_URL"))
 

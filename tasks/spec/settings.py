@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from pydantic import field_validator
+from pydantic import ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from tasks.spec.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
 """The checkout that this code runs from: its deployments, and where its commands start."""
@@ -28,6 +30,20 @@ class Settings(BaseSettings):
     most_body_bytes: int = 8 * 1024 * 1024
     """The largest request body that the prediction service reads."""
     actor: str = "assay"
+
+    def __init__(self, **values: Any) -> None:
+        """From the environment, and from what is given.
+
+        Raises:
+            ConfigError: a variable has a value that is not allowed.
+        """
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = f"ASSAY_{'_'.join(map(str, first['loc'])).upper()}"
+            said = first["msg"].removeprefix("Value error, ")
+            raise ConfigError(f"{name} is {first['input']!r}: {said}.") from None
 
     @field_validator("home", mode="before")
     @classmethod

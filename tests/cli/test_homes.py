@@ -36,7 +36,7 @@ def test_the_log_lies_in_the_home_whatever_its_path(name: str, tmp_path: Path) -
 
 @pytest.mark.parametrize("home", ["a\nb", "a%(b)sc"])
 def test_a_path_that_no_home_can_have_is_refused(home: str, tmp_path: Path) -> None:
-    done = assay(tmp_path, "status", ASSAY_HOME=home)
+    done = assay(tmp_path, "monitor", "care", ASSAY_HOME=home)
     assert (done.returncode, done.stderr) == (
         2,
         f"error: ASSAY_HOME is {home!r}: a home is the path of a folder; allowed are all characters but '%(' and "

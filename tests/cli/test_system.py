@@ -18,8 +18,9 @@ import psutil
 import pytest
 
 from tasks.cli import system as local
-from tasks.cli.environment import without_proxy_to_here
+from tasks.cli.environment import for_parts, without_proxy_to_here
 from tasks.cli.processes import HOME, MARK, Processes, listen
+from tasks.cli.state import System
 from tasks.spec.settings import Settings
 from tests.conftest import ROOT
 
@@ -150,7 +151,20 @@ def test_a_clock_that_was_set_changes_nothing(tmp_path: Path) -> None:
         assert set(known) == {"pid", "command"} and psutil.Process(known["pid"]).is_running()
 
 
-def test_proxies_are_for_other_machines(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_a_users_prefect_nothing_but_switches_reaches_a_system(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("API_URL", "API_KEY", "API_AUTH_STRING", "SERVER_DATABASE_CONNECTION_URL", "PROFILE", "LOGGING_LEVEL"):
+        monkeypatch.setenv(f"PREFECT_{name}", "theirs")
+    monkeypatch.setenv("PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED", "false")
+    system = System("http://127.0.0.1:1/api", "http://127.0.0.1:2", "o")
+    found = for_parts(Settings(home=tmp_path), system, "mark")
+    assert [name for name, value in found.items() if value == "theirs"] == ["PREFECT_LOGGING_LEVEL"]
+    assert found["PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED"] == "false"
+    assert found["PREFECT_SERVER_DATABASE_CONNECTION_URL"] == f"sqlite+aiosqlite:///{tmp_path}/prefect/prefect.db"
+
+
+def test_proxies_are_for_other_machines() -> None:
     """Python's HTTP clients, asked in a process of their own, go straight to this machine whatever the proxy is."""
     with listen(0) as here:
         port = here.getsockname()[1]
