@@ -24,7 +24,7 @@ def number_of(home: Path) -> int:
         found = json.loads((home / FILE).read_text())["format"]
         if isinstance(found, bool) or not isinstance(found, int):
             raise ValueError(found)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return 1 if any((home / name).exists() for name in HOLDS) else HOME.number
     except (ValueError, KeyError, TypeError):
         raise ConfigError(
