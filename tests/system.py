@@ -20,6 +20,7 @@ import pytest
 
 from tasks.cli import system as local
 from tasks.cli.prefect_api import PrefectApi
+from tasks.cli.state import System
 from tasks.records.registry import ledger
 from tasks.records.registry.registry import Registry
 from tasks.records.repository import dvc, workspace
@@ -37,7 +38,7 @@ class Running:
     """The running system, a developer's clone of its origin, and two people with keys."""
 
     settings: Settings
-    system: local.System
+    system: System
     folder: Path
     outbound: Path
     said: str = ""
@@ -177,7 +178,7 @@ def running_system(folder: Path) -> Iterator[Running]:
         for name in ("ASSAY_ORIGIN", "ASSAY_LOG_URL", "ASSAY_SERVICE_URL", "PREFECT_API_URL"):
             patch.delenv(name, raising=False)
         settings = Settings(home=folder / "home")
-        with local.running(settings, server_port=local.free_port(0), service_port=local.free_port(0)) as system:
+        with local.running(settings, server_port=0, service_port=0) as system:
             found = Running(settings, system, folder, outbound)
             subprocess.run(["git", "clone", "--quiet", system.origin, str(found.clone)], check=True)
             for key, value in (("user.name", "Dana"), ("user.email", "dana@example.org")):

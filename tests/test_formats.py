@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 
+from tasks.cli.homes import number_of
 from tasks.records.log.predictions import PredictionLog
 from tasks.records.log.tables import PROFILES, REPORTS
 from tasks.science.monitors.drift.reference import load_drift_reference
@@ -24,7 +25,7 @@ from tasks.spec.base import digest_json, load_yaml
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import Verdict
 from tasks.spec.expectations import Expectations
-from tasks.spec.formats import NUMBERED
+from tasks.spec.formats import BACKUP, NUMBERED, refuse_other_format
 from tasks.spec.ledger import Entry
 from tasks.spec.manifest import Manifest, Pointer
 from tasks.spec.model import ModelConfig
@@ -159,6 +160,18 @@ def pointer(log: PredictionLog) -> None:
     assert (found.version, found.stopped) == ("v1.1.0", "")
 
 
+def home(log: PredictionLog) -> None:
+    """Those of before have no number, and are of format 1."""
+    folder = Path(str(log.database.file)).parent
+    assert number_of(folder) == 1
+    (folder / "format.json").write_text(text("home.json"))
+    assert number_of(folder) == 2
+
+
+def backup(log: PredictionLog) -> None:
+    refuse_other_format(json.loads(text("backup.json")), BACKUP, "")
+
+
 READ: tuple[Callable[[PredictionLog], None], ...] = (
     fitted_reference,
     profile_layout,
@@ -178,6 +191,8 @@ READ: tuple[Callable[[PredictionLog], None], ...] = (
     waivers,
     manifest,
     pointer,
+    home,
+    backup,
 )
 """One check a kind of ``docs/formats.md``, named as it is there."""
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from tasks.cli import new, people, records
-from tasks.cli.common import ROOT, Because, Json, Model, say, settings
+from tasks.cli.common import ROOT, Because, Json, Model, of_disk, say, settings
 from tasks.spec.errors import AssayError
 from tasks.spec.requests import FinalState
 
@@ -152,11 +152,13 @@ def approve(
 
 @app.command()
 def status(as_json: Json = False) -> None:
-    """Say what runs, what serves, what was judged and decided last, and what waits for a signature."""
+    """Say what runs, what serves, what was judged and decided last, and what waits; exit 1 where a part is not well."""
     from tasks.cli.overview import overview, overview_text
 
     found = overview(settings())
     say(found, as_json, overview_text(found))
+    if any(part["state"] == "not well" for part in found["parts"]):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -210,7 +212,7 @@ def predict(
     """Score the rows of a file through the service; every answer is logged."""
     from tasks.cli import batches, runs
     from tasks.cli.rows_of_files import read_rows
-    from tasks.cli.system import state
+    from tasks.cli.state import state
     from tasks.spec.model import load_model
 
     config, system = load_model(ROOT, model), state(settings())
@@ -236,11 +238,12 @@ def up(as_json: Json = False) -> None:
     from rich.console import Console
 
     from tasks.cli import system
+    from tasks.cli.state import state
 
     here = settings()
-    running = system.state(here)
+    running = state(here)
     with Console(stderr=True).status("starting Prefect, a worker and the prediction service"):
-        there = running or system.up(here)
+        there = system.up(here)
         changed = system.align_models(here, there) if running else []
     word = "runs already" if running else "runs"
     taken = [
@@ -257,6 +260,11 @@ def up(as_json: Json = False) -> None:
         f"Assay {word}.{said}\n  Prefect UI  {there.api_url.removesuffix('/api')}\n  service     "
         f"{there.service_url}\n  push to     {there.origin}   (git remote add assay {there.origin}; git push assay "
         f"main)\n  first list  {there.root}   (who may sign what: assay policy)"
+        + (
+            ""
+            if there.code == str(ROOT)
+            else f"\n  runs the code of {there.code}; to change that: assay down; assay up"
+        )
         + "".join(f"\n  {sentence}" for sentence in changed)
     )
     say(there.__dict__, as_json, text)
@@ -269,6 +277,32 @@ def down(as_json: Json = False) -> None:
 
     stopped = system.down(settings())
     say({"stopped": stopped}, as_json, f"stopped: {', '.join(stopped)}" if stopped else "nothing was running")
+
+
+@app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(help="A tar file that is not there yet; on another disk than the home.")],
+    cache: Annotated[bool, typer.Option(help="Take DVC's cache, too: files that no stage can make again.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Write the whole home into one file, also while its system runs."""
+    from tasks.cli import backups
+
+    found = backups.backup(settings(), file, cache)
+    say(backups.as_json(found), as_json, backups.as_text(found, "backed up to"))
+
+
+@app.command()
+def restore(
+    file: Annotated[Path, typer.Argument(help="What 'assay backup' wrote.")],
+    replace: Annotated[bool, typer.Option("--replace", help="Move what the home holds now aside first.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Bring a home back from a backup, here or elsewhere (ASSAY_HOME); nothing runs from it yet."""
+    from tasks.cli import backups
+
+    found = backups.restore(settings(any_format=True), file, replace)
+    say(backups.as_json(found), as_json, backups.as_text(found, "restored from"))
 
 
 for command in (
@@ -291,3 +325,9 @@ def main() -> None:
     except AssayError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except OSError as error:
+        sentence = of_disk(error)
+        if sentence is None:
+            raise
+        print(f"error: {sentence}", file=sys.stderr)
+        sys.exit(AssayError.exit_code)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import httpx
-
-from tasks.cli import system
+from tasks.cli import state
+from tasks.cli.parts import parts, service_health
 from tasks.records.log.predictions import PredictionLog
 from tasks.records.registry import ledger
+from tasks.records.registry.authority import State
 from tasks.records.registry.verification import told
 from tasks.spec.display import with_display_names
+from tasks.spec.errors import AssayError
 from tasks.spec.evidence import Verdict
 from tasks.spec.ledger import Entry, EntryKind
 from tasks.spec.models import model_names
@@ -22,46 +23,74 @@ EXAMINED: tuple[EntryKind, ...] = ("examined", "rejected", "awaiting_signature",
 
 
 def overview(settings: Settings) -> dict[str, Any]:
-    """One document: the running system or None, and what is known of every model.
+    """One document: the running system or None, each of its parts, and what is known of every model.
 
     Of a model: the champion, the version that the service answers with, the newest verdict and decision, and the
-    commits that wait for a signature.
+    commits that wait for a signature. What cannot be known of one hides nothing of the others.
     """
-    running = system.state(settings)
-    health = _service(running.service_url) if running else None
-    serving, problems = (health["models"], health["problems"]) if health else ({}, {})
-    known = settings.origin or (settings.home / "origin.git").exists()
-    state, entries, wrong = told(settings) if known else (None, [], [])
-    counted = [e for e in entries if state and e.sequence <= state.sequence and e.sequence not in state.refused]
-    log = (
-        PredictionLog(settings.log_database)
-        if (settings.home / "predictions.db").exists() or settings.log_url
-        else None
-    )
-    models = {}
+    running = state.state(settings)
+    health = service_health(running.service_url) if running else None
+    found = parts(settings)
+    broken = {part.name for part in found if part.state == "not well"}
+    known = settings.has_origin and "clone" not in broken
+    proven, entries, wrong = told(settings) if known else (None, [], [])
+    counted = [e for e in entries if proven and e.sequence <= proven.sequence and e.sequence not in proven.refused]
+    log = PredictionLog(settings.log_database) if settings.has_log and "database" not in broken else None
     try:
-        for name in model_names(ROOT):
-            reports = log.reports(name, last=1) if log else []
-            models[name] = {
-                "champion": state.of(name).champion if state else None,
-                "serving": serving.get(name),
-                "problem": problems.get(name),
-                "decision": reports[-1].decision.action if reports else None,
-                "window": reports[-1].window if reports else None,
-                "because": reports[-1].decision.reason if reports else None,
-                "verdict": _newest_verdict(settings, [e for e in counted if e.model == name]),
-                "awaiting_signature": [commit[:12] for commit in (state.of(name).waiting if state else ())],
-            }
+        models = {name: _model(settings, name, health, log, proven, counted) for name in model_names(ROOT)}
     finally:
         if log:
             log.close()
     return {
         "system": running.__dict__ if running else None,
+        "parts": [part.__dict__ for part in found],
         "service_answers": health is not None,
         "ledger_entries": len(entries),
         "record_problems": wrong,
         "models": models,
     }
+
+
+def _model(
+    settings: Settings,
+    name: str,
+    health: dict[str, Any] | None,
+    log: PredictionLog | None,
+    proven: State | None,
+    counted: list[Entry],
+) -> dict[str, Any]:
+    """What is known of one model.
+
+    Args:
+        settings: of the home.
+        name: of the model.
+        health: what the service says; None where it does not answer.
+        log: None where there is none, or none that can be read.
+        proven: what the ledger proves; None where there is none, or no clone of it.
+        counted: its entries that count.
+    """
+    serving, problems = (health["models"], health["problems"]) if health else ({}, {})
+    model: dict[str, Any] = {
+        "champion": None,
+        "serving": serving.get(name),
+        "problem": problems.get(name),
+        "decision": None,
+        "window": None,
+        "because": None,
+        "verdict": None,
+        "awaiting_signature": [],
+    }
+    try:
+        if log and (reports := log.reports(name, last=1)):
+            decision = reports[-1].decision
+            model |= {"decision": decision.action, "window": reports[-1].window, "because": decision.reason}
+        if proven is not None:
+            model["champion"] = proven.of(name).champion
+            model["awaiting_signature"] = [commit[:12] for commit in proven.of(name).waiting]
+            model["verdict"] = _newest_verdict(settings, [e for e in counted if e.model == name])
+    except AssayError as error:
+        model["problem"] = "; ".join(filter(None, [model["problem"], str(error)]))
+    return model
 
 
 def _newest_verdict(settings: Settings, entries: list[Entry]) -> str | None:
@@ -78,14 +107,15 @@ def _newest_verdict(settings: Settings, entries: list[Entry]) -> str | None:
 
 def overview_text(found: dict[str, Any]) -> str:
     """The same for a person."""
-    running = found["system"]
-    lines = [
-        f"Prefect UI {running['api_url'].removesuffix('/api')}   service {running['service_url']}"
-        if running
-        else "no system runs here; start it with: make up"
-    ]
+    started = [part for part in found["parts"] if part["state"] != "not started"]
+    unwell = [part for part in started if part["state"] == "not well"]
+    lines = [_part_line(part) for part in started]
+    if not any(part["name"] == "Prefect server" for part in started):
+        lines.append("no system runs here; start it with: make up")
     for name, model in found["models"].items():
-        if model["champion"] is None:
+        if model["champion"] is None and any(part["name"] in ("clone", "ledger") for part in unwell):
+            lines.append(f"{name}: nobody knows which version is champion, until the record can be read")
+        elif model["champion"] is None:
             lines.append(f"{name}: no champion yet; train it with: assay train {name}")
         else:
             lines.append(f"{name}: {model['champion']} is champion {_serves(model, found['service_answers'])}")
@@ -118,9 +148,7 @@ def _serves(model: dict[str, Any], answers: bool) -> str:
     )
 
 
-def _service(url: str) -> dict[str, Any] | None:
-    try:
-        health: dict[str, Any] = httpx.get(f"{url}/health", timeout=5, trust_env=False).json()
-    except httpx.HTTPError:
-        return None
-    return health
+def _part_line(part: dict[str, Any]) -> str:
+    if part["state"] == "well":
+        return f"✓ {part['name']:<15}{part['says']}"
+    return f"✕ {part['name']:<15}{part['says'].removesuffix('.')}. Mend it: {part['fix']}"

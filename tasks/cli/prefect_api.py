@@ -44,6 +44,11 @@ class PrefectApi:
             raise AssayError(f"the Prefect server refused {path}: {answer.text[:500]}")
         return answer.json() if answer.content else None
 
+    def ensure_pool(self, name: str) -> None:
+        """Make a pool of process workers where there is none of this name."""
+        if not self.call("POST", "/work_pools/filter", {"work_pools": {"name": {"any_": [name]}}}):
+            self.call("POST", "/work_pools/", {"name": name, "type": "process"})
+
     def start(
         self, deployment: str, request: dict[str, Any], idempotency_key: str | None = None, listed: bool = True
     ) -> str:

@@ -35,7 +35,7 @@ def replayed(settings: Settings, root: Path, model: str, file: Path | None) -> l
             raise ConfigError(
                 f"{file} is the config of {config.name!r}, and the model is {model!r}. Give a config of the same model."
             )
-    there = settings.log_url or (settings.home / "predictions.db").exists()
+    there = settings.has_log
     reports = []
     if there:
         log = PredictionLog(settings.log_database)

@@ -31,11 +31,7 @@ LOOKED_BACK = 60
 @contextmanager
 def _open(settings: Settings) -> Iterator[Any]:
     """The prediction log, or None where nothing was ever logged; reading must not make one."""
-    log = (
-        PredictionLog(settings.log_database)
-        if settings.log_url or (settings.home / "predictions.db").exists()
-        else None
-    )
+    log = PredictionLog(settings.log_database) if settings.has_log else None
     try:
         yield log
     finally:

@@ -9,8 +9,8 @@ from typing import Any, NoReturn
 
 from rich.markup import escape
 
-from tasks.cli import system
-from tasks.cli.common import say
+from tasks.cli import state
+from tasks.cli.common import say, settings
 from tasks.cli.prefect_api import PrefectApi
 from tasks.records.repository import workspace
 from tasks.records.repository.git import Git, GitError
@@ -42,15 +42,14 @@ ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
 def api() -> PrefectApi:
-    """The Prefect server of this home, or the one that PREFECT_API_URL names.
+    """The Prefect server of this home; where none runs, the one that PREFECT_API_URL names.
 
     Raises:
         UnreachableError: neither is there.
     """
-    running = system.state(Settings())
-    return PrefectApi(
-        os.environ.get("PREFECT_API_URL") or (running.api_url if running else nothing_runs("PREFECT_API_URL"))
-    )
+    running = state.state(settings())
+    url = running.api_url if running else os.environ.get("PREFECT_API_URL")
+    return PrefectApi(url or nothing_runs("PREFECT_API_URL"))
 
 
 def nothing_runs(variable: str) -> NoReturn:

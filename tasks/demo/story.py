@@ -15,7 +15,7 @@ import pandas as pd
 
 from tasks.cli.prefect_api import PrefectApi
 from tasks.cli.runs import succeeded
-from tasks.cli.system import System
+from tasks.cli.state import System
 from tasks.records.log.predictions import PredictionLog
 from tasks.records.registry import ledger
 from tasks.records.registry.registry import Registry
@@ -153,7 +153,7 @@ class Story:
 
     def wait_for_service(self, version: str) -> None:
         def serving() -> bool:
-            with httpx.Client(base_url=self.system.service_url, timeout=5) as client:
+            with httpx.Client(base_url=self.system.service_url, timeout=5, trust_env=False) as client:
                 answer = client.get(f"/models/{self.model}")
             return answer.status_code == 200 and answer.json().get("version") == version
 
@@ -162,7 +162,7 @@ class Story:
     def send(self, rows: pd.DataFrame) -> float:
         """Ask the service about rows; remember their labels for later. Gives the share selected."""
         selected = 0
-        with httpx.Client(base_url=self.system.service_url, timeout=30) as client:
+        with httpx.Client(base_url=self.system.service_url, timeout=30, trust_env=False) as client:
             for start in range(0, len(rows), BATCH):
                 part = rows.iloc[start : start + BATCH]
                 answer = client.post(f"/models/{self.model}/predict", json={"rows": as_requests(self.config, part)})
@@ -176,7 +176,7 @@ class Story:
     def send_outcomes(self) -> int:
         """Report the outcome of every prediction that has none."""
         outcomes = [{"id": key, "label": label} for key, label in self.sent.items()]
-        with httpx.Client(base_url=self.system.service_url, timeout=30) as client:
+        with httpx.Client(base_url=self.system.service_url, timeout=30, trust_env=False) as client:
             for start in range(0, len(outcomes), 2 * BATCH):
                 part = outcomes[start : start + 2 * BATCH]
                 answer = client.post(f"/models/{self.model}/outcomes", json={"outcomes": part})
@@ -205,7 +205,7 @@ class Load:
         self._thread.join(timeout=30)
 
     def _run(self) -> None:
-        with httpx.Client(timeout=10) as client:
+        with httpx.Client(timeout=10, trust_env=False) as client:
             for body in self._bodies:
                 if self._stop.is_set():
                     return

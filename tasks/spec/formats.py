@@ -31,6 +31,8 @@ FEED_FACTS = Format("feed facts", 1)
 P_VALUES = Format("p-values", 1)
 PICTURES = Format("pictures", 1)
 SILENT_FEEDS = Format("silent feeds", 1)
+HOME = Format("home", 2)
+BACKUP = Format("backup", 1)
 NUMBERED = (
     FITTED_REFERENCE,
     LAYOUT,
@@ -41,6 +43,8 @@ NUMBERED = (
     P_VALUES,
     PICTURES,
     SILENT_FEEDS,
+    HOME,
+    BACKUP,
 )
 """All documents that carry their format number."""
 

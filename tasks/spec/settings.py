@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
+from pydantic import ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from tasks.spec.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
 """The checkout that this code runs from: its deployments, and where its commands start."""
@@ -13,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="ASSAY_", frozen=True, extra="ignore")
 
-    home: Path = Path(".assay").absolute()
+    home: Path = ROOT / ".assay"
     """Everything that runs lives here: logs, caches, worktrees, the release store, reports."""
     origin: str = ""
     """URL or path of the git repository that people push to; empty: ``<home>/origin.git``."""
@@ -28,6 +33,31 @@ class Settings(BaseSettings):
     """The private key that signs what flows write, on machines that share one; empty: ``<home>/keys/examiner``."""
     root: str = ""
     """Fingerprint of the first list of the ledger, where somebody was told it; empty: the first that the clone saw."""
+
+    def __init__(self, **values: Any) -> None:
+        """From the environment, and from what is given.
+
+        Raises:
+            ConfigError: a variable has a value that is not allowed.
+        """
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = f"ASSAY_{'_'.join(map(str, first['loc'])).upper()}"
+            said = first["msg"].removeprefix("Value error, ")
+            raise ConfigError(f"{name} is {first['input']!r}: {said}.") from None
+
+    @field_validator("home", mode="before")
+    @classmethod
+    def _stands_still(cls, value: Any) -> Path:
+        """The parts of a system have other working directories than the command that starts them."""
+        path = Path(value).expanduser().absolute()
+        if not str(value).strip() or not str(path).isprintable() or "%(" in str(path):  # DVC would replace %(...)s
+            raise ValueError(
+                "a home is the path of a folder; allowed are all characters but '%(' and control characters"
+            )
+        return path
 
     @property
     def origin_url(self) -> str:
@@ -62,4 +92,19 @@ class Settings(BaseSettings):
 
     @property
     def log_database(self) -> str:
-        return self.log_url or f"sqlite:///{self.home / 'predictions.db'}"
+        return self.log_url or self.sqlite("predictions.db")
+
+    @property
+    def has_log(self) -> bool:
+        """Whether there is a prediction log already; opening one makes it."""
+        return bool(self.log_url) or (self.home / "predictions.db").exists()
+
+    @property
+    def has_origin(self) -> bool:
+        """Whether there is an origin to clone from."""
+        return bool(self.origin) or (self.home / "origin.git").exists()
+
+    def sqlite(self, name: str, driver: str = "sqlite") -> str:
+        """The SQLAlchemy URL of an SQLite file of the home; a URL ends its path at the first ``?``."""
+        path = str(self.home / name)
+        return f"{driver}:///file:{quote(path)}?uri=true" if "?" in path else f"{driver}:///{path}"

@@ -13,7 +13,7 @@ import httpx
 import psutil
 import pytest
 
-from tasks.cli import system as local
+from tasks.cli.processes import MARK
 from tasks.records.log.predictions import PredictionLog
 from tasks.science.data.tables import as_requests
 from tasks.spec.model import load_model
@@ -30,7 +30,7 @@ def part(running: Running, *words: str) -> psutil.Process | None:
     mark = (running.settings.home / "run/mark").read_text()
     for process in psutil.process_iter():
         try:
-            if set(words) <= set(process.cmdline()) and process.environ().get(local.MARK) == mark:
+            if set(words) <= set(process.cmdline()) and process.environ().get(MARK) == mark:
                 return process
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue

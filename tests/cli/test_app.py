@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.cli import runs, system
+from tasks.cli import runs
 from tasks.cli.overview import overview_text
 from tasks.cli.prefect_api import PrefectApi
 from tasks.spec.errors import CheckoutError
@@ -64,30 +64,6 @@ def test_a_missing_file_and_a_wrong_kind_are_named(tmp_path: Path) -> None:
 def test_down_with_nothing_running_says_so(tmp_path: Path) -> None:
     done = assay(tmp_path, "down", "--json")
     assert (done.returncode, json.loads(done.stdout)) == (0, {"stopped": []})
-
-
-def test_down_stops_only_what_up_started(tmp_path: Path) -> None:
-    """A pid file whose process has another start time belongs to somebody else by now."""
-    from tasks.spec.settings import Settings
-
-    other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    try:
-        (tmp_path / "run").mkdir()
-        (tmp_path / "run/worker.json").write_text(json.dumps({"pid": other.pid, "created": 1.0}))
-        assert system.down(Settings(home=tmp_path)) == []
-        assert other.poll() is None
-    finally:
-        other.kill()
-        other.wait()
-
-
-def test_a_taken_port_gives_way_to_a_free_one() -> None:
-    import socket
-
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
-        assert system.free_port(port) not in (0, port)
 
 
 def test_a_file_keeps_codes_words_and_whole_numbers_what_they_are(tmp_path: Path) -> None:
@@ -194,6 +170,7 @@ def test_the_status_says_how_far_the_service_is(serving: str | None, answers: bo
     assert says in overview_text(
         {
             "system": None,
+            "parts": [],
             "service_answers": answers,
             "ledger_entries": 0,
             "record_problems": [],

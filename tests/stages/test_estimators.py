@@ -358,9 +358,3 @@ def test_a_parameter_that_the_estimator_refuses_is_a_sentence(
     with pytest.raises(ConfigError) as caught:
         laid(tmp_path, "binary", 300, estimator=estimator)
     assert says in str(caught.value)
-
-
-def test_training_without_prepared_rows_says_what_comes_first(tmp_path: Path) -> None:
-    paths = write(tmp_path, document("binary"), table(50))
-    with pytest.raises(ConfigError, match="does not exist. Run the stages ingest and prepare first"):
-        train(paths, load_model(tmp_path, NAME))

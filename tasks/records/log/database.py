@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import unquote
 
 import sqlalchemy as sa
 
@@ -32,7 +33,7 @@ class Database:
                 "SQLite below ASSAY_HOME."
             )
         self.where = address.render_as_string(hide_password=True)
-        self.file = address.database if kind == "sqlite" and address.database not in {None, "", ":memory:"} else None
+        self.file = _file(address.database) if kind == "sqlite" else None
         self._sqlite = kind == "sqlite"
         if self._sqlite:
             self.engine = sa.create_engine(address)
@@ -123,6 +124,13 @@ class Database:
                 f"the prediction log {self.file} {state} while the service had it open, so nothing is answered. "
                 "Put the same file back, or start the service again to go on with what is at that path."
             )
+
+
+def _file(database: str | None) -> str | None:
+    """The path that an SQLite URL names, in its short form or as a ``file:`` URI; None for a database in memory."""
+    if database in {None, "", ":memory:"}:
+        return None
+    return unquote(str(database).removeprefix("file:")) if str(database).startswith("file:") else database
 
 
 def _identity(path: str) -> tuple[int, int] | None:

@@ -97,6 +97,19 @@ def current(settings: Settings, model: str) -> Pointer | None:
         return None
 
 
+def problem(settings: Settings, model: str) -> str | None:
+    """What is wrong with what the store gives the service of a model, in a sentence; None where nothing is."""
+    folder, pointer = settings.releases / model, current(settings, model)
+    if pointer is None:
+        return f"{folder / 'champion.json'} is missing or cannot be read" if (folder / "versions").exists() else None
+    try:
+        found = _check(folder / "versions" / pointer.version)
+    except CorruptionError as error:
+        return str(error)
+    same = found == (pointer.model_digest, pointer.manifest_digest)
+    return None if same else f"the files of {model} {pointer.version} are not those that its pointer names"
+
+
 def _write(files: Path, draft: Path) -> None:
     for name in FILES:
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import configparser
 import hashlib
 import json
 import os
@@ -15,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import yaml
+from configobj import ConfigObj
 
 from tasks.records.repository import process
 from tasks.spec.data_source import source_folder
@@ -237,10 +237,18 @@ def _cache(worktree: Path) -> Path:
     """The cache folder as DVC finds it: a relative path starts at the config file's own folder."""
     folder = "cache"
     for name in ("config", "config.local"):
-        config = configparser.ConfigParser(interpolation=None)
-        config.read(worktree / ".dvc" / name)
-        folder = config.get("cache", "dir", fallback=folder)
+        config = ConfigObj(str(worktree / ".dvc" / name), encoding="utf-8", interpolation=False)
+        folder = config.get("cache", {}).get("dir", folder)
     return (worktree / ".dvc" / folder).resolve()
+
+
+def write_config(worktree: Path, cache: Path, site: Path) -> None:
+    """Let a worktree share a cache, in DVC's own notation: a comma or a ``#`` in a bare path would end it."""
+    config = ConfigObj(encoding="utf-8", interpolation=False)
+    config["core"] = {"analytics": "false", "check_update": "false", "site_cache_dir": str(site)}
+    config["cache"] = {"dir": str(cache)}
+    with (worktree / ".dvc/config.local").open("wb") as file:
+        config.write(file)
 
 
 def _kept(cache: Path, md5: str) -> Path:

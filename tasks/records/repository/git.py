@@ -1,4 +1,7 @@
-"""Git, by its own command, with an identity of our own, unsigned, and never a prompt."""
+"""Git, by its own command, with an identity of our own, unsigned, never a prompt, and no habit of its user's.
+
+What says how to reach another machine stays as the user has it: credentials, proxies, SSH, rewritten URLs.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,33 @@ IDENTITY = {
 }
 UNSIGNED = ("commit.gpgsign=false", "tag.gpgsign=false", "push.gpgsign=false")
 """A person's key is not ours to sign with, and asking for its passphrase would be a prompt."""
+OURS = {
+    **dict(setting.split("=") for setting in UNSIGNED),
+    "tag.forceSignAnnotated": "false",
+    "core.hooksPath": os.devnull,  # theirs would run at each of our commits; those of an origin are its own
+    "core.autocrlf": "false",  # the bytes of a worktree are what was committed
+    "core.excludesFile": os.devnull,
+    "core.attributesFile": os.devnull,
+    "core.fsmonitor": "false",
+    "color.ui": "false",
+    "log.showSignature": "false",
+    "status.showUntrackedFiles": "normal",
+    "i18n.commitEncoding": "UTF-8",
+    "i18n.logOutputEncoding": "UTF-8",
+    "init.defaultObjectFormat": "sha1",
+    "clone.defaultRemoteName": "origin",
+    "clone.rejectShallow": "false",
+    "push.followTags": "false",
+    "push.recurseSubmodules": "no",
+    "submodule.recurse": "false",
+    "protocol.file.allow": "always",
+}
+"""What a person's configuration must not change; nothing of it reaches the other side of a push."""
+ELSEWHERE = re.compile(
+    r"GIT_(DIR|WORK_TREE|INDEX_FILE|OBJECT_DIRECTORY|ALTERNATE_OBJECT_DIRECTORIES|COMMON_DIR|PREFIX|NAMESPACE|"
+    r"GRAFT_FILE|SHALLOW_FILE|CONFIG|CONFIG_PARAMETERS)"
+)
+"""Variables that point git at another repository than the one of its working directory."""
 NETWORK = ("clone", "fetch", "push")
 PATIENCE = 300.0
 """Seconds that one command may take which talks to the origin."""
@@ -27,6 +57,8 @@ UNREACHABLE = re.compile(
     r"|Could not resolve host|unable to connect to|Connection (timed out|refused|reset)|hung up unexpectedly"
 )
 DECLINED = re.compile(r"hook declined")
+FOREIGN = re.compile(r"detected dubious ownership in repository at '([^']+)'")
+OCCUPIED = re.compile(r"'refs/heads/([^']+)' exists; cannot create 'refs/heads/([^']+)'")
 OVERTAKEN = re.compile(
     r"\[rejected\]|cannot lock ref|failed to update ref|reference already exists|incorrect old value"
 )
@@ -54,7 +86,7 @@ class Declined(GitError):
 
 
 class Git:
-    """Commands in one repository or worktree; ``origin`` is how errors call the other side."""
+    """Commands in one repository or worktree; ``origin`` is its other side, which no rule of a user's renames."""
 
     def __init__(self, path: Path, origin: str | None = None) -> None:
         self.path = path
@@ -73,12 +105,10 @@ class Git:
             Overtaken: the remote moved before a push.
             GitError: git refused for another reason.
         """
-        environment = {k: v for k, v in os.environ.items() if k not in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")}
-        environment |= {**IDENTITY, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", **(env or {})}
-        command = ["git", *(word for setting in UNSIGNED for word in ("-c", setting)), *arguments]
+        patience = PATIENCE if arguments[0] in NETWORK else None
         try:
             code, out, err = process.run(
-                command, self.path, environment, PATIENCE if arguments[0] in NETWORK else None, stdin
+                ["git", *arguments], self.path, self._environment() | dict(env or {}), patience, stdin
             )
         except subprocess.TimeoutExpired:
             raise self._unreachable(f"no answer to git {arguments[0]} within {PATIENCE:.0f} s") from None
@@ -86,6 +116,14 @@ class Git:
             return out
         said = err.decode(errors="replace").strip()
         message = f"git {' '.join(arguments[:2])} failed in {self.path}: {said}"
+        if foreign := FOREIGN.search(said):
+            raise GitError(
+                f"{foreign[1]} belongs to another user, and git does not work there. Run Assay as that user, or trust "
+                f"the folder: git config --global --add safe.directory '{foreign[1]}'",
+                said,
+            )
+        if occupied := OCCUPIED.search(said):
+            raise self._occupied(occupied[1], occupied[2], said)
         if DECLINED.search(said):
             raise Declined(message, said)
         if arguments[0] == "push" and OVERTAKEN.search(said):  # the origin hangs up on such a push, too
@@ -94,6 +132,24 @@ class Git:
             first = next(line for line in said.splitlines() if UNREACHABLE.search(line))
             raise self._unreachable(first.removeprefix("fatal: ").removesuffix("."))
         raise GitError(message, said)
+
+    def _environment(self) -> dict[str, str]:
+        kept = {k: v for k, v in os.environ.items() if not ELSEWHERE.fullmatch(k)}
+        rules = dict(OURS)
+        if self.origin and self.origin.startswith("/"):
+            rules |= {f"url.{self.origin}.{kind}": self.origin for kind in ("insteadOf", "pushInsteadOf")}
+        first = int(kept.get("GIT_CONFIG_COUNT") or 0)
+        for number, (key, value) in enumerate(rules.items(), first):
+            kept |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+        own = {"GIT_CONFIG_COUNT": str(first + len(rules)), "GIT_TERMINAL_PROMPT": "0", "GIT_TEMPLATE_DIR": ""}
+        return kept | IDENTITY | own | {"LC_ALL": "C"}
+
+    def _occupied(self, branch: str, wanted: str, said: str) -> GitError:
+        return GitError(
+            f"the origin has a branch {branch!r}, and beside it there can be no {wanted!r}, which Assay writes. Give "
+            f"that branch another name: git push ORIGIN origin/{branch}:refs/heads/OTHER :refs/heads/{branch}",
+            said,
+        )
 
     def _unreachable(self, why: str) -> UnreachableError:
         url = self.origin or self.run("config", "--default", "origin", "--get", "remote.origin.url")

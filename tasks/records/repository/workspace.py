@@ -10,6 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from tasks.records.repository import dvc
 from tasks.records.repository.git import Declined, Git, GitError, Overtaken
 from tasks.spec.errors import CheckoutError
 from tasks.spec.settings import Settings
@@ -37,10 +38,13 @@ def ensure_clone(settings: Settings) -> Git:
                 "clone", "--quiet", "--no-checkout", "--", settings.origin_url, str(draft)
             )
             draft.rename(settings.clone)
-        git = Git(settings.clone)
+        git = Git(settings.clone, settings.origin_url)
+        if git.run("config", "--default", "", "--get", "remote.origin.url") != settings.origin_url:  # a home was moved
+            git.run("config", "--replace-all", "remote.origin.url", settings.origin_url)
         git.run(
             "fetch",
             "--quiet",
+            "--update-shallow",
             "--prune",
             "--prune-tags",
             "--force",
@@ -72,11 +76,18 @@ def lent(settings: Settings, checkout: Git, commit: str) -> Iterator[None]:
         yield
         return
     name = f"{UNPUSHED}/{uuid.uuid4().hex}"
-    checkout.run("push", "--quiet", str(origin), f"{commit}:{name}")
+    Git(checkout.path, str(origin)).run("push", "--quiet", str(origin), f"{commit}:{name}")
     try:
         yield
     finally:
         Git(origin).run("update-ref", "-d", name)
+
+
+def prepare_origin(origin: Git) -> None:
+    """Settings of an origin on this machine, which hold whoever pushes, and whatever they have set for themselves."""
+    origin.run("config", "receive.shallowUpdate", "true")  # CI's checkouts often hold one commit
+    origin.run("config", "core.hooksPath", "hooks")
+    (origin.path / "hooks").mkdir(exist_ok=True)
 
 
 def take_back(origin: Git) -> None:
@@ -103,11 +114,7 @@ def worktree(settings: Settings, revision: str) -> Iterator[Path]:
         git.run("worktree", "add", "--quiet", "--detach", str(path), commit)
     try:
         (path / ".dvc").mkdir(exist_ok=True)
-        (path / ".dvc/config.local").write_text(
-            "[core]\n    analytics = false\n    check_update = false\n    site_cache_dir = "
-            f"{settings.home / 'dvc-site'}\n"
-            f"[cache]\n    dir = {settings.cache}\n"
-        )
+        dvc.write_config(path, settings.cache, settings.home / "dvc-site")
         yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)
@@ -117,7 +124,7 @@ def worktree(settings: Settings, revision: str) -> Iterator[Path]:
 
 def commit_run(settings: Settings, tree: Path, message: str, branch: str) -> str:
     """Commit everything in a worktree and push it to the origin as a branch of its own; gives the commit."""
-    git = _commit(tree, message, "--allow-empty")
+    git = _commit(settings, tree, message, "--allow-empty")
     with lock(settings):
         git.run("push", "--quiet", "origin", f"HEAD:refs/heads/{branch}")
     return git.rev_parse("HEAD")
@@ -129,7 +136,7 @@ def push_data(settings: Settings, tree: Path, message: str) -> str:
     Raises:
         CheckoutError: the branch has moved since the worktree was made, or a hook refused; nothing was pushed.
     """
-    git = _commit(tree, message)
+    git = _commit(settings, tree, message)
     try:
         with lock(settings):
             git.run("push", "--quiet", "origin", f"HEAD:refs/heads/{settings.branch}")
@@ -146,8 +153,8 @@ def push_data(settings: Settings, tree: Path, message: str) -> str:
     return git.rev_parse("HEAD")
 
 
-def _commit(tree: Path, message: str, *options: str) -> Git:
-    git = Git(tree)
+def _commit(settings: Settings, tree: Path, message: str, *options: str) -> Git:
+    git = Git(tree, settings.origin_url)
     git.run("add", "--all")
     # worktree() wrote our own cache folder there: it goes into no commit, whether the repository ignores or tracks it
     git.run("reset", "--quiet", "HEAD", "--", ".dvc/config.local")

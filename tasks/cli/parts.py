@@ -1,0 +1,248 @@
+"""The parts of a system, each asked on its own: what it is, or what is wrong with it and how to mend that.
+
+No part can hide another: whatever a question raises is that part's answer.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+import httpx
+import sqlalchemy as sa
+import yaml
+
+from tasks.cli import state
+from tasks.cli.prefect_api import PrefectApi
+from tasks.cli.processes import Processes
+from tasks.records.log.database import Database
+from tasks.records.registry import ledger, releases
+from tasks.records.registry.registry import Registry
+from tasks.records.repository.git import Git
+from tasks.records.repository.workspace import ensure_clone
+from tasks.spec.errors import AssayError
+from tasks.spec.ledger import Entry
+from tasks.spec.settings import Settings
+
+State = Literal["well", "not started", "not well"]
+AGAIN = "assay down; assay up"
+LEAST_FREE = 1 << 30
+"""Bytes that a home's disk should have free: a training writes its data and its model anew."""
+AHEAD = timedelta(minutes=5)
+"""How far clocks of several machines may be apart."""
+
+
+@dataclass(frozen=True)
+class Part:
+    name: str
+    state: State
+    says: str
+    """What it is, or what is wrong."""
+    fix: str = ""
+
+
+class _Unwell(Exception):
+    def __init__(self, says: str, fix: str) -> None:
+        super().__init__(says)
+        self.fix = fix
+
+
+def parts(settings: Settings) -> list[Part]:
+    """Every part of the system of a home, in the order in which they need each other."""
+    asked: list[tuple[str, Callable[[Settings], str | None], str]] = [
+        ("home", _home, "make room, or set ASSAY_HOME to another folder"),
+        ("Prefect server", _server, AGAIN),
+        ("worker", _worker, AGAIN),
+        ("service", _service, AGAIN),
+        ("database", _database, "assay restore FILE, from a backup"),
+        ("origin", _origin, AGAIN),
+        ("clone", _clone, f"rm -r '{settings.clone}'; it is made anew"),
+        ("ledger", _ledger, "assay ledger --verify"),
+        ("release store", _releases, "promote the version again: assay promote MODEL VERSION --because WHY"),
+        ("DVC cache", _cache, "dvc pull; what no remote has is made anew from its commit when it is needed"),
+    ]
+    return [_asked(settings, *one) for one in asked]
+
+
+def _asked(settings: Settings, name: str, ask: Callable[[Settings], str | None], fix: str) -> Part:
+    try:
+        says = ask(settings)
+    except _Unwell as error:
+        return Part(name, "not well", str(error), error.fix)
+    except AssayError as error:
+        return Part(name, "not well", str(error), fix)
+    except Exception as error:
+        return Part(name, "not well", f"it cannot be asked ({type(error).__name__}: {error})", fix)
+    return Part(name, "not started", "") if says is None else Part(name, "well", says)
+
+
+def _home(settings: Settings) -> str | None:
+    if not settings.home.is_dir():
+        return None
+    before = Processes(settings.home).moved_from()
+    if before:
+        raise _Unwell(f"it was {before} when its system was started, and what runs still looks there", AGAIN)
+    if not os.access(settings.home, os.W_OK | os.X_OK):
+        raise _Unwell(f"{settings.home} cannot be written", "change its permissions, or set ASSAY_HOME")
+    free = shutil.disk_usage(settings.home).free
+    if free < LEAST_FREE:
+        raise _Unwell(f"{settings.home} has {free >> 20} MiB free", "make room, or set ASSAY_HOME to another folder")
+    return f"{settings.home}, {free >> 30} GiB free"
+
+
+def _runs(settings: Settings, part: str) -> int | None:
+    """The process of a part; None where the system was not started.
+
+    Raises:
+        _Unwell: it was started and has ended, or another process answers at its address.
+    """
+    started, processes = state.recorded(settings), Processes(settings.home)
+    if started is None:
+        return None
+    process = processes.alive(part)
+    if process is None:
+        log = settings.home / f"logs/{part}.log"
+        raise _Unwell(f"it was started and does not run any more; its log is {log}", AGAIN)
+    url = state.addresses(started).get(part)
+    if url and not processes.answers_at(part, url):
+        raise _Unwell(f"process {process.pid} runs, and does not listen at {url}", AGAIN)
+    return process.pid
+
+
+def _server(settings: Settings) -> str | None:
+    pid, started = _runs(settings, "server"), state.recorded(settings)
+    if pid is None or started is None:
+        return None
+    PrefectApi(started.api_url).call("GET", "/health")
+    return f"{started.api_url.removesuffix('/api')}, process {pid}"
+
+
+def _worker(settings: Settings) -> str | None:
+    pid = _runs(settings, "worker")
+    return None if pid is None else f"process {pid}"
+
+
+def _service(settings: Settings) -> str | None:
+    pid, started = _runs(settings, "service"), state.recorded(settings)
+    if pid is None or started is None:
+        return None
+    health = service_health(started.service_url)
+    if health is None:
+        raise _Unwell(f"process {pid} listens at {started.service_url}, and gives no answer", AGAIN)
+    if health["problems"]:
+        told = "; ".join(f"{name}: {sentence}" for name, sentence in sorted(health["problems"].items()))
+        raise _Unwell(told, "promote or roll back to a version that can be loaded")
+    return f"{started.service_url}, process {pid}"
+
+
+def service_health(url: str) -> dict[str, Any] | None:
+    """What the service says of itself; None where it does not answer."""
+    try:
+        health: dict[str, Any] = httpx.get(f"{url}/health", timeout=5, trust_env=False).json()
+    except (httpx.HTTPError, ValueError):
+        return None
+    return health
+
+
+def _database(settings: Settings) -> str | None:
+    if not settings.has_log:
+        return None
+    database = Database(settings.log_database)
+    try:
+        with database.engine.connect() as connection:
+            rows = connection.execute(sa.text("SELECT max(seq) FROM predictions")).scalar()
+        return f"{database.where}, {rows or 0} predictions so far"
+    except sa.exc.SQLAlchemyError as error:
+        raise _Unwell(database.sentence(error), "assay restore FILE, from a backup") from None
+    finally:
+        database.close()
+
+
+def _origin(settings: Settings) -> str | None:
+    if not settings.has_origin:
+        return None
+    started = state.recorded(settings)
+    if not settings.origin:
+        origin = Git(Path(settings.origin_url))
+        hook = origin.path / "hooks/post-receive"
+        if not os.access(hook, os.X_OK):
+            raise _Unwell(f"{hook} is missing, so a push starts nothing", AGAIN)
+        told = origin.run("config", "--default", "", "--get", "assay.api")
+        if started and told != started.api_url:
+            raise _Unwell(f"a push tells {told}, and the server is at {started.api_url}", AGAIN)
+    return settings.origin_url
+
+
+def _clone(settings: Settings) -> str | None:
+    if not settings.has_origin:
+        return None
+    git = ensure_clone(settings)
+    names = git.run("for-each-ref", "--format=%(refname:strip=3)", "refs/remotes/origin").split()
+    if settings.branch not in names:
+        raise _Unwell(f"the origin has no branch {settings.branch!r}", "push it, or name another one in ASSAY_BRANCH")
+    if "assay" in names:
+        raise _Unwell(
+            "the origin has a branch 'assay', beside which there can be no 'assay/ledger'",
+            "git push ORIGIN origin/assay:refs/heads/OTHER :refs/heads/assay",
+        )
+    cut = git.run("rev-parse", "--is-shallow-repository") == "true"
+    return f"{settings.clone}{', truncated: older commits are not there' if cut else ''}"
+
+
+def _ledger(settings: Settings) -> str | None:
+    if not settings.has_origin:
+        return None
+    found = ledger.entries(settings)
+    ahead = _ahead(found)
+    if ahead:
+        raise _Unwell(
+            f"its newest entry is of {ahead}, and it is {datetime.now(UTC):%Y-%m-%dT%H:%M} now: a clock was set",
+            "set this machine's clock; windows and schedules follow it",
+        )
+    return f"{len(found)} entries"
+
+
+def _ahead(entries: list[Entry]) -> str | None:
+    newest = entries[-1].time if entries else None
+    return newest if newest and datetime.fromisoformat(newest) > datetime.now(UTC) + AHEAD else None
+
+
+def _releases(settings: Settings) -> str | None:
+    if not settings.releases.is_dir():
+        return None
+    names = sorted(folder.name for folder in settings.releases.glob("[a-z]*") if folder.is_dir())
+    wrong = [sentence for name in names if (sentence := releases.problem(settings, name))]
+    if wrong:
+        raise _Unwell("; ".join(wrong), "promote the version again: assay promote MODEL VERSION --because WHY")
+    return f"{settings.releases}, {len(names)} models"
+
+
+def _cache(settings: Settings) -> str | None:
+    if not settings.has_origin or not (settings.cache.exists() or settings.releases.exists()):
+        return None
+    git, lost = ensure_clone(settings), []
+    registry = Registry(settings)
+    for folder in sorted(settings.releases.glob("[a-z]*")):
+        champion = registry.champion(folder.name)
+        if champion and not any(_kept(settings, md5) for md5 in _outs(git, champion.commit, folder.name)):
+            lost.append(f"{folder.name} {champion.tag}")
+    if lost:
+        raise _Unwell(
+            f"{settings.cache} holds nothing of {', '.join(lost)}",
+            "dvc pull; what no remote has is made anew from its commit when it is needed",
+        )
+    return str(settings.cache)
+
+
+def _outs(git: Git, commit: str, model: str) -> list[str]:
+    stages = (yaml.safe_load(git.read("show", f"{commit}:dvc.lock")) or {}).get("stages", {})
+    return [out["md5"] for name, stage in stages.items() if name.endswith(f"@{model}") for out in stage.get("outs", ())]
+
+
+def _kept(settings: Settings, md5: str) -> bool:
+    return (settings.cache / "files/md5" / md5[:2] / md5[2:]).exists()

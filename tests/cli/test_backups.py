@@ -1,0 +1,185 @@
+"""A home in one file and back: a disk that is lost, a release that went wrong, a file that was damaged."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import threading
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tasks.cli import backups, upgrading
+from tasks.cli.homes import number_of
+from tasks.records.log.predictions import Prediction, PredictionLog
+from tasks.records.registry import ledger
+from tasks.records.registry.branch import SEEN
+from tasks.records.registry.verification import verify
+from tasks.records.repository.git import Git
+from tasks.spec.errors import AssayError
+from tasks.spec.model import load_model
+from tasks.spec.settings import Settings
+from tests.cli.test_status import DRAFT, parts, stopped_home
+from tests.cli.test_system import assay
+from tests.conftest import ROOT, git
+from tests.serving.running import start
+
+
+@pytest.fixture
+def home(tmp_path: Path, developer: Path) -> Path:
+    made = stopped_home(tmp_path)
+    kept = made / "dvc-cache/files/md5/ab"
+    kept.mkdir(parents=True)
+    (kept / "cdef").write_bytes(b"rows that no stage can make again")
+    return made
+
+
+def predicted(number: int) -> Prediction:
+    return Prediction(str(number), "care", "v1.0.0", "2026-11-29T00:00:00+00:00", {"xage": number}, 0.5, True)
+
+
+def logged(home: Path) -> list[str]:
+    log = PredictionLog(Settings(home=home).log_database)
+    try:
+        return list(log.frame("care", 0, 2**62)["_id"])
+    finally:
+        log.close()
+
+
+def test_a_disk_that_is_lost_comes_back_from_one_file(home: Path, tmp_path: Path) -> None:
+    """The backup is made while predictions are logged and decisions recorded; it is restored to another place."""
+    settings, file, now = Settings(home=home), tmp_path / "assay.tar", tmp_path / "another disk, #2"
+    log, stop = PredictionLog(settings.log_database), threading.Event()
+    log.append([predicted(n) for n in range(100)])
+
+    def goes_on() -> None:
+        number = 100
+        while not stop.is_set():
+            log.append([predicted(number)])
+            if number % 50 == 0:
+                ledger.append(settings, DRAFT)
+            number += 1
+
+    writer = threading.Thread(target=goes_on)
+    writer.start()
+    try:
+        done = assay(home, "backup", str(file))
+    finally:
+        stop.set()
+        writer.join()
+        log.close()
+    assert done.returncode == 0, done.stderr
+    assert "only its owner may read it (mode 0600)" in done.stdout and file.stat().st_mode & 0o777 == 0o600
+    acknowledged, root = logged(home), ledger.begin(settings).root
+    shutil.rmtree(home)
+
+    done = assay(now, "restore", str(file))
+    assert done.returncode == 0 and "start the system with: assay up" in done.stdout, done.stderr
+    rows = logged(now)
+    assert len(rows) >= 100 and rows == acknowledged[: len(rows)]
+    assert assay(now, "ledger", "--verify").stdout == (
+        f"the ledger holds: chain, evidence, signatures and tags are as written; first list {root}\n"
+    )
+    restored = Settings(home=now)
+    assert ledger.append(restored, DRAFT).sequence == len(ledger.entries(restored)) <= len(acknowledged)
+    assert (now / "dvc-cache/files/md5/ab/cdef").read_bytes() == b"rows that no stage can make again"
+    assert os.access(now / "origin.git/hooks/post-receive", os.X_OK) and parts(now)[0] == 0
+    service = start(now, load_model(ROOT, "care"))
+    try:
+        assert httpx.get(f"{service.url}/models").json() == {"care": "v1.0.0"}
+        assert service.predict(rows=service.rows(2)).status_code == 200
+    finally:
+        service.process.terminate()
+        service.process.wait()
+    assert len(logged(now)) == len(rows) + 2
+
+
+def test_a_ledger_that_was_cut_off_before_it_is_restored_is_still_seen(home: Path, tmp_path: Path) -> None:
+    """What the clone had seen comes along: a new clone of a shortened ledger would find that it holds."""
+    settings, file, now = Settings(home=home), tmp_path / "assay.tar", tmp_path / "now"
+    ledger.append(settings, DRAFT)
+    git(home / "origin.git", "update-ref", "refs/heads/assay/ledger", "refs/heads/assay/ledger~1")
+    git(home / "origin.git", "update-ref", "refs/heads/kept", Git(settings.clone).run("rev-parse", SEEN))
+    assert assay(home, "backup", str(file)).returncode == 0
+    assert assay(now, "restore", str(file)).returncode == 0
+    done = assay(now, "ledger", "--verify")
+    assert done.returncode == 3 and "cut off since this clone last saw it" in done.stdout + done.stderr
+
+
+def test_what_is_no_whole_backup_changes_nothing(home: Path, tmp_path: Path) -> None:
+    file, now = tmp_path / "assay.tar", tmp_path / "now"
+    assert assay(home, "backup", str(file)).returncode == 0
+    content = file.read_bytes()
+
+    def refused(content: bytes | None, into: Path = now) -> str:
+        (tmp_path / "try.tar").unlink(missing_ok=True)
+        if content is not None:
+            (tmp_path / "try.tar").write_bytes(content)
+        with pytest.raises(AssayError) as told:
+            backups.restore(Settings(home=into), tmp_path / "try.tar")
+        return str(told.value)
+
+    name = f"{tmp_path}/try.tar"
+    assert refused(None) == f"{name} is not there. Name a file that 'assay backup' wrote."
+    assert refused(b"not a tar").startswith(f"{name} cannot be read as a backup")
+    assert refused(content[: len(content) // 2]).startswith(name)
+    assert refused(content.replace(b"rows that no stage", b"rows that one stage"[:18])) == (
+        f"{name} is damaged: dvc-cache/files/md5/ab/cdef is not what was backed up."
+    )
+    newer = content.replace(b'{"format": 1, "created"', b'{"format": 9, "created"')
+    assert "the backup has format 9, a newer one" in refused(newer)
+    assert [path.name for path in now.iterdir()] == ["system.lock"]
+    before = sorted(p.name for p in home.iterdir())
+    told = refused(content, into=home)
+    assert (
+        "holds keys, ledger-state.json, origin.git, predictions.db, releases already" in told
+        and "assay restore --replace" in told
+    )
+    assert sorted({p.name for p in home.iterdir()} - {"system.lock"}) == sorted(set(before) - {"system.lock"})
+    again = assay(home, "backup", str(file))
+    assert (again.returncode, again.stderr) == (2, f"error: {file} exists. Name another file, or move it away.\n")
+    inside = assay(home, "backup", str(home / "assay.tar"))
+    assert inside.returncode == 2 and "lies in the home that is lost with its disk" in inside.stderr
+
+
+def test_a_log_in_postgresql_says_which_command_copies_it(home: Path, tmp_path: Path) -> None:
+    url = "postgresql://assay:secret@127.0.0.1:1/log"
+    done = assay(home, "backup", str(tmp_path / "assay.tar"), ASSAY_LOG_URL=url)
+    assert 'pg_dump --format=custom --file=LOG.dump "$ASSAY_LOG_URL"' in done.stdout and "secret" not in done.stdout
+
+
+def test_an_older_home_is_upgraded_with_a_way_back_and_a_newer_one_refused(home: Path, tmp_path: Path) -> None:
+    """A home without a number is of format 1, in which processes were known by other files."""
+    settings = Settings(home=home)
+    (home / "run").mkdir()
+    (home / "run/worker.json").write_text('{"pid": 1, "created": 1.0}')
+    git(home / "origin.git", "config", "--unset", "core.hooksPath")
+    assert number_of(home) == 1 and number_of(tmp_path / "new") == 2
+    entries = ledger.entries(settings)
+    said = upgrading.upgrade(settings)
+    copy = home / "backups/before-format-2.tar"
+    assert said == (
+        f"the home {home} was upgraded from format 1 to 2; the way back is: assay down; assay restore {copy} "
+        "--replace; then use the older release"
+    )
+    assert number_of(home) == 2 and not (home / "run").exists() and upgrading.upgrade(settings) is None
+    assert git(home / "origin.git", "config", "core.hooksPath") == "hooks"
+    assert ledger.entries(settings) == entries
+
+    (home / "format.json").write_text(json.dumps({"format": 3}))
+    for command in (("up",), ("ledger",)):
+        done = assay(home, *command)
+        assert (done.returncode, done.stderr) == (
+            2,
+            f"error: the home {home} has format 3, and this release of Assay knows formats up to 2: a newer release "
+            f"wrote it. Use that release, or go back to before its upgrade: assay restore {home}/backups/"
+            "before-format-3.tar --replace\n",
+        )
+    done = assay(home, "restore", str(copy), "--replace")
+    assert done.returncode == 0, done.stderr
+    assert number_of(home) == 1 and ledger.entries(settings) == entries and verify(settings) == []
+    assert (home / "dvc-cache/files/md5/ab/cdef").exists() and parts(home)[0] == 0
+    (home / "format.json").write_text("{}")
+    assert "does not say which format the home has" in assay(home, "status").stderr

@@ -1,0 +1,112 @@
+"""``assay status`` tells each part on its own: what is dead or damaged hides nothing else."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.records.log.predictions import PredictionLog
+from tasks.records.registry import ledger
+from tasks.records.registry.verification import verify
+from tasks.records.repository.git import Git
+from tasks.records.repository.workspace import prepare_origin
+from tasks.spec.ledger import EntryDraft
+from tasks.spec.model import load_model
+from tasks.spec.settings import Settings
+from tests.cli.test_system import a_part, assay
+from tests.conftest import ROOT, git
+from tests.serving.running import point, release
+
+DRAFT = EntryDraft(kind="examined", model="care", commit="0" * 40, actor="a", reason="push", sentence="Examined.")
+
+
+@pytest.fixture
+def home(tmp_path: Path, developer: Path) -> Path:
+    return stopped_home(tmp_path)
+
+
+def stopped_home(tmp_path: Path) -> Path:
+    """A home whose system was stopped: origin with hook, clone, ledger, log, one release."""
+    settings = Settings(home=tmp_path / "home")
+    settings.home.mkdir()
+    (tmp_path / "origin.git").rename(settings.home / "origin.git")
+    prepare_origin(Git(settings.home / "origin.git"))
+    shutil.copy(ROOT / "deployments/hooks/post-receive", settings.home / "origin.git/hooks/post-receive")
+    ledger.append(settings, DRAFT)
+    PredictionLog(settings.log_database).close()
+    release(settings.home, load_model(ROOT, "care"), "v1.0.0", seed=1)
+    point(settings.home, "v1.0.0")
+    return settings.home
+
+
+def parts(home: Path) -> tuple[int, dict[str, dict[str, str]]]:
+    done = assay(home, "status", "--json")
+    assert "Traceback" not in done.stderr, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return done.returncode, {part["name"]: part for part in found["parts"]}
+
+
+def test_what_was_stopped_is_no_problem_and_what_died_is_one_each(home: Path) -> None:
+    code, found = parts(home)
+    states = {name: part["state"] for name, part in found.items()}
+    assert (code, [n for n, s in states.items() if s != "well"]) == (0, ["Prefect server", "worker", "service"])
+    shutil.rmtree(home / "logs", ignore_errors=True)
+    kept = home.parent / "part"
+    with a_part(kept) as processes:  # one process of three lives
+        url = (kept / "url").read_text()
+        (kept / "run/system.json").write_text(
+            json.dumps({"api_url": "http://127.0.0.1:1/api", "service_url": url, "origin": str(home / "origin.git")})
+        )
+        code, found = parts(kept)
+        assert code == 1 and found["worker"] == {
+            "name": "worker",
+            "state": "not well",
+            "says": f"it was started and does not run any more; its log is {kept}/logs/worker.log",
+            "fix": "assay down; assay up",
+        }
+        assert found["Prefect server"]["state"] == "not well"
+        assert "gives no answer" in found["service"]["says"]  # it answers, and is no service of ours
+        assert processes.alive("service")
+
+
+def test_damage_of_many_parts_is_told_of_each(home: Path) -> None:
+    (home / "predictions.db").write_bytes(b"no database at all" * 100)
+    (home / "releases/care/versions/v1.0.0/model.skops").write_bytes(b"damaged")
+    (home / "origin.git/hooks/post-receive").unlink()
+    git(home / "origin.git", "update-ref", "refs/heads/other", "main")
+    git(home / "origin.git", "update-ref", "-d", "refs/heads/main")
+    code, found = parts(home)
+    unwell = {name: part for name, part in found.items() if part["state"] == "not well"}
+    assert code == 1 and set(unwell) == {"database", "origin", "clone", "release store"}
+    assert "file is not a database" in unwell["database"]["says"]
+    assert "hooks/post-receive is missing, so a push starts nothing" in unwell["origin"]["says"]
+    assert unwell["clone"]["says"] == "the origin has no branch 'main'"
+    assert "model.skops has digest" in unwell["release store"]["says"]
+    assert all(part["fix"] for part in unwell.values()) and found["ledger"]["says"] == "2 entries"
+    told = assay(home, "status").stdout
+    assert all(f"✕ {name}" in told for name in unwell) and "care: nobody knows which version is champion" in told
+
+
+def test_a_ledger_from_the_future_says_that_a_clock_was_set(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(home=home)
+    ahead = datetime.now(UTC) + timedelta(days=2)
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:
+            return ahead
+
+    monkeypatch.setattr(ledger, "datetime", Clock)
+    ledger.append(settings, DRAFT)
+    code, found = parts(home)
+    assert code == 1 and f"its newest entry is of {ahead:%Y-%m-%dT}" in found["ledger"]["says"]
+    monkeypatch.undo()
+    assert ledger.append(settings, DRAFT).sequence == 4 and verify(settings) == []  # order is the chain's
+    assert parts(home)[0] == 0
