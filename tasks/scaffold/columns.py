@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from tasks.scaffold.quantities import bounds, codes, figure, is_number, is_whole, numbers_of, plain, unit_of
+from tasks.scaffold.quantities import bounds, codes, figure, is_finite, is_number, is_whole, numbers_of, plain, unit_of
 from tasks.scaffold.reading import Look
 from tasks.scaffold.words import (
     CODES,
@@ -19,6 +19,7 @@ from tasks.scaffold.words import (
     identifies,
     words,
 )
+from tasks.spec.cells import LARGEST
 from tasks.spec.data_source import Reading
 from tasks.spec.wording import plural
 from tasks.tables.gaps import MISSING
@@ -33,6 +34,14 @@ GAPS = frozenset(marker.lower() for marker in MISSING)
 PERHAPS_VALUES = frozenset("-*")
 """Of the gaps without a letter, the ones that are often a category: nothing was given."""
 EXACT = 2**53
+NEARLY = 0.97
+"""Share of the cells from which a column is one of numbers, and the others are slips that are asked."""
+MOSTLY = 0.5
+"""Share of numbers from which a column of names is asked whether it is one of numbers."""
+OFTEN = 3
+"""Rows from which a letter with digits is a code and no slip."""
+SHOWN = 8
+"""Values that a question names."""
 MANY = 0.3
 """Share of the rows from which distinct names are too many to learn from."""
 TRUTHS = (frozenset({"true", "false"}), frozenset({"yes", "no"}), frozenset({"1", "0"}))
@@ -123,14 +132,12 @@ def _examine(guess: Guess, cells: pd.Series, look: Look, kinds: frozenset[str]) 
     guess.reading = look.reading
     guess.unit = unit_of(map(str, counts.index))
     texts = dict(zip(map(str, counts.index), plain(counts.index, guess.reading, guess.unit), strict=True))
-    markers, odd = _markers(list(texts), texts)
+    markers, odd = _markers(guess, counts, texts)
     kept = counts.drop(list(markers))
     guess.missing, guess.gaps = tuple(sorted(markers)), int(len(cells) - kept.sum())
     guess.distinct = len(kept)
     if odd:
-        rows = int(counts[odd].sum())
-        is_none = "is no number" if len(odd) == 1 else "are no numbers"
-        guess.questions.append(f"{_listed(odd)} ({plural(rows, 'row')}) {is_none}; taken as missing")
+        guess.questions.append(f"{_no_numbers(odd, cells)}; taken as missing")
     elif markers:
         guess.notes.append(f"{' and '.join(map(repr, guess.missing))} taken as missing")
     if not len(kept):
@@ -145,27 +152,61 @@ def _examine(guess: Guess, cells: pd.Series, look: Look, kinds: frozenset[str]) 
     if guess.type not in kinds:  # a column kind that is not there reads as names
         guess.type, guess.format, guess.zone = "category", "", ""
     _details(guess, cells, kept, texts)
+    others = [str(v) for v in kept.index if not is_number(texts[str(v)])]
+    if guess.type == "category" and others and MOSTLY * kept.sum() <= kept.drop(others).sum() and not _codes(guess):
+        guess.questions.append(
+            f"{_no_numbers(others, cells)}, so the column is taken for names; where it is one of numbers, list these "
+            "under missing and write type: number"
+        )
 
 
 def _listed(values: list[str]) -> str:
     return ", ".join(map(repr, values))
 
 
-def _markers(values: list[str], texts: dict[str, str]) -> tuple[set[str], list[str]]:
+def _no_numbers(odd: list[str], cells: pd.Series) -> str:
+    """The first cells that are not numeric, each with its row; of the others, how many there are."""
+    shown = []
+    for value in odd[:SHOWN]:
+        at = np.flatnonzero((cells == value).to_numpy())
+        where = f"row {at[0] + 1:,}" if len(at) == 1 else f"{len(at):,} rows, the first is {at[0] + 1:,}"
+        shown.append(f"{value[:40]!r} ({where})")
+    more = f" and {plural(len(odd) - SHOWN, 'other value')}" if len(odd) > SHOWN else ""
+    return f"{', '.join(shown)}{more} {'is no number' if len(odd) == 1 else 'are no numbers'}"
+
+
+def _codes(guess: Guess) -> bool:
+    return bool(guess.words & CODES) or identifies(guess.original)
+
+
+def _slips(guess: Guess, odd: list[str], numbers: list[str], counts: pd.Series, texts: dict[str, str]) -> bool:
+    """Whether cells are slips in a column of numbers: nearly all others are numbers, and no codes such as V57."""
+    if len(numbers) < 2 or _codes(guess) or any(re.fullmatch(r"0\d+", texts[v]) for v in numbers):
+        return False
+    if any(re.fullmatch(r"[A-Za-z]{1,3}[- ]?\d[\d.]*|\d+[A-Za-z]", v) and counts[v] >= OFTEN for v in odd):
+        return False
+    return bool(counts[numbers].sum() >= NEARLY * counts[numbers + odd].sum())
+
+
+def _markers(guess: Guess, counts: pd.Series, texts: dict[str, str]) -> tuple[set[str], list[str]]:
     """Cells that say "missing", and of those, the ones that are known for it by their company only.
 
     Beside names, a word such as NA or null may be a name as well: it stays one and is asked.
     """
+    values = list(texts)
     known = {v for v in values if v.lower() in GAPS}
     rest = [v for v in values if v not in known]
     names = [v for v in rest if not is_number(texts[v])]
     numbers = len(rest) - len(names)
-    if rest and not names:
+    if rest and not names and all(is_finite(texts[v]) for v in rest):
         return known, []
     said = [t.lower() in NOT_A_NUMBER or (len(t) <= 12 and not re.search(r"\d", t)) for t in names]
-    if numbers >= 5 and len(names) <= 3 and all(said):
+    if names and numbers >= 5 and len(names) <= 3 and all(said):
         return known | set(names), sorted(names)
-    return {v for v in known if not _may_be_a_name(v)}, []
+    odd = [v for v in rest if not is_finite(texts[v])]
+    if odd and _slips(guess, odd, [v for v in rest if is_finite(texts[v])], counts, texts):
+        return known | set(odd), sorted(odd)
+    return (known if rest and not names else {v for v in known if not _may_be_a_name(v)}), []
 
 
 def _may_be_a_name(marker: str) -> bool:
@@ -292,7 +333,7 @@ def _names(guess: Guess, kept: pd.Series, rows: int) -> None:
 
 def _bounds(guess: Guess, kept: pd.Series, texts: dict[str, str]) -> None:
     """Bounds with room beyond what the file holds, and values that stand apart from all others."""
-    values = pd.Series([float(texts[str(v)]) for v in kept.index], index=kept.index)
+    values = pd.Series([float(texts[str(v)]) for v in kept.index], index=kept.index).clip(-LARGEST, LARGEST)
     counts = kept.groupby(values.to_numpy()).sum().sort_index()
     for code in codes(counts):
         texts_of = [str(v) for v in values.index[values == code]]
@@ -306,6 +347,8 @@ def _bounds(guess: Guess, kept: pd.Series, texts: dict[str, str]) -> None:
         guess.distinct -= len(texts_of)
     guess.low, guess.high = float(counts.index[0]), float(counts.index[-1])
     guess.minimum, guess.maximum = bounds(guess.words, guess.low, guess.high)
+    if guess.type == "integer":
+        guess.minimum, guess.maximum = float(np.floor(guess.minimum)), float(np.ceil(guess.maximum))
     guess.notes.append(f"holds {figure(guess.low)} to {figure(guess.high)}")
 
 

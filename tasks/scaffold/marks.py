@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from tasks.spec.wording import plural
 from tasks.tables.gaps import MISSING
 from tasks.tables.written import MARKS, grouped
 
@@ -26,46 +27,71 @@ def decimal_and_thousands(
     ``1,234`` can be either. Other numbers of the file may tell. Else a comma parts thousands in a file that is cut at
     commas, where it had to be quoted, and is a decimal mark in others; both are asked.
     """
-    text = pd.Series(cells.to_numpy().ravel(), dtype="str").str.strip("%€$£¥ \u00a0")
+    text, rows = _marked(cells)
     found = {key: said[key] for key in ("decimal", "thousands") if key in said}
     questions = []
     if "decimal" not in found:
-        found["decimal"], question = _decimal(text, found.get("thousands", ""), separator)
+        found["decimal"], question = _decimal(text, rows, found.get("thousands", ""), separator)
         questions += question
     if "thousands" not in found:
         decimal = found["decimal"]
-        seen = {m: int(text.str.fullmatch(_sure(m, decimal)).sum()) for m in MARKS if m and m != decimal}
+        seen = {m: int(rows[_is(text, _sure(m, decimal))].sum()) for m in MARKS if m and m != decimal}
         other = "," if decimal == "." else "."
-        once, by_threes = _once(text, other)
+        once, by_threes = _once(text, rows, other)
         seen[other] += by_threes * (by_threes == once)  # it is no decimal mark, so what else
         best = max(seen, key=lambda mark: seen[mark])
         found["thousands"] = best if seen[best] else ""
     return {k: v for k, v in found.items() if v != {"decimal": ".", "thousands": ""}[k]}, questions
 
 
-def _decimal(text: pd.Series, thousands: str, separator: str) -> tuple[str, list[str]]:
+def _marked(cells: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+    """The different cells of all columns that hold a mark between digits, without their units, and their rows."""
+    counts = pd.concat([cells[name].value_counts() for name in cells.columns])
+    text = pd.Series(counts.index, dtype="str").str.strip("%€$£¥ \u00a0")
+    rows = pd.Series(counts.to_numpy()).groupby(text).sum()
+    rows = rows[rows.index.str.contains(rf"\d[{''.join(MARKS.values())}]\d")]
+    return pd.Series(rows.index, dtype="str"), rows.reset_index(drop=True)
+
+
+def _is(text: pd.Series, pattern: str) -> pd.Series:
+    return text.str.fullmatch(pattern).eq(True)
+
+
+def _decimal(text: pd.Series, rows: pd.Series, thousands: str, separator: str) -> tuple[str, list[str]]:
+    """What most cells say; asked where some say otherwise, or where none does."""
     if thousands in (".", ","):
         return ("," if thousands == "." else "."), []
     text = text.str.replace(rf"(?<=\d)[{MARKS[' ']}{MARKS[chr(39)]}](?=\d{{3}})", "", regex=True)
-    comma, point = (_sure(mark, other) for mark, other in ((",", "."), (".", ",")))
-    by_comma, by_point = int(text.str.fullmatch(comma).sum()), int(text.str.fullmatch(point).sum())
-    if by_comma != by_point:  # a mark that parts thousands is no decimal mark
-        return ("." if by_comma > by_point else ","), []
-    (commas, thousands_by_comma), (points, thousands_by_point) = _once(text, ","), _once(text, ".")
-    if commas > thousands_by_comma and points == thousands_by_point:
-        return ",", []
-    if points > thousands_by_point or not commas or commas > thousands_by_comma:
-        return ("," if commas - thousands_by_comma > points - thousands_by_point else "."), []
-    first = str(text[text.str.fullmatch(grouped(",", ".")).eq(True)].iloc[0])
+    said = {mark: _says(text, mark, other) for mark, other in ((",", "."), (".", ","))}
+    votes = {mark: int(rows[says].sum()) for mark, says in said.items()}
+    if any(votes.values()):
+        usual = "," if (votes[","], separator != ",") > (votes["."], separator == ",") else "."
+        rare = "." if usual == "," else ","
+        if not votes[rare]:
+            return usual, []
+        return usual, [
+            f"{plural(votes[rare], 'cell')} such as {text[said[rare]].iloc[0]} {'has' if votes[rare] == 1 else 'have'} "
+            f"{rare!r} as decimal mark, and {votes[usual]:,} such as {text[said[usual]].iloc[0]} {usual!r}, which is "
+            f"taken; where it is the other, say --decimal {rare!r}"
+        ]
+    if not _once(text, rows, ",")[0]:
+        return ".", []
+    first = str(text[_is(text, grouped(",", "."))].iloc[0])
     if separator == ",":
         return ".", [f"does the comma in {first} part thousands? Where it is a decimal mark, say --decimal ','"]
     return ",", [f"is the comma in {first} a decimal mark? Where it parts thousands, say --thousands ','"]
 
 
-def _once(text: pd.Series, mark: str) -> tuple[int, int]:
-    """Numbers with this one mark, and those of them in which it stands before three digits."""
-    one = text.str.fullmatch(rf"[+-]?\d+{re.escape(mark)}\d+").eq(True)
-    return int(one.sum()), int(text[one].str.fullmatch(grouped(mark, ";")).sum())
+def _says(text: pd.Series, mark: str, other: str) -> pd.Series:
+    """Which numbers tell that this is their decimal mark: the other one parts thousands, or no three digits follow."""
+    once = _is(text, rf"[+-]?\d+{re.escape(mark)}\d+") & ~_is(text, grouped(mark, ";"))
+    return once | _is(text, _sure(other, mark))
+
+
+def _once(text: pd.Series, rows: pd.Series, mark: str) -> tuple[int, int]:
+    """Rows of numbers with this one mark, and of those in which it stands before three digits."""
+    one = _is(text, rf"[+-]?\d+{re.escape(mark)}\d+")
+    return int(rows[one].sum()), int(rows[one & _is(text, grouped(mark, ";"))].sum())
 
 
 def _sure(mark: str, decimal: str) -> str:

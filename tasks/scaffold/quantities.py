@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
+from tasks.spec.cells import LARGEST
 from tasks.spec.data_source import Reading
 from tasks.tables.written import plain_numbers
 
@@ -27,6 +28,11 @@ APART = 3
 
 def is_number(text: str) -> bool:
     return NUMBER.fullmatch(text) is not None
+
+
+def is_finite(text: str) -> bool:
+    """Whether the reader takes it for a number: 1e400 is none."""
+    return is_number(text) and abs(float(text)) <= LARGEST
 
 
 def is_whole(text: str) -> bool:

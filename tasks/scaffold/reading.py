@@ -26,7 +26,7 @@ from tasks.tables.files import bare_suffix, unpacked
 from tasks.tables.formats import ENDINGS, SEPARATORS, Format, read_file
 
 LOOKED_AT = 400
-"""Records by which separator, quotes, header and decimal mark are guessed."""
+"""Records by which separator, quotes and header are guessed."""
 CHUNK = 1 << 20
 PLAIN = Reading()
 
@@ -114,7 +114,7 @@ def read(
     frame = pd.DataFrame(cells)
     trimmed = frame.apply(lambda column: column.str.strip())
     if form == "csv":
-        marks, question = decimal_and_thousands(trimmed.head(LOOKED_AT), said or {}, options.get("separator", ","))
+        marks, question = decimal_and_thousands(trimmed, said or {}, options.get("separator", ","))
         options, asked = options | marks, [*asked, *question]
         validate(options, Reading, "the command line")
     if form == "csv" and not trimmed.equals(frame):

@@ -67,7 +67,7 @@ def guess_target(
         )
     else:
         document, notes = _binary(text, f"{expression}", f"not {expression}")
-    _fit(named, node)
+    _fit(named, node, expression)
     gaps = max((c.gaps for c in named if c.name not in asked), default=0)
     if gaps:
         document["missing"] = "drop"
@@ -231,7 +231,17 @@ def _binary(expression: str, positive: str, negative: str) -> tuple[dict[str, An
     return document, {"decision_threshold": "from which score on does something happen?"}
 
 
-def _fit(named: list[Guess], node: ast.expr) -> None:
+def _refuse_order_of_text(column: Guess, part: ast.Compare, expression: str) -> None:
+    """As text "6" is more than "50", so a number is put in order as a number alone."""
+    text = next(c.value for c in ast.walk(part) if isinstance(c, ast.Constant) and isinstance(c.value, str))
+    kind = "true or false" if column.type == "boolean" else "a number"
+    raise ConfigError(
+        f"--target is {expression!r}: column {column.original} is {kind} and {text!r} is text, which has another "
+        "order; write the number without quotes."
+    )
+
+
+def _fit(named: list[Guess], node: ast.expr, expression: str) -> None:
     """Types of the target's columns that its comparisons fit: a number is compared with a number, a name with text."""
     by_name = {c.name: c for c in named}
     for part in ast.walk(node):
@@ -239,6 +249,7 @@ def _fit(named: list[Guess], node: ast.expr) -> None:
             continue
         sides = [part.left, *part.comparators]
         constants = [c.value for s in sides for c in ast.walk(s) if isinstance(c, ast.Constant)]
+        ordered = any(isinstance(sign, ast.Lt | ast.LtE | ast.Gt | ast.GtE) for sign in part.ops)
         for side in sides:
             column = by_name.get(side.id) if isinstance(side, ast.Name) else None
             if column is None:
@@ -248,6 +259,8 @@ def _fit(named: list[Guess], node: ast.expr) -> None:
                 column.type, column.categories = "integer", ()
                 column.notes = ["compared with a number by the target"]
             elif any(isinstance(c, str) for c in constants) and column.type in ("boolean", "integer", "number"):
+                if ordered:
+                    _refuse_order_of_text(column, part, expression)
                 column.type, column.minimum, column.maximum = "category", None, None
                 column.notes = ["compared with text by the target"]
 

@@ -90,7 +90,7 @@ def test_codes_marks_units_and_gaps_are_seen_and_asked(here: Path, tmp_path: Pat
         ["99"], ["-999"], ["9999"], ["zwölf", "-1"], None
     ]  # fmt: skip
     assert [found[n].get("minimum") for n in ("age", "debt", "score", "rooms")] == [0, 0, 0, 0]
-    rooms = "question: 'zwölf' (1 row) is no number; taken as missing; -1 stands apart from all others in "
+    rooms = "question: 'zwölf' (row 6) is no number; taken as missing; -1 stands apart from all others in "
     assert rooms in lines["rooms"] and f"rooms: {rooms.removeprefix('question: ')}" in said
     assert "does 'NA' or 'None' or 'n/a' or 'null' mean that nothing is known?" in lines["advice"]
     for name, code in (("age", "99"), ("debt", "-999"), ("score", "9999")):
