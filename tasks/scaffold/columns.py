@@ -17,6 +17,7 @@ from tasks.scaffold.words import (
     OWNERS,
     column_name,
     identifies,
+    owns,
     words,
 )
 from tasks.spec.cells import LARGEST
@@ -40,6 +41,10 @@ MOSTLY = 0.5
 """Share of numbers from which a column of names is asked whether it is one of numbers."""
 OFTEN = 3
 """Rows from which a letter with digits is a code and no slip."""
+IDENTIFIED = 0.9
+"""Share of a column's values that makes them numbers, or codes with digits."""
+ROUND = 0.5
+"""Share of multiples of ten from which whole numbers are amounts."""
 SHOWN = 8
 """Values that a question names."""
 MANY = 0.3
@@ -322,7 +327,7 @@ def _names(guess: Guess, kept: pd.Series, rows: int) -> None:
     length = np.mean([len(str(v)) for v in kept.index])
     if guess.distinct == rows - guess.gaps and rows > 20:
         guess.left_out = "every row has its own, so it is a key" if length < 40 else "it is free text"
-    elif guess.distinct > MANY * rows and not (guess.words & OWNERS or identifies(guess.original)):
+    elif guess.distinct > MANY * rows and not names_somebody(guess, kept.index):
         guess.left_out = "it is free text" if length > 30 else f"{guess.distinct:,} names in {rows:,} rows"
     elif guess.distinct <= CLOSED and kept.min() >= max(5, rows / 2000):
         guess.categories = tuple(sorted(map(str, kept.index)))
@@ -350,6 +355,18 @@ def _bounds(guess: Guess, kept: pd.Series, texts: dict[str, str]) -> None:
     if guess.type == "integer":
         guess.minimum, guess.maximum = float(np.floor(guess.minimum)), float(np.ceil(guess.maximum))
     guess.notes.append(f"holds {figure(guess.low)} to {figure(guess.high)}")
+
+
+def names_somebody(guess: Guess, values: Iterable[str]) -> bool:
+    """Whether values are identifiers by the column's name or their form, and no amounts."""
+    text = pd.Series([v for v in map(str, values) if v and v not in guess.missing], dtype="str")
+    named = owns(guess.original) or identifies(guess.original)
+    numbers = pd.to_numeric(text, errors="coerce").dropna()
+    if len(numbers) > IDENTIFIED * len(text):
+        amounts = (numbers < 0).any() or (numbers % 1 != 0).any() or (numbers % 10 == 0).mean() > ROUND
+        return named and not amounts
+    codes = text.str.contains(r"\d", regex=True).mean() > IDENTIFIED
+    return named or bool(guess.words & OWNERS and codes)
 
 
 def _steps(cells: pd.Series) -> bool:

@@ -195,7 +195,7 @@ def apply_answers(columns: list[Guess], answers: Answers, source: str) -> None:
     Raises:
         ConfigError: a name is none of the source.
     """
-    by_name = {c.original: c for c in columns} | {c.name: c for c in columns}
+    by_name = names_of(columns)
     for flag, names in (("--after", answers.after), ("--leave-out", answers.leave_out)):
         for name in names:
             column = named(by_name, name, flag, source)
@@ -206,8 +206,33 @@ def apply_answers(columns: list[Guess], answers: Answers, source: str) -> None:
                 column.left_out = "said to be of no use"
 
 
+def names_of(columns: list[Guess]) -> dict[str, Guess]:
+    """Columns by every name that a flag may give them."""
+    return {c.original.strip(): c for c in columns} | {c.original: c for c in columns} | {c.name: c for c in columns}
+
+
+def refuse_contradictions(columns: list[Guess], answers: Answers, used: set[str], source: str) -> None:
+    """One column cannot be the target and left out, or whose row it is and left out.
+
+    Raises:
+        ConfigError: a person said so.
+    """
+    by_name = names_of(columns)
+    roles = {"--entity": answers.entity, "--period": answers.period}
+    kept = {named(by_name, said, flag, source).name: flag for flag, said in roles.items() if said is not None}
+    for flag, name in [*roles.items(), *(("--leave-out", name) for name in answers.leave_out)]:
+        if name is None:
+            continue
+        column = named(by_name, name, flag, source)
+        if column.name in used:
+            raise ConfigError(f"{flag} names {name!r}, which --target is made from; name another column, or none.")
+        if flag == "--leave-out" and column.name in kept:
+            raise ConfigError(f"--leave-out names {name!r}, which {kept[column.name]} names too; take one of them out.")
+
+
 def named(by_name: dict[str, Guess], name: str, flag: str, source: str) -> Guess:
     """The column that a flag names, by its original name or the config's."""
+    name = name if name in by_name else name.strip().strip("`").strip()
     if name not in by_name:
         allowed = ", ".join(dict.fromkeys(c.original for c in by_name.values()))
         raise ConfigError(f"{flag} names {name!r}, which is no column of {source}; allowed: {allowed}.")

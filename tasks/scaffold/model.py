@@ -22,7 +22,7 @@ from tasks.records.repository import dvc
 from tasks.scaffold import reading
 from tasks.scaffold.baseline import CANDIDATES, Baseline, fit_baseline, leaks
 from tasks.scaffold.columns import guess_columns
-from tasks.scaffold.draft import FEW_ROWS, Answers, Draft, apply_answers, named
+from tasks.scaffold.draft import FEW_ROWS, Answers, Draft, apply_answers, named, names_of, refuse_contradictions
 from tasks.scaffold.gates import GateGuess, Limits
 from tasks.scaffold.pages import page
 from tasks.scaffold.roles import guess_roles
@@ -189,8 +189,9 @@ def draft_of(
     columns = guess_columns(look, lambda column: on_step(f"column {column}"), KINDS)
     apply_answers(columns, answers, file)
     guessed = guess_target(target, columns, answers.kind, answers.positive, file)
+    refuse_contradictions(columns, answers, guessed.used, file)
     roles = guess_roles(columns, look.cells, guessed.used)
-    by_name = {c.original: c for c in columns} | {c.name: c for c in columns}
+    by_name = names_of(columns)
     for role in ("entity", "period"):
         said = getattr(answers, role)
         if said is not None:
@@ -198,6 +199,11 @@ def draft_of(
             column.left_out, column.input, column.unfeatured = "", False, f"said to be the {role}"
             setattr(roles, role, column.name)
             roles.notes[role] = ""
+    if answers.split == "time" and roles.period is None:
+        raise ConfigError(
+            f"--split is time, and no column of {file} is seen to say when a row is from; name it with --period, or "
+            "say --split hash."
+        )
     if len(look.cells) < FEW_ROWS:
         raise ConfigError(
             f"{file} has {len(look.cells)} rows; at least {FEW_ROWS} are needed, since a third of them examines the "

@@ -78,6 +78,10 @@ def look(path: Path, said: Mapping[str, Any] | None = None) -> Look:
         raise ConfigError(
             f"--{next(iter(said))} says how a text is written, and {path.name} is no CSV. Leave the option out."
         )
+    for key, allowed in (("separator", "such as ';', or tab"), ("quote", "such as \"'\", or '' for nothing")):
+        given = said.get(key)
+        if given is not None and not (len(given) == 1 and given.isascii()) and (key, given) != ("quote", ""):
+            raise ConfigError(f"--{key} is {said[key]!r}; allowed: one character {allowed}.")
     if said.get("thousands") == ".":
         said.setdefault("decimal", ",")
     validate(said, Reading, "the command line")
@@ -95,12 +99,12 @@ def read(
         asked: questions about the options.
     """
     parts = list(read_file(path, path.name, form, Reading.model_validate(options), lambda names: names))
-    if not parts or not sum(map(len, parts)) or parts[0].shape[1] < 2:
+    table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()  # later parts may have other columns
+    if not len(table) or table.shape[1] < 2:
         raise ConfigError(
-            f"{path.name} has {sum(map(len, parts))} rows and {parts[0].shape[1] if parts else 0} columns; a model "
-            "needs rows and at least two columns."
+            f"{path.name} has {len(table)} rows and {table.shape[1]} columns; a model needs rows and at least two "
+            "columns."
         )
-    table = pd.concat(parts, ignore_index=True)
     if not options.get("header", True):
         table.columns = pd.Index([f"column_{at + 1}" for at in range(table.shape[1])])
     typed, zones, cells = {}, {}, {}
@@ -110,7 +114,7 @@ def read(
             typed[str(name)] = kind
         if zone:
             zones[str(name)] = zone
-        cells[str(name)] = _texts(table[name])
+        cells[str(name)] = pd.Series([_text(v, mixed=not kind) for v in table[name].astype(object)], dtype=object)
     frame = pd.DataFrame(cells)
     trimmed = frame.apply(lambda column: column.str.strip())
     if form == "csv":
@@ -138,15 +142,12 @@ def _declared(column: pd.Series) -> tuple[str, str]:
     return ("boolean", "") if len(known) and all(isinstance(value, bool) for value in known) else ("", "")
 
 
-def _texts(column: pd.Series) -> pd.Series:
-    return pd.Series([_text(value) for value in column.astype(object)], dtype=object)
-
-
-def _text(value: Any) -> str:
+def _text(value: Any, mixed: bool) -> str:
+    """A cell as the reader names it; beside values of other types, a truth is the name that training sees."""
     if value is None or value is pd.NA or value is pd.NaT or value != value:
         return ""
     if isinstance(value, bool):
-        return str(value).lower()
+        return str(value) if mixed else str(value).lower()
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         return str(int(value))
     return value.isoformat() if hasattr(value, "isoformat") else str(value)
@@ -163,14 +164,26 @@ def _written(path: Path, said: dict[str, Any]) -> tuple[dict[str, Any], list[str
             raise ConfigError(
                 f"{path.name} is not written in {encoding}: {error}. Leave --encoding out, and it is guessed."
             ) from None
+    _refuse_a_line_before_the_header(head, path)
     separator, quote = _dialect(head, path, said)
     records = list(_records(head, separator, quote))
     header, question = (said["header"], []) if "header" in said else header_of(records)
     options: dict[str, Any] = {"separator": separator, "quote": quote, "header": header}
     options = {key: value for key, value in options.items() if value != getattr(PLAIN, key)}
+    if header and records and any(cell != cell.strip() for cell in records[0]):  # the reader then strips names too
+        options["trim"] = True
     if not encoding.startswith("utf-8"):  # a byte order mark is the reader's to skip
         options["encoding"] = encoding
     return options, question
+
+
+def _refuse_a_line_before_the_header(head: str, path: Path) -> None:
+    first, second = (line.strip() for line in [*head.removeprefix("\ufeff").splitlines(), "", ""][:2])
+    what = "a note of a spreadsheet" if re.fullmatch(r'"?sep=.?"?', first, re.IGNORECASE) else "a comment"
+    alike = any(0 < second.count(sign) == first.count(sign) for sign in SEPARATORS)  # as names and cells are
+    if what == "a comment" and (alike or not first.startswith("#")):
+        return
+    raise ConfigError(f"{path.name} begins with the line {first[:80]!r}, {what} and no header; take the line out.")
 
 
 def _encoding(path: Path) -> str:

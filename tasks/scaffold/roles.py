@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tasks.scaffold.columns import Guess, parsed_moments, truth
+from tasks.scaffold.columns import Guess, names_somebody, parsed_moments, truth
 from tasks.scaffold.quantities import figure
 from tasks.scaffold.words import (
     AFTERWARDS,
@@ -20,7 +20,6 @@ from tasks.scaffold.words import (
     SEX_VALUES,
     TIMES,
     WEIGHTS,
-    identifies,
     plain,
 )
 from tasks.spec.wording import plural
@@ -68,7 +67,7 @@ def guess_roles(columns: list[Guess], cells: pd.DataFrame, used: set[str]) -> Ro
         if column.name not in (roles.entity, roles.period, roles.weight):
             _protected(roles, column, cells[column.original])
             _afterwards(column)
-    _leave_out_ids(roles, free)
+    _leave_out_ids(roles, free, cells)
     return roles
 
 
@@ -77,10 +76,10 @@ def _entity(roles: Roles, columns: list[Guess], cells: pd.DataFrame) -> None:
     found = [
         c
         for c in columns
-        if (c.words & OWNERS or identifies(c.original))
-        and c.type in ("category", "integer")
+        if c.type in ("category", "integer")
         and 1.02 * c.distinct < rows
         and c.distinct >= max(20, rows / 200)
+        and names_somebody(c, cells[c.original].unique())
     ]
     if not found:
         return
@@ -202,12 +201,12 @@ def _afterwards(column: Guess) -> None:
         )
 
 
-def _leave_out_ids(roles: Roles, columns: list[Guess]) -> None:
+def _leave_out_ids(roles: Roles, columns: list[Guess], cells: pd.DataFrame) -> None:
     for column in columns:
         if (
             column.name != roles.entity
             and column.type == "category"
-            and (column.words & OWNERS or identifies(column.original))
             and column.distinct > 200
+            and names_somebody(column, cells[column.original].unique())
         ):
             column.left_out = f"{column.distinct:,} codes that name somebody or something"

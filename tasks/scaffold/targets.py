@@ -100,15 +100,17 @@ def _refuse_constant(named: list[Guess], source: str) -> None:
 
 def _renamed(expression: str, columns: list[Guess], source: str) -> str:
     """The expression with the config's names for the original ones."""
-    by_original = {c.original: c.name for c in columns}
+    by_original = {c.original.strip(): c.name for c in columns} | {c.original: c.name for c in columns}
     whole = expression.strip().strip("`")
+    whole = whole if whole in by_original else whole.strip()
     if whole in by_original:
         return by_original[whole]
 
     def quoted(found: re.Match[str]) -> str:
-        if found[1] not in by_original:
-            raise ConfigError(_unknown(found[1], columns, source))
-        return by_original[found[1]]
+        name = found[1] if found[1] in by_original else found[1].strip()
+        if name not in by_original:
+            raise ConfigError(_unknown(name, columns, source))
+        return by_original[name]
 
     text = re.sub(r"`([^`]+)`", quoted, expression.strip())
     try:
@@ -175,6 +177,11 @@ def _column_target(column: Guess, kind: str | None, positive: str | None) -> tup
         raise ConfigError(
             f"--target names {column.original!r}, which has {column.distinct:,} different values; allowed are up to "
             f"{CLASSES} classes. Write a condition such as \"{column.name} == 'value'\"."
+        )
+    if column.distinct < 3:
+        raise ConfigError(
+            f"--kind is multiclass, and {column.original!r} has {plural(column.distinct, 'value')}; allowed: three or "
+            "more. Leave --kind out, or say --kind binary."
         )
     questions = {"classes": "in what order?"}
     if column.quantity:

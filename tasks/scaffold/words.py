@@ -112,6 +112,12 @@ def identifies(original: str) -> bool:
     return parts[-1] in IDENTIFIERS or "".join(parts) in IDENTIFIERS
 
 
+def owns(original: str) -> bool:
+    """Whether a name is that of whom a row belongs to: "customer" and "kunde_2" are, "account_balance" is not."""
+    parts = [p for p in re.sub(r"[\d_]+$", "", column_name(original, set())).split("_") if p]
+    return bool(parts) and (parts[-1] in OWNERS or "".join(parts) in OWNERS)
+
+
 def plain(value: str) -> str:
     """A cell as the lists of this module write it: lower case, no accents, letters only."""
     text = "".join(TRANSLITERATED.get(c, c) for c in value.lower())

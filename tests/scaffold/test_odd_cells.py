@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from random import Random
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from tasks.scaffold.draft import Answers, Draft
 from tasks.scaffold.model import draft_of
 from tasks.scaffold.reading import look
+from tasks.spec.data import Column
+from tasks.spec.data_source import Reading
 from tasks.spec.errors import ConfigError
+from tasks.tables.formats import read_file
+from tasks.tables.typed import column_values
 from tests.scaffold.test_cells import table
 
 ROWS = 1200
@@ -94,6 +100,18 @@ WRONG: dict[str, tuple[str, dict[str, Any], str]] = {
         "number without quotes.",
     ),
     "a number beside text, turned round": ('("9" <= age) and flag', {}, "column age is a number and '9' is text"),
+    "a split by time without a date": (
+        "y", {"split": "time"}, "--split is time, and no column of people.csv is seen to say when a row is from; name",
+    ),
+    "the target left out": ("y", {"leave_out": ("y",)}, "--leave-out names 'y', which --target is made from; "),
+    "the target as whose row it is": ("y == 'p'", {"entity": "y"}, "--entity names 'y', which --target is made from"),
+    "the target as a date": ("y", {"period": " y "}, "--period names ' y ', which --target is made from; name another"),
+    "left out, and whose row it is": (
+        "y", {"entity": "age", "leave_out": ("age",)}, "--leave-out names 'age', which --entity names too; take one",
+    ),
+    "two classes": (
+        "y", {"kind": "multiclass"}, "--kind is multiclass, and 'y' has 2 values; allowed: three or more. Leave --kind",
+    ),
 }  # fmt: skip
 
 
@@ -114,3 +132,89 @@ def test_an_answer_that_cannot_be_meant_is_refused(case: str, people: Path) -> N
     with pytest.raises(ConfigError) as refused:
         drafted(people, target, **said)
     assert sentence in str(refused.value)
+
+
+def test_blanks_around_names_are_no_part_of_them_and_flags_take_either(tmp_path: Path) -> None:
+    draw = Random(9)
+    path = tmp_path / "a.csv"
+    rows = [
+        f"{draw.randint(18, 90)}, {draw.choice('ab')}, {draw.choice('pq')}, {draw.randint(1, 9)}" for _ in range(ROWS)
+    ]
+    path.write_text("\n".join(["age, Job Title, y, age", *rows]) + "\n")
+    for target, left in (("y", "Job Title"), ("` y`", " Job Title"), (" `y` ", "job_title")):
+        draft = drafted(path, target, leave_out=(left,))
+        data = draft.document()["data"]
+        assert data["source"]["trim"] and draft.features == ["age", "age_1"]
+        assert [(c["name"], c.get("source")) for c in data["columns"]] == [
+            ("age", None), ("job_title", "Job Title"), ("y_", "y"), ("age_1", "age.1"),
+        ]  # fmt: skip
+    parts = read_file(path, "a.csv", "csv", draft_reading(draft), list)
+    assert [list(part.columns) for part in parts] == [["age", "Job Title", "y", "age.1"]]
+
+
+def draft_reading(draft: Draft) -> Reading:
+    return Reading.model_validate({k: v for k, v in draft.source.items() if k in Reading.model_fields})
+
+
+def test_json_lines_hold_late_keys_and_truths_beside_text_as_training_reads_them(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    rows: list[dict[str, object]] = [{"m": [True, False, "unknown"][i % 3]} for i in range(20_000)]
+    rows += [{"m": True, "y": "pq"[i % 2], "t": i % 2 == 0} for i in range(500)]
+    path.write_text("\n".join(map(json.dumps, rows)) + "\n")
+    draft = drafted(path, "y")
+    assert {c.original: (c.type, c.categories) for c in draft.columns if c.original != "y"} == {
+        "m": ("category", ("False", "True", "unknown")), "t": ("boolean", ()),
+    }  # fmt: skip
+    declared = Column.model_validate_json(json.dumps(draft.column(draft.columns[0])))
+    values, wrong = column_values(declared, pd.Series([True, False, "unknown"], dtype=object), Reading())
+    assert list(values) == ["True", "False", "unknown"] and not wrong.any()
+
+
+OWNED: dict[str, tuple[list[object], bool]] = {
+    "account_balance": (list(range(300)), False),
+    "household": ([v * 500 for v in range(100)], False),
+    "store_distance_m": (list(range(250)), False),
+    "customer": (list(range(1001, 1301)), True),
+    "patient_nbr": (list(range(300)), True),
+    "user_ref": ([f"U{v:04}" for v in range(300)], True),
+    "customer_segment": ([chr(65 + v % 26) + chr(97 + v // 26) for v in range(60)], False),
+}
+
+
+@pytest.mark.parametrize("name", OWNED)
+def test_whose_row_it_is_takes_identifiers_that_repeat(name: str, tmp_path: Path) -> None:
+    values, owner = OWNED[name]
+    draw = Random(10)
+    columns = {
+        name: [str(draw.choice(values)) for _ in range(ROWS)], "x": amounts(draw),
+        "y": [draw.choice("pq") for _ in range(ROWS)],
+    }  # fmt: skip
+    draft = drafted(table(tmp_path / "a.csv", columns), "y")
+    assert (draft.roles.entity, name in draft.features) == ((name, False) if owner else (None, True))
+
+
+UNREADABLE: dict[str, tuple[str, dict[str, str], str]] = {
+    "a note of a spreadsheet": ("sep=;\na;b;y\n1;2;p\n", {}, "a.csv begins with the line 'sep=;', a note of a spread"),
+    "a comment": (
+        "# made by X, 2024\na,b,y\n1,2,p\n",
+        {},
+        "begins with the line '# made by X, 2024', a comment and no",
+    ),
+    "a long separator": (
+        "a,b\n1,2\n",
+        {"separator": "abc"},
+        "--separator is 'abc'; allowed: one character such as ';'",
+    ),
+    "a long quote": ("a,b\n1,2\n", {"quote": "ab"}, "--quote is 'ab'; allowed: one character such as "),
+}
+
+
+@pytest.mark.parametrize("case", UNREADABLE)
+def test_a_file_that_cannot_be_read_says_what_to_take_out(case: str, tmp_path: Path) -> None:
+    text, said, sentence = UNREADABLE[case]
+    (tmp_path / "a.csv").write_text(text * (1 if "#" in text or "sep" in text else 30))
+    with pytest.raises(ConfigError) as refused:
+        look(tmp_path / "a.csv", said)
+    assert sentence in str(refused.value)
+    (tmp_path / "b.csv").write_text("# id,b\n" + "1,2\n3,4\n" * 30)
+    assert list(look(tmp_path / "b.csv").cells.columns) == ["# id", "b"]
