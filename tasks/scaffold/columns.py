@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from tasks.scaffold.dates import COMPACT, ISO_DATE, ISO_TIME, OFFSET, compact_dates, formats_of
 from tasks.scaffold.quantities import bounds, codes, figure, is_finite, is_number, is_whole, numbers_of, plain, unit_of
 from tasks.scaffold.reading import Look
 from tasks.scaffold.words import (
@@ -50,19 +51,6 @@ SHOWN = 8
 MANY = 0.3
 """Share of the rows from which distinct names are too many to learn from."""
 TRUTHS = (frozenset({"true", "false"}), frozenset({"yes", "no"}), frozenset({"1", "0"}))
-ISO_DATE = r"\d{4}-\d{2}-\d{2}"
-ISO_TIME = ISO_DATE + r"[T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2})?"
-OFFSET = r".*(Z|[+-]\d{2}:?\d{2})"
-FORMATS = (
-    (r"\d{1,2}\.\d{1,2}\.\d{4}", "%d.%m.%Y"),
-    (r"\d{1,2}/\d{1,2}/\d{4}", "%d/%m/%Y"),
-    (r"\d{1,2}/\d{1,2}/\d{4}", "%m/%d/%Y"),
-    (r"\d{4}/\d{1,2}/\d{1,2}", "%Y/%m/%d"),
-    (r"\d{1,2}\.\d{1,2}\.\d{4} \d{2}:\d{2}", "%d.%m.%Y %H:%M"),
-    (r"\d{1,2}\.\d{1,2}\.\d{4} \d{2}:\d{2}:\d{2}", "%d.%m.%Y %H:%M:%S"),
-    (r"\d{1,2}/\d{1,2}/\d{4} \d{2}:\d{2}", "%d/%m/%Y %H:%M"),
-    (r"\d{1,2}/\d{1,2}/\d{4} \d{2}:\d{2}", "%m/%d/%Y %H:%M"),
-)
 
 
 @dataclass
@@ -256,6 +244,11 @@ def _carried(guess: Guess, values: list[str]) -> None:
 def _whole(guess: Guess, numbers: list[str]) -> None:
     if any(len(v) > 1 and v.startswith("0") for v in numbers):
         guess.notes.append("codes with leading zeros, so names")
+    elif compact_dates(numbers):
+        guess.type, guess.format = "date", COMPACT
+        guess.questions.append(
+            f"{numbers[0]} and the like are taken for dates; where they are numbers, write type: integer"
+        )
     elif max(abs(int(v)) for v in numbers) > EXACT:
         guess.notes.append("whole numbers beyond 2^53, so names")
     elif guess.words & CODES or identifies(guess.original):
@@ -273,12 +266,14 @@ def _moment(guess: Guess, values: list[str]) -> None:
         guess.type = "datetime"
         _zone(guess, values)
     else:
-        fitting = [form for pattern, form in FORMATS if _parses(values, pattern, form)]
+        fitting = formats_of(values)
         if not fitting:
             return
         guess.format = fitting[0]
-        guess.type = "datetime" if "%H" in guess.format else "date"
+        guess.type = "datetime" if "%M" in guess.format else "date"
         guess.notes.append(f"written as {guess.format}")
+        if "%y" in guess.format:
+            guess.questions.append("years have two digits; 68 is taken for 2068 and 69 for 1969, is that so?")
         if len(fitting) > 1:
             guess.questions.append(f"could be {' or '.join(fitting)}; no day above 12 tells which")
         _zone(guess, values)
@@ -288,12 +283,6 @@ def _zone(guess: Guess, values: list[str]) -> None:
     if guess.type == "datetime" and not guess.zone and not all(re.fullmatch(OFFSET, v) for v in values):
         guess.zone = "UTC"
         guess.questions.append("which zone are these local times of?")
-
-
-def _parses(values: list[str], pattern: str, form: str) -> bool:
-    if not all(re.fullmatch(pattern, v) for v in values):
-        return False
-    return bool(pd.to_datetime(pd.Series(values), format=form, errors="coerce").notna().all())
 
 
 def _details(guess: Guess, cells: pd.Series, kept: pd.Series, texts: dict[str, str]) -> None:

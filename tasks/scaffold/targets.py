@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tasks.scaffold.columns import Guess, truth
+from tasks.scaffold.dates import COMPACT
 from tasks.scaffold.quantities import plain
 from tasks.spec.errors import ConfigError
 from tasks.spec.expressions import parsed
@@ -265,6 +266,9 @@ def _fit(named: list[Guess], node: ast.expr, expression: str) -> None:
             if numbers and column.type in ("boolean", "category") and all(_whole(v) for v in column.counts):
                 column.type, column.categories = "integer", ()
                 column.notes = ["compared with a number by the target"]
+            elif numbers and column.format == COMPACT:
+                column.type, column.format, column.minimum, column.maximum = "integer", "", None, None
+                column.notes, column.questions = ["compared with a number by the target"], []
             elif any(isinstance(c, str) for c in constants) and column.type in ("boolean", "integer", "number"):
                 if ordered:
                     _refuse_order_of_text(column, part, expression)

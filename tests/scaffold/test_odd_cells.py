@@ -218,3 +218,47 @@ def test_a_file_that_cannot_be_read_says_what_to_take_out(case: str, tmp_path: P
     assert sentence in str(refused.value)
     (tmp_path / "b.csv").write_text("# id,b\n" + "1,2\n3,4\n" * 30)
     assert list(look(tmp_path / "b.csv").cells.columns) == ["# id", "b"]
+
+
+DATES: dict[str, tuple[str, str, str]] = {
+    "short years": ("%d.%m.%y", "%d.%m.%y", "years have two digits; 68 is taken for 2068 and 69 for 1969"),
+    "dashes": ("%d-%m-%Y", "%d-%m-%Y", ""),
+    "names of months": ("%d-%b-%Y", "%d-%b-%Y", ""),
+    "American": ("%m/%d/%Y", "%m/%d/%Y", ""),
+    "American, by seconds": ("%m/%d/%Y %H:%M:%S", "%m/%d/%Y %H:%M:%S", "which zone are these local times of?"),
+    "American, half a day": ("%m/%d/%Y %I:%M %p", "%m/%d/%Y %I:%M %p", "which zone are these local times of?"),
+    "digits alone": (
+        "%Y%m%d",
+        "%Y%m%d",
+        "and the like are taken for dates; where they are numbers, write type: integer",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", DATES)
+def test_dates_are_seen_however_they_are_written_and_read_back(case: str, tmp_path: Path) -> None:
+    written, form, question = DATES[case]
+    draw = Random(12)
+    days = pd.Timestamp("2019-01-01") + pd.to_timedelta([i * 1_500 for i in range(ROWS)], unit="min")
+    columns = {
+        "stamp": list(days.strftime(written)), "x": amounts(draw), "y": [draw.choice("pq") for _ in range(ROWS)],
+    }  # fmt: skip
+    draft = drafted(table(tmp_path / "a.csv", columns), "y")
+    stamp = draft.columns[0]
+    assert (stamp.format, draft.roles.period, draft.split["by"]) == (form, "stamp", "time")
+    assert question in "; ".join(stamp.questions)
+    declared = Column.model_validate_json(json.dumps(draft.column(stamp)))
+    values, wrong = column_values(declared, pd.Series(columns["stamp"], dtype="str"), draft_reading(draft))
+    assert not wrong.any() and values.is_monotonic_increasing
+    if form == "%Y%m%d":  # the target may still compare it as a number
+        compared = drafted(tmp_path / "a.csv", "stamp > 20200601").columns[0]
+        assert (compared.type, compared.format, compared.questions) == ("integer", "", [])
+
+
+def test_eight_digits_that_are_no_dates_stay_numbers(tmp_path: Path) -> None:
+    draw = Random(13)
+    columns = {
+        "area": [str(draw.randint(19_000_000, 20_999_999)) for _ in range(ROWS)], "x": amounts(draw),
+        "y": [draw.choice("pq") for _ in range(ROWS)],
+    }  # fmt: skip
+    assert drafted(table(tmp_path / "a.csv", columns), "y").columns[0].type == "integer"
