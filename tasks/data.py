@@ -77,6 +77,7 @@ def collect_rows(worktree: Path, model: str) -> int:
     label: Any = {"binary": bool, "multiclass": "str", "regression": float}[config.kind]
     table = to_table(config.inputs, rows).assign(**{LABEL: rows[LABEL].astype(label), "_id": rows["_id"].astype(str)})
     path = paths.collected / f"rows-{after + 1:09d}-{last:09d}.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
     table.to_parquet(path, index=False)
     dvc.add(worktree, path)
     return len(table)

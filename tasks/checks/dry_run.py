@@ -42,10 +42,6 @@ class Scratch(ModelPaths):
     def data(self) -> Path:
         return self.folder
 
-    @property
-    def collected(self) -> Path:
-        return self.root / "data" / self.name / "collected"
-
 
 def ingested(
     paths: Scratch, config: TrainingConfig, document: Document, doubtful: set[str]

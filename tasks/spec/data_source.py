@@ -193,6 +193,11 @@ def source_folder(model: str) -> str:
     return f"data/{model}/source"
 
 
+def collected_folder(model: str) -> str:
+    """Where rows collected in production lie, below the repository's root; it is empty, or absent, before the first."""
+    return f"data/{model}/collected"
+
+
 def misplaced(source: PackageSource | FileSource | SqlSource, model: str) -> str:
     """The first file of a source that lies where a change of it would not be seen; empty where there is none."""
     folder = PurePosixPath(source_folder(model))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from tasks.spec.data_source import collected_folder
 from tasks.spec.errors import AssayError, ConfigError, CorruptionError
 from tasks.spec.training import TrainingConfig, load_training
 
@@ -51,7 +52,7 @@ class ModelPaths:
 
     @property
     def collected(self) -> Path:
-        return self.data / "collected"
+        return self.root / collected_folder(self.name)
 
     @property
     def model(self) -> Path:

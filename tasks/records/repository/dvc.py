@@ -17,7 +17,7 @@ import yaml
 from configobj import ConfigObj
 
 from tasks.records.repository import process
-from tasks.spec.data_source import source_folder
+from tasks.spec.data_source import collected_folder, source_folder
 from tasks.spec.errors import CorruptionError, StageError
 from tasks.spec.sources import sources
 
@@ -49,7 +49,8 @@ def reproduce(worktree: Path, *targets: str, timeout: float = 3600) -> None:
     for config in (worktree / "deployments/models").glob("*/model.yaml"):
         # dependencies that git does not keep while they are empty
         (config.parent / "code").mkdir(exist_ok=True)
-        (worktree / source_folder(config.parent.name)).mkdir(parents=True, exist_ok=True)
+        for folder in (source_folder, collected_folder):
+            (worktree / folder(config.parent.name)).mkdir(parents=True, exist_ok=True)
     code, output = _dvc(worktree, "repro", *targets, timeout=timeout)
     if not code:
         _verify(worktree, _needed(worktree, targets))

@@ -186,3 +186,17 @@ def test_a_failed_stage_is_no_damage(pipeline: Settings) -> None:
 def _manifest(settings: Settings) -> Path:
     (found,) = settings.cache.rglob("*.dir")
     return found
+
+
+def test_a_model_written_by_hand_needs_no_empty_folders(pipeline: Settings) -> None:
+    """Git keeps no empty folder, so that of rows collected in production is not there before the first of them."""
+    with workspace.worktree(pipeline, "main") as tree:
+        config = tree / "deployments/models/income/model.yaml"
+        config.parent.mkdir(parents=True, exist_ok=True)
+        config.touch()
+        ask = "import os; open('seen.txt', 'w').write(str(os.listdir('data/income/collected')))"
+        stage = {"cmd": f'python -c "{ask}"', "deps": ["data/income/collected"], "outs": ["seen.txt"]}
+        (tree / "dvc.yaml").write_text(yaml.safe_dump({"stages": STAGES | {"look": stage}}))
+        assert not (tree / "data/income").exists()
+        dvc.reproduce(tree, "look")
+        assert (tree / "seen.txt").read_text() == "[]"
