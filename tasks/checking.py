@@ -106,8 +106,10 @@ def _configured(name: str, folder: _Folder, done: Checked) -> TrainingConfig | N
         training, more = understood(part_of, TrainingConfig, done.findings)
         folder.doubtful |= more
     else:
-        done.findings += [model.finding(place, said) for place, said in nobody_looked_after(config)]
-        asked = missing_gates(config.materiality, config.gates, grouped=bool(config.protected))
+        named = bool(model.raw.get("protected"))  # also where all that it names was wrong, and told so
+        if config.protected or not named:
+            done.findings += [model.finding(place, said) for place, said in nobody_looked_after(config)]
+        asked = missing_gates(config.materiality, config.gates, grouped=named)
         done.findings += [model.finding(("materiality",), gate.reason) for gate in asked]
     if training is not None:
         done.findings += [model.finding(place, said) for place, said in misfits(training, name)]

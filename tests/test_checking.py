@@ -334,3 +334,43 @@ def shipped(name: str) -> None:
     done = check(ROOT, name)
     assert done.wrong == [] and done.counted["rows"]["holdout"] > 0
     assert time.process_time() - begun < 60
+
+
+UNQUOTED = {
+    "{name: employed, type: category, missing: ['?'], nullable: true}":
+        "{name: employed, type: category, missing: ['?'], nullable: true, categories: [no, yes]}",
+    "{name: origin, type: category}": "{name: origin, type: category, categories: [north, south, 01067]}",
+    "{name: income, type: number, minimum: 0}": "{name: income, type: number, minimum: 0, description: 1.50}",
+    "  - months\n": "  - months\n  - town\n  - age\n  - town\n",
+    "north: [north], south: [south]": "north: [north, north], south: [north]",
+    "seed: 3": "sede: 3",
+    "{kind: logistic_regression}": "{kind: logistic_regression, class_weight: {yes: 2}}",
+    "decision_threshold": "decision_treshold",
+}  # fmt: skip
+
+
+def test_what_lacks_quotes_or_stands_twice_is_said_once_with_the_fix_and_nothing_follows_from_it(
+    tmp_path: Path,
+) -> None:
+    text = CLEAN["model"]
+    for old, new in UNQUOTED.items():
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    lay_out(tmp_path, **CLEAN | {"model": text})
+    without = "because it is written without quotes; quote it"
+    found = [f"{f.line} {f.message}".partition(" allowed: benchmarks,")[0] for f in check(tmp_path, "loans").wrong]
+    assert found == [
+        "6 sede is not a known key; did you mean 'seed'?",
+        f"12 data.columns.1.description is 1.5, {without}: '1.50'",
+        f"15 data.columns.3.categories.0 is False, {without}: 'no'",
+        f"15 data.columns.3.categories.1 is True, {without}: 'yes'",
+        f"17 data.columns.5.categories.2 is 567, {without}: '01067'",
+        "20 data.target.binary.decision_treshold is not a known key; did you mean 'decision_threshold'? allowed: "
+        "decision_threshold, expression, kind, missing, negative, positive",
+        "24 protected.origin: groups 'north' and 'south' both have the value 'north'; a value belongs to one group",
+        "30 features names 'town' more than once; name it once",
+        "31 features names 'age' more than once; name it once",
+        "32 features names 'town' more than once; name it once",
+        "34 class_weight names true; allowed: each of not repaid, repaid. YAML reads yes and no without quotes as true "
+        "and false, so quote them: 'yes', 'no'",
+    ]

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import yaml
 
-from tasks.spec.base import PLACED, Spec, problems_of, read_yaml
+from tasks.spec.base import PLACED, UNQUOTED, Spec, problems_of, read_yaml
 from tasks.spec.data import Column
 from tasks.spec.errors import ConfigError, Problem
 
@@ -65,6 +65,19 @@ class Document:
             else:
                 break
         return line if line is not None else (1 if self.node is not None else None)
+
+    def written(self, place: Place) -> str | None:
+        """A value without quotes, as it is written; None where none stands at the place."""
+        node = self.node
+        for part in place:
+            if isinstance(node, yaml.MappingNode):
+                node = next((value for key, value in node.value if key.value == str(part)), None)
+            elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+                node = node.value[part]
+            else:
+                return None
+        plain = isinstance(node, yaml.ScalarNode) and node.style is None and node.value
+        return str(node.value) if plain else None
 
     def finding(self, place: Place, message: str, wrong: bool = True) -> Finding:
         """A finding at a place of this file."""
@@ -131,15 +144,21 @@ def understood(document: Document, schema: type[S], findings: list[Finding]) -> 
         for problem in problems:
             place = draft.original(problem.where)
             follows = draft.follows(place, problem.sentence)
-            found = document.finding(place, problem.sentence)
-            if not follows and (found.key, found.message) not in {(f.key, f.message) for f in findings}:
+            text = document.written(place) if problem.kind == UNQUOTED else None
+            found = document.finding(place, f"{problem.sentence}: {text!r}" if text else problem.sentence)
+            if not follows and _gist(found) not in {_gist(f) for f in findings if f.file == found.file}:
                 findings.append(found)
         if value is not None:
             return value, draft.names
-        done = [draft.mend(p.where, p.kind, p.sentence) for p in sorted(problems, key=_later_first, reverse=True)]
+        done = [draft.mend(p, document) for p in sorted(problems, key=_later_first, reverse=True)]
         if not any(done):
             break
     return None, draft.names
+
+
+def _gist(found: Finding) -> tuple[str, str]:
+    """A finding without what is allowed: of a part of a schema, that is less than of the whole."""
+    return found.key, re.sub(r"; (did you mean '[^']*'\? )?allowed: .*", "", found.message)
 
 
 def _later_first(problem: Problem) -> tuple[tuple[int, str], ...]:
@@ -154,6 +173,8 @@ class _Draft:
         self.names: set[str] = set()
         """What a complaint that only follows from something removed would name."""
         self.removed: set[Place] = set()
+        self.renamed: dict[tuple[int, str], str] = {}
+        """By the identity of a mapping and a key that was mistyped: as it was written."""
         self.places: dict[int, list[int]] = {}
         """By the identity of a list that has lost items: where the others stood."""
 
@@ -180,7 +201,7 @@ class _Draft:
         return tuple(
             self.places[id(holder)][part]
             if isinstance(part, int) and id(holder) in self.places and part < len(self.places[id(holder)])
-            else part
+            else self.renamed.get((id(holder), str(part)), part)
             for holder, part in zip(holders, parts, strict=True)
         )
 
@@ -189,12 +210,23 @@ class _Draft:
         taken = self.removed | {removed[:-1] for removed in self.removed}
         return place in taken or any(repr(name) in sentence for name in self.names)
 
-    def mend(self, where: Place, kind: str, sentence: str) -> bool:
+    def mend(self, problem: Problem, document: Document) -> bool:
         """Replace a value that is none of a few by the nearest of them, and a missing one by a stand-in.
 
-        Else take it out, or what it is missing in.
+        A value that lacks quotes, and a key that is nearly one, becomes what was meant. Else take it out, or what it is
+        missing in.
         """
-        holders, parts = self.walk(where)
+        kind, sentence = problem.kind, problem.sentence
+        holders, parts = self.walk(problem.where)
+        text = document.written(self.original(problem.where)) if kind == UNQUOTED else None
+        if text is not None and len(parts) == len(problem.where):
+            holders[-1][parts[-1]] = text
+            return True
+        near = re.search(r"did you mean '([^']*)'", sentence) if kind == "extra_forbidden" else None
+        if near and isinstance(holders[-1], dict) and parts[-1] in holders[-1] and near[1] not in holders[-1]:
+            self.renamed[id(holders[-1]), near[1]] = str(parts[-1])
+            holders[-1][near[1]] = holders[-1].pop(parts[-1])
+            return True
         if kind == "missing" and parts[-1:] and parts[-1] in STAND_INS and isinstance(holders[-1], dict):
             holders[-1][parts[-1]] = STAND_INS[str(parts[-1])]
             return True
@@ -207,8 +239,8 @@ class _Draft:
             if depth == 1 and kind == PLACED:
                 return False  # a whole part of the file is not taken out for what it lacks
             if allowed:
-                near = difflib.get_close_matches(str(holder[part]), allowed, n=1, cutoff=0.3)
-                holder[part] = near[0] if near else allowed[0]
+                nearest = difflib.get_close_matches(str(holder[part]), allowed, n=1, cutoff=0.3)
+                holder[part] = nearest[0] if nearest else allowed[0]
                 self.names |= _names(holder)
                 return True
             self.removed.add(self.original(tuple(parts[:depth])))

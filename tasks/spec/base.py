@@ -112,6 +112,8 @@ def parse_yaml(text: str, source: str) -> dict[str, Any]:
     return raw
 
 
+UNQUOTED = "string_type"
+"""Pydantic's type of an error where text is wanted: YAML reads no, 01067 and 1.50 without quotes as other values."""
 PLACED = "placed"
 """The type of an error that :func:`refuse` raises; its message says by itself what it is about."""
 
@@ -167,7 +169,15 @@ def problems_of(
         found = error.errors()
         inside = {item["loc"][:depth] for item in found for depth in range(len(item["loc"]))}
         told = [item for item in found if item["type"] != "too_short" or item["loc"] not in inside]
+        meant = {(*item["loc"][:-1], _meant(item, schema)) for item in told if item["type"] == "extra_forbidden"}
+        told = [item for item in told if item["type"] != "missing" or item["loc"] not in meant]
         return None, tuple(Problem(item["loc"], _sentence(item, schema), item["type"]) for item in told)
+
+
+def _meant(item: Any, schema: type[BaseModel]) -> str:
+    """The known key that is nearest to an unknown one; empty where none is near."""
+    near = difflib.get_close_matches(str(item["loc"][-1]), _known_keys(schema, item["loc"][:-1]), n=1)
+    return near[0] if near else ""
 
 
 def _sentence(item: Any, schema: type[BaseModel]) -> str:
@@ -177,13 +187,17 @@ def _sentence(item: Any, schema: type[BaseModel]) -> str:
         return str(item["msg"])
     if kind == "extra_forbidden":
         known = _known_keys(schema, item["loc"][:-1])
-        near = difflib.get_close_matches(str(item["loc"][-1]), known, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
+        near = _meant(item, schema)
+        hint = f"did you mean {near!r}? " if near else ""
         return f"{where} is not a known key; {hint}allowed: {', '.join(known)}"
     if kind == "missing":
         return f"{where} is required and missing"
     shown = repr(value)
     shown = shown if len(shown) <= 80 else shown[:77] + "..."
+    if kind == UNQUOTED and where and isinstance(value, bool | int | float) and item["loc"][-1] != "str":
+        return f"{where} is {shown}, because it is written without quotes; quote it"
+    if kind == "too_short" and isinstance(value, list):
+        return f"{where or 'it'} is {shown}: list at least {item['ctx']['min_length']}"
     message = item["msg"].removeprefix("Value error, ")
     if kind == "value_error":
         return f"{where}: {message}" if where else message

@@ -62,7 +62,7 @@ class Column(Spec):
     format: str | None = None
     """Of a date or datetime whose source is not written in ISO 8601: the directives of strptime, such as
     ``%d.%m.%Y``."""
-    categories: tuple[str, ...] | None = None
+    categories: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     """All names that are allowed; without them, any name is."""
     nullable: bool = False
     """Whether a value may be missing."""

@@ -242,6 +242,11 @@ def _strange_members(config: ModelConfig) -> list[Placed]:
     for name, protected in config.protected.items():
         column = config.column(protected.column)
         known = column.kind.known_names(column)
+        for group, members in protected.members.items():
+            if twice := sorted({v for v in members if members.count(v) > 1}):
+                told = f"lists {', '.join(map(repr, twice))} more than once; list each once"
+                said = f"protected.{name}.groups.{group} {told}"
+                found.append((("protected", name, "groups", group), said))
         strange = [v for members in protected.members.values() for v in members if known and v not in known]
         if strange:
             said = (

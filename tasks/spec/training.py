@@ -56,11 +56,14 @@ class TrainingConfig(Spec):
     @model_validator(mode="after")
     def _check_columns(self) -> TrainingConfig:
         names = [c.name for c in self.data.columns]
-        twice = sorted({n for n in names if names.count(n) > 1})
-        found: list[Placed] = []
-        if twice:
-            again = len(names) - 1 - names[::-1].index(twice[0])
-            found.append((("data", "columns", again, "name"), f"columns {', '.join(twice)} are declared twice"))
+        found: list[Placed] = [
+            (("data", "columns", at, "name"), f"column {name} is declared twice; remove one, or give it another name")
+            for at, name in _again(names)
+        ]
+        found += [
+            (("features", at), f"features names {name!r} more than once; name it once")
+            for at, name in _again(self.features)
+        ]
         found += self._source_problems()
         found += no_inputs("features", [(("features", i), name) for i, name in enumerate(self.features)], self)
         for key in ("period", "entity", "weight"):
@@ -125,6 +128,8 @@ class TrainingConfig(Spec):
             found.append((place, "class_weight is given, and a regression model has no classes; remove it"))
         elif isinstance(weights, dict) and set(weights) != set(self.class_names):
             said = f"class_weight names {', '.join(weights)}; allowed: each of {', '.join(self.class_names)}"
+            if {"true", "false"} & set(weights) - set(self.class_names):
+                said += ". YAML reads yes and no without quotes as true and false, so quote them: 'yes', 'no'"
             found.append((place, said))
         return found
 
@@ -201,6 +206,16 @@ class TrainingConfig(Spec):
     @property
     def category_features(self) -> list[str]:
         return [f for f in self.features if not self.column(f).kind.numeric]
+
+
+def _again(names: Iterable[str]) -> list[tuple[int, str]]:
+    """Each name that came before, with its place in the list."""
+    seen, found = set[str](), list[tuple[int, str]]()
+    for at, name in enumerate(names):
+        if name in seen:
+            found.append((at, name))
+        seen.add(name)
+    return found
 
 
 Placed = tuple[tuple[str | int, ...], str]

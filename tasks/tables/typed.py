@@ -134,6 +134,8 @@ def _problem(column: Column, cells: pd.Series, wrong: pd.Series, file: str, befo
             f"{where} is a whole number that a float would round{others}. Declare the column category, which keeps all "
             "digits, or let the file write it with an exponent."
         )
+    if not column.kind.numeric and isinstance(cells.iloc[at], float):
+        return f"{where} is an infinite number, which names no category{others}. {column.kind.advice}."
     return f"{where} is no {column.kind.noun}{others}. {column.kind.advice}.{said}"
 
 

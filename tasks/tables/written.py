@@ -11,6 +11,9 @@ from tasks.spec.data_source import Reading
 MARKS = {"": "", ",": ",", ".": ".", "'": "'’", " ": " \u00a0\u202f"}
 """By mark of ``data.source.thousands``, the characters that are taken for it."""
 
+UNIT_BEFORE = r"\s*[+-]?\s*([A-Z]{3}|[$€£¥])\s*[+-]?[0-9][0-9.,' ]*"
+UNIT_BEHIND = r"\s*[+-]?[0-9][0-9.,']*\s*((?<=\s)[A-Za-zµ²³/]{1,6}|[$€£¥°])\s*"
+
 
 def plain_numbers(cells: pd.Series, reading: Reading, unit: str | None) -> pd.Series:
     """Numbers in text as Python writes them: without unit and thousands marks, with a decimal point.
@@ -20,7 +23,7 @@ def plain_numbers(cells: pd.Series, reading: Reading, unit: str | None) -> pd.Se
     """
     if unit and cells.str.contains(unit, regex=False).any():
         for pattern in _unit(unit):
-            cells = cells.str.replace(pattern, "", regex=True)
+            cells = cells.str.replace(pattern, r"\g<sign>", regex=True)
     if reading.thousands:
         marked = cells.str.fullmatch(grouped(reading.thousands, reading.decimal)).eq(True)
         cells = cells.mask(marked, cells.str.replace(f"[{MARKS[reading.thousands]}]", "", regex=True).str.strip())
@@ -35,18 +38,25 @@ def grouped(thousands: str, decimal: str) -> str:
 
 
 def _unit(unit: str) -> list[str]:
-    """Patterns of a unit behind and before a number; none where unit and number could not be told apart."""
-    behind = [] if unit[0] in "+-.,'0123456789" else [rf"(?<=[0-9.,])\s*{re.escape(unit)}\s*$"]
-    before = [] if unit[-1] in "+-.,'0123456789" else [rf"^\s*{re.escape(unit)}\s*(?=[+\-0-9.,])"]
+    """Patterns of a unit behind and before a number; none where unit and number could not be told apart.
+
+    What stays of a match is its ``sign``: a unit may stand behind it, as in -$5.
+    """
+    behind = [] if unit[0] in "+-.,'0123456789" else [rf"(?<=[0-9.,])(?P<sign>)\s*{re.escape(unit)}\s*$"]
+    before = [] if unit[-1] in "+-.,'0123456789" else [rf"^\s*(?P<sign>[+\-]?)\s*{re.escape(unit)}\s*(?=[+\-0-9.,])"]
     return behind + before
 
 
 def hint(value: object, reading: Reading) -> str:
-    """What to declare where a cell is a number written with thousands marks or per cent; empty where it is none."""
+    """What to declare where a cell is a number written with thousands marks or a unit; empty where it is none."""
     if not isinstance(value, str):
         return ""
     if re.fullmatch(r"\s*[+-]?[0-9.,' ]+\s*%\s*", value):
         return ' Where it is a per cent, say unit: "%" of the column.'
+    if re.fullmatch(r"\s*\([^()]*[0-9][^()]*\)\s*", value):
+        return " Where brackets mean a negative number, let the source write a minus."
+    if unit := re.fullmatch(UNIT_BEFORE, value) or re.fullmatch(UNIT_BEHIND, value):
+        return f' Where {unit[1]} is its unit, say unit: "{unit[1]}" of the column.'
     others = [mark for mark in MARKS if mark not in ("", reading.thousands, reading.decimal)]
     found = next((mark for mark in others if re.fullmatch(grouped(mark, reading.decimal), value)), "")
     return f' Where {found!r} parts thousands, say thousands: "{found}" under data.source.' if found else ""
