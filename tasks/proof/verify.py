@@ -351,7 +351,10 @@ class Check:
     def listed(self, entry: Document) -> None:
         """Need that the list holds that an entry brings."""
         document = self.evidence.get(str(entry["evidence"]), {})
-        new = people_of(document.get("policy"))
+        try:
+            new = people_of(document.get("policy"))
+        except ValueError as error:
+            raise ValueError(f"its evidence holds no list: {error}") from None
         name, counter, before = digest(canonical(new)), new["counter"], new["previous"]
         need(entry["details"] == {"policy": name, "counter": counter}, "it names another list than its evidence holds")
         old, old_name, _ = self.lists[-1] if self.lists else (new, "", "")
