@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tasks.demo.proof import shown
 from tasks.proof import verify
 from tasks.proof.verify import main
 from tasks.spec.base import digest_json
@@ -144,3 +145,10 @@ def test_it_stands_alone_and_runs_nothing_of_the_repository(honest: Ledger, tmp_
         "tag income@v8.0.0 names no evidence", "tag income@v9.0.0 names no evidence",
     ]  # fmt: skip
     assert not harm.exists()
+
+
+def test_the_demo_shows_the_proof_and_a_forgery(honest: Ledger) -> None:
+    assert shown(honest.settings).startswith(
+        "14 ledger entries hold by verify.py alone, with root and anchor; on a copy"
+    )
+    assert "@v99.0.0" not in git(honest.origin, "tag")
