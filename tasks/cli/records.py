@@ -126,10 +126,18 @@ def ledger(
 
         back = put_back(settings()) if mend else []
         checked = verified(settings())
-        problems, root = checked.problems, checked.state.root
+        problems, root = checked.problems, checked.found.root
         said = f"the ledger holds: chain, evidence, signatures and tags are as written; first list {root or 'none yet'}"
-        lines = [*(f"put back: tag {name}" for name in back), *(problems or [said])]
-        say({"problems": problems, "root": root, "put_back": back}, as_json, "\n".join(lines))
+        lines = [
+            *(f"put back: tag {name}" for name in back),
+            *(f"notice: {text}" for text in checked.found.notices),
+            *(problems or [said]),
+        ]
+        say(
+            {"problems": problems, "notices": checked.found.notices, "root": root, "put_back": back},
+            as_json,
+            "\n".join(lines),
+        )
         raise typer.Exit(3 if problems else 0)
     found = records.entries(settings())
     if as_json:

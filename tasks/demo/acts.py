@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
+from tasks.demo import proof
 from tasks.demo.story import Load, Story, expect
-from tasks.records.registry.verification import verify
 from tasks.spec.display import finding_form, metric_name
 from tasks.spec.evidence import WindowReport
 from tasks.spec.requests import FinalState
@@ -130,14 +130,13 @@ def bad_release(story: Story) -> str:
 
 
 def account(story: Story) -> str:
-    """The ledger holds, and tells the whole story."""
-    problems = verify(story.settings)
-    expect(not problems, f"the ledger does not hold: {problems}")
+    """The ledger holds by the stand-alone verifier, which names a forgery, and tells the whole story."""
+    said = proof.shown(story.settings)
     entries = story.ledger()
     counted = Counter[str](e.kind for e in entries)
     for kind, least in (("trained", 4), ("promoted", 3), ("rejected", 1), ("rolled_back", 1), ("monitored", 8)):
         expect(counted[kind] >= least, f"the ledger has {plural(counted[kind], 'entry', 'entries')} of kind {kind}")
-    return f"{len(entries)} ledger entries, chain and evidence verified"
+    return said
 
 
 ACTS: tuple[tuple[str, Callable[[Story], str]], ...] = (

@@ -81,7 +81,9 @@ class State(BaseModel):
     refused: dict[int, str] = {}
     """Why entries do not count, by sequence."""
     problems: list[str] = Field(default_factory=list)
-    """Why the chain could not be read to its end, in a sentence."""
+    """Why the chain could not be read to its end, in a sentence; what the clone remembers, too."""
+    remembered: list[str] = []
+    """What contradicts that which this clone knows: the newest tip that it saw, and the first list that it was told."""
 
     def of(self, model: str) -> ModelState:
         return self.models.get(model) or ModelState()
@@ -212,7 +214,7 @@ def _policy_refusal(state: State, entry: Entry, source: Source, root: str) -> st
     details, digest = entry.read, digest_json(new.model_dump(mode="json"))
     if not isinstance(details, PolicyDetails) or (details.policy, details.counter) != (digest, new.counter):
         return "it names another list than its evidence holds"
-    if new.counter == 1 and new.previous is None and (state.policy is None or (root and root == digest)):
+    if new.counter == 1 and new.previous is None and (state.policy is None or root == digest != state.root):
         return _unsigned(new, entry)
     if state.policy is None:
         return "it is no first list, and none is in force"

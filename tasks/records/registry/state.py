@@ -62,9 +62,10 @@ def _proven(settings: Settings, git: Git) -> State:
         _keep(settings, found)
     if found.root:
         _pin(settings, git, found)
-    problems = [branch.rewritten(settings, seen, tip)] if seen else []
     wrong = _wrong_root(settings, git, found)
-    change: dict[str, Any] = {"problems": [*found.problems, *problems, *wrong]} | ({"models": {}} if wrong else {})
+    remembered = [*([branch.rewritten(settings, seen, tip)] if seen else []), *wrong]
+    change: dict[str, Any] = {"problems": [*found.problems, *remembered], "remembered": remembered}
+    change |= {"models": {}} if wrong else {}
     return found.model_copy(update=change)
 
 

@@ -30,11 +30,10 @@ def message(entry: Entry) -> str:
 
 
 def names_for(git: Git, entry: Entry, tenures: int, new: bool) -> list[str]:
-    """Names of the tags that an assignment makes; one that somebody took is passed over."""
-    there = set(read_tags(git))
-    number = tenures + 1
-    while f"{entry.model}#{CHAMPION}#{number}" in there:
-        number += 1
+    """Names of the tags that an assignment makes; its number is greater than all that are there."""
+    start = f"{entry.model}#{CHAMPION}#"
+    numbers = [number_of(name.removeprefix(start)) for name in read_tags(git) if name.startswith(start)]
+    number = max([tenures, *numbers]) + 1
     return [*([f"{entry.model}@{entry.version}"] if new else []), f"{entry.model}#{CHAMPION}#{number}"]
 
 

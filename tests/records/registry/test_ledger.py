@@ -133,7 +133,7 @@ def test_an_entry_that_cannot_be_read_is_a_sentence(written: Settings) -> None:
         change=lambda tree: (tree / "entries/000003.json").write_text("{\n\n}") and None,
     )
     first, history = verify(written)
-    assert first.startswith("entries/000003.json of the ledger cannot be read as an entry.")
+    assert first.startswith("entries/000003.json of the ledger cannot be read as an entry: it is no document in")
     assert "changes or removes entries/000003.json" in history
     with pytest.raises(CorruptionError, match="entries/000003.json of the ledger cannot be read"):
         ledger.entries(written)
@@ -195,7 +195,7 @@ def test_the_whole_ledger_is_read_with_one_fetch(
         if "trace: built-in: " in line
     ]
     verbs = [words[1] for words in started]
-    assert (verbs.count("fetch"), verbs.count("cat-file")) == (1, 4)
+    assert verbs.count("fetch") == 1
 
 
 def test_the_newest_entry_of_some_kinds_is_found_from_the_newest_backwards(

@@ -1,0 +1,627 @@
+"""Check a ledger of Assay without Assay: this one file, Python 3.11, ``git`` and ``ssh-keygen``.
+
+    python verify.py REPO [--root FINGERPRINT] [--anchor HEAD] [--json]
+
+REPO is a clone of the origin, best ``git clone --mirror``; none of its settings, hooks and replacements is used.
+docs/ledger.md says what a ledger is. Exit codes: 0 it holds, 3 there are problems, 2 it cannot be asked like this.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import unicodedata
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from datetime import date, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+Document = dict[str, Any]
+BRANCHES = ("refs/heads/assay/ledger", "refs/remotes/origin/assay/ledger")
+PATH = re.compile(r"entries/\d{6}\.json|evidence/[0-9a-f]{64}\.json")
+FACE, TAG = re.compile(r"[^@#]*[@#].*"), re.compile(r"[a-z][a-z0-9_]*(@v\d+\.\d+\.\d+|#champion#\d{1,9})")
+KEY = re.compile(r"(ssh|ecdsa|sk)-[a-z0-9@.-]+ [A-Za-z0-9+/]+=*")
+ARMOR = re.compile(r"-----BEGIN SSH SIGNATURE-----\s+[A-Za-z0-9+/=\s]+-----END SSH SIGNATURE-----\s*")
+GOOD, OLD_WINDOW = re.compile(rb'Good ".*" signature .*(SHA256:\S+)'), re.compile(r"window \d+: (roll back|stop); ")
+LARGEST, AT_ONCE, BYTES_AT_ONCE, COMMITS, SECONDS, TOLD = 1 << 25, 512, 1 << 28, 10**6, 900, 500
+"""Bytes of a file; files read at once, and their bytes; commits; seconds of one command; problems that are told."""
+CLOCK = 3600.0
+"""Seconds that the date of a commit may be off the time of its entry: one clock wrote both."""
+MAYBE = (str, type(None))
+ENTRY: Document = {
+    **dict.fromkeys(("time", "kind", "model", "actor", "reason", "sentence"), str), "sequence": int, "details": dict,
+    **dict.fromkeys(("version", "commit", "evidence", "previous"), MAYBE),
+}  # fmt: skip
+KINDS = (
+    "policy",
+    "trained",
+    "examined",
+    "rejected",
+    "awaiting_signature",
+    "promoted",
+    "rolled_back",
+    "monitored",
+    "stopped",
+    "forgotten",
+)  # noqa: E501
+VERBS = {"promoted": "promote", "rolled_back": "roll_back", "stopped": "stop"}
+
+
+SHA = re.compile(r"[0-9a-f]{40}|sha256:[0-9a-f]{64}")
+SELF = "a whole ledger made by somebody else, since no --root was given: what was found is self-consistent only"
+TAIL = "that the newest entries were cut off together with their tags, since no --anchor was given"
+
+
+class Unusable(Exception):
+    """What was asked cannot be looked at."""
+
+
+@dataclass
+class Found:
+    """What a check found; notices are strange, and change nothing."""
+
+    problems: list[str] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+    tip: str = ""
+    root: str = ""
+    head: str = ""
+    entries: int = 0
+    champions: dict[str, str] = field(default_factory=dict)
+
+
+class Model:
+    """What the entries that count say of one model: commits by version, and entries that wait by commit."""
+
+    def __init__(self) -> None:
+        self.versions, self.waiting, self.decided = dict[str, str](), dict[str, Document](), set[str]()
+        self.champion, self.tenures = "", 0
+
+
+def need(holds: object, otherwise: str) -> None:
+    if not holds:
+        raise ValueError(otherwise)
+
+
+def canonical(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def digest(content: bytes) -> str:
+    return "sha256:" + hashlib.sha256(content).hexdigest()
+
+
+def parsed(content: bytes) -> Document:
+    """The document that bytes are the canonical JSON of; ValueError where they are none's."""
+    value: Document = json.loads(content)
+    need(isinstance(value, dict) and canonical(value) == content, "it is no document in canonical JSON")
+    return value
+
+
+def typed(found: Any, types: Document, *optional: str) -> bool:
+    """Whether a document has keys of these types, without other keys."""
+    if not isinstance(found, dict) or not {*types} - {*optional} <= {*found} <= {*types}:
+        return False
+    return all(isinstance(v, types[k]) and not isinstance(v, bool) for k, v in found.items())
+
+
+def visible(text: str) -> bool:
+    """Whether it is one line that reads as it is written."""
+    hidden = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
+    return not any(unicodedata.category(c) in hidden and c not in "\u200c\u200d" for c in text)
+
+
+def entry_of(path: str, content: bytes) -> Document:
+    """The entry that a file holds; ValueError where it holds none."""
+    entry = parsed(content)
+    need(typed(entry, {**ENTRY, "signature": dict}, "signature") and entry["kind"] in KINDS, "it has other keys")
+    need(path == f"entries/{entry['sequence']:06d}.json", "its number is not that of its file")
+    signature, warrant = entry.get("signature"), entry["details"].get("warrant")
+    need(not warrant or typed(warrant, {"statement": dict, "armor": str}), "its warrant has other keys")
+    need(not signature or typed(signature, {"signer": str, "key": str, "armor": str}), "its signature has other keys")
+    return entry
+
+
+def content_of(entry: Document) -> bytes:
+    """What the signature of an entry covers."""
+    return canonical({key: value for key, value in entry.items() if key != "signature"})
+
+
+def dicts(document: Document, key: str) -> list[Document]:
+    found = document.get(key)
+    return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
+
+
+def run(command: list[str], stdin: bytes, environment: dict[str, str] | None = None) -> Any:
+    try:
+        return subprocess.run(command, input=stdin, capture_output=True, env=environment, timeout=SECONDS, check=False)
+    except FileNotFoundError:
+        raise Unusable(f"{command[0]} is not installed") from None
+    except subprocess.TimeoutExpired:
+        raise ValueError(f"{command[0]} takes longer than {SECONDS} s") from None
+
+
+@cache
+def signer_of(content: bytes, armor: str, namespace: str) -> str:
+    """Fingerprint of the key whose signature over exactly this content it is; empty where it is none's."""
+    if len(armor) > 10_000 or not ARMOR.fullmatch(armor):
+        return ""
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(armor.encode())
+        file.flush()
+        done = run(["ssh-keygen", "-Y", "check-novalidate", "-n", namespace, "-s", file.name], content)
+    said = GOOD.match(done.stdout) if done.returncode == 0 else None
+    return said[1].decode() if said else ""
+
+
+def signed(keys: list[str], content: bytes, armor: Any, namespace: str) -> bool:
+    """Whether one of the keys of a list signed exactly this."""
+    raw = (hashlib.sha256(base64.b64decode(k.split()[1] + "==")).digest() for k in keys)
+    prints = {"SHA256:" + base64.b64encode(one).decode().rstrip("=") for one in raw}
+    return isinstance(armor, str) and signer_of(content, armor, namespace) in prints
+
+
+def who(people: Document, *roles: str) -> dict[str, list[str]]:
+    """Names and keys of everybody on a list with one of the roles."""
+    return {p["name"]: p["keys"] for p in people["people"] if {*p["roles"]} & {*roles}}
+
+
+def voters(people: Document) -> dict[str, list[str]]:
+    return who(people, "approver") or who(people, "examiner")
+
+
+def people_of(raw: Any) -> Document:
+    """The list that a document is; ValueError where it is none."""
+    shape = {"format": int, "counter": int, "previous": MAYBE, "threshold": int, "people": list}
+    need(typed(raw, shape) and raw["format"] == 1 and min(raw["counter"], raw["threshold"]) > 0, "it has other keys")
+    for p in raw["people"]:
+        need(typed(p, {"name": str, "roles": list, "keys": list}) and p["name"] and visible(p["name"]), "no person")
+        need(p["roles"] and {*map(str, p["roles"])} <= {"examiner", "approver", "operator", "auditor"}, "no such role")
+        need(p["keys"] and all(isinstance(k, str) and KEY.fullmatch(k) for k in p["keys"]), "it holds what is no key")
+    names = [p["name"].casefold() for p in raw["people"]]
+    keys = [k.split()[1] for p in raw["people"] for k in p["keys"]]
+    need(len({*names}) == len(names) and len({*keys}) == len(keys), "a name or a key is listed twice")
+    need(who(raw, "examiner") and raw["threshold"] <= len(voters(raw)), "no examiner, or fewer than its threshold")
+    found: Document = raw
+    return found
+
+
+def over(expires: Any, moment: str) -> bool:
+    try:
+        return date.fromisoformat(str(expires)) < date.fromisoformat(moment[:10])
+    except ValueError:
+        return True
+
+
+def number_of(version: str) -> int:
+    found = re.match(r"v?(\d{1,9})(\.|$)", version)
+    return int(found[1]) if found else 0
+
+
+class Repository:
+    """References and objects; git runs in an empty repository beside them, so that no setting of theirs is read."""
+
+    def __init__(self, path: Path, scratch: Path) -> None:
+        homes = [p for p in (path, path / ".git") if (p / "objects").is_dir() and (p / "HEAD").is_file()]
+        if not homes:
+            raise Unusable(f"{path} is no git repository; name a clone of the origin")
+        (scratch / "refs").mkdir()
+        (scratch / "HEAD").write_text("ref: refs/heads/none\n")
+        self.home, self.scratch = homes[0].absolute(), scratch
+        out = self.git("for-each-ref", "--format=%(objectname) %(refname)", home=self.home)
+        self.names = {line[41:]: line[:40] for line in out.decode(errors="replace").splitlines()}
+
+    def git(self, *arguments: str, home: Path | None = None, stdin: bytes = b"") -> bytes:
+        environment = {
+            **dict.fromkeys(("GIT_CONFIG_NOSYSTEM", "GIT_NO_REPLACE_OBJECTS", "GIT_NO_LAZY_FETCH"), "1"),
+            **dict.fromkeys(("GIT_CONFIG_GLOBAL", "GIT_GRAFT_FILE"), os.devnull), "LC_ALL": "C",
+            "GIT_ALLOW_PROTOCOL": "none", "GIT_TERMINAL_PROMPT": "0", "PATH": os.environ.get("PATH", os.defpath),
+            "GIT_DIR": str(home or self.scratch), "GIT_OBJECT_DIRECTORY": str(self.home / "objects"),
+        }  # fmt: skip
+        command = ["git", "-c", "core.commitGraph=false", "-c", "core.multiPackIndex=false", "--no-pager", *arguments]
+        done = run(command, stdin, environment)
+        need(done.returncode == 0, f"git {arguments[0]} says: {done.stderr.decode(errors='replace').strip()[:300]}")
+        out: bytes = done.stdout
+        return out
+
+    def contents(self, names: list[str]) -> Iterator[tuple[str, bytes]]:
+        """Type and content of objects; the content is empty where one is not there, or too large."""
+        for part in (names[at : at + AT_ONCE] for at in range(0, len(names), AT_ONCE)):
+            asked = "".join(f"{name}\n" for name in part).encode()
+            rows = [row.split() for row in self.git("cat-file", "--batch-check", stdin=asked).decode().splitlines()]
+            sizes = [int(row[2]) if row[2:] and int(row[2]) <= LARGEST else -1 for row in rows]
+            need(sum(sizes) <= BYTES_AT_ONCE, f"{AT_ONCE} of its files hold more than {BYTES_AT_ONCE} bytes")
+            asked = "".join(f"{row[0]}\n" for row, size in zip(rows, sizes, strict=True) if size >= 0).encode()
+            out, at = self.git("cat-file", "--batch", stdin=asked), 0
+            for row, size in zip(rows, sizes, strict=True):
+                begin = out.index(b"\n", at) + 1 if size >= 0 else at
+                yield row[1], out[begin : max(begin, begin + size)]
+                at = begin + size + 1
+
+
+class Check:
+    """Goes through the entries in order, says of each whether it counts, and compares commits and tags with them."""
+
+    def __init__(self, repository: Repository, root: str) -> None:
+        self.repository, self.root, self.found = repository, root, Found()
+        self.tell = self.found.problems.append
+        self.entries, self.digests, self.evidence = dict[int, Document](), dict[int, str](), dict[str, Document]()
+        self.lists: list[tuple[Document, str, str]] = []  # each with its digest, and the time of its entry
+        self.models, self.refused = dict[str, Model](), set[int]()
+
+    def run(self, anchor: str) -> Found:
+        found, names = self.found, self.repository.names
+        found.tip = next((names[name] for name in BRANCHES if name in names), "")
+        try:
+            if found.tip:
+                whole = self.chain()
+                asked = [(content_of(e), e["signature"]["armor"], "assay-ledger") for e in whole if e.get("signature")]
+                with ThreadPoolExecutor() as pool:  # nearly all time goes into ssh-keygen
+                    list(pool.map(lambda one: signer_of(*one), asked))
+                found.problems += [f"entry {e['sequence']}{why}" for e in whole for why in self.judged(e)]
+                self.history(anchor)
+            self.tags()
+        except ValueError as error:
+            self.tell(f"the repository cannot be read to its end: {error}")
+        found.champions = {name: m.champion for name, m in sorted(self.models.items()) if m.champion}
+        if self.root not in ("", found.root) and not (found.problems and not found.root):
+            self.tell(f"the first list is {found.root or 'missing'}, and {self.root} was named: nothing is proven")
+        return found
+
+    def chain(self) -> list[Document]:
+        """Read everything; gives the entries up to where the chain breaks."""
+        out = self.repository.git("ls-tree", "-z", self.found.tip, "--", "entries/", "evidence/").decode()
+        rows = (row.partition("\t") for row in out.split("\0") if row)
+        files = {p: m.split()[2] for m, _, p in rows if m.startswith("100644 blob ") and PATH.fullmatch(p)}
+        previous: str | None = None
+        whole: list[Document] = []
+        for path, (_, content) in zip(files, self.repository.contents([*files.values()]), strict=True):
+            name, last = digest(content), max(self.entries, default=0)
+            try:
+                if path > "evidence":
+                    self.evidence[f"sha256:{path[9:-5]}"] = parsed(content) if name[7:] == path[9:-5] else {"was": name}
+                    continue
+                entry = entry_of(path, content)
+            except (ValueError, RecursionError) as error:
+                self.tell(f"{path} of the ledger cannot be read{' as an entry' * (path < 'evidence')}: {error}")
+                previous = previous if path > "evidence" else "unknown"
+                continue
+            number = entry["sequence"]
+            if number != last + 1 and previous != "unknown":
+                self.tell(f"entry {last + 1} is missing: {number} stands in its place")
+            if entry["previous"] != previous != "unknown":
+                self.tell(f"entry {number} does not follow from the one before: it was changed or put in later")
+            if entry["previous"] == previous and len(whole) == last == number - 1:
+                whole.append(entry)
+            self.entries[number], self.digests[number], previous = entry, name, name
+        self.found.entries, self.found.head = len(self.entries), previous or ""
+        for entry in self.entries.values():
+            named, there = entry["evidence"], self.evidence.get(str(entry["evidence"]))
+            if named is not None and there is None:
+                self.tell(f"entry {entry['sequence']}: the ledger holds no evidence {named}")
+            elif there and "was" in there:
+                was = f"evidence {named} was changed: its content has digest {there['was']}"
+                self.tell(f"entry {entry['sequence']}: {was}")
+        return whole
+
+    def judged(self, entry: Document) -> Iterator[str]:
+        """Take an entry into account where it counts; gives what is wrong with it."""
+        kind, version, commit, lists = entry["kind"], entry["version"], entry["commit"], [*self.lists]
+        model = self.models.setdefault(entry["model"], Model())
+        try:
+            if kind == "policy":
+                self.listed(entry)
+            elif lists:
+                self.examined(entry, lists[-1][0])
+                self.placed(entry, model)
+        except ValueError as error:
+            self.refused.add(entry["sequence"])
+            yield f" does not count: {error}"
+            return
+        if lists and not all(visible(entry[key]) for key in ("actor", "reason", "sentence")):
+            yield " holds text that is not one line of visible text"
+        if kind == "awaiting_signature":
+            model.waiting[commit] = entry
+        elif kind == "monitored" and version == model.champion:
+            old = OLD_WINDOW.match(entry["sentence"])
+            model.decided.add(str(entry["details"].get("action", old and old[1].replace(" ", "_"))))
+        elif kind in ("promoted", "rolled_back"):
+            if lists and version not in model.versions:
+                yield from self.verdict(entry, model)
+            model.versions.setdefault(version, commit)
+            model.waiting.pop(commit, None)
+            model.champion, model.tenures, model.decided = version, model.tenures + 1, set()
+
+    def examined(self, entry: Document, *lists: Document) -> None:
+        """Need the signature of an examiner of one of the lists."""
+        need(entry.get("signature"), "no examiner signed it")
+        keys = [key for people in lists for listed in who(people, "examiner").values() for key in listed]
+        holds = signed(keys, content_of(entry), entry["signature"]["armor"], "assay-ledger")
+        need(holds, f"it is not signed by an examiner of the list in force (it names {entry['signature']['key']})")
+
+    def listed(self, entry: Document) -> None:
+        """Need that the list holds that an entry brings."""
+        document = self.evidence.get(str(entry["evidence"]), {})
+        try:
+            new = people_of(document.get("policy"))
+        except ValueError as error:
+            raise ValueError(f"its evidence holds no list: {error}") from None
+        name, counter, before = digest(canonical(new)), new["counter"], new["previous"]
+        need(entry["details"] == {"policy": name, "counter": counter}, "it names another list than its evidence holds")
+        old, old_name, _ = self.lists[-1] if self.lists else (new, "", "")
+        if before is None and counter == 1 and (not self.lists or self.root == name != self.found.root):
+            champions = {model: found.champion for model, found in self.models.items() if found.champion}
+            there = {"sequence": entry["sequence"] - 1, "digest": entry["previous"], "champions": champions}
+            need(document.get("adopts") in (None, there), "it adopts another ledger than the one before it")
+        else:
+            need(self.lists, "it is no first list, and none is in force")
+            follows = (counter, before) == (old["counter"] + 1, old_name)
+            need(follows, f"it does not follow the list in force, which has counter {old['counter']}")
+            for which, people in (("the list before", old), ("the new list", new)):
+                names, given = voters(people), dicts(document, "signatures")
+                asked = [(names.get(str(s.get("signer")), []), s) for s in given]
+                found = {s["signer"] for k, s in asked if signed(k, canonical(new), s.get("armor"), "assay-policy")}
+                asks = f"{which} asks for {people['threshold']} of {', '.join(names)} to sign it"
+                need(len(found) >= people["threshold"], f"{asks}, and {len(found)} did")
+        self.examined(entry, new, *(people for people, _, _ in self.lists[-1:] if before))
+        self.lists.append((new, name, entry["time"]))
+        self.found.root = name if before is None else self.found.root
+
+    def placed(self, entry: Document, model: Model) -> None:
+        """Need that what decides fits the versions and the champion before it, and that who may ordered it."""
+        kind, version, commit, details = entry["kind"], entry["version"], entry["commit"], entry["details"]
+        champion, known = model.champion or "none", model.versions.get(version)
+        if kind not in VERBS:
+            return
+        if kind == "stopped":
+            need(version == model.champion, f"the champion is {champion}")
+        else:
+            need(version and commit and "previous" in details, "it names no version and commit")
+            before = details["previous"] or "none"
+            need(before == champion, f"it was made after {before}, and the champion is {champion}")
+            need(known or kind == "promoted", f"there is no version {version} to go back to")
+            need(known in (None, commit), f"{version} is another commit")
+        if kind == "promoted" and not known:
+            used = [v for v, c in model.versions.items() if c == commit]
+            need(not used, f"its commit is {used[0] if used else ''} already")
+            higher = number_of(version) > max(map(number_of, model.versions), default=0)
+            need(higher, f"the number of {version} was used before")
+            if commit in model.waiting:
+                self.approved(entry, model.waiting[commit])
+            return
+        orderers = who(self.lists[-1][0], "approver", "operator")
+        if orderers and (details.get("warrant") or VERBS[kind] not in model.decided - {"promote"}):
+            need(details.get("warrant"), f"nobody who may order it signed it ({', '.join(orderers)})")
+            now = {"version": version, "from": model.champion or None, "tenure": model.tenures}
+            self.warranted(entry, {**now, "statement": VERBS[kind]}, orderers)
+
+    def approved(self, entry: Document, asked: Document) -> None:
+        need(entry["details"].get("warrant"), "its commit waits for an approver's signature, and it carries none")
+        said = entry["details"]["warrant"]["statement"]
+        signer, head = str(said.get("signer", "")), said.get("head")
+        own = signer.casefold() in requesters(asked)
+        need(not own, f"{signer} asked for it or wrote it, and nobody signs for themselves")
+        need(typed(head, {"sequence": int, "digest": str}), "its approval names no head of the ledger")
+        within = asked["sequence"] <= head["sequence"] < entry["sequence"]
+        need(
+            within and self.digests.get(head["sequence"]) == head["digest"], "its approval was signed on another ledger"
+        )
+        need(entry["evidence"] == asked["evidence"], "its evidence is not what waited for a signature")
+        now = {"statement": "approve", "commit": entry["commit"], "evidence": asked["evidence"], "head": head}
+        self.warranted(entry, now, who(self.lists[-1][0], "approver"))
+
+    def warranted(self, entry: Document, now: Document, people: dict[str, list[str]]) -> None:
+        """Need a statement that says what holds now, is not over, and is signed by one of the people."""
+        warrant = entry["details"]["warrant"]
+        said, signer = warrant["statement"], str(warrant["statement"].get("signer", ""))
+        free = {key: said.get(key) for key in ("signer", "because", "expires")}
+        now = {**now, **free, "model": entry["model"], "list": self.lists[-1][1]}
+        for key in sorted({*said, *now}):
+            same = key in said and key in now and canonical([said[key]]) == canonical([now[key]])
+            need(same, f"what {signer} signed says {key} {said.get(key)!r}, and {now.get(key)!r} holds now; sign again")
+        need(not over(said["expires"], entry["time"]), f"what {signer} signed expired on {said['expires']}; sign again")
+        holds = signed(people.get(signer, []), canonical(said), warrant["armor"], "assay")
+        names = ", ".join(people) or "nobody yet; add somebody with assay policy"
+        need(holds, f"the signature is not {signer or 'nobody'}'s over exactly this statement. Who may sign: {names}")
+
+    def verdict(self, entry: Document, model: Model) -> Iterator[str]:
+        """What is wrong with the verdict of a new version, and with the waivers that it leans on."""
+        found = self.evidence.get(str(entry["evidence"]), {}).get("verdict")
+        if not isinstance(found, dict):
+            return
+        if [found.get(k) for k in ("model", "commit", "passed")] != [entry["model"], entry["commit"], True]:
+            yield ": its evidence is no verdict that passed this candidate"
+        asked, created = model.waiting.get(entry["commit"], entry), str(found.get("created"))
+        moment = created if re.match(r"\d{4}-\d\d-\d\dT", created) and created < asked["time"] else asked["time"]
+        lists = [
+            people for people, _, since in self.lists[-2:] if people is self.lists[-1][0] or self.lists[-1][2] > moment
+        ]
+        for gate in dicts(found, "gates"):
+            w, name = gate.get("waiver"), gate.get("gate")
+            if not isinstance(w, dict):
+                if gate.get("mandatory") and gate.get("state") != "pass":
+                    yield f": gate {name} did not pass, and nobody waived it"
+                continue
+            said = {k: w.get(k) for k in ("version", "reason", "who", "expires")} | {
+                "model": entry["model"],
+                "waive": name,
+            }
+            person, named = str(w.get("who")), f": the waiver of {name} by {w.get('who')}"
+            keys = [key for people in lists for key in who(people, "approver").get(person, [])]
+            if (w.get("gate"), w.get("version")) != (name, entry["version"]):
+                yield f"{named} is for {w.get('gate')} of {w.get('version')}"
+            if person.casefold() in requesters(asked) | requesters(entry):
+                yield f"{named} is signed by who asked for the candidate or wrote it"
+            if over(w.get("expires"), moment):
+                yield f"{named} expired on {w.get('expires')}"
+            if not signed(keys, canonical(said), w.get("signature"), "assay"):
+                yield f"{named} has no signature of an approver of that name"
+
+    def history(self, anchor: str) -> None:
+        """Each commit adds the next entry and its evidence, at the time of that entry, and does nothing else."""
+        form = ("--format=%x01%H %ct %P", "--raw", "--no-abbrev", "--no-renames", "--first-parent", "--reverse")
+        out = self.repository.git("log", *form, f"--max-count={COMMITS}", "--diff-merges=first-parent", self.found.tip)
+        held, place = {*self.digests.values()}, 0
+        for record in out.decode(errors="replace").split("\1")[1:]:
+            head, *lines = record.strip().splitlines()
+            commit, moment, *parents = head.split()
+            held.add(commit)
+            rows = [row.partition("\t") for row in lines if row]
+            wrong = [path for meta, _, path in rows if meta[-1] != "A"]
+            strange = [path for meta, _, path in rows if not PATH.fullmatch(path) or meta.split()[1] != "100644"]
+            added = [path for _, _, path in rows if path.startswith("entries/")]
+            entry = self.entries.get(int(added[0][8:14])) if not strange and added else None
+            place += len(added)
+            if wrong:
+                what = f"changes or removes {', '.join(wrong)}, and what is written stays as it is"
+            elif strange or len(added) != 1 or len(parents) > 1:
+                what = f"adds {len(added)} entries" + "".join(f" and {path}" for path in strange)
+                what += (
+                    " by a merge" * (len(parents) > 1) + ", and a commit of the ledger adds one entry with its evidence"
+                )
+            elif entry is None:
+                continue
+            elif entry["sequence"] != place:
+                what = f"adds entry {entry['sequence']} in the place of entry {place}"
+            elif {path for _, _, path in rows} - {*added, f"evidence/{str(entry['evidence'])[7:]}.json"}:
+                what = f"adds evidence that its entry {place} does not name"
+            elif entry.get("signature") and apart(entry["time"], int(moment)) > CLOCK:
+                what = f"is dated {apart(entry['time'], int(moment)) / CLOCK:.0f} hours off its entry {place}"
+            else:
+                continue
+            self.tell(f"commit {commit[:12]} {what}")
+        if anchor and anchor not in held:
+            self.tell(f"the ledger does not hold {anchor}: what was written up to there was changed or cut off")
+
+    def tags(self) -> None:
+        """Tags against the entries that count, both ways."""
+        names = self.repository.names
+        shown = sorted((n[10:] for n in names if n[:10] == "refs/tags/" and FACE.fullmatch(n[10:])), key=by_number)
+        objects = self.repository.contents([names[f"refs/tags/{name}"] for name in shown])
+        there = {name: tag_of(name, *found) for name, found in zip(shown, objects, strict=True)}
+        free: dict[tuple[str, str], list[str]] = {}
+        for name, (commit, _) in there.items():
+            free.setdefault((name if "@" in name else name.rpartition("#")[0], commit), []).append(name)
+        counted = [e for e in self.entries.values() if e["kind"] in ("promoted", "rolled_back") and e["version"]]
+        seen, tenures, newest = set[str](), dict[str, int](), dict[str, int]()
+        for entry in (e for e in counted if e["sequence"] not in self.refused):
+            model, version = f"{entry['model']}#champion", f"{entry['model']}@{entry['version']}"
+            tenures[model] = tenures.get(model, 0) + 1
+            for start, name in [(version, version)][version in seen :] + [(model, f"{model}#{tenures[model]}")]:
+                fitting = [n for n in free.get((start, entry["commit"]), []) if made(n, there[n][1], entry)]
+                if not fitting:
+                    text = f"tag {name} of entry {entry['sequence']} is missing, and what serves stays as it is. "
+                    self.tell(text + "Put it back with: assay ledger --mend")
+                    continue
+                free[start, entry["commit"]].remove(fitting[0])
+                if start == model and by_number(fitting[0])[1] < newest.setdefault(model, 0):
+                    self.tell(f"tag {fitting[0]} of entry {entry['sequence']} stands before tags of earlier entries")
+                newest[start] = by_number(fitting[0])[1]
+            seen.add(version)
+        for name in sorted((n for rest in free.values() for n in rest), key=by_number):
+            again = [e for e in counted if e["commit"] == there[name][0] and made(name, there[name][1], e)]
+            by_hand = "it was not made by Assay, and changes nothing"
+            if not TAG.fullmatch(name):
+                text = f"tag {name} is none that Assay makes; it changes nothing. Remove it from the origin"
+                self.found.notices.append(text)
+            elif again:
+                self.tell(f"tag {name} repeats another tag of its entry: {by_hand}")
+            elif not any(line.startswith("Evidence: ") for line in there[name][1]):
+                self.tell(f"tag {name} names no evidence: {by_hand}")
+            else:
+                text = (
+                    "that the ledger does not hold: entries were changed or cut off, or the tag was set past the ledger"
+                )
+                self.tell(f"tag {name} names an entry for commit {there[name][0][:12]} {text}; it changes nothing")
+        for name in names:
+            if name.startswith("refs/replace/"):
+                self.tell(f"{name} shows others another object than {name[13:25]}; it is not looked at here. Remove it")
+
+
+def by_number(name: str) -> tuple[str, int, str]:
+    """Where a tag stands among others."""
+    return name.partition("#")[0], number_of(re.split("[#@]", name)[-1]), name
+
+
+def requesters(entry: Document) -> set[str]:
+    return {str(entry["actor"]).casefold(), str(entry["details"].get("author", entry["actor"])).casefold()}
+
+
+def apart(time: str, moment: int) -> float:
+    try:
+        return abs(datetime.fromisoformat(time).timestamp() - moment)
+    except ValueError:
+        return 2 * CLOCK
+
+
+def tag_of(name: str, kind: str, content: bytes) -> tuple[str, list[str]]:
+    """The commit of a tag, and the lines of the last paragraph of its message; empty where it is no such tag."""
+    head, _, text = content.decode(errors="replace").partition("\n\n")
+    found = re.match(rf"object ([0-9a-f]{{40}})\ntype commit\ntag {re.escape(name)}\n", head + "\n")
+    return (found[1], text.strip().split("\n\n")[-1].splitlines()) if found and kind == "tag" else ("", [])
+
+
+def made(name: str, lines: list[str], entry: Document) -> bool:
+    """Whether an entry made a tag of its commit; tags of entries from before the first list name less."""
+    if not TAG.fullmatch(name) or ("@" in name and entry["kind"] != "promoted"):
+        return False
+    known, said = digest(canonical(entry)), dict(line.split(": ", 1) for line in lines if ": " in line)
+    if entry.get("signature"):
+        full = [f"Evidence: {entry['evidence']}", f"Entry: {known}", f"Kind: {entry['kind']}"]
+        return lines in (full, full[:2])
+    return said.get("Evidence") == entry["evidence"] and said.get("Entry", known) == known
+
+
+def check(path: Path, root: str = "", anchor: str = "") -> Found:
+    """Check the ledger that a repository holds."""
+    with tempfile.TemporaryDirectory() as scratch:
+        return Check(Repository(path, Path(scratch)), root).run(anchor)
+
+
+def main(words: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Check a ledger of Assay without Assay.")
+    parser.add_argument("repository", type=Path, help="a clone of the origin: git clone --mirror")
+    parser.add_argument("--root", default="", help="digest of the first list, as you were told it")
+    parser.add_argument("--anchor", default="", help="a commit of the ledger or an entry's digest that you noted once")
+    parser.add_argument("--json", action="store_true", help="all that was found, as one document")
+    asked = parser.parse_args(words)
+    try:
+        for given in filter(None, (asked.root, asked.anchor)):
+            if not SHA.fullmatch(given) or (given == asked.root and len(given) == 40):
+                raise Unusable(f"{given} is no digest (sha256: and 64 digits), or for --anchor the 40 of a commit")
+        found = check(asked.repository, asked.root, asked.anchor)
+    except Unusable as error:
+        print(error, file=sys.stderr)
+        return 2
+    if not found.tip:
+        found.problems.insert(0, f"there is no ledger: the branch {BRANCHES[0][11:]} is missing")
+    open_ends = [] if asked.root else [SELF]
+    open_ends += [] if asked.anchor else [TAIL]
+    if asked.json:
+        print(json.dumps({"holds": not found.problems, **asdict(found), "not_excluded": open_ends}, indent=2))
+    else:
+        told = [
+            *found.problems[:TOLD],
+            *(f"... and {len(found.problems) - TOLD} more" for _ in found.problems[TOLD:][:1]),
+        ]
+        serving = ", ".join(f"{name} {version}" for name, version in found.champions.items()) or "none"
+        print("\n".join([
+            *told, *(f"notice: {text}" for text in found.notices), *(f"not excluded: {text}" for text in open_ends),
+            f"{found.entries} entries to {found.head or 'none'}, commit {found.tip or 'none'}",
+            f"first list (root): {found.root or 'none'}", f"champions: {serving}",
+            "it does not hold" if found.problems else "it holds" if asked.root else "it is self-consistent only",
+        ]))  # fmt: skip
+    return 3 if found.problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,154 @@
+"""Forgeries of a real ledger, with and without the examiner's stolen key: the verifier names each."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tasks.demo.proof import shown
+from tasks.proof import verify
+from tasks.proof.verify import main
+from tasks.spec.base import digest_json
+from tests.conftest import git
+from tests.proof import ledgers
+from tests.proof.by_git import BY_GIT, cut_with_tags
+from tests.proof.by_position import BY_POSITION
+from tests.proof.forging import KINDS, Forgery
+from tests.proof.ledgers import Document, Ledger
+from tests.proof.with_stolen_key import STOLEN
+
+
+@pytest.fixture(scope="module")
+def honest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
+    folder = tmp_path_factory.mktemp("ledger")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
+        git(folder, "init", "--quiet", "--bare", "--initial-branch", "main", "origin.git")
+        git(folder, "clone", "--quiet", "origin.git", "developer")
+        (folder / "developer/model.txt").write_text("first\n")
+        git(folder / "developer", "checkout", "--quiet", "-B", "main")
+        git(folder / "developer", "add", ".")
+        git(folder / "developer", "commit", "--quiet", "-m", "first")
+        git(folder / "developer", "push", "--quiet", "origin", "main")
+        yield ledgers.build(folder, folder / "origin.git")
+
+
+def asked(capsys: pytest.CaptureFixture[str], repository: Path, *words: str) -> tuple[int, Document]:
+    code = main([str(repository), "--json", *words])
+    return code, json.loads(capsys.readouterr().out)
+
+
+def cases() -> Iterator[tuple[str, Forgery, str]]:
+    for kind, (positions, forge, says) in BY_POSITION.items():
+        for at in positions:
+            yield f"{kind}: {at}", forge(at), says.replace("{at:06d}", f"{at:06d}").replace("{at}", str(at))
+    for name, (forgery, says) in {**STOLEN, **BY_GIT}.items():
+        yield name, forgery, says
+
+
+CASES = list(cases())
+
+
+def test_each_forgery_is_named(honest: Ledger, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("--root", honest.root, "--anchor", honest.commits[-1])
+    assert len(honest.entries) == KINDS and asked(capsys, honest.origin, *words)[1]["problems"] == []
+    missed: list[str] = []
+    anchored = 0
+    for number, (name, forge, says) in enumerate(CASES):
+        repository = ledgers.copy(honest, tmp_path / f"{number}.git")
+        forge(Ledger(**{**vars(honest), "evidence": dict(honest.evidence)}), repository)
+        code, found = asked(capsys, repository, *words)
+        says = says.replace("{anchor}", honest.commits[-1]).replace("{root}", honest.root)
+        if code != 3 or not any(says in problem for problem in found["problems"]):
+            missed.append(f"{name}: {says!r} is not in {found['problems']}")
+        anchored += all(honest.commits[-1] in problem for problem in found["problems"])
+    assert missed == []
+    assert anchored <= 6  # seen by the anchor alone: tails that were cut off with their tags, and main as the ledger
+    print(f"{len(CASES)} forgeries named, {anchored} of them by the anchor alone")
+
+
+def test_there_are_at_least_a_hundred() -> None:
+    assert len({name for name, _, _ in CASES}) == len(CASES) >= 100
+
+
+def test_no_honest_history_is_accused(honest: Ledger, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Ledgers as they were after each entry, any anchor of the past, clones of all kinds, and others' tags."""
+    for at in range(2, KINDS):
+        repository = ledgers.copy(honest, tmp_path / f"after-{at}.git")
+        cut_with_tags(at)(honest, repository)
+        anchor = honest.commits[at - 1] if at % 2 else digest_json(honest.entries[at - 1])
+        code, found = asked(capsys, repository, "--root", honest.root, "--anchor", anchor)
+        assert (code, found["problems"], found["entries"], found["head"]) == (
+            0, [], at, digest_json(honest.entries[at - 1]),
+        )  # fmt: skip
+    for at in range(KINDS):
+        assert asked(capsys, honest.origin, "--root", honest.root, "--anchor", honest.commits[at])[0] == 0
+    git(tmp_path, "clone", "--quiet", "--mirror", f"file://{honest.origin}", "mirror.git")
+    git(tmp_path / "mirror.git", "gc", "--quiet", "--aggressive", "--prune=now")
+    git(tmp_path, "clone", "--quiet", "--shared", str(honest.origin), "work")
+    ledgers.copy(honest, tmp_path / "tagged.git")
+    odd = ("income@v2.0.0!", "income#champion#5!", "income!", "income@v2.0.0#7!", "release-1", "v1")
+    for name in odd:
+        git(tmp_path / "tagged.git", "tag", name, "main")
+    for name, notices in (("mirror.git", 0), ("work", 0), ("tagged.git", 3)):
+        code, found = asked(capsys, tmp_path / name, "--root", honest.root, "--anchor", honest.commits[-1])
+        assert (code, found["problems"], len(found["notices"])) == (0, [], notices)
+        assert found["champions"] == {"care": "v1.0.0", "income": "v3.0.0"} and found["not_excluded"] == []
+
+
+def test_what_was_not_told_is_said(honest: Ledger, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(honest.origin)]) == 0
+    said = capsys.readouterr().out
+    assert "self-consistent only" in said and "cut off together with their tags" in said
+    assert f"first list (root): {honest.root}" in said and said.endswith("it is self-consistent only\n")
+    assert main([str(honest.origin), "--root", honest.root, "--anchor", honest.commits[3]]) == 0
+    assert capsys.readouterr().out.endswith("champions: care v1.0.0, income v3.0.0\nit holds\n")
+    code, found = asked(capsys, honest.origin, "--root", f"sha256:{'0' * 64}")
+    assert code == 3 and found["problems"] == [
+        f"the first list is {honest.root}, and sha256:{'0' * 64} was named: nothing is proven"
+    ]
+    for words in ((str(tmp_path),), (str(honest.origin), "--root", "abc"), (str(honest.origin), "--anchor", "HEAD")):
+        assert main([*words]) == 2 and capsys.readouterr().err.count("\n") == 1
+
+
+def test_it_stands_alone_and_runs_nothing_of_the_repository(honest: Ledger, tmp_path: Path) -> None:
+    """The file alone, in another folder, without site packages, on a repository whose settings name programs."""
+    repository = ledgers.copy(honest, tmp_path / "hostile.git")
+    (repository / "hooks").mkdir()
+    harm = tmp_path / "harm"
+    program = repository / "hooks/program"
+    program.write_text(f"#!/bin/sh\ntouch {harm}\n")
+    program.chmod(0o755)
+    for name in ("core.fsmonitor", "core.pager", "gpg.program", "diff.external", "core.sshCommand", "core.askPass"):
+        git(repository, "config", name, str(program))
+    for name, value in {
+        "extensions.partialClone": "origin", "core.repositoryFormatVersion": "1", "remote.origin.promisor": "true",
+        "remote.origin.url": f"ext::{program}", "protocol.ext.allow": "always", "log.showSignature": "true",
+    }.items():  # fmt: skip
+        git(repository, "config", name, value)
+    git(repository, "update-ref", "refs/tags/income@v9.0.0", honest.commits[0])
+    packed = (repository / "packed-refs").read_text()
+    (repository / "packed-refs").write_text(f"{packed}{'1' * 40} refs/tags/income@v8.0.0\n")  # nobody has that object
+    shutil.copy(verify.__file__, tmp_path / "alone.py")
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "alone.py", "hostile.git", "--root", honest.root, "--anchor", honest.commits[-1]],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (3, "")
+    assert [line.split(":")[0] for line in done.stdout.splitlines()[:2]] == [
+        "tag income@v8.0.0 names no evidence", "tag income@v9.0.0 names no evidence",
+    ]  # fmt: skip
+    assert not harm.exists()
+
+
+def test_the_demo_shows_the_proof_and_a_forgery(honest: Ledger) -> None:
+    assert shown(honest.settings).startswith(
+        "14 ledger entries hold by verify.py alone, with root and anchor; on a copy"
+    )
+    assert "@v99.0.0" not in git(honest.origin, "tag")
