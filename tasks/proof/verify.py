@@ -288,7 +288,7 @@ class Check:
             name, last = digest(content), max(self.entries, default=0)
             try:
                 if path > "evidence":
-                    self.evidence[f"sha256:{path[9:-5]}"] = parsed(content) if name[7:] == path[9:-5] else {"was": name}
+                    self.evidence[f"sha256:{path[9:-5]}"] = parsed(content) if name[7:] == path[9:-5] else {"\0": name}
                     continue
                 entry = entry_of(path, content)
             except (ValueError, RecursionError) as error:
@@ -308,8 +308,8 @@ class Check:
             named, there = entry["evidence"], self.evidence.get(str(entry["evidence"]))
             if named is not None and there is None:
                 self.tell(f"entry {entry['sequence']}: the ledger holds no evidence {named}")
-            elif there and "was" in there:
-                was = f"evidence {named} was changed: its content has digest {there['was']}"
+            elif there and "\0" in there:
+                was = f"evidence {named} was changed: its content has digest {there[chr(0)]}"
                 self.tell(f"entry {entry['sequence']}: {was}")
         return whole
 
@@ -334,7 +334,7 @@ class Check:
         elif kind == "monitored" and version == model.champion:
             old = OLD_WINDOW.match(entry["sentence"])
             model.decided.add(str(entry["details"].get("action", old and old[1].replace(" ", "_"))))
-        elif kind in ("promoted", "rolled_back"):
+        elif kind in ("promoted", "rolled_back") and version and commit:
             if lists and version not in model.versions:
                 yield from self.verdict(entry, model)
             model.versions.setdefault(version, commit)

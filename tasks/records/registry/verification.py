@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tasks.proof.verify import Found, check
+from tasks.proof.verify import Found, Unusable, check
 from tasks.records.registry import branch, ledger
 from tasks.records.registry.authority import State
 from tasks.records.registry.state import pin, proven
 from tasks.records.registry.tags import tag_problems
 from tasks.records.repository.workspace import ensure_clone
-from tasks.spec.errors import CorruptionError
+from tasks.spec.errors import ConfigError, CorruptionError
 from tasks.spec.ledger import Entry
 from tasks.spec.settings import Settings
 
@@ -37,7 +37,10 @@ def verified(settings: Settings) -> Verified:
     git = ensure_clone(settings)
     known = proven(settings, git).remembered
     root, seen = pin(settings, git), git.run("for-each-ref", "--format=%(objectname)", branch.SEEN)
-    found = check(settings.clone, *(("", "") if known else (root, seen)))
+    try:
+        found = check(settings.clone, *(("", "") if known else (root, seen)))
+    except Unusable as error:
+        raise ConfigError(f"the ledger cannot be verified: {error}. Install git and OpenSSH's client.") from None
     return Verified([*known, *found.problems], found)
 
 
