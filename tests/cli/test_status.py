@@ -104,6 +104,7 @@ def test_a_ledger_from_the_future_says_that_a_clock_was_set(
             return ahead
 
     monkeypatch.setattr(ledger, "datetime", Clock)
+    monkeypatch.setenv("GIT_COMMITTER_DATE", ahead.isoformat(timespec="seconds"))  # git's clock is the same one
     ledger.append(settings, DRAFT)
     code, found = parts(home)
     assert code == 1 and f"its newest entry is of {ahead:%Y-%m-%dT}" in found["ledger"]["says"]
