@@ -146,11 +146,12 @@ def test_a_promotion_goes_on_when_only_the_ledger_moved(settings: Settings, tmp_
     commit = candidate(settings, "one")
     root, other = ROOT, Settings(home=tmp_path / "other", origin=settings.origin)
     code = "import sys; from tests.records.registry.test_registry import other_entry; other_entry(*sys.argv[1:])"
-    # git runs this after it has asked the origin for its refs and before it sends ours: nothing can come later
+    # the origin runs this once ours has been sent and before it moves a ref: nothing can come later
     hook(
-        settings.clone / ".git",
-        "pre-push",
-        f"[ -e {tmp_path}/once ] && exit 0\ntouch {tmp_path}/once\ncd {root} && {sys.executable} -c '{code}' "
+        Path(settings.origin),
+        "pre-receive",
+        f"[ -e {tmp_path}/once ] && exit 0\ntouch {tmp_path}/once\n"
+        f"unset $(git rev-parse --local-env-vars) GIT_QUARANTINE_PATH\ncd {root} && {sys.executable} -c '{code}' "
         f"{other.home} {other.origin} {settings.examiner}",
     )
     assert promote(settings, commit, None) == "v1.0.0"
