@@ -53,7 +53,7 @@ KINDS = (
     "monitored",
     "stopped",
     "forgotten",
-)  # noqa: E501
+)
 VERBS = {"promoted": "promote", "rolled_back": "roll_back", "stopped": "stop"}
 
 
