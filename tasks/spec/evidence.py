@@ -125,6 +125,41 @@ class GateResult(Spec):
     """The waiver that lets the candidate through although this gate did not pass."""
 
 
+ISOLATED = {
+    "environment": "see the environment of whoever trains it",
+    "reading": "read files beside its own checkout",
+    "writing": "write beside its own data",
+    "attributes": "change modes and times of other files",
+    "processes": "look into other processes",
+    "signals": "end other processes",
+    "network": "reach the network",
+    "sockets": "reach databases and daemons by Unix sockets",
+    "capabilities": "use what an administrator may",
+    "user": "act outside a user namespace of its own",
+}
+"""What a candidate's code is kept from, each by a probe that tries it, in words."""
+ENOUGH = ("environment", "reading", "writing", "processes", "network")
+"""Without one of these, code of a candidate can reach keys, or write its own verdict."""
+
+
+class Isolation(Spec):
+    """What a candidate's code was kept from while it ran, as a probe in the same place found by trying."""
+
+    held: tuple[str, ...]
+    """Of :data:`ISOLATED`."""
+
+    @property
+    def enough(self) -> bool:
+        return set(ENOUGH) <= set(self.held)
+
+    @property
+    def sentence(self) -> str:
+        could = [words for name, words in ISOLATED.items() if name not in self.held]
+        if not could:
+            return "the candidate's code ran apart, and could reach nothing beside its own data"
+        return f"the candidate's code ran where this machine let it {', '.join(could)}; so may whoever pushes"
+
+
 class Verdict(Spec):
     """All gates of one candidate against one champion."""
 
@@ -143,6 +178,10 @@ class Verdict(Spec):
     """The files that the rows came from and what became of the rows; verdicts before 2026-11-29 have none."""
     unprotected: str = ""
     """Why no protected group can be named, where none is."""
+    examiner: str = ""
+    """Digest of the installed code that examined, with its lock file; verdicts before 2026-11-29 have none."""
+    isolation: Isolation | None = None
+    """What the candidate's code was kept from; verdicts before 2026-11-29 do not say."""
 
     @property
     def failed(self) -> tuple[GateResult, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 from pydantic import ValidationError, field_validator
@@ -31,6 +31,8 @@ class Settings(BaseSettings):
     """The largest request body that the prediction service reads."""
     examiner_key: Path | None = None
     """The private key that signs what flows write, on machines that share one; empty: ``<home>/keys/examiner``."""
+    isolation: Literal["available", "required"] = "available"
+    """``required``: nothing is trained where this machine cannot keep a candidate's code apart."""
     root: str = ""
     """Fingerprint of the first list of the ledger, where somebody was told it; empty: the first that the clone saw."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import subprocess
 import sys
@@ -16,7 +15,8 @@ from typing import Any
 import yaml
 from configobj import ConfigObj
 
-from tasks.records.repository import process
+from tasks.records.repository import process, sandbox
+from tasks.records.repository.git import Git
 from tasks.spec.data_source import collected_folder, source_folder
 from tasks.spec.errors import CorruptionError, StageError
 from tasks.spec.sources import sources
@@ -44,14 +44,13 @@ def reproduce(worktree: Path, *targets: str, timeout: float = 3600) -> None:
         StageError: a stage failed; a stage's own ``error:`` line is the message where it printed one.
         CorruptionError: the cache does not hold what was recorded.
     """
-    if pointers := _pointers(worktree, targets):
-        _lay_out(worktree, pointers)  # DVC's own repro misses such files, and takes nothing out of the cache
+    lay_out(worktree, *targets)
     for config in (worktree / "deployments/models").glob("*/model.yaml"):
         # dependencies that git does not keep while they are empty
         (config.parent / "code").mkdir(exist_ok=True)
         for folder in (source_folder, collected_folder):
             (worktree / folder(config.parent.name)).mkdir(parents=True, exist_ok=True)
-    code, output = _dvc(worktree, "repro", *targets, timeout=timeout)
+    code, output = _dvc(worktree, "repro", *targets, timeout=timeout, stages=True)
     if not code:
         _verify(worktree, _needed(worktree, targets))
         return
@@ -61,6 +60,17 @@ def reproduce(worktree: Path, *targets: str, timeout: float = 3600) -> None:
     ended = [name for name in _stages(worktree) if name.partition("@")[2] in items and name not in failed]
     _verify(worktree, _needed(worktree, ended, without=failed))
     raise _failure(("repro", *targets), output)
+
+
+def lay_out(worktree: Path, *targets: str) -> None:
+    """Check out what these stages depend on and no stage makes: DVC's own repro takes nothing out of the cache for it.
+
+    Raises:
+        StageError: the cache lacks it, and it could not be fetched.
+        CorruptionError: the cache holds other bytes than were recorded.
+    """
+    if pointers := _pointers(worktree, targets):
+        _lay_out(worktree, pointers)
 
 
 def checkout(worktree: Path, *targets: str) -> None:
@@ -236,40 +246,81 @@ def _compare(file: Path, name: str, recorded: str, record: str, kept: Path) -> N
 
 def _cache(worktree: Path) -> Path:
     """The cache folder as DVC finds it: a relative path starts at the config file's own folder."""
-    folder = "cache"
-    for name in ("config", "config.local"):
-        config = ConfigObj(str(worktree / ".dvc" / name), encoding="utf-8", interpolation=False)
-        folder = config.get("cache", {}).get("dir", folder)
-    return (worktree / ".dvc" / folder).resolve()
+    return (worktree / ".dvc" / _setting(worktree, "cache", "dir", "cache")).resolve()
+
+
+def _setting(worktree: Path, section: str, name: str, default: str) -> str:
+    for file in ("config", "config.local"):
+        config = ConfigObj(str(worktree / ".dvc" / file), encoding="utf-8", interpolation=False)
+        default = config.get(section, {}).get(name, default)
+    return default
 
 
 def write_config(worktree: Path, cache: Path, site: Path) -> None:
-    """Let a worktree share a cache, in DVC's own notation: a comma or a ``#`` in a bare path would end it."""
+    """Let a worktree share a cache, in DVC's own notation: a comma or a ``#`` in a bare path would end it.
+
+    Of the repository's own settings only its remotes count, and what comes from them is compared with its digest.
+    Others name folders that DVC writes to, plugins that it loads, and links by which a stage writes into the cache.
+    """
+    theirs = ConfigObj(str(worktree / ".dvc/config"), encoding="utf-8", interpolation=False)
+    kept = ConfigObj(encoding="utf-8", interpolation=False)
+    remote = theirs.get("core", {}).get("remote") if isinstance(theirs.get("core", {}), dict) else None
+    kept["core"] = {"remote": remote} if isinstance(remote, str) else {}
+    for section, values in theirs.items():
+        if isinstance(values, dict) and re.match(r"""['"]?remote\b""", section):
+            kept[section] = {**values, "verify": "true"}
     config = ConfigObj(encoding="utf-8", interpolation=False)
     config["core"] = {"analytics": "false", "check_update": "false", "site_cache_dir": str(site)}
-    config["cache"] = {"dir": str(cache)}
-    with (worktree / ".dvc/config.local").open("wb") as file:
-        config.write(file)
+    config["cache"] = {"dir": str(cache), "type": "reflink,copy"}
+    for name, content in (("config", kept), ("config.local", config)):
+        path = worktree / ".dvc" / name
+        if name == "config" and not path.exists():
+            continue
+        path.unlink(missing_ok=True)  # it may be a link
+        with path.open("wb") as file:
+            content.write(file)
 
 
 def _kept(cache: Path, md5: str) -> Path:
     return cache / "files/md5" / md5[:2] / md5[2:]
 
 
-WITHHELD = ("PYTHONDONTWRITEBYTECODE", "ASSAY_EXAMINER_KEY")
-"""What the code of a model does not get to know of the environment."""
+WITHIN = str(Path(__file__).with_name("within.py"))
+NOT_CODE = re.compile(r"(data|deployments|docs|tests)|.*\.md")
+"""What lies at the top of a repository and no stage's code is imported from, unless a stage depends on it by name."""
 
 
-def _dvc(worktree: Path, *arguments: str, timeout: float) -> tuple[int, str]:
-    environment = {k: v for k, v in os.environ.items() if k not in WITHHELD}
-    # Stages say 'python': it has to be this one, whatever the caller's PATH is.
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
-    environment |= {"DVC_NO_ANALYTICS": "true", "DO_NOT_TRACK": "1"}
-    try:
-        code, out, err = process.run([sys.executable, "-m", "dvc", *arguments], worktree, environment, timeout)
-    except subprocess.TimeoutExpired:
-        raise StageError(f"dvc {' '.join(arguments)} was stopped after {timeout:.0f} s.") from None
+def _dvc(worktree: Path, *arguments: str, timeout: float, stages: bool = False) -> tuple[int, str]:
+    """Run DVC, kept to the worktree and the cache; the stages that it starts run apart from it.
+
+    Args:
+        stages: whether it starts any.
+    """
+    cache, site = _cache(worktree), Path(_setting(worktree, "core", "site_cache_dir", str(worktree / ".dvc/tmp")))
+    items = {target.partition("@")[2] for target in arguments[1:]} if stages else set()
+    written = [worktree / "data" / item for item in sorted(items)]
+    for folder in (cache, site, *written):
+        folder.mkdir(parents=True, exist_ok=True)
+    with sandbox.apart(written, [worktree]) as alone:
+        shell, temporary = sandbox.shell(alone)
+        ours = {"DVC_NO_ANALYTICS": "true", "DO_NOT_TRACK": "1", "DVC_SITE_CACHE_DIR": str(site), "SHELL": shell}
+        with sandbox.kept_to([worktree, cache, site, temporary], ours) as kept:
+            runs = str(cache / "runs" / _code_of(worktree))
+            command = [*kept, sys.executable, "-P", WITHIN, runs, *arguments]
+            try:
+                code, out, err = process.run(command, worktree, {}, timeout)
+            except subprocess.TimeoutExpired:
+                raise StageError(f"dvc {' '.join(arguments)} was stopped after {timeout:.0f} s.") from None
     return code, (out + b"\n" + err).decode(errors="replace")
+
+
+def _code_of(worktree: Path) -> str:
+    """A digest of all that a stage's code could come from and that need not be among its dependencies."""
+    listed = Git(worktree).read("ls-tree", "-z", "HEAD").split(b"\0")
+    code = [
+        line for line in listed if line and not NOT_CODE.fullmatch(line.partition(b"\t")[2].decode(errors="replace"))
+    ]
+    return hashlib.sha256(b"\0".join(code)).hexdigest()
 
 
 def _failure(arguments: tuple[str, ...], output: str) -> StageError | CorruptionError:

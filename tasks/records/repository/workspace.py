@@ -156,7 +156,7 @@ def push_data(settings: Settings, tree: Path, message: str) -> str:
 def _commit(settings: Settings, tree: Path, message: str, *options: str) -> Git:
     git = Git(tree, settings.origin_url)
     git.run("add", "--all")
-    # worktree() wrote our own cache folder there: it goes into no commit, whether the repository ignores or tracks it
-    git.run("reset", "--quiet", "HEAD", "--", ".dvc/config.local")
+    # worktree() wrote our own settings there: they go into no commit, whether the repository ignores or tracks them
+    git.run("reset", "--quiet", "HEAD", "--", ".dvc/config.local", ".dvc/config")
     git.run("commit", "--quiet", "--no-verify", *options, "--message", message)
     return git

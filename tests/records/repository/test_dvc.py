@@ -18,25 +18,25 @@ from tasks.spec.settings import Settings
 from tests.conftest import git
 
 PREPARE = (
-    "import pathlib as p; d = p.Path('prepared'); d.mkdir(); (d / 'a.txt').write_text('aaa'); "
-    "(d / 'b.txt').write_text(2 * p.Path('collected/rows.txt').read_text())"
+    "import pathlib as p; d = p.Path('data/income/prepared'); d.mkdir(); (d / 'a.txt').write_text('aaa'); "
+    "(d / 'b.txt').write_text(2 * p.Path('data/income/collected/rows.txt').read_text())"
 )
 TRAIN = (
-    "import pathlib as p; t = p.Path('prepared/b.txt').read_text(); int(t); "
-    "p.Path('model.bin').write_text(t + chr(10) + p.Path('knob.txt').read_text())"
+    "import pathlib as p; t = p.Path('data/income/prepared/b.txt').read_text(); int(t); "
+    "p.Path('data/income/model.bin').write_text(t + chr(10) + p.Path('knob.txt').read_text())"
 )
 STAGES = {
     "prepare": {
         "matrix": {"model": ["income"]},
         "cmd": f'python -c "{PREPARE}"',
-        "deps": ["collected"],
-        "outs": ["prepared"],
+        "deps": ["data/income/collected"],
+        "outs": ["data/income/prepared"],
     },
     "train": {
         "matrix": {"model": ["income"]},
         "cmd": f'python -c "{TRAIN}"',
-        "deps": ["prepared", "knob.txt"],
-        "outs": ["model.bin"],
+        "deps": ["data/income/prepared", "knob.txt"],
+        "outs": ["data/income/model.bin"],
     },
 }
 
@@ -46,14 +46,14 @@ def pipeline(dvc_developer: Path, settings: Settings) -> Settings:
     """An origin with two stages and one collected file, reproduced once, so that the cache holds everything."""
     (dvc_developer / "dvc.yaml").write_text(yaml.safe_dump({"stages": STAGES}))
     (dvc_developer / "knob.txt").write_text("1\n")
-    (dvc_developer / "collected").mkdir()
-    (dvc_developer / "collected/.gitignore").write_text("")
+    (dvc_developer / "data/income/collected").mkdir(parents=True)
+    (dvc_developer / "data/income/collected/.gitignore").write_text("")
     git(dvc_developer, "add", ".")
     git(dvc_developer, "commit", "--quiet", "-m", "stages")
     git(dvc_developer, "push", "--quiet", "origin", "main")
     with workspace.worktree(settings, "main") as tree:
-        (tree / "collected/rows.txt").write_text("12345")
-        dvc.add(tree, tree / "collected/rows.txt")
+        (tree / "data/income/collected/rows.txt").write_text("12345")
+        dvc.add(tree, tree / "data/income/collected/rows.txt")
         dvc.reproduce(tree, "train@income")
         workspace.push_data(settings, tree, "reproduced")
     return settings
@@ -88,7 +88,7 @@ def test_a_damaged_file_is_never_laid_out_for_use(pipeline: Settings) -> None:
     assert all(
         part in str(caught.value)
         for part in (
-            "model.bin has md5 ",
+            "data/income/model.bin has md5 ",
             md5_of("9999999999\n1\n"),
             md5_of("1234512345\n1\n"),
             f"Delete {path}",
@@ -98,7 +98,7 @@ def test_a_damaged_file_is_never_laid_out_for_use(pipeline: Settings) -> None:
     path.unlink()  # what the sentence says
     with workspace.worktree(pipeline, "main") as tree:
         rerun(tree)
-        assert (tree / "model.bin").read_text() == "1234512345\n1\n"
+        assert (tree / "data/income/model.bin").read_text() == "1234512345\n1\n"
 
 
 def test_a_damaged_file_of_a_folder_and_a_damaged_list_are_named(pipeline: Settings) -> None:
@@ -107,7 +107,8 @@ def test_a_damaged_file_of_a_folder_and_a_damaged_list_are_named(pipeline: Setti
     with (
         workspace.worktree(pipeline, "main") as tree,
         pytest.raises(
-            CorruptionError, match=f"^prepared/a.txt has md5 {md5_of('bbb')}, and dvc.lock says {md5_of('aaa')}"
+            CorruptionError,
+            match=f"^data/income/prepared/a.txt has md5 {md5_of('bbb')}, and dvc.lock says {md5_of('aaa')}",
         ),
     ):
         dvc.checkout(tree, "prepare@income")
@@ -115,14 +116,17 @@ def test_a_damaged_file_of_a_folder_and_a_damaged_list_are_named(pipeline: Setti
     damage(pipeline, manifest.parent.name + manifest.name, json.dumps(listed[:1]).encode())
     with (
         workspace.worktree(pipeline, "main") as tree,
-        pytest.raises(CorruptionError, match="^the list of files of prepared has md5 "),
+        pytest.raises(CorruptionError, match="^the list of files of data/income/prepared has md5 "),
     ):
         dvc.checkout(tree, "prepare@income")
 
 
 def test_a_stage_that_would_be_skipped_does_not_pass_damaged_rows_on(pipeline: Settings) -> None:
     damage(pipeline, md5_of("1234512345\n1\n"), b"9999999999\n1\n")
-    with workspace.worktree(pipeline, "main") as tree, pytest.raises(CorruptionError, match="^model.bin has md5 "):
+    with (
+        workspace.worktree(pipeline, "main") as tree,
+        pytest.raises(CorruptionError, match="^data/income/model.bin has md5 "),
+    ):
         rerun(tree)
 
 
@@ -132,7 +136,7 @@ def test_a_stage_that_runs_on_damaged_rows_ends_with_the_damage(pipeline: Settin
     damage(pipeline, prepared[0], rows.encode())
     with workspace.worktree(pipeline, "main") as tree:
         (tree / "knob.txt").write_text("2\n")
-        with pytest.raises(CorruptionError, match=f"^prepared/b.txt has md5 {md5_of(rows)}"):
+        with pytest.raises(CorruptionError, match=f"^data/income/prepared/b.txt has md5 {md5_of(rows)}"):
             rerun(tree)
 
 
@@ -142,10 +146,10 @@ def test_a_damaged_collected_file_says_that_no_stage_makes_it(pipeline: Settings
         workspace.worktree(pipeline, "main") as tree,
         pytest.raises(
             CorruptionError,
-            match=r"^collected/rows.txt has md5 .* collected/rows.txt.dvc says .* no stage can make it anew",
+            match=r"^data/income/collected/rows.txt has md5 .*/rows.txt.dvc says .* no stage can make it anew",
         ),
     ):
-        dvc.checkout(tree, "collected/rows.txt.dvc")
+        dvc.checkout(tree, "data/income/collected/rows.txt.dvc")
 
 
 def test_a_file_that_the_cache_lacks_is_fetched_or_named_with_the_fix(
@@ -153,18 +157,18 @@ def test_a_file_that_the_cache_lacks_is_fetched_or_named_with_the_fix(
 ) -> None:
     """A person gave rows to DVC in a clone with a cache of its own, as ``dvc add`` says, and pushed."""
     git(dvc_developer, "pull", "--quiet", "origin", "main")
-    (dvc_developer / "collected/more").mkdir()
-    (dvc_developer / "collected/more/new.txt").write_text("678")
-    dvc.add(dvc_developer, dvc_developer / "collected/more/new.txt")
+    (dvc_developer / "data/income/collected/more").mkdir()
+    (dvc_developer / "data/income/collected/more/new.txt").write_text("678")
+    dvc.add(dvc_developer, dvc_developer / "data/income/collected/more/new.txt")
     git(dvc_developer, "add", ".")
     git(dvc_developer, "commit", "--quiet", "-m", "rows")
     git(dvc_developer, "push", "--quiet", "origin", "HEAD:main")
     with workspace.worktree(pipeline, "main") as tree, pytest.raises(StageError) as caught:
         dvc.reproduce(tree, "train@income")
     assert str(caught.value) == (
-        f"collected/more/new.txt is not in the DVC cache {pipeline.cache}, and could not be fetched. Run 'dvc push' "
-        "where the file was added and name that remote in .dvc/config, or run 'dvc add' in a checkout that uses this "
-        "cache."
+        f"data/income/collected/more/new.txt is not in the DVC cache {pipeline.cache}, and could not be "
+        "fetched. Run 'dvc push' where the file was added and name that remote in .dvc/config, or run 'dvc add' in a "
+        "checkout that uses this cache."
     )
     for arguments in (("remote", "add", "--default", "shared", str(tmp_path / "shared")), ("push", "--quiet")):
         subprocess.run([sys.executable, "-m", "dvc", *arguments], cwd=dvc_developer, check=True, capture_output=True)
@@ -172,7 +176,7 @@ def test_a_file_that_the_cache_lacks_is_fetched_or_named_with_the_fix(
     git(dvc_developer, "push", "--quiet", "origin", "HEAD:main")
     with workspace.worktree(pipeline, "main") as tree:
         dvc.reproduce(tree, "train@income")
-        assert (tree / "collected/more/new.txt").read_text() == "678"
+        assert (tree / "data/income/collected/more/new.txt").read_text() == "678"
 
 
 def test_a_failed_stage_is_no_damage(pipeline: Settings) -> None:
@@ -191,12 +195,12 @@ def _manifest(settings: Settings) -> Path:
 def test_a_model_written_by_hand_needs_no_empty_folders(pipeline: Settings) -> None:
     """Git keeps no empty folder, so that of rows collected in production is not there before the first of them."""
     with workspace.worktree(pipeline, "main") as tree:
-        config = tree / "deployments/models/income/model.yaml"
+        config = tree / "deployments/models/wages/model.yaml"
         config.parent.mkdir(parents=True, exist_ok=True)
         config.touch()
-        ask = "import os; open('seen.txt', 'w').write(str(os.listdir('data/income/collected')))"
-        stage = {"cmd": f'python -c "{ask}"', "deps": ["data/income/collected"], "outs": ["seen.txt"]}
+        ask = "import os; open('data/seen.txt', 'w').write(str(os.listdir('data/wages/collected')))"
+        stage = {"cmd": f'python -c "{ask}"', "deps": ["data/wages/collected"], "outs": ["data/seen.txt"]}
         (tree / "dvc.yaml").write_text(yaml.safe_dump({"stages": STAGES | {"look": stage}}))
-        assert not (tree / "data/income").exists()
+        assert not (tree / "data/wages").exists()
         dvc.reproduce(tree, "look")
-        assert (tree / "seen.txt").read_text() == "[]"
+        assert (tree / "data/seen.txt").read_text() == "[]"

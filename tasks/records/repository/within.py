@@ -1,0 +1,104 @@
+"""DVC's command line on a candidate's repository, which may name any path: ``python -P within.py RUNS ARGUMENTS...``.
+
+DVC removes the outputs of a stage before it runs, fills templates with variables of any file, and hashes any
+dependency, with the rights of whoever started it. So each path is looked at as DVC itself understood it, before it does
+anything.
+
+``RUNS`` is where this repository's runs are remembered. DVC's own place is shared by all repositories of a cache, by
+declared dependencies alone; code that nobody declared would leave its results to an honest stage.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from dvc.cli import main as dvc_main
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+from dvc.stage.cache import StageCache
+
+WRITTEN = "data"
+"""The folder of a repository that stages write to."""
+
+
+def refused(root: Path) -> Iterator[str]:
+    """What a repository asks for that leads out of it, a sentence each."""
+    yield from _links(root)
+    yield from _variables(root)
+    repo = Repo(str(root))
+    try:
+        for stage in repo.index.stages:
+            yield from _leading_out(root, stage)
+    finally:
+        repo.close()
+
+
+def _links(root: Path) -> Iterator[str]:
+    for where, folders, files in os.walk(root):
+        folders[:] = [name for name in folders if name not in (".git", "tmp")]
+        for name in folders + files:
+            path = Path(where) / name
+            if path.is_symlink() and not _inside(root, path):
+                yield f"{path.relative_to(root)} is a link out of the repository; commit the file, or let DVC track it"
+
+
+def _variables(root: Path) -> Iterator[str]:
+    """Files of variables are read while DVC reads the stages, so they are looked at before."""
+    for path in root.rglob("dvc.yaml"):
+        try:
+            document = yaml.safe_load(path.read_text()) or {}
+            stages = document.get("stages") or {}
+            parts = [document, *(part for stage in stages.values() for part in (stage, stage.get("do") or {}))]
+            named = [str(item).partition(":")[0] for part in parts for item in part.get("vars") or () if _named(item)]
+            folders = [str(part["wdir"]) for part in parts if "wdir" in part]
+        except (yaml.YAMLError, AttributeError, TypeError, UnicodeDecodeError):
+            continue  # DVC says what is wrong with it
+        for name in (*named, *folders):
+            if "${" in name or ".." in Path(name).parts or not _inside(root, path.parent / name):
+                yield f"{path.relative_to(root)} names {name!r} under vars or wdir, which is no path in the repository"
+
+
+def _named(item: Any) -> bool:
+    return isinstance(item, str)
+
+
+def _leading_out(root: Path, stage: Any) -> Iterator[str]:
+    for out in stage.outs:
+        if out.protocol != "local" or not _inside(root / WRITTEN, Path(out.fs_path)):
+            yield f"{stage.addressing} writes {out.def_path or out.fs_path}; a stage writes below {WRITTEN}/ alone"
+    for dep in stage.deps:
+        outside = dep.protocol != "local" or not _inside(root, Path(dep.fs_path))
+        if outside and not (stage.frozen and not stage.cmd):
+            yield f"{stage.addressing} depends on {dep.def_path or dep.fs_path}, which is not in the repository"
+
+
+def _inside(folder: Path, path: Path) -> bool:
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+
+
+def main() -> int:
+    runs, arguments = sys.argv[1], sys.argv[2:]
+    begin = StageCache.__init__
+
+    def begun(self: Any, repo: Any) -> None:
+        begin(self, repo)
+        self.cache_dir = runs
+
+    StageCache.__init__ = begun
+    try:
+        found = next(refused(Path.cwd()), None)
+    except DvcException as error:  # what cannot be read cannot be looked at
+        found = str(error).strip().removesuffix(".")
+    if found:
+        print(f"error: {found}.", file=sys.stderr)
+        return 1
+    return int(dvc_main(arguments))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,289 @@
+"""A pushed stage that tries to reach what it must not, on a real origin, clone, cache and kernel."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tasks.records.repository import dvc, sandbox, workspace
+from tasks.spec.errors import StageError
+from tasks.spec.settings import Settings
+from tests.conftest import ROOT, git
+
+HERE = sandbox.measured()
+apart = pytest.mark.skipif(not HERE.enough, reason=f"this machine keeps no code apart: {HERE.sentence}")
+
+ATTACK = """
+import glob, json, os, socket, subprocess, sys, time
+home, origin, other, secret = sys.argv[1:5]
+tree = os.getcwd()
+
+def read(path):
+    return open(path, "rb").read()
+
+def write(path):
+    with open(path, "ab") as file:
+        file.write(b"evil")
+
+def connect(kind, address):
+    with socket.socket(kind) as client:
+        client.connect(address)
+
+def told():
+    if secret in str(dict(os.environ)):
+        return "done"
+    raise PermissionError("nothing there")
+
+def parents():
+    for path in glob.glob("/proc/[0-9]*/environ"):
+        try:
+            if secret.encode() in read(path):
+                return "done"
+        except OSError:
+            continue
+    raise PermissionError("none could be read")
+
+def push():
+    done = subprocess.run(["git", "push", origin, "HEAD:refs/heads/assay/ledger"], capture_output=True)
+    if done.returncode:
+        raise PermissionError("git refused")
+
+tries = {
+    "the examiner's key": lambda: read(home + "/keys/examiner"),
+    "secrets of the environment": told,
+    "secrets of its parents": parents,
+    "memory of its parents": lambda: open(f"/proc/{other}/mem", "r+b"),
+    "a signal to the worker": lambda: os.kill(int(other), 0),
+    "the origin's refs": lambda: write(origin + "/refs/heads/main"),
+    "the ledger, by a push": push,
+    "the release store": lambda: write(home + "/releases/care/champion.json"),
+    "a version's model": lambda: write(home + "/versions/care/v1.0.0/model/model.skops"),
+    "another model's cache": lambda: write(home + "/dvc-cache/files/md5/aa/other"),
+    "the removal of another model's cache": lambda: os.unlink(home + "/dvc-cache/files/md5/aa/other"),
+    "remembered runs": lambda: os.makedirs(home + "/dvc-cache/runs/aa"),
+    "settings of the clone": lambda: write(home + "/clone/.git/config"),
+    "the worktree's own repository": lambda: write(tree + "/.git"),
+    "its own configuration": lambda: write(tree + "/deployments/models/care/model.yaml"),
+    "its own code": lambda: write(tree + "/attack.py"),
+    "DVC's settings": lambda: write(tree + "/.dvc/config.local"),
+    "another model's data": lambda: os.makedirs(tree + "/data/income/model"),
+    "the prediction log": lambda: read(home + "/predictions.db"),
+    "the network": lambda: connect(socket.AF_INET, ("127.0.0.1", int(sys.argv[5]))),
+    "a Unix socket": lambda: connect(socket.AF_UNIX, home + "/socket"),
+}
+answers = {}
+for name, attempt in tries.items():
+    try:
+        attempt()
+        answers[name] = "done"
+    except OSError:
+        answers[name] = "refused"
+if os.fork() == 0:
+    os.setsid()
+    time.sleep(2)
+    write(tree + "/data/care/model.bin")
+    os._exit(0)
+open("data/care/model.bin", "w").write("model")
+print(json.dumps(answers), file=open("data/care/tried.json", "w"))
+"""
+
+
+PRECIOUS = (
+    "keys/examiner",
+    "releases/care/champion.json",
+    "versions/care/v1.0.0/model/model.skops",
+    "dvc-cache/files/md5/aa/other",
+    "predictions.db",
+)
+SECRETS = {
+    "ASSAY_LOG_URL": "postgresql://assay:hush-hush@localhost/log",
+    "PREFECT_SERVER_API_AUTH_STRING": "hush-hush",
+    "AWS_SECRET_ACCESS_KEY": "hush-hush",
+}
+
+
+@pytest.fixture
+def evil(settings: Settings, dvc_developer: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """A home with everything that is worth an attack, and an origin to push to."""
+    for path in PRECIOUS:
+        _file(settings.home / path)
+    for name, value in SECRETS.items():
+        monkeypatch.setenv(name, value)
+    _file(dvc_developer / "deployments/models/care/model.yaml")
+    return settings
+
+
+def _file(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("precious")
+
+
+def push(developer: Path, stages: dict[str, object], **files: str) -> None:
+    """What a developer does: stages and files, committed and pushed to main."""
+    (developer / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
+    for name, content in files.items():
+        (developer / f"{name}.py").write_text(content)
+    git(developer, "add", "--all", "--force")
+    git(developer, "commit", "--quiet", "-m", "a change")
+    git(developer, "push", "--quiet", "origin", "HEAD:main")
+
+
+@apart
+def test_a_pushed_stage_reaches_nothing_and_leaves_nothing_running(
+    evil: Settings, dvc_developer: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as tcp, socket.socket(socket.AF_UNIX) as unix:
+        tcp.bind(("127.0.0.1", 0))
+        tcp.listen()
+        monkeypatch.chdir(evil.home)  # a socket's path may be no longer than 108 bytes
+        unix.bind("socket")
+        unix.listen()
+        words = list(map(str, (evil.home, evil.origin_url, os.getpid(), "hush-hush", tcp.getsockname()[1])))
+        outs = ["data/care/model.bin", "data/care/tried.json"]
+        command = f"python attack.py {' '.join(words)}"
+        push(dvc_developer, {"train": {"matrix": {"model": ["care"]}, "cmd": command, "outs": outs}}, attack=ATTACK)
+        with workspace.worktree(evil, "main") as tree:
+            dvc.reproduce(tree, "train@care")
+            tried = json.loads((tree / "data/care/tried.json").read_text())
+            time.sleep(2.5)  # longer than what it left behind would wait
+            assert (tree / "data/care/model.bin").read_text() == "model"
+            assert {name for name, answer in tried.items() if answer != "refused"} == set() and len(tried) == 21
+            assert all((evil.home / path).read_text() == "precious" for path in PRECIOUS)
+            # Each attempt is one that succeeds where nothing keeps it from it.
+            subprocess.run([sys.executable, "attack.py", *words], cwd=tree, check=True, env=os.environ | SECRETS)
+            tried = json.loads((tree / "data/care/tried.json").read_text())
+            assert {name for name, answer in tried.items() if answer != "done"} == set()
+
+
+def test_a_stage_of_a_machine_that_allows_nothing_is_told(tmp_path: Path) -> None:
+    code = (
+        "from tasks.records.repository import sandbox; from tasks.spec.settings import Settings; import sys\n"
+        "print(sandbox.measured().held, sandbox.measured().sentence)\n"
+        "sandbox.require(Settings())\n"
+    )
+    command = [sys.executable, "-m", "tests.old_kernel", sys.executable, "-c", code]
+    ask = partial(subprocess.run, command, cwd=ROOT, capture_output=True, text=True, check=False)
+    lax = ask(env=os.environ | {"ASSAY_HOME": str(tmp_path)})
+    assert lax.returncode == 0, lax.stderr
+    held, _, sentence = lax.stdout.strip().partition(") ")
+    root = os.geteuid() == 0
+    assert held == ("('environment'," if root else "('environment', 'capabilities'")
+    assert sentence == (
+        "the candidate's code ran where this machine let it read files beside its own checkout, write beside its own "
+        "data, change modes and times of other files, look into other processes, end other processes, reach the "
+        "network, reach databases and daemons by Unix sockets, "
+        + ("use what an administrator may, " if root else "")
+        + "act outside a user namespace of its own; so may whoever pushes"
+    )
+    strict = ask(env=os.environ | {"ASSAY_HOME": str(tmp_path), "ASSAY_ISOLATION": "required"})
+    assert (
+        "ConfigError: ASSAY_ISOLATION is required, and this machine does not keep a candidate's code apart"
+        in (strict.stderr.splitlines()[-1])
+    )
+
+
+LEADING_OUT = {
+    "an output elsewhere": (
+        {"train": {"cmd": "true", "outs": [{"{home}/releases": {"cache": False}}]}},
+        "train writes {home}/releases; a stage writes below data/ alone",
+    ),
+    "an output over its code": (
+        {"train": {"cmd": "true", "outs": ["deployments"]}},
+        "train writes deployments; a stage writes below data/ alone",
+    ),
+    "a dependency elsewhere": (
+        {"train": {"cmd": "true", "deps": ["{home}/keys/examiner"], "outs": ["data/care/x"]}},
+        "train depends on {home}/keys/examiner, which is not in the repository",
+    ),
+    "variables elsewhere": (
+        {"train": {"cmd": "true", "vars": ["{home}/profiles.toml"], "outs": ["data/care/x"]}},
+        "dvc.yaml names '{home}/profiles.toml' under vars or wdir, which is no path in the repository",
+    ),
+    "a folder elsewhere": (
+        {"train": {"cmd": "true", "wdir": "../..", "outs": ["data/care/x"]}},
+        "dvc.yaml names '../..' under vars or wdir, which is no path in the repository",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LEADING_OUT)
+def test_what_dvc_would_do_elsewhere_is_refused_before_it_does_anything(
+    evil: Settings, dvc_developer: Path, name: str
+) -> None:
+    stages, sentence = (json.loads(json.dumps(part).replace("{home}", str(evil.home))) for part in LEADING_OUT[name])
+    (dvc_developer / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
+    dvc.write_config(dvc_developer, evil.cache, evil.home / "dvc-site")
+    with pytest.raises(StageError) as caught:
+        dvc.reproduce(dvc_developer, "train")
+    assert str(caught.value) == f"{sentence}."
+    assert all((evil.home / path).read_text() == "precious" for path in PRECIOUS)
+
+
+@apart
+@pytest.mark.parametrize(
+    "leave",
+    [
+        "os.symlink(sys.argv[1], 'data/care/model.bin')",
+        "os.makedirs('data/care/model.bin/.git')",
+        "os.makedirs('data/care/x'); os.symlink('../../../.dvc', 'data/care/x/y'); open('data/care/model.bin', 'w')",
+    ],
+)
+def test_what_a_stage_leaves_for_others_to_follow_is_refused(evil: Settings, dvc_developer: Path, leave: str) -> None:
+    command = f"python leave.py {evil.home}/keys/examiner"
+    stages = {"train": {"cmd": command, "outs": ["data/care/model.bin"]}}
+    (dvc_developer / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
+    (dvc_developer / "leave.py").write_text(f"import os, sys\nos.makedirs('data/care', exist_ok=True)\n{leave}\n")
+    dvc.write_config(dvc_developer, evil.cache, evil.home / "dvc-site")
+    with pytest.raises(StageError, match=r"^.*/data/care/.* was left behind\. A stage leaves plain files and folders"):
+        dvc.reproduce(dvc_developer, "train")
+
+
+def test_settings_of_a_repository_reach_no_further_than_its_remotes(evil: Settings, dvc_developer: Path) -> None:
+    (dvc_developer / ".dvc/config").write_text(
+        "[core]\n    remote = far\n    site_cache_dir = /else\n[cache]\n    type = hardlink\n"
+        "[hydra]\n    plugins_path = evil\n"
+        "[state]\n    dir = /else\n['remote \"far\"']\n    url = https://example.org/store\n"
+    )
+    push(dvc_developer, {})
+    with workspace.worktree(evil, "main") as tree:
+        asked = [sys.executable, "-m", "dvc", "config", "--list"]
+        told = subprocess.run(asked, cwd=tree, capture_output=True, text=True, check=True).stdout.splitlines()
+        assert sorted(line.partition("=")[0] for line in told) == [
+            "cache.dir",
+            "cache.type",
+            "core.analytics",
+            "core.check_update",
+            "core.remote",
+            "core.site_cache_dir",
+            "remote.far.url",
+            "remote.far.verify",
+        ]
+        assert "cache.type=reflink,copy" in told and "remote.far.verify=true" in told
+        (tree / "new").touch()
+        workspace.commit_run(evil, tree, "a run", "assay/candidates/x")
+        assert git(tree, "show", "--name-only", "--format=", "HEAD") == "new"
+
+
+@apart
+def test_a_module_that_nobody_declares_leaves_nothing_to_an_honest_stage(evil: Settings, dvc_developer: Path) -> None:
+    """Runs are remembered by command and dependencies; what shadows a library is neither."""
+    stage = {"cmd": 'python -c \'import colorsys; open("data/care/out", "w").write(colorsys.__file__)\''}
+    stages = {"train": stage | {"deps": ["model.txt"], "outs": ["data/care/out"]}}
+    push(dvc_developer, stages, colorsys="")
+    with workspace.worktree(evil, "main") as tree:
+        dvc.reproduce(tree, "train")
+        assert (tree / "data/care/out").read_text() == str(tree / "colorsys.py")
+    git(dvc_developer, "rm", "--quiet", "colorsys.py")
+    push(dvc_developer, stages)
+    with workspace.worktree(evil, "main") as tree:
+        dvc.reproduce(tree, "train")
+        assert "worktrees" not in (tree / "data/care/out").read_text()
