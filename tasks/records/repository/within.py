@@ -11,6 +11,7 @@ declared dependencies alone; code that nobody declared would leave its results t
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,32 +40,41 @@ def refused(root: Path) -> Iterator[str]:
 
 
 def _links(root: Path) -> Iterator[str]:
+    listed = subprocess.run(["git", "ls-files", "--stage", "-z"], cwd=root, capture_output=True, check=False).stdout
+    for line in listed.decode("utf-8", "surrogateescape").split("\0"):
+        mode, _, name = line.partition("\t")
+        if mode.startswith("120000") and not _inside(root, root / name):
+            yield f"{name} is a link out of the repository; commit the file, or let DVC track it"
+
+
+def _files_of_stages(root: Path) -> Iterator[Path]:
+    """A person's own checkout may hold an environment, which takes long to walk through and is theirs."""
     for where, folders, files in os.walk(root):
-        folders[:] = [name for name in folders if name not in (".git", "tmp")]
-        for name in folders + files:
-            path = Path(where) / name
-            if path.is_symlink() and not _inside(root, path):
-                yield f"{path.relative_to(root)} is a link out of the repository; commit the file, or let DVC track it"
+        if (root / ".git").is_dir():
+            folders[:] = [name for name in folders if name not in (".git", ".venv", ".assay")]
+        if "dvc.yaml" in files:
+            yield Path(where) / "dvc.yaml"
 
 
 def _variables(root: Path) -> Iterator[str]:
     """Files of variables are read while DVC reads the stages, so they are looked at before."""
-    for path in root.rglob("dvc.yaml"):
+    for path in _files_of_stages(root):
         try:
             document = yaml.safe_load(path.read_text()) or {}
             stages = document.get("stages") or {}
             parts = [document, *(part for stage in stages.values() for part in (stage, stage.get("do") or {}))]
-            named = [str(item).partition(":")[0] for part in parts for item in part.get("vars") or () if _named(item)]
+            named = [
+                str(item).partition(":")[0]
+                for part in parts
+                for item in part.get("vars") or ()
+                if isinstance(item, str)
+            ]
             folders = [str(part["wdir"]) for part in parts if "wdir" in part]
         except (yaml.YAMLError, AttributeError, TypeError, UnicodeDecodeError):
             continue  # DVC says what is wrong with it
         for name in (*named, *folders):
             if "${" in name or ".." in Path(name).parts or not _inside(root, path.parent / name):
                 yield f"{path.relative_to(root)} names {name!r} under vars or wdir, which is no path in the repository"
-
-
-def _named(item: Any) -> bool:
-    return isinstance(item, str)
 
 
 def _leading_out(root: Path, stage: Any) -> Iterator[str]:

@@ -208,6 +208,10 @@ LEADING_OUT = {
         {"train": {"cmd": "true", "vars": ["{home}/profiles.toml"], "outs": ["data/care/x"]}},
         "dvc.yaml names '{home}/profiles.toml' under vars or wdir, which is no path in the repository",
     ),
+    "a link elsewhere": (
+        {"train": {"cmd": "true", "vars": ["vars.yaml"], "outs": ["data/care/x"]}, "link": "{home}/profiles.toml"},
+        "vars.yaml is a link out of the repository; commit the file, or let DVC track it",
+    ),
     "a folder elsewhere": (
         {"train": {"cmd": "true", "wdir": "../..", "outs": ["data/care/x"]}},
         "dvc.yaml names '../..' under vars or wdir, which is no path in the repository",
@@ -220,10 +224,11 @@ def test_what_dvc_would_do_elsewhere_is_refused_before_it_does_anything(
     evil: Settings, dvc_developer: Path, name: str
 ) -> None:
     stages, sentence = (json.loads(json.dumps(part).replace("{home}", str(evil.home))) for part in LEADING_OUT[name])
-    (dvc_developer / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
-    dvc.write_config(dvc_developer, evil.cache, evil.home / "dvc-site")
-    with pytest.raises(StageError) as caught:
-        dvc.reproduce(dvc_developer, "train")
+    if "link" in stages:
+        os.symlink(stages.pop("link"), dvc_developer / "vars.yaml")
+    push(dvc_developer, stages)
+    with workspace.worktree(evil, "main") as tree, pytest.raises(StageError) as caught:
+        dvc.reproduce(tree, "train")
     assert str(caught.value) == f"{sentence}."
     assert all((evil.home / path).read_text() == "precious" for path in PRECIOUS)
 
