@@ -67,7 +67,7 @@ def score_champion_and_challenger(candidate: Candidate) -> tuple[Path, str | Non
         ConfigError: the champion cannot answer these rows.
     """
     settings = Settings()
-    rows = pd.read_parquet(candidate.paths.evaluation / "holdout_scored.parquet")
+    rows = scored_here(candidate.paths, candidate.config)
     champion = Registry(settings).champion(candidate.model)
     if champion is not None:
         release = load_release(version_files(settings, candidate.model, champion).model)
@@ -91,6 +91,19 @@ def score_champion_and_challenger(candidate: Candidate) -> tuple[Path, str | Non
     for old in sorted(path.parent.glob("*.parquet"), key=lambda p: p.stat().st_mtime, reverse=True)[KEPT_EVIDENCE:]:
         old.unlink(missing_ok=True)
     return path, champion.tag if champion else None
+
+
+def scored_here(paths: ModelPaths, config: ModelConfig) -> pd.DataFrame:
+    """The candidate's holdout with the scores that its model file gives here, to the features alone.
+
+    What a candidate's own evaluation wrote is what it says of itself: no gate reads its scores.
+
+    Raises:
+        CorruptionError: the model file is not the one that its manifest names.
+    """
+    holdout = pd.read_parquet(paths.prepared / "holdout.parquet")
+    release = load_release(paths.model)
+    return with_scores(config, holdout, release.score(holdout[list(release.manifest.features)]))
 
 
 def _answers(kind: str, classes: tuple[str, ...]) -> str:

@@ -7,9 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from tasks.evaluation import evidence_path, examination
+from tasks.evaluation import evidence_path, examination, scored_here
 from tasks.science.gates.run import run_gate
 from tasks.spec.errors import ConfigError, UnreachableError
 from tasks.spec.evidence import GateResult
@@ -62,3 +63,6 @@ def test_gates_side_by_side_share_one_evidence_and_find_what_each_finds_alone(
     other = examination(candidate, rows, checks[1])
     assert (shared.data_check, other.data_check) == tuple(checks) and other.rows is shared.rows
     assert [run_gate(gate, other).state for gate in config.gates if gate.kind == "data"] == ["fail"]
+    honest = pd.read_parquet(rows)
+    honest.assign(_score=honest["_label"].astype(float)).to_parquet(rows)  # an evaluation that says it is always right
+    pd.testing.assert_frame_equal(scored_here(paths, config), honest)

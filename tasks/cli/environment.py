@@ -44,6 +44,7 @@ def for_parts(settings: Settings, system: System, mark: str) -> dict[str, str]:
         "ASSAY_BRANCH": settings.branch,
         "ASSAY_LOG_URL": settings.log_database,
         "ASSAY_SERVICE_URL": system.service_url,
+        "ASSAY_ISOLATION": settings.isolation,
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import yaml
 
 from tasks.evaluation import laid_out
 from tasks.records.pages.verdict import verdict_markdown, verdict_page
+from tasks.records.repository import sandbox
 from tasks.science.examination.examination import Examination
 from tasks.science.gates.run import run_gate
 from tasks.spec.errors import ConfigError
@@ -22,6 +24,7 @@ from tasks.spec.model import load_model
 from tasks.stages.common import ModelPaths
 from tasks.validation import missing_gates, verdict_of
 from tasks.versions import Candidate
+from tests.conftest import ROOT
 from tests.stages.worlds import NAME, document, run_stages, table, write
 
 FAIRNESS = {"kind": "fairness", "attribute": "race", "measure": "selection_rate", "statistic": "ratio", "limit": 0.5}
@@ -136,6 +139,13 @@ def test_the_word_missing_and_an_absent_value_are_two_things(paths: ModelPaths) 
 def test_a_verdict_holds_the_digests_and_counts_that_the_manifest_holds(paths: ModelPaths) -> None:
     made = verdict_of(Candidate(NAME, "a" * 40, "branch", paths.root, "sha256:0"), None, ())
     assert made.data is not None and made.data.rows == 4000 and made.unprotected == ""
+    files = sorted([*ROOT.glob("tasks/**/*.py"), *ROOT.glob("flows/**/*.py"), ROOT / "requirements.lock"])
+    told = {str(f.relative_to(ROOT)): "sha256:" + hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
+    document = json.dumps(told, sort_keys=True, separators=(",", ":"))
+    assert made.examiner == "sha256:" + hashlib.sha256(document.encode()).hexdigest()
+    assert made.isolation == sandbox.measured()
+    told_there = made.isolation.sentence.partition("code ")[2]
+    assert told_there in verdict_page(made, "a model", {"curves": {}})
     source = paths.root / f"data/{NAME}/source/table.csv"
     assert [(f.name, f.sha256) for f in made.data.files] == [
         (f"data/{NAME}/source/table.csv", hashlib.sha256(source.read_bytes()).hexdigest())

@@ -87,6 +87,8 @@ def verdict_markdown(verdict: Verdict, evaluation: dict[str, Any], address: str 
     ]
     lines += [f"- **WAIVED: {g.gate}** {cell(waiver_sentence(g.waiver))}" for g in verdict.waived if g.waiver]
     lines += [f"- {cell(sentence(problem))}" for problem in verdict.refused_waivers]
+    if verdict.isolation and not verdict.isolation.enough:
+        lines.append(f"- **Not kept apart.** {cell(sentence(verdict.isolation.sentence))}")
     if verdict.unprotected:
         lines.append(f"- **No protected group is looked after.** {cell(sentence(verdict.unprotected))}")
     lines += [f"- {cell(sentence(said))}" for said in data_sentences(verdict)]

@@ -19,6 +19,7 @@ from tasks.records.repository import process, sandbox
 from tasks.records.repository.git import Git
 from tasks.spec.data_source import collected_folder, source_folder
 from tasks.spec.errors import CorruptionError, StageError
+from tasks.spec.settings import Settings
 from tasks.spec.sources import sources
 
 LAST_LINES = 15
@@ -43,7 +44,9 @@ def reproduce(worktree: Path, *targets: str, timeout: float = 3600) -> None:
     Raises:
         StageError: a stage failed; a stage's own ``error:`` line is the message where it printed one.
         CorruptionError: the cache does not hold what was recorded.
+        ConfigError: the installation asks for more isolation than this machine gives.
     """
+    sandbox.require(Settings())
     lay_out(worktree, *targets)
     for config in (worktree / "deployments/models").glob("*/model.yaml"):
         # dependencies that git does not keep while they are empty
