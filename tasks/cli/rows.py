@@ -12,10 +12,14 @@ from pyarrow import compute, parquet
 from tasks.cli.runs import actor
 from tasks.records.log.predictions import Forgotten, PredictionLog
 from tasks.records.registry import ledger
-from tasks.records.repository import dvc
+from tasks.records.registry.registry import Registry
+from tasks.records.repository import dvc, workspace
+from tasks.spec.base import load_registered
+from tasks.spec.data import Column
 from tasks.spec.errors import ConfigError
 from tasks.spec.ledger import EntryDraft, ForgottenDetails
-from tasks.spec.model import load_model
+from tasks.spec.model import ModelConfig, load_model
+from tasks.spec.models import model_folder
 from tasks.spec.settings import Settings
 
 FILES = ("evidence", "collected")
@@ -40,6 +44,7 @@ def export(root: Path, settings: Settings, model: str, number: int) -> dict[str,
             window.first_seq,
             window.last_seq,
             root / "data" / model / "evidence" / f"window-{number:06d}.parquet",
+            _declared(settings, model, window.version),
         )
     finally:
         log.close()
@@ -53,6 +58,15 @@ def export(root: Path, settings: Settings, model: str, number: int) -> dict[str,
         "rows_missing": done.rows_missing,
         "version": window.version,
     }
+
+
+def _declared(settings: Settings, model: str, version: str) -> tuple[Column, ...]:
+    """The inputs of a registered version, as it declares them; none of one that the ledger does not know."""
+    known = next((v for v in Registry(settings).versions(model) if v.tag == version), None)
+    if known is None:
+        return ()
+    with workspace.worktree(settings, known.commit) as tree:
+        return tuple(load_registered(model_folder(tree, model) / "model.yaml", ModelConfig).inputs)
 
 
 def _windows(log: PredictionLog, model: str) -> str:

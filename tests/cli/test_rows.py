@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from pyarrow import parquet
 
 from tasks.cli import rows as commands
 from tasks.records.log.migration import copy_database
 from tasks.records.log.predictions import PredictionLog
 from tasks.records.registry import ledger
+from tasks.records.registry.registry import Registry
 from tasks.records.registry.verification import verify
 from tasks.spec.base import digest_file
 from tasks.spec.errors import AssayError, ConfigError
@@ -139,3 +141,27 @@ def test_which_rows_has_to_be_said(checkout: Path, settings: Settings, log: Pred
         log.frame("care", 0, ALL)["_id"].tolist() == ["young-v1.0.0-0"]
         and ledger.entries(settings)[-1].details["by"] == "age"
     )
+
+
+def test_the_version_that_answered_types_its_evidence(checkout: Path, settings: Settings, log: PredictionLog) -> None:
+    """Declared types decide where the rows say nothing: no value, whole numbers with gaps, truths that are missing."""
+    model = checkout / "deployments/models/care/model.yaml"
+    told = model.read_text()
+    declared = "".join(
+        f"    - {{name: {name}, type: {kind}, nullable: true}}\n"
+        for name, kind in (("visits", "integer"), ("weight", "number"), ("ward", "category"), ("pain", "boolean"))
+    )
+    told = told.replace("  columns:\n", f"  columns:\n{declared}", 1)
+    model.write_text(told.replace("features: [", "features: [visits, weight, ward, pain, ", 1))
+    git(checkout, "commit", "--quiet", "-am", "four columns more")
+    git(checkout, "push", "--quiet", "origin", "HEAD:main")
+    commit = git(checkout, "rev-parse", "HEAD").strip()
+    Registry(settings).promote("care", commit, {"verdict": commit}, "test", "person", None)
+    git(checkout, "checkout", "--quiet", "HEAD~1")  # what this checkout declares now is another matter
+    given = {"visits": None, "weight": 3, "ward": None, "pain": None, "note": "x"}
+    log.append(rows(9, prefix="new", **given) + rows(1, prefix="last", **given | {"visits": 7}))
+    log.next_windows("care", 10, 5, 10)
+    done = commands.export(checkout, settings, "care", 4)
+    kinds = {f.name: str(f.type) for f in parquet.read_schema(checkout / done["file"])}
+    assert [kinds[n] for n in ("visits", "weight", "ward", "pain", "note")] == "int64 double string bool string".split()
+    assert pd.read_parquet(checkout / done["file"], dtype_backend="pyarrow")["visits"].tolist()[-2:] == [pd.NA, 7]

@@ -97,7 +97,7 @@ def test_every_door_gives_the_files_values(tmp_path: Path) -> None:
         ]  # fmt: skip
         logged = to_table(config.inputs, service.log.frame(NAME, 0, 2**62)).reset_index(drop=True)
         pd.testing.assert_frame_equal(logged, right[inputs])
-        kept = service.log.export(NAME, 0, 2**62, tmp_path / "window.parquet").path
+        kept = service.log.export(NAME, 0, 2**62, tmp_path / "window.parquet", config.inputs).path
         back = [row for part in read_rows(kept, config) for row in part]
         assert [{name: row[name] for name in inputs} for row in back] == requests
         recorded = json.loads((service.paths.model / "requests.json").read_text())
