@@ -163,5 +163,7 @@ def test_the_version_that_answered_types_its_evidence(checkout: Path, settings: 
     log.next_windows("care", 10, 5, 10)
     done = commands.export(checkout, settings, "care", 4)
     kinds = {f.name: str(f.type) for f in parquet.read_schema(checkout / done["file"])}
-    assert [kinds[n] for n in ("visits", "weight", "ward", "pain", "note")] == "int64 double string bool string".split()
+    assert [kinds[n] for n in ("visits", "weight", "ward", "pain", "note")] == [
+        "int64", "double", "string", "bool", "string"
+    ]  # fmt: skip
     assert pd.read_parquet(checkout / done["file"], dtype_backend="pyarrow")["visits"].tolist()[-2:] == [pd.NA, 7]
