@@ -26,9 +26,7 @@ class Exported:
 
 
 class Export(Reading):
-    def export(
-        self, model: str, first_seq: int, last_seq: int, path: Path, columns: Iterable[Column] = ()
-    ) -> Exported:
+    def export(self, model: str, first_seq: int, last_seq: int, path: Path, columns: Iterable[Column] = ()) -> Exported:
         """Write the predictions between two positions, with outcomes and what people answered, as Parquet.
 
         The rows are streamed, a row group for 50,000 rows; once more where a later row shows that a column needs a
