@@ -308,7 +308,8 @@ def _dvc(worktree: Path, *arguments: str, timeout: float, stages: bool = False) 
         shell, temporary = sandbox.shell(alone)
         ours = {"DVC_NO_ANALYTICS": "true", "DO_NOT_TRACK": "1", "DVC_SITE_CACHE_DIR": str(site), "SHELL": shell}
         with sandbox.kept_to([worktree, cache, site, temporary], ours) as kept:
-            runs = str(cache / "runs" / _code_of(worktree))
+            # where no stage runs none is remembered, and a repository may have no commit yet
+            runs = str(cache / "runs" / (_code_of(worktree) if stages else "none"))
             command = [*kept, sys.executable, "-P", WITHIN, runs, *arguments]
             try:
                 code, out, err = process.run(command, worktree, {}, timeout)
