@@ -242,7 +242,7 @@ def test_a_failure_at_the_last_step_takes_everything_back(checkout: Path, tmp_pa
     """Here DVC refuses: the folder of the checkout is no repository of it any more."""
     (checkout / ".dvc/config").write_text("[broken\n")
     before = left(checkout)
-    with pytest.raises(AssayError):
+    with pytest.raises(AssayError, match=r"^\.dvc/config is no file of DVC's settings: .* at line 1\. Mend it\.$"):
         bring(checkout, "readmission", tmp_path)
     assert left(checkout) == before
 

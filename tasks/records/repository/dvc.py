@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import yaml
-from configobj import ConfigObj
+from configobj import ConfigObj, ConfigObjError
 
 from tasks.records.repository import process, sandbox
 from tasks.records.repository.git import Git
@@ -254,9 +254,16 @@ def _cache(worktree: Path) -> Path:
 
 def _setting(worktree: Path, section: str, name: str, default: str) -> str:
     for file in ("config", "config.local"):
-        config = ConfigObj(str(worktree / ".dvc" / file), encoding="utf-8", interpolation=False)
+        config = _config(worktree / ".dvc" / file)
         default = config.get(section, {}).get(name, default)
     return default
+
+
+def _config(path: Path) -> ConfigObj:
+    try:
+        return ConfigObj(str(path), encoding="utf-8", interpolation=False)
+    except (ConfigObjError, UnicodeDecodeError) as error:
+        raise StageError(f".dvc/{path.name} is no file of DVC's settings: {str(error).rstrip('.')}. Mend it.") from None
 
 
 def write_config(worktree: Path, cache: Path, site: Path) -> None:
@@ -265,7 +272,7 @@ def write_config(worktree: Path, cache: Path, site: Path) -> None:
     Of the repository's own settings only its remotes count, and what comes from them is compared with its digest.
     Others name folders that DVC writes to, plugins that it loads, and links by which a stage writes into the cache.
     """
-    theirs = ConfigObj(str(worktree / ".dvc/config"), encoding="utf-8", interpolation=False)
+    theirs = _config(worktree / ".dvc/config")
     kept = ConfigObj(encoding="utf-8", interpolation=False)
     remote = theirs.get("core", {}).get("remote") if isinstance(theirs.get("core", {}), dict) else None
     kept["core"] = {"remote": remote} if isinstance(remote, str) else {}
