@@ -47,7 +47,8 @@ def reproduce(worktree: Path, *targets: str, timeout: float = 3600) -> None:
         ConfigError: the installation asks for more isolation than this machine gives.
     """
     sandbox.require(Settings())
-    lay_out(worktree, *targets)
+    if pointers := _pointers(worktree, targets):
+        _lay_out(worktree, pointers)  # DVC's own repro misses such files, and takes nothing out of the cache
     for config in (worktree / "deployments/models").glob("*/model.yaml"):
         # dependencies that git does not keep while they are empty
         (config.parent / "code").mkdir(exist_ok=True)
@@ -63,17 +64,6 @@ def reproduce(worktree: Path, *targets: str, timeout: float = 3600) -> None:
     ended = [name for name in _stages(worktree) if name.partition("@")[2] in items and name not in failed]
     _verify(worktree, _needed(worktree, ended, without=failed))
     raise _failure(("repro", *targets), output)
-
-
-def lay_out(worktree: Path, *targets: str) -> None:
-    """Check out what these stages depend on and no stage makes: DVC's own repro takes nothing out of the cache for it.
-
-    Raises:
-        StageError: the cache lacks it, and it could not be fetched.
-        CorruptionError: the cache holds other bytes than were recorded.
-    """
-    if pointers := _pointers(worktree, targets):
-        _lay_out(worktree, pointers)
 
 
 def checkout(worktree: Path, *targets: str) -> None:
@@ -254,14 +244,19 @@ def _cache(worktree: Path) -> Path:
 
 def _setting(worktree: Path, section: str, name: str, default: str) -> str:
     for file in ("config", "config.local"):
-        config = _config(worktree / ".dvc" / file)
-        default = config.get(section, {}).get(name, default)
+        default = _config(worktree / ".dvc" / file).get(section, {}).get(name, default)
     return default
 
 
-def _config(path: Path) -> ConfigObj:
+def _config(path: Path) -> dict[str, dict[str, str]]:
+    """The sections of a file of DVC's settings; what stands before the first of them means nothing to DVC.
+
+    Raises:
+        StageError: it is not in that notation.
+    """
     try:
-        return ConfigObj(str(path), encoding="utf-8", interpolation=False)
+        read = ConfigObj(str(path), encoding="utf-8", interpolation=False)
+        return {name: values for name, values in read.items() if isinstance(values, dict)}
     except (ConfigObjError, UnicodeDecodeError) as error:
         raise StageError(f".dvc/{path.name} is no file of DVC's settings: {str(error).rstrip('.')}. Mend it.") from None
 
@@ -274,10 +269,10 @@ def write_config(worktree: Path, cache: Path, site: Path) -> None:
     """
     theirs = _config(worktree / ".dvc/config")
     kept = ConfigObj(encoding="utf-8", interpolation=False)
-    remote = theirs.get("core", {}).get("remote") if isinstance(theirs.get("core", {}), dict) else None
+    remote = theirs.get("core", {}).get("remote")
     kept["core"] = {"remote": remote} if isinstance(remote, str) else {}
     for section, values in theirs.items():
-        if isinstance(values, dict) and re.match(r"""['"]?remote\b""", section):
+        if re.match(r"""['"]?remote\b""", section):
             kept[section] = {**values, "verify": "true"}
     config = ConfigObj(encoding="utf-8", interpolation=False)
     config["core"] = {"analytics": "false", "check_update": "false", "site_cache_dir": str(site)}

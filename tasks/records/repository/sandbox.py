@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 from tasks.records.repository import launcher, process
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import Isolation
-from tasks.spec.settings import ROOT, Settings
+from tasks.spec.settings import Settings
 
 ETC = (
     "alternatives", "ca-certificates", "fonts", "gai.conf", "group", "host.conf", "hosts", "ld.so.cache",
@@ -129,30 +129,6 @@ def shell(words: list[str]) -> tuple[str, Path]:
     script.write_text(f'#!/bin/sh\nexec /usr/bin/env -i {kept} {shlex.join(words[:-1])} "$@"\n')
     script.chmod(0o755)
     return str(script), folder / "tmp"
-
-
-def run(
-    command: list[str], cwd: Path, write: Iterable[Path], read: Iterable[Path], timeout: float, network: bool = False
-) -> tuple[int, str]:
-    """Run a module of the installed Assay apart; gives its exit code and what it said.
-
-    Args:
-        command: behind ``python``; ``-m MODULE`` finds what is installed, never what lies in ``cwd``.
-
-    Raises:
-        subprocess.TimeoutExpired: it took too long; it was ended.
-    """
-    with apart(write, (*read, *installed()), network=network, environment=AS_INSTALLED) as words:
-        code, out, err = process.run([*words, sys.executable, "-P", *command], cwd, _few(), timeout)
-    return code, (out + b"\n" + err).decode(errors="replace")
-
-
-AS_INSTALLED = {"PYTHONPATH": str(ROOT), "PYTHONSAFEPATH": "1"}
-
-
-def installed() -> tuple[Path, ...]:
-    """The code that examines."""
-    return ROOT / "tasks", ROOT / "flows"
 
 
 def without_ours(environment: Mapping[str, str]) -> dict[str, str]:

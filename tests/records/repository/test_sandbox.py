@@ -278,6 +278,21 @@ def test_settings_of_a_repository_reach_no_further_than_its_remotes(evil: Settin
         assert git(tree, "show", "--name-only", "--format=", "HEAD") == "new"
 
 
+def test_settings_that_nobody_can_read_are_one_sentence(evil: Settings, dvc_developer: Path) -> None:
+    (dvc_developer / ".dvc/config").write_text("core = 5\n[broken\n")
+    push(dvc_developer, {})
+    with pytest.raises(StageError) as caught, workspace.worktree(evil, "main"):
+        pass
+    assert str(caught.value) == (
+        ".dvc/config is no file of DVC's settings: Invalid line ('[broken') (matched as neither section nor keyword) "
+        "at line 2. Mend it."
+    )
+    (dvc_developer / ".dvc/config").write_text("core = 5\n")
+    push(dvc_developer, {})
+    with workspace.worktree(evil, "main") as tree:
+        dvc.reproduce(tree)
+
+
 @apart
 def test_a_module_that_nobody_declares_leaves_nothing_to_an_honest_stage(evil: Settings, dvc_developer: Path) -> None:
     """Runs are remembered by command and dependencies; what shadows a library is neither."""
