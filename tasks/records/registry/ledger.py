@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,8 +27,13 @@ READ_FIRST, READ_AT_ONCE = 64, 1024
 """Entries that a search backwards reads in its first step, and at most in one."""
 
 
-def append(settings: Settings, draft: EntryDraft) -> Entry:
+def append(settings: Settings, draft: EntryDraft, once_after: int | None = None, refs: Sequence[str] = ()) -> Entry:
     """Add one entry; a lost race is repeated on the new tip.
+
+    Args:
+        once_after: where an entry of the same kind, model and evidence comes after this one already, that is given, and
+            none is added: a run that died may have written it.
+        refs: what else is pushed, all or nothing, each ``COMMIT:REF``.
 
     Raises:
         CheckoutError: a hook refused, or the race was lost time after time; nothing was written.
@@ -37,9 +43,12 @@ def append(settings: Settings, draft: EntryDraft) -> Entry:
     for attempt in range(ATTEMPTS):
         git = ensure_clone(settings)
         with lock(settings):
+            there = None if once_after is None else _written_since(git, draft, once_after)
+            if there is not None:
+                return there
             written = commit_entry(settings, git, draft)
             try:
-                git.run("push", "--quiet", "origin", f"{written.tip}:refs/heads/{BRANCH}")
+                git.run("push", "--quiet", "--atomic", "origin", *refs, f"{written.tip}:refs/heads/{BRANCH}")
             except Overtaken:
                 pass
             else:
@@ -49,6 +58,15 @@ def append(settings: Settings, draft: EntryDraft) -> Entry:
     raise CheckoutError(
         f"the ledger could not be written in {ATTEMPTS} attempts, because others wrote each time. Start the run again."
     )
+
+
+def _written_since(git: Git, draft: EntryDraft, sequence: int) -> Entry | None:
+    """The entry of a draft among those after one, by its evidence, which is no other's."""
+    tip, key = branch.tip_of(git), digest_json(draft.evidence)
+    paths = [path for path in branch.entry_paths(git, tip) if path > branch.entry_path(sequence)] if tip else []
+    contents = branch.files(git, str(tip), *paths) if paths else {}
+    found = (branch.parse(path, contents[path]) for path in paths)
+    return next((e for e in found if (e.kind, e.model, e.evidence) == (draft.kind, draft.model, key)), None)
 
 
 class Written:
@@ -131,6 +149,11 @@ def follow(settings: Settings, git: Git, tip: str) -> None:
     now = proven(settings, git)
     if now.policy is not None:
         keys.keep_examiners(settings, now.policy)
+
+
+def height(settings: Settings) -> int:
+    """The sequence of the newest entry; 0 where there is none."""
+    return state(settings).sequence
 
 
 def begin(settings: Settings) -> State:

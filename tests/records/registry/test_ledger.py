@@ -16,6 +16,7 @@ from tasks.records.repository.git import Git
 from tasks.spec.errors import CorruptionError
 from tasks.spec.ledger import EntryDraft, StoppedDetails, TrainedDetails
 from tasks.spec.settings import Settings
+from tests.candidates import commit_run
 
 Change = Callable[[Path], None]
 
@@ -26,7 +27,7 @@ def written(settings: Settings) -> Settings:
     for text in ("one", "two", "three"):
         training(settings, text)
     with workspace.worktree(settings, "main") as tree:
-        commit = workspace.commit_run(settings, tree, "candidate", "assay/candidates/income/one")
+        commit = commit_run(settings, tree, "candidate", "assay/candidates/income/one")
     Registry(settings).promote("income", commit, {"verdict": "fit"}, "test", "person", None)
     training(settings, "five")
     assert verify(settings) == []
