@@ -185,8 +185,8 @@ def _counted(n: int, names: str) -> str:
 def still_in(root: Path, model: str, ids: list[str]) -> list[str]:
     """Parquet files of this checkout that were made from the log before and still hold rows of these ids.
 
-    What DVC tracks is named by its content, so it cannot be changed in place: pull the main branch, whose collected
-    files hold them no more, and remove evidence that was exported.
+    What DVC tracks is named by its content, so it cannot be changed in place. The main branch's collected files hold
+    the rows no more: pull it. Exported evidence has to be removed.
     """
     asked = pa.array(ids, type=pa.string())
     paths = sorted(p for folder in FILES for p in (root / "data" / model / folder).glob("*.parquet"))
