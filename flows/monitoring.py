@@ -6,7 +6,8 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from tasks.monitoring import act, find_work, look_at_window, record, waits_for_a_release, watch_feed
+from tasks.delivery import deliver
+from tasks.monitoring import find_work, look_at_window, waits_for_a_release, watch_feed
 from tasks.promotion import align_service
 from tasks.reporting import fail_with_message, report_model, report_windows
 from tasks.spec.requests import FinalState, MonitoringRequest
@@ -28,16 +29,13 @@ def monitor(request: MonitoringRequest) -> State:
             name=FinalState.NOTHING_TO_WATCH,
         )
     align_service(model)
+    deliver(model)  # what a run before this one decided and could not carry to its end
     silence = watch_feed(request)
     unseen, labelled = find_work(request)
-    reports = [look_at_window(model, window) for window in [*unseen, *labelled]]
+    reports = [look_at_window(request, window) for window in [*unseen, *labelled]]
     for report in reports:
-        record(report, request)
-        started = act(report) if request.act else None
-        print(
-            f"window {report.window}: {report.decision.action}; {report.decision.reason}"
-            + (f" ({started})" if started else "")
-        )
+        print(f"window {report.window}: {report.decision.action}; {report.decision.reason}")
+    deliver(model)
     report_model(model, silence)
     if not reports:
         return Completed(

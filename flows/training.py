@@ -30,8 +30,7 @@ def train(request: TrainingRequest) -> State:
     """
     model = request.model
     with checkout(request) as worktree:
-        if request.collect:
-            rows = collect_rows(worktree, model)
+        if request.collect and (rows := collect_rows(worktree, model)):
             commit_data(worktree, request, rows)
         prepare_data(worktree, model)
         data, checks = check_data(worktree, model)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
-from prefect.events import emit_event
 
+from tasks.delivery import deliver
 from tasks.promotion import note, register
+from tasks.records.log.outbox import Decision
+from tasks.records.log.predictions import PredictionLog
 from tasks.records.registry import ledger
 from tasks.records.registry.state import state
+from tasks.spec.base import digest_json
 from tasks.spec.errors import PromotionConflict, PromotionRefused
 from tasks.spec.evidence import Verdict
 from tasks.spec.ledger import AwaitingDetails
@@ -35,13 +39,12 @@ def ask_for_signature(
     sentence = f"{why}: {verdict_sentence(verdict)}"
     _, author = candidate.requesters(request.actor)
     details = AwaitingDetails(author=flat(author))
-    entry = note("awaiting_signature", candidate, request, sentence, evidence, details)
-    resource = {"prefect.resource.id": f"assay.model.{candidate.model}", "prefect.resource.name": candidate.model}
-    emit_event(
-        event="assay.awaiting_signature",
-        resource=resource,
-        payload={"commit": candidate.commit, "evidence": str(entry.evidence), "verdict": verdict.created},
-    )
+    draft = note("awaiting_signature", candidate, request, sentence, evidence, details)
+    event = {"commit": candidate.commit, "evidence": digest_json(evidence), "verdict": verdict.created}
+    settings = Settings()
+    with closing(PredictionLog(settings.log_database)) as log:
+        log.decide(Decision(draft, ledger.height(settings), [("assay.awaiting_signature", event)]))
+    deliver(candidate.model)
 
 
 def waiting(settings: Settings, model: str, commit: str) -> str:

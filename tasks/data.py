@@ -14,7 +14,10 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks.records.log.predictions import PredictionLog
+from tasks.records.registry.registry import Registry
 from tasks.records.repository import dvc
+from tasks.records.repository.changes import collected_until
+from tasks.records.repository.git import Git
 from tasks.science.data.tables import LABEL
 from tasks.spec.base import load_yaml
 from tasks.spec.columns import to_table
@@ -54,7 +57,7 @@ def collect_rows(worktree: Path, model: str) -> int:
     """Write the labelled rows of the prediction log that no data version holds yet as a new DVC-tracked file.
 
     Returns:
-        How many rows were taken in.
+        How many rows were taken in; 0 where a run before this one took in what is there, and no champion knows it yet.
 
     Raises:
         ConfigError: there is no new labelled row.
@@ -69,6 +72,9 @@ def collect_rows(worktree: Path, model: str) -> int:
     finally:
         log.close()
     if rows.empty:
+        champion = Registry(Settings()).champion(model)
+        if champion is not None and collected_until(Git(worktree), champion.commit, model) < after:
+            return 0
         raise ConfigError(
             f"no labelled row of {model} came after row {after} of the log; send outcomes to "
             f"/models/{model}/outcomes first."

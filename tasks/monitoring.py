@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
 
 import pandas as pd
 from prefect import task
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas import FlowRun
-from prefect.deployments import run_deployment
-from prefect.events import emit_event
 
 from tasks.records.log.forgetting import Forgotten
+from tasks.records.log.outbox import Decision
 from tasks.records.log.predictions import PredictionLog, Window
 from tasks.records.registry import ledger
 from tasks.records.registry.registry import Registry
+from tasks.records.repository.changes import collected_until
 from tasks.records.repository.git import Git
+from tasks.records.repository.workspace import turn
 from tasks.science.data.tables import LABEL, label_array, score_array
 from tasks.science.monitors.feed.silence import silence_findings
 from tasks.science.monitors.protocol import WindowInput
@@ -78,24 +76,27 @@ def find_work(request: MonitoringRequest) -> tuple[list[Window], list[Window]]:
 
 def _expire(log: PredictionLog, request: MonitoringRequest, days: int) -> None:
     """Delete what is older than the model keeps; the ledger says how much, and nothing where there was nothing."""
+    settings, before = Settings(), datetime.now(UTC) - timedelta(days=days)
+    height = ledger.height(settings)
 
-    def told(found: Forgotten) -> None:
-        if found.predictions:
-            sentence = (
-                f"{found.predictions:,} predictions older than {days} days were deleted, as "
-                "monitoring.retention_days says"
-            )
-            draft = EntryDraft(
-                kind="forgotten",
-                model=request.model,
-                actor=request.actor,
-                reason=request.reason,
-                sentence=sentence,
-                details=ForgottenDetails(by="age", **found.numbers()),
-            )
-            ledger.append(Settings(), draft)
+    def decided(found: Forgotten) -> Decision:
+        sentence = (
+            f"{found.predictions:,} predictions older than {days} days were deleted, as monitoring.retention_days says"
+        )
+        details = ForgottenDetails(by="age", **found.numbers())
+        draft = EntryDraft(
+            kind="forgotten",
+            model=request.model,
+            actor=request.actor,
+            reason=request.reason,
+            sentence=sentence,
+            evidence={"before": before.isoformat(), **details.model_dump(mode="json")},
+            details=details,
+        )
+        return Decision(draft, height)
 
-    log.expire(request.model, datetime.now(UTC) - timedelta(days=days), told)
+    with turn(settings, request.model):
+        log.expire(request.model, before, decided)
 
 
 def _labels_came(log: PredictionLog, report: WindowReport, share: float) -> bool:
@@ -106,9 +107,9 @@ def _labels_came(log: PredictionLog, report: WindowReport, share: float) -> bool
 
 
 @task(cache_policy=NO_CACHE, task_run_name="window {window.number}")
-def look_at_window(model: str, window: Window) -> WindowReport:
-    """Compare one window with the reference of the version that answered it, decide, and keep the report."""
-    settings = Settings()
+def look_at_window(request: MonitoringRequest, window: Window) -> WindowReport:
+    """Compare one window with the reference of the version that answered it, decide, and keep report and decision."""
+    settings, model = Settings(), request.model
     registry = Registry(settings)
     known = {v.tag: v for v in registry.versions(model)}
     if window.version not in known:
@@ -131,10 +132,28 @@ def look_at_window(model: str, window: Window) -> WindowReport:
         if before is not None and asks_for_retraining(before) and report.decision.action != "roll_back":
             # What was asked for stands, with its time: else a second look would forget that the retraining was started.
             report = report.model_copy(update={"decision": before.decision, "created": before.created})
-        log.save_report(report)
         if before is None:
             log.keep_pictures(model, window.number, Pictures(plots=seen.plots, map=seen.map))
+        log.save_report(report, _decision(report, request))
     return report
+
+
+def _decision(report: WindowReport, request: MonitoringRequest) -> Decision:
+    """What is to be told of a window: an entry, an event for every finding that is an alarm, and one for the action."""
+    about = {"window": report.window, "version": report.version}
+    draft = EntryDraft(
+        kind="monitored",
+        model=report.model,
+        version=report.version,
+        actor=request.actor,
+        reason=request.reason,
+        sentence=f"window {report.window}: {report.decision.action.replace('_', ' ')}; {report.decision.reason}",
+        evidence=report.model_dump(mode="json"),
+        details=WindowDetails(window=report.window, action=report.decision.action),
+    )
+    events = [(f"assay.finding.{f.kind}", {**about, **f.model_dump(mode="json")}) for f in report.findings if f.alarm]
+    events.append((f"assay.decision.{report.decision.action}", {**about, **report.decision.model_dump(mode="json")}))
+    return Decision(draft, ledger.height(Settings()), events, report.window if request.act else None)
 
 
 def _report(
@@ -237,19 +256,12 @@ def watch_feed(request: MonitoringRequest) -> list[Finding]:
         actor=request.actor,
         reason=request.reason,
         sentence=f"feed: {said}",
-        evidence={"findings": [f.model_dump(mode="json") for f in found]},
+        evidence={"at": datetime.now(UTC).isoformat(), "findings": [f.model_dump(mode="json") for f in found]},
         details=FeedDetails(silent=tuple(silent)),
     )
-    ledger.append(settings, draft)
-    with open_log() as log:  # only now: what the ledger refused is reported again by the next run
-        log.keep_silent_feeds(model, silent)
-    for finding in found:
-        if finding.alarm:
-            emit_event(
-                event="assay.finding.feed",
-                resource=_resource(model),
-                payload={"version": champion.tag, **finding.model_dump(mode="json")},
-            )
+    events = [("assay.finding.feed", {"version": champion.tag, **f.model_dump(mode="json")}) for f in found if f.alarm]
+    with open_log() as log:
+        log.keep_silent_feeds(model, silent, Decision(draft, ledger.height(settings), events))
     return found
 
 
@@ -266,91 +278,4 @@ def _trouble_began(history: Sequence[WindowReport], first_seq: int) -> int:
 def _collected_until(registry: Registry, model: str) -> int:
     """The last row of the log that the champion's data version already holds."""
     champion = registry.champion(model)
-    if champion is None:
-        return 0
-    names = Git(Settings().clone).run("ls-tree", "--name-only", champion.commit, f"data/{model}/collected/")
-    return max((int(n) for n in re.findall(r"rows-\d+-(\d+)\.parquet\.dvc", names)), default=0)
-
-
-def _resource(model: str) -> dict[str, str]:
-    return {"prefect.resource.id": f"assay.model.{model}", "prefect.resource.name": model}
-
-
-@task(cache_policy=NO_CACHE, task_run_name="record window {report.window}")
-def record(report: WindowReport, request: MonitoringRequest) -> None:
-    """Write the decision into the ledger and send an event for every finding that is an alarm."""
-    draft = EntryDraft(
-        kind="monitored",
-        model=report.model,
-        version=report.version,
-        actor=request.actor,
-        reason=request.reason,
-        sentence=f"window {report.window}: {report.decision.action.replace('_', ' ')}; {report.decision.reason}",
-        evidence=report.model_dump(mode="json"),
-        details=WindowDetails(window=report.window, action=report.decision.action),
-    )
-    ledger.append(Settings(), draft)
-    resource = _resource(report.model)
-    for finding in report.findings:
-        if finding.alarm:
-            payload = {"window": report.window, "version": report.version, **finding.model_dump(mode="json")}
-            emit_event(event=f"assay.finding.{finding.kind}", resource=resource, payload=payload)
-    decision = {"window": report.window, "version": report.version, **report.decision.model_dump(mode="json")}
-    emit_event(event=f"assay.decision.{report.decision.action}", resource=resource, payload=decision)
-
-
-@task(cache_policy=NO_CACHE, task_run_name="act on window {report.window}: {report.decision.action}")
-def act(report: WindowReport) -> str | None:
-    """Start the retraining, the rollback or the stop that was decided; the last two once in a tenure.
-
-    A retraining that waits for labels is not started: the window that is judged once they are there starts it.
-
-    Returns:
-        The id of the flow run that was started, if any.
-    """
-    registry = Registry(Settings())
-    champion = registry.champion(report.model)
-    asked = what_to_start(
-        report, champion.tag if champion else None, registry.assignments(report.model), Settings().branch
-    )
-    if asked is None:
-        return None
-    name, request, key = asked
-    run = run_deployment(name, parameters={"request": request}, timeout=0, idempotency_key=key, as_subflow=False)
-    return str(cast(FlowRun, run).id)  # no coroutine: a task is synchronous
-
-
-def what_to_start(
-    report: WindowReport, champion: str | None, tenures: int, branch: str
-) -> tuple[str, dict[str, Any], str] | None:
-    """The deployment that a decision asks for, its request, and the key under which it starts once; None for nothing.
-
-    Args:
-        champion: the version that serves now; a decision on another is out of date.
-        tenures: how often the alias was pointed.
-        branch: what a retraining trains.
-    """
-    if champion != report.version:
-        return None  # the version that misbehaved does not serve any more
-    request: dict[str, Any] = {"model": report.model, "reason": "monitor", "actor": "monitoring"}
-    if asks_for_retraining(report):
-        return (
-            "train/training",
-            request | {"reason": "retrain", "collect": True, "revision": branch},
-            f"retrain-{report.model}-{report.version}-{report.window}",
-        )
-    if report.decision.action == "roll_back":
-        # Several windows may call for it; a version leaves once in a tenure.
-        key = f"roll_back-{report.model}-{report.version}-{tenures}"
-        return (
-            "roll-back/rollback",
-            request | {"version": report.decision.target, "because": report.decision.reason[:500]},
-            key,
-        )
-    if report.decision.action == "stop":
-        return (
-            "stop/stop",
-            request | {"because": report.decision.reason[:500]},
-            f"stop-{report.model}-{report.version}-{tenures}",
-        )
-    return None
+    return collected_until(Git(Settings().clone), champion.commit, model) if champion else 0

@@ -17,7 +17,6 @@ from tasks.spec.evidence import GateResult, Verdict
 from tasks.spec.ledger import (
     AssignmentKind,
     Details,
-    Entry,
     EntryDraft,
     EntryKind,
     RejectedDetails,
@@ -81,9 +80,9 @@ def note(
     sentence: str,
     evidence: dict[str, Any],
     details: Details | None = None,
-) -> Entry:
-    """Write into the ledger what became of a candidate that is no version yet."""
-    draft = EntryDraft(
+) -> EntryDraft:
+    """The entry that says what became of a candidate which is no version yet."""
+    return EntryDraft(
         kind=kind,
         model=candidate.model,
         commit=candidate.commit,
@@ -93,27 +92,21 @@ def note(
         evidence=evidence,
         details=details,
     )
-    return ledger.append(Settings(), draft)
 
 
 @task(cache_policy=NO_CACHE, task_run_name="record the examination")
 def record_examined(candidate: Candidate, verdict: Verdict, request: TrainingRequest, evidence: dict[str, Any]) -> None:
     """Write down that a candidate is fit and was not to be promoted."""
     sentence = f"fit to serve, and not promoted, as asked: {verdict_sentence(verdict)}"
-    note("examined", candidate, request, sentence, evidence)
+    ledger.append(Settings(), note("examined", candidate, request, sentence, evidence))
 
 
 @task(cache_policy=NO_CACHE, task_run_name="record the rejection")
 def reject(candidate: Candidate, verdict: Verdict, request: TrainingRequest, evidence: dict[str, Any]) -> None:
     """Write down what was refused and why; the champion keeps serving."""
-    note(
-        "rejected",
-        candidate,
-        request,
-        f"not fit to serve: {verdict_sentence(verdict)}",
-        evidence,
-        RejectedDetails(trained=True, gates={g.gate: g.state for g in verdict.failed}),
-    )
+    sentence = f"not fit to serve: {verdict_sentence(verdict)}"
+    details = RejectedDetails(trained=True, gates={g.gate: g.state for g in verdict.failed})
+    ledger.append(Settings(), note("rejected", candidate, request, sentence, evidence, details))
 
 
 @task(cache_policy=NO_CACHE, task_run_name="record the broken data")

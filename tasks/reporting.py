@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from prefect import task
+from prefect import get_run_logger, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
@@ -131,20 +131,23 @@ def report_verdict(candidate: Candidate, verdict: Verdict) -> str:
 
 @task(cache_policy=NO_CACHE, task_run_name="show the windows")
 def report_windows(model: str, reports: list[WindowReport]) -> None:
-    """Each window as a page, the newest as an artifact."""
+    """Each window as a page, the newest as an artifact; also those that a run which died had looked at."""
     settings = Settings()
     with open_log() as log:
         history = log.reports(model, last=SHOWN)
+        known = {r.window for r in reports}
+        lost = [r for r in history if r.window not in known and not _page_of(settings, r).exists()]
+        reports = sorted([*lost, *reports], key=lambda r: r.window)
         drawn = {r.window: log.pictures(model, r.window) for r in reports}
     title, unit = _title_and_unit(settings, model)
     for report in reports:
         earlier = [r for r in history if r.window < report.window]
         write_page(
-            f"{model}/window-{report.window:05d}.html",
+            _name_of(report),
             window_page(report, earlier, title, drawn[report.window], unit, ranks()),
         )
     before = [r for r in history if r.window < reports[-1].window]
-    address = address_of(f"{model}/window-{reports[-1].window:05d}.html")
+    address = address_of(_name_of(reports[-1]))
     create_markdown_artifact(
         key=f"monitoring-{_key(model)}",
         markdown=window_markdown(reports[-1], before, address, unit),
@@ -152,9 +155,28 @@ def report_windows(model: str, reports: list[WindowReport]) -> None:
     )
 
 
+def _name_of(report: WindowReport) -> str:
+    return f"{report.model}/window-{report.window:05d}.html"
+
+
+def _page_of(settings: Settings, report: WindowReport) -> Path:
+    return settings.reports / _name_of(report)
+
+
 @task(cache_policy=NO_CACHE, task_run_name="show the model")
 def report_model(model: str, silence: list[Finding]) -> None:
-    """The page of the watched model, and the same as an artifact."""
+    """The page of the watched model, and the same as an artifact.
+
+    What was decided and done before holds whatever happens here: a run that promoted never ends as failed since a page
+    could not be written. The flow's log says so, with the traceback.
+    """
+    try:
+        _report_model(model, silence)
+    except Exception:
+        get_run_logger().exception("The page of %s could not be written; what was decided holds.", model)
+
+
+def _report_model(model: str, silence: list[Finding]) -> None:
     settings = Settings()
     champion = Registry(settings).champion(model)
     if champion is None:

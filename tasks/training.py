@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run
 
 from tasks.records.registry import ledger
 from tasks.records.repository import dvc, workspace
@@ -25,8 +27,12 @@ from tasks.versions import Candidate
 
 @contextmanager
 def checkout(request: TrainingRequest) -> Iterator[Path]:
-    """A clean checkout of the requested commit, apart from anybody's working tree; gone at the end."""
-    with workspace.worktree(Settings(), request.revision) as path:
+    """A clean checkout of the requested commit, apart from anybody's working tree; gone at the end.
+
+    It has the name of the flow run, and so has the candidate's branch: what a run that died had done is known by it.
+    """
+    name = uuid.UUID(flow_run.id).hex[:12] if flow_run.id else None
+    with workspace.worktree(Settings(), request.revision, name) as path:
         load_model(path, request.model)  # a wrong config ends here, before any work
         yield path
 
@@ -48,8 +54,8 @@ def train_and_evaluate(worktree: Path, model: str) -> None:
 
 
 def candidate_branch(model: str, base: str, worktree: Path) -> str:
-    """A branch of its own for every candidate: two runs of one commit may end in the same second."""
-    return f"assay/candidates/{model}/{datetime.now(UTC):%Y%m%dT%H%M%S}-{base[:8]}-{worktree.name[:6]}"
+    """A branch of its own for every run: two of one commit may end in the same second."""
+    return f"assay/candidates/{model}/{datetime.now(UTC):%Y%m%dT%H%M%S}-{base[:8]}-{worktree.name}"
 
 
 @task(cache_policy=NO_CACHE, task_run_name="commit the candidate")
@@ -66,7 +72,7 @@ def commit_candidate(worktree: Path, request: TrainingRequest) -> Candidate:
         f"Assay-Run-Reason: {request.reason}\nAssay-Actor: {request.actor}\nAssay-Model-Digest: "
         f"{manifest.model_digest}\n"
     )
-    commit = workspace.commit_run(settings, worktree, message, branch)
+    commit = workspace.commit_run(settings, worktree, message)
     draft = EntryDraft(
         kind="trained",
         model=name,
@@ -77,5 +83,5 @@ def commit_candidate(worktree: Path, request: TrainingRequest) -> Candidate:
         evidence={"metrics": metrics, "manifest": manifest.model_dump(mode="json")},
         details=TrainedDetails(base=base, branch=branch),
     )
-    ledger.append(settings, draft)
+    ledger.append(settings, draft, refs=[f"{commit}:refs/heads/{branch}"])
     return Candidate(name, commit, branch, worktree, manifest.model_digest)

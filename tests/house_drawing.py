@@ -22,8 +22,8 @@ WAYS: dict[str, tuple[tuple[str, str], ...]] = {
         ("tasks/window_inputs.py::read_window", "rows become a profile"),
         ("tasks/science/windows/look.py::examine_window", "every monitor once"),
         ("tasks/science/windows/decisions.py::decide", "first policy line that fits"),
-        ("tasks/monitoring.py::record", "log and ledger"),
-        ("tasks/monitoring.py::act", "retrain, roll back, stop"),
+        ("tasks/delivery.py::deliver", "ledger, events, runs"),
+        ("tasks/delivery.py::what_to_start", "retrain, roll back, stop"),
     ),
     "One request": (
         ("tasks/cli/service.py::main", "service over log and releases"),

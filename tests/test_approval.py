@@ -21,6 +21,7 @@ from tasks.spec.evidence import Verdict
 from tasks.spec.ledger import AwaitingDetails, Entry, EntryDraft, Warrant
 from tasks.spec.requests import ApprovalRequest
 from tasks.spec.settings import Settings
+from tests.candidates import commit_run
 from tests.conftest import git
 from tests.keys import key, public
 
@@ -45,7 +46,7 @@ def waits(settings: Settings, developer: Path, tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("ASSAY_ORIGIN", settings.origin)
     monkeypatch.setattr("tasks.promotion.serve_champion", lambda _: None)  # its files are no model's
     with workspace.worktree(settings, "main") as tree:
-        commit = workspace.commit_run(settings, tree, "candidate", "assay/candidates/care/one")
+        commit = commit_run(settings, tree, "candidate", "assay/candidates/care/one")
     verdict = Verdict(
         model="care", commit=commit, champion=None, model_digest="sha256:b", created="t", passed=True, gates=()
     )

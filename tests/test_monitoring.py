@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 
 from tasks import monitoring
+from tasks.delivery import what_to_start
 from tasks.records.log.predictions import Prediction, PredictionLog
 from tasks.records.pages.window import window_markdown, window_page
 from tasks.records.registry import ledger
@@ -34,8 +36,8 @@ def report(**decision: Any) -> WindowReport:
     )
 
 
-def started(report: WindowReport, champion: str | None = "v1.0.0") -> str | None:
-    asked = monitoring.what_to_start(report, champion, 1, "main")
+def started(report: WindowReport, champion: str | None = "v1.0.0", attempts: int = 0) -> str | None:
+    asked = what_to_start(report, champion, 1, "main", attempts)
     return f"{asked[0]} {asked[2]}" if asked else None
 
 
@@ -47,6 +49,12 @@ def test_a_retraining_starts_only_once_its_labels_are_there() -> None:
 def test_an_alert_starts_nothing_and_a_rollback_does() -> None:
     assert started(report(action="alert")) is None
     assert started(report(action="roll_back", target="v0.9.0")) == "roll-back/rollback roll_back-income-v1.0.0-1"
+
+
+def test_a_run_that_died_is_started_again_under_another_key() -> None:
+    assert started(report(action="retrain"), attempts=1) == "train/training retrain-income-v1.0.0-4-again-1"
+    leaving = report(action="roll_back", target="v0.9.0")
+    assert started(leaving, attempts=2) == "roll-back/rollback roll_back-income-v1.0.0-1-again-2"
 
 
 @pytest.mark.parametrize("champion", [None, "v2.0.0"])
@@ -90,7 +98,9 @@ def test_rows_beyond_their_time_are_deleted_and_the_ledger_keeps_it(
     request = MonitoringRequest(model="care", actor="test")
     for _ in range(2):  # the second time there is nothing left to delete, and nothing to tell
         monitoring._expire(log, request, 30)
-    assert log.frame("care", 0, 2**62)["_id"].tolist() == ["p2"]
+    assert log.frame("care", 0, 2**62)["_id"].tolist() == ["p2"] and ledger.entries(settings, "care") == []
+    log.enter_all("care", partial(ledger.append, settings))
+    assert log.waiting("care") == []
     log.close()
     (entry,) = ledger.entries(settings, "care")
     assert (entry.kind, entry.model, entry.details["predictions"]) == (

@@ -6,6 +6,7 @@ from tasks.records.repository import workspace
 from tasks.records.repository.git import Git
 from tasks.spec.settings import Settings
 from tasks.training import candidate_branch
+from tests.candidates import commit_run
 
 
 def test_two_runs_of_one_commit_in_one_second_leave_two_candidates(settings: Settings) -> None:
@@ -15,8 +16,7 @@ def test_two_runs_of_one_commit_in_one_second_leave_two_candidates(settings: Set
             (tree / "model.txt").write_text(f"trained by run {number}\n")
             branches.append(candidate_branch("care", Git(tree).rev_parse("HEAD"), tree))
         commits = [
-            workspace.commit_run(settings, tree, "candidate", branch)
-            for tree, branch in zip((one, two), branches, strict=True)
+            commit_run(settings, tree, "candidate", branch) for tree, branch in zip((one, two), branches, strict=True)
         ]
     known = workspace.ensure_clone(settings)
     assert [known.rev_parse(f"refs/remotes/origin/{branch}") for branch in branches] == commits and len(

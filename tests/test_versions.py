@@ -27,6 +27,7 @@ from tasks.spec.model import load_model
 from tasks.spec.rules import ExpertRules
 from tasks.spec.settings import Settings
 from tasks.versions import Candidate, VersionFiles, unprotected, version_files
+from tests.candidates import commit_run
 from tests.conftest import ROOT, git
 from tests.stages.worlds import JOBS, NAME, document, table, write
 
@@ -50,7 +51,7 @@ def candidate(developer: Path, settings: Settings, train: dict[str, Any], config
     git(developer, "push", "--quiet", "origin", "main")
     with workspace.worktree(settings, "main") as tree:
         dvc.reproduce(tree, "train@income", "evaluate@income")
-        return workspace.commit_run(settings, tree, "candidate", "assay/candidates/income/one")
+        return commit_run(settings, tree, "candidate", "assay/candidates/income/one")
 
 
 @pytest.fixture
@@ -151,12 +152,12 @@ def test_dvc_compares_the_revisions_that_assay_leaves(tmp_path: Path) -> None:
             if "could not be fetched from the package index" in str(error):
                 pytest.skip(f"the rows come from the package index: {error}")
             raise
-        first = workspace.commit_run(settings, tree, "candidate one", "assay/candidates/care/one")
+        first = commit_run(settings, tree, "candidate one", "assay/candidates/care/one")
         before = json.loads((tree / "data/care/metrics.json").read_text())["holdout"]
         config = tree / "deployments/models/care/model.yaml"
         config.write_text(config.read_text().replace("max_iter: 80", "max_iter: 8"))
         dvc.reproduce(tree, "evaluate@care", timeout=240)
-        second = workspace.commit_run(settings, tree, "candidate two", "assay/candidates/care/two")
+        second = commit_run(settings, tree, "candidate two", "assay/candidates/care/two")
         after = json.loads((tree / "data/care/metrics.json").read_text())["holdout"]
     git(tmp_path, "clone", "--quiet", "--branch", "assay/candidates/care/two", str(source), "reader")
 

@@ -212,13 +212,13 @@ def test_a_new_monitor_is_one_module_and_one_entry_and_changes_no_other(
     again = judge_again(config, reference, seen, report)
     assert [f for f in again.findings if f.kind == "score_tail"] == [added], "labels change nothing about it"
 
-    sent: list[str] = []
-    monkeypatch.setattr(monitoring, "emit_event", lambda event, **_: sent.append(event))
     monkeypatch.setenv("ASSAY_HOME", str(settings.home))
     monkeypatch.setenv("ASSAY_ORIGIN", settings.origin)
-    monitoring.record.fn(report, MonitoringRequest(model="care", actor="test"))
-    (entry,) = ledger.entries(settings, "care")
-    assert added.sentence in entry.sentence and "assay.finding.score_tail" in sent
+    told = monitoring._decision(report, MonitoringRequest(model="care", actor="test"))
+    names = [name for name, _ in told.events]
+    assert "assay.finding.score_tail" in names and names[-1] == f"assay.decision.{decision.action}"
+    entry = ledger.append(settings, told.draft)
+    assert added.sentence in entry.sentence
     stored = WindowReport.model_validate_json(json.dumps(ledger.evidence(settings, entry.evidence)))
     assert stored == report
     status = ModelStatus("care", "Care", VERSION, "", [stored], ranks=monitors.ranks())

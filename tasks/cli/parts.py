@@ -58,6 +58,7 @@ def parts(settings: Settings) -> list[Part]:
         ("home", _home, "make room, or set ASSAY_HOME to another folder"),
         ("Prefect server", _server, AGAIN),
         ("worker", _worker, AGAIN),
+        ("keeper", _keeper, AGAIN),
         ("service", _service, AGAIN),
         ("database", _database, "assay restore FILE, from a backup"),
         ("origin", _origin, AGAIN),
@@ -124,6 +125,11 @@ def _server(settings: Settings) -> str | None:
 
 def _worker(settings: Settings) -> str | None:
     pid = _runs(settings, "worker")
+    return None if pid is None else f"process {pid}"
+
+
+def _keeper(settings: Settings) -> str | None:
+    pid = _runs(settings, "keeper")
     return None if pid is None else f"process {pid}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,14 @@ import pyarrow as pa
 from pyarrow import compute, parquet
 
 from tasks.cli.runs import actor
+from tasks.records.log.outbox import Decision
 from tasks.records.log.predictions import Forgotten, PredictionLog
 from tasks.records.registry import ledger
 from tasks.records.registry.registry import Registry
 from tasks.records.repository import dvc, workspace
 from tasks.spec.base import load_registered
 from tasks.spec.data import Column
-from tasks.spec.errors import ConfigError
+from tasks.spec.errors import AssayError, CheckoutError, ConfigError
 from tasks.spec.ledger import EntryDraft, ForgottenDetails
 from tasks.spec.model import ModelConfig, load_model
 from tasks.spec.models import model_folder
@@ -81,32 +83,45 @@ def forget(
 
     Raises:
         ConfigError: it is not said which rows, or the model has no such column.
-        CheckoutError: the ledger cannot be written; nothing was deleted.
+        CheckoutError: the origin does not answer, and nothing was deleted; or the ledger cannot be written, and what
+            was deleted is told to it later.
     """
     config = load_model(root, model)
     if bool(ids) + (where is not None) + expired != 1:
         raise ConfigError("say which rows in one way: --id (as often as needed), --where column=value, or --expired.")
     log = PredictionLog(settings.log_database)
 
-    def record(found: Forgotten) -> None:
-        if found.predictions:
-            draft = EntryDraft(
-                kind="forgotten",
-                model=model,
-                actor=actor(root),
-                reason="person",
-                sentence=_sentence(found, because),
-                details=ForgottenDetails(by=_way(where, expired), **found.numbers()),
-            )
-            ledger.append(settings, draft)
+    height = ledger.height(settings)
+
+    def decided(found: Forgotten) -> Decision:
+        details = ForgottenDetails(by=_way(where, expired), **found.numbers())
+        draft = EntryDraft(
+            kind="forgotten",
+            model=model,
+            actor=actor(root),
+            reason="person",
+            sentence=_sentence(found, because),
+            evidence={"at": datetime.now(UTC).isoformat(), **details.model_dump(mode="json")},
+            details=details,
+        )
+        return Decision(draft, height)
 
     try:
         if expired:
-            found = log.expire(model, _limit(config.name, config.monitoring.retention_days), record)
+            with workspace.turn(settings, model):
+                found = log.expire(model, _limit(config.name, config.monitoring.retention_days), decided)
         else:
             ids = ids or log.find(model, *_condition(str(where)))
-            found = log.forget(model, ids, record)
+            found = log.forget(model, ids, decided)
         copies = [str(path) for path in log.copies_holding(model, None if expired else ids)]
+        try:
+            with workspace.turn(settings, model):
+                log.enter_all(model, partial(ledger.append, settings))
+        except AssayError as error:
+            raise CheckoutError(
+                f"{_counted(found.predictions, 'logged predictions')} of {model} deleted, and the ledger cannot be "
+                f"told yet: {error} The next monitoring run or 'assay forget' tells it."
+            ) from None
     finally:
         log.close()
     still = [] if expired else still_in(root, model, ids)

@@ -13,7 +13,7 @@ from tasks.cli.processes import Processes
 from tasks.spec.errors import AssayError
 from tasks.spec.settings import ROOT, Settings
 
-PARTS = ("service", "worker", "server")
+PARTS = ("service", "keeper", "worker", "server")
 PATIENCE = 120.0
 
 

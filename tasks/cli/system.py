@@ -74,6 +74,7 @@ def _started(settings: Settings, system: System, sockets: dict[str, socket.socke
     PrefectApi(system.api_url).ensure_pool("assay")
     worker = ["prefect", "worker", "start", "--pool", "assay", "--type", "process", "--limit", "2"]
     processes.start("worker", worker, environment)
+    processes.start("keeper", ["tasks.cli.keeper"], environment)
     _deploy(settings, environment)
     try:
         align_models(settings, system)

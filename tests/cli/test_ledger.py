@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, get_args
@@ -44,6 +45,7 @@ from tasks.spec.ledger import (
 from tasks.spec.model import load_model
 from tasks.spec.requests import MonitoringRequest
 from tasks.spec.settings import Settings
+from tests.candidates import commit_run
 from tests.conftest import ROOT
 
 COMMIT = "c" * 40
@@ -87,7 +89,7 @@ def home(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
     for text, champion in (("one", None), ("two", "v1.0.0")):
         with workspace.worktree(settings, "main") as tree:
             (tree / "model.txt").write_text(text)
-            commit = workspace.commit_run(settings, tree, text, f"assay/candidates/care/{text}")
+            commit = commit_run(settings, tree, text, f"assay/candidates/care/{text}")
         Registry(settings).promote("care", commit, verdict(commit=commit), "test", "person", champion)
     Registry(settings).assign("care", "v1.0.0", "rolled_back", {"because": "test"}, "test", "person", "v2.0.0")
     write(settings, "monitored", WindowDetails(window=3, action="alert"))
@@ -108,13 +110,11 @@ def write(settings: Settings, kind: EntryKind, details: Any = None, evidence: di
 
 
 def watch_a_silent_feed(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run the task itself; only the champion's files and Prefect's event bus are stand-ins."""
+    """Run the task itself; only the champion's files are a stand-in."""
     care = load_model(ROOT, "care")
     feed = care.monitoring.feed.model_copy(update={"silent_seconds": 3600})
     config = care.model_copy(update={"monitoring": care.monitoring.model_copy(update={"feed": feed})})
     monkeypatch.setattr(monitoring, "version_files", lambda *_: SimpleNamespace(config=config))
-    events: list[dict[str, Any]] = []
-    monkeypatch.setattr(monitoring, "emit_event", lambda **event: events.append(event))
     log = PredictionLog(settings.log_database)
     old = (datetime.now(UTC) - timedelta(hours=5)).isoformat()
     log.append([Prediction("p1", "care", "v1.0.0", old, {"x": 1}, 0.5, True)])
@@ -124,12 +124,17 @@ def watch_a_silent_feed(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> 
     hook = Path(settings.origin) / "hooks/pre-receive"
     hook.write_text("#!/bin/sh\nexit 1\n")
     hook.chmod(0o755)
+    for _ in range(2):  # it is told once
+        monitoring.watch_feed.fn(request)
+    log, append = PredictionLog(settings.log_database), partial(ledger.append, settings)
     with pytest.raises(CheckoutError):
-        monitoring.watch_feed.fn(request)
+        log.enter_all("care", append)
     hook.unlink()
-    for _ in range(2):  # what the ledger refused is recorded by the next run, once
-        monitoring.watch_feed.fn(request)
-    assert [e["event"] for e in events] == ["assay.finding.feed"]
+    (waiting,) = log.waiting("care")  # what the ledger refused waits, and is entered once
+    log.enter_all("care", append)
+    assert log.enter(waiting, append) == ledger.entries(settings)[-1].sequence, "whoever died before they noted it"
+    assert [name for name, _ in waiting.decision.events] == ["assay.finding.feed"]
+    log.close()
 
 
 def test_every_kind_of_entry_is_in_the_ledger(home: Settings) -> None:

@@ -19,7 +19,7 @@ from tasks.records.registry import ledger
 from tasks.records.registry.registry import Registry
 from tasks.records.registry.verification import verify
 from tasks.spec.base import digest_file
-from tasks.spec.errors import AssayError, ConfigError
+from tasks.spec.errors import CheckoutError, ConfigError, UnreachableError
 from tasks.spec.settings import Settings
 from tests.conftest import ROOT, git
 from tests.records.log.logs import ALL, rows
@@ -111,15 +111,25 @@ def test_the_ledger_keeps_that_somebody_was_forgotten_and_not_who(
     assert len(ledger.entries(settings, "care")) == 2 and len(log.frame("care", 0, ALL)) == 19
 
 
-def test_what_the_ledger_cannot_keep_is_not_done(
+def test_what_the_ledger_cannot_be_told_at_once_is_told_later_and_nothing_is_deleted_where_nobody_can_ask(
     checkout: Path, settings: Settings, log: PredictionLog, tmp_path: Path
 ) -> None:
-    hook = tmp_path / "origin.git/hooks/pre-receive"
-    hook.write_text("#!/bin/sh\nexit 1\n")
-    hook.chmod(0o755)
-    with pytest.raises(AssayError):
+    origin = tmp_path / "origin.git"
+    origin.rename(tmp_path / "away")
+    with pytest.raises(UnreachableError):
         commands.forget(checkout, settings, "care", ["p-v1.0.0-3"], None, False, "asked in a letter")
     assert len(log.frame("care", 0, ALL)) == 30
+    (tmp_path / "away").rename(origin)
+    hook = origin / "hooks/pre-receive"
+    hook.write_text("#!/bin/sh\nexit 1\n")
+    hook.chmod(0o755)
+    with pytest.raises(CheckoutError, match="1 logged prediction of care deleted, and the ledger cannot be told yet"):
+        commands.forget(checkout, settings, "care", ["p-v1.0.0-3"], None, False, "asked in a letter")
+    assert len(log.frame("care", 0, ALL)) == 29 and ledger.entries(settings, "care") == []
+    hook.unlink()
+    assert commands.forget(checkout, settings, "care", ["p-v1.0.0-3"], None, False, "again")["predictions"] == 0
+    (entry,) = ledger.entries(settings, "care")
+    assert entry.sentence == "1 logged prediction deleted; asked in a letter" and log.waiting("care") == []
 
 
 def test_which_rows_has_to_be_said(checkout: Path, settings: Settings, log: PredictionLog) -> None:

@@ -54,7 +54,10 @@ def parts(home: Path) -> tuple[int, dict[str, dict[str, str]]]:
 def test_what_was_stopped_is_no_problem_and_what_died_is_one_each(home: Path) -> None:
     code, found = parts(home)
     states = {name: part["state"] for name, part in found.items()}
-    assert (code, [n for n, s in states.items() if s != "well"]) == (0, ["Prefect server", "worker", "service"])
+    assert (code, [n for n, s in states.items() if s != "well"]) == (
+        0,
+        ["Prefect server", "worker", "keeper", "service"],
+    )
     shutil.rmtree(home / "logs", ignore_errors=True)
     kept = home.parent / "part"
     with a_part(kept) as processes:  # one process of three lives

@@ -25,6 +25,7 @@ from tasks.spec.evidence import GateResult, Verdict
 from tasks.spec.ledger import AwaitingDetails, EntryDraft, TrainedDetails, Warrant, WindowDetails
 from tasks.spec.settings import Settings
 from tasks.spec.waivers import Waiver
+from tests.candidates import commit_run
 from tests.conftest import git
 from tests.keys import key, public
 
@@ -68,7 +69,7 @@ def mail(name: str) -> str:
 def candidate(settings: Settings, model: str, text: str) -> str:
     with workspace.worktree(settings, "main") as tree:
         (tree / "model.txt").write_text(f"{model} {text}")
-        return workspace.commit_run(settings, tree, f"{model} {text}", f"assay/candidates/{model}/{text}")
+        return commit_run(settings, tree, f"{model} {text}", f"assay/candidates/{model}/{text}")
 
 
 def verdict(folder: Path, model: str, commit: str, champion: str | None, version: str, **waived: str) -> Document:

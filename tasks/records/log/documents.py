@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from pydantic import TypeAdapter, ValidationError
 
 from tasks.records.log.database import Part
+from tasks.records.log.outbox import Decision, keep
 from tasks.records.log.tables import PROFILES
 from tasks.spec.arrivals import FeedFacts
 from tasks.spec.errors import CorruptionError
@@ -103,9 +104,14 @@ class Documents(Part):
         kept = self._kept(model, "pictures", window, PICTURES)
         return Pictures() if kept is None else _parsed(_PICTURES, _content(kept), PICTURES)
 
-    def keep_silent_feeds(self, model: str, feeds: Sequence[str]) -> None:
-        """Keep which of a model's feeds are known to be silent; a later list replaces it."""
-        self._keep(model, "silence", NO_WINDOW, SILENT_FEEDS, _numbered(SILENT_FEEDS, {"silent": list(feeds)}))
+    def keep_silent_feeds(self, model: str, feeds: Sequence[str], decision: Decision | None = None) -> None:
+        """Keep which of a model's feeds are known to be silent; a later list replaces it.
+
+        Args:
+            decision: what is to be told of that; both are kept, or neither.
+        """
+        document = _numbered(SILENT_FEEDS, {"silent": list(feeds)})
+        self._keep(model, "silence", NO_WINDOW, SILENT_FEEDS, document, decision=decision)
 
     def silent_feeds(self, model: str) -> list[str]:
         """Which of a model's feeds were silent when somebody looked last; none where nobody did."""
@@ -113,7 +119,14 @@ class Documents(Part):
         return [] if kept is None else _parsed(_NAMES, kept.get("silent"), SILENT_FEEDS)
 
     def _keep(
-        self, model: str, kind: str, number: int, known: Format, document: Mapping[str, Any], replace: bool = True
+        self,
+        model: str,
+        kind: str,
+        number: int,
+        known: Format,
+        document: Mapping[str, Any],
+        replace: bool = True,
+        decision: Decision | None = None,
     ) -> None:
         if document.get("format") != known.number:
             raise ValueError(
@@ -131,6 +144,8 @@ class Documents(Part):
             connection.execute(
                 sa.insert(PROFILES).values(model=model, number=number, kind=kind, format=known.number, document=text)
             )
+            if decision is not None:
+                keep(connection, decision)
 
     def _kept(self, model: str, kind: str, number: int, known: Format) -> dict[str, Any] | None:
         p = PROFILES.c

@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 import sqlalchemy as sa
 
+from tasks.records.log.outbox import Decision, keep
 from tasks.records.log.reading import ASKED_AT_ONCE, END, Reading
 from tasks.records.log.tables import ABOUT_PREDICTIONS, PREDICTIONS
 from tasks.spec.errors import ConfigError
@@ -45,7 +46,8 @@ class Forgotten:
         return {name: n for name, n in asdict(self).items() if name != "swept"}
 
 
-Told = Callable[[Forgotten], None]
+Decided = Callable[[Forgotten], Decision]
+"""What is to be told of a deletion, by its counts."""
 
 
 class Forgetting(Reading):
@@ -58,12 +60,12 @@ class Forgetting(Reading):
     that were exported or collected before: :func:`tasks.cli.rows.still_in` finds those.
     """
 
-    def forget(self, model: str, ids: Sequence[str], told: Told | None = None) -> Forgotten:
+    def forget(self, model: str, ids: Sequence[str], decided: Decided | None = None) -> Forgotten:
         """Delete predictions by id, with their outcomes, overrides, appeals and reviews.
 
         Args:
-            told: called with the counts before anything is final; where it raises (the ledger cannot be written),
-                nothing is deleted.
+            decided: what is to be told; it is kept with the deletion, both or neither. Where it raises, nothing is
+                deleted.
         """
         asked = sorted(set(ids))
         p = PREDICTIONS.c
@@ -72,8 +74,8 @@ class Forgetting(Reading):
             for part in _parts(asked):
                 seqs += connection.execute(sa.select(p.seq).where(p.model == model, p.id.in_(part))).scalars().all()
             found = _counted(_delete(connection, model, seqs), unknown=len(asked) - len(seqs))
-            if told is not None:
-                told(found)
+            if decided is not None and found.predictions:
+                keep(connection, decided(found))
         return self._swept(found, thorough=True)
 
     def find(self, model: str, column: str, value: str) -> list[str]:
@@ -96,13 +98,15 @@ class Forgetting(Reading):
             )
         return keys
 
-    def expire(self, model: str, before: datetime | str, told: Told | None = None) -> Forgotten:
+    def expire(self, model: str, before: datetime | str, decided: Decided | None = None) -> Forgotten:
         """Delete the predictions made before a time, and all about them.
 
-        5,000 positions go into a transaction, so that the service can write in between.
+        5,000 positions go into a transaction, so that the service can write in between. On SQLite the content is
+        overwritten; of an id, a copy may be left inside a page of the index until the next :meth:`sweep`.
 
-        ``told`` is called once, at the end, and cannot undo what is done. On SQLite the content is overwritten; of an
-        id, a copy may be left inside a page of the index until the next :meth:`sweep`.
+        Args:
+            decided: what is to be told of all that was deleted so far; each transaction keeps it in place of the one
+                before.
         """
         moment = pd.Timestamp(before)
         limit = (moment.tz_localize(UTC) if moment.tzinfo is None else moment.tz_convert(UTC)).isoformat(
@@ -110,7 +114,7 @@ class Forgetting(Reading):
         )
         p = PREDICTIONS.c
         total: Counter[str] = Counter()
-        after, young = 0, 0
+        after, young, kept = 0, 0, None
         while young < YOUNG_ROWS:
             with self.database.engine.connect() as connection:
                 query = (
@@ -125,9 +129,9 @@ class Forgetting(Reading):
             if old:
                 with self.database.writing() as connection:
                     total += _delete(connection, model, old)
+                    if decided is not None:
+                        kept = keep(connection, decided(_counted(total)), instead_of=kept)
         found = _counted(total)
-        if told is not None:
-            told(found)
         return self._swept(found, thorough=False) if total else found
 
     def copies_holding(self, model: str, ids: Sequence[str] | None = None) -> list[Path]:

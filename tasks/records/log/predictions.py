@@ -19,6 +19,7 @@ from tasks.records.log.documents import Documents
 from tasks.records.log.export import Export
 from tasks.records.log.feed import Feed
 from tasks.records.log.forgetting import Forgetting, Forgotten
+from tasks.records.log.outbox import Outbox
 from tasks.records.log.tables import PREDICTIONS
 from tasks.records.log.windows import Window, Windows
 from tasks.spec.arrivals import FeedFacts
@@ -71,7 +72,7 @@ class Prediction:
         }
 
 
-class PredictionLog(Answers, Windows, Documents, Feed, Export, Forgetting):
+class PredictionLog(Answers, Windows, Documents, Feed, Export, Forgetting, Outbox):
     """One process's access to the log; many processes may have one each.
 
     Raises:

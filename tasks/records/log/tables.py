@@ -148,3 +148,20 @@ PROFILES = sa.Table(
     sa.Column("format", sa.Integer, nullable=False),
     sa.Column("document", sa.Text, nullable=False),
 )
+OUTBOX = sa.Table(
+    "outbox",
+    meta,
+    _position(),
+    sa.Column("model", sa.String(40), nullable=False),
+    sa.Column("draft", sa.Text, nullable=False),
+    sa.Column("height", sa.Integer, nullable=False),
+    sa.Column("events", sa.Text, nullable=False),
+    sa.Column("window", sa.Integer),
+    sa.Column("entry", sa.Integer),
+    sa.Column("told", sa.String(40)),
+    sa.Column("run", sa.String(40)),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Index("outbox_in_order", "model", "seq"),
+    sqlite_autoincrement=True,
+)
+"""Decisions that not everybody was told of yet."""

@@ -10,6 +10,7 @@ import pandas as pd
 import sqlalchemy as sa
 
 from tasks.records.log.database import Part
+from tasks.records.log.outbox import Decision, keep
 from tasks.records.log.tables import FINDINGS, PREDICTIONS, REPORTS, WINDOWS
 from tasks.spec.evidence import WindowReport
 
@@ -94,8 +95,12 @@ class Windows(Part):
 
     # -- what was found in them ---------------------------------------------------------------------------------
 
-    def save_report(self, report: WindowReport) -> None:
-        """Keep the report of a window, which is looked at by that; a later one (when labels came) takes its place."""
+    def save_report(self, report: WindowReport, decision: Decision | None = None) -> None:
+        """Keep the report of a window, which is looked at by that; a later one (when labels came) takes its place.
+
+        Args:
+            decision: of the report; both are kept, or neither.
+        """
         with self.database.writing() as connection:
             for table in (REPORTS, FINDINGS):
                 connection.execute(
@@ -107,6 +112,8 @@ class Windows(Part):
                 .where(WINDOWS.c.model == report.model, WINDOWS.c.number == report.window)
                 .values(waits=False)
             )
+            if decision is not None:
+                keep(connection, decision)
 
     def reports(self, model: str, last: int | None = None, version: str | None = None) -> list[WindowReport]:
         """Every window's newest report, by window number; with ``last``, only the newest windows' are read."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -24,8 +24,13 @@ from tasks.spec.settings import Settings
 ATTEMPTS = 8
 
 
-def append(settings: Settings, draft: EntryDraft) -> Entry:
+def append(settings: Settings, draft: EntryDraft, once_after: int | None = None, refs: Sequence[str] = ()) -> Entry:
     """Add one entry; a lost race is repeated on the new tip.
+
+    Args:
+        once_after: where an entry of the same kind, model and evidence comes after this one already, that is given, and
+            none is added: a run that died may have written it.
+        refs: what else is pushed, all or nothing, each ``COMMIT:REF``.
 
     Raises:
         CheckoutError: a hook refused, or the race was lost time after time; nothing was written.
@@ -35,9 +40,12 @@ def append(settings: Settings, draft: EntryDraft) -> Entry:
     for attempt in range(ATTEMPTS):
         git = ensure_clone(settings)
         with lock(settings):
+            there = None if once_after is None else _written_since(git, draft, once_after)
+            if there is not None:
+                return there
             written = commit_entry(settings, git, draft)
             try:
-                git.run("push", "--quiet", "origin", f"{written.tip}:refs/heads/{BRANCH}")
+                git.run("push", "--quiet", "--atomic", "origin", *refs, f"{written.tip}:refs/heads/{BRANCH}")
             except Overtaken:
                 pass
             else:
@@ -47,6 +55,18 @@ def append(settings: Settings, draft: EntryDraft) -> Entry:
     raise CheckoutError(
         f"the ledger could not be written in {ATTEMPTS} attempts, because others wrote each time. Start the run again."
     )
+
+
+def _written_since(git: Git, draft: EntryDraft, sequence: int) -> Entry | None:
+    """The entry of a draft among those after one, by its evidence, which is no other's."""
+    key = digest_json(draft.evidence)
+    for one in branch.backwards(git, branch.tip_of(git) or ""):
+        entry = branch.parse(one.where, one.content)
+        if entry.sequence <= sequence:
+            break
+        if (entry.kind, entry.model, entry.evidence) == (draft.kind, draft.model, key):
+            return entry
+    return None
 
 
 class Written:
@@ -116,6 +136,11 @@ def follow(settings: Settings, git: Git, tip: str) -> None:
     now = proven(settings, git)
     if now.policy is not None:
         keys.keep_examiners(settings, now.policy)
+
+
+def height(settings: Settings) -> int:
+    """The sequence of the newest entry; 0 where there is none."""
+    return state(settings).sequence
 
 
 def begin(settings: Settings) -> State:

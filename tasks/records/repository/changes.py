@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -26,6 +27,12 @@ def concerned_models(git: Git, old: str, new: str) -> list[str]:
     before = _listed(git, old) if git.run("ls-tree", "--name-only", old, "--", LIST) else ()
     dvc_yaml = git.run("show", f"{new}:dvc.yaml")
     return [model for model in _listed(git, new) if model not in before or concerns(paths, dvc_yaml, model)]
+
+
+def collected_until(git: Git, commit: str, model: str) -> int:
+    """The last row of the log that a commit's data hold; 0 where they hold none of it."""
+    names = git.run("ls-tree", "--name-only", commit, f"data/{model}/collected/")
+    return max((int(n) for n in re.findall(r"rows-\d+-(\d+)\.parquet\.dvc", names)), default=0)
 
 
 def _listed(git: Git, commit: str) -> tuple[str, ...]:

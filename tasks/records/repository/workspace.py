@@ -25,6 +25,12 @@ def lock(settings: Settings) -> FileLock:
     return FileLock(settings.home / "clone.lock", timeout=120, is_singleton=True)
 
 
+def turn(settings: Settings, model: str) -> FileLock:
+    """Held by whoever delivers a model's decisions, or adds to one that waits."""
+    settings.home.mkdir(parents=True, exist_ok=True)
+    return FileLock(settings.home / f"outbox-{model}.lock", timeout=600, is_singleton=True)
+
+
 def ensure_clone(settings: Settings) -> Git:
     """Clone the origin once, then bring branches and tags up to what the origin has.
 
@@ -104,30 +110,53 @@ def _held(origin: Git, commit: str) -> bool:
 
 
 @contextmanager
-def worktree(settings: Settings, revision: str) -> Iterator[Path]:
-    """A clean, detached checkout of one commit with the shared DVC cache; removed at the end."""
+def worktree(settings: Settings, revision: str, name: str | None = None) -> Iterator[Path]:
+    """A clean, detached checkout of one commit with the shared DVC cache; removed at the end.
+
+    Whoever made it holds a lock beside it, which the system takes back where that process dies
+    (:func:`tasks.records.repository.leftovers.clear`).
+
+    Args:
+        name: twelve hexadecimal digits that say whose it is; by default nobody's.
+    """
     git = ensure_clone(settings)
     commit = resolve(git, revision)
-    path = settings.worktrees / uuid.uuid4().hex[:12]
+    path = settings.worktrees / (name or uuid.uuid4().hex[:12])
     settings.worktrees.mkdir(parents=True, exist_ok=True)
-    with lock(settings):
-        git.run("worktree", "add", "--quiet", "--detach", str(path), commit)
-    try:
-        (path / ".dvc").mkdir(exist_ok=True)
-        dvc.write_config(path, settings.cache, settings.home / "dvc-site")
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
+    with owned(path):
         with lock(settings):
-            git.run("worktree", "prune")
+            if path.exists():  # a run that was started again finds what it left when it died
+                shutil.rmtree(path)
+                git.run("worktree", "prune")
+            git.run("worktree", "add", "--quiet", "--detach", str(path), commit)
+        try:
+            (path / ".dvc").mkdir(exist_ok=True)
+            dvc.write_config(path, settings.cache, settings.home / "dvc-site")
+            yield path
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
+            with lock(settings):
+                git.run("worktree", "prune")
 
 
-def commit_run(settings: Settings, tree: Path, message: str, branch: str) -> str:
-    """Commit everything in a worktree and push it to the origin as a branch of its own; gives the commit."""
-    git = _commit(settings, tree, message, "--allow-empty")
-    with lock(settings):
-        git.run("push", "--quiet", "origin", f"HEAD:refs/heads/{branch}")
-    return git.rev_parse("HEAD")
+@contextmanager
+def owned(path: Path) -> Iterator[None]:
+    """Hold the lock of a worktree.
+
+    Raises:
+        Timeout: a process that lives holds it.
+    """
+    mark = path.with_name(f"{path.name}.lock")
+    with FileLock(mark, timeout=0):
+        try:
+            yield
+        finally:
+            mark.unlink(missing_ok=True)
+
+
+def commit_run(settings: Settings, tree: Path, message: str) -> str:
+    """Commit everything in a worktree, whether it differs or not; gives the commit, which nobody else has yet."""
+    return _commit(settings, tree, message, "--allow-empty").rev_parse("HEAD")
 
 
 def push_data(settings: Settings, tree: Path, message: str) -> str:

@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tasks.records.log.predictions import Appeal, Override, Prediction, PredictionLog, Review
+from tasks.records.log.outbox import Decision
+from tasks.records.log.predictions import Appeal, Forgotten, Override, Prediction, PredictionLog, Review
 from tasks.spec.errors import CheckoutError, ConfigError
+from tasks.spec.ledger import EntryDraft, ForgottenDetails
 from tests.records.log.logs import ALL, report, rows
 
 PERSON = "Wilhelmina-Quartermain"
@@ -104,6 +106,41 @@ def test_what_cannot_be_told_is_not_done(log: PredictionLog) -> None:
     with pytest.raises(CheckoutError):
         log.forget("care", ["p-v1.0.0-1"], refused)
     assert len(log.frame("care", 0, ALL)) == 3
+
+
+def test_what_is_to_be_told_is_kept_with_the_deletion_and_says_all_of_it(log: PredictionLog) -> None:
+    """Expiry goes by parts of 5,000 rows: a process that dies between two has told of the first, and of no more."""
+    log.append([Prediction(f"d{n}", "care", "v1.0.0", "2026-01-01T00:00:00+00:00", {}, 0.5, True) for n in range(7000)])
+    parts = []
+
+    def decided(found: Forgotten) -> Decision:
+        parts.append(found.predictions)
+        draft = EntryDraft(
+            kind="forgotten",
+            model="care",
+            actor="test",
+            reason="person",
+            sentence=f"{found.predictions} gone",
+            evidence=found.numbers(),
+            details=ForgottenDetails(by="age", predictions=found.predictions),
+        )
+        return Decision(draft, 0)
+
+    def dies_at_the_second_part(found: Forgotten) -> Decision:
+        if found.predictions > 5000:
+            raise KeyboardInterrupt
+        return decided(found)
+
+    with pytest.raises(KeyboardInterrupt):
+        log.expire("care", "2026-02-01", dies_at_the_second_part)
+    assert len(log.frame("care", 0, ALL)) == 2000
+    assert [w.decision.draft.sentence for w in log.waiting("care")] == ["5000 gone"]
+    assert log.expire("care", "2026-02-01", decided).predictions == 2000
+    assert [w.decision.draft.sentence for w in log.waiting("care")] == ["5000 gone", "2000 gone"]
+    log.append([Prediction(f"e{n}", "care", "v1.0.0", "2026-01-01T00:00:00+00:00", {}, 0.5, True) for n in range(7000)])
+    assert log.expire("care", "2026-02-01", decided).predictions == 7000
+    told = [w.decision.draft.sentence for w in log.waiting("care")]
+    assert told == ["5000 gone", "2000 gone", "7000 gone"] and parts[-2:] == [5000, 7000]
 
 
 def test_what_is_old_expires(log: PredictionLog) -> None:

@@ -21,6 +21,7 @@ from tasks.spec.base import canonical_json
 from tasks.spec.errors import CorruptionError
 from tasks.spec.ledger import EntryDraft, EntryKind, StoppedDetails, TrainedDetails
 from tasks.spec.settings import Settings
+from tests.candidates import commit_run
 from tests.proof.ledgers import in_old_form
 
 Change = Callable[[Path], None]
@@ -32,7 +33,7 @@ def written(settings: Settings) -> Settings:
     for text in ("one", "two", "three"):
         training(settings, text)
     with workspace.worktree(settings, "main") as tree:
-        commit = workspace.commit_run(settings, tree, "candidate", "assay/candidates/income/one")
+        commit = commit_run(settings, tree, "candidate", "assay/candidates/income/one")
     Registry(settings).promote("income", commit, {"verdict": "fit"}, "test", "person", None)
     training(settings, "five")
     assert verify(settings) == []
@@ -214,7 +215,7 @@ def test_a_ledger_of_the_old_form_goes_on_in_the_present_one(written: Settings) 
     assert git.run("ls-tree", "-r", "--name-only", BRANCH).split() == ["entry.json", "evidence.json"]
     assert "entries/000006.json" in git.run("ls-tree", "-r", "--name-only", f"{BRANCH}~1")
     with workspace.worktree(old, "main") as tree:
-        commit = workspace.commit_run(old, tree, "second", "assay/candidates/income/two")
+        commit = commit_run(old, tree, "second", "assay/candidates/income/two")
     Registry(old).promote("income", commit, {"text": "one"}, "test", "person", "v1.0.0")  # on evidence of the old form
     for home in (old, fresh(old)):
         assert verify(home) == [] and Registry(home).next_version("income") == "v3.0.0"

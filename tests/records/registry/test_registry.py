@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,13 +19,14 @@ from tasks.records.repository.git import Git
 from tasks.spec.errors import CheckoutError, PromotionConflict, PromotionRefused, UnreachableError
 from tasks.spec.ledger import EntryDraft
 from tasks.spec.settings import Settings
+from tests.candidates import commit_run
 from tests.conftest import ROOT
 
 
 def candidate(settings: Settings, text: str) -> str:
     with workspace.worktree(settings, "main") as tree:
         (tree / "model.txt").write_text(text)
-        return workspace.commit_run(settings, tree, f"candidate {text}", f"assay/candidates/income/{text}")
+        return commit_run(settings, tree, f"candidate {text}", f"assay/candidates/income/{text}")
 
 
 def promote(settings: Settings, commit: str, expected: str | None) -> str:
@@ -192,8 +194,12 @@ def test_a_push_that_breaks_off_leaves_no_tag_that_the_origin_has_not(
 ) -> None:
     commit = candidate(settings, "one")
     hook(Path(settings.origin), "pre-receive", script.format(us=os.getpid()))
-    with pytest.raises(error):
-        promote(settings, commit, None)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
+    try:
+        with pytest.raises(error):
+            promote(settings, commit, None)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert tags(settings.clone) == tags(Path(settings.origin)) == []
     (Path(settings.origin) / "hooks/pre-receive").unlink()
     assert promote(settings, commit, None) == "v1.0.0"

@@ -34,6 +34,7 @@ from tasks.spec.ledger import (
     WindowDetails,
 )
 from tasks.spec.settings import Settings
+from tests.candidates import commit_run
 from tests.conftest import git
 from tests.keys import key, public
 from tests.proof.ledgers import write
@@ -44,7 +45,7 @@ LATER = "2999-01-01"
 def candidate(settings: Settings, text: str) -> str:
     with workspace.worktree(settings, "main") as tree:
         (tree / "model.txt").write_text(text)
-        return workspace.commit_run(settings, tree, f"candidate {text}", f"assay/candidates/income/{text}")
+        return commit_run(settings, tree, f"candidate {text}", f"assay/candidates/income/{text}")
 
 
 def promote(settings: Settings, text: str, expected: str | None) -> str:

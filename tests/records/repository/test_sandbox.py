@@ -17,6 +17,7 @@ import yaml
 from tasks.records.repository import dvc, sandbox, workspace
 from tasks.spec.errors import StageError
 from tasks.spec.settings import Settings
+from tests.candidates import commit_run
 from tests.conftest import ROOT, git
 
 HERE = sandbox.measured()
@@ -274,7 +275,7 @@ def test_settings_of_a_repository_reach_no_further_than_its_remotes(evil: Settin
         ]
         assert "cache.type=reflink,copy" in told and "remote.far.verify=true" in told
         (tree / "new").touch()
-        workspace.commit_run(evil, tree, "a run", "assay/candidates/x")
+        commit_run(evil, tree, "a run", "assay/candidates/x")
         assert git(tree, "show", "--name-only", "--format=", "HEAD") == "new"
 
 

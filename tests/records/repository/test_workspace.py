@@ -14,6 +14,7 @@ from tasks.records.repository import workspace
 from tasks.records.repository.git import Git
 from tasks.spec.errors import CheckoutError, UnreachableError
 from tasks.spec.settings import Settings
+from tests.candidates import commit_run
 from tests.conftest import git
 
 
@@ -29,7 +30,7 @@ def test_our_own_cache_folder_is_never_committed(settings: Settings, developer: 
     with workspace.worktree(settings, "main") as tree:
         (tree / "model.txt").write_text("second\n")
         (tree / "new.txt").write_text("new\n")
-        commit = workspace.commit_run(settings, tree, "candidate", "assay/candidates/income/one")
+        commit = commit_run(settings, tree, "candidate", "assay/candidates/income/one")
     assert Git(settings.clone).run("diff", "--name-only", f"{commit}~", commit).splitlines() == ["model.txt", "new.txt"]
 
 
@@ -37,7 +38,7 @@ def test_a_person_who_signs_commits_and_tags_is_not_asked_for_a_key(settings: Se
     config = Path(os.environ["GIT_CONFIG_GLOBAL"])
     config.write_text("[commit]\n\tgpgsign = true\n[tag]\n\tgpgsign = true\n[gpg]\n\tprogram = false\n")
     with workspace.worktree(settings, "main") as tree:
-        commit = workspace.commit_run(settings, tree, "candidate", "assay/candidates/income/one")
+        commit = commit_run(settings, tree, "candidate", "assay/candidates/income/one")
     assert Registry(settings).promote("income", commit, {}, "test", "person", None).tag == "v1.0.0"
 
 

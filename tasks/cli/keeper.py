@@ -1,0 +1,155 @@
+"""``python -m tasks.cli.keeper``: the part that clears up after what died, and tells Prefect how it ended.
+
+Prefect's own detection needs a heartbeat that a run misses (prefect#18404, #18653, #16746); here the processes
+themselves are looked at. A flow run of this home's pool carries its id in its environment.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psutil
+
+from tasks.cli.prefect_api import PrefectApi
+from tasks.records.registry import ledger
+from tasks.records.registry.registry import Registry
+from tasks.records.repository import leftovers
+from tasks.records.repository.git import Git
+from tasks.spec.errors import AssayError
+from tasks.spec.ledger import EntryKind
+from tasks.spec.requests import FinalState
+from tasks.spec.settings import Settings
+
+EVERY = 5.0
+"""Seconds between two looks."""
+PATIENCE = timedelta(seconds=45)
+"""How long a run may wait between its worker's claim and its process."""
+RECENT = timedelta(hours=1)
+POOL = "assay"
+EFFECTS: dict[str, tuple[EntryKind, str]] = {
+    "train": ("promoted", FinalState.PROMOTED),
+    "promote": ("promoted", FinalState.PROMOTED),
+    "approve": ("promoted", FinalState.PROMOTED),
+    "roll-back": ("rolled_back", FinalState.ROLLED_BACK),
+    "stop": ("stopped", FinalState.STOPPED),
+}
+"""What each flow leaves in the ledger once it has done what it is for, and the name of its final state."""
+
+
+class Keeper:
+    """Looks again and again; a run is dead where two looks in a row find no process of it."""
+
+    def __init__(self, settings: Settings, api: PrefectApi) -> None:
+        self.settings, self.api = settings, api
+        self._missing: set[str] = set()
+        self._judged: set[str] = set()
+
+    def look(self) -> None:
+        """One look; what it finds is put right.
+
+        Raises:
+            AssayError: the server, the origin or the ledger cannot be asked.
+        """
+        for path in leftovers.clear(self.settings):
+            print(f"removed {path}, which a process that died had left", flush=True)
+        missing = {run["id"]: run for run in self._at_work() if not _lives(run)}
+        for run_id in self._missing & set(missing):
+            self._end(missing.pop(run_id))
+        self._missing = set(missing)
+        for run in self._crashed():
+            self._judge(run)
+
+    def _at_work(self) -> list[dict[str, Any]]:
+        return self._runs({"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}})
+
+    def _crashed(self) -> list[dict[str, Any]]:
+        """Runs that ended lately as crashed and were not looked at yet, whoever said that they had."""
+        runs = self._runs({"type": {"any_": ["CRASHED"]}}, datetime.now(UTC) - RECENT)
+        return [run for run in runs if run["id"] not in self._judged]
+
+    def _runs(self, state: dict[str, Any], ended_after: datetime | None = None) -> list[dict[str, Any]]:
+        asked: dict[str, Any] = {"state": state}
+        if ended_after is not None:
+            asked["end_time"] = {"after_": ended_after.isoformat()}
+        body = {"work_pools": {"name": {"any_": [POOL]}}, "flow_runs": asked, "limit": 200}
+        runs: list[dict[str, Any]] = self.api.call("POST", "/flow_runs/filter", body)
+        return runs
+
+    def _end(self, run: dict[str, Any]) -> None:
+        cancelled = run["state"]["type"] == "CANCELLING"
+        self._say(
+            run, "CANCELLED" if cancelled else "CRASHED", None, "its process died, and nothing was left half done"
+        )
+
+    def _judge(self, run: dict[str, Any]) -> None:
+        """A run that had done what it was for before it died is not told as crashed."""
+        found = self._effect(run)
+        if found is not None:
+            sentence, name = found
+            self._say(run, "COMPLETED", name, f"{sentence} (the run's process died after that)")
+        self._judged.add(run["id"])
+
+    def _effect(self, run: dict[str, Any]) -> tuple[str, str] | None:
+        """What the ledger says that a run did; None where it did not come so far."""
+        request = run["parameters"].get("request") or {}
+        flow = self.api.call("GET", f"/flows/{run['flow_id']}")["name"]
+        if flow not in EFFECTS or not run["start_time"] or "model" not in request:
+            return None
+        kind, name = EFFECTS[flow]
+        if flow == "train":
+            sentence = self._promoted_by(run["id"], request["model"])
+            return None if sentence is None else (sentence, name)
+        entry = next(ledger.newest(self.settings, request["model"], (kind,)), None)
+        if entry is None or datetime.fromisoformat(entry.time) < datetime.fromisoformat(run["start_time"]):
+            return None
+        return (f"{entry.model} {entry.version}: {entry.sentence}", name) if entry.reason == request["reason"] else None
+
+    def _promoted_by(self, run_id: str, model: str) -> str | None:
+        """The candidate's branch has the run's name, and the version has the candidate's commit."""
+        pattern = f"refs/remotes/origin/assay/candidates/{model}/*-{run_id.replace('-', '')[:12]}"
+        versions = Registry(self.settings).versions(model)  # brings the clone up to date
+        commits = Git(self.settings.clone).run("for-each-ref", "--format=%(objectname)", pattern).split()
+        made = next((v for v in versions if v.commit in commits), None)
+        return f"{model} {made.tag} is champion" if made else None
+
+    def _say(self, run: dict[str, Any], kind: str, name: str | None, message: str) -> None:
+        state = {"type": kind, "message": message, **({"name": name} if name else {})}
+        self.api.call("POST", f"/flow_runs/{run['id']}/set_state", {"state": state, "force": True})
+        print(f"flow run {run['name']} ({run['id']}): {kind.lower()}, {message}", flush=True)
+
+
+def _lives(run: dict[str, Any]) -> bool:
+    """Whether a process of a run is here, or may still come."""
+    if run["id"] in _run_ids():
+        return True
+    waits = run["state"]["type"] == "PENDING"
+    return waits and datetime.now(UTC) - datetime.fromisoformat(run["state"]["timestamp"]) < PATIENCE
+
+
+def _run_ids() -> set[str]:
+    """Ids of the flow runs that have a process on this machine, as far as this user may look."""
+    found = set()
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            found.add(process.environ().get("PREFECT__FLOW_RUN_ID", ""))
+    return found
+
+
+def main() -> int:
+    """Look until the system is stopped; what cannot be asked is asked again."""
+    keeper = Keeper(Settings(), PrefectApi(os.environ["PREFECT_API_URL"]))
+    while True:
+        try:
+            keeper.look()
+        except AssayError as error:
+            print(error, file=sys.stderr, flush=True)
+        time.sleep(EVERY)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

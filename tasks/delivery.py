@@ -1,0 +1,180 @@
+"""Tell everybody of a decision: the ledger, Prefect's events, and the run that acts on it; each once, whatever dies."""
+
+from __future__ import annotations
+
+import uuid
+from contextlib import closing
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, cast
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas import FlowRun
+from prefect.deployments import run_deployment
+from prefect.exceptions import ObjectNotFound
+from prefect.runtime import flow_run
+
+from tasks.records.log.outbox import Waiting
+from tasks.records.log.predictions import PredictionLog
+from tasks.records.registry import ledger
+from tasks.records.registry.registry import Registry
+from tasks.records.repository.workspace import turn
+from tasks.science.windows.decisions import asks_for_retraining
+from tasks.spec.evidence import WindowReport
+from tasks.spec.settings import Settings
+
+ATTEMPTS = 5
+"""Runs that are started for one decision at most, where each dies or fails."""
+STORED_AFTER, FORGOTTEN_AFTER = 30.0, 86_400.0
+"""Seconds: Prefect's server stores an event some seconds after it took it, and deletes it days later."""
+IDS = uuid.uuid5(uuid.NAMESPACE_URL, "assay.event")
+
+
+@task(cache_policy=NO_CACHE, task_run_name="tell what was decided")
+def deliver(model: str) -> None:
+    """Carry every decision of a model on from the step that was marked last; those of runs that died, too.
+
+    A decision leaves the outbox once its entry is in the ledger, its events are in Prefect's database, and what it
+    started has ended. Entry, events and runs have keys, so a step that is done again changes nothing.
+
+    Raises:
+        CheckoutError: the ledger cannot be written; nothing is lost, and the next run tries again.
+        CorruptionError: the same, of a ledger that does not hold.
+    """
+    settings = Settings()
+    with (
+        turn(settings, model),
+        closing(PredictionLog(settings.log_database)) as log,
+        get_client(sync_client=True) as client,
+    ):
+        for waiting in log.waiting(model):
+            log.enter(waiting, partial(ledger.append, settings))
+            told = _told(client, log, waiting)
+            acted = _acted(client, log, waiting)
+            if told and acted:
+                log.settle(waiting)
+
+
+def _told(client: SyncPrefectClient, log: PredictionLog, waiting: Waiting) -> bool:
+    """Send the events unless they are stored; gives whether they are."""
+    events = _events(waiting)
+    if not events:
+        return True
+    if waiting.told is not None:
+        age = (datetime.now(UTC) - datetime.fromisoformat(waiting.told)).total_seconds()
+        if 0 <= age < STORED_AFTER:
+            return False
+        if age > FORGOTTEN_AFTER or _stored(client, [event["id"] for event in events]):
+            return True
+    client.request("POST", "/events", json=events)
+    log.mark(waiting, told=datetime.now(UTC).isoformat())
+    return False
+
+
+def _events(waiting: Waiting) -> list[dict[str, Any]]:
+    draft = waiting.decision.draft
+    resource = {"prefect.resource.id": f"assay.model.{draft.model}", "prefect.resource.name": draft.model}
+    run = flow_run.id
+    related = [{"prefect.resource.id": f"prefect.flow-run.{run}", "prefect.resource.role": "flow-run"}] if run else []
+    return [
+        {
+            "id": str(uuid.uuid5(IDS, f"{waiting.key}/{number}")),
+            "occurred": datetime.now(UTC).isoformat(),
+            "event": name,
+            "resource": resource,
+            "related": related,
+            "payload": payload,
+        }
+        for number, (name, payload) in enumerate(waiting.decision.events)
+    ]
+
+
+def _stored(client: SyncPrefectClient, ids: list[str]) -> bool:
+    found: set[str] = set()
+    for begin in range(0, len(ids), 50):  # a page of the server's answer
+        asked = {"filter": {"id": {"id": ids[begin : begin + 50]}}, "limit": 50}
+        found |= {event["id"] for event in client.request("POST", "/events/filter", json=asked).json()["events"]}
+    return found >= set(ids)
+
+
+def _acted(client: SyncPrefectClient, log: PredictionLog, waiting: Waiting) -> bool:
+    """Start the run that the decision asks for, again where it died; gives whether nothing is left to do.
+
+    A retraining that waits for labels is not started: the window that is judged once they are there starts it.
+    """
+    if waiting.decision.window is None:
+        return True
+    report = WindowReport.model_validate(waiting.decision.draft.evidence, strict=False)
+    attempts = waiting.attempts
+    if waiting.run is not None:
+        state = _state(client, waiting.run)
+        if state not in ("FAILED", "CRASHED"):
+            return state in ("COMPLETED", "CANCELLED")
+        if state == "FAILED" and asks_for_retraining(report):
+            return True  # its verdict, or the reason why there is none, is on record
+        attempts += 1
+        if attempts >= ATTEMPTS:
+            print(f"window {report.window}: {report.decision.action} was given up after {attempts} runs that ended so")
+            return True
+    registry = Registry(Settings())
+    now = registry.state(report.model)
+    if report.decision.action == "stop" and now.stopped:
+        return True
+    asked = what_to_start(report, now.champion, len(now.tenures), Settings().branch, attempts)
+    if asked is None:
+        return True
+    name, request, key = asked
+    run = run_deployment(name, parameters={"request": request}, timeout=0, idempotency_key=key, as_subflow=False)
+    started = str(cast(FlowRun, run).id)  # no coroutine: a task is synchronous
+    print(f"window {report.window}: {report.decision.action} is flow run {started}")
+    log.mark(waiting, run=started, attempts=attempts)
+    return False
+
+
+def _state(client: SyncPrefectClient, run: str) -> str:
+    """The type of a run's state; CRASHED where the server knows no such run."""
+    try:
+        found = client.read_flow_run(uuid.UUID(run))
+    except ObjectNotFound:
+        return "CRASHED"
+    return found.state.type.value if found.state else "PENDING"
+
+
+def what_to_start(
+    report: WindowReport, champion: str | None, tenures: int, branch: str, attempts: int = 0
+) -> tuple[str, dict[str, Any], str] | None:
+    """The deployment that a decision asks for, its request, and the key under which it starts once; None for nothing.
+
+    Args:
+        champion: the version that serves now; a decision on another is out of date.
+        tenures: how often the alias was pointed.
+        branch: what a retraining trains.
+        attempts: how many runs were started before and died; a key of Prefect's is for ever one run.
+    """
+    if champion != report.version:
+        return None  # the version that misbehaved does not serve any more
+    request: dict[str, Any] = {"model": report.model, "reason": "monitor", "actor": "monitoring"}
+    again = f"-again-{attempts}" if attempts else ""
+    if asks_for_retraining(report):
+        return (
+            "train/training",
+            request | {"reason": "retrain", "collect": True, "revision": branch},
+            f"retrain-{report.model}-{report.version}-{report.window}{again}",
+        )
+    if report.decision.action == "roll_back":
+        # Several windows may call for it; a version leaves once in a tenure.
+        key = f"roll_back-{report.model}-{report.version}-{tenures}{again}"
+        return (
+            "roll-back/rollback",
+            request | {"version": report.decision.target, "because": report.decision.reason[:500]},
+            key,
+        )
+    if report.decision.action == "stop":
+        return (
+            "stop/stop",
+            request | {"because": report.decision.reason[:500]},
+            f"stop-{report.model}-{report.version}-{tenures}{again}",
+        )
+    return None
