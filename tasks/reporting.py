@@ -191,7 +191,7 @@ def _report_model(model: str, silence: list[Finding]) -> None:
             champion=champion.tag,
             stopped=stopped_because(settings, model),
             reports=reports,
-            told=told(settings, model)[2],
+            told=told(settings, model)[1],
             silence=silence,
             answers=_answers(log, config, reports),
             forecasts=_forecasts(config, reports),

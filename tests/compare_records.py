@@ -51,12 +51,10 @@ def play(checkout: Path) -> int:
 def documents(home: Path) -> dict[str, Any]:
     """Every ledger entry of a home with its evidence, by a name that both homes give it."""
     found: dict[str, Any] = {}
-    for name in _git(home, "ls-tree", "-r", "--name-only", LEDGER, "entries/").splitlines():
-        entry = json.loads(_git(home, "show", f"{LEDGER}:{name}"))
+    for commit in _git(home, "rev-list", "--reverse", LEDGER).split():
+        entry = json.loads(_git(home, "show", f"{commit}:entry.json"))
         if entry.get("evidence"):
-            entry["evidence"] = json.loads(
-                _git(home, "show", f"{LEDGER}:evidence/{entry['evidence'].removeprefix('sha256:')}.json")
-            )
+            entry["evidence"] = json.loads(_git(home, "show", f"{commit}:evidence.json"))
         window = (entry["evidence"] or {}).get("window", "")
         key = " ".join(str(part) for part in (entry["model"], entry["kind"], entry["version"], window) if part)
         while key in found:

@@ -22,6 +22,7 @@ from typing import Any
 
 from tasks.cli import state
 from tasks.records.log.migration import copy_database
+from tasks.records.registry import index, verification
 from tasks.records.repository.git import Git, GitError
 from tasks.records.repository.workspace import ensure_clone, lock
 from tasks.spec.errors import ConfigError, CorruptionError
@@ -30,7 +31,7 @@ from tasks.spec.settings import Settings
 
 ABOUT, DIGESTS, CLONE = "assay-backup.json", "assay-digests.json", "clone-memory.json"
 ORIGIN, CACHE = "origin.git", "dvc-cache"
-REMADE = ("run", "logs", "worktrees", "clone", "dvc-site", "tools", "backups", CLONE)
+REMADE = ("run", "logs", "worktrees", "clone", "dvc-site", "tools", "backups", CLONE, index.NAME, verification.KEPT)
 """What a start makes anew; of the clone its memory is taken: what it has seen of the ledger."""
 SQLITE = b"SQLite format 3\0"
 PRIVATE = 0o600

@@ -104,7 +104,7 @@ class Keeper:
         if flow == "train":
             sentence = self._promoted_by(run["id"], request["model"])
             return None if sentence is None else (sentence, name)
-        entry = ledger.newest_of(self.settings, request["model"], (kind,))
+        entry = next(ledger.newest(self.settings, request["model"], (kind,)), None)
         if entry is None or datetime.fromisoformat(entry.time) < datetime.fromisoformat(run["start_time"]):
             return None
         return (f"{entry.model} {entry.version}: {entry.sentence}", name) if entry.reason == request["reason"] else None

@@ -13,7 +13,7 @@ from tasks.records.registry.verification import told
 from tasks.spec.display import with_display_names
 from tasks.spec.errors import AssayError
 from tasks.spec.evidence import Verdict
-from tasks.spec.ledger import Entry, EntryKind
+from tasks.spec.ledger import EntryKind
 from tasks.spec.models import model_names
 from tasks.spec.settings import ROOT, Settings
 from tasks.spec.verdicts import verdict_sentence
@@ -33,11 +33,10 @@ def overview(settings: Settings) -> dict[str, Any]:
     found = parts(settings)
     broken = {part.name for part in found if part.state == "not well"}
     known = settings.has_origin and "clone" not in broken
-    proven, entries, wrong = told(settings) if known else (None, [], [])
-    counted = [e for e in entries if proven and e.sequence <= proven.sequence and e.sequence not in proven.refused]
+    proven, wrong = told(settings) if known else (None, [])
     log = PredictionLog(settings.log_database) if settings.has_log and "database" not in broken else None
     try:
-        models = {name: _model(settings, name, health, log, proven, counted) for name in model_names(ROOT)}
+        models = {name: _model(settings, name, health, log, proven) for name in model_names(ROOT)}
     finally:
         if log:
             log.close()
@@ -45,7 +44,7 @@ def overview(settings: Settings) -> dict[str, Any]:
         "system": running.__dict__ if running else None,
         "parts": [part.__dict__ for part in found],
         "service_answers": health is not None,
-        "ledger_entries": len(entries),
+        "ledger_entries": proven.sequence if proven else 0,
         "record_problems": wrong,
         "models": models,
     }
@@ -57,7 +56,6 @@ def _model(
     health: dict[str, Any] | None,
     log: PredictionLog | None,
     proven: State | None,
-    counted: list[Entry],
 ) -> dict[str, Any]:
     """What is known of one model.
 
@@ -67,7 +65,6 @@ def _model(
         health: what the service says; None where it does not answer.
         log: None where there is none, or none that can be read.
         proven: what the ledger proves; None where there is none, or no clone of it.
-        counted: its entries that count.
     """
     serving, problems = (health["models"], health["problems"]) if health else ({}, {})
     model: dict[str, Any] = {
@@ -87,16 +84,17 @@ def _model(
         if proven is not None:
             model["champion"] = proven.of(name).champion
             model["awaiting_signature"] = [commit[:12] for commit in proven.of(name).waiting]
-            model["verdict"] = _newest_verdict(settings, [e for e in counted if e.model == name])
+            model["verdict"] = _newest_verdict(settings, name, proven)
     except AssayError as error:
         model["problem"] = "; ".join(filter(None, [model["problem"], str(error)]))
     return model
 
 
-def _newest_verdict(settings: Settings, entries: list[Entry]) -> str | None:
+def _newest_verdict(settings: Settings, model: str, proven: State) -> str | None:
     """What the newest verdict of a model says, and on which commit; None before the first candidate was examined."""
-    examined = [e for e in entries if e.kind in EXAMINED and e.evidence and not e.rejected_untrained]
-    documents = ((e, ledger.evidence(settings, str(e.evidence)).get("verdict")) for e in reversed(examined))
+    newest = (e for e in ledger.newest(settings, model, EXAMINED) if e.sequence not in proven.refused)
+    examined = (e for e in newest if e.evidence and not e.rejected_untrained)
+    documents = ((e, ledger.evidence(settings, str(e.evidence)).get("verdict")) for e in examined)
     for entry, document in documents:
         if document:  # a version that was assigned by hand has no verdict of its own
             verdict = Verdict.model_validate(document, strict=False)

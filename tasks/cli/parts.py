@@ -21,12 +21,12 @@ from tasks.cli import state
 from tasks.cli.prefect_api import PrefectApi
 from tasks.cli.processes import Processes
 from tasks.records.log.database import Database
-from tasks.records.registry import ledger, releases
+from tasks.records.registry import releases
 from tasks.records.registry.registry import Registry
+from tasks.records.registry.state import state as state_of
 from tasks.records.repository.git import Git
 from tasks.records.repository.workspace import ensure_clone
-from tasks.spec.errors import AssayError
-from tasks.spec.ledger import Entry
+from tasks.spec.errors import AssayError, CorruptionError
 from tasks.spec.settings import Settings
 
 State = Literal["well", "not started", "not well"]
@@ -203,19 +203,16 @@ def _clone(settings: Settings) -> str | None:
 def _ledger(settings: Settings) -> str | None:
     if not settings.has_origin:
         return None
-    found = ledger.entries(settings)
-    ahead = _ahead(found)
-    if ahead:
+    now = state_of(settings)
+    broken = [sentence for sentence in now.problems if sentence not in now.remembered]
+    if broken:
+        raise CorruptionError(broken[0])
+    if now.newest and datetime.fromisoformat(now.newest) > datetime.now(UTC) + AHEAD:
         raise _Unwell(
-            f"its newest entry is of {ahead}, and it is {datetime.now(UTC):%Y-%m-%dT%H:%M} now: a clock was set",
+            f"its newest entry is of {now.newest}, and it is {datetime.now(UTC):%Y-%m-%dT%H:%M} now: a clock was set",
             "set this machine's clock; windows and schedules follow it",
         )
-    return f"{len(found)} entries"
-
-
-def _ahead(entries: list[Entry]) -> str | None:
-    newest = entries[-1].time if entries else None
-    return newest if newest and datetime.fromisoformat(newest) > datetime.now(UTC) + AHEAD else None
+    return f"{now.sequence} entries"
 
 
 def _releases(settings: Settings) -> str | None:

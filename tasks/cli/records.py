@@ -111,6 +111,7 @@ def ledger(
     verify: Annotated[
         bool, typer.Option(help="Check chain, evidence, signatures, who might, and the registry's tags.")
     ] = False,
+    whole: Annotated[bool, typer.Option(help="Check all anew, not only what came since all held.")] = False,
     mend: Annotated[bool, typer.Option(help="First put back tags that entries made and somebody deleted.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -120,14 +121,16 @@ def ledger(
     from tasks.records.pages.account import account_table
     from tasks.records.registry import ledger as records
 
-    if verify or mend:
+    if verify or whole or mend:
         from tasks.records.registry.registry import mend as put_back
         from tasks.records.registry.verification import verified
 
         back = put_back(settings()) if mend else []
-        checked = verified(settings())
+        checked = verified(settings(), whole)
         problems, root = checked.problems, checked.found.root
         said = f"the ledger holds: chain, evidence, signatures and tags are as written; first list {root or 'none yet'}"
+        if checked.before:
+            said += f"; the first {checked.before} entries were checked before, and are again with --whole"
         lines = [
             *(f"put back: tag {name}" for name in back),
             *(f"notice: {text}" for text in checked.found.notices),

@@ -12,7 +12,6 @@ from typing import Any
 
 from tasks.demo.story import expect
 from tasks.proof import verify
-from tasks.records.registry import ledger
 from tasks.records.registry.state import state
 from tasks.records.repository.git import Git
 from tasks.spec.settings import Settings
@@ -21,8 +20,8 @@ from tasks.spec.settings import Settings
 def shown(settings: Settings) -> str:
     """Verify the origin with root and anchor, then a copy with a version tag set by hand; a sentence on both."""
     origin = Path(settings.origin_url).absolute()
-    newest = ledger.entries(settings)[-1]
-    words = ("--root", state(settings).root, "--anchor", newest.digest())
+    now = state(settings)
+    words = ("--root", now.root, "--anchor", str(now.digest))
     code, found = _alone(origin, *words)
     expect(code == 0, f"the ledger does not hold: {found['problems']}")
     with tempfile.TemporaryDirectory() as folder:

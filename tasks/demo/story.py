@@ -128,7 +128,7 @@ class Story:
 
     def verdict(self, kind: EntryKind) -> Verdict:
         """The verdict behind the newest ledger entry of this kind."""
-        entry = ledger.newest_of(self.settings, self.model, (kind,))
+        entry = next(ledger.newest(self.settings, self.model, (kind,)), None)
         expect(entry is not None, f"the ledger holds no entry of kind {kind}")
         document = ledger.evidence(self.settings, str(entry and entry.evidence))
         return Verdict.model_validate(document["verdict"], strict=False)

@@ -22,41 +22,36 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 Document = dict[str, Any]
+Step = tuple[str, int, str, str, str, set[str]]
+"""Commit and its date, path and blob of an entry, blob of its evidence in the present form, paths of evidence there."""
+READ = ("policy", "signatures", "adopts", "verdict")
+"""What the rules read of evidence."""
 BRANCHES = ("refs/heads/assay/ledger", "refs/remotes/origin/assay/ledger")
-PATH = re.compile(r"entries/\d{6}\.json|evidence/[0-9a-f]{64}\.json")
+OURS, OLD = re.compile(r"entry\.json|evidence\.json"), re.compile(r"entries/\d{6}\.json|evidence/[0-9a-f]{64}\.json")
+"""Files of a commit, which holds what it adds; and those of commits before 2026-11-29, which held all so far."""
 FACE, TAG = re.compile(r"[^@#]*[@#].*"), re.compile(r"[a-z][a-z0-9_]*(@v\d+\.\d+\.\d+|#champion#\d{1,9})")
 KEY = re.compile(r"(ssh|ecdsa|sk)-[a-z0-9@.-]+ [A-Za-z0-9+/]+=*")
 ARMOR = re.compile(r"-----BEGIN SSH SIGNATURE-----\s+[A-Za-z0-9+/=\s]+-----END SSH SIGNATURE-----\s*")
 GOOD, OLD_WINDOW = re.compile(rb'Good ".*" signature .*(SHA256:\S+)'), re.compile(r"window \d+: (roll back|stop); ")
-LARGEST, AT_ONCE, BYTES_AT_ONCE, COMMITS, SECONDS, TOLD = 1 << 25, 512, 1 << 28, 10**6, 900, 500
-"""Bytes of a file; files read at once, and their bytes; commits; seconds of one command; problems that are told."""
+LARGEST, AT_ONCE, BYTES_AT_ONCE, COMMITS, SECONDS, TOLD = 1 << 25, 2048, 1 << 26, 10**6, 900, 500
+"""Bytes of a file; commits and bytes read at once; commits; seconds of one command; problems that are told."""
 CLOCK = 3600.0
 """Seconds that the date of a commit may be off the time of its entry: one clock wrote both."""
-MAYBE = (str, type(None))
+MAYBE, HIDDEN = (str, type(None)), ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
 ENTRY: Document = {
     **dict.fromkeys(("time", "kind", "model", "actor", "reason", "sentence"), str), "sequence": int, "details": dict,
     **dict.fromkeys(("version", "commit", "evidence", "previous"), MAYBE),
 }  # fmt: skip
 KINDS = (
-    "policy",
-    "trained",
-    "examined",
-    "rejected",
-    "awaiting_signature",
-    "promoted",
-    "rolled_back",
-    "monitored",
-    "stopped",
-    "forgotten",
+    *("policy", "trained", "examined", "rejected", "awaiting_signature"),
+    *("promoted", "rolled_back", "monitored", "stopped", "forgotten"),
 )
 VERBS = {"promoted": "promote", "rolled_back": "roll_back", "stopped": "stop"}
-
-
 SHA = re.compile(r"[0-9a-f]{40}|sha256:[0-9a-f]{64}")
 SELF = "a whole ledger made by somebody else, since no --root was given: what was found is self-consistent only"
 TAIL = "that the newest entries were cut off together with their tags, since no --anchor was given"
@@ -83,7 +78,7 @@ class Model:
     """What the entries that count say of one model: commits by version, and entries that wait by commit."""
 
     def __init__(self) -> None:
-        self.versions, self.waiting, self.decided = dict[str, str](), dict[str, Document](), set[str]()
+        self.versions, self.waiting, self.decided = dict[str, str](), dict[str, Document](), list[str]()
         self.champion, self.tenures = "", 0
 
 
@@ -116,15 +111,17 @@ def typed(found: Any, types: Document, *optional: str) -> bool:
 
 def visible(text: str) -> bool:
     """Whether it is one line that reads as it is written."""
-    hidden = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
-    return not any(unicodedata.category(c) in hidden and c not in "\u200c\u200d" for c in text)
+    if text.isascii():
+        return text.isprintable()
+    return all(unicodedata.category(c) not in HIDDEN or c in "\u200c\u200d" for c in text)
 
 
-def entry_of(path: str, content: bytes) -> Document:
+def entry_of(where: str, content: bytes) -> Document:
     """The entry that a file holds; ValueError where it holds none."""
     entry = parsed(content)
     need(typed(entry, {**ENTRY, "signature": dict}, "signature") and entry["kind"] in KINDS, "it has other keys")
-    need(path == f"entries/{entry['sequence']:06d}.json", "its number is not that of its file")
+    other = where.startswith("entries/") and where != f"entries/{entry['sequence']:06d}.json"
+    need(not other, "its number is not that of its file")
     signature, warrant = entry.get("signature"), entry["details"].get("warrant")
     need(not warrant or typed(warrant, {"statement": dict, "armor": str}), "its warrant has other keys")
     need(not signature or typed(signature, {"signer": str, "key": str, "armor": str}), "its signature has other keys")
@@ -150,7 +147,7 @@ def run(command: list[str], stdin: bytes, environment: dict[str, str] | None = N
         raise ValueError(f"{command[0]} takes longer than {SECONDS} s") from None
 
 
-@cache
+@lru_cache(maxsize=1 << 13)
 def signer_of(content: bytes, armor: str, namespace: str) -> str:
     """Fingerprint of the key whose signature over exactly this content it is; empty where it is none's."""
     if len(armor) > 10_000 or not ARMOR.fullmatch(armor):
@@ -191,8 +188,7 @@ def people_of(raw: Any) -> Document:
     keys = [k.split()[1] for p in raw["people"] for k in p["keys"]]
     need(len({*names}) == len(names) and len({*keys}) == len(keys), "a name or a key is listed twice")
     need(who(raw, "examiner") and raw["threshold"] <= len(voters(raw)), "no examiner, or fewer than its threshold")
-    found: Document = raw
-    return found
+    return dict(raw)
 
 
 def over(expires: Any, moment: str) -> bool:
@@ -230,22 +226,25 @@ class Repository:
         command = ["git", "-c", "core.commitGraph=false", "-c", "core.multiPackIndex=false", "--no-pager", *arguments]
         done = run(command, stdin, environment)
         need(done.returncode == 0, f"git {arguments[0]} says: {done.stderr.decode(errors='replace').strip()[:300]}")
-        out: bytes = done.stdout
-        return out
+        return bytes(done.stdout)
 
     def contents(self, names: list[str]) -> Iterator[tuple[str, bytes]]:
         """Type and content of objects; the content is empty where one is not there, or too large."""
-        for part in (names[at : at + AT_ONCE] for at in range(0, len(names), AT_ONCE)):
-            asked = "".join(f"{name}\n" for name in part).encode()
-            rows = [row.split() for row in self.git("cat-file", "--batch-check", stdin=asked).decode().splitlines()]
-            sizes = [int(row[2]) if row[2:] and int(row[2]) <= LARGEST else -1 for row in rows]
-            need(sum(sizes) <= BYTES_AT_ONCE, f"{AT_ONCE} of its files hold more than {BYTES_AT_ONCE} bytes")
-            asked = "".join(f"{row[0]}\n" for row, size in zip(rows, sizes, strict=True) if size >= 0).encode()
-            out, at = self.git("cat-file", "--batch", stdin=asked), 0
-            for row, size in zip(rows, sizes, strict=True):
-                begin = out.index(b"\n", at) + 1 if size >= 0 else at
-                yield row[1], out[begin : max(begin, begin + size)]
-                at = begin + size + 1
+        asked = "".join(f"{name}\n" for name in names).encode()
+        said = self.git("cat-file", "--batch-check", stdin=asked).decode().splitlines() if names else []
+        rows = [(name, kind, int((*rest, "-1")[0])) for name, kind, *rest in map(str.split, said)]
+        while rows:
+            count = total = 0
+            while count < len(rows) and (total := total + min(rows[count][2], LARGEST)) <= BYTES_AT_ONCE:
+                count += 1
+            part, rows = rows[:count], rows[count:]
+            asked = "".join(f"{name}\n" for name, _, size in part if 0 <= size <= LARGEST).encode()
+            out, at = self.git("cat-file", "--batch", stdin=asked) if asked else b"", 0
+            for _, kind, size in part:
+                there = 0 <= size <= LARGEST
+                begin = out.index(b"\n", at) + 1 if there else at
+                yield kind, out[begin : begin + size] if there else b""
+                at = begin + size + 1 if there else at
 
 
 class Check:
@@ -253,22 +252,21 @@ class Check:
 
     def __init__(self, repository: Repository, root: str) -> None:
         self.repository, self.root, self.found = repository, root, Found()
-        self.tell = self.found.problems.append
-        self.entries, self.digests, self.evidence = dict[int, Document](), dict[int, str](), dict[str, Document]()
+        self.tell, self.since = self.found.problems.append, ""
+        self.place, self.intact, self.present, self.files = 0, True, False, dict[str, str]()
+        self.previous: str | None = None
+        self.digests, self.assigned, self.refused = dict[int, str](), list[Document](), set[int]()
         self.lists: list[tuple[Document, str, str]] = []  # each with its digest, and the time of its entry
-        self.models, self.refused = dict[str, Model](), set[int]()
+        self.models, self.evidence, self.held = dict[str, Model](), Document(), set[str]()
 
     def run(self, anchor: str) -> Found:
         found, names = self.found, self.repository.names
         found.tip = next((names[name] for name in BRANCHES if name in names), "")
         try:
             if found.tip:
-                whole = self.chain()
-                asked = [(content_of(e), e["signature"]["armor"], "assay-ledger") for e in whole if e.get("signature")]
-                with ThreadPoolExecutor() as pool:  # nearly all time goes into ssh-keygen
-                    list(pool.map(lambda one: signer_of(*one), asked))
-                found.problems += [f"entry {e['sequence']}{why}" for e in whole for why in self.judged(e)]
-                self.history(anchor)
+                self.commits()
+                if anchor and anchor not in {*self.held, *self.digests.values()}:
+                    self.tell(f"the ledger does not hold {anchor}: what was written up to there was changed or cut off")
             self.tags()
         except ValueError as error:
             self.tell(f"the repository cannot be read to its end: {error}")
@@ -277,41 +275,103 @@ class Check:
             self.tell(f"the first list is {found.root or 'missing'}, and {self.root} was named: nothing is proven")
         return found
 
-    def chain(self) -> list[Document]:
-        """Read everything; gives the entries up to where the chain breaks."""
-        out = self.repository.git("ls-tree", "-z", self.found.tip, "--", "entries/", "evidence/").decode()
-        rows = (row.partition("\t") for row in out.split("\0") if row)
-        files = {p: m.split()[2] for m, _, p in rows if m.startswith("100644 blob ") and PATH.fullmatch(p)}
-        previous: str | None = None
-        whole: list[Document] = []
-        for path, (_, content) in zip(files, self.repository.contents([*files.values()]), strict=True):
-            name, last = digest(content), max(self.entries, default=0)
-            try:
-                if path > "evidence":
-                    self.evidence[f"sha256:{path[9:-5]}"] = parsed(content) if name[7:] == path[9:-5] else {"\0": name}
-                    continue
-                entry = entry_of(path, content)
-            except (ValueError, RecursionError) as error:
-                self.tell(f"{path} of the ledger cannot be read{' as an entry' * (path < 'evidence')}: {error}")
-                previous = previous if path > "evidence" else "unknown"
+    def commits(self) -> None:
+        """Go through the commits: each adds the next entry with its evidence, and does nothing else."""
+        how = ("--raw", "--no-abbrev", "--no-renames", "--first-parent", "--diff-merges=first-parent", "--reverse")
+        asked = f"{self.since}..{self.found.tip}" if self.since else self.found.tip
+        out = self.repository.git("log", "--format=%x01%H %ct %P", *how, f"--max-count={COMMITS}", asked)
+        records = out.decode(errors="replace").split("\1")[1:]
+        for part in (records[at : at + AT_ONCE] for at in range(0, len(records), AT_ONCE)):
+            self.read([step for record in part for step in self.added(record)])
+        self.found.head = self.previous or ""
+
+    def added(self, record: str) -> Iterator[Step]:
+        """The entries that a commit adds, not looked at yet; tells what else it does."""
+        head, *lines = record.strip().splitlines()
+        commit, moment, *parents = head.split()
+        self.held.add(commit)
+        rows = [(path, *meta.split()) for meta, _, path in (line.partition("\t") for line in lines if line)]
+        put = {path: new for path, _, mode, _, new, sign in rows if sign != "D" and mode == "100644"}
+        self.present = self.present or "entry.json" in put
+        form, start = (OURS, "entry.json") if self.present else (OLD, "entries/")
+        strange = [path for path, *_, sign in rows if sign != "D" and not (path in put and form.fullmatch(path))]
+        wrong = [path for path, *_, sign in rows if sign != "A" and not self.present]
+        self.files |= {path: "" for path, *_, sign in rows if sign == "D" and path == "evidence.json"} | put
+        added = [path for path in put if path.startswith(start) and path not in (*wrong, *strange)]
+        if wrong:
+            self.tell(f"commit {commit[:12]} changes or removes {', '.join(wrong)}, and what is written stays as it is")
+        elif strange or len(added) != 1 or parents[1:]:
+            what = "".join(f" and {path}" for path in strange) + " by a merge" * (len(parents) > 1)
+            what += ", and a commit of the ledger adds one entry with its evidence"
+            self.tell(f"commit {commit[:12]} adds {len(added)} entries{what}")
+        for path in added:
+            document = self.files.get("evidence.json", "")
+            beside = {"evidence.json"} if document else {*put} - {*added}
+            yield commit, int(moment), path, put[path], document, beside
+
+    def read(self, steps: list[Step]) -> None:
+        """Check entries that commits add, in their order."""
+        texts, new = self.repository.contents([step[3] for step in steps]), []
+        for (commit, moment, path, _, document, beside), (_, content) in zip(steps, texts, strict=True):
+            old, where = path != "entry.json", f"commit {commit[:12]}"
+            entry = self.chained(path if old else where, content)
+            if entry is None:
                 continue
-            number = entry["sequence"]
-            if number != last + 1 and previous != "unknown":
-                self.tell(f"entry {last + 1} is missing: {number} stands in its place")
-            if entry["previous"] != previous != "unknown":
-                self.tell(f"entry {number} does not follow from the one before: it was changed or put in later")
-            if entry["previous"] == previous and len(whole) == last == number - 1:
-                whole.append(entry)
-            self.entries[number], self.digests[number], previous = entry, name, name
-        self.found.entries, self.found.head = len(self.entries), previous or ""
-        for entry in self.entries.values():
-            named, there = entry["evidence"], self.evidence.get(str(entry["evidence"]))
-            if named is not None and there is None:
-                self.tell(f"entry {entry['sequence']}: the ledger holds no evidence {named}")
-            elif there and "\0" in there:
-                was = f"evidence {named} was changed: its content has digest {there[chr(0)]}"
-                self.tell(f"entry {entry['sequence']}: {was}")
-        return whole
+            number, named, off = entry["sequence"], entry["evidence"], apart(entry["time"], moment)
+            place = f"evidence/{named[7:]}.json" if old and named else "evidence.json" if named else ""
+            if beside - {place}:
+                self.tell(f"{where} adds evidence that its entry {number} does not name")
+            if entry.get("signature") and off > CLOCK:
+                self.tell(f"{where} is dated {off / CLOCK:.0f} hours off its entry {number}")
+            new.append((entry, self.intact, self.files.get(place, "") if old else document * bool(named)))
+        asked = [
+            (content_of(e), e["signature"]["armor"], "assay-ledger") for e, ok, _ in new if ok and "signature" in e
+        ]
+        with ThreadPoolExecutor() as pool:  # nearly all time goes into ssh-keygen
+            list(pool.map(lambda one: signer_of(*one), asked))
+        documents = self.repository.contents([name for _, _, name in new if name])
+        for entry, intact, name in new:
+            self.evidence = self.document(entry, next(documents)[1] if name else None)
+            if intact:
+                self.found.problems += [f"entry {entry['sequence']}{why}" for why in self.judged(entry)]
+            if entry["kind"] in ("promoted", "rolled_back") and entry["version"]:
+                brief = {key: value for key, value in entry.items() if key not in ("details", "signature")}
+                self.assigned.append({**brief, "digest": digest(canonical(entry)), "signed": "signature" in entry})
+
+    def chained(self, where: str, content: bytes) -> Document | None:
+        """The entry of a file, which has to follow the one before; None where it cannot be read."""
+        try:
+            entry = entry_of(where, content)
+        except (ValueError, RecursionError) as error:
+            self.tell(f"{where} of the ledger cannot be read as an entry: {error}")
+            self.previous, self.intact = "unknown", False
+            return None
+        number, before, name = entry["sequence"], entry["previous"], digest(content)
+        if number != self.place + 1 and self.previous != "unknown":
+            self.tell(f"entry {self.place + 1} is missing: {number} stands in its place")
+        if before != self.previous != "unknown":
+            self.tell(f"entry {number} does not follow from the one before: it was changed or put in later")
+        self.intact = self.intact and before == self.previous and number == self.place + 1
+        self.place, self.previous, self.digests[number] = max(number, self.place), name, name
+        self.found.entries += 1
+        return entry
+
+    def document(self, entry: Document, content: bytes | None) -> Document:
+        """The evidence that an entry names; empty where it is not there, was changed or cannot be read."""
+        named = entry["evidence"]
+        if named is None:
+            return {}
+        if content is None:
+            self.tell(f"entry {entry['sequence']}: the ledger holds no evidence {named}")
+        elif digest(content) != named:
+            was = f"evidence {named} was changed: its content has digest {digest(content)}"
+            self.tell(f"entry {entry['sequence']}: {was}")
+        else:
+            try:
+                return {key: value for key, value in parsed(content).items() if key in READ}
+            except (ValueError, RecursionError) as error:
+                self.tell(f"evidence {named} of the ledger cannot be read: {error}")
+        return {}
 
     def judged(self, entry: Document) -> Iterator[str]:
         """Take an entry into account where it counts; gives what is wrong with it."""
@@ -333,13 +393,13 @@ class Check:
             model.waiting[commit] = entry
         elif kind == "monitored" and version == model.champion:
             old = OLD_WINDOW.match(entry["sentence"])
-            model.decided.add(str(entry["details"].get("action", old and old[1].replace(" ", "_"))))
+            model.decided.append(str(entry["details"].get("action", old and old[1].replace(" ", "_"))))
         elif kind in ("promoted", "rolled_back") and version and commit:
             if lists and version not in model.versions:
                 yield from self.verdict(entry, model)
             model.versions.setdefault(version, commit)
             model.waiting.pop(commit, None)
-            model.champion, model.tenures, model.decided = version, model.tenures + 1, set()
+            model.champion, model.tenures, model.decided = version, model.tenures + 1, []
 
     def examined(self, entry: Document, *lists: Document) -> None:
         """Need the signature of an examiner of one of the lists."""
@@ -350,9 +410,8 @@ class Check:
 
     def listed(self, entry: Document) -> None:
         """Need that the list holds that an entry brings."""
-        document = self.evidence.get(str(entry["evidence"]), {})
         try:
-            new = people_of(document.get("policy"))
+            new = people_of(self.evidence.get("policy"))
         except ValueError as error:
             raise ValueError(f"its evidence holds no list: {error}") from None
         name, counter, before = digest(canonical(new)), new["counter"], new["previous"]
@@ -361,13 +420,13 @@ class Check:
         if before is None and counter == 1 and (not self.lists or self.root == name != self.found.root):
             champions = {model: found.champion for model, found in self.models.items() if found.champion}
             there = {"sequence": entry["sequence"] - 1, "digest": entry["previous"], "champions": champions}
-            need(document.get("adopts") in (None, there), "it adopts another ledger than the one before it")
+            need(self.evidence.get("adopts") in (None, there), "it adopts another ledger than the one before it")
         else:
             need(self.lists, "it is no first list, and none is in force")
             follows = (counter, before) == (old["counter"] + 1, old_name)
             need(follows, f"it does not follow the list in force, which has counter {old['counter']}")
             for which, people in (("the list before", old), ("the new list", new)):
-                names, given = voters(people), dicts(document, "signatures")
+                names, given = voters(people), dicts(self.evidence, "signatures")
                 asked = [(names.get(str(s.get("signer")), []), s) for s in given]
                 found = {s["signer"] for k, s in asked if signed(k, canonical(new), s.get("armor"), "assay-policy")}
                 asks = f"{which} asks for {people['threshold']} of {', '.join(names)} to sign it"
@@ -399,7 +458,7 @@ class Check:
                 self.approved(entry, model.waiting[commit])
             return
         orderers = who(self.lists[-1][0], "approver", "operator")
-        if orderers and (details.get("warrant") or VERBS[kind] not in model.decided - {"promote"}):
+        if orderers and (details.get("warrant") or kind == "promoted" or VERBS[kind] not in model.decided):
             need(details.get("warrant"), f"nobody who may order it signed it ({', '.join(orderers)})")
             now = {"version": version, "from": model.champion or None, "tenure": model.tenures}
             self.warranted(entry, {**now, "statement": VERBS[kind]}, orderers)
@@ -412,9 +471,8 @@ class Check:
         need(not own, f"{signer} asked for it or wrote it, and nobody signs for themselves")
         need(typed(head, {"sequence": int, "digest": str}), "its approval names no head of the ledger")
         within = asked["sequence"] <= head["sequence"] < entry["sequence"]
-        need(
-            within and self.digests.get(head["sequence"]) == head["digest"], "its approval was signed on another ledger"
-        )
+        there = within and self.digests.get(head["sequence"])
+        need(there == head["digest"], "its approval was signed on another ledger")
         need(entry["evidence"] == asked["evidence"], "its evidence is not what waited for a signature")
         now = {"statement": "approve", "commit": entry["commit"], "evidence": asked["evidence"], "head": head}
         self.warranted(entry, now, who(self.lists[-1][0], "approver"))
@@ -435,26 +493,22 @@ class Check:
 
     def verdict(self, entry: Document, model: Model) -> Iterator[str]:
         """What is wrong with the verdict of a new version, and with the waivers that it leans on."""
-        found = self.evidence.get(str(entry["evidence"]), {}).get("verdict")
+        found = self.evidence.get("verdict")
         if not isinstance(found, dict):
             return
         if [found.get(k) for k in ("model", "commit", "passed")] != [entry["model"], entry["commit"], True]:
             yield ": its evidence is no verdict that passed this candidate"
         asked, created = model.waiting.get(entry["commit"], entry), str(found.get("created"))
         moment = created if re.match(r"\d{4}-\d\d-\d\dT", created) and created < asked["time"] else asked["time"]
-        lists = [
-            people for people, _, since in self.lists[-2:] if people is self.lists[-1][0] or self.lists[-1][2] > moment
-        ]
+        lists = [people for people, _, _ in self.lists[-2 if self.lists[-1][2] > moment else -1 :]]
         for gate in dicts(found, "gates"):
             w, name = gate.get("waiver"), gate.get("gate")
             if not isinstance(w, dict):
                 if gate.get("mandatory") and gate.get("state") != "pass":
                     yield f": gate {name} did not pass, and nobody waived it"
                 continue
-            said = {k: w.get(k) for k in ("version", "reason", "who", "expires")} | {
-                "model": entry["model"],
-                "waive": name,
-            }
+            said = {k: w.get(k) for k in ("version", "reason", "who", "expires")}
+            said |= {"model": entry["model"], "waive": name}
             person, named = str(w.get("who")), f": the waiver of {name} by {w.get('who')}"
             keys = [key for people in lists for key in who(people, "approver").get(person, [])]
             if (w.get("gate"), w.get("version")) != (name, entry["version"]):
@@ -466,42 +520,6 @@ class Check:
             if not signed(keys, canonical(said), w.get("signature"), "assay"):
                 yield f"{named} has no signature of an approver of that name"
 
-    def history(self, anchor: str) -> None:
-        """Each commit adds the next entry and its evidence, at the time of that entry, and does nothing else."""
-        form = ("--format=%x01%H %ct %P", "--raw", "--no-abbrev", "--no-renames", "--first-parent", "--reverse")
-        out = self.repository.git("log", *form, f"--max-count={COMMITS}", "--diff-merges=first-parent", self.found.tip)
-        held, place = {*self.digests.values()}, 0
-        for record in out.decode(errors="replace").split("\1")[1:]:
-            head, *lines = record.strip().splitlines()
-            commit, moment, *parents = head.split()
-            held.add(commit)
-            rows = [row.partition("\t") for row in lines if row]
-            wrong = [path for meta, _, path in rows if meta[-1] != "A"]
-            strange = [path for meta, _, path in rows if not PATH.fullmatch(path) or meta.split()[1] != "100644"]
-            added = [path for _, _, path in rows if path.startswith("entries/")]
-            entry = self.entries.get(int(added[0][8:14])) if not strange and added else None
-            place += len(added)
-            if wrong:
-                what = f"changes or removes {', '.join(wrong)}, and what is written stays as it is"
-            elif strange or len(added) != 1 or len(parents) > 1:
-                what = f"adds {len(added)} entries" + "".join(f" and {path}" for path in strange)
-                what += (
-                    " by a merge" * (len(parents) > 1) + ", and a commit of the ledger adds one entry with its evidence"
-                )
-            elif entry is None:
-                continue
-            elif entry["sequence"] != place:
-                what = f"adds entry {entry['sequence']} in the place of entry {place}"
-            elif {path for _, _, path in rows} - {*added, f"evidence/{str(entry['evidence'])[7:]}.json"}:
-                what = f"adds evidence that its entry {place} does not name"
-            elif entry.get("signature") and apart(entry["time"], int(moment)) > CLOCK:
-                what = f"is dated {apart(entry['time'], int(moment)) / CLOCK:.0f} hours off its entry {place}"
-            else:
-                continue
-            self.tell(f"commit {commit[:12]} {what}")
-        if anchor and anchor not in held:
-            self.tell(f"the ledger does not hold {anchor}: what was written up to there was changed or cut off")
-
     def tags(self) -> None:
         """Tags against the entries that count, both ways."""
         names = self.repository.names
@@ -511,9 +529,8 @@ class Check:
         free: dict[tuple[str, str], list[str]] = {}
         for name, (commit, _) in there.items():
             free.setdefault((name if "@" in name else name.rpartition("#")[0], commit), []).append(name)
-        counted = [e for e in self.entries.values() if e["kind"] in ("promoted", "rolled_back") and e["version"]]
         seen, tenures, newest = set[str](), dict[str, int](), dict[str, int]()
-        for entry in (e for e in counted if e["sequence"] not in self.refused):
+        for entry in (e for e in self.assigned if e["sequence"] not in self.refused):
             model, version = f"{entry['model']}#champion", f"{entry['model']}@{entry['version']}"
             tenures[model] = tenures.get(model, 0) + 1
             for start, name in [(version, version)][version in seen :] + [(model, f"{model}#{tenures[model]}")]:
@@ -528,7 +545,7 @@ class Check:
                 newest[start] = by_number(fitting[0])[1]
             seen.add(version)
         for name in sorted((n for rest in free.values() for n in rest), key=by_number):
-            again = [e for e in counted if e["commit"] == there[name][0] and made(name, there[name][1], e)]
+            again = [e for e in self.assigned if e["commit"] == there[name][0] and made(name, there[name][1], e)]
             by_hand = "it was not made by Assay, and changes nothing"
             if not TAG.fullmatch(name):
                 text = f"tag {name} is none that Assay makes; it changes nothing. Remove it from the origin"
@@ -538,10 +555,9 @@ class Check:
             elif not any(line.startswith("Evidence: ") for line in there[name][1]):
                 self.tell(f"tag {name} names no evidence: {by_hand}")
             else:
-                text = (
-                    "that the ledger does not hold: entries were changed or cut off, or the tag was set past the ledger"
-                )
-                self.tell(f"tag {name} names an entry for commit {there[name][0][:12]} {text}; it changes nothing")
+                text = "does not hold: entries were changed or cut off, or the tag was set past the ledger"
+                text = f"commit {there[name][0][:12]} that the ledger {text}; it changes nothing"
+                self.tell(f"tag {name} names an entry for {text}")
         for name in names:
             if name.startswith("refs/replace/"):
                 self.tell(f"{name} shows others another object than {name[13:25]}; it is not looked at here. Remove it")
@@ -574,8 +590,8 @@ def made(name: str, lines: list[str], entry: Document) -> bool:
     """Whether an entry made a tag of its commit; tags of entries from before the first list name less."""
     if not TAG.fullmatch(name) or ("@" in name and entry["kind"] != "promoted"):
         return False
-    known, said = digest(canonical(entry)), dict(line.split(": ", 1) for line in lines if ": " in line)
-    if entry.get("signature"):
+    known, said = str(entry["digest"]), dict(line.split(": ", 1) for line in lines if ": " in line)
+    if entry["signed"]:
         full = [f"Evidence: {entry['evidence']}", f"Entry: {known}", f"Kind: {entry['kind']}"]
         return lines in (full, full[:2])
     return said.get("Evidence") == entry["evidence"] and said.get("Entry", known) == known
@@ -604,15 +620,12 @@ def main(words: list[str] | None = None) -> int:
         return 2
     if not found.tip:
         found.problems.insert(0, f"there is no ledger: the branch {BRANCHES[0][11:]} is missing")
-    open_ends = [] if asked.root else [SELF]
-    open_ends += [] if asked.anchor else [TAIL]
+    open_ends = [text for given, text in ((asked.root, SELF), (asked.anchor, TAIL)) if not given]
     if asked.json:
         print(json.dumps({"holds": not found.problems, **asdict(found), "not_excluded": open_ends}, indent=2))
     else:
-        told = [
-            *found.problems[:TOLD],
-            *(f"... and {len(found.problems) - TOLD} more" for _ in found.problems[TOLD:][:1]),
-        ]
+        told = found.problems[:TOLD]
+        told += [f"... and {len(found.problems) - TOLD} more"] * (len(found.problems) > TOLD)
         serving = ", ".join(f"{name} {version}" for name, version in found.champions.items()) or "none"
         print("\n".join([
             *told, *(f"notice: {text}" for text in found.notices), *(f"not excluded: {text}" for text in open_ends),

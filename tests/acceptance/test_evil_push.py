@@ -62,7 +62,7 @@ def trained(running: Running, branch: str, edits: dict[str, Callable[[str], str]
         "train/training", {"model": "care", "revision": branch, "reason": "person", "actor": "mallory"}
     )
     state = running.api.wait(run, seconds=300)
-    entry = ledger.newest_of(running.settings, "care", ("trained",))
+    entry = next(ledger.newest(running.settings, "care", ("trained",)), None)
     assert entry is not None and entry.commit is not None
     return state, entry.commit
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tests.proof.forging import KINDS, Forgery, edited, own, rewritten
-from tests.proof.ledgers import Document, chained, files, sealed, write
+from tests.proof.ledgers import Document, chained, sealed, write
 
 
 def swapped(entries: list[Document], at: int) -> list[Document]:
@@ -47,16 +47,6 @@ BY_POSITION: dict[str, tuple[range, Callable[[int], Forgery], str]] = {
         range(2, KINDS),
         lambda at: lambda m, r: write(r, m.commits[at - 1], []),
         "does not hold {anchor}",
-    ),
-    "edited by a later commit": (
-        range(1, KINDS + 1, 2),
-        lambda at: lambda m, r: write(r, m.commits[-1], [files(m, {**m.entries[at - 1], "actor": "them"})]),
-        "changes or removes entries/{at:06d}.json",
-    ),
-    "deleted by a later commit": (
-        range(1, KINDS + 1, 4),
-        lambda at: lambda m, r: write(r, m.commits[-1], [{f"entries/{at:06d}.json": None}]),
-        "changes or removes entries/{at:06d}.json",
     ),
     "signed by a stranger": (
         range(2, KINDS + 1, 4),

@@ -6,7 +6,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,8 @@ class Ledger:
     root: str
     spare: str
     """A commit of the origin that is no version."""
+    old: bool = False
+    """Whether its commits are of the form that held all entries in each."""
 
     @property
     def origin(self) -> Path:
@@ -198,13 +200,41 @@ def write(repository: Path, after: str | None, commits: Iterable[Commit], moment
 
 def files(made: Ledger, entry: Document, evidence: Document | bytes | None = None) -> Commit:
     """What the commit of an entry adds."""
-    found: Commit = {f"entries/{entry['sequence']:06d}.json": canonical_json(entry)}
-    name = entry["evidence"]
-    if name:
-        content = made.evidence.get(name, b"") if evidence is None else evidence
-        content = content if isinstance(content, bytes) else canonical_json(content)
-        found[f"evidence/{name.removeprefix('sha256:')}.json"] = content
-    return found
+    place, name = entry_file(made, entry["sequence"]), entry["evidence"]
+    if not name:
+        return {place: canonical_json(entry), **({} if made.old else {"evidence.json": None})}
+    content = made.evidence.get(name, b"") if evidence is None else evidence
+    content = content if isinstance(content, bytes) else canonical_json(content)
+    return {place: canonical_json(entry), evidence_file(made, name): content}
+
+
+def entry_file(made: Ledger, number: int) -> str:
+    return f"entries/{number:06d}.json" if made.old else "entry.json"
+
+
+def evidence_file(made: Ledger, digest: str) -> str:
+    return f"evidence/{digest.removeprefix('sha256:')}.json" if made.old else "evidence.json"
+
+
+def of_old(made: Ledger, folder: Path, upto: int) -> Ledger:
+    """The same ledger whose first commits are of the old form, at the same times."""
+    origin = copy(made, folder)
+    settings = Settings(home=folder.with_suffix(".home"), origin=str(origin), examiner_key=made.settings.examiner)
+    old = replace(made, settings=settings, old=True)
+    commits = [files(old if n < upto else made, e) for n, e in enumerate(made.entries)]
+    for path in [path for commit in commits[:upto] for path in commit if upto < len(commits)]:
+        commits[upto][path] = None
+    moments = [int(datetime.fromisoformat(e["time"]).timestamp()) for e in made.entries]
+    write(origin, None, commits, moments)
+    return replace(old, commits=Git(origin).run("rev-list", "--reverse", BRANCH).split())
+
+
+def in_old_form(settings: Settings) -> Settings:
+    """Write the ledger of an origin anew in the old form; gives another home on it, whose examiner is the same."""
+    made = replace(read(settings, settings.home, ""), old=True)
+    moments = [int(datetime.fromisoformat(e["time"]).timestamp()) for e in made.entries]
+    write(made.origin, None, [files(made, e) for e in made.entries], moments)
+    return Settings(home=settings.home.with_name("old"), origin=settings.origin, examiner_key=settings.examiner)
 
 
 def sealed(entry: Document, private: Ed25519PrivateKey, namespace: str = signatures.ENTRY) -> Document:

@@ -19,6 +19,7 @@ from tests.conftest import git
 from tests.proof import ledgers
 from tests.proof.by_git import BY_GIT, cut_with_tags
 from tests.proof.by_position import BY_POSITION
+from tests.proof.by_tree import OLD, PRESENT
 from tests.proof.forging import KINDS, Forgery
 from tests.proof.ledgers import Document, Ledger
 from tests.proof.with_stolen_key import STOLEN
@@ -44,23 +45,36 @@ def asked(capsys: pytest.CaptureFixture[str], repository: Path, *words: str) -> 
     return code, json.loads(capsys.readouterr().out)
 
 
-def cases() -> Iterator[tuple[str, Forgery, str]]:
+def cases(*others: dict[str, tuple[Forgery, str]]) -> Iterator[tuple[str, Forgery, str]]:
     for kind, (positions, forge, says) in BY_POSITION.items():
         for at in positions:
-            yield f"{kind}: {at}", forge(at), says.replace("{at:06d}", f"{at:06d}").replace("{at}", str(at))
-    for name, (forgery, says) in {**STOLEN, **BY_GIT}.items():
+            yield f"{kind}: {at}", forge(at), says.replace("{at}", str(at))
+    for name, (forgery, says) in {k: v for other in others for k, v in other.items()}.items():
         yield name, forgery, says
 
 
-CASES = list(cases())
+CASES = list(cases(STOLEN, BY_GIT, PRESENT))
 
 
 def test_each_forgery_is_named(honest: Ledger, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    every_one_is_named(honest, CASES, tmp_path, capsys)
+
+
+def test_each_forgery_of_a_ledger_of_the_old_form_is_named(
+    honest: Ledger, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = ledgers.of_old(honest, tmp_path / "old.git", KINDS)
+    every_one_is_named(old, list(cases(BY_GIT, OLD)), tmp_path, capsys)
+
+
+def every_one_is_named(
+    honest: Ledger, cases: list[tuple[str, Forgery, str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = ("--root", honest.root, "--anchor", honest.commits[-1])
     assert len(honest.entries) == KINDS and asked(capsys, honest.origin, *words)[1]["problems"] == []
     missed: list[str] = []
     anchored = 0
-    for number, (name, forge, says) in enumerate(CASES):
+    for number, (name, forge, says) in enumerate(cases):
         repository = ledgers.copy(honest, tmp_path / f"{number}.git")
         forge(Ledger(**{**vars(honest), "evidence": dict(honest.evidence)}), repository)
         code, found = asked(capsys, repository, *words)
@@ -70,7 +84,7 @@ def test_each_forgery_is_named(honest: Ledger, tmp_path: Path, capsys: pytest.Ca
         anchored += all(honest.commits[-1] in problem for problem in found["problems"])
     assert missed == []
     assert anchored <= 6  # seen by the anchor alone: tails that were cut off with their tags, and main as the ledger
-    print(f"{len(CASES)} forgeries named, {anchored} of them by the anchor alone")
+    print(f"{len(cases)} forgeries named, {anchored} of them by the anchor alone")
 
 
 def test_there_are_at_least_a_hundred() -> None:

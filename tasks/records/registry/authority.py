@@ -69,10 +69,13 @@ class ModelState(BaseModel):
 class State(BaseModel):
     """What the entries up to ``sequence`` say; a clone keeps it, and reads on from there."""
 
-    form: int = 1
+    form: int = 2
     tip: str = ""
+    """The newest commit that was read; where the chain breaks, the newest before that."""
     sequence: int = 0
     digest: str | None = None
+    newest: str = ""
+    """When the newest entry was written."""
     root: str = ""
     """Fingerprint of the first list."""
     policy: Policy | None = None

@@ -1,10 +1,17 @@
-"""The branch that holds the ledger, as git keeps it: its tip, its files, and what this clone has seen of it."""
+"""The branch that holds the ledger, as git keeps it: its tip, what each commit adds, and what this clone saw of it.
+
+A commit holds the one entry that it adds and its evidence, nothing of the commits before. So neither a commit nor a
+push costs more where the ledger is long. Ledgers begun before 2026-11-29 held all their entries in each commit, as
+``entries/000001.json`` and so on. They keep these, and go on in the present form.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -17,9 +24,12 @@ from tasks.spec.settings import Settings
 
 BRANCH = "assay/ledger"
 TIP = f"refs/remotes/origin/{BRANCH}"
-ENTRY = re.compile(r"entries/\d{6}\.json")
+ENTRY, EVIDENCE = "entry.json", "evidence.json"
+OLD_ENTRY, OLD_EVIDENCE = re.compile(r"entries/\d{6}\.json"), re.compile(r"evidence/[0-9a-f]{64}\.json")
 SEEN = "refs/assay/ledger-seen"
 """The newest tip that this clone has seen; it moves only forward."""
+READ_FIRST, AT_ONCE = 64, 4096
+"""Commits that a search backwards reads in its first step; objects that are read at most in one."""
 
 
 def tip_of(git: Git) -> str | None:
@@ -55,37 +65,125 @@ def rewritten(settings: Settings, seen: str, tip: str | None) -> str:
     )
 
 
-def files(git: Git, tip: str, *paths: str) -> dict[str, bytes]:
-    """Path and content of all files under the paths, in two commands however many they are."""
-    listed = [line.split("\t", 1) for line in git.run("ls-tree", "-r", "-z", tip, "--", *paths).split("\0") if line]
-    return contents(git, {path: meta.split()[2] for meta, path in listed if meta.split()[1] == "blob"})
+@dataclass(frozen=True)
+class Added:
+    """An entry as a commit added it, not looked at yet."""
+
+    commit: str
+    """In a ledger of the old form: the last commit of that form."""
+    where: str
+    """How a sentence names the place."""
+    number: int | None
+    """That the old form gives to the entry's file."""
+    blob: str
+    """Git's name of the entry's file; empty where the commit holds none."""
+    documents: dict[str, str]
+    """Git's names of evidence, by digest where the old form tells it; else under an empty name."""
+    content: bytes = b""
 
 
-def contents(git: Git, blobs: dict[str, str]) -> dict[str, bytes]:
-    """Content of blobs, by the names given to them."""
-    answer = git.read("cat-file", "--batch", stdin="".join(f"{blob}\n" for blob in blobs.values()).encode())
+def commit(git: Git, parent: str, entry: bytes, evidence: bytes | None, subject: str) -> str:
+    """Make the commit that adds an entry after a tip, or after none; gives its name."""
+    rows = []
+    for name, content in ((ENTRY, entry), (EVIDENCE, evidence)):
+        if content is not None:
+            rows.append(f"100644 blob {git.run('hash-object', '-w', '--stdin', stdin=content)}\t{name}\n")
+    tree = git.run("mktree", stdin="".join(rows).encode())
+    return git.run("commit-tree", tree, *(["-p", parent] if parent else []), "-m", subject)
+
+
+def added(git: Git, since: str, tip: str) -> Iterator[Added]:
+    """What commits after one, or all, add up to a tip, oldest first, each with the content of its entry.
+
+    A commit whose entry is that of the commit before adds none, and is left out here; the verifier names it.
+    """
+    asked = f"{since}..{tip}" if since else tip
+    log = git.run("log", "--first-parent", "--reverse", "--format=%H %T", asked)
+    rows = [line.split() for line in log.splitlines()]
+    before = ""
+    if since:
+        rows.insert(0, [since, git.run("rev-parse", f"{since}^{{tree}}")])
+    old = ""
+    for begin in range(0, len(rows), AT_ONCE):
+        part = rows[begin : begin + AT_ONCE]
+        trees = [_tree(content) for content in contents(git, [tree for _, tree in part])]
+        found: list[Added] = []
+        for (name, _), tree in zip(part, trees, strict=True):
+            blob = tree.get(ENTRY, "")
+            if not blob and not before:
+                old = name  # of the old form; its last commit holds all entries of that form
+                continue
+            if old and old != since:
+                yield from _old(git, old)
+            is_new, before, old = blob != before and name != since, blob or before, ""
+            if is_new:
+                documents = {"": tree[EVIDENCE]} if EVIDENCE in tree else {}
+                found.append(Added(name, f"commit {name[:12]}", None, blob, documents))
+        yield from _with_contents(git, found)
+    if old and old != since:
+        yield from _old(git, old)
+
+
+def _tree(content: bytes) -> dict[str, str]:
+    """Names of the plain files of a tree, with git's name of each."""
     found, at = {}, 0
-    for path in blobs:
-        end = answer.index(b"\n", at)
-        size = int(answer[at:end].split()[-1])
-        found[path], at = answer[end + 1 : end + 1 + size], end + size + 2
+    while at < len(content):
+        end = content.index(b"\0", at)
+        mode, _, name = content[at:end].decode(errors="replace").partition(" ")
+        if mode == "100644":
+            found[name] = content[end + 1 : end + 21].hex()
+        at = end + 21
     return found
 
 
-def entry_paths(git: Git, tip: str) -> list[str]:
-    """Paths of all entries, oldest first."""
-    return sorted(filter(ENTRY.fullmatch, git.run("ls-tree", "-r", "--name-only", tip, "entries/").splitlines()))
+def _old(git: Git, name: str) -> Iterator[Added]:
+    """Entries of a commit of the old form, which holds all that were written up to there."""
+    listed = (row.split("\t", 1) for row in git.run("ls-tree", "-r", "-z", name).split("\0") if row)
+    blobs = {path: meta.split()[2] for meta, path in listed if meta.split()[1] == "blob"}
+    documents = {f"sha256:{path[9:-5]}": blob for path, blob in blobs.items() if OLD_EVIDENCE.fullmatch(path)}
+    paths = sorted(filter(OLD_ENTRY.fullmatch, blobs))
+    for begin in range(0, len(paths), AT_ONCE):
+        part = paths[begin : begin + AT_ONCE]
+        yield from _with_contents(git, [Added(name, path, int(path[8:14]), blobs[path], documents) for path in part])
 
 
-def entry_path(sequence: int) -> str:
-    return f"entries/{sequence:06d}.json"
+def backwards(git: Git, tip: str) -> Iterator[Added]:
+    """The same from the newest on, for who looks for one of the last."""
+    count = READ_FIRST
+    while tip:
+        rows = git.run("log", "--first-parent", f"--max-count={count + 1}", "--format=%H", tip).split()
+        since = rows[count] if len(rows) > count else ""
+        found = list(added(git, since, tip))
+        yield from reversed(found)
+        tip = "" if found and found[0].number is not None else since
+        count = min(4 * count, AT_ONCE)
 
 
-def evidence_path(digest: str) -> str:
-    return f"evidence/{digest.removeprefix('sha256:')}.json"
+def _with_contents(git: Git, found: list[Added]) -> Iterator[Added]:
+    texts = iter(contents(git, [one.blob for one in found if one.blob]))
+    for one in found:
+        yield replace(one, content=next(texts)) if one.blob else one
 
 
-def parse(path: str, content: bytes) -> Entry:
+def contents(git: Git, blobs: list[str]) -> list[bytes]:
+    """Content of objects, in their order.
+
+    Raises:
+        CorruptionError: one is not there.
+    """
+    answer = git.read("cat-file", "--batch", stdin="".join(f"{blob}\n" for blob in blobs).encode()) if blobs else b""
+    found, at = [], 0
+    for _ in blobs:
+        end = answer.index(b"\n", at)
+        if answer.endswith(b" missing", at, end):
+            raise CorruptionError(f"the clone {git.path} lacks object {answer[at : at + 40].decode()} of the ledger.")
+        size = int(answer[at:end].split()[-1])
+        found.append(answer[end + 1 : end + 1 + size])
+        at = end + size + 2
+    return found
+
+
+def parse(where: str, content: bytes) -> Entry:
     """The entry that a file holds.
 
     Raises:
@@ -97,31 +195,23 @@ def parse(path: str, content: bytes) -> Entry:
         entry = None
     if entry is None or canonical_json(entry.stored()) != content:
         raise CorruptionError(
-            f"{path} of the ledger cannot be read as an entry. Look at what was done to the branch {BRANCH} (git log "
-            f"{BRANCH} -- {path}), and put it back."
+            f"{where} of the ledger cannot be read as an entry. Look at what was done to the branch {BRANCH} (git log "
+            f"-p {BRANCH}), and put it back."
         )
     return entry
 
 
-def evidence_problem(found: dict[str, bytes], digest: str) -> str | None:
-    """What is wrong with the evidence of a digest among files of the branch."""
-    content = found.get(evidence_path(digest))
-    if content is None:
-        return f"the ledger holds no evidence {digest}"
-    there = "sha256:" + hashlib.sha256(content).hexdigest()
-    return None if there == digest else f"evidence {digest} was changed: its content has digest {there}"
-
-
-def evidence_at(git: Git, tip: str | None, digest: str) -> dict[str, Any]:
-    """The document with this digest.
+def document(git: Git, blob: str | None, digest: str) -> dict[str, Any]:
+    """The evidence with this digest, from git's name of it.
 
     Raises:
         CorruptionError: it is not there, or its bytes do not match.
     """
-    path = evidence_path(digest)
-    found = files(git, tip, path) if tip else {}
-    problem = evidence_problem(found, digest)
-    if problem:
-        raise CorruptionError(f"{problem}.")
-    document: dict[str, Any] = json.loads(found[path])
-    return document
+    if not blob:
+        raise CorruptionError(f"the ledger holds no evidence {digest}.")
+    (content,) = contents(git, [blob])
+    there = "sha256:" + hashlib.sha256(content).hexdigest()
+    if there != digest:
+        raise CorruptionError(f"evidence {digest} was changed: its content has digest {there}.")
+    found: dict[str, Any] = json.loads(content)
+    return found

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from tasks.records.registry import branch, keys
 from tasks.records.registry.authority import State, apply, refusal
 from tasks.records.registry.branch import BRANCH
+from tasks.records.registry.index import index
 from tasks.records.registry.state import Branch, pin, proven, state
 from tasks.records.repository.git import Git, Overtaken
 from tasks.records.repository.workspace import ensure_clone, lock
@@ -23,8 +22,6 @@ from tasks.spec.ledger import Entry, EntryDraft, EntryKind
 from tasks.spec.settings import Settings
 
 ATTEMPTS = 8
-READ_FIRST, READ_AT_ONCE = 64, 1024
-"""Entries that a search backwards reads in its first step, and at most in one."""
 
 
 def append(settings: Settings, draft: EntryDraft, once_after: int | None = None, refs: Sequence[str] = ()) -> Entry:
@@ -62,11 +59,14 @@ def append(settings: Settings, draft: EntryDraft, once_after: int | None = None,
 
 def _written_since(git: Git, draft: EntryDraft, sequence: int) -> Entry | None:
     """The entry of a draft among those after one, by its evidence, which is no other's."""
-    tip, key = branch.tip_of(git), digest_json(draft.evidence)
-    paths = [path for path in branch.entry_paths(git, tip) if path > branch.entry_path(sequence)] if tip else []
-    contents = branch.files(git, str(tip), *paths) if paths else {}
-    found = (branch.parse(path, contents[path]) for path in paths)
-    return next((e for e in found if (e.kind, e.model, e.evidence) == (draft.kind, draft.model, key)), None)
+    key = digest_json(draft.evidence)
+    for one in branch.backwards(git, branch.tip_of(git) or ""):
+        entry = branch.parse(one.where, one.content)
+        if entry.sequence <= sequence:
+            break
+        if (entry.kind, entry.model, entry.evidence) == (draft.kind, draft.model, key):
+            return entry
+    return None
 
 
 class Written:
@@ -110,12 +110,9 @@ def _add(settings: Settings, git: Git, now: State, draft: EntryDraft) -> Written
     )
     policy = keys.listed(draft) if draft.kind == "policy" or now.policy is None else now.policy
     entry = keys.signed(settings, entry, policy)
-    files = {branch.entry_path(entry.sequence): canonical_json(entry.stored())}
-    if draft.evidence is not None:
-        files[branch.evidence_path(str(entry.evidence))] = canonical_json(draft.evidence)
-    subject = f"{entry.sequence}: {entry.model} {entry.kind.replace('_', ' ')}"
-    tip = _commit(git, now.tip, files, subject)
-    source = Branch(git, tip)
+    source = Branch(git, now.tip)
+    if entry.evidence is not None and draft.evidence is not None:
+        source.drafted = {entry.evidence: draft.evidence}
     why = refusal(now, entry, source, pin(settings, git))
     if why:
         mine = signatures.public_line(signatures.examiner_key(settings.examiner))
@@ -126,21 +123,11 @@ def _add(settings: Settings, git: Git, now: State, draft: EntryDraft) -> Written
         )
         raise PromotionRefused(f"the ledger would not count this {entry.kind.replace('_', ' ')} entry: {why}.{own}")
     apply(now, entry, source)
-    now.sequence, now.digest, now.tip = entry.sequence, entry.digest(), tip
-    return Written(entry, tip)
-
-
-def _commit(git: Git, parent: str, files: dict[str, bytes], subject: str) -> str:
-    with tempfile.TemporaryDirectory() as folder:
-        index = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
-        if parent:
-            git.run("read-tree", parent, env=index)
-        for path, content in files.items():
-            blob = git.run("hash-object", "-w", "--stdin", stdin=content)
-            git.run("update-index", "--add", "--cacheinfo", f"100644,{blob},{path}", env=index)
-        tree = git.run("write-tree", env=index)
-    parents = ["-p", parent] if parent else []
-    return git.run("commit-tree", tree, *parents, "-m", subject)
+    evidence = canonical_json(draft.evidence) if draft.evidence is not None else None
+    subject = f"{entry.sequence}: {entry.model} {entry.kind.replace('_', ' ')}"
+    now.tip = branch.commit(git, now.tip, canonical_json(entry.stored()), evidence, subject)
+    now.sequence, now.digest, now.newest = entry.sequence, entry.digest(), entry.time
+    return Written(entry, now.tip)
 
 
 def follow(settings: Settings, git: Git, tip: str) -> None:
@@ -168,25 +155,15 @@ def begin(settings: Settings) -> State:
     return now
 
 
-def newest_of(settings: Settings, model: str, kinds: tuple[EntryKind, ...]) -> Entry | None:
-    """The newest entry of one model among these kinds, read from the newest entry backwards.
+def newest(settings: Settings, model: str, kinds: tuple[EntryKind, ...]) -> Iterator[Entry]:
+    """Entries of one model among these kinds, newest first; those that do not count, too.
 
     Raises:
-        CorruptionError: an entry that is as new cannot be read, so that nobody knows which is the newest.
+        CorruptionError: one cannot be read.
     """
     git = ensure_clone(settings)
-    tip = branch.tip_of(git)
-    paths = branch.entry_paths(git, tip) if tip else []
-    paths.reverse()
-    count = READ_FIRST
-    while tip and paths:
-        part, paths = paths[:count], paths[count:]
-        contents = branch.files(git, tip, *part)
-        for entry in (branch.parse(path, contents[path]) for path in part):
-            if entry.model == model and entry.kind in kinds:
-                return entry
-        count = min(4 * count, READ_AT_ONCE)
-    return None
+    with index(settings, git, proven(settings, git)) as found:
+        yield from found.newest(model, kinds)
 
 
 def entries(settings: Settings, model: str | None = None) -> list[Entry]:
@@ -200,9 +177,7 @@ def entries(settings: Settings, model: str | None = None) -> list[Entry]:
     if tip is None:
         return []
     branch.remember(git, tip)
-    paths = branch.entry_paths(git, tip)
-    contents = branch.files(git, tip, "entries/")
-    found = [branch.parse(path, contents[path]) for path in paths]
+    found = [branch.parse(one.where, one.content) for one in branch.added(git, "", tip)]
     return [e for e in found if model is None or e.model == model]
 
 
@@ -213,4 +188,5 @@ def evidence(settings: Settings, digest: str) -> dict[str, Any]:
         CorruptionError: it is not there, or its bytes do not match.
     """
     git = ensure_clone(settings)
-    return branch.evidence_at(git, branch.tip_of(git), digest)
+    with index(settings, git, proven(settings, git)) as found:
+        return found.evidence(digest)

@@ -11,6 +11,7 @@ from typing import Any
 from tasks.records.registry import ledger, tags
 from tasks.records.registry.authority import ModelState
 from tasks.records.registry.branch import BRANCH
+from tasks.records.registry.index import index
 from tasks.records.registry.state import model_state, state
 from tasks.records.registry.tags import CHAMPION
 from tasks.records.repository.git import Declined, Git, GitError, Overtaken
@@ -206,12 +207,12 @@ def _made_tags(git: Git, names: list[str]) -> Iterator[None]:
 def mend(settings: Settings) -> list[str]:
     """Put the tags back that entries made and somebody deleted; gives their names."""
     git = ensure_clone(settings)
-    with lock(settings):
-        missing = tags.compare(git, state(settings), ledger.entries(settings)).missing
+    now = state(settings)
+    with index(settings, git, now) as found:
         made = []
-        for name, entry in missing:
+        for name, row in tags.compare(git, now, found.assigned()).missing:
             try:
-                tags.write(git, [name], entry)
+                tags.write(git, [name], found.entry(row))
                 git.run("push", "--quiet", "origin", f"refs/tags/{name}:refs/tags/{name}")
             except GitError:  # a foreign tag has the name, or the origin has no such commit: the comparison says so
                 continue

@@ -16,25 +16,34 @@ from tasks.records.repository.workspace import ensure_clone, lock
 from tasks.spec.errors import CorruptionError
 from tasks.spec.settings import Settings
 
-AT_ONCE = 1024
-"""Entries that are read in one step."""
 ROOT = "assay.root"
 """The key of the clone's git config that keeps the fingerprint of the first list."""
 
 
 class Branch:
-    """The evidence and the entries of one tip, for the rules."""
+    """What the rules look up while the entries up to a tip are read: their evidence, and digests of earlier ones."""
 
     def __init__(self, git: Git, tip: str) -> None:
         self.git, self.tip = git, tip
+        self.documents: dict[str, str] = {}
+        """Of the entry at hand, as :class:`branch.Added` has them."""
+        self.drafted: dict[str, dict[str, Any]] = {}
+        """Evidence by digest that is not in git yet."""
+        self.digests: dict[int, str] = {}
 
     def evidence(self, digest: str) -> dict[str, Any]:
-        return branch.evidence_at(self.git, self.tip, digest)
+        if digest in self.drafted:
+            return self.drafted[digest]
+        return branch.document(self.git, self.documents.get(digest) or self.documents.get(""), digest)
 
     def digest_of(self, sequence: int) -> str | None:
-        path = branch.entry_path(sequence)
-        found = branch.files(self.git, self.tip, path)
-        return branch.parse(path, found[path]).digest() if path in found else None
+        if sequence not in self.digests and self.tip:
+            for one in branch.backwards(self.git, self.tip):
+                entry = branch.parse(one.where, one.content)
+                self.digests[entry.sequence] = entry.digest()
+                if entry.sequence <= sequence:
+                    break
+        return self.digests.get(sequence)
 
 
 def state(settings: Settings) -> State:
@@ -84,31 +93,31 @@ def model_state(settings: Settings, git: Git, model: str) -> ModelState:
 
 def read_on(found: State, git: Git, tip: str, root: str) -> None:
     """Bring a state forward to a tip, entry by entry; it ends where the chain does."""
-    source, found.problems = Branch(git, tip), []
-    paths = [p for p in branch.entry_paths(git, tip) if p > branch.entry_path(found.sequence)]
-    for begin in range(0, len(paths), AT_ONCE):
-        part = paths[begin : begin + AT_ONCE]
-        contents = branch.files(git, tip, *part)
-        for path in part:
-            try:
-                entry = branch.parse(path, contents[path])
-            except CorruptionError as error:
-                found.problems = [str(error)]
-                break
-            if entry.sequence != found.sequence + 1 or entry.previous != found.digest:
-                found.problems = [
-                    f"{path} does not follow from the entry before it: entries were changed, removed or put in, and "
-                    "what comes from there on does not count"
-                ]
-                break
-            why = refusal(found, entry, source, root)
-            if why:
-                found.refused[entry.sequence] = why
-            else:
-                apply(found, entry, source)
-            found.sequence, found.digest = entry.sequence, entry.digest()
-        if found.problems:
-            break
+    source, found.problems = Branch(git, found.tip), []
+    for one in branch.added(git, found.tip, tip):
+        if one.number is not None and one.number <= found.sequence:
+            continue  # of the old form, whose commits hold what was read before
+        try:
+            entry = branch.parse(one.where, one.content)
+        except CorruptionError as error:
+            found.problems = [str(error)]
+            return
+        if entry.sequence != found.sequence + 1 or entry.previous != found.digest:
+            found.problems = [
+                f"{one.where} does not follow from the entry before it: entries were changed, removed or put in, and "
+                "what comes from there on does not count"
+            ]
+            return
+        source.documents = one.documents
+        why = refusal(found, entry, source, root)
+        if why:
+            found.refused[entry.sequence] = why
+        else:
+            apply(found, entry, source)
+        found.sequence, found.digest, found.newest = entry.sequence, entry.digest(), entry.time
+        source.digests[entry.sequence] = found.digest
+        if one.number is None:
+            found.tip = one.commit
     found.tip = tip
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tasks.records.registry.authority import State, number_of
+from tasks.records.registry.index import Row
 from tasks.records.repository.git import Git
 from tasks.spec.ledger import Entry
 
@@ -32,7 +33,7 @@ def message(entry: Entry) -> str:
 def names_for(git: Git, entry: Entry, tenures: int, new: bool) -> list[str]:
     """Names of the tags that an assignment makes; its number is greater than all that are there."""
     start = f"{entry.model}#{CHAMPION}#"
-    numbers = [number_of(name.removeprefix(start)) for name in read_tags(git) if name.startswith(start)]
+    numbers = [number_of(name.removeprefix(start)) for name in _names(git, start)]
     number = max([tenures, *numbers]) + 1
     return [*([f"{entry.model}@{entry.version}"] if new else []), f"{entry.model}#{CHAMPION}#{number}"]
 
@@ -45,18 +46,24 @@ def write(git: Git, names: list[str], entry: Entry) -> None:
 
 def free_version(git: Git, model: str, highest: int) -> str:
     """The version after the highest that was given, whose tag nobody took."""
-    taken = {number_of(name.rpartition("@")[2]) for name in read_tags(git) if name.startswith(f"{model}@v")}
+    taken = {number_of(name.rpartition("@")[2]) for name in _names(git, f"{model}@v")}
     number = highest + 1
     while number in taken:
         number += 1
     return f"v{number}.0.0"
 
 
-def read_tags(git: Git) -> dict[str, Tag]:
-    """All tags that GTO could mean, by name."""
+def _names(git: Git, start: str) -> list[str]:
+    """Names of tags that begin so."""
+    return git.run("for-each-ref", "--format=%(refname:strip=2)", f"refs/tags/{start}*").splitlines()
+
+
+def read_tags(git: Git, model: str | None = None) -> dict[str, Tag]:
+    """All tags that GTO could mean, by name; of one model, or of all."""
     form = "%(refname:strip=2)%09%(*objectname)%09%(objectname)%09%(contents)%00"
     found = {}
-    for record in git.run("for-each-ref", f"--format={form}", "refs/tags").split("\0"):
+    asked = [f"refs/tags/{model}{sign}*" for sign in "@#"] if model is not None else ["refs/tags"]
+    for record in git.run("for-each-ref", f"--format={form}", *asked).split("\0"):
         name, annotated, plain, text = (record.strip("\n").split("\t", 3) + ["", "", ""])[:4]
         if FACE.fullmatch(name):
             lines = [line.partition(": ") for line in text.strip().split("\n\n")[-1].splitlines()]
@@ -64,9 +71,9 @@ def read_tags(git: Git) -> dict[str, Tag]:
     return found
 
 
-def tag_problems(git: Git, state: State, entries: Sequence[Entry], model: str | None = None) -> list[str]:
+def tag_problems(git: Git, state: State, assigned: Sequence[Row], model: str | None = None) -> list[str]:
     """What differs between the tags and the entries that count, a sentence each; nothing of it changes what serves."""
-    found = compare(git, state, entries, model)
+    found = compare(git, state, assigned, model)
     absent = [
         f"tag {name} of entry {entry.sequence} is missing, and what serves stays as it is. Put it back with: "
         "assay ledger --mend"
@@ -79,53 +86,54 @@ def tag_problems(git: Git, state: State, entries: Sequence[Entry], model: str | 
 class Compared:
     foreign: list[str]
     """Sentences about tags that no entry made."""
-    missing: list[tuple[str, Entry]]
+    missing: list[tuple[str, Row]]
     """Names of tags that are not there, each with the entry that it is of."""
 
 
-def compare(git: Git, state: State, entries: Sequence[Entry], model: str | None = None) -> Compared:
-    """Tags against entries, both ways; of one model, or of all."""
-    assigned = [
-        e for e in entries if e.kind in ("promoted", "rolled_back") and e.sequence not in state.refused and e.version
+def compare(git: Git, state: State, assigned: Sequence[Row], model: str | None = None) -> Compared:
+    """Tags against promotions and rollbacks, both ways; of one model, or of all."""
+    counted = [
+        row for row in assigned if row.sequence not in state.refused and row.version and model in (None, row.model)
     ]
-    there = read_tags(git)
-    if model is not None:
-        assigned = [e for e in assigned if e.model == model]
-        there = {name: tag for name, tag in there.items() if name.startswith((f"{model}@", f"{model}#"))}
+    of: dict[tuple[str, str | None], list[Row]] = {}
+    for row in counted:
+        of.setdefault((row.model, row.commit), []).append(row)
+    there = read_tags(git, model)
     foreign: list[str] = []
     made: set[tuple[int, bool]] = set()
     for name in sorted(there, key=lambda n: (n.partition("#")[0], number_of(n.rpartition("#")[2]), n)):
-        version = "@" in name
-        fitting = [e for e in assigned if _made(name, there[name], e)]
-        entry = next((e for e in fitting if (e.sequence, version) not in made), None)
+        version, ours = "@" in name, OURS.fullmatch(name)
+        same = of.get((ours["model"], there[name].commit), []) if ours else []
+        fitting = [row for row in same if _made(name, there[name], row)]
+        entry = next((row for row in fitting if (row.sequence, version) not in made), None)
         if entry is None:
             foreign.append(_foreign(name, there[name], bool(fitting)))
         else:
             made.add((entry.sequence, version))
-    missing: list[tuple[str, Entry]] = []
+    return Compared(foreign, _missing(counted, made))
+
+
+def _missing(counted: list[Row], made: set[tuple[int, bool]]) -> list[tuple[str, Row]]:
+    """Tags of entries that none was found for, by entry and whether it is that of the version."""
+    missing: list[tuple[str, Row]] = []
     counts: dict[str, int] = {}
     known: set[tuple[str, str]] = set()
-    for entry in assigned:
-        counts[entry.model] = counts.get(entry.model, 0) + 1
-        is_new = (entry.model, str(entry.version)) not in known
-        known.add((entry.model, str(entry.version)))
-        if is_new and (entry.sequence, True) not in made:
-            missing.append((f"{entry.model}@{entry.version}", entry))
-        if (entry.sequence, False) not in made:
-            missing.append((f"{entry.model}#{CHAMPION}#{counts[entry.model]}", entry))
-    return Compared(foreign, missing)
+    for row in counted:
+        counts[row.model] = counts.get(row.model, 0) + 1
+        is_new = (row.model, str(row.version)) not in known
+        known.add((row.model, str(row.version)))
+        if is_new and (row.sequence, True) not in made:
+            missing.append((f"{row.model}@{row.version}", row))
+        if (row.sequence, False) not in made:
+            missing.append((f"{row.model}#{CHAMPION}#{counts[row.model]}", row))
+    return missing
 
 
-def _made(name: str, tag: Tag, entry: Entry) -> bool:
-    """Whether an entry made a tag; tags before 2026-11-28 do not name their entry, but its evidence."""
-    ours = OURS.fullmatch(name)
-    if ours is None or ours["model"] != entry.model or tag.commit != entry.commit:
-        return False
+def _made(name: str, tag: Tag, entry: Row) -> bool:
+    """Whether an entry of its model and commit made a tag; tags before 2026-11-28 name its evidence alone."""
     if "@" in name and (entry.kind != "promoted" or name != f"{entry.model}@{entry.version}"):
         return False
-    return (
-        tag.trailers.get("Evidence") == entry.evidence and tag.trailers.get("Entry", entry.digest()) == entry.digest()
-    )
+    return tag.trailers.get("Evidence") == entry.evidence and tag.trailers.get("Entry", entry.digest) == entry.digest
 
 
 def _foreign(name: str, tag: Tag, again: bool) -> str:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import re
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from tasks.records.registry import ledger
-from tasks.records.registry.branch import BRANCH
-from tasks.records.registry.registry import Registry
-from tasks.records.registry.verification import verify
+from tasks.records.registry import index, ledger
+from tasks.records.registry.branch import BRANCH, SEEN
+from tasks.records.registry.registry import Registry, mend
+from tasks.records.registry.state import state
+from tasks.records.registry.verification import KEPT, told, verified, verify
 from tasks.records.repository import workspace
 from tasks.records.repository.git import Git
+from tasks.spec.base import canonical_json
 from tasks.spec.errors import CorruptionError
-from tasks.spec.ledger import EntryDraft, StoppedDetails, TrainedDetails
+from tasks.spec.ledger import EntryDraft, EntryKind, StoppedDetails, TrainedDetails
 from tasks.spec.settings import Settings
 from tests.candidates import commit_run
+from tests.proof.ledgers import in_old_form
 
 Change = Callable[[Path], None]
 
@@ -58,38 +64,53 @@ def push(settings: Settings, *commands: tuple[str, ...], change: Change | None =
         if change:
             change(tree)
         for command in (
-            ("add", "--all", "entries", "evidence"),
+            ("add", "--all", ":!.dvc"),
             *commands,
             ("push", "--quiet", "--force", "origin", f"HEAD:refs/heads/{BRANCH}"),
         ):
             Git(tree).run(*command)
 
 
-def word(number: int, old: str, new: str) -> Change:
+def word(old: str, new: str, path: str = "entry.json") -> Change:
     def change(tree: Path) -> None:
-        path = tree / f"entries/{number:06d}.json"
-        assert old in path.read_text()
-        path.write_text(path.read_text().replace(old, new))
+        text = (tree / path).read_text()
+        assert old in text
+        (tree / path).write_text(text.replace(old, new))
 
     return change
 
 
-def test_an_entry_changed_by_a_later_commit_is_noticed(written: Settings) -> None:
-    push(written, ("commit", "--quiet", "-m", "3: nothing to see here"), change=word(3, '"two"', '"TWO"'))
-    chain, refused, history = verify(written)
-    assert refused.startswith("entry 3 does not count: it is not signed by an examiner")
-    assert chain == "entry 4 does not follow from the one before: it was changed or put in later"
+def test_an_entry_of_the_old_form_changed_by_a_later_commit_is_noticed(written: Settings) -> None:
+    old = in_old_form(written)
+    assert verify(old) == []
+    change = word('"two"', '"TWO"', "entries/000003.json")
+    push(old, ("commit", "--quiet", "-m", "3: nothing to see here"), change=change)
+    (history,) = verify(old)
     assert history.endswith("changes or removes entries/000003.json, and what is written stays as it is")
-    assert verify(fresh(written)) == [chain, refused, history]
+    assert verify(fresh(old)) == [history]
     with pytest.raises(CorruptionError, match="entries/000004.json does not follow from the entry before it"):
-        training(fresh(written), "six")
-    assert Registry(fresh(written)).champion("income") is None  # nothing behind the break is proven to a newcomer
-    champion = Registry(written).champion("income")
+        training(fresh(old), "six")
+    assert Registry(fresh(old)).champion("income") is None  # nothing behind the break is proven to a newcomer
+    champion = Registry(old).champion("income")
     assert champion is not None and champion.tag == "v1.0.0"  # and what was proven before it goes on serving
 
 
+def test_an_entry_told_once_more_is_noticed(written: Settings) -> None:
+    content = canonical_json(ledger.entries(written)[2].stored())
+    change = lambda tree: (tree / "entry.json").write_bytes(content.replace(b'"two"', b'"TWO"')) and None  # noqa: E731
+    push(written, ("commit", "--quiet", "-m", "3: nothing to see here"), change=change)
+    place, chain, evidence = verify(written)
+    assert place == "entry 7 is missing: 3 stands in its place" and evidence.startswith("entry 3: evidence sha256:")
+    assert chain == "entry 3 does not follow from the one before: it was changed or put in later"
+    with pytest.raises(CorruptionError, match=r"commit \w{12} does not follow from the entry before it"):
+        training(fresh(written), "six")
+    for home in (written, fresh(written)):
+        champion = Registry(home).champion("income")
+        assert champion is not None and champion.tag == "v1.0.0"  # what was proven before it goes on serving
+
+
 def test_the_newest_entry_changed_in_place_is_noticed_and_nothing_is_written_on_it(written: Settings) -> None:
-    push(written, ("commit", "--quiet", "--amend", "--no-edit"), change=word(6, '"five"', '"FIVE"'))
+    push(written, ("commit", "--quiet", "--amend", "--no-edit"), change=word('"five"', '"FIVE"'))
     rewritten, unsigned = verify(written)
     assert rewritten.startswith("the ledger was rewritten or cut off since this clone last saw it: its newest commit ")
     assert unsigned.startswith(
@@ -118,7 +139,7 @@ def test_entries_that_were_cut_off_are_noticed(written: Settings) -> None:
 
 def test_a_promotion_told_otherwise_is_noticed_by_everybody(written: Settings) -> None:
     push(written, ("reset", "--quiet", "--hard", "HEAD~1"))
-    push(written, ("commit", "--quiet", "--amend", "--no-edit"), change=word(5, '"actor":"test"', '"actor":"them"'))
+    push(written, ("commit", "--quiet", "--amend", "--no-edit"), change=word('"actor":"test"', '"actor":"them"'))
     assert [f.split(" names an entry")[0].split(":")[0] for f in verify(fresh(written))] == [
         "entry 5 does not count",
         "tag income#champion#1",
@@ -128,47 +149,81 @@ def test_a_promotion_told_otherwise_is_noticed_by_everybody(written: Settings) -
 
 
 def test_an_entry_that_cannot_be_read_is_a_sentence(written: Settings) -> None:
-    push(
-        written,
-        ("commit", "--quiet", "-m", "oops"),
-        change=lambda tree: (tree / "entries/000003.json").write_text("{\n\n}") and None,
-    )
-    first, history = verify(written)
-    assert first.startswith("entries/000003.json of the ledger cannot be read as an entry: it is no document in")
-    assert "changes or removes entries/000003.json" in history
-    with pytest.raises(CorruptionError, match="entries/000003.json of the ledger cannot be read"):
+    change = lambda tree: (tree / "entry.json").write_text("{\n\n}") and None  # noqa: E731
+    push(written, ("commit", "--quiet", "-m", "oops"), change=change)
+    (told,) = verify(written)
+    assert re.match(r"commit \w{12} of the ledger cannot be read as an entry: it is no document in", told)
+    with pytest.raises(CorruptionError, match=r"commit \w{12} of the ledger cannot be read as an entry. Look at"):
         ledger.entries(written)
+    for _ in range(2):  # the state that is kept says it again
+        assert re.match(r"commit \w{12} of the ledger cannot be read as an entry. Look", state(written).problems[0])
+    assert next(ledger.newest(written, "income", ("trained",))).sentence == "five"
 
 
-def test_a_removed_entry_changed_evidence_and_stray_files_are_noticed(written: Settings) -> None:
+def test_removed_and_changed_files_of_the_old_form_are_noticed(written: Settings) -> None:
+    old = in_old_form(written)
+
     def change(tree: Path) -> None:
         (tree / "entries/000001.json").unlink()
         evidence = next(p for p in (tree / "evidence").iterdir() if "five" in p.read_text())
         evidence.write_text(evidence.read_text().replace("five", "FIVE"))
 
-    push(written, ("commit", "--quiet", "-m", "tidy"), change=change)
-    push(
-        written,
-        ("commit", "--quiet", "-m", "two at once"),
-        change=lambda tree: (
-            (tree / "entries/000007.json").write_bytes((tree / "entries/000006.json").read_bytes()) and None
-        ),
+    push(old, ("commit", "--quiet", "-m", "tidy"), change=change)
+    again = lambda tree: (  # noqa: E731
+        (tree / "entries/000007.json").write_bytes((tree / "entries/000006.json").read_bytes()) and None
     )
-    text = "\n".join(verify(written))
+    push(old, ("commit", "--quiet", "-m", "two at once"), change=again)
+    text = "\n".join(verify(old))
     for part in (
-        "entry 1 is missing: 2 stands in its place",
-        "entry 6: evidence sha256:",
         "changes or removes entries/000001.json, evidence/",
-        "entry 2 does not follow",
+        "entries/000007.json of the ledger cannot be read as an entry: its number is not that of its file",
+        "entry 6: evidence sha256:",
     ):
         assert part in text, text
 
 
-def test_a_commit_that_adds_no_entry_or_two_is_noticed(written: Settings) -> None:
+def test_a_commit_that_adds_no_entry_is_noticed_and_stops_nobody(written: Settings) -> None:
     push(written, ("commit", "--quiet", "--allow-empty", "-m", "nothing"))
-    assert [p.split(" adds ", 1)[1] for p in verify(written)] == [
-        "0 entries, and a commit of the ledger adds one entry with its evidence"
-    ]
+    told = ["0 entries, and a commit of the ledger adds one entry with its evidence"]
+    assert [p.split(" adds ", 1)[1] for p in verify(written)] == told
+    training(written, "six")
+    assert [p.split(" adds ", 1)[1] for p in verify(fresh(written))] == told and len(ledger.entries(written)) == 7
+
+
+def test_an_entry_in_a_place_of_the_old_form_is_named_and_does_not_count(written: Settings) -> None:
+    """What a home of an earlier version would write on a ledger that went on without it."""
+    content = canonical_json(ledger.entries(written)[2].stored())
+
+    def change(tree: Path) -> None:
+        (tree / "entries").mkdir()
+        (tree / "entries/000007.json").write_bytes(content)
+
+    push(written, ("commit", "--quiet", "-m", "7: income trained"), change=change)
+    (told,) = verify(written)
+    assert told.endswith(
+        " adds 0 entries and entries/000007.json, and a commit of the ledger adds one entry with its evidence"
+    )
+    training(written, "six")
+    assert [e.sentence for e in ledger.entries(written)][-2:] == ["five", "six"]
+
+
+def test_a_ledger_of_the_old_form_goes_on_in_the_present_one(written: Settings) -> None:
+    old = in_old_form(written)
+    assert [e.sentence for e in ledger.entries(old)] == [e.sentence for e in ledger.entries(written)]
+    training(old, "six")
+    git = Git(Path(old.origin))
+    assert git.run("ls-tree", "-r", "--name-only", BRANCH).split() == ["entry.json", "evidence.json"]
+    assert "entries/000006.json" in git.run("ls-tree", "-r", "--name-only", f"{BRANCH}~1")
+    with workspace.worktree(old, "main") as tree:
+        commit = commit_run(old, tree, "second", "assay/candidates/income/two")
+    Registry(old).promote("income", commit, {"text": "one"}, "test", "person", "v1.0.0")  # on evidence of the old form
+    for home in (old, fresh(old)):
+        assert verify(home) == [] and Registry(home).next_version("income") == "v3.0.0"
+        found = ledger.entries(home)
+        assert [e.sequence for e in found] == [*range(1, 9)]
+        assert [ledger.evidence(home, str(e.evidence)).get("text") for e in found[1:]] == [
+            "one", "two", "three", None, "five", "six", "one",
+        ]  # fmt: skip
 
 
 def test_a_tag_set_past_the_ledger_is_noticed(written: Settings) -> None:
@@ -199,11 +254,11 @@ def test_the_whole_ledger_is_read_with_one_fetch(
     assert verbs.count("fetch") == 1
 
 
-def test_the_newest_entry_of_some_kinds_is_found_from_the_newest_backwards(
-    written: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found = ledger.newest_of(written, "income", ("promoted", "stopped"))
-    assert found is not None and (found.kind, found.sequence) == ("promoted", 5)
+def test_the_newest_entry_of_some_kinds_is_found(written: Settings) -> None:
+    def newest(model: str, *kinds: EntryKind) -> list[int]:
+        return [e.sequence for e in ledger.newest(written, model, kinds)]
+
+    assert newest("income", "promoted", "stopped") == [5]
     draft = EntryDraft(
         kind="stopped",
         model="income",
@@ -214,15 +269,70 @@ def test_the_newest_entry_of_some_kinds_is_found_from_the_newest_backwards(
         details=StoppedDetails(because="it drifts"),
     )
     ledger.append(written, draft)
-    newest = ledger.newest_of(written, "income", ("promoted", "rolled_back", "stopped"))
-    assert newest is not None and newest.sentence == "it was stopped"
-    monkeypatch.setattr(ledger, "READ_FIRST", 1)  # read in several steps
-    assert [e.sequence for e in (ledger.newest_of(written, "income", ("promoted",)),) if e] == [5]
-    assert ledger.newest_of(written, "incom", ("promoted",)) is None
-    assert ledger.newest_of(written, "income", ("rolled_back",)) is None
+    push(written, ("commit", "--quiet", "--allow-empty", "-m", "8: income promoted"))  # a subject says nothing
+    assert newest("income", "promoted", "rolled_back", "stopped") == [7, 5] and newest("income", "promoted") == [5]
+    assert newest("incom", "promoted") == newest("income", "rolled_back") == []
 
 
-def test_the_newest_entry_of_a_kind_is_found_by_its_content_and_not_by_the_commits_subject(written: Settings) -> None:
-    push(written, ("commit", "--quiet", "--allow-empty", "-m", "6: income stopped"))
-    newest = ledger.newest_of(written, "income", ("promoted", "rolled_back", "stopped"))
-    assert newest is not None and newest.kind == "promoted"
+LIES = {
+    "a kind more": "UPDATE entries SET kind = 'promoted' WHERE sequence = 1",
+    "another file": "UPDATE entries SET blob = (SELECT blob FROM entries WHERE sequence = 2)",
+    "a file that nobody has": f"UPDATE entries SET blob = '{'1' * 40}', document = '{'1' * 40}'",
+    "another evidence": "UPDATE entries SET document = (SELECT document FROM entries WHERE sequence = 2)",
+    "entries left out": "DELETE FROM entries WHERE sequence IN (3, 5)",
+    "the newest left out": "DELETE FROM entries WHERE sequence > 4",
+    "another tip": f"UPDATE kept SET value = '{'1' * 40}' WHERE name = 'tip'",
+    "nothing": "DELETE FROM entries",
+    "other columns": "ALTER TABLE entries RENAME COLUMN blob TO blub",
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_an_index_that_lies_changes_nothing_and_is_made_anew(written: Settings, lie: str) -> None:
+    def seen() -> object:
+        found = [e.sequence for kind in ("trained", "promoted") for e in ledger.newest(written, "income", (kind,))]
+        return found, ledger.evidence(written, str(ledger.entries(written)[2].evidence)), told(written)
+
+    before = seen()
+    with closing(sqlite3.connect(written.home / index.NAME)) as database, database:
+        database.execute(LIES[lie])
+    champion = Registry(written).champion("income")
+    assert champion is not None and champion.tag == "v1.0.0" and seen() == before
+    training(written, "six")
+    assert verify(written) == [] and next(ledger.newest(written, "income", ("trained",))).sentence == "six"
+
+
+def test_an_index_changed_in_what_nobody_reads_is_found_by_verify(written: Settings) -> None:
+    next(ledger.newest(written, "income", ("trained",)))
+    with closing(sqlite3.connect(written.home / index.NAME)) as database, database:
+        database.execute("UPDATE entries SET kind = 'examined' WHERE sequence = 6")
+    assert next(ledger.newest(written, "income", ("trained",))).sequence == 4
+    assert verified(written).found.notices == [
+        "the index of this clone was not as it was written, and was made anew; look at who may write its home"
+    ]
+    assert next(ledger.newest(written, "income", ("trained",))).sequence == 6
+    assert verified(written).found.notices == []
+    (written.home / index.NAME).write_bytes(b"no database at all" * 100)
+    assert next(ledger.newest(written, "income", ("trained",))).sequence == 6
+
+
+def test_verify_goes_on_from_what_it_verified_last(written: Settings) -> None:
+    """And from the beginning where what it kept is of another ledger, root or verifier, or was not all right."""
+    assert verified(written).before == 6
+    training(written, "six")
+    assert [verified(written).before for _ in range(2)] == [6, 7] and verified(written).found.entries == 7
+    Git(written.clone).run("push", "--quiet", "origin", "--delete", "income@v1.0.0")
+    assert [p.split(" of entry")[0] for p in verify(written)] == ["tag income@v1.0.0"]
+    kept = written.home / KEPT
+    for change in ('"by": ["sha256:', '"models"', '{"by"'):
+        kept.write_text(kept.read_text().replace(change, change[:-1]))
+        assert verified(written).before == 0 and mend(written) in (["income@v1.0.0"], [])
+        assert verify(written) == [] and [verified(written, whole).before for whole in (False, True)] == [7, 0]
+    push(written, ("commit", "--quiet", "--allow-empty", "-m", "nothing"))
+    for _ in range(2):
+        found = verified(written)
+        assert found.before == 7 and " adds 0 entries, and a commit" in found.problems[0]
+    push(written, ("reset", "--quiet", "--hard", "HEAD~2"))
+    assert "rewritten or cut off" in verify(written)[0]
+    Git(written.clone).run("update-ref", "-d", SEEN)  # a person accepts what is there now
+    assert verified(written).before == 0 and verified(written).found.entries == 6

@@ -1,0 +1,236 @@
+"""Where the entries and the evidence of the ledger stand, kept by the clone so that nobody reads all to show a few.
+
+Nothing that serves is decided by it. It names the commit up to which it was made, and is made anew where the ledger
+does not come after that one. What is read by it is compared with the digest that it says.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from tasks.records.registry import branch
+from tasks.records.registry.authority import State
+from tasks.records.repository.git import Git, GitError
+from tasks.records.repository.workspace import lock
+from tasks.spec.errors import CorruptionError
+from tasks.spec.ledger import Entry
+from tasks.spec.settings import Settings
+
+FORM = 1
+NAME = "ledger-index.db"
+ASSIGNING = ("promoted", "rolled_back")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One entry: what is asked for, and git's names of its file and of its evidence."""
+
+    sequence: int
+    kind: str
+    model: str
+    version: str | None
+    commit: str | None
+    evidence: str | None
+    digest: str
+    blob: str
+    document: str | None
+
+
+COLUMNS = ", ".join(f'"{field.name}"' for field in fields(Row))
+
+
+class Index:
+    """The index of one clone, brought to what a state was read up to."""
+
+    def __init__(self, database: sqlite3.Connection, git: Git, now: State) -> None:
+        self.database, self.git, self.now = database, git, now
+
+    def newest(self, model: str, kinds: Sequence[str]) -> Iterator[Entry]:
+        """Entries of a model among these kinds, newest first; those that do not count, too.
+
+        Raises:
+            CorruptionError: one cannot be read.
+        """
+        below = self.now.sequence + 1
+        marks = ", ".join("?" for _ in kinds)
+        while row := self._one(f"model = ? AND kind IN ({marks}) AND sequence < ?", model, *kinds, below):
+            entry, below = self.entry(row), row.sequence
+            if entry.model == model and entry.kind in kinds:  # else the row said what is not so, and was made anew
+                yield entry
+
+    def assigned(self) -> list[Row]:
+        """Promotions and rollbacks, oldest first; those that do not count, too."""
+        return self._rows("kind IN (?, ?) ORDER BY sequence", *ASSIGNING)
+
+    def models(self, sequences: Sequence[int]) -> dict[int, str]:
+        """Which model entries are about."""
+        found = (self._one("sequence = ?", sequence) for sequence in sequences)
+        return {row.sequence: row.model for row in found if row is not None}
+
+    def entry(self, row: Row) -> Entry:
+        """The entry that a row is of.
+
+        Raises:
+            CorruptionError: it cannot be read.
+        """
+        for _ in range(2):
+            entry = self._read(row)
+            if entry is not None and row == _row(entry, row.blob, row.document):
+                return entry
+            self._make_anew()
+            row = self._one("sequence = ?", row.sequence) or row
+        raise CorruptionError(f"entry {row.sequence} of the ledger cannot be read from the clone {self.git.path}.")
+
+    def evidence(self, digest: str) -> dict[str, Any]:
+        """The document with this digest.
+
+        Raises:
+            CorruptionError: it is not there, or its bytes do not match.
+        """
+        row = self._one("evidence = ?", digest)
+        try:
+            return branch.document(self.git, row.document if row else None, digest)
+        except CorruptionError:
+            if row is None:
+                raise
+        self._make_anew()
+        row = self._one("evidence = ?", digest)
+        return branch.document(self.git, row.document if row else None, digest)
+
+    def mend(self) -> bool:
+        """Make it anew where a row was changed since it was written; gives whether that was so."""
+        rows = self._rows("TRUE ORDER BY sequence")
+        if _seal("", rows) == self._kept("seal") and rows[-1:] == [r for r in rows if r.digest == self.now.digest][:1]:
+            return False
+        self._make_anew()
+        return True
+
+    def bring(self) -> None:
+        """Read on to what the state was read up to; from the beginning where it is not made of an earlier part."""
+        if not self._fits():
+            self._empty()
+        if self._kept("tip") != self.now.tip:
+            self._read_on()
+        if not self._fits():
+            self._make_anew()
+
+    def _fits(self) -> bool:
+        """Whether it may be made of the state's chain: complete, and of a tip that the state's comes after."""
+        tip = self._kept("tip")
+        count, last = self.database.execute("SELECT count(*), max(sequence) FROM entries").fetchone()
+        if count != (last or 0):
+            return False
+        if tip == self.now.tip and tip:
+            newest = self._one("sequence = ?", self.now.sequence)
+            return count == self.now.sequence and (newest.digest if newest else None) == self.now.digest
+        return not tip or self._is_before(tip)
+
+    def _is_before(self, tip: str) -> bool:
+        try:
+            self.git.run("merge-base", "--is-ancestor", tip, self.now.tip)
+        except GitError:
+            return False
+        return True
+
+    def _make_anew(self) -> None:
+        self._empty()
+        self._read_on()
+
+    def _empty(self) -> None:
+        with self.database:
+            self.database.execute("DELETE FROM entries")
+            self.database.execute("DELETE FROM kept")
+
+    def _read_on(self) -> None:
+        """Take in what the commits after its own add, as far as the state goes."""
+        newest = self._one("TRUE")
+        last, seal = newest.sequence if newest else 0, self._kept("seal")
+        rows: list[Row] = []
+        for one in branch.added(self.git, self._kept("tip"), self.now.tip) if self.now.tip else ():
+            if one.number is not None and one.number <= last:
+                continue
+            entry = branch.parse(one.where, one.content)
+            document = one.documents.get(str(entry.evidence)) or one.documents.get("")
+            rows.append(_row(entry, one.blob, document if entry.evidence else None))
+        with self.database:
+            marks = ", ".join("?" for _ in fields(Row))
+            self.database.executemany(f"INSERT INTO entries ({COLUMNS}) VALUES ({marks})", map(astuple, rows))
+            self.database.executemany(
+                "INSERT OR REPLACE INTO kept VALUES (?, ?)", [("tip", self.now.tip), ("seal", _seal(seal, rows))]
+            )
+
+    def _read(self, row: Row) -> Entry | None:
+        try:
+            (content,) = branch.contents(self.git, [row.blob])
+            return branch.parse(f"entry {row.sequence}", content)
+        except CorruptionError:
+            return None
+
+    def _one(self, where: str, *values: Any) -> Row | None:
+        rows = self._rows(f"{where} ORDER BY sequence DESC LIMIT 1", *values)
+        return rows[0] if rows else None
+
+    def _rows(self, where: str, *values: Any) -> list[Row]:
+        asked = self.database.execute(f"SELECT {COLUMNS} FROM entries WHERE {where}", values)
+        return [Row(*found) for found in asked]
+
+    def _kept(self, name: str) -> str:
+        found = self.database.execute("SELECT value FROM kept WHERE name = ?", (name,)).fetchone()
+        return str(found[0]) if found else ""
+
+
+def _row(entry: Entry, blob: str, document: str | None) -> Row:
+    return Row(
+        entry.sequence, entry.kind, entry.model, entry.version, entry.commit, entry.evidence, entry.digest(), blob,
+        document,
+    )  # fmt: skip
+
+
+def _seal(before: str, rows: list[Row]) -> str:
+    """A digest over all rows, each in turn."""
+    for row in rows:
+        before = hashlib.sha256((before + json.dumps(astuple(row))).encode()).hexdigest()
+    return before
+
+
+@contextmanager
+def index(settings: Settings, git: Git, now: State) -> Iterator[Index]:
+    """The index of a home's clone, as far as a state was read; one that cannot be read is made anew."""
+    path = settings.home / NAME
+    with lock(settings):
+        try:
+            database = _opened(path)
+            Index(database, git, now).bring()
+        except sqlite3.DatabaseError:
+            path.unlink()
+            database = _opened(path)
+        with closing(database):
+            found = Index(database, git, now)
+            found.bring()
+            yield found
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    database = sqlite3.connect(path, timeout=60)
+    columns = [column for _, column, *_ in database.execute("PRAGMA table_info(entries)")]
+    if database.execute("PRAGMA user_version").fetchone() != (FORM,) or columns != [f.name for f in fields(Row)]:
+        with database:
+            for table in ("entries", "kept"):
+                database.execute(f"DROP TABLE IF EXISTS {table}")
+            database.execute(
+                'CREATE TABLE entries (sequence INTEGER PRIMARY KEY, kind, model, version, "commit", evidence, digest, '
+                "blob, document)"
+            )
+            database.execute("CREATE INDEX by_model ON entries (model, kind, sequence)")
+            database.execute("CREATE INDEX by_kind ON entries (kind, sequence)")
+            database.execute("CREATE INDEX by_evidence ON entries (evidence, sequence)")
+            database.execute("CREATE TABLE kept (name PRIMARY KEY, value)")
+            database.execute(f"PRAGMA user_version = {FORM}")
+    return database
