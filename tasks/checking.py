@@ -15,6 +15,7 @@ from tasks.checks.dry_run import Scratch, fitted, ingested, prepared
 from tasks.checks.needs import counts, likely_gaps, likely_leaks, misnaming_rules, unanswered, unasked_rules
 from tasks.data import run_suite, suite_faults
 from tasks.evaluation import laid_out
+from tasks.records.repository.tracked import changed, say_add
 from tasks.spec.data_record import DataRecord
 from tasks.spec.errors import ConfigError
 from tasks.spec.expectations import Expectations
@@ -61,6 +62,8 @@ def check(root: Path, name: str) -> Checked:
     }
     for document in documents.values():
         done.findings += repeated(document)
+    if edited := changed(root, name):
+        done.findings.append(Finding(f"{edited[0]}.dvc", None, "data.source", say_add(edited)))
     _check(root, name, documents, done)
     order = {document.name: place for place, document in enumerate(documents.values())}
     done.findings.sort(key=lambda f: (order.get(f.file, -1), f.line or 0))

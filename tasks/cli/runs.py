@@ -12,7 +12,7 @@ from rich.markup import escape
 from tasks.cli import state
 from tasks.cli.common import say, settings
 from tasks.cli.prefect_api import PrefectApi
-from tasks.records.repository import workspace
+from tasks.records.repository import tracked, workspace
 from tasks.records.repository.git import Git, GitError
 from tasks.spec.base import validate
 from tasks.spec.errors import CheckoutError, UnreachableError
@@ -94,7 +94,7 @@ def committed(root: Path, model: str) -> str:
     """The commit of a checkout, where it is all that there is to train.
 
     Raises:
-        CheckoutError: the checkout has uncommitted changes.
+        CheckoutError: the checkout has uncommitted changes, or files that DVC tracks were edited.
     """
     git = Git(root)
     changed = git.changed_files()
@@ -104,6 +104,8 @@ def committed(root: Path, model: str) -> str:
             f"the checkout has uncommitted changes ({named}), and Assay trains only what is committed. Commit and "
             f"push them, or name a commit: assay train {model} --revision main"
         )
+    if edited := tracked.changed(root, model):
+        raise CheckoutError(f"{tracked.say_add(edited)}.")
     return git.rev_parse("HEAD")
 
 

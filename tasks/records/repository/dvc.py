@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from configobj import ConfigObj, ConfigObjError
 
-from tasks.records.repository import process, sandbox
+from tasks.records.repository import process, sandbox, tracked
 from tasks.records.repository.git import Git
 from tasks.spec.data_source import collected_folder, source_folder
 from tasks.spec.errors import CorruptionError, StageError
@@ -169,8 +169,9 @@ def fetch(worktree: Path, *pointers: str) -> None:
             ]
             raise StageError(
                 f"{', '.join(lacking or pointers)} is not in the DVC cache {_cache(worktree)}, and could not be "
-                "fetched. Run 'dvc push' where the file was added and name that remote in .dvc/config, or run 'dvc "
-                "add' in a checkout that uses this cache."
+                "fetched. Run 'dvc push' where the file was added and name that remote in .dvc/config, or let "
+                f"that checkout use this cache: dvc config --local cache.dir '{_cache(worktree)}'; then run 'dvc "
+                "commit --force' there."
             ) from None
         checkout(worktree, *pointers)
 
@@ -182,7 +183,7 @@ def remotes(worktree: Path) -> dict[str, str]:
 
 
 def add(worktree: Path, path: Path) -> None:
-    """Track one file.
+    """Track one file; a home that was named gets it as well, for its flows look into its own cache.
 
     Raises:
         StageError: DVC failed.
@@ -191,6 +192,7 @@ def add(worktree: Path, path: Path) -> None:
     code, output = _dvc(worktree, *arguments, timeout=600)
     if code:
         raise _failure(arguments, output)
+    tracked.share(path)
 
 
 def _stages(worktree: Path) -> dict[str, Any]:
