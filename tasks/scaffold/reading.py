@@ -100,7 +100,9 @@ def read(
     """
     parts = list(read_file(path, path.name, form, Reading.model_validate(options), lambda names: names))
     table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()  # later parts may have other columns
-    if not len(table) or table.shape[1] < 2:
+    if not len(table):
+        raise ConfigError(f"{path.name} holds no row below its header; a model learns from rows.")
+    if table.shape[1] < 2:
         raise ConfigError(
             f"{path.name} has {len(table)} rows and {table.shape[1]} columns; a model needs rows and at least two "
             "columns."
