@@ -16,20 +16,24 @@ from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 from prefect.runtime import flow_run
 
-from tasks.records.log.outbox import Waiting
+from tasks.records.log.outbox import Decision, Waiting
 from tasks.records.log.predictions import PredictionLog
 from tasks.records.registry import ledger
 from tasks.records.registry.registry import Registry
 from tasks.records.repository.workspace import turn
 from tasks.science.windows.decisions import asks_for_retraining
+from tasks.spec.base import merkle_root
 from tasks.spec.evidence import WindowReport
+from tasks.spec.ledger import QuietDetails, WindowDetails
 from tasks.spec.settings import Settings
+from tasks.spec.wording import plural
 
 ATTEMPTS = 5
 """Runs that are started for one decision at most, where each dies or fails."""
 STORED_AFTER, FORGOTTEN_AFTER = 30.0, 86_400.0
 """Seconds: Prefect's server stores an event some seconds after it took it, and deletes it days later."""
-IDS = uuid.uuid5(uuid.NAMESPACE_URL, "assay.event")
+TOGETHER, DAY = 24, 86_400.0
+"""Windows that say nothing are entered by so many, or when the first of them is so many seconds old."""
 
 
 @task(cache_policy=NO_CACHE, task_run_name="tell what was decided")
@@ -49,12 +53,51 @@ def deliver(model: str) -> None:
         closing(PredictionLog(settings.log_database)) as log,
         get_client(sync_client=True) as client,
     ):
+        gather_quiet(log, model)
         for waiting in log.waiting(model):
+            if waiting.decision.quiet and waiting.entry is None:
+                _told(client, log, waiting)
+                continue
             log.enter(waiting, partial(ledger.append, settings))
             told = _told(client, log, waiting)
             acted = _acted(client, log, waiting)
             if told and acted:
                 log.settle(waiting)
+
+
+def gather_quiet(log: PredictionLog, model: str) -> None:
+    """Make one decision of the windows that said nothing: before anything else is entered, of many, or after a day."""
+    quiet: list[Waiting] = []
+    for waiting in [*log.waiting(model), None]:
+        if waiting is not None and waiting.decision.quiet and waiting.entry is None:
+            quiet.append(waiting)
+            continue
+        if quiet and (waiting is not None or len(quiet) >= TOGETHER or _age(quiet[0]) > DAY):
+            for begin in range(0, len(quiet), TOGETHER):
+                log.gather(part := quiet[begin : begin + TOGETHER], _together([one.decision for one in part]))
+        quiet = []
+
+
+def _age(waiting: Waiting) -> float:
+    """Seconds since a window was looked at."""
+    created = datetime.fromisoformat(str((waiting.decision.draft.evidence or {}).get("created")))
+    return (datetime.now(UTC) - created).total_seconds()
+
+
+def _together(parts: list[Decision]) -> Decision:
+    reports = [part.draft.evidence for part in parts]
+    numbers = tuple(part.draft.details.window for part in parts if isinstance(part.draft.details, WindowDetails))
+    root = merkle_root(reports)
+    named = f"window {numbers[0]}" if len(numbers) == 1 else f"windows {numbers[0]} to {numbers[-1]}"
+    draft = parts[-1].draft.model_copy(
+        update={
+            "sentence": f"{named}: nothing; {plural(len(numbers), 'report')} in one entry",
+            "evidence": {"root": root, "reports": reports},
+            "details": QuietDetails(windows=numbers, root=root),
+        }
+    )
+    events = [event for part in parts for event in part.identified]
+    return Decision(draft, parts[0].height, events)
 
 
 def _told(client: SyncPrefectClient, log: PredictionLog, waiting: Waiting) -> bool:
@@ -80,14 +123,14 @@ def _events(waiting: Waiting) -> list[dict[str, Any]]:
     related = [{"prefect.resource.id": f"prefect.flow-run.{run}", "prefect.resource.role": "flow-run"}] if run else []
     return [
         {
-            "id": str(uuid.uuid5(IDS, f"{waiting.key}/{number}")),
+            "id": key,
             "occurred": datetime.now(UTC).isoformat(),
             "event": name,
             "resource": resource,
             "related": related,
             "payload": payload,
         }
-        for number, (name, payload) in enumerate(waiting.decision.events)
+        for name, payload, key in waiting.decision.identified
     ]
 
 

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
+from tasks.delivery import gather_quiet
 from tasks.records.log.outbox import Decision
 from tasks.records.log.predictions import PredictionLog
 from tasks.records.registry import ledger
 from tasks.records.registry.verification import verify
-from tasks.spec.ledger import EntryDraft, FeedDetails, ForgottenDetails
+from tasks.spec.evidence import Action
+from tasks.spec.ledger import EntryDraft, FeedDetails, ForgottenDetails, QuietDetails, WindowDetails
 from tasks.spec.settings import Settings
 
 ENTER = """
@@ -78,6 +83,69 @@ def test_the_same_thing_decided_again_is_another_entry(settings: Settings, log: 
         log.decide(silent(settings, "outcomes"))
         log.enter_all("care", partial(ledger.append, settings))
     assert said(settings) == ["feed: ('outcomes',)"] * 2
+
+
+def looked_at(settings: Settings, window: int, action: Action = "nothing") -> Decision:
+    """As monitoring decides; the report is cut to what tells it from others."""
+    created = datetime.now(UTC).isoformat()
+    draft = EntryDraft(
+        kind="monitored",
+        model="care",
+        version="v1.0.0",
+        actor="test",
+        reason="schedule",
+        sentence=f"window {window}: {action}; said",
+        evidence={"window": window, "created": created},
+        details=WindowDetails(window=window, action=action),
+    )
+    return Decision(draft, ledger.height(settings), [(f"assay.decision.{action}", {"window": window})])
+
+
+def root_of(leaves: list[bytes]) -> bytes:
+    """By levels from the leaves up, as the tree of RFC 6962 can be made without its recursion."""
+    level = [sha256(b"\x00" + leaf).digest() for leaf in leaves]
+    while len(level) > 1:
+        pairs = [level[n : n + 2] for n in range(0, len(level), 2)]
+        level = [sha256(b"\x01" + pair[0] + pair[1]).digest() if len(pair) == 2 else pair[0] for pair in pairs]
+    return level[0]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 8, 24])
+def test_windows_that_say_nothing_share_an_entry_before_the_next_that_says_something(
+    settings: Settings, log: PredictionLog, count: int
+) -> None:
+    for window in range(1, count + 1):
+        log.decide(looked_at(settings, window))
+    ids = [key for waiting in log.waiting("care") for _, _, key in waiting.decision.identified]
+    gather_quiet(log, "care")
+    assert len(log.waiting("care")) == (1 if count == 24 else count), "alone they wait for a day, or for more"
+    log.decide(looked_at(settings, count + 1, "alert"))
+    log.decide(looked_at(settings, count + 2))
+    gather_quiet(log, "care")
+    together, alert, after = log.waiting("care")
+    assert [key for _, _, key in together.decision.identified] == ids, "nobody hears an event twice"
+    assert after.decision.quiet and not alert.decision.quiet
+    for waiting in (together, alert):
+        log.enter(waiting, partial(ledger.append, settings))
+    quiet, loud = ledger.entries(settings, "care")
+    assert isinstance(quiet.read, QuietDetails) and quiet.read.windows == tuple(range(1, count + 1))
+    assert loud.window == count + 1 and verify(settings) == []
+    reports = ledger.evidence(settings, str(quiet.evidence))["reports"]
+    leaves = [json.dumps(r, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode() for r in reports]
+    assert quiet.read.root == f"sha256:{root_of(leaves).hex()}" and [r["window"] for r in reports] == [
+        *quiet.read.windows
+    ]
+
+
+def test_a_window_that_says_nothing_is_entered_after_a_day(settings: Settings, log: PredictionLog) -> None:
+    old = looked_at(settings, 1)
+    yesterday = (datetime.now(UTC) - timedelta(days=1, seconds=1)).isoformat()
+    draft = old.draft.model_copy(update={"evidence": {"window": 1, "created": yesterday}})
+    log.decide(Decision(draft, old.height, old.events))
+    gather_quiet(log, "care")
+    (waiting,) = log.waiting("care")
+    assert isinstance(waiting.decision.draft.details, QuietDetails)
+    assert waiting.decision.draft.sentence == "window 1: nothing; 1 report in one entry"
 
 
 def test_a_decision_without_evidence_has_no_key() -> None:

@@ -9,6 +9,7 @@ from tasks.demo import proof
 from tasks.demo.story import Load, Story, expect
 from tasks.spec.display import finding_form, metric_name
 from tasks.spec.evidence import WindowReport
+from tasks.spec.ledger import QuietDetails
 from tasks.spec.requests import FinalState
 from tasks.spec.verdicts import verdict_sentence
 from tasks.spec.wording import number, plural
@@ -134,6 +135,7 @@ def account(story: Story) -> str:
     said = proof.shown(story.settings)
     entries = story.ledger()
     counted = Counter[str](e.kind for e in entries)
+    counted["monitored"] += sum(len(e.read.windows) - 1 for e in entries if isinstance(e.read, QuietDetails))
     for kind, least in (("trained", 4), ("promoted", 3), ("rejected", 1), ("rolled_back", 1), ("monitored", 8)):
         expect(counted[kind] >= least, f"the ledger has {plural(counted[kind], 'entry', 'entries')} of kind {kind}")
     return said

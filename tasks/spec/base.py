@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -37,6 +37,24 @@ class Spec(BaseModel):
 def canonical_json(value: Any) -> bytes:
     """The one byte form of a JSON value: sorted keys, no spaces, UTF-8, no NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def merkle_root(documents: Sequence[Any]) -> str:
+    """The Merkle tree hash over the canonical JSON of documents (RFC 6962, section 2.1), as ``sha256:`` and hex.
+
+    Raises:
+        ValueError: there is no document.
+    """
+    if not documents:
+        raise ValueError("a Merkle root needs a document at least")
+
+    def node(leaves: Sequence[Any]) -> bytes:
+        if len(leaves) == 1:
+            return hashlib.sha256(b"\0" + canonical_json(leaves[0])).digest()
+        split = 1 << (len(leaves) - 1).bit_length() - 1
+        return hashlib.sha256(b"\1" + node(leaves[:split]) + node(leaves[split:])).digest()
+
+    return f"sha256:{node(documents).hex()}"
 
 
 def digest_json(value: Any) -> str:

@@ -143,6 +143,15 @@ class WindowDetails(Spec):
     action: Action
 
 
+class QuietDetails(Spec):
+    """Of windows that said nothing, entered together; the evidence holds their reports."""
+
+    subject: Literal["windows"] = "windows"
+    windows: Annotated[tuple[int, ...], Field(min_length=1)]
+    root: str
+    """Merkle root over the reports in that order (RFC 6962, section 2.1): one can be shown without the others."""
+
+
 class FeedDetails(Spec):
     subject: Literal["feed"] = "feed"
     silent: tuple[str, ...] | None
@@ -179,6 +188,7 @@ Details = (
     | AwaitingDetails
     | AssignedDetails
     | WindowDetails
+    | QuietDetails
     | FeedDetails
     | StoppedDetails
     | ForgottenDetails
@@ -191,7 +201,7 @@ DETAILS: dict[EntryKind, tuple[type[Details], ...]] = {
     "awaiting_signature": (AwaitingDetails,),
     "promoted": (AssignedDetails,),
     "rolled_back": (AssignedDetails,),
-    "monitored": (WindowDetails, FeedDetails),
+    "monitored": (WindowDetails, QuietDetails, FeedDetails),
     "stopped": (StoppedDetails,),
     "forgotten": (ForgottenDetails,),
 }

@@ -8,8 +8,9 @@ last step that was marked, whatever died in between (the transactional outbox; R
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import sqlalchemy as sa
@@ -17,7 +18,9 @@ import sqlalchemy as sa
 from tasks.records.log.database import Part
 from tasks.records.log.tables import OUTBOX
 from tasks.spec.base import digest_json
-from tasks.spec.ledger import Entry, EntryDraft
+from tasks.spec.ledger import Entry, EntryDraft, WindowDetails
+
+IDS = uuid.uuid5(uuid.NAMESPACE_URL, "assay.event")
 
 
 @dataclass(frozen=True)
@@ -28,14 +31,29 @@ class Decision:
     """Of the ledger's entry. Its evidence is the decision's key, so it holds what tells this decision from others."""
     height: int
     """Sequence of the newest entry before; the entry of this decision comes after it."""
-    events: Sequence[tuple[str, dict[str, Any]]] = ()
-    """Name and payload of each."""
+    events: Sequence[tuple[str, dict[str, Any]] | tuple[str, dict[str, Any], str]] = ()
+    """Name and payload of each, and its id once it has one, by which nobody hears it twice."""
     window: int | None = None
     """The window whose decision is to be acted on; None where nothing is to be started."""
 
     def __post_init__(self) -> None:
         if self.draft.evidence is None:
             raise ValueError(f"a decision of kind {self.draft.kind!r} has no evidence, and that is its key")
+
+    @property
+    def identified(self) -> list[tuple[str, dict[str, Any], str]]:
+        """The events with their ids, made of the key and their place."""
+        key = digest_json(self.draft.evidence)
+        return [
+            (event[0], event[1], event[2] if len(event) > 2 else str(uuid.uuid5(IDS, f"{key}/{self.height}/{place}")))
+            for place, event in enumerate(self.events)
+        ]
+
+    @property
+    def quiet(self) -> bool:
+        """Whether a window says nothing, so that its entry may wait for those of others."""
+        read = self.draft.details
+        return isinstance(read, WindowDetails) and read.action == "nothing" and len(self.events) == 1
 
 
 @dataclass(frozen=True)
@@ -52,10 +70,6 @@ class Waiting:
     """The flow run that acts on it."""
     attempts: int = 0
     """How often a run was started in place of one that died."""
-    key: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "key", digest_json(self.decision.draft.evidence))
 
 
 class Append(Protocol):
@@ -97,6 +111,12 @@ class Outbox(Part):
             if not waiting.decision.events and waiting.decision.window is None:
                 self.settle(waiting)
 
+    def gather(self, parts: Sequence[Waiting], whole: Decision) -> None:
+        """Put one decision in the place of several, all or nothing."""
+        with self.database.writing() as connection:
+            connection.execute(sa.delete(OUTBOX).where(OUTBOX.c.seq.in_([one.seq for one in parts])))
+            keep(connection, whole, at=min(one.seq for one in parts))
+
     def mark(self, waiting: Waiting, **step: Any) -> None:
         """Note a step: ``entry``, ``told``, ``run``, ``attempts``."""
         with self.database.writing() as connection:
@@ -108,28 +128,30 @@ class Outbox(Part):
             connection.execute(sa.delete(OUTBOX).where(OUTBOX.c.seq == waiting.seq))
 
 
-def keep(connection: sa.Connection, decision: Decision, instead_of: int | None = None) -> int:
+def keep(connection: sa.Connection, decision: Decision, instead_of: int | None = None, at: int | None = None) -> int:
     """Put a decision into the outbox within the caller's transaction; gives its position.
 
     Args:
         instead_of: the position of an earlier form of it, from before more was done.
+        at: a position that is free, where it is not to come last.
     """
     row = {
         "model": decision.draft.model,
         "draft": decision.draft.model_dump_json(),
         "height": decision.height,
-        "events": json.dumps(list(decision.events)),
+        "events": json.dumps(decision.identified),
         "window": decision.window,
     }
     if instead_of is not None:
         connection.execute(sa.update(OUTBOX).where(OUTBOX.c.seq == instead_of).values(**row))
         return instead_of
-    done = connection.execute(sa.insert(OUTBOX).values(**row, attempts=0))
+    place = {} if at is None else {"seq": at}
+    done = connection.execute(sa.insert(OUTBOX).values(**row, **place, attempts=0))
     return int(done.inserted_primary_key[0])  # type: ignore[index]
 
 
 def _read(row: sa.Row[Any]) -> Waiting:
     draft = EntryDraft.model_validate_json(row.draft)
-    events = tuple((name, payload) for name, payload in json.loads(row.events))
+    events = tuple((name, payload, key) for name, payload, key in json.loads(row.events))
     decision = Decision(draft, row.height, events, row.window)
     return Waiting(row.seq, decision, row.entry, row.told, row.run, row.attempts)
