@@ -17,6 +17,7 @@ from typing import Any
 
 from tasks.records.registry import branch
 from tasks.records.registry.authority import State
+from tasks.records.registry.state import proven
 from tasks.records.repository.git import Git, GitError
 from tasks.records.repository.workspace import lock
 from tasks.spec.errors import CorruptionError
@@ -210,10 +211,14 @@ def _seal(before: str, rows: list[Row]) -> str:
 
 
 @contextmanager
-def index(settings: Settings, git: Git, now: State) -> Iterator[Index]:
-    """The index of a home's clone, as far as a state was read; one that cannot be read is made anew."""
+def index(settings: Settings, git: Git) -> Iterator[Index]:
+    """The index of a home's clone, as far as its ledger is proven; one that cannot be read is made anew.
+
+    Nobody else reads on meanwhile, so that it is never of a later tip than the state that it is compared with.
+    """
     path = settings.home / NAME
     with lock(settings):
+        now = proven(settings, git)
         try:
             found = Index(path, git, now)
             found.bring()
