@@ -38,16 +38,18 @@ class Chain:
     previous: str | None = None
     champions: dict[str, str] = field(default_factory=dict)
     tenures: dict[str, int] = field(default_factory=dict)
+    trainings: bool = True
+    """Whether there are more than the first ones."""
     models: list[str] = field(default_factory=lambda: model_names(ROOT))
 
     def next(self, settings: Settings | None, policy: Policy | None) -> tuple[Entry, dict[str, Any]]:
         """The next entry and its evidence; signed where there is a list."""
         first = self.sequence < BLOCK
         block, left = divmod(self.sequence - (0 if first else BLOCK), FIRST if first else BLOCK)
-        left = (FIRST if first else BLOCK) - 1 - left
+        left = FIRST - 1 - left if first else BLOCK - 1 - left if self.trainings else BLOCK
         promoted = block < len(self.models) if first else block % 2
         model = self.models[(block if first else block // 2) % len(self.models)]
-        commit = self.candidates[block if first else block + BLOCK // FIRST]
+        commit = self.candidates[block if first else block + BLOCK // FIRST if self.trainings else 0]
         champion = self.champions.get(model)
         kind: EntryKind = "monitored"
         details: Details = Window(window=self.sequence, action="nothing")
@@ -78,11 +80,16 @@ class Chain:
         return entry, evidence
 
 
-def long_ledger(folder: Path, count: int) -> Settings:
-    """A home and an origin whose ledger has so many entries, one in ``SIGNED`` of them signed, with their refs."""
+def long_ledger(folder: Path, count: int, trainings: bool = True) -> Settings:
+    """A home and an origin whose ledger has so many entries, one in ``SIGNED`` of them signed, with their refs.
+
+    Args:
+        trainings: of all models time after time; without, they were trained once, and windows follow.
+    """
     origin = folder / "origin.git"
     subprocess.run(["git", "init", "--quiet", "--bare", "--initial-branch", "main", str(origin)], check=True)
-    chain = Chain(_candidates(origin, count // BLOCK + BLOCK // FIRST), datetime.now(UTC) - timedelta(minutes=count))
+    candidates = _candidates(origin, BLOCK // FIRST + (count // BLOCK if trainings else 0))
+    chain = Chain(candidates, datetime.now(UTC) - timedelta(minutes=count), trainings=trainings)
     signed = count // SIGNED
     _write(origin, chain, count - signed - 1, None, None)
     settings = Settings(home=folder / "home", origin=str(origin))

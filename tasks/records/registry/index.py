@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
@@ -107,8 +107,8 @@ class Index:
 
     def mend(self) -> bool:
         """Make it anew where a row was changed since it was written; gives whether that was so."""
-        rows = self._rows("TRUE ORDER BY sequence")
-        if _seal("", rows) == self._kept("seal") and rows[-1:] == [r for r in rows if r.digest == self.now.digest][:1]:
+        rows = self.database.execute(f"SELECT {COLUMNS} FROM entries ORDER BY sequence")
+        if _seal("", rows) == self._kept("seal"):
             return False
         self._make_anew()
         return True
@@ -158,16 +158,16 @@ class Index:
         """Take in what the commits after its own add, as far as the state goes."""
         newest = self._one("TRUE")
         last, seal = newest.sequence if newest else 0, self._kept("seal")
-        rows: list[Row] = []
+        rows: list[tuple[Any, ...]] = []
         for one in branch.added(self.git, self._kept("tip"), self.now.tip) if self.now.tip else ():
             if one.number is not None and one.number <= last:
                 continue
             entry = branch.parse(one.where, one.content)
             document = one.documents.get(str(entry.evidence)) or one.documents.get("")
-            rows.append(_row(entry, one.blob, document if entry.evidence else None))
+            rows.append(astuple(_row(entry, one.blob, document if entry.evidence else None)))
         with self.database:
             marks = ", ".join("?" for _ in fields(Row))
-            self.database.executemany(f"INSERT INTO entries ({COLUMNS}) VALUES ({marks})", map(astuple, rows))
+            self.database.executemany(f"INSERT INTO entries ({COLUMNS}) VALUES ({marks})", rows)
             self.database.executemany(
                 "INSERT OR REPLACE INTO kept VALUES (?, ?)",
                 [("tip", self.now.tip), ("seal", _seal(seal, rows)), ("writes", str(self._writes() + 1))],
@@ -203,10 +203,10 @@ def _row(entry: Entry, blob: str, document: str | None) -> Row:
     )  # fmt: skip
 
 
-def _seal(before: str, rows: list[Row]) -> str:
+def _seal(before: str, rows: Iterable[tuple[Any, ...]]) -> str:
     """A digest over all rows, each in turn."""
     for row in rows:
-        before = hashlib.sha256((before + json.dumps(astuple(row))).encode()).hexdigest()
+        before = hashlib.sha256((before + json.dumps(row)).encode()).hexdigest()
     return before
 
 
