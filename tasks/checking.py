@@ -12,9 +12,18 @@ import pandas as pd
 
 from tasks.checks.documents import Document, Finding, declared, read, repeated, understood
 from tasks.checks.dry_run import Scratch, fitted, ingested, prepared
-from tasks.checks.needs import counts, likely_gaps, likely_leaks, misnaming_rules, unanswered, unasked_rules
+from tasks.checks.needs import (
+    counts,
+    likely_copies,
+    likely_gaps,
+    likely_leaks,
+    misnaming_rules,
+    unanswered,
+    unasked_rules,
+)
 from tasks.data import run_suite, suite_faults
 from tasks.evaluation import laid_out
+from tasks.records.repository.tracked import changed, say_add
 from tasks.spec.data_record import DataRecord
 from tasks.spec.errors import ConfigError
 from tasks.spec.expectations import Expectations
@@ -61,6 +70,8 @@ def check(root: Path, name: str) -> Checked:
     }
     for document in documents.values():
         done.findings += repeated(document)
+    if edited := changed(root, name):
+        done.findings.append(Finding(f"{edited[0]}.dvc", None, "data.source", say_add(edited)))
     _check(root, name, documents, done)
     order = {document.name: place for place, document in enumerate(documents.values())}
     done.findings.sort(key=lambda f: (order.get(f.file, -1), f.line or 0))
@@ -110,7 +121,9 @@ def _configured(name: str, folder: _Folder, done: Checked) -> TrainingConfig | N
         if config.protected or not named:
             done.findings += [model.finding(place, said) for place, said in nobody_looked_after(config)]
         asked = missing_gates(config.materiality, config.gates, grouped=named)
-        done.findings += [model.finding(("materiality",), gate.reason) for gate in asked]
+        raw = [g for g in model.raw.get("gates") or () if isinstance(g, dict) and g.get("mandatory", True)]
+        listed = {g.get("kind") for g in raw}  # also one that is wrong, and told so
+        done.findings += [model.finding(("materiality",), gate.reason) for gate in asked if gate.kind not in listed]
     if training is not None:
         done.findings += [model.finding(place, said) for place, said in misfits(training, name)]
     return training
@@ -126,6 +139,7 @@ def _try_out(paths: Scratch, training: TrainingConfig, folder: _Folder, done: Ch
     table = pd.read_parquet(paths.ingested)
     if config is not None:
         done.findings += [f for f in likely_gaps(config, table, model) if f.key not in {g.key for g in done.findings}]
+        done.findings += likely_copies(config, table, model)
     training, found = prepared(paths, training, model)
     done.findings += found
     ready = (paths.prepared / "holdout.parquet").exists()

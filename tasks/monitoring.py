@@ -83,7 +83,7 @@ def _expire(log: PredictionLog, request: MonitoringRequest, days: int) -> None:
         sentence = (
             f"{found.predictions:,} predictions older than {days} days were deleted, as monitoring.retention_days says"
         )
-        details = ForgottenDetails(by="age", **found.numbers())
+        details = ForgottenDetails.model_validate({"by": "age", **found.numbers()})
         draft = EntryDraft(
             kind="forgotten",
             model=request.model,

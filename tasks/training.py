@@ -34,6 +34,7 @@ def checkout(request: TrainingRequest) -> Iterator[Path]:
     name = uuid.UUID(flow_run.id).hex[:12] if flow_run.id else None
     with workspace.worktree(Settings(), request.revision, name) as path:
         load_model(path, request.model)  # a wrong config ends here, before any work
+        dvc.claim_nothing(path, request.model)
         yield path
 
 

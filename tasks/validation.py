@@ -14,6 +14,7 @@ from tasks.evaluation import examination
 from tasks.records.registry.registry import Registry
 from tasks.records.registry.state import state
 from tasks.records.repository import sandbox
+from tasks.records.repository.installed import other_than_installed
 from tasks.science.gates.run import run_gate
 from tasks.signing import signatures
 from tasks.spec.base import digest_file, digest_json, load_yaml
@@ -35,6 +36,22 @@ def check_gate(gate: GateConfig, candidate: Candidate, evidence: Path, data: Gat
     return run_gate(gate, examination(candidate, evidence, data))
 
 
+@task(cache_policy=NO_CACHE, task_run_name="make data and measurements anew with the installed code")
+def made_here(candidate: Candidate) -> GateResult | None:
+    """A mandatory gate for a candidate that changes the code: what examines it is ours; None where the code is ours."""
+    why = other_than_installed(Settings(), candidate.commit, candidate.model)
+    if why is None:
+        return None
+    return GateResult(
+        gate="installed-code",
+        kind="installed_code",
+        mandatory=True,
+        state="fail" if why else "pass",
+        reason=why or "the candidate changes the code, and its data and measurements are those of the installed code",
+        remedy="install that code first (assay down; assay up from its checkout), then train again" if why else "",
+    )
+
+
 def examine(
     candidate: Candidate, evidence: Path, champion: str | None, data: GateResult, requesters: tuple[str, ...]
 ) -> Verdict:
@@ -53,6 +70,7 @@ def examine(
             reason = f"the gate itself crashed: {type(outcome).__name__}: {outcome}"
             outcome = GateResult(gate=gate.name, kind=gate.kind, mandatory=gate.mandatory, state="fail", reason=reason)
         results.append(outcome)
+    results += [told] if (told := made_here(candidate)) is not None else []
     results += missing_gates(materiality(candidate), gates, grouped=not unprotected(candidate))
     waived, refused = apply_waivers(tuple(results), _signed_waivers(candidate, requesters))
     return verdict_of(candidate, champion, waived, refused)

@@ -242,6 +242,25 @@ MODELS = {
 }
 
 
+def test_a_group_that_is_wrong_leaves_the_gates_that_are_listed(tmp_path: Path) -> None:
+    """Groups that overlap are one mistake, and no reason to ask for a gate that the file has."""
+    lay_out(tmp_path, **CLEAN | {"model": CLEAN["model"].replace("south: [", "south: [north, ")})
+    said = [f.message for f in check(tmp_path, "loans").wrong]
+    assert said and not [text for text in said if "asks for a mandatory gate" in text], said
+
+
+def test_persons_whose_rows_are_all_there_again_are_told(tmp_path: Path) -> None:
+    text = CLEAN["model"].replace("  rows: age >= 18\n", "  rows: age >= 18\n  entity: months\n")
+    lay_out(tmp_path, **CLEAN | {"model": text})
+    assert not [f for f in check(tmp_path, "loans").findings if "more than once" in f.message]
+    source = tmp_path / "data/loans/source/loans.csv"
+    head, *rows = source.read_text().splitlines()
+    source.write_text("\n".join([head, *rows, *rows, ""]))
+    (told,) = [f for f in check(tmp_path, "loans").findings if "more than once" in f.message]
+    assert told.message.startswith("3,000 of 3,000 rows stand in the source more than once, alike in every column")
+    assert not told.wrong
+
+
 def test_rows_that_are_dropped_are_counted_with_the_reason(tmp_path: Path) -> None:
     """A person's rows reach over the whole file, so a split by time keeps only those of one side."""
     text = CLEAN["model"].replace(

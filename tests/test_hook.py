@@ -174,11 +174,29 @@ def test_a_file_moved_out_of_a_model_concerns_it(clone: Path, server: Server) ->
     ids=["flow", "block with comments"],
 )
 def test_a_model_that_is_only_listed_starts(clone: Path, server: Server, text: str) -> None:
-    """Its folder may have come with an earlier push; words of comments are no models."""
+    """Its folder has come with an earlier push; words of comments are no models."""
+    write(clone, "deployments/models/wages/model.yaml", "name: wages\n")
+    push(clone)
+    server.started.clear()
     before = git(clone, "rev-parse", "HEAD")
     write(clone, "deployments/models.yaml", text)
     push(clone)
     assert [run["model"] for run in server.started] == concerned_models(Git(clone), before, "HEAD") == ["wages"]
+
+
+def test_a_model_whose_folder_was_not_committed_is_named_and_not_started(clone: Path, server: Server) -> None:
+    """Two models were made and one was committed, with the list that names both."""
+    write(clone, "deployments/models.yaml", "models: [care, income, wages, shuf]\n")
+    write(clone, "deployments/models/wages/model.yaml", "name: wages\n")
+    git(clone, "add", ".")
+    git(clone, "commit", "--quiet", "-m", "wages")
+    command = ["git", "push", "--quiet", "origin", "HEAD:main"]
+    done = subprocess.run(command, cwd=clone, check=True, capture_output=True, text=True)
+    assert [run["model"] for run in server.started] == ["wages"]
+    assert (
+        "assay: shuf was not started: deployments/models.yaml lists it, and deployments/models/shuf is not in this "
+        "push. Commit the folder, or take the name out." in done.stderr
+    )
 
 
 @pytest.mark.parametrize("text", ["stages: {}\n", None], ids=["empty", "deleted"])

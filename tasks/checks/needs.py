@@ -27,6 +27,8 @@ from tasks.spec.model import ModelConfig
 from tasks.spec.rules import ExpertRules
 from tasks.tables.gaps import MISSING
 
+COPIED = 0.5
+"""Share of rows from which on copies are told."""
 ASKED_OF_ROWS = ("floor", "comparison", "fairness", "calibration", "slices")
 """Kinds of gates that a lack of rows, classes or groups can leave without an answer, and that cost little."""
 
@@ -90,6 +92,20 @@ def likely_gaps(config: ModelConfig, table: pd.DataFrame, document: Document) ->
             fix = f"declare missing: [{value}]" if column.nullable else f"declare missing: [{value}] and nullable: true"
             found.append(document.finding(("data", "columns", index), said + fix, wrong=False))
     return found
+
+
+def likely_copies(config: ModelConfig, table: pd.DataFrame, document: Document) -> list[Finding]:
+    """Rows of persons that stand in the table more than once: the leakage gate cannot tell them from honest repeats."""
+    if config.data.entity is None or config.data.entity not in table:
+        return []
+    copies = int(table.duplicated(keep=False).sum())
+    if copies < COPIED * len(table):
+        return []
+    said = (
+        f"{copies:,} of {len(table):,} rows stand in the source more than once, alike in every column, "
+        f"{config.data.entity} included. Where they are copies, remove them"
+    )
+    return [document.finding(("data", "source"), said, wrong=False)]
 
 
 def _gaps(column: Column, known: pd.Series) -> list[tuple[str, int]]:

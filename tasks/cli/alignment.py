@@ -104,8 +104,10 @@ def _intervals(git: Git, revision: str, names: tuple[str, ...]) -> tuple[dict[st
 def _document(git: Git, revision: str, path: str) -> dict[str, Any]:
     try:
         text = git.read("show", f"{revision}:{path}").decode()
-    except (GitError, UnicodeDecodeError):
-        raise ConfigError(f"{path} is no UTF-8 text of this commit; add it, or take its name out.") from None
+    except GitError:
+        raise ConfigError(f"{path} is not in this commit; add it, or take its name out.") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is no UTF-8 text; save it as UTF-8.") from None
     return parse_yaml(text, path)
 
 

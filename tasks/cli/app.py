@@ -84,7 +84,7 @@ def examine(
     from tasks.cli import runs
 
     own = revision is None
-    revision = revision or runs.committed(ROOT, model)
+    revision = revision or runs.committed(ROOT, model, "examine")
     request = {"model": model, "reason": "person", "revision": revision, "promote": False}
     with runs.lent(ROOT, revision) if own else nullcontext():
         run = runs.start(ROOT, "train/training", request, listed=not own)

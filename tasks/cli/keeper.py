@@ -119,7 +119,8 @@ class Keeper:
 
     def _say(self, run: dict[str, Any], kind: str, name: str | None, message: str) -> None:
         state = {"type": kind, "message": message, **({"name": name} if name else {})}
-        self.api.call("POST", f"/flow_runs/{run['id']}/set_state", {"state": state, "force": True})
+        body = {"state": state, "force": run["state"]["type"] == "CRASHED"}  # forced, it would keep its place in line
+        self.api.call("POST", f"/flow_runs/{run['id']}/set_state", body)
         print(f"flow run {run['name']} ({run['id']}): {kind.lower()}, {message}", flush=True)
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from pyarrow import compute, parquet
 
+from tasks.cli.erasure import Traces, file_holds, teach_no_more, traces, what_ends_it
 from tasks.cli.runs import actor
 from tasks.records.log.outbox import Decision
 from tasks.records.log.predictions import Forgotten, PredictionLog
@@ -90,42 +91,62 @@ def forget(
     if bool(ids) + (where is not None) + expired != 1:
         raise ConfigError("say which rows in one way: --id (as often as needed), --where column=value, or --expired.")
     log = PredictionLog(settings.log_database)
+    try:
+        if where is not None:
+            ids = log.find(model, *_condition(where))
+        learned = Traces() if expired else traces(settings, model, ids)
+        decided = _told(root, settings, model, _way(where, expired), because, learned)
+        if expired:
+            with workspace.turn(settings, model):
+                found = log.expire(model, _limit(config.name, config.monitoring.retention_days), decided)
+        else:
+            found = log.forget(model, ids, decided)
+        copies = [str(path) for path in log.copies_holding(model, None if expired else ids)]
+        _enter(settings, log, model, found)
+    finally:
+        log.close()
+    taught, remotes = teach_no_more(settings, model, ids, actor(root)) if learned.files else (None, {})
+    return found.numbers() | {
+        "swept": found.swept,
+        "still_in": [] if expired else still_in(root, model, ids),
+        "copies": copies,
+        "learned": list(learned.versions),
+        "rewritten": taught,
+        "ends": what_ends_it(settings, model, learned, remotes),
+    }
 
+
+def _told(
+    root: Path, settings: Settings, model: str, way: str, because: str, learned: Traces
+) -> Callable[[Forgotten], Decision]:
+    """The entry of a deletion, once its counts are known."""
     height = ledger.height(settings)
 
     def decided(found: Forgotten) -> Decision:
-        details = ForgottenDetails(by=_way(where, expired), **found.numbers())
+        details = ForgottenDetails(by=way, learned=learned.versions, files=learned.files, **found.numbers())
         draft = EntryDraft(
             kind="forgotten",
             model=model,
             actor=actor(root),
             reason="person",
-            sentence=_sentence(found, because),
+            sentence=_sentence(found, because, learned),
             evidence={"at": datetime.now(UTC).isoformat(), **details.model_dump(mode="json")},
             details=details,
         )
         return Decision(draft, height)
 
+    return decided
+
+
+def _enter(settings: Settings, log: PredictionLog, model: str, found: Forgotten) -> None:
     try:
-        if expired:
-            with workspace.turn(settings, model):
-                found = log.expire(model, _limit(config.name, config.monitoring.retention_days), decided)
-        else:
-            ids = ids or log.find(model, *_condition(str(where)))
-            found = log.forget(model, ids, decided)
-        copies = [str(path) for path in log.copies_holding(model, None if expired else ids)]
-        try:
-            with workspace.turn(settings, model):
-                log.enter_all(model, partial(ledger.append, settings))
-        except AssayError as error:
-            raise CheckoutError(
-                f"{_counted(found.predictions, 'logged predictions')} of {model} deleted, and the ledger cannot be "
-                f"told yet: {error} The next monitoring run or 'assay forget' tells it."
-            ) from None
-    finally:
-        log.close()
-    still = [] if expired else still_in(root, model, ids)
-    return found.numbers() | {"swept": found.swept, "still_in": still, "copies": copies}
+        with workspace.turn(settings, model):
+            log.enter_all(model, partial(ledger.append, settings))
+    except AssayError as error:
+        raise CheckoutError(
+            f"{_counted(found.predictions, 'logged predictions')} of {model} deleted, and the ledger cannot be told "
+            f"yet: {error} The next monitoring run or 'assay forget' tells it."
+        ) from None
 
 
 def _limit(model: str, days: int | None) -> str:
@@ -146,10 +167,15 @@ def _way(where: str | None, expired: bool) -> str:
     return "age" if expired else f"column {where.partition('=')[0]}" if where else "id"
 
 
-def _sentence(found: Forgotten, because: str) -> str:
+def _sentence(found: Forgotten, because: str, learned: Traces) -> str:
     others = [_counted(n, name) for name, n in found.numbers().items() if n and name not in ("predictions", "unknown")]
     also = f", with {', '.join(others)}" if others else ""
-    return f"{_counted(found.predictions, 'logged predictions')} deleted{also}; {because}"
+    by = (
+        f"; {', '.join(learned.versions)} learned from such rows, not rebuildable from today"
+        if learned.versions
+        else ""
+    )
+    return f"{_counted(found.predictions, 'logged predictions')} deleted{also}{by}; {because}"
 
 
 def _counted(n: int, names: str) -> str:
@@ -159,18 +185,12 @@ def _counted(n: int, names: str) -> str:
 def still_in(root: Path, model: str, ids: list[str]) -> list[str]:
     """Parquet files of this checkout that were made from the log before and still hold rows of these ids.
 
-    What DVC tracks is named by its content, so it cannot be changed in place. Remove the file and its pointer, collect
-    again without the rows, and run ``dvc gc`` on every cache and remote that has it.
+    What DVC tracks is named by its content, so it cannot be changed in place. The main branch's collected files hold
+    the rows no more: pull it. Exported evidence has to be removed.
     """
-    found, asked = [], pa.array(ids, type=pa.string())
-    for path in sorted(p for folder in FILES for p in (root / "data" / model / folder).glob("*.parquet")):
-        file = parquet.ParquetFile(path)
-        if "_id" in file.schema_arrow.names and any(
-            compute.any(compute.is_in(batch["_id"], value_set=asked)).as_py()
-            for batch in file.iter_batches(columns=["_id"])
-        ):
-            found.append(path.relative_to(root).as_posix())
-    return found
+    asked = pa.array(ids, type=pa.string())
+    paths = sorted(p for folder in FILES for p in (root / "data" / model / folder).glob("*.parquet"))
+    return [path.relative_to(root).as_posix() for path in paths if file_holds(path, asked)]
 
 
 def forgotten_text(found: dict[str, Any]) -> str:
@@ -189,8 +209,15 @@ def forgotten_text(found: dict[str, Any]) -> str:
             "reads it"
         )
     lines += [
-        f"still in {path}: remove it and its .dvc pointer, then run dvc gc where it was pushed"
+        f"still in {path} of this checkout: git pull and dvc checkout, or remove it with its .dvc pointer"
         for path in found["still_in"]
     ]
+    if found["learned"]:
+        lines.append(
+            f"{', '.join(found['learned'])} learned from such rows: they serve on, and are not rebuildable from today"
+        )
+    if found["rewritten"]:
+        lines.append(f"the collected files of the main branch hold them no more (commit {found['rewritten'][:12]})")
+    lines += found["ends"]
     lines += [f"still in {path}, a copy of the log from before an upgrade: delete it" for path in found["copies"]]
     return "\n".join(lines)

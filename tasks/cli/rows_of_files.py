@@ -86,7 +86,9 @@ def _reading(file: Path, form: Format, config: ModelConfig) -> Reading:
     plain = Reading(missing=source.reading.missing)
     if form == "parquet" or (isinstance(source, FileSource) and form != source.format):
         return plain
-    ways = [source.reading, plain] if form == "csv" else [source.reading]
+    ways = [source.reading]
+    if form == "csv":  # somebody else's spreadsheet may part its cells otherwise
+        ways += [plain.model_copy(update={"separator": sign}) for sign in (",", ";", "\t", "|")]
     known = {name for c in config.data.columns for name in (c.name, c.original)}
     found = [(len(known & set(_names(file, form, way))), way) for way in ways]
     if not source.reading.header and not any(count for count, _ in found):

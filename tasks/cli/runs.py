@@ -12,7 +12,7 @@ from rich.markup import escape
 from tasks.cli import state
 from tasks.cli.common import say, settings
 from tasks.cli.prefect_api import PrefectApi
-from tasks.records.repository import workspace
+from tasks.records.repository import tracked, workspace
 from tasks.records.repository.git import Git, GitError
 from tasks.spec.base import validate
 from tasks.spec.errors import CheckoutError, UnreachableError
@@ -90,20 +90,26 @@ def print_outcome(run: str, state: dict[str, Any], as_json: bool) -> None:
     say(value, as_json, f"{state['name']}: {state.get('message') or 'done'}")
 
 
-def committed(root: Path, model: str) -> str:
+def committed(root: Path, model: str, verb: str = "train") -> str:
     """The commit of a checkout, where it is all that there is to train.
 
+    Args:
+        verb: what is asked for; to examine a commit nobody has to push it.
+
     Raises:
-        CheckoutError: the checkout has uncommitted changes.
+        CheckoutError: the checkout has uncommitted changes, or files that DVC tracks were edited.
     """
     git = Git(root)
     changed = git.changed_files()
     if changed:
         named = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
         raise CheckoutError(
-            f"the checkout has uncommitted changes ({named}), and Assay trains only what is committed. Commit and "
-            f"push them, or name a commit: assay train {model} --revision main"
+            f"the checkout has uncommitted changes ({named}), and Assay trains only what is committed. Commit "
+            f"{'and push ' if verb == 'train' else ''}them, or name a commit: assay {verb} {model} --revision "
+            f"{'main' if verb == 'train' else 'HEAD'}"
         )
+    if edited := tracked.changed(root, model):
+        raise CheckoutError(f"{tracked.say_add(edited)}.")
     return git.rev_parse("HEAD")
 
 

@@ -257,7 +257,8 @@ class Limits:
         columns = [self.config.column(name) for name in self.config.features]
         damages = [d for d in DAMAGES if touched(d.kind, columns)]
         if len(damages) < len(DAMAGES):
-            document["perturbations"] = [{"kind": d.kind, "strength": d.strength} for d in damages]
+            found = [{"kind": d.kind, "strength": d.strength} for d in damages]
+            document["perturbations"] = found or [{"kind": "swapped", "strength": 0.05}]  # all columns are closed
         return GateGuess(document, "damaged cells may cost a quarter of what the baseline gains over knowing nothing")
 
     def _slices(self) -> GateGuess:

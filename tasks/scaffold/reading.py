@@ -100,7 +100,9 @@ def read(
     """
     parts = list(read_file(path, path.name, form, Reading.model_validate(options), lambda names: names))
     table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()  # later parts may have other columns
-    if not len(table) or table.shape[1] < 2:
+    if not len(table):
+        raise ConfigError(f"{path.name} holds no row below its header; a model learns from rows.")
+    if table.shape[1] < 2:
         raise ConfigError(
             f"{path.name} has {len(table)} rows and {table.shape[1]} columns; a model needs rows and at least two "
             "columns."
@@ -193,7 +195,29 @@ def _encoding(path: Path) -> str:
     if begin.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
     first = "utf-8-sig" if begin.startswith(codecs.BOM_UTF8) else "utf-8"
-    return next(encoding for encoding in (first, "cp1252", "latin-1") if _decodes(path, encoding))
+    if _decodes(path, first):
+        return first
+    _refuse_two_encodings(path)
+    return next(encoding for encoding in ("cp1252", "latin-1") if _decodes(path, encoding))
+
+
+def _refuse_two_encodings(path: Path) -> None:
+    """Text of another encoding is hardly ever UTF-8 by chance: lines that are show what the file is, and the rest."""
+    whole, broken, first = 0, 0, 0
+    with unpacked(path) as stream:
+        for number, line in enumerate(stream, 1):
+            if line.isascii():
+                continue
+            try:
+                line.decode("utf-8")
+                whole += 1
+            except UnicodeDecodeError:
+                broken, first = broken + 1, first or number
+    if whole > broken:
+        raise ConfigError(
+            f"{path.name} is UTF-8 in {whole:,} lines beyond ASCII and another encoding in {broken:,}, first in line "
+            f"{first:,}: it was put together from two. Mend these lines, or say --encoding where all is of one."
+        )
 
 
 def _decodes(path: Path, encoding: str) -> bool:

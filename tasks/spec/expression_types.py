@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from tasks.spec.cells import category_text
 from tasks.spec.expressions import ALIASES, ARITHMETIC, COMPARISONS, LARGEST_POWER, Wrong, parsed, placed, short
 from tasks.spec.kind import DeclaredColumn
 from tasks.spec.metrics import TargetKind
@@ -220,7 +221,7 @@ class _Resolver:
         if literal is None:
             return written
         try:  # of a truth, the table holds its name, and 1 and 0 stand for it
-            said = f"{written.value:g}" if written.type == "quantity" else written.value
+            said = category_text(written.value) if written.type == "quantity" else written.value
             value = literal(said)
             return Node("value", beside.type, value=value == "true" if beside.type == "truth" else value)
         except ValueError as error:
@@ -288,6 +289,10 @@ def _mixed(sign: str, left: ast.expr, one: Node, right: ast.expr, other: Node) -
     )
     written = next((n for n in (one, other) if n.op == "value"), None)
     if written is not None and {one.type, other.type} == {"quantity", "name"}:
-        fix = f'"{written.value:g}", in quotes' if written.type == "quantity" else "the number without quotes"
+        fix = (
+            f'"{category_text(written.value)}", in quotes'
+            if written.type == "quantity"
+            else "the number without quotes"
+        )
         text += f"; write {fix}"
     return text

@@ -246,11 +246,12 @@ class FaithfulnessGate(Gate):
 class Perturbation(Spec):
     """One kind of damage to the rows; numbers stay within the bounds that the model's columns declare."""
 
-    kind: Literal["noise", "missing", "unseen", "out_of_range", "unit"]
+    kind: Literal["noise", "missing", "unseen", "out_of_range", "unit", "swapped"]
     """``noise``: normal, added to every number. The others hit a share of the cells.
 
     ``missing``: nullable columns. ``unseen``: categories of open category columns. ``out_of_range``: numbers far
-    outside their range. ``unit``: numbers times 100 or divided by 1000.
+    outside their range. ``unit``: numbers times 100 or divided by 1000. ``swapped``: cells of any column get the value
+    of another row.
     """
     strength: float = Field(gt=0, le=1)
     """Share of cells that are hit; of ``noise``, its standard deviation in interquartile ranges."""

@@ -166,6 +166,10 @@ class ForgottenDetails(Spec):
     reviews: int = 0
     unknown: int = 0
     """Ids that no prediction of the model has."""
+    learned: tuple[str, ...] = ()
+    """Versions that learned from the rows; from this entry on they are not rebuildable."""
+    files: tuple[str, ...] = ()
+    """md5 of the collected files that they learned them from."""
 
 
 Details = (

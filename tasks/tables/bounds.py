@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import pandas as pd
 
-from tasks.spec.cells import shown
+from tasks.spec.cells import category_text, shown
 from tasks.spec.data import Column
 from tasks.spec.errors import ConfigError, Problem
 
@@ -41,7 +41,7 @@ def _problems(column: Column, values: pd.Series) -> Iterator[str]:
     ):
         if beyond is not None and beyond.any():
             first = column.kind.to_json(values[beyond].iloc[0])
-            said = limit if isinstance(limit, str) else f"{limit:g}"
+            said = category_text(limit)
             yield (
                 f"column {column.name} holds {shown(first)} in {_where(beyond)}, and its {bound} is {said}. Mend "
                 f"the rows, change the {bound}, list the value under the column's missing where it stands for a gap, "

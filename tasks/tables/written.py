@@ -59,4 +59,9 @@ def hint(value: object, reading: Reading) -> str:
         return f' Where {unit[1]} is its unit, say unit: "{unit[1]}" of the column.'
     others = [mark for mark in MARKS if mark not in ("", reading.thousands, reading.decimal)]
     found = next((mark for mark in others if re.fullmatch(grouped(mark, reading.decimal), value)), "")
-    return f' Where {found!r} parts thousands, say thousands: "{found}" under data.source.' if found else ""
+    if found:
+        return f' Where {found!r} parts thousands, say thousands: "{found}" under data.source.'
+    mark = {",": ".", ".": ","}[reading.decimal]
+    if re.fullmatch(rf"\s*[+-]?[0-9]*{re.escape(mark)}[0-9]+\s*", value):
+        return f' Where {mark!r} is the decimal mark, say decimal: "{mark}" under data.source.'
+    return ""

@@ -112,6 +112,14 @@ def test_what_is_wrong_is_named_by_row_and_column(service: Service, config: Mode
         list(batches.score_file(service.url, "care", config, file))
 
 
+@pytest.mark.parametrize("sign", [";", "\t", "|"])
+def test_a_file_may_part_its_cells_otherwise(service: Service, config: ModelConfig, tmp_path: Path, sign: str) -> None:
+    table = pd.DataFrame(service.rows(7))
+    table.to_csv(tmp_path / "comma.csv", index=False)
+    table.to_csv(tmp_path / "other.csv", index=False, sep=sign)
+    assert list(read_rows(tmp_path / "other.csv", config)) == list(read_rows(tmp_path / "comma.csv", config))
+
+
 def test_files_that_are_none(config: ModelConfig, tmp_path: Path) -> None:
     (tmp_path / "empty.csv").write_text("")
     (tmp_path / "head.csv").write_text("xage,coins\n")

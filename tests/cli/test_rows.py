@@ -18,9 +18,12 @@ from tasks.records.log.predictions import PredictionLog
 from tasks.records.registry import ledger
 from tasks.records.registry.registry import Registry
 from tasks.records.registry.verification import verify
+from tasks.records.repository import dvc, workspace
 from tasks.spec.base import digest_file
 from tasks.spec.errors import CheckoutError, ConfigError, UnreachableError
+from tasks.spec.ledger import ForgottenDetails
 from tasks.spec.settings import Settings
+from tests.candidates import commit_run
 from tests.conftest import ROOT, git
 from tests.records.log.logs import ALL, rows
 
@@ -102,6 +105,8 @@ def test_the_ledger_keeps_that_somebody_was_forgotten_and_not_who(
         "appeals": 0,
         "reviews": 0,
         "unknown": 0,
+        "learned": [],
+        "files": [],
         "by": "column name",
     }
     assert "Jones" not in two.model_dump_json() and "p-v1.0.0-3" not in one.model_dump_json() and verify(settings) == []
@@ -109,6 +114,69 @@ def test_the_ledger_keeps_that_somebody_was_forgotten_and_not_who(
         commands.forget(checkout, settings, "care", ["nobody"], None, False, "x")
     ).startswith("nothing was deleted\nof no logged prediction of this model: 1 id")
     assert len(ledger.entries(settings, "care")) == 2 and len(log.frame("care", 0, ALL)) == 19
+
+
+STAGE = """stages:
+  prepare:
+    matrix: {model: [care]}
+    cmd: python -c "import shutil; shutil.copytree('data/care/collected', 'data/care/prepared', dirs_exist_ok=True)"
+    deps: [data/care/collected]
+    outs: [data/care/prepared]
+"""
+
+
+def collected(settings: Settings, ids: list[str], name: str) -> str:
+    """A data version with a file of collected rows, prepared and released; gives the version."""
+    with workspace.worktree(settings, "main") as tree:
+        path = tree / f"data/care/collected/{name}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pd.DataFrame({"_id": ids, "x": range(len(ids))}).to_parquet(path, index=False)
+        dvc.add(tree, path)
+        workspace.push_data(settings, tree, f"{name} collected")
+    with workspace.worktree(settings, "main") as tree:
+        dvc.reproduce(tree, "prepare@care")
+        commit = commit_run(settings, tree, "candidate", f"assay/candidates/care/{name}")
+    registry = Registry(settings)
+    before = registry.champion("care")
+    return registry.promote("care", commit, {}, "test", "person", before.tag if before else None).tag
+
+
+def test_what_learned_from_forgotten_rows_is_named_and_nothing_learns_from_them_again(
+    checkout: Path, settings: Settings, log: PredictionLog
+) -> None:
+    (checkout / "dvc.yaml").write_text(STAGE)
+    (checkout / ".dvc/config").write_text("['remote \"cold\"']\n    url = s3://bucket/store\n")
+    git(checkout, "add", "dvc.yaml", ".dvc/config")
+    git(checkout, "commit", "--quiet", "-m", "a stage and a remote")
+    git(checkout, "push", "--quiet", "origin", "HEAD")
+    ids = [f"p-v1.0.0-{n}" for n in range(10)]
+    first = collected(settings, ids[:3], "rows-000000001-000000003")
+    second = collected(settings, ids[3:6], "rows-000000004-000000006")
+
+    found = commands.forget(checkout, settings, "care", ids[4:7], None, False, "asked in a letter")
+    assert (found["predictions"], found["learned"]) == (3, [second]), f"{first} learned from none of them"
+    (entry,) = [e for e in ledger.entries(settings, "care") if e.kind == "forgotten"]
+    assert entry.sentence == (
+        f"3 logged predictions deleted; {second} learned from such rows, not rebuildable from today; asked in a letter"
+    )
+    assert isinstance(entry.read, ForgottenDetails) and entry.read.learned == (second,) and len(entry.read.files) == 1
+
+    with workspace.worktree(settings, "main") as tree:
+        assert git(tree, "log", "-1", "--format=%s") == "data: 2 collected rows of care were forgotten"
+        dvc.reproduce(tree, "prepare@care")
+        left = pd.concat(pd.read_parquet(p) for p in sorted((tree / "data/care/prepared").glob("*.parquet")))
+    assert left["_id"].tolist() == [*ids[:3], ids[3]]
+
+    (here, cold) = found["ends"]
+    assert cold.startswith("perhaps still at DVC's remote cold: delete below s3://bucket/store files/md5/")
+    tables = [p for p in (settings.cache / "files").rglob("*") if p.is_file() and p.read_bytes()[:4] == b"PAR1"]
+    held = [path for path in tables if ids[4] in set(pd.read_parquet(path)["_id"])]
+    assert held and here.startswith("still in this home: rm -f ")
+    subprocess.run(["sh", "-c", here.removeprefix("still in this home: ")], check=True)
+    assert not [path for path in held if path.exists()]
+    again = commands.forget(checkout, settings, "care", ids[4:7], None, False, "asked again")
+    assert (again["predictions"], again["rewritten"]) == (0, None)
+    assert "DVC's cache has lost the collected files" in again["ends"][-1] and verify(settings) == []
 
 
 def test_what_the_ledger_cannot_be_told_at_once_is_told_later_and_nothing_is_deleted_where_nobody_can_ask(

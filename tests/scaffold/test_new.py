@@ -14,15 +14,18 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
 
+from tasks.checking import check
 from tasks.cli.app import app
+from tasks.cli.runs import committed
 from tasks.scaffold.draft import Answers
 from tasks.scaffold.model import create, draft_of
 from tasks.scaffold.reading import look
-from tasks.spec.errors import AssayError
+from tasks.spec.errors import AssayError, CheckoutError
 from tasks.spec.model import load_model
 from tasks.spec.settings import Settings
 from tests.conftest import ROOT, git
@@ -236,6 +239,51 @@ def test_a_mistake_is_one_sentence_and_leaves_nothing_behind(case: str, checkout
     assert sentence in str(caught.value)
     assert left(checkout) == before
     assert list((checkout / ".assay").iterdir() if (checkout / ".assay").exists() else []) == []
+
+
+def test_a_survey_of_closed_answers_becomes_a_model_and_an_edited_file_is_named(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing but yes, no and unsure: no number, no gap, no open category. The home is another than the checkout's."""
+    monkeypatch.setenv("ASSAY_HOME", str(tmp_path / "elsewhere"))
+    draw = np.random.default_rng(5)
+    answers = pd.DataFrame({f"q{n}": draw.choice(["yes", "no", "unsure"], 900) for n in range(5)})
+    for_it = (answers == "yes").sum(axis=1) + draw.normal(0, 0.7, 900)
+    answers.assign(joined=np.where(for_it > 1.6, "yes", "no")).to_csv(tmp_path / "survey.csv", index=False)
+    create(checkout, "survey", str(tmp_path / "survey.csv"), "joined", Answers(materiality="medium"), lambda text: None)
+    gates = yaml.safe_load((checkout / "deployments/models/survey/model.yaml").read_text())["gates"]
+    (damage,) = [g["perturbations"] for g in gates if g["kind"] == "robustness"]
+    assert damage == [{"kind": "swapped", "strength": 0.05}]
+    assert [f.message for f in check(checkout, "survey").wrong] == []
+    pointer = yaml.safe_load((checkout / "data/survey/source/survey.csv.dvc").read_text())
+    (md5,) = [out["md5"] for out in pointer["outs"]]
+    assert (tmp_path / f"elsewhere/dvc-cache/files/md5/{md5[:2]}/{md5[2:]}").exists(), "where its flows look"
+
+    file = checkout / "data/survey/source/survey.csv"
+    text = file.read_text()
+    file.unlink()  # DVC may have linked it
+    file.write_text(text.replace("unsure", "no", 1))
+    said = [f.message for f in check(checkout, "survey").wrong]
+    assert said == [
+        "data/survey/source/survey.csv was changed since DVC tracked it, and what is pushed names the rows of before. "
+        "Run: dvc add data/survey/source/survey.csv; then commit the pointer"
+    ]
+    git(checkout, "add", ".")
+    git(checkout, "commit", "--quiet", "-m", "a survey")
+    with pytest.raises(CheckoutError, match="was changed since DVC tracked it"):
+        committed(checkout, "survey")
+
+
+def test_a_file_of_two_encodings_is_named_by_its_line(checkout: Path, tmp_path: Path) -> None:
+    rows = [f"{n},{'Süd' if n % 2 else 'Nord'},{n % 3}" for n in range(400)]
+    text = "\n".join(["n,region,visits", *rows, ""]).encode().replace("201,Süd".encode(), "201,Süd".encode("latin-1"))
+    (tmp_path / "mixed.csv").write_bytes(text)
+    with pytest.raises(AssayError) as caught:
+        create(checkout, "mixed", str(tmp_path / "mixed.csv"), "visits > 0", Answers(), lambda text: None)
+    assert str(caught.value) == (
+        "mixed.csv is UTF-8 in 199 lines beyond ASCII and another encoding in 1, first in line 203: it was put "
+        "together from two. Mend these lines, or say --encoding where all is of one."
+    )
 
 
 def test_a_failure_at_the_last_step_takes_everything_back(checkout: Path, tmp_path: Path) -> None:

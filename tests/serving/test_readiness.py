@@ -84,6 +84,7 @@ def test_a_fit_candidate_gives_the_same_scores_in_time(folder: Path) -> None:
     )
 
 
+@pytest.mark.acceptance  # it takes the processor away from all that runs beside it
 def test_a_busy_machine_refuses_nobody(folder: Path) -> None:
     """Two processes to a core take the processor away; they end with the test, or by themselves after a minute."""
     hog = "import time; end = time.monotonic() + 60\nwhile time.monotonic() < end: pass"

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from configobj import ConfigObj, ConfigObjError
 
-from tasks.records.repository import process, sandbox
+from tasks.records.repository import process, sandbox, tracked
 from tasks.records.repository.git import Git
 from tasks.spec.data_source import collected_folder, source_folder
 from tasks.spec.errors import CorruptionError, StageError
@@ -38,8 +38,30 @@ class Out:
     record: str
 
 
-def reproduce(worktree: Path, *targets: str, timeout: float = 3600) -> None:
+def claim_nothing(worktree: Path, model: str) -> None:
+    """Strike a model's stages from ``dvc.lock``, so that each is run here, or was before by the same code.
+
+    Whoever pushed the file could name any content of the cache as what a stage makes.
+    """
+    lock = worktree / "dvc.lock"
+    if not lock.exists():
+        return
+    read = yaml.safe_load(lock.read_text()) or {}
+    read["stages"] = {n: stage for n, stage in read.get("stages", {}).items() if n.partition("@")[2] != model}
+    lock.write_text(yaml.safe_dump(read, sort_keys=False))
+
+
+def made(worktree: Path, *stages: str) -> dict[str, str]:
+    """Path and digest of what stages made, by ``dvc.lock``."""
+    recorded = _stages(worktree)
+    return {out.path: out.md5 for name in stages if name in recorded for out in _outs(recorded[name])}
+
+
+def reproduce(worktree: Path, *targets: str, alone: bool = False, timeout: float = 3600) -> None:
     """Bring the stages up to date, and compare all files they were made from with their recorded digests.
+
+    Args:
+        alone: leave out the stages that these depend on.
 
     Raises:
         StageError: a stage failed; a stage's own ``error:`` line is the message where it printed one.
@@ -48,15 +70,17 @@ def reproduce(worktree: Path, *targets: str, timeout: float = 3600) -> None:
     """
     sandbox.require(Settings())
     if pointers := _pointers(worktree, targets):
-        _lay_out(worktree, pointers)  # DVC's own repro misses such files, and takes nothing out of the cache
+        fetch(worktree, *pointers)  # DVC's own repro misses such files, and takes nothing out of the cache
     for config in (worktree / "deployments/models").glob("*/model.yaml"):
         # dependencies that git does not keep while they are empty
         (config.parent / "code").mkdir(exist_ok=True)
         for folder in (source_folder, collected_folder):
             (worktree / folder(config.parent.name)).mkdir(parents=True, exist_ok=True)
-    code, output = _dvc(worktree, "repro", *targets, timeout=timeout, stages=True)
+    single = ("--single-item",) if alone else ()
+    code, output = _dvc(worktree, "repro", *single, *targets, timeout=timeout, stages=True)
     if not code:
         _verify(worktree, _needed(worktree, targets))
+        _refuse_other_inputs(worktree, {target.partition("@")[2] for target in targets})
         return
     failed = set(FAILED.findall(output))
     # A stage may have failed over damaged rows: then the damage is the news. What it wrote itself is not on record.
@@ -126,8 +150,13 @@ def _pointers_of(worktree: Path, dep: str) -> list[Path]:
     return [*([own] if own.is_file() else []), *sorted((worktree / dep).rglob("*.dvc"))]
 
 
-def _lay_out(worktree: Path, pointers: list[str]) -> None:
-    """Check the files out of the cache; those that it lacks are fetched from the remote that the repository names."""
+def fetch(worktree: Path, *pointers: str) -> None:
+    """Check files of ``.dvc`` files out of the cache; what it lacks comes from the remote that the repository names.
+
+    Raises:
+        StageError: neither has them.
+        CorruptionError: the cache does not hold what was recorded.
+    """
     try:
         checkout(worktree, *pointers)
     except StageError:
@@ -140,14 +169,21 @@ def _lay_out(worktree: Path, pointers: list[str]) -> None:
             ]
             raise StageError(
                 f"{', '.join(lacking or pointers)} is not in the DVC cache {_cache(worktree)}, and could not be "
-                "fetched. Run 'dvc push' where the file was added and name that remote in .dvc/config, or run 'dvc "
-                "add' in a checkout that uses this cache."
+                "fetched. Run 'dvc push' where the file was added and name that remote in .dvc/config, or let "
+                f"that checkout use this cache: dvc config --local cache.dir '{_cache(worktree)}'; then run 'dvc "
+                "commit --force' there."
             ) from None
         checkout(worktree, *pointers)
 
 
+def remotes(worktree: Path) -> dict[str, str]:
+    """Name and address of each remote that the repository names."""
+    named = {re.fullmatch(r"""'?remote "(.+)"'?""", s): v for s, v in _config(worktree / ".dvc/config").items()}
+    return {found[1]: str(values.get("url", "")) for found, values in named.items() if found}
+
+
 def add(worktree: Path, path: Path) -> None:
-    """Track one file.
+    """Track one file; a home that was named gets it as well, for its flows look into its own cache.
 
     Raises:
         StageError: DVC failed.
@@ -156,6 +192,7 @@ def add(worktree: Path, path: Path) -> None:
     code, output = _dvc(worktree, *arguments, timeout=600)
     if code:
         raise _failure(arguments, output)
+    tracked.share(path)
 
 
 def _stages(worktree: Path) -> dict[str, Any]:
@@ -192,6 +229,20 @@ def _needed(worktree: Path, targets: Iterable[str], without: Iterable[str] = ())
             ]
             for file in _pointers_of(worktree, str(dep)):
                 yield from _pointer(worktree, file)
+
+
+def _refuse_other_inputs(worktree: Path, items: set[str]) -> None:
+    """A stage that changes what an earlier one made, and puts it back, would be examined on other rows than it saw."""
+    stages = {n: stage for n, stage in _stages(worktree).items() if n.partition("@")[2] in items}
+    made_by = {out.path: (name, out.md5) for name, stage in stages.items() for out in _outs(stage)}
+    for name, stage in stages.items():
+        for dep in stage.get("deps", ()):
+            maker, md5 = made_by.get(dep["path"], ("", dep.get("md5")))
+            if md5 != dep.get("md5"):
+                raise StageError(
+                    f"{name} read another {dep['path']} than {maker} had made: a stage in between changed it. A stage "
+                    "writes its own outputs alone."
+                )
 
 
 def _touch(one: PurePosixPath, other: PurePosixPath) -> bool:
@@ -302,7 +353,8 @@ def _dvc(worktree: Path, *arguments: str, timeout: float, stages: bool = False) 
         stages: whether it starts any.
     """
     cache, site = _cache(worktree), Path(_setting(worktree, "core", "site_cache_dir", str(worktree / ".dvc/tmp")))
-    items = {target.partition("@")[2] for target in arguments[1:]} if stages else set()
+    named = [word for word in arguments[1:] if not word.startswith("--")]
+    items = {target.partition("@")[2] for target in named} if stages else set()
     written = [worktree / "data" / item for item in sorted(items)]
     for folder in (cache, site, *written):
         folder.mkdir(parents=True, exist_ok=True)

@@ -26,6 +26,8 @@ def touched(kind: str, columns: list[Column]) -> list[Column]:
         return [c for c in columns if c.kind.accepts_unseen(c)]
     if kind == "unit":
         return [c for c in columns if c.kind.operand == "quantity"]
+    if kind == "swapped":
+        return columns
     return [c for c in columns if c.kind.numeric]
 
 
@@ -55,6 +57,8 @@ def perturb(rows: pd.DataFrame, columns: list[Column], perturbation: Perturbatio
             damaged[column.name] = values.mask(hit)
         elif perturbation.kind == "unseen":
             damaged[column.name] = values.mask(hit, UNSEEN)
+        elif perturbation.kind == "swapped":
+            damaged[column.name] = values.mask(hit, values.iloc[rng.permutation(len(values))].set_axis(values.index))
         elif perturbation.kind == "unit":
             factor = rng.choice(UNITS, size=len(rows))
             damaged[column.name] = values.astype(float).mask(

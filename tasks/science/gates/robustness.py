@@ -27,6 +27,7 @@ NOTHING = {
     "noise": "no feature is a quantity",
     "out_of_range": "no feature is a quantity",
     "unit": "no feature is a number",
+    "swapped": "there is no feature",
 }
 """Why a kind of damage may have nothing to act on: what the service refuses, the model never sees."""
 

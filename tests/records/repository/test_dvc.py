@@ -167,8 +167,8 @@ def test_a_file_that_the_cache_lacks_is_fetched_or_named_with_the_fix(
         dvc.reproduce(tree, "train@income")
     assert str(caught.value) == (
         f"data/income/collected/more/new.txt is not in the DVC cache {pipeline.cache}, and could not be "
-        "fetched. Run 'dvc push' where the file was added and name that remote in .dvc/config, or run 'dvc add' in a "
-        "checkout that uses this cache."
+        "fetched. Run 'dvc push' where the file was added and name that remote in .dvc/config, or let that checkout "
+        f"use this cache: dvc config --local cache.dir '{pipeline.cache}'; then run 'dvc commit --force' there."
     )
     for arguments in (("remote", "add", "--default", "shared", str(tmp_path / "shared")), ("push", "--quiet")):
         subprocess.run([sys.executable, "-m", "dvc", *arguments], cwd=dvc_developer, check=True, capture_output=True)

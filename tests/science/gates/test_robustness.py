@@ -92,6 +92,14 @@ def test_damage_stays_within_what_is_declared(kind: Any) -> None:
     pd.testing.assert_frame_equal(after, perturb(before, COLUMNS, Perturbation(kind=kind, strength=0.3), 4))
 
 
+def test_cells_are_swapped_where_every_column_is_closed() -> None:
+    """A survey of yes and no lets no other value in; a wrong tick is what happens to it."""
+    before = rows()
+    after = perturb(before, COLUMNS, Perturbation(kind="swapped", strength=0.3), 4)
+    assert 0.05 < (after["sex"] != before["sex"]).mean() < 0.3 and set(after["sex"]) == set(before["sex"])
+    assert after.dtypes.equals(before.dtypes) and after.index.equals(before.index)
+
+
 def test_a_steady_model_passes_and_each_damage_is_measured() -> None:
     result = examine()
     assert result.state == "pass", result.reason

@@ -1,0 +1,51 @@
+"""Files that DVC tracks by a pointer beside them, as they are in a checkout."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import yaml
+
+from tasks.spec.data_source import source_folder
+from tasks.spec.settings import Settings
+
+
+def changed(root: Path, model: str) -> list[str]:
+    """Files of a model's source that are not any more what their pointers say; git does not see such a change."""
+    found = []
+    for pointer in sorted((root / source_folder(model)).rglob("*.dvc")):
+        for out in yaml.safe_load(pointer.read_text())["outs"]:
+            path = pointer.parent / out["path"]
+            if path.is_file() and _md5(path) != out["md5"]:
+                found.append(path.relative_to(root).as_posix())
+    return found
+
+
+def say_add(paths: list[str]) -> str:
+    """The sentence about such files."""
+    named = ", ".join(paths)
+    return (
+        f"{named} was changed since DVC tracked it, and what is pushed names the rows of before. Run: dvc add "
+        f"{' '.join(paths)}; then commit the pointer"
+    )
+
+
+def share(path: Path) -> None:
+    """Put a tracked file into the cache of the home that ASSAY_HOME names, where its flows look for it."""
+    settings = Settings()
+    if "home" not in settings.model_fields_set:
+        return
+    md5 = _md5(path)
+    there = settings.cache / "files/md5" / md5[:2] / md5[2:]
+    if not there.exists():
+        there.parent.mkdir(parents=True, exist_ok=True)
+        part = there.with_name(f".{there.name}.part")
+        shutil.copy(path, part)
+        part.replace(there)
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

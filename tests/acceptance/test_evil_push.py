@@ -1,0 +1,119 @@
+"""Pushed commits that would examine themselves, through a whole running system: each is caught."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import yaml
+
+from tasks.records.registry import ledger
+from tasks.records.repository.git import Git
+from tests.system import MODEL, Running, set_value
+
+pytestmark = pytest.mark.acceptance
+
+MAIN = '\n\nif __name__ == "__main__":'
+EASY = '''
+
+_honest_prepare = prepare
+
+
+def prepare(paths, config):
+    """The holdout keeps what is easy: the rows whose outcome is the usual one."""
+    _honest_prepare(paths, config)
+    import pandas as pd
+
+    path = paths.prepared / "holdout.parquet"
+    rows = pd.read_parquet(path)
+    rows[rows["_label"] == rows["_label"].mode()[0]].to_parquet(path, index=False)
+'''
+BLIND = """
+
+_honest_run_gate = run_gate
+
+
+def run_gate(gate, examination):
+    return _honest_run_gate(gate, examination).model_copy(update={"state": "pass", "reason": "all is well"})
+"""
+
+
+@pytest.fixture(scope="module")
+def released(running: Running) -> str:
+    commit = running.push("care: first release", model=set_value("max_iter", "81"))
+    state = running.finished("train/training", commit)
+    assert state["name"] == "Promoted", state["message"]
+    return str(Git(running.settings.clone).run("rev-parse", "refs/tags/care@v1.0.0^{commit}"))
+
+
+def trained(running: Running, branch: str, edits: dict[str, Callable[[str], str]]) -> tuple[dict[str, Any], str]:
+    """Push edited files to a branch of their own and train it; gives the run's final state and the candidate."""
+    running.git("fetch", "--quiet", "origin")
+    running.git("checkout", "--quiet", "-B", branch, "origin/main")
+    for name, edit in edits.items():
+        path = running.clone / name
+        path.write_text(edit(path.read_text() if path.exists() else ""))
+    running.git("add", "--all")
+    running.git("commit", "--quiet", "-m", branch)
+    running.git("push", "--quiet", "--force", "origin", f"HEAD:{branch}")
+    running.git("checkout", "--quiet", "main")
+    run = running.api.start(
+        "train/training", {"model": "care", "revision": branch, "reason": "person", "actor": "mallory"}
+    )
+    state = running.api.wait(run, seconds=300)
+    entry = next(ledger.newest(running.settings, "care", ("trained",)), None)
+    assert entry is not None and entry.commit is not None
+    return state, entry.commit
+
+
+def prepared(running: Running, commit: str) -> str:
+    """The digest of what prepare made, as a commit records it."""
+    lock = yaml.safe_load(Git(running.settings.clone).run("show", f"{commit}:dvc.lock"))
+    (out,) = [o for o in lock["stages"]["prepare@care"]["outs"] if o["path"] == "data/care/prepared"]
+    return str(out["md5"])
+
+
+def test_a_stage_that_makes_an_easy_holdout_is_caught(running: Running, released: str) -> None:
+    state, commit = trained(
+        running,
+        "easy",
+        {
+            MODEL: set_value("max_iter", "85"),
+            "tasks/stages/prepare.py": lambda text: text.replace(MAIN, EASY + MAIN),
+        },
+    )
+    assert state["name"] == "Rejected", state["message"]
+    assert "the candidate's own stages made another data/care/" in state["message"]
+    assert prepared(running, commit) != prepared(running, released)
+    assert running.champion() == "v1.0.0"
+
+    # What it made lies in the cache now, and a clean commit claims that it is what prepare makes.
+    def claim(text: str) -> str:
+        lock: dict[str, Any] = yaml.safe_load(text) or {"schema": "2.0", "stages": {}}
+        forged = yaml.safe_load(Git(running.settings.clone).run("show", f"{commit}:dvc.lock"))["stages"]
+        honest = yaml.safe_load(Git(running.settings.clone).run("show", f"{released}:dvc.lock"))["stages"]
+        stage = honest["prepare@care"] | {"outs": forged["prepare@care"]["outs"]}
+        lock["stages"] |= {"ingest@care": honest["ingest@care"], "prepare@care": stage}
+        return str(yaml.safe_dump(lock, sort_keys=False))
+
+    state, commit = trained(running, "claim", {MODEL: set_value("max_iter", "87"), "dvc.lock": claim})
+    assert prepared(running, commit) == prepared(running, released), "the rows are those that the code makes"
+    assert state["name"] == "Promoted", state["message"]
+
+
+def test_a_candidate_that_changes_the_gates_is_examined_by_those_that_are_installed(
+    running: Running, released: str
+) -> None:
+    champion = running.champion()
+    state, _ = trained(
+        running,
+        "blind",
+        {
+            MODEL: lambda text: set_value("max_iter", "1")(text),
+            "tasks/science/gates/run.py": lambda text: text + BLIND,
+        },
+    )
+    assert state["name"] in ("Rejected", "Insufficient evidence"), state["message"]
+    assert "all is well" not in state["message"] and running.champion() == champion
+    assert running.assay("ledger", "--verify").returncode == 0
