@@ -582,8 +582,8 @@ def apart(time: str, moment: int) -> float:
 def tag_of(name: str, kind: str, content: bytes) -> tuple[str, list[str]]:
     """The commit of a tag, and the lines of the last paragraph of its message; empty where it is no such tag."""
     head, _, text = content.decode(errors="replace").partition("\n\n")
-    found = re.match(rf"object ([0-9a-f]{{40}})\ntype commit\ntag {re.escape(name)}\n", head + "\n")
-    return (found[1], text.strip().split("\n\n")[-1].splitlines()) if found and kind == "tag" else ("", [])
+    found = re.match(r"object ([0-9a-f]{40})\ntype commit\ntag (.*)\n", head + "\n") if kind == "tag" else None
+    return (found[1], text.strip().split("\n\n")[-1].splitlines()) if found and found[2] == name else ("", [])
 
 
 def made(name: str, lines: list[str], entry: Document) -> bool:

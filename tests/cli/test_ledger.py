@@ -47,6 +47,7 @@ from tasks.spec.requests import MonitoringRequest
 from tasks.spec.settings import Settings
 from tests.candidates import commit_run
 from tests.conftest import ROOT
+from tests.proof.ledgers import in_old_form
 
 COMMIT = "c" * 40
 
@@ -196,13 +197,13 @@ def test_the_terminal_lists_every_entry(home: Settings) -> None:
     assert done.returncode == 0 and "Traceback" not in done.stderr
 
 
-def assay(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def assay(home: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", "from tasks.cli.app import main; main()", *arguments],
         capture_output=True,
         text=True,
         cwd=ROOT,
-        env=os.environ | {"ASSAY_HOME": str(home), "COLUMNS": "140"},
+        env=os.environ | {"ASSAY_HOME": str(home), "COLUMNS": "140"} | environment,
         check=False,
     )
 
@@ -250,3 +251,29 @@ def test_the_status_says_what_the_newest_verdict_says(home: Settings) -> None:
     assert found["models"]["care"]["verdict"].endswith(said)
     assert f"  newest verdict: {found['models']['care']['verdict']}\n" in overview_text(found)
     assert found["models"]["income"]["verdict"] is None
+
+
+def test_a_ledger_of_the_old_form_is_verified_and_goes_on_by_the_commands(home: Settings) -> None:
+    before = overview(home)["models"]["care"]
+    old = in_old_form(home)
+    count, holds = len(ledger.entries(old)), "the ledger holds: chain, evidence, signatures and tags are as written; "
+
+    def verified(*more: str) -> str:
+        done = assay(old.home, "ledger", "--verify", *more, ASSAY_ORIGIN=old.origin)
+        assert done.returncode == 0 and done.stdout.startswith(holds), done.stdout + done.stderr
+        return done.stdout
+
+    assert "checked before" not in verified()
+    status = json.loads(assay(old.home, "status", "--json", ASSAY_ORIGIN=old.origin).stdout)
+    assert (status["models"]["care"]["champion"], status["models"]["care"]["verdict"], status["ledger_entries"]) == (
+        before["champion"], before["verdict"], count,
+    )  # fmt: skip
+    details = StoppedDetails(because="it harms")
+    draft = EntryDraft(kind="stopped", model="care", version=before["champion"], actor="dana", reason="person",
+                       sentence="it was stopped", details=details)  # fmt: skip
+    ledger.append(old, draft)
+    assert "checked before" not in verified()
+    again = f"the first {count + 1} entries were checked before, and are again with --whole\n"
+    assert verified().endswith(again) and "checked before" not in verified("--whole")
+    listed = json.loads(assay(old.home, "ledger", "--json", ASSAY_ORIGIN=old.origin).stdout)
+    assert [e["sequence"] for e in listed] == [*range(1, count + 2)] and listed[-1]["sentence"] == "it was stopped"

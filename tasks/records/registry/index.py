@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 
 from tasks.records.registry import branch
 from tasks.records.registry.authority import State
+from tasks.records.registry.state import proven
 from tasks.records.repository.git import Git, GitError
 from tasks.records.repository.workspace import lock
 from tasks.spec.errors import CorruptionError
@@ -49,8 +50,8 @@ COLUMNS = ", ".join(f'"{field.name}"' for field in fields(Row))
 class Index:
     """The index of one clone, brought to what a state was read up to."""
 
-    def __init__(self, database: sqlite3.Connection, git: Git, now: State) -> None:
-        self.database, self.git, self.now = database, git, now
+    def __init__(self, path: Path, git: Git, now: State) -> None:
+        self.path, self.database, self.git, self.now = path, _opened(path), git, now
 
     def newest(self, model: str, kinds: Sequence[str]) -> Iterator[Entry]:
         """Entries of a model among these kinds, newest first; those that do not count, too.
@@ -59,8 +60,8 @@ class Index:
             CorruptionError: one cannot be read.
         """
         below = self.now.sequence + 1
-        marks = ", ".join("?" for _ in kinds)
-        while row := self._one(f"model = ? AND kind IN ({marks}) AND sequence < ?", model, *kinds, below):
+        while rows := [row for kind in kinds if (row := self._below(model, kind, below))]:
+            row = max(rows, key=lambda r: r.sequence)
             entry, below = self.entry(row), row.sequence
             if entry.model == model and entry.kind in kinds:  # else the row said what is not so, and was made anew
                 yield entry
@@ -106,8 +107,8 @@ class Index:
 
     def mend(self) -> bool:
         """Make it anew where a row was changed since it was written; gives whether that was so."""
-        rows = self._rows("TRUE ORDER BY sequence")
-        if _seal("", rows) == self._kept("seal") and rows[-1:] == [r for r in rows if r.digest == self.now.digest][:1]:
+        rows = self.database.execute(f"SELECT {COLUMNS} FROM entries ORDER BY sequence")
+        if _seal("", rows) == self._kept("seal"):
             return False
         self._make_anew()
         return True
@@ -118,19 +119,24 @@ class Index:
             self._empty()
         if self._kept("tip") != self.now.tip:
             self._read_on()
-        if not self._fits():
-            self._make_anew()
+            if not self._fits():
+                self._make_anew()
 
     def _fits(self) -> bool:
-        """Whether it may be made of the state's chain: complete, and of a tip that the state's comes after."""
-        tip = self._kept("tip")
-        count, last = self.database.execute("SELECT count(*), max(sequence) FROM entries").fetchone()
-        if count != (last or 0):
+        """Whether it is as it was written, and made of the state's chain or of an earlier part."""
+        tip, newest = self._kept("tip"), self._one("TRUE")
+        if not tip or newest is None:
+            return not tip and newest is None
+        if self._kept("writes") != str(self._writes()):
             return False
-        if tip == self.now.tip and tip:
-            newest = self._one("sequence = ?", self.now.sequence)
-            return count == self.now.sequence and (newest.digest if newest else None) == self.now.digest
-        return not tip or self._is_before(tip)
+        if tip == self.now.tip:
+            return (newest.sequence, newest.digest) == (self.now.sequence, self.now.digest)
+        return self._is_before(tip)
+
+    def _writes(self) -> int:
+        """How often the file was written to, which SQLite counts in its header (https://sqlite.org/fileformat2.html)."""
+        with self.path.open("rb") as stream:
+            return int.from_bytes(stream.read(28)[24:], "big")
 
     def _is_before(self, tip: str) -> bool:
         try:
@@ -152,18 +158,19 @@ class Index:
         """Take in what the commits after its own add, as far as the state goes."""
         newest = self._one("TRUE")
         last, seal = newest.sequence if newest else 0, self._kept("seal")
-        rows: list[Row] = []
+        rows: list[tuple[Any, ...]] = []
         for one in branch.added(self.git, self._kept("tip"), self.now.tip) if self.now.tip else ():
             if one.number is not None and one.number <= last:
                 continue
             entry = branch.parse(one.where, one.content)
             document = one.documents.get(str(entry.evidence)) or one.documents.get("")
-            rows.append(_row(entry, one.blob, document if entry.evidence else None))
+            rows.append(astuple(_row(entry, one.blob, document if entry.evidence else None)))
         with self.database:
             marks = ", ".join("?" for _ in fields(Row))
-            self.database.executemany(f"INSERT INTO entries ({COLUMNS}) VALUES ({marks})", map(astuple, rows))
+            self.database.executemany(f"INSERT INTO entries ({COLUMNS}) VALUES ({marks})", rows)
             self.database.executemany(
-                "INSERT OR REPLACE INTO kept VALUES (?, ?)", [("tip", self.now.tip), ("seal", _seal(seal, rows))]
+                "INSERT OR REPLACE INTO kept VALUES (?, ?)",
+                [("tip", self.now.tip), ("seal", _seal(seal, rows)), ("writes", str(self._writes() + 1))],
             )
 
     def _read(self, row: Row) -> Entry | None:
@@ -176,6 +183,9 @@ class Index:
     def _one(self, where: str, *values: Any) -> Row | None:
         rows = self._rows(f"{where} ORDER BY sequence DESC LIMIT 1", *values)
         return rows[0] if rows else None
+
+    def _below(self, model: str, kind: str, sequence: int) -> Row | None:
+        return self._one("model = ? AND kind = ? AND sequence < ?", model, kind, sequence)
 
     def _rows(self, where: str, *values: Any) -> list[Row]:
         asked = self.database.execute(f"SELECT {COLUMNS} FROM entries WHERE {where}", values)
@@ -193,27 +203,30 @@ def _row(entry: Entry, blob: str, document: str | None) -> Row:
     )  # fmt: skip
 
 
-def _seal(before: str, rows: list[Row]) -> str:
+def _seal(before: str, rows: Iterable[tuple[Any, ...]]) -> str:
     """A digest over all rows, each in turn."""
     for row in rows:
-        before = hashlib.sha256((before + json.dumps(astuple(row))).encode()).hexdigest()
+        before = hashlib.sha256((before + json.dumps(row)).encode()).hexdigest()
     return before
 
 
 @contextmanager
-def index(settings: Settings, git: Git, now: State) -> Iterator[Index]:
-    """The index of a home's clone, as far as a state was read; one that cannot be read is made anew."""
+def index(settings: Settings, git: Git) -> Iterator[Index]:
+    """The index of a home's clone, as far as its ledger is proven; one that cannot be read is made anew.
+
+    Nobody else reads on meanwhile, so that it is never of a later tip than the state that it is compared with.
+    """
     path = settings.home / NAME
     with lock(settings):
+        now = proven(settings, git)
         try:
-            database = _opened(path)
-            Index(database, git, now).bring()
+            found = Index(path, git, now)
+            found.bring()
         except sqlite3.DatabaseError:
             path.unlink()
-            database = _opened(path)
-        with closing(database):
-            found = Index(database, git, now)
+            found = Index(path, git, now)
             found.bring()
+        with closing(found.database):
             yield found
 
 

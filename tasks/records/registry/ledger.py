@@ -162,7 +162,7 @@ def newest(settings: Settings, model: str, kinds: tuple[EntryKind, ...]) -> Iter
         CorruptionError: one cannot be read.
     """
     git = ensure_clone(settings)
-    with index(settings, git, proven(settings, git)) as found:
+    with index(settings, git) as found:
         yield from found.newest(model, kinds)
 
 
@@ -188,5 +188,5 @@ def evidence(settings: Settings, digest: str) -> dict[str, Any]:
         CorruptionError: it is not there, or its bytes do not match.
     """
     git = ensure_clone(settings)
-    with index(settings, git, proven(settings, git)) as found:
+    with index(settings, git) as found:
         return found.evidence(digest)

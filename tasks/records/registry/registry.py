@@ -12,7 +12,7 @@ from tasks.records.registry import ledger, tags
 from tasks.records.registry.authority import ModelState
 from tasks.records.registry.branch import BRANCH
 from tasks.records.registry.index import index
-from tasks.records.registry.state import model_state, state
+from tasks.records.registry.state import model_state
 from tasks.records.registry.tags import CHAMPION
 from tasks.records.repository.git import Declined, Git, GitError, Overtaken
 from tasks.records.repository.workspace import ensure_clone, lock
@@ -207,10 +207,9 @@ def _made_tags(git: Git, names: list[str]) -> Iterator[None]:
 def mend(settings: Settings) -> list[str]:
     """Put the tags back that entries made and somebody deleted; gives their names."""
     git = ensure_clone(settings)
-    now = state(settings)
-    with index(settings, git, now) as found:
+    with index(settings, git) as found:
         made = []
-        for name, row in tags.compare(git, now, found.assigned()).missing:
+        for name, row in tags.compare(git, found.now, found.assigned()).missing:
             try:
                 tags.write(git, [name], found.entry(row))
                 git.run("push", "--quiet", "origin", f"refs/tags/{name}:refs/tags/{name}")

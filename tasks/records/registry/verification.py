@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from tasks.records.registry.authority import State
 from tasks.records.registry.index import index
 from tasks.records.registry.state import pin, proven
 from tasks.records.registry.tags import tag_problems
-from tasks.records.repository.workspace import ensure_clone, lock
+from tasks.records.repository.workspace import ensure_clone
 from tasks.spec.errors import ConfigError
 from tasks.spec.settings import Settings
 
@@ -49,23 +50,22 @@ def verified(settings: Settings, whole: bool = False) -> Verified:
         whole: check every entry, not only those since all held the last time.
     """
     git = ensure_clone(settings)
-    with lock(settings):  # of the clone and of what is kept beside it
-        now = proven(settings, git)
-        root, anchor = pin(settings, git), git.run("for-each-ref", "--format=%(objectname)", branch.SEEN)
-        if now.remembered:
-            root, anchor = "", ""
-        try:
-            with tempfile.TemporaryDirectory() as scratch:
-                check = Check(Repository(settings.clone, Path(scratch)), root)
-                before = 0 if whole or now.remembered else _recall(check, settings.home / KEPT, anchor)
-                found = check.run(anchor)
-        except Unusable as error:
-            raise ConfigError(f"the ledger cannot be verified: {error}. Install git and OpenSSH's client.") from None
-        if check.present and not found.problems:
-            _keep(check, settings.home / KEPT)
-        with index(settings, git, now) as kept:
-            if kept.mend():
-                found.notices.append(CHANGED)
+    now = proven(settings, git)
+    root, anchor = pin(settings, git), git.run("for-each-ref", "--format=%(objectname)", branch.SEEN)
+    if now.remembered:
+        root, anchor = "", ""
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            check = Check(Repository(settings.clone, Path(scratch)), root)
+            before = 0 if whole or now.remembered else _recall(check, settings.home / KEPT, anchor)
+            found = check.run(anchor)
+    except Unusable as error:
+        raise ConfigError(f"the ledger cannot be verified: {error}. Install git and OpenSSH's client.") from None
+    if check.present and not found.problems:
+        _keep(check, settings.home / KEPT)
+    with index(settings, git) as kept:
+        if kept.mend():
+            found.notices.append(CHANGED)
     return Verified([*now.remembered, *found.problems], found, before)
 
 
@@ -84,7 +84,7 @@ def _keep(check: Check, path: Path) -> None:
         "models": {name: vars(model) for name, model in check.models.items()},
         "digests": {str(number): name for number, name in check.digests.items() if number >= oldest},
     }
-    draft = path.with_suffix(".draft")
+    draft = path.with_suffix(f".{os.getpid()}")
     draft.write_text(json.dumps(document))
     draft.replace(path)
 
@@ -145,8 +145,8 @@ def told(settings: Settings, model: str | None = None) -> tuple[State, list[str]
         model: leave out what is about another model alone.
     """
     git = ensure_clone(settings)
-    now = proven(settings, git)
-    with index(settings, git, now) as found:
+    with index(settings, git) as found:
+        now = found.now
         of = found.models(list(now.refused))
         assigned = found.assigned()
     refused = [

@@ -48,7 +48,7 @@ ELSEWHERE = re.compile(
     r"GRAFT_FILE|SHALLOW_FILE|CONFIG|CONFIG_PARAMETERS)"
 )
 """Variables that point git at another repository than the one of its working directory."""
-NETWORK = ("clone", "fetch", "push")
+NETWORK = ("clone", "fetch", "ls-remote", "push")
 PATIENCE = 300.0
 """Seconds that one command may take which talks to the origin."""
 UNREACHABLE = re.compile(

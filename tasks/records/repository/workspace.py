@@ -47,6 +47,8 @@ def ensure_clone(settings: Settings) -> Git:
         git = Git(settings.clone, settings.origin_url)
         if git.run("config", "--default", "", "--get", "remote.origin.url") != settings.origin_url:  # a home was moved
             git.run("config", "--replace-all", "remote.origin.url", settings.origin_url)
+        if _is_up_to_date(git):
+            return git
         git.run(
             "fetch",
             "--quiet",
@@ -60,6 +62,20 @@ def ensure_clone(settings: Settings) -> Git:
             f"+{UNPUSHED}/*:{UNPUSHED}/*",
         )
     return git
+
+
+def _is_up_to_date(git: Git) -> bool:
+    """Whether the clone has all branches and tags as the origin has them; asking is cheaper than fetching nothing."""
+    asked = ("refs/heads/", "refs/tags/", f"{UNPUSHED}/")
+    there = (line.split("\t") for line in git.run("ls-remote", "--refs", "origin").splitlines())
+    listed = git.run(
+        "for-each-ref", "--format=%(objectname)%09%(refname)%09%(symref)", "refs/remotes/origin", "refs/tags", UNPUSHED
+    )
+    here = (line.rstrip("\t").split("\t") for line in listed.splitlines())
+    names = {
+        name.replace("refs/remotes/origin/", "refs/heads/", 1): commit for commit, name, *other in here if not other
+    }
+    return names == {name: commit for commit, name in there if name.startswith(asked)}
 
 
 def resolve(git: Git, revision: str) -> str:

@@ -251,7 +251,7 @@ def test_the_whole_ledger_is_read_with_one_fetch(
         if "trace: built-in: " in line
     ]
     verbs = [words[1] for words in started]
-    assert verbs.count("fetch") == 1
+    assert (verbs.count("ls-remote"), verbs.count("fetch")) == (1, 0)
 
 
 def test_the_newest_entry_of_some_kinds_is_found(written: Settings) -> None:
@@ -276,6 +276,7 @@ def test_the_newest_entry_of_some_kinds_is_found(written: Settings) -> None:
 
 LIES = {
     "a kind more": "UPDATE entries SET kind = 'promoted' WHERE sequence = 1",
+    "a kind less": "UPDATE entries SET kind = 'examined' WHERE sequence = 6",
     "another file": "UPDATE entries SET blob = (SELECT blob FROM entries WHERE sequence = 2)",
     "a file that nobody has": f"UPDATE entries SET blob = '{'1' * 40}', document = '{'1' * 40}'",
     "another evidence": "UPDATE entries SET document = (SELECT document FROM entries WHERE sequence = 2)",
@@ -302,18 +303,17 @@ def test_an_index_that_lies_changes_nothing_and_is_made_anew(written: Settings, 
     assert verify(written) == [] and next(ledger.newest(written, "income", ("trained",))).sentence == "six"
 
 
-def test_an_index_changed_in_what_nobody_reads_is_found_by_verify(written: Settings) -> None:
+def test_an_index_changed_past_its_database_is_found_by_verify(written: Settings) -> None:
     next(ledger.newest(written, "income", ("trained",)))
-    with closing(sqlite3.connect(written.home / index.NAME)) as database, database:
-        database.execute("UPDATE entries SET kind = 'examined' WHERE sequence = 6")
-    assert next(ledger.newest(written, "income", ("trained",))).sequence == 4
+    path = written.home / index.NAME
+    path.write_bytes(path.read_bytes().replace(b"trainedincome", b"examinincome "))
     assert verified(written).found.notices == [
         "the index of this clone was not as it was written, and was made anew; look at who may write its home"
     ]
-    assert next(ledger.newest(written, "income", ("trained",))).sequence == 6
     assert verified(written).found.notices == []
-    (written.home / index.NAME).write_bytes(b"no database at all" * 100)
-    assert next(ledger.newest(written, "income", ("trained",))).sequence == 6
+    for content in (b"no database at all" * 100, b"", path.read_bytes()[:9000]):
+        path.write_bytes(content)
+        assert [e.sequence for e in ledger.newest(written, "income", ("trained",))] == [6, 4, 3, 2]
 
 
 def test_verify_goes_on_from_what_it_verified_last(written: Settings) -> None:
