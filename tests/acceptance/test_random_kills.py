@@ -1,6 +1,6 @@
 """SIGKILL at random moments of everything that writes a record; afterwards nothing is lost, doubled or half done.
 
-``ASSAY_KILLS`` says how many (20), ``ASSAY_KILLS_SEED`` with which draw. What each one met is a line of JSON in the
+``ASSAY_KILLS`` says how many (8), ``ASSAY_KILLS_SEED`` with which draw. What each one met is a line of JSON in the
 file that ``ASSAY_KILLS_TO`` names.
 """
 
@@ -33,7 +33,7 @@ from tests.system import Running, replay_rows, set_value
 
 pytestmark = pytest.mark.acceptance
 
-KILLS = int(os.environ.get("ASSAY_KILLS", "20"))
+KILLS = int(os.environ.get("ASSAY_KILLS", "8"))
 SEED = int(os.environ.get("ASSAY_KILLS_SEED", "1"))
 ROWS = 100
 """Of a window."""
