@@ -239,6 +239,7 @@ def up(as_json: Json = False) -> None:
 
     from tasks.cli import system
     from tasks.cli.state import state
+    from tasks.records.registry.policies import quorum_said
 
     here = settings()
     running = state(here)
@@ -259,7 +260,7 @@ def up(as_json: Json = False) -> None:
     text = (
         f"Assay {word}.{said}\n  Prefect UI  {there.api_url.removesuffix('/api')}\n  service     "
         f"{there.service_url}\n  push to     {there.origin}   (git remote add assay {there.origin}; git push assay "
-        f"main)\n  first list  {there.root}   (who may sign what: assay policy)"
+        f"main)\n  first list  {there.root}   (who may sign what: assay policy{quorum_said(here)})"
         + (
             ""
             if there.code == str(ROOT)

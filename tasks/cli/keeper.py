@@ -6,6 +6,7 @@ themselves are looked at. A flow run of this home's pool carries its id in its e
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -18,8 +19,10 @@ import psutil
 from tasks.cli.prefect_api import PrefectApi
 from tasks.records.registry import ledger
 from tasks.records.registry.registry import Registry
+from tasks.records.registry.verification import told
 from tasks.records.repository import leftovers
 from tasks.records.repository.git import Git
+from tasks.serving.trust import RECORD
 from tasks.spec.errors import AssayError
 from tasks.spec.ledger import EntryKind
 from tasks.spec.requests import FinalState
@@ -27,6 +30,8 @@ from tasks.spec.settings import Settings
 
 EVERY = 5.0
 """Seconds between two looks."""
+RECORD_EVERY = 60.0
+"""Seconds between two looks at the record."""
 PATIENCE = timedelta(seconds=45)
 """How long a run may wait between its worker's claim and its process."""
 RECENT = timedelta(hours=1)
@@ -48,6 +53,7 @@ class Keeper:
         self.settings, self.api = settings, api
         self._missing: set[str] = set()
         self._judged: set[str] = set()
+        self._record_due = 0.0
 
     def look(self) -> None:
         """One look; what it finds is put right.
@@ -57,19 +63,31 @@ class Keeper:
         """
         for path in leftovers.clear(self.settings):
             print(f"removed {path}, which a process that died had left", flush=True)
-        missing = {run["id"]: run for run in self._at_work() if not _lives(run)}
+        here = _run_ids()
+        missing = {run["id"]: run for run in self._at_work() if not _lives(run, here)}
         for run_id in self._missing & set(missing):
             self._end(missing.pop(run_id))
         self._missing = set(missing)
-        for run in self._crashed():
+        for run in self._ended_badly():
             self._judge(run)
+        if time.monotonic() >= self._record_due:
+            self._record_due = time.monotonic() + RECORD_EVERY
+            self._tell_record()
+
+    def _tell_record(self) -> None:
+        """Let the service say what is wrong with the record, which it cannot read itself."""
+        path = self.settings.home / "service" / RECORD
+        path.parent.mkdir(exist_ok=True)
+        draft = path.with_name(f".{RECORD}.part")
+        draft.write_text(json.dumps(told(self.settings)[1]))
+        draft.replace(path)
 
     def _at_work(self) -> list[dict[str, Any]]:
         return self._runs({"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}})
 
-    def _crashed(self) -> list[dict[str, Any]]:
-        """Runs that ended lately as crashed and were not looked at yet, whoever said that they had."""
-        runs = self._runs({"type": {"any_": ["CRASHED"]}}, datetime.now(UTC) - RECENT)
+    def _ended_badly(self) -> list[dict[str, Any]]:
+        """Runs that ended lately as crashed or failed and were not looked at yet, whoever said that they had."""
+        runs = self._runs({"name": {"any_": ["Crashed", "Failed"]}}, datetime.now(UTC) - RECENT)
         return [run for run in runs if run["id"] not in self._judged]
 
     def _runs(self, state: dict[str, Any], ended_after: datetime | None = None) -> list[dict[str, Any]]:
@@ -87,11 +105,13 @@ class Keeper:
         )
 
     def _judge(self, run: dict[str, Any]) -> None:
-        """A run that had done what it was for before it died is not told as crashed."""
+        """A run that had done what it was for before it died or failed is not told as crashed or failed."""
         found = self._effect(run)
         if found is not None:
             sentence, name = found
-            self._say(run, "COMPLETED", name, f"{sentence} (the run's process died after that)")
+            died = run["state"]["type"] == "CRASHED"
+            then = "its process died after that" if died else f"it failed after that: {run['state']['message']}"
+            self._say(run, "COMPLETED", name, f"{sentence} ({then})")
         self._judged.add(run["id"])
 
     def _effect(self, run: dict[str, Any]) -> tuple[str, str] | None:
@@ -104,6 +124,8 @@ class Keeper:
         if flow == "train":
             sentence = self._promoted_by(run["id"], request["model"])
             return None if sentence is None else (sentence, name)
+        if run["state"]["type"] != "CRASHED":
+            return None  # it was refused; what is there may be another run's
         entry = next(ledger.newest(self.settings, request["model"], (kind,)), None)
         if entry is None or datetime.fromisoformat(entry.time) < datetime.fromisoformat(run["start_time"]):
             return None
@@ -119,14 +141,15 @@ class Keeper:
 
     def _say(self, run: dict[str, Any], kind: str, name: str | None, message: str) -> None:
         state = {"type": kind, "message": message, **({"name": name} if name else {})}
-        body = {"state": state, "force": run["state"]["type"] == "CRASHED"}  # forced, it would keep its place in line
+        ended = run["state"]["type"] in ("CRASHED", "FAILED")
+        body = {"state": state, "force": ended}  # a run that was forced to end would keep its place in line
         self.api.call("POST", f"/flow_runs/{run['id']}/set_state", body)
         print(f"flow run {run['name']} ({run['id']}): {kind.lower()}, {message}", flush=True)
 
 
-def _lives(run: dict[str, Any]) -> bool:
+def _lives(run: dict[str, Any], here: set[str]) -> bool:
     """Whether a process of a run is here, or may still come."""
-    if run["id"] in _run_ids():
+    if run["id"] in here:
         return True
     waits = run["state"]["type"] == "PENDING"
     return waits and datetime.now(UTC) - datetime.fromisoformat(run["state"]["timestamp"]) < PATIENCE

@@ -105,8 +105,10 @@ class Routes:
         }
         found = stopped | self.follower.problems
         heights = {name: s.pointer.height for name, s in self.follower.serving.items()}
+        record = self.follower.trust.record()
+        status = "degraded" if found or record else "ok"
         return JSONResponse(
-            {"status": "degraded" if found else "ok", "models": self.models(), "problems": found, "heights": heights}
+            {"status": status, "models": self.models(), "problems": found, "heights": heights, "record": record}
         )
 
     def prometheus(self) -> Response:

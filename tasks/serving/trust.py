@@ -9,6 +9,9 @@ from tasks.signing import signatures
 from tasks.spec.errors import CorruptionError
 from tasks.spec.manifest import Pointer
 
+RECORD = "record.json"
+"""Beside the heights: what is wrong with the record, a sentence each."""
+
 
 class Trust:
     """The examiners' public keys, and the greatest height of each model that was ever served from here."""
@@ -49,6 +52,14 @@ class Trust:
                 "served before goes on, and the next monitoring run writes the pointer anew. Where the ledger was put "
                 f"back from a backup, remove {self.path} and start the service again"
             )
+
+    def record(self) -> list[str]:
+        """What the system's keeper found wrong with the record lately; nothing of it changes what serves."""
+        try:
+            found = json.loads(self.path.with_name(RECORD).read_text())
+        except (OSError, ValueError):
+            return []
+        return [str(sentence) for sentence in found] if isinstance(found, list) else []
 
     def complaint(self, model: str, pointer: Pointer) -> str:
         """What is to be said of a pointer that serves; empty where nothing is."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 
@@ -117,3 +118,26 @@ def test_a_candidate_that_changes_the_gates_is_examined_by_those_that_are_instal
     assert state["name"] in ("Rejected", "Insufficient evidence"), state["message"]
     assert "all is well" not in state["message"] and running.champion() == champion
     assert running.assay("ledger", "--verify").returncode == 0
+
+
+def test_a_tag_that_nothing_decided_is_told_by_the_service_and_changes_nothing(running: Running, released: str) -> None:
+    """Whoever may push sets GTO's tags by hand on a candidate that was refused."""
+    champion = str(running.champion())
+    git = Git(running.settings.clone)
+    refused = git.run("for-each-ref", "--format=%(objectname)", "refs/remotes/origin/assay/candidates/care").split()[-1]
+    running.git("fetch", "--quiet", "origin")
+    for name in ("care@v99.0.0", "care#champion#9"):
+        running.git("tag", "--annotate", "-m", "by hand", name, refused)
+        running.git("push", "--quiet", "origin", f"refs/tags/{name}")
+
+    def health() -> dict[str, Any]:
+        found: dict[str, Any] = httpx.get(f"{running.system.service_url}/health").json()
+        return found
+
+    running.until(lambda: bool(health()["record"]), "the service to tell of the record", seconds=100)
+    said = health()
+    assert said["status"] == "degraded" and any("care@v99.0.0" in sentence for sentence in said["record"]), said
+    assert said["models"]["care"] == champion == running.champion()
+    for name in ("care@v99.0.0", "care#champion#9"):
+        running.git("push", "--quiet", "origin", f":refs/tags/{name}")
+    running.until(lambda: health()["status"] == "ok", "the service to be content again", seconds=100)

@@ -48,6 +48,12 @@ def quorum(policy: Policy) -> str:
     return " (a quorum of one)" if policy.threshold == 1 else ""
 
 
+def quorum_said(settings: Settings) -> str:
+    """The same of the list in force, for who starts a system."""
+    policy = state(settings).policy
+    return "; a quorum of one so far" if policy is not None and quorum(policy) else ""
+
+
 def draft(settings: Settings, path: Path, new_root: bool) -> dict[str, Any]:
     """Write the next list into a file, as it is now but for its counter.
 
