@@ -239,6 +239,9 @@ def test_status_page_and_verify_name_a_tag_by_hand_and_nothing_else_changes(home
     assert f"record: {gone}" in overview_text(found)
     watched = ModelStatus("care", "Care", "v1.0.0", "", [], told=told(home, "care")[1])
     assert gone in next_steps(watched)[1] and told(home, "income")[1] == []
+    git.run("push", "--quiet", "origin", "refs/remotes/origin/main:refs/tags/care@odd/one")
+    assert "tag care@odd/one is none that Assay makes" in told(home, "care")[1][0]
+    git.run("push", "--quiet", "origin", ":refs/tags/care@odd/one")
     mended = assay(home.home, "ledger", "--mend")
     assert mended.returncode == 0 and mended.stdout.startswith("put back: tag care@v1.0.0\nnotice: tag care@v2.0.0! is")
     shown = assay(home.home, "policy").stdout

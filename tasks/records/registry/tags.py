@@ -62,7 +62,7 @@ def read_tags(git: Git, model: str | None = None) -> dict[str, Tag]:
     """All tags that GTO could mean, by name; of one model, or of all."""
     form = "%(refname:strip=2)%09%(*objectname)%09%(objectname)%09%(contents)%00"
     found = {}
-    asked = [f"refs/tags/{model}{sign}*" for sign in "@#"] if model is not None else ["refs/tags"]
+    asked = [f"refs/tags/{model}{sign}" for sign in ("@*", "#*", "@*/**", "#*/**")] if model else ["refs/tags"]
     for record in git.run("for-each-ref", f"--format={form}", *asked).split("\0"):
         name, annotated, plain, text = (record.strip("\n").split("\t", 3) + ["", "", ""])[:4]
         if FACE.fullmatch(name):
