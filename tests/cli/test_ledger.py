@@ -134,7 +134,7 @@ def watch_a_silent_feed(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> 
     (waiting,) = log.waiting("care")  # what the ledger refused waits, and is entered once
     log.enter_all("care", append)
     assert log.enter(waiting, append) == ledger.entries(settings)[-1].sequence, "whoever died before they noted it"
-    assert [name for name, _ in waiting.decision.events] == ["assay.finding.feed"]
+    assert [name for name, *_ in waiting.decision.events] == ["assay.finding.feed"]
     log.close()
 
 

@@ -95,7 +95,8 @@ def test_an_old_sentence_of_another_form_says_nothing_to_a_program() -> None:
 
 def test_details_of_another_kind_are_refused() -> None:
     common: dict[str, Any] = {"model": "income", "actor": "dana", "reason": "push", "sentence": "window 3"}
-    with pytest.raises(ValidationError, match="details of .monitored. are NoneType; allowed: WindowDetails or Feed"):
+    allowed = "WindowDetails or QuietDetails or FeedDetails"
+    with pytest.raises(ValidationError, match=f"details of .monitored. are NoneType; allowed: {allowed}"):
         EntryDraft(kind="monitored", **common)
     with pytest.raises(ValidationError, match="details of .examined. are FeedDetails; allowed: none"):
         EntryDraft(kind="examined", details=FeedDetails(silent=()), **common)
