@@ -15,6 +15,7 @@ import pytest
 
 from tasks.cli.processes import MARK
 from tasks.records.log.predictions import PredictionLog
+from tasks.records.repository.dvc import WITHIN
 from tasks.science.data.tables import as_requests
 from tasks.spec.model import load_model
 from tests.conftest import ROOT
@@ -63,7 +64,7 @@ def test_a_training_that_is_killed_leaves_nothing_and_the_next_one_comes_through
     kinds = [entry.kind for entry in running.ledger()]
     commit = running.push("care: more trees", model=set_value("max_iter", "83"))
     runs = waited(lambda: trainings(running, commit) or None, "a training run")
-    stage = waited(lambda: part(running, "-m", "dvc"), "DVC below the flow")
+    stage = waited(lambda: part(running, WITHIN, "repro"), "DVC below the flow")
     flow = next(p for p in stage.parents() if "prefect.engine" in p.cmdline())
     family = [flow, *flow.children(recursive=True)]
     for process in family:

@@ -24,6 +24,7 @@ import pytest
 from tasks.cli.prefect_api import FINAL
 from tasks.records.log.predictions import PredictionLog
 from tasks.records.registry.registry import Registry
+from tasks.records.repository.dvc import WITHIN
 from tasks.records.repository.leftovers import SHARED, WORKTREE
 from tasks.science.data.tables import LABEL, as_requests
 from tasks.spec.ledger import QuietDetails, WindowDetails
@@ -123,7 +124,7 @@ class Drill:
         elif victim == "git":
             family = [p for p in family if _name(p).startswith("git")]
         elif victim == "dvc":
-            family = [p for p in family if "dvc" in _words(p)]
+            family = [p for p in family if WITHIN in _words(p)]
         met = " ".join(_words(family[-1])[-3:])[-60:] if family else ""
         for process in family:
             with suppress(psutil.Error):
