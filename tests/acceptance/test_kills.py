@@ -38,6 +38,16 @@ def part(running: Running, *words: str) -> psutil.Process | None:
     return None
 
 
+def dvc_below(running: Running) -> psutil.Process | None:
+    """DVC at work for a flow of this system; it runs without the mark, as it runs without all that is ours."""
+    flow = part(running, "prefect.engine")
+    try:
+        family = flow.children(recursive=True) if flow else []
+        return next((one for one in family if {WITHIN, "repro"} <= set(one.cmdline())), None)
+    except psutil.NoSuchProcess:
+        return None
+
+
 def waited(find: Callable[[], Found | None], what: str, seconds: float = 120) -> Found:
     """What ``find`` gives once it gives anything; it fails after so many seconds."""
     end = time.monotonic() + seconds
@@ -64,7 +74,7 @@ def test_a_training_that_is_killed_leaves_nothing_and_the_next_one_comes_through
     kinds = [entry.kind for entry in running.ledger()]
     commit = running.push("care: more trees", model=set_value("max_iter", "83"))
     runs = waited(lambda: trainings(running, commit) or None, "a training run")
-    stage = waited(lambda: part(running, WITHIN, "repro"), "DVC below the flow")
+    stage = waited(lambda: dvc_below(running), "DVC below the flow")
     flow = next(p for p in stage.parents() if "prefect.engine" in p.cmdline())
     family = [flow, *flow.children(recursive=True)]
     for process in family:
@@ -75,7 +85,7 @@ def test_a_training_that_is_killed_leaves_nothing_and_the_next_one_comes_through
     assert state["type"] == "CRASHED", state
     assert ([entry.kind for entry in running.ledger()], running.champion()) == (kinds, "v1.0.0")
     again = running.assay("train", "care", "--revision", commit)
-    assert (again.returncode, again.stdout.strip()) == (0, "Promoted: care v2.0.0 is champion."), again.stderr
+    assert again.returncode == 0 and again.stdout.startswith("Promoted: care v2.0.0 is champion: "), again.stderr
     assert running.assay("ledger", "--verify").returncode == 0
 
 
