@@ -172,7 +172,7 @@ def report_model(model: str, silence: list[Finding]) -> None:
     """
     try:
         _report_model(model, silence)
-    except Exception:
+    except Exception:  # whatever a page raises comes after the promotion, and must not undo how the run is told
         get_run_logger().exception("The page of %s could not be written; what was decided holds.", model)
 
 

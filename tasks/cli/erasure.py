@@ -15,6 +15,7 @@ from pyarrow import compute, parquet
 from tasks.records.registry.registry import Registry
 from tasks.records.repository import dvc, workspace
 from tasks.records.repository.git import Git
+from tasks.records.repository.tracked import kept
 from tasks.spec.data_source import collected_folder
 from tasks.spec.line import flat
 from tasks.spec.settings import Settings
@@ -44,7 +45,7 @@ def traces(settings: Settings, model: str, ids: Iterable[str]) -> Traces:
     for tag, commit in tips.items():
         files = _collected(git, commit, model)
         for md5 in files:
-            held.setdefault(md5, _holds(kept(settings, md5), asked))
+            held.setdefault(md5, _holds(kept(settings.cache, md5), asked))
         if any(held[md5] for md5 in files) and tag:
             versions.append(tag)
             derived |= _made(settings, git, commit, model)
@@ -68,14 +69,9 @@ def _made(settings: Settings, git: Git, commit: str, model: str) -> set[str]:
     """md5 of the tables of a version's prepared data, and of the list of them."""
     stages = (yaml.safe_load(git.run("show", f"{commit}:dvc.lock")) or {}).get("stages", {})
     tops = {out["md5"] for out in stages.get(f"prepare@{model}", {}).get("outs", ())}
-    lists = [kept(settings, md5) for md5 in tops if md5.endswith(".dir")]
+    lists = [kept(settings.cache, md5) for md5 in tops if md5.endswith(".dir")]
     tables = [i for file in lists if file.exists() for i in json.loads(file.read_bytes())]
     return tops | {item["md5"] for item in tables if item["relpath"].endswith(".parquet")}
-
-
-def kept(settings: Settings, md5: str) -> Path:
-    """Where the home's cache keeps a file."""
-    return settings.cache / "files/md5" / md5[:2] / md5[2:]
 
 
 def _holds(file: Path, asked: pa.Array) -> bool | None:
@@ -129,7 +125,7 @@ def teach_no_more(settings: Settings, model: str, ids: Iterable[str], actor: str
 def what_ends_it(settings: Settings, model: str, found: Traces, remotes: dict[str, str]) -> list[str]:
     """What still holds the rows beside the log and the main branch, each with what ends it there."""
     objects = [*found.files, *found.derived]
-    here = [str(kept(settings, md5)) for md5 in objects if kept(settings, md5).exists()]
+    here = [str(kept(settings.cache, md5)) for md5 in objects if kept(settings.cache, md5).exists()]
     here += [str(p) for p in sorted((settings.home / "evidence" / model).glob("*.parquet")) if found.versions]
     said = [f"still in this home: rm -f {' '.join(map(shlex.quote, here))}"] if here else []
     below = ", ".join(f"files/md5/{md5[:2]}/{md5[2:]}" for md5 in objects)

@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import time
+import traceback
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -56,26 +57,35 @@ class Keeper:
         self._record_due = 0.0
 
     def look(self) -> None:
-        """One look; what it finds is put right.
+        """One look; what it finds is put right, and what cannot be asked keeps none of the rest from that."""
+        for step in (self._clear, self._end_dead, self._judge_ended, self._tell_record):
+            try:
+                step()
+            except AssayError as error:
+                print(error, file=sys.stderr, flush=True)
+            except Exception:  # nobody starts it again: it outlives whatever one look meets, a lock or a full disk
+                traceback.print_exc()
 
-        Raises:
-            AssayError: the server, the origin or the ledger cannot be asked.
-        """
+    def _clear(self) -> None:
         for path in leftovers.clear(self.settings):
             print(f"removed {path}, which a process that died had left", flush=True)
+
+    def _end_dead(self) -> None:
         here = _run_ids()
         missing = {run["id"]: run for run in self._at_work() if not _lives(run, here)}
         for run_id in self._missing & set(missing):
             self._end(missing.pop(run_id))
         self._missing = set(missing)
+
+    def _judge_ended(self) -> None:
         for run in self._ended_badly():
             self._judge(run)
-        if time.monotonic() >= self._record_due:
-            self._record_due = time.monotonic() + RECORD_EVERY
-            self._tell_record()
 
     def _tell_record(self) -> None:
-        """Let the service say what is wrong with the record, which it cannot read itself."""
+        """Let the service say what is wrong with the record, which it cannot read itself; once a minute."""
+        if time.monotonic() < self._record_due:
+            return
+        self._record_due = time.monotonic() + RECORD_EVERY
         path = self.settings.home / "service" / RECORD
         path.parent.mkdir(exist_ok=True)
         draft = path.with_name(f".{RECORD}.part")
@@ -168,10 +178,7 @@ def main() -> int:
     """Look until the system is stopped; what cannot be asked is asked again."""
     keeper = Keeper(Settings(), PrefectApi(os.environ["PREFECT_API_URL"]))
     while True:
-        try:
-            keeper.look()
-        except AssayError as error:
-            print(error, file=sys.stderr, flush=True)
+        keeper.look()
         time.sleep(EVERY)
 
 

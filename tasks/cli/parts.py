@@ -25,6 +25,7 @@ from tasks.records.registry import releases
 from tasks.records.registry.registry import Registry
 from tasks.records.registry.state import state as state_of
 from tasks.records.repository.git import Git
+from tasks.records.repository.tracked import kept
 from tasks.records.repository.workspace import ensure_clone
 from tasks.spec.errors import AssayError, CorruptionError
 from tasks.spec.settings import Settings
@@ -232,7 +233,7 @@ def _cache(settings: Settings) -> str | None:
     registry = Registry(settings)
     for folder in sorted(settings.releases.glob("[a-z]*")):
         champion = registry.champion(folder.name)
-        if champion and not any(_kept(settings, md5) for md5 in _outs(git, champion.commit, folder.name)):
+        if champion and not any(kept(settings.cache, md5).exists() for md5 in _outs(git, champion.commit, folder.name)):
             lost.append(f"{folder.name} {champion.tag}")
     if lost:
         raise _Unwell(
@@ -245,7 +246,3 @@ def _cache(settings: Settings) -> str | None:
 def _outs(git: Git, commit: str, model: str) -> list[str]:
     stages = (yaml.safe_load(git.read("show", f"{commit}:dvc.lock")) or {}).get("stages", {})
     return [out["md5"] for name, stage in stages.items() if name.endswith(f"@{model}") for out in stage.get("outs", ())]
-
-
-def _kept(settings: Settings, md5: str) -> bool:
-    return (settings.cache / "files/md5" / md5[:2] / md5[2:]).exists()

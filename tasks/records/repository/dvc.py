@@ -165,7 +165,7 @@ def fetch(worktree: Path, *pointers: str) -> None:
                 out.path
                 for pointer in pointers
                 for out in _pointer(worktree, worktree / pointer)
-                if not _kept(_cache(worktree), out.md5).exists()
+                if not tracked.kept(_cache(worktree), out.md5).exists()
             ]
             raise StageError(
                 f"{', '.join(lacking or pointers)} is not in the DVC cache {_cache(worktree)}, and could not be "
@@ -257,7 +257,7 @@ def _verify(worktree: Path, outs: Iterable[Out]) -> None:
     """
     cache = _cache(worktree)
     for out in outs:
-        kept = _kept(cache, out.md5)
+        kept = tracked.kept(cache, out.md5)
         if not kept.exists() or not (worktree / out.path).exists():
             continue
         if not out.md5.endswith(".dir"):
@@ -266,13 +266,12 @@ def _verify(worktree: Path, outs: Iterable[Out]) -> None:
         _compare(kept, f"the list of files of {out.path}", out.md5, out.record, kept)
         for item in json.loads(kept.read_bytes()):
             path = f"{out.path}/{item['relpath']}"
-            _compare(worktree / path, path, item["md5"], out.record, _kept(cache, item["md5"]))
+            _compare(worktree / path, path, item["md5"], out.record, tracked.kept(cache, item["md5"]))
 
 
 def _compare(file: Path, name: str, recorded: str, record: str, kept: Path) -> None:
     try:
-        with file.open("rb") as stream:
-            found = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        found = tracked.md5_of(file)
     except FileNotFoundError:
         found = "nothing (the file is missing)"
     if found == recorded.removesuffix(".dir"):
@@ -335,10 +334,6 @@ def write_config(worktree: Path, cache: Path, site: Path) -> None:
         path.unlink(missing_ok=True)  # it may be a link
         with path.open("wb") as file:
             content.write(file)
-
-
-def _kept(cache: Path, md5: str) -> Path:
-    return cache / "files/md5" / md5[:2] / md5[2:]
 
 
 WITHIN = str(Path(__file__).with_name("within.py"))

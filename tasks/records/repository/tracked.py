@@ -18,7 +18,7 @@ def changed(root: Path, model: str) -> list[str]:
     for pointer in sorted((root / source_folder(model)).rglob("*.dvc")):
         for out in yaml.safe_load(pointer.read_text())["outs"]:
             path = pointer.parent / out["path"]
-            if path.is_file() and _md5(path) != out["md5"]:
+            if path.is_file() and md5_of(path) != out["md5"]:
                 found.append(path.relative_to(root).as_posix())
     return found
 
@@ -37,8 +37,7 @@ def share(path: Path) -> None:
     settings = Settings()
     if "home" not in settings.model_fields_set:
         return
-    md5 = _md5(path)
-    there = settings.cache / "files/md5" / md5[:2] / md5[2:]
+    there = kept(settings.cache, md5_of(path))
     if not there.exists():
         there.parent.mkdir(parents=True, exist_ok=True)
         part = there.with_name(f".{there.name}.part")
@@ -46,6 +45,16 @@ def share(path: Path) -> None:
         part.replace(there)
 
 
-def _md5(path: Path) -> str:
+def kept(cache: Path, md5: str) -> Path:
+    """Where a cache keeps a file."""
+    return cache / "files/md5" / md5[:2] / md5[2:]
+
+
+def md5_of(path: Path) -> str:
+    """DVC's name of a file's content.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

@@ -1,0 +1,72 @@
+"""What a killed process leaves in a home is removed; what lives, and what is somebody else's, stays."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tasks.records.repository import workspace
+from tasks.records.repository.leftovers import clear
+from tasks.spec.settings import Settings
+from tests.conftest import git
+
+HOLD = """
+import subprocess, sys, time
+from tasks.records.repository import workspace
+from tasks.spec.settings import Settings
+
+with workspace.worktree(Settings(), "main") as tree:
+    child = subprocess.Popen(["sleep", "300"], cwd=tree, start_new_session=True)
+    print(tree, child.pid, flush=True)
+    time.sleep(300)
+"""
+
+
+def holder(settings: Settings) -> tuple[subprocess.Popen[str], Path, int]:
+    environment = os.environ | {"ASSAY_HOME": str(settings.home), "ASSAY_ORIGIN": settings.origin}
+    process = subprocess.Popen([sys.executable, "-c", HOLD], env=environment, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    path, child = process.stdout.readline().split()
+    return process, Path(path), int(child)
+
+
+def lives(pid: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+
+
+def test_a_worktree_goes_with_its_owner_and_ends_what_works_in_it(settings: Settings) -> None:
+    process, tree, child = holder(settings)
+    try:
+        assert clear(settings) == [] and tree.is_dir() and lives(child), "its owner lives"
+        process.send_signal(signal.SIGKILL)
+        process.wait(10)
+        assert clear(settings) == [tree] and not tree.exists() and clear(settings) == []
+        end = time.monotonic() + 10
+        while lives(child) and time.monotonic() < end:
+            time.sleep(0.05)
+        assert not lives(child)
+        assert str(tree) not in git(settings.clone, "worktree", "list")
+    finally:
+        process.kill()
+        process.wait()
+        subprocess.run(["kill", "-9", str(child)], check=False, capture_output=True)
+
+
+def test_a_lock_of_git_goes_once_it_is_old_and_other_folders_stay(settings: Settings) -> None:
+    workspace.ensure_clone(settings)
+    lock = settings.clone / ".git/config.lock"
+    lock.touch()
+    copied = settings.worktrees / "backup-12345678"
+    copied.mkdir(parents=True)
+    assert clear(settings) == [] and lock.exists(), "git may be at work on it"
+    os.utime(lock, (0, 0))
+    assert clear(settings) == [lock] and copied.is_dir()
+    with workspace.worktree(settings, "main") as tree:
+        assert tree.is_dir(), "and the clone works again"
