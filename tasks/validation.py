@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
 
 import pandas as pd
@@ -14,15 +13,15 @@ from tasks.evaluation import examination
 from tasks.records.registry.registry import Registry
 from tasks.records.registry.state import state
 from tasks.records.repository import sandbox
-from tasks.records.repository.installed import other_than_installed
+from tasks.records.repository.installed import examiner_digest, other_than_installed
 from tasks.science.gates.run import run_gate
 from tasks.signing import signatures
-from tasks.spec.base import digest_file, digest_json, load_yaml
+from tasks.spec.base import load_yaml
 from tasks.spec.evidence import GateResult, Verdict
 from tasks.spec.gate import Materiality
 from tasks.spec.gates import GateConfig, needed_kinds
 from tasks.spec.models import model_folder
-from tasks.spec.settings import ROOT, Settings
+from tasks.spec.settings import Settings
 from tasks.spec.waivers import Waiver, Waivers
 from tasks.versions import Candidate, materiality, newest_benchmark, unprotected
 
@@ -135,16 +134,6 @@ def waiver_problem(
             f"{', '.join(approvers) or 'nobody yet; add somebody with assay policy'}"
         )
     return ""
-
-
-@lru_cache(maxsize=1)
-def examiner_digest() -> str:
-    """The digest of what examines: the installed code and its lock file, never a candidate's own copy of them.
-
-    It is that of the canonical JSON of an object from each path to its file's digest.
-    """
-    files = [*(ROOT / "tasks").rglob("*.py"), *(ROOT / "flows").rglob("*.py"), ROOT / "requirements.lock"]
-    return digest_json({f.relative_to(ROOT).as_posix(): digest_file(f) for f in files if f.exists()})
 
 
 def apply_waivers(

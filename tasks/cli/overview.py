@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from tasks.cli import state
@@ -10,6 +11,7 @@ from tasks.records.log.predictions import PredictionLog
 from tasks.records.registry import ledger
 from tasks.records.registry.authority import State
 from tasks.records.registry.verification import told
+from tasks.records.repository.installed import examiner_digest
 from tasks.spec.display import with_display_names
 from tasks.spec.errors import AssayError
 from tasks.spec.evidence import Verdict
@@ -23,13 +25,14 @@ EXAMINED: tuple[EntryKind, ...] = ("examined", "rejected", "awaiting_signature",
 
 
 def overview(settings: Settings) -> dict[str, Any]:
-    """One document: the running system or None, each of its parts, and what is known of every model.
+    """One document: the running system or None, each of its parts, what examines, and what is known of every model.
 
     Of a model: the champion, the version that the service answers with, the newest verdict and decision, and the
     commits that wait for a signature. What cannot be known of one hides nothing of the others.
     """
     running = state.state(settings)
     health = service_health(running.service_url) if running else None
+    code = Path(running.code) if running else ROOT
     found = parts(settings)
     broken = {part.name for part in found if part.state == "not well"}
     known = settings.has_origin and "clone" not in broken
@@ -44,6 +47,7 @@ def overview(settings: Settings) -> dict[str, Any]:
         "system": running.__dict__ if running else None,
         "parts": [part.__dict__ for part in found],
         "service_answers": health is not None,
+        "examiner": examiner_digest(code) if (code / "tasks").is_dir() else None,
         "ledger_entries": proven.sequence if proven else 0,
         "record_problems": wrong,
         "models": models,
@@ -131,7 +135,9 @@ def overview_text(found: dict[str, Any]) -> str:
             for commit in model["awaiting_signature"]
         ]
     lines += [f"record: {sentence}" for sentence in found["record_problems"]]
-    return "\n".join([*lines, f"{found['ledger_entries']} ledger entries"])
+    lines.append(f"{found['ledger_entries']} ledger entries")
+    examiner = found["examiner"] or "unknown: the checkout that the system runs from is gone"
+    return "\n".join([*lines, f"examiner {examiner}"])
 
 
 def _serves(model: dict[str, Any], answers: bool) -> str:

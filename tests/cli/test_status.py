@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from datetime import UTC, datetime, timedelta
@@ -93,6 +94,18 @@ def test_damage_of_many_parts_is_told_of_each(home: Path) -> None:
     assert all(part["fix"] for part in unwell.values()) and found["ledger"]["says"] == "2 entries"
     told = assay(home, "status").stdout
     assert all(f"✕ {name}" in told for name in unwell) and "care: nobody knows which version is champion" in told
+
+
+def test_the_digest_of_what_examines_is_that_of_the_files_of_the_checkout(home: Path) -> None:
+    """Computed here as docs/ledger.md says it, and by nothing of Assay."""
+    files = [*ROOT.glob("tasks/**/*.py"), *ROOT.glob("flows/**/*.py"), ROOT / "requirements.lock"]
+    digests = {
+        str(f.relative_to(ROOT)): "sha256:" + hashlib.sha256(f.read_bytes()).hexdigest() for f in files if f.is_file()
+    }
+    text = json.dumps(digests, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    examiner = "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+    assert assay(home, "status").stdout.splitlines()[-1] == f"examiner {examiner}"
+    assert json.loads(assay(home, "status", "--json").stdout)["examiner"] == examiner
 
 
 def test_a_ledger_from_the_future_says_that_a_clock_was_set(

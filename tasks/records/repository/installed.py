@@ -5,16 +5,31 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 from tasks.records.repository import dvc, workspace
 from tasks.records.repository.git import Git
+from tasks.spec.base import digest_file, digest_json
 from tasks.spec.errors import AssayError
 from tasks.spec.settings import ROOT, Settings
 
 CODE = ("tasks", "flows")
 FILES = ("dvc.yaml", "requirements.lock", "pyproject.toml")
 """What decides, beside the code, which stages run and how."""
+
+
+@lru_cache(maxsize=1)
+def examiner_digest(root: Path = ROOT) -> str:
+    """The digest of what examines: the installed code and its lock file, never a candidate's own copy of them.
+
+    It is that of the canonical JSON of an object from each path to its file's digest.
+
+    Args:
+        root: the checkout whose code it is.
+    """
+    files = [*(root / "tasks").rglob("*.py"), *(root / "flows").rglob("*.py"), root / "requirements.lock"]
+    return digest_json({f.relative_to(root).as_posix(): digest_file(f) for f in files if f.exists()})
 
 
 def other_than_installed(settings: Settings, commit: str, model: str) -> str | None:
