@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import tempfile
 import threading
 from dataclasses import replace
@@ -17,8 +16,10 @@ import pandas as pd
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from tasks.apart import ModelApart, answering, command_apart, model_apart
 from tasks.records.log.predictions import PredictionLog
-from tasks.records.registry.registry import Registry
+from tasks.records.registry.registry import Registry, Version
+from tasks.records.repository import process
 from tasks.science.data.protected import protected_groups
 from tasks.science.data.tables import (
     BENCHMARK,
@@ -31,15 +32,14 @@ from tasks.science.data.tables import (
     with_scores,
 )
 from tasks.science.examination.examination import Examination
-from tasks.science.models.explanations import Explainer
-from tasks.serving.release import load_release
 from tasks.spec.base import load_yaml
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import GateResult
+from tasks.spec.line import flat
 from tasks.spec.model import ModelConfig
 from tasks.spec.models import model_folder
 from tasks.spec.rules import ExpertRules
-from tasks.spec.settings import ROOT, Settings
+from tasks.spec.settings import Settings
 from tasks.stages.common import ModelPaths
 from tasks.versions import Candidate, version_files
 
@@ -70,27 +70,32 @@ def score_champion_and_challenger(candidate: Candidate) -> tuple[Path, str | Non
     rows = scored_here(candidate.paths, candidate.config)
     champion = Registry(settings).champion(candidate.model)
     if champion is not None:
-        release = load_release(version_files(settings, candidate.model, champion).model)
-        if not release.fits(rows):
-            raise ConfigError(
-                f"{candidate.model} {champion.tag} asks for columns that these data do not have, so nothing can be "
-                "compared with it. Keep its columns until it is replaced."
-            )
-        config = candidate.config
-        if (release.manifest.kind, release.manifest.classes) != (config.kind, config.classes):
-            raise ConfigError(
-                f"{candidate.model} {champion.tag} answers "
-                f"{_answers(release.manifest.kind, release.manifest.classes)}, and the candidate "
-                f"{_answers(config.kind, config.classes)}, so they "
-                "cannot be compared. Another question is another model: give it a name and a folder of its own."
-            )
-        rows = with_scores(config, rows, release.score(rows), CHAMPION)
+        files = version_files(settings, candidate.model, champion)
+        with model_apart(files.model) as release:
+            rows = _beside(candidate, champion, release, rows)
     path = evidence_path(settings, candidate, champion.tag if champion else None)
     path.parent.mkdir(parents=True, exist_ok=True)
     rows.to_parquet(path, index=False)
     for old in sorted(path.parent.glob("*.parquet"), key=lambda p: p.stat().st_mtime, reverse=True)[KEPT_EVIDENCE:]:
         old.unlink(missing_ok=True)
     return path, champion.tag if champion else None
+
+
+def _beside(candidate: Candidate, champion: Version, release: ModelApart, rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with the champion's scores, where it answers the same question about them."""
+    if not release.fits(rows):
+        raise ConfigError(
+            f"{candidate.model} {champion.tag} asks for columns that these data do not have, so nothing can be "
+            "compared with it. Keep its columns until it is replaced."
+        )
+    config, manifest = candidate.config, release.manifest
+    if (manifest.kind, manifest.classes) != (config.kind, config.classes):
+        raise ConfigError(
+            f"{candidate.model} {champion.tag} answers {_answers(manifest.kind, manifest.classes)}, and the candidate "
+            f"{_answers(config.kind, config.classes)}, so they cannot be compared. Another question is another model: "
+            "give it a name and a folder of its own."
+        )
+    return with_scores(config, rows, release.score(rows), CHAMPION)
 
 
 def scored_here(paths: ModelPaths, config: ModelConfig) -> pd.DataFrame:
@@ -102,8 +107,7 @@ def scored_here(paths: ModelPaths, config: ModelConfig) -> pd.DataFrame:
         CorruptionError: the model file is not the one that its manifest names.
     """
     holdout = pd.read_parquet(paths.prepared / "holdout.parquet")
-    release = load_release(paths.model)
-    return with_scores(config, holdout, release.score(holdout[list(release.manifest.features)]))
+    return with_scores(config, holdout, answering(paths.model).score(holdout))
 
 
 def _answers(kind: str, classes: tuple[str, ...]) -> str:
@@ -125,9 +129,8 @@ def laid_out(paths: ModelPaths, config: ModelConfig, rows: pd.DataFrame, rules: 
     """An examination from what the stages left behind and the scored rows of the holdout."""
     train = pd.read_parquet(paths.prepared / "train.parquet")
     inputs, features = [c.name for c in config.inputs], list(config.features)
-    release = load_release(paths.model)
+    release = answering(paths.model)
     background = train[features].sample(min(EXPLAINED_ROWS, len(train)), random_state=config.seed)
-    explainer = Explainer(release.pipeline, background)
     return Examination(
         rows=rows[inputs],
         label=label_array(config, rows[LABEL]),
@@ -153,7 +156,7 @@ def laid_out(paths: ModelPaths, config: ModelConfig, rows: pd.DataFrame, rules: 
         train_entity=train[ENTITY].to_numpy(object) if ENTITY in train else None,
         period=_period(config, rows),
         train_period=_period(config, train),
-        explain=lambda part, seed: explainer(part[features], seed),
+        explain=release.explainer(background),
         data_check=None,
     )
 
@@ -169,24 +172,17 @@ def _readiness(candidate: Candidate) -> dict[str, Any] | None:
         return None
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "readiness.json"
-        command = [
-            sys.executable,
-            "-m",
-            "tasks.serving.readiness",
-            "--model",
-            str(candidate.paths.model),
-            "--out",
-            str(out),
-        ]
+        words = ["--model", str(candidate.paths.model.resolve()), "--out", str(out)]
+        with command_apart("tasks.serving.readiness", words, [candidate.paths.model], [Path(folder)]) as command:
+            try:
+                _, _, said = process.run(command, Path(folder), {}, READY_SECONDS)
+            except subprocess.TimeoutExpired:
+                return {"error": f"it was not loaded and did not answer within {READY_SECONDS} s"}
         try:
-            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=READY_SECONDS)
-        except subprocess.TimeoutExpired:
-            return {"error": f"it was not loaded and did not answer within {READY_SECONDS} s"}
-        found: dict[str, Any] = (
-            json.loads(out.read_text())
-            if out.exists()
-            else {"error": (done.stderr.strip().splitlines() or ["the process ended without an answer"])[-1]}
-        )
+            found: dict[str, Any] = json.loads(out.read_text())
+        except (OSError, ValueError):
+            lines = said.decode(errors="replace").strip().splitlines()
+            return {"error": flat((lines or ["the process ended without an answer"])[-1])}
     return found
 
 

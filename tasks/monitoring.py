@@ -9,6 +9,7 @@ import pandas as pd
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from tasks.apart import model_apart
 from tasks.records.log.forgetting import Forgotten
 from tasks.records.log.outbox import Decision
 from tasks.records.log.predictions import PredictionLog, Window
@@ -30,7 +31,6 @@ from tasks.science.windows.decisions import (
     performance_at_risk,
 )
 from tasks.science.windows.look import WindowResult, examine_window, judge_again
-from tasks.serving.release import load_release
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import Alternative, Finding, WindowReport
 from tasks.spec.ledger import EntryDraft, FeedDetails, ForgottenDetails, WindowDetails
@@ -214,15 +214,16 @@ def _alternatives(
     for earlier in registry.previous_champions(model)[:EARLIER_VERSIONS]:
         if earlier.tag == files.version:
             continue
-        release = load_release(version_files(settings, model, earlier).model)
-        if not release.fits(part):
-            continue  # it cannot answer for rows of another schema
+        with model_apart(version_files(settings, model, earlier).model) as release:
+            if not release.fits(part):
+                continue  # it cannot answer for rows of another schema
+            scores = release.score(part)
         label = label_array(config, part[LABEL]) if judged else None
         found = compare_versions(
             config.kind,
             label,
             score_array(config, part),
-            release.score(part),
+            scores,
             earlier.tag,
             config.threshold,
             config.seed,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,11 @@ class VersionFiles:
         return self.folder / "model"
 
     @property
+    def code(self) -> Path:
+        """The model's own modules at that version; empty where it has none."""
+        return self.folder / "code"
+
+    @property
     def evaluation(self) -> dict[str, Any]:
         document: dict[str, Any] = json.loads((self.folder / "evaluation/evaluation.json").read_text())
         return document
@@ -77,6 +83,8 @@ def version_files(settings: Settings, model: str, version: Version) -> VersionFi
         CorruptionError: the cache holds other bytes than were recorded, or what was made anew differs.
     """
     folder = settings.home / "versions" / model / version.tag
+    if folder.exists() and not (folder / "code").exists():  # restored by a release that left it out
+        _remove(folder)
     if not folder.exists():
         with workspace.worktree(settings, version.commit) as tree:
             paths = ModelPaths(tree, model)
@@ -85,6 +93,9 @@ def version_files(settings: Settings, model: str, version: Version) -> VersionFi
             try:
                 shutil.copytree(paths.model, draft / "model")
                 shutil.copytree(paths.evaluation, draft / "evaluation")
+                code = model_folder(tree, model) / "code"
+                code.mkdir(exist_ok=True)
+                shutil.copytree(code, draft / "code", symlinks=True)  # a link may name any file of this machine
                 for name in ("model.yaml", "rules.yaml", "expectations.yaml"):
                     if (model_folder(tree, model) / name).exists():
                         shutil.copy(model_folder(tree, model) / name, draft / name)
@@ -107,9 +118,15 @@ def _prune(settings: Settings, model: str) -> None:
             f for f in (settings.home / "versions" / model).glob("v*") if champion is None or f.name != champion.tag
         ]
         for folder in sorted(folders, key=lambda f: f.stat().st_mtime, reverse=True)[KEPT_VERSIONS:]:
-            gone = folder.with_name(f".{folder.name}-gone")
-            folder.rename(gone)  # in one step: a reader finds a version whole or not at all
-            shutil.rmtree(gone, ignore_errors=True)
+            _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """In one step: a reader finds a version whole or not at all."""
+    gone = folder.with_name(f".{folder.name}-gone")
+    with suppress(FileNotFoundError):  # another run removed it first
+        folder.rename(gone)
+    shutil.rmtree(gone, ignore_errors=True)
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,14 @@ from functools import lru_cache
 
 import pandas as pd
 
+from tasks.apart import ModelApart, answering
 from tasks.data import check_window
 from tasks.records.log.predictions import PredictionLog, Window
-from tasks.science.models.explanations import Explainer
 from tasks.science.monitors.drift.findings import window_p_values
 from tasks.science.monitors.drift.monitor import DRIFT
 from tasks.science.monitors.profiles.profile import Profile, merge, profile
 from tasks.science.monitors.protocol import Reference, WindowInput
 from tasks.science.windows.reference import fit_reference, load_reference, reference_document
-from tasks.serving.release import Release, load_release
 from tasks.spec.base import load_registered
 from tasks.spec.columns import decoded
 from tasks.spec.errors import ConfigError, CorruptionError
@@ -45,9 +44,8 @@ def open_log() -> Iterator[PredictionLog]:
         log.close()
 
 
-@lru_cache(maxsize=4)
-def _release(files: VersionFiles) -> Release:
-    return load_release(files.model)
+def _model(files: VersionFiles) -> ModelApart:
+    return answering(files.model, files.code)
 
 
 @lru_cache(maxsize=4)
@@ -63,7 +61,7 @@ def reference_of(files: VersionFiles, database: str) -> Reference:
                 return load_reference(kept, rows)
         except (ConfigError, CorruptionError):
             pass  # another format, damaged, or without what a new monitor fits: what is lacking is fitted
-        found = fit_reference(config, _release(files).pipeline, rows, _explain(files, rows), kept)
+        found = fit_reference(config, _model(files).representing(config), rows, _explain(files, rows), kept)
         log.keep_reference(config.name, files.version, reference_document(found))
     finally:
         log.close()
@@ -72,13 +70,7 @@ def reference_of(files: VersionFiles, database: str) -> Reference:
 
 def _explain(files: VersionFiles, background: pd.DataFrame) -> Callable[[pd.DataFrame, int], pd.DataFrame]:
     """Attributions of raw rows, against reference rows where the model's kind needs a background."""
-    config = files.config
-    features = list(config.features)
-    explainer = Explainer(
-        _release(files).pipeline,
-        background[features].sample(min(BACKGROUND, len(background)), random_state=config.seed),
-    )
-    return lambda rows, seed: explainer(rows[features], seed)
+    return _model(files).explainer(background.sample(min(BACKGROUND, len(background)), random_state=files.config.seed))
 
 
 def read_window(
@@ -86,7 +78,7 @@ def read_window(
 ) -> WindowInput:
     """Read one window: every row is counted into its profile, some are looked at row by row."""
     config, model = files.config, files.config.name
-    release, explain = _release(files), _explain(files, reference.rows)
+    answers, explain = _model(files), _explain(files, reference.rows)
     sample = log.sample(model, window.first_seq, window.last_seq, config.monitoring.sampled_rows, config.seed)
     rows, counted = decoded(config.inputs, sample), _profile(log, config, reference, window)
     facts = log.feed(model, window.first_seq, window.last_seq)
@@ -104,8 +96,8 @@ def read_window(
         facts_before=log.feed_facts(model, before=window.number, last=HISTORY),
         checks=check_window(config, expectations, rows) if expectations.exists() else [],
         rules=load_registered(rules, ExpertRules) if rules.exists() else None,
-        pipeline=release.pipeline,
-        predict=release.score,
+        represent=answers.representing(config),
+        predict=answers.score,
         explain=explain,
         history=log.reports(model, last=HISTORY, version=window.version),
         past=log.p_values(model, window.version, before=window.number, last=P_VALUES),

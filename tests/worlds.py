@@ -14,6 +14,7 @@ import pandas as pd
 from scipy.special import expit
 from sklearn.pipeline import Pipeline
 
+from tasks.science.models.embeddings import representing
 from tasks.science.models.estimators import build
 from tasks.science.models.explanations import attributions
 from tasks.science.monitors.drift.findings import window_p_values
@@ -105,7 +106,10 @@ class World:
     def reference(self) -> Reference:
         rng = np.random.default_rng([self.seed, 2])
         return fit_reference(
-            self.config, self.pipeline, self.answered(self.people(self.reference_rows, rng), rng), self.explain
+            self.config,
+            representing(self.pipeline, self.config),
+            self.answered(self.people(self.reference_rows, rng), rng),
+            self.explain,
         )
 
     def window_input(
@@ -118,7 +122,7 @@ class World:
     ) -> WindowInput:
         return WindowInput(
             number=number, rows=window, profile=profile(self.reference.layout, window), facts=facts or came(window),
-            facts_before=(), checks=[], rules=self.rules, pipeline=self.pipeline,
+            facts_before=(), checks=[], rules=self.rules, represent=representing(self.pipeline, self.config),
             predict=self.predict, explain=self.explain, history=history, past=past, recent=window.iloc[:0], now=NOW,
         )  # fmt: skip
 

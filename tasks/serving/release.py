@@ -112,18 +112,7 @@ def load_release(folder: Path, pointer: Pointer | None = None) -> Release:
         CorruptionError: a file is missing, was changed, or holds a type that is not on the list.
     """
     path, described = folder / "model.skops", folder / "manifest.json"
-    text = _read(described)
-    if pointer is not None and _digest(text) != pointer.manifest_digest:
-        raise CorruptionError(
-            f"{described} has digest {_digest(text)}, and champion.json says {pointer.manifest_digest}. It was not "
-            "opened; publish the version again."
-        )
-    try:
-        manifest = Manifest.model_validate_json(text)
-    except ValidationError as error:
-        raise CorruptionError(
-            f"{described} cannot be read as a manifest ({type(error).__name__}). Publish the version again."
-        ) from None
+    manifest = read_manifest(folder, pointer)
     content = _read(path)
     found = _digest(content)
     if found != manifest.model_digest:
@@ -150,6 +139,27 @@ def load_release(folder: Path, pointer: Pointer | None = None) -> Release:
     except ValueError as error:
         raise CorruptionError(f"{described} trusts {error}. It was not opened; publish the version again.") from None
     return Release(manifest, skops.loads(content, trusted=allowed))
+
+
+def read_manifest(folder: Path, pointer: Pointer | None = None) -> Manifest:
+    """``manifest.json`` of a release.
+
+    Raises:
+        CorruptionError: it is missing, is no manifest, or not the one that the pointer names.
+    """
+    path = folder / "manifest.json"
+    text = _read(path)
+    if pointer is not None and _digest(text) != pointer.manifest_digest:
+        raise CorruptionError(
+            f"{path} has digest {_digest(text)}, and champion.json says {pointer.manifest_digest}. It was not opened; "
+            "publish the version again."
+        )
+    try:
+        return Manifest.model_validate_json(text)
+    except ValidationError as error:
+        raise CorruptionError(
+            f"{path} cannot be read as a manifest ({type(error).__name__}). Publish the version again."
+        ) from None
 
 
 def read_pointer(folder: Path) -> Pointer | None:

@@ -89,4 +89,4 @@ class Monitoring(Spec):
     asks."""
     embedding: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")] | None = None
     """``package.module:function`` that takes the pipeline and raw rows and gives (n, d) numbers; without it, by kind of
-    estimator."""
+    estimator. It is of an installed package, or of the model's own ``code/`` at the version that is watched."""

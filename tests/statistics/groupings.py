@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
-from tasks.science.models.embeddings import embed
+from tasks.science.models.embeddings import embed, representing
 from tasks.science.models.estimators import build
 from tasks.science.monitors.groupings.clustering import adjusted_rand, nearest
 from tasks.science.monitors.groupings.findings import grouping_findings
@@ -109,12 +109,17 @@ def scored(c: ModelConfig, pipeline: Pipeline, frame: pd.DataFrame) -> pd.DataFr
     return frame.assign(_score=pipeline.predict_proba(frame[list(c.features)])[:, 1])
 
 
+def placed(pipeline: Pipeline, c: ModelConfig, frame: pd.DataFrame, reference: GroupReference) -> np.ndarray:
+    assert reference.space is not None
+    return embed(representing(pipeline, c), c, frame, reference.space)
+
+
 @cache
 def world(kind: str, seed: int) -> tuple[Pipeline, GroupReference]:
     rng, c = np.random.default_rng(seed), config(kind)
     train = rows(4000, rng)
     pipeline = build(c).fit(train[list(c.features)], train["_label"] > 0.5)
-    return pipeline, fit_groupings(c, pipeline, scored(c, pipeline, rows(REFERENCE, rng)), seed)
+    return pipeline, fit_groupings(c, representing(pipeline, c), scored(c, pipeline, rows(REFERENCE, rng)), seed)
 
 
 @cache
@@ -131,7 +136,7 @@ def worlds(kind: str, wanted: int = REFERENCES, base: int = HELD) -> tuple[tuple
         pipeline, reference = world(kind, base + tried)
         truth = rows(1000, np.random.default_rng(0))
         if reference.space is not None and len(reference.groups) == 4:
-            own, _ = nearest(reference.centres, embed(pipeline, config(kind), truth, reference.space))
+            own, _ = nearest(reference.centres, placed(pipeline, config(kind), truth, reference))
             if adjusted_rand(own, truth["_group"].to_numpy()) < APART:
                 tried += 1
                 continue
@@ -149,7 +154,7 @@ def group_at(kind: str, seed: int, planted: int) -> str:
         noise=0.0, kind="a"
     )
     assert reference.space is not None
-    own, _ = nearest(reference.centres, embed(pipeline, config(kind), frame, reference.space))
+    own, _ = nearest(reference.centres, placed(pipeline, config(kind), frame, reference))
     return reference.groups[int(np.bincount(own).argmax())].name
 
 
@@ -187,7 +192,7 @@ def play(
         assert reference.space is not None, reference.reason
         window = scored(c, pipeline, rows(n, rng, event))
         findings, _, _ = grouping_findings(
-            c, reference, embed(pipeline, c, window, reference.space), window, alpha, int(rng.integers(2**31))
+            c, reference, placed(pipeline, c, window, reference), window, alpha, int(rng.integers(2**31))
         )
         alarms = [f for f in findings if f.alarm]
         for what in EVENTS:

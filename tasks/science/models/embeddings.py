@@ -24,6 +24,9 @@ COLUMNS = 2000
 """Leaves, or features, that are kept at most: those that vary most on the reference."""
 CHUNK = 2000
 
+Represent = Callable[[pd.DataFrame], tuple[str, Any]]
+"""In words what a row's numbers are, and the (n, width) numbers of raw rows: sparse for leaves, dense for all else."""
+
 _ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "identity": lambda x: x,
     "relu": lambda x: np.maximum(x, 0.0),
@@ -61,7 +64,7 @@ class Space:
     """Share of the variance that the components hold."""
 
 
-def fit_space(pipeline: Pipeline, config: ModelConfig, rows: pd.DataFrame, seed: int) -> Space:
+def fit_space(represent: Represent, config: ModelConfig, rows: pd.DataFrame, seed: int) -> Space:
     """Fit the projection on reference rows.
 
     Tree ensembles: a row is the set of leaves it falls into. It is scaled so that the inner product of two rows is the
@@ -73,13 +76,13 @@ def fit_space(pipeline: Pipeline, config: ModelConfig, rows: pd.DataFrame, seed:
     logarithmic far out, so a heavy tail does not dominate. Columns of two values keep their variance.
 
     Args:
-        pipeline: the fitted pipeline, in memory or loaded from its file.
+        represent: of the model, see :func:`representing`.
         rows: (n, columns) raw inputs of reference rows, n at least 2.
 
     Raises:
         ConfigError: the named function cannot be used, or no row has finite numbers.
     """
-    source, table = _representation(pipeline, config, rows)
+    source, table = represent(rows)
     leaves = sparse.issparse(table)
     if not leaves:
         table = table[np.isfinite(table).all(axis=1)]
@@ -107,7 +110,7 @@ def fit_space(pipeline: Pipeline, config: ModelConfig, rows: pd.DataFrame, seed:
     )
 
 
-def embed(pipeline: Pipeline, config: ModelConfig, rows: pd.DataFrame, space: Space) -> np.ndarray:
+def embed(represent: Represent, config: ModelConfig, rows: pd.DataFrame, space: Space) -> np.ndarray:
     """Project rows into the space of the reference.
 
     Returns:
@@ -120,7 +123,7 @@ def embed(pipeline: Pipeline, config: ModelConfig, rows: pd.DataFrame, space: Sp
     """
     if not len(rows):
         return np.empty((0, len(space.components) + 1))
-    source, table = _representation(pipeline, config, rows)
+    source, table = represent(rows)
     if table.shape[1] != space.width:
         raise ConfigError(
             f"the embedding of {config.name} has {table.shape[1]} columns ({source}), and the reference was fitted "
@@ -175,8 +178,12 @@ def _variance(table: Any) -> np.ndarray:
     return np.asarray(np.asarray(table.multiply(table).mean(axis=0)).ravel() - mean**2)
 
 
+def representing(pipeline: Pipeline, config: ModelConfig) -> Represent:
+    """What a fitted pipeline, in memory or loaded from its file, makes of raw rows."""
+    return lambda rows: _representation(pipeline, config, rows)
+
+
 def _representation(pipeline: Pipeline, config: ModelConfig, rows: pd.DataFrame) -> tuple[str, Any]:
-    """In words what a row's numbers are, and the (n, width) numbers: sparse for leaves, dense for all else."""
     if config.monitoring.embedding is not None:
         return f"the function {config.monitoring.embedding}", _named(
             config.monitoring.embedding, pipeline, rows[[c.name for c in config.inputs if c.name in rows]]

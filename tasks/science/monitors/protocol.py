@@ -17,8 +17,8 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from sklearn.pipeline import Pipeline
 
+from tasks.science.models.embeddings import Represent
 from tasks.science.models.explanations import importance
 from tasks.science.monitors.profiles.layout import Layout
 from tasks.science.monitors.profiles.profile import Profile
@@ -66,7 +66,8 @@ class WindowInput:
     checks: Sequence[dict[str, Any]]
     """What the expectations found, as ``tasks.data.check_window`` gives it."""
     rules: ExpertRules | None
-    pipeline: Pipeline
+    represent: Represent
+    """What the model makes of raw rows."""
     predict: Callable[[pd.DataFrame], np.ndarray]
     """Scores (r,) or (r, k) of raw rows."""
     explain: Callable[[pd.DataFrame, int], pd.DataFrame]
@@ -85,7 +86,7 @@ class FitInput:
     """What a monitor is fitted on, once for each version."""
 
     config: ModelConfig
-    pipeline: Pipeline
+    represent: Represent
     rows: pd.DataFrame
     """(m, columns) raw inputs, scores and labels of the reference window."""
 

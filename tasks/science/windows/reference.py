@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
-from sklearn.pipeline import Pipeline
 
+from tasks.science.models.embeddings import Represent
 from tasks.science.monitors.drift.monitor import DRIFT
 from tasks.science.monitors.protocol import EXPLAINED, FitInput, Monitor, Reference
 from tasks.science.windows.monitors import watching
@@ -19,7 +19,7 @@ Explain = Callable[[pd.DataFrame, int], pd.DataFrame]
 
 
 def fit_reference(
-    config: ModelConfig, pipeline: Pipeline, rows: pd.DataFrame, explain: Explain, kept: dict[str, Any] | None = None
+    config: ModelConfig, represent: Represent, rows: pd.DataFrame, explain: Explain, kept: dict[str, Any] | None = None
 ) -> Reference:
     """Everything that is costly, on the rows of the newest benchmark.
 
@@ -29,7 +29,7 @@ def fit_reference(
         kept: a document of before. What it holds of a monitor, and what can be read, is taken; the rest is fitted.
     """
     stored = kept if kept is not None and kept.get("format") == FITTED_REFERENCE.number else {}
-    basis = FitInput(config, pipeline, rows)
+    basis = FitInput(config, represent, rows)
     documents = {m.name: _document(m, basis, stored.get(m.name)) for m in watching() if m.fits}
     explained = _frame(stored["attributions"]) if "attributions" in stored else _explained(config, rows, explain)
     return _reference(rows, documents, explained)

@@ -27,6 +27,7 @@ from tasks.science.models.embeddings import (
     fit_space,
     hidden_layer,
     leaf_codes,
+    representing,
 )
 from tasks.science.models.estimators import build
 from tasks.serving.trusted import TRUSTED
@@ -126,21 +127,21 @@ def test_a_row_has_its_place_alone_from_memory_and_from_the_file(kind: str) -> N
     file = io.BytesIO()
     skops.dump(pipeline, file)
     loaded = skops.loads(file.getvalue(), trusted=list(TRUSTED))
-    space = fit_space(loaded, c, frame.head(600), 0)
-    placed = embed(loaded, c, frame.tail(300), space)
+    space = fit_space(representing(loaded, c), c, frame.head(600), 0)
+    placed = embed(representing(loaded, c), c, frame.tail(300), space)
     assert placed.shape[1] <= DIMENSIONS + 1 and np.isfinite(placed).all() and space.explained <= 1
-    assert (embed(pipeline, c, frame.tail(300), space) == placed).all()
-    assert embed(pipeline, c, frame.tail(1), space) == pytest.approx(placed[-1:])
-    again = fit_space(pipeline, c, frame.head(600), 0)
+    assert (embed(representing(pipeline, c), c, frame.tail(300), space) == placed).all()
+    assert embed(representing(pipeline, c), c, frame.tail(1), space) == pytest.approx(placed[-1:])
+    again = fit_space(representing(pipeline, c), c, frame.head(600), 0)
     assert (again.components == space.components).all()
-    assert embed(pipeline, c, frame.head(0), space).shape == (0, placed.shape[1])
+    assert embed(representing(pipeline, c), c, frame.head(0), space).shape == (0, placed.shape[1])
 
 
 def test_missing_and_unknown_values_have_a_place() -> None:
     frame, c = rows(600, np.random.default_rng(4)), config("hist_gradient_boosting")
     pipeline = build(c).fit(frame[list(c.features)], frame["_label"] > 0.5)
-    space = fit_space(pipeline, c, frame, 0)
-    assert np.isfinite(embed(pipeline, c, frame.assign(x1=np.nan, kind="never seen"), space)).all()
+    space = fit_space(representing(pipeline, c), c, frame, 0)
+    assert np.isfinite(embed(representing(pipeline, c), c, frame.assign(x1=np.nan, kind="never seen"), space)).all()
 
 
 def test_another_version_is_told_from_this_one() -> None:
@@ -148,7 +149,7 @@ def test_another_version_is_told_from_this_one() -> None:
     first = build(c).fit(frame[list(c.features)], frame["_label"] > 0.5)
     other = build(c).fit(frame.head(300)[list(c.features)], frame.head(300)["_label"] > 0.5)
     with pytest.raises(ConfigError, match="belongs to another version"):
-        embed(other, c, frame, fit_space(first, c, frame, 0))
+        embed(representing(other, c), c, frame, fit_space(representing(first, c), c, frame, 0))
 
 
 def good(pipeline: Any, frame: pd.DataFrame) -> np.ndarray:
@@ -195,10 +196,10 @@ def test_a_users_function_is_asked() -> None:
     )
     frame = rows(300, np.random.default_rng(6))
     frame.loc[7, "x1"] = np.nan
-    space = fit_space(None, c, frame, 0)  # type: ignore[arg-type]
-    placed = embed(None, c, frame, space)  # type: ignore[arg-type]
+    space = fit_space(representing(None, c), c, frame, 0)  # type: ignore[arg-type]
+    placed = embed(representing(None, c), c, frame, space)  # type: ignore[arg-type]
     assert (
         space.source.endswith(":good") and np.isnan(placed[7]).all() and np.isfinite(np.delete(placed, 7, axis=0)).all()
     )
     with pytest.raises(ConfigError, match="finite numbers for 0 of 300"):
-        fit_space(None, c, frame.assign(x1=np.nan), 0)  # type: ignore[arg-type]
+        fit_space(representing(None, c), c, frame.assign(x1=np.nan), 0)  # type: ignore[arg-type]

@@ -25,7 +25,7 @@ class GroupingMonitor(Monitor):
     kinds = (FindingKind(KIND, rank=160, share=Fraction(1, 16)),)
 
     def fit(self, basis: FitInput) -> dict[str, Any]:
-        return fit_groupings(basis.config, basis.pipeline, basis.rows, basis.config.seed).document()
+        return fit_groupings(basis.config, basis.represent, basis.rows, basis.config.seed).document()
 
     def load(self, document: dict[str, Any]) -> GroupReference:
         return load_groupings(document)
@@ -39,7 +39,7 @@ class GroupingMonitor(Monitor):
             return MonitorResult(
                 [Finding(kind=KIND, subject="groups", value=None, rows=rows, alarm=False, sentence=text)]
             )
-        placed = embed(window.pipeline, config, window.rows, groups.space)
+        placed = embed(window.represent, config, window.rows, groups.space)
         findings, summary, drawn = grouping_findings(
             config, groups, placed, window.rows, look.levels[KIND], config.seed, window.number
         )

@@ -11,10 +11,9 @@ import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 from scipy.spatial.distance import pdist
-from sklearn.pipeline import Pipeline
 
 from tasks.science.data.tables import LABEL, SCORE, label_array
-from tasks.science.models.embeddings import Space, embed, fit_space
+from tasks.science.models.embeddings import Represent, Space, embed, fit_space
 from tasks.science.monitors.groupings.clustering import adjusted_rand, clustered, nearest, plane_of, silhouettes
 from tasks.science.monitors.groupings.words import apart
 from tasks.science.stats.intervals import percentiles
@@ -78,7 +77,7 @@ class GroupReference:
         return {"format": GROUPINGS.number, **{f.name: _plain(getattr(self, f.name)) for f in fields(self)}}
 
 
-def fit_groupings(config: ModelConfig, pipeline: Pipeline, reference: pd.DataFrame, seed: int) -> GroupReference:
+def fit_groupings(config: ModelConfig, represent: Represent, reference: pd.DataFrame, seed: int) -> GroupReference:
     """Find the groups of the reference in the model's own view of it.
 
     Half of the reference, at most :data:`FITTED` rows, fits the projection and k-means (Lloyd 1982, k-means++ starts).
@@ -104,9 +103,9 @@ def fit_groupings(config: ModelConfig, pipeline: Pipeline, reference: pd.DataFra
     order = rng.permutation(len(reference))
     half = min(FITTED, len(order) // 2)
     fit_rows, other = reference.iloc[np.sort(order[:half])], reference.iloc[np.sort(order[half : half + COMPARED])]
-    space = fit_space(pipeline, config, fit_rows, seed)
+    space = fit_space(represent, config, fit_rows, seed)
     (fitted, fit_rows), (placed, other) = (
-        _finite(embed(pipeline, config, rows, space), rows) for rows in (fit_rows, other)
+        _finite(embed(represent, config, rows, space), rows) for rows in (fit_rows, other)
     )
     if min(len(fitted), len(placed)) < SMALLEST // 4:
         return _nothing(

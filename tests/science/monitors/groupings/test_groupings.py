@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from tasks.science.models.embeddings import embed
+from tasks.science.models.embeddings import embed, representing
 from tasks.science.monitors.groupings.clustering import adjusted_rand, coherence
 from tasks.science.monitors.groupings.events import Sides, _square
 from tasks.science.monitors.groupings.findings import grouping_findings
@@ -48,7 +48,9 @@ def looked(
     c: ModelConfig, pipeline: Any, reference: GroupReference, frame: pd.DataFrame
 ) -> tuple[list[Finding], GroupSummary, EmbeddingMap | None]:
     assert reference.space is not None
-    return grouping_findings(c, reference, embed(pipeline, c, frame, reference.space), frame, 0.05, 1, number=7)
+    return grouping_findings(
+        c, reference, embed(representing(pipeline, c), c, frame, reference.space), frame, 0.05, 1, number=7
+    )
 
 
 def test_the_planted_groups_are_found_named_and_described() -> None:
@@ -133,7 +135,7 @@ def test_a_window_too_small_says_so(n: int, says: str) -> None:
 def test_rows_without_a_place_are_counted_and_a_window_of_them_says_so() -> None:
     c = with_function(config(KIND), "plane")
     pipeline, _ = world(KIND, 1)
-    reference = fit_groupings(c, pipeline, scored(c, pipeline, rows(800, np.random.default_rng(0))), 0)
+    reference = fit_groupings(c, representing(pipeline, c), scored(c, pipeline, rows(800, np.random.default_rng(0))), 0)
     frame = scored(c, pipeline, rows(300, np.random.default_rng(1)))
     frame.loc[frame.index[:30], "x1"] = np.nan
     findings, _, _ = looked(c, pipeline, reference, frame)
@@ -149,7 +151,7 @@ def test_a_reference_that_is_too_small_or_constant_has_no_groups_and_says_why() 
         (config(KIND), frame.head(60), "the reference has 60 rows and 200 are needed"),
         (with_function(config(KIND), "constant"), frame, "all reference rows have the same place"),
     ):
-        reference = fit_groupings(c, pipeline, given, 0)
+        reference = fit_groupings(c, representing(pipeline, c), given, 0)
         assert says in reference.reason and load_groupings(reference.document()) is not None
         (finding,), summary, drawn = grouping_findings(c, reference, np.zeros((len(frame), 1)), frame, 0.05, 0)
         assert says in finding.sentence and finding.value is None and summary.holds is None and drawn is None
@@ -161,7 +163,7 @@ def test_rows_without_groups_are_one_group_in_which_something_new_is_still_seen(
     blob = rows(1500, rng)
     blob[["x1", "x2", "x3"]] = rng.normal(size=(1500, 3))
     blob = scored(c, pipeline, blob)
-    reference = fit_groupings(c, pipeline, blob.head(1000), 0)
+    reference = fit_groupings(c, representing(pipeline, c), blob.head(1000), 0)
     assert len(reference.groups) == 1 and "so there is one" in reference.choice
     window = blob.tail(500).copy()
     findings, summary, _ = looked(c, pipeline, reference, window)
@@ -193,7 +195,7 @@ def test_labels_of_other_kinds_are_explained_by_groups_too(target: str) -> None:
             _label=label.where(rng.random(n) > 0.2, None if target == "multiclass" else np.nan), _score=0.5
         )
 
-    reference = fit_groupings(c, None, made(1200), 0)  # type: ignore[arg-type]
+    reference = fit_groupings(c, representing(None, c), made(1200), 0)  # type: ignore[arg-type]
     findings, _, drawn = looked(c, None, reference, made(500))
     found = next(f for f in findings if f.subject == "label coherence")
     assert found.value is not None and found.value > 0.6 and not found.alarm and 380 < found.rows < 420
