@@ -284,12 +284,13 @@ def down(as_json: Json = False) -> None:
 def backup(
     file: Annotated[Path, typer.Argument(help="A tar file that is not there yet; on another disk than the home.")],
     cache: Annotated[bool, typer.Option(help="Take DVC's cache, too: files that no stage can make again.")] = True,
+    log: Annotated[bool, typer.Option(help="Take a prediction log in PostgreSQL, too, by pg_dump.")] = True,
     as_json: Json = False,
 ) -> None:
     """Write the whole home into one file, also while its system runs."""
     from tasks.cli import backups
 
-    found = backups.backup(settings(), file, cache)
+    found = backups.backup(settings(), file, cache, log)
     say(backups.as_json(found), as_json, backups.as_text(found, "backed up to"))
 
 

@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from tasks.cli import state
+from tasks.cli import dumps, state
 from tasks.records.log.migration import copy_database
 from tasks.records.registry import index, verification
 from tasks.records.repository.git import Git, GitError
@@ -48,16 +48,18 @@ class Found:
     notes: tuple[str, ...]
 
 
-def backup(settings: Settings, file: Path, cache: bool = True) -> Found:
+def backup(settings: Settings, file: Path, cache: bool = True, log: bool = True) -> Found:
     """Write a home into one tar file, which only its owner may read.
 
     Args:
         settings: of the home.
         file: must not exist; it stands under its name only once it is whole.
         cache: whether DVC's cache is taken, too.
+        log: whether a prediction log in PostgreSQL is taken, too.
 
     Raises:
         ConfigError: the file exists, lies in what is taken, or there is no home.
+        LogUnavailable: the log in PostgreSQL cannot be taken.
         OSError: it cannot be written.
     """
     file = file.expanduser().absolute()
@@ -73,7 +75,7 @@ def backup(settings: Settings, file: Path, cache: bool = True) -> Found:
         staged.mkdir(parents=True, mode=0o700)
         os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, PRIVATE))
         with tarfile.open(draft, "w") as tar:
-            digests = _pack(settings, tar, staged, cache)
+            digests = _pack(settings, tar, staged, cache, log)
             _add_json(tar, DIGESTS, digests)
         with draft.open("rb") as stream:
             os.fsync(stream.fileno())
@@ -81,14 +83,16 @@ def backup(settings: Settings, file: Path, cache: bool = True) -> Found:
     finally:
         draft.unlink(missing_ok=True)
         shutil.rmtree(staged, ignore_errors=True)
-    return Found(file, file.stat().st_size, len(digests), _notes(settings, cache))
+    return Found(file, file.stat().st_size, len(digests), _notes(settings, cache, log))
 
 
-def _notes(settings: Settings, cache: bool) -> tuple[str, ...]:
+def _notes(settings: Settings, cache: bool, log: bool) -> tuple[str, ...]:
     notes = ["it holds keys and every logged prediction, and only its owner may read it (mode 0600)"]
-    if settings.log_url and "sqlite" not in settings.log_url.split(":")[0]:
+    if dumps.in_postgresql(settings) and log:
+        notes.append("the prediction log is in it, as pg_dump took it; assay restore puts it into an empty database")
+    elif dumps.in_postgresql(settings):
         notes.append(
-            "the prediction log is not in it, since it is in PostgreSQL; copy that too: "
+            "the prediction log in PostgreSQL is not in it; copy that too: "
             'pg_dump --format=custom --file=LOG.dump "$ASSAY_LOG_URL"'
         )
     elif settings.log_url:
@@ -100,7 +104,7 @@ def _notes(settings: Settings, cache: bool) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _pack(settings: Settings, tar: tarfile.TarFile, staged: Path, cache: bool) -> dict[str, str]:
+def _pack(settings: Settings, tar: tarfile.TarFile, staged: Path, cache: bool, log: bool) -> dict[str, str]:
     about = {"format": BACKUP.number, "created": datetime.now(UTC).isoformat(timespec="seconds")}
     _add_json(tar, ABOUT, about)
     _add_json(tar, CLONE, _memory(settings))
@@ -109,6 +113,8 @@ def _pack(settings: Settings, tar: tarfile.TarFile, staged: Path, cache: bool) -
             target = staged / database.relative_to(settings.home)
             target.parent.mkdir(parents=True, exist_ok=True)
             copy_database(database, target)
+        if log and dumps.in_postgresql(settings):
+            dumps.dump(settings, staged / dumps.NAME)
         if (settings.home / ORIGIN).exists():
             _copy_origin(settings.home / ORIGIN, staged / ORIGIN)
         small = [path for path in _files(settings.home, cache=False) if not _is_sqlite(path)]
@@ -208,20 +214,28 @@ def restore(settings: Settings, file: Path, replace: bool = False) -> Found:
         replace: move what the home holds now into a folder ``replaced-TIME`` in it.
 
     Raises:
-        ConfigError: the file is no backup, or a newer release wrote it; the home is in use, or holds what would come.
+        ConfigError: the file is no backup, or a newer release wrote it. The home is in use, or holds what would come.
+            The backup holds a log of PostgreSQL, and ASSAY_LOG_URL names no empty database.
+        LogUnavailable: that log cannot be brought back; nothing was changed.
         CorruptionError: the file is damaged.
     """
     if state.recorded(settings) is not None:
         raise ConfigError(f"a system was started from {settings.home} and not stopped. Stop it first: assay down")
     settings.home.mkdir(parents=True, exist_ok=True)
     with state.alone(settings), _unpacked(settings, file) as (draft, digests, memory):
-        coming = [path.name for path in draft.iterdir() if path.name != CACHE]
+        log = draft / dumps.NAME
+        if log.exists():
+            dumps.refuse_taken(settings)
+        coming = [path.name for path in draft.iterdir() if path.name not in (CACHE, dumps.NAME)]
         taken = sorted(name for name in coming if (settings.home / name).exists())
         if taken and not replace:
             raise ConfigError(
                 f"{settings.home} holds {', '.join(taken)} already. Name another folder in ASSAY_HOME, or move these "
                 "aside with: assay restore --replace"
             )
+        if log.exists():
+            dumps.load(settings, log)
+            log.unlink()
         notes = _set_aside(settings.home) if taken else ()
         _into_place(draft, settings.home)
     notes = (*notes, *_remember(settings, memory), "start the system with: assay up")
@@ -261,6 +275,8 @@ def _digest(path: Path) -> str:
 
 def _set_aside(home: Path) -> tuple[str, ...]:
     kept = home / f"replaced-{datetime.now(UTC):%Y%m%dT%H%M%S}"
+    if kept.exists():  # twice in one second, or a clock was set back
+        kept = kept.with_name(f"{kept.name}-{uuid.uuid4().hex[:8]}")
     kept.mkdir()
     for path in home.iterdir():
         spared = ("backups", "tools", CACHE, "system.lock")

@@ -6,24 +6,29 @@ import json
 import os
 import shutil
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import pytest
+import sqlalchemy as sa
 
-from tasks.cli import backups, upgrading
+from tasks.cli import backups, dumps, upgrading
 from tasks.cli.homes import number_of
+from tasks.records.log.answers import Override
+from tasks.records.log.outbox import Decision
 from tasks.records.log.predictions import Prediction, PredictionLog
 from tasks.records.registry import ledger
 from tasks.records.registry.branch import SEEN
 from tasks.records.registry.verification import verify
 from tasks.records.repository.git import Git
-from tasks.spec.errors import AssayError
+from tasks.spec.errors import AssayError, LogUnavailable
 from tasks.spec.model import load_model
 from tasks.spec.settings import Settings
 from tests.cli.test_status import DRAFT, parts, stopped_home
 from tests.cli.test_system import assay
 from tests.conftest import ROOT, git
+from tests.records.log.logs import report
 from tests.serving.running import start
 
 
@@ -144,9 +149,104 @@ def test_what_is_no_whole_backup_changes_nothing(home: Path, tmp_path: Path) -> 
     assert inside.returncode == 2 and "lies in the home that is lost with its disk" in inside.stderr
 
 
-def test_a_log_in_postgresql_says_which_command_copies_it(home: Path, tmp_path: Path) -> None:
-    url = "postgresql://assay:secret@127.0.0.1:1/log"
-    done = assay(home, "backup", str(tmp_path / "assay.tar"), ASSAY_LOG_URL=url)
+def content(url: str) -> dict[str, list[tuple[object, ...]]]:
+    """Every row of every table of a log in PostgreSQL, in a fixed order."""
+    engine = sa.create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+    with engine.connect() as connection:
+        found = {
+            name: sorted((tuple(row) for row in connection.execute(sa.text(f'SELECT * FROM "{name}"'))), key=repr)
+            for name in sa.inspect(connection).get_table_names()
+        }
+    engine.dispose()
+    return found
+
+
+def dropped(url: str, postgres: str) -> None:
+    engine = sa.create_engine(postgres.replace("postgresql:", "postgresql+psycopg:"), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(sa.text(f"DROP DATABASE {url.rpartition('/')[2]} WITH (FORCE)"))
+    engine.dispose()
+
+
+def programs(folder: Path, *names: str) -> Path:
+    """A folder for PATH that has these programs alone; pg_dump and pg_restore note how they were asked."""
+    folder.mkdir()
+    for name in names:
+        real = shutil.which(name)
+        assert real is not None, name
+        (folder / name).write_text(f'#!/bin/sh\necho "$0 $*" >> {folder}/asked\nexec {real} "$@"\n')
+        (folder / name).chmod(0o755)
+    return folder
+
+
+@pytest.mark.skipif(shutil.which("pg_restore") is None, reason="no PostgreSQL client is installed here")
+def test_a_log_in_postgresql_is_lost_with_its_database_and_comes_back(
+    home: Path, tmp_path: Path, postgres: str, new_postgres: Callable[[], str]
+) -> None:
+    """Rows, answers, windows, reports and what waits in the outbox are the same, and numbers go on from there."""
+    url, file, now = new_postgres(), tmp_path / "assay.tar", tmp_path / "now"
+    told = url.replace("assay@", "assay:secret@")
+    log = PredictionLog(url)
+    log.append([predicted(n) for n in range(30)])
+    log.outcomes("care", [(str(n), n % 2 == 0) for n in range(20)])
+    log.overrides("care", [Override("3", False, "a clerk", "knows the 'case'")])
+    (window, *_) = log.next_windows("care", 10, 5, 10)
+    log.save_report(report(window))
+    log.decide(Decision(DRAFT.model_copy(update={"evidence": {"x": 1}}), 1))
+    log.close()
+    before = content(url)
+    assert {name for name, rows in before.items() if rows} >= {
+        "predictions", "outcomes", "overrides", "windows", "reports", "outbox", "log_revision",
+    }  # fmt: skip
+    path = programs(tmp_path / "bin", "git", "ssh-keygen", "pg_dump", "pg_restore")
+    done = assay(home, "backup", str(file), ASSAY_LOG_URL=told, PATH=str(path))
+    assert done.returncode == 0 and "the prediction log is in it, as pg_dump took it" in done.stdout, done.stderr
+    dropped(url, postgres)
+    shutil.rmtree(home)
+
+    done = assay(now, "restore", str(file))
+    assert (done.returncode, done.stderr) == (
+        2,
+        "error: the backup holds a log of PostgreSQL, and ASSAY_LOG_URL names none. Make an empty database (createdb "
+        "NAME), and name it: ASSAY_LOG_URL=postgresql://USER@HOST/NAME\n",
+    )
+    done = assay(now, "restore", str(file), ASSAY_LOG_URL=told)
+    assert done.returncode != 0 and "does not exist). Start it, or name another one in ASSAY_LOG_URL." in done.stderr
+    assert not (now / "origin.git").exists(), "nothing was changed"
+    again = new_postgres()
+    told = again.replace("assay@", "assay:secret@")
+    done = assay(now, "restore", str(file), ASSAY_LOG_URL=told, PATH=str(path))
+    assert done.returncode == 0, done.stderr
+    assert content(again) == before and (now / "origin.git").exists() and not (now / dumps.NAME).exists()
+    asked = (path / "asked").read_text()
+    assert "pg_dump --no-password" in asked and "pg_restore --no-password" in asked and "secret" not in asked
+    done = assay(now, "restore", str(file), "--replace", ASSAY_LOG_URL=told)
+    assert done.returncode == 2 and "holds a log already (appeals, findings, log_revision, ...)" in done.stderr
+    assert content(again) == before and "secret" not in done.stderr
+    log = PredictionLog(again)
+    log.append([predicted(30)])
+    assert [w.number for w in log.next_windows("care", 10, 5, 10)] == [2, 3], "none is cut a second time"
+    assert log.newest_seq("care") > 30 - 1 and len(log.frame("care", 0, 2**62)) == 31
+    log.close()
+
+
+def test_a_log_in_postgresql_that_cannot_be_taken_says_how_to_do_without(home: Path, tmp_path: Path) -> None:
+    url, file = "postgresql://assay:secret@127.0.0.1:1/log", tmp_path / "assay.tar"
+    bare = programs(tmp_path / "bare", "git", "ssh-keygen")
+    done = assay(home, "backup", str(file), ASSAY_LOG_URL=url, PATH=str(bare))
+    assert (done.returncode, done.stderr) == (
+        LogUnavailable.exit_code,
+        "error: the log is in PostgreSQL, and there is no pg_dump here. Install PostgreSQL's client (Debian: "
+        "postgresql-client); or leave the log out and copy it yourself: assay backup FILE --no-log\n",
+    )
+    if shutil.which("pg_dump"):
+        done = assay(home, "backup", str(file), ASSAY_LOG_URL=url)
+        assert done.returncode == 8 and done.stderr.startswith("error: pg_dump could not do it for postgresql://assay:")
+        assert "Connection refused" in done.stderr and "assay backup FILE --no-log" in done.stderr
+        assert "secret" not in done.stderr
+    assert not file.exists()
+    done = assay(home, "backup", str(file), "--no-log", ASSAY_LOG_URL=url)
+    assert done.returncode == 0
     assert 'pg_dump --format=custom --file=LOG.dump "$ASSAY_LOG_URL"' in done.stdout and "secret" not in done.stdout
 
 
