@@ -34,6 +34,8 @@ STORED_AFTER, FORGOTTEN_AFTER = 30.0, 86_400.0
 """Seconds: Prefect's server stores an event some seconds after it took it, and deletes it days later."""
 TOGETHER, DAY = 24, 86_400.0
 """Windows that say nothing are entered by so many, or when the first of them is so many seconds old."""
+CLOCKS = 300.0
+"""Seconds that clocks may be apart. What is dated later than that after now was looked at before a clock was set."""
 
 
 @task(cache_policy=NO_CACHE, task_run_name="tell what was decided")
@@ -72,7 +74,7 @@ def gather_quiet(log: PredictionLog, model: str) -> None:
         if waiting is not None and waiting.decision.quiet and waiting.entry is None:
             quiet.append(waiting)
             continue
-        if quiet and (waiting is not None or len(quiet) >= TOGETHER or _age(quiet[0]) > DAY):
+        if quiet and (waiting is not None or len(quiet) >= TOGETHER or not -CLOCKS <= _age(quiet[0]) <= DAY):
             for begin in range(0, len(quiet), TOGETHER):
                 log.gather(part := quiet[begin : begin + TOGETHER], _together([one.decision for one in part]))
         quiet = []

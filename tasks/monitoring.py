@@ -131,7 +131,8 @@ def look_at_window(request: MonitoringRequest, window: Window) -> WindowReport:
         report = _report(log, registry, files, window, window_input, seen, alternatives)
         if before is not None and asks_for_retraining(before) and report.decision.action != "roll_back":
             # What was asked for stands, with its time: else a second look would forget that the retraining was started.
-            report = report.model_copy(update={"decision": before.decision, "created": before.created})
+            stands = {key: getattr(before, key) for key in ("decision", "created", "newest_seq")}
+            report = report.model_copy(update=stands)
         if before is None:
             log.keep_pictures(model, window.number, Pictures(plots=seen.plots, map=seen.map))
         log.save_report(report, _decision(report, request))
@@ -191,6 +192,7 @@ def _report(
         rows=window_input.profile.rows,
         labelled=log.count_labelled(model, window.first_seq - 1, window.last_seq),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+        newest_seq=log.newest_seq(model),
         findings=seen.findings,
         alternatives=tuple(alternatives),
         forecasts=seen.forecasts,

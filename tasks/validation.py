@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pandas as pd
@@ -102,15 +102,22 @@ def _signed_waivers(candidate: Candidate, requesters: tuple[str, ...]) -> list[t
     if not path.exists():
         return []
     settings = Settings()
-    policy = state(settings).policy
+    now = state(settings)
+    policy = now.policy
+    today = max(datetime.now(UTC).date().isoformat(), now.newest[:10])  # a clock set back gives nobody more time
     approvers = {p.name: p.keys for p in policy.who("approver")} if policy else {}
     version = Registry(settings).next_version(candidate.model)
     found = load_yaml(path, Waivers).waivers
-    return [(w, waiver_problem(w, candidate.model, version, requesters, approvers)) for w in found]
+    return [(w, waiver_problem(w, candidate.model, version, requesters, approvers, today)) for w in found]
 
 
 def waiver_problem(
-    waiver: Waiver, model: str, version: str, requesters: tuple[str, ...], approvers: dict[str, tuple[str, ...]]
+    waiver: Waiver,
+    model: str,
+    version: str,
+    requesters: tuple[str, ...],
+    approvers: dict[str, tuple[str, ...]],
+    today: str,
 ) -> str:
     """Why a waiver does not hold, in a sentence; empty where it does.
 
@@ -118,11 +125,12 @@ def waiver_problem(
         version: what the candidate would become.
         requesters: who asked for the candidate or wrote it.
         approvers: keys of each person who may sign it, by the list in force.
+        today: as ISO 8601.
     """
     named = f"the waiver of {waiver.gate} for {waiver.version} by {waiver.who}"
     if waiver.version != version:
         return f"{named} does not hold for this candidate, which would be {version}"
-    if waiver.expired(datetime.now(UTC).date()):
+    if waiver.expired(date.fromisoformat(today)):
         return f"{named} expired on {waiver.expires}"
     if not waiver.signature.strip():
         return f"{named} is not signed; sign it with: assay waive {model} {waiver.gate}"

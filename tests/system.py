@@ -163,11 +163,12 @@ def replay_rows(running: Running, model: str) -> pd.DataFrame:
 
 
 @contextmanager
-def running_system(folder: Path) -> Iterator[Running]:
+def running_system(folder: Path, **environment: str) -> Iterator[Running]:
     """Start a system on free ports with its home below ``folder``; stop it at the end.
 
     Args:
         folder: an empty folder; the system's home, the developer's clone and the audit's log are made in it.
+        environment: variables of everything that is started meanwhile.
     """
     outbound = folder / "outbound.tsv"
     outbound.touch()
@@ -175,6 +176,8 @@ def running_system(folder: Path) -> Iterator[Running]:
         patch.setenv("HOME", str(folder))
         patch.setenv("PYTHONPATH", str(AUDIT))
         patch.setenv("OUTBOUND_LOG", str(outbound))
+        for name, value in environment.items():
+            patch.setenv(name, value)
         for name in ("ASSAY_ORIGIN", "ASSAY_LOG_URL", "ASSAY_SERVICE_URL", "PREFECT_API_URL"):
             patch.delenv(name, raising=False)
         settings = Settings(home=folder / "home")

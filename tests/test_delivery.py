@@ -137,10 +137,14 @@ def test_windows_that_say_nothing_share_an_entry_before_the_next_that_says_somet
     ]
 
 
-def test_a_window_that_says_nothing_is_entered_after_a_day(settings: Settings, log: PredictionLog) -> None:
+@pytest.mark.parametrize("since", [timedelta(days=1, seconds=1), timedelta(days=-1)])
+def test_a_window_that_says_nothing_is_entered_after_a_day(
+    settings: Settings, log: PredictionLog, since: timedelta
+) -> None:
+    """One that was looked at later than now, before a clock was set back, does not wait for that time."""
     old = looked_at(settings, 1)
-    yesterday = (datetime.now(UTC) - timedelta(days=1, seconds=1)).isoformat()
-    draft = old.draft.model_copy(update={"evidence": {"window": 1, "created": yesterday}})
+    then = (datetime.now(UTC) - since).isoformat()
+    draft = old.draft.model_copy(update={"evidence": {"window": 1, "created": then}})
     log.decide(Decision(draft, old.height, old.events))
     gather_quiet(log, "care")
     (waiting,) = log.waiting("care")

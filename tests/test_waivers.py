@@ -45,8 +45,9 @@ def problem(
     model: str = "care",
     version: str = "v3.0.0",
     requesters: tuple[str, ...] = ("dana@example.org",),
+    today: str = "",
 ) -> str:
-    return waiver_problem(waiver, model, version, requesters, allowed)
+    return waiver_problem(waiver, model, version, requesters, allowed, today or str(datetime.now(UTC).date()))
 
 
 def test_a_waiver_as_it_was_signed_holds(signed: tuple[Waiver, dict[str, tuple[str, ...]]]) -> None:

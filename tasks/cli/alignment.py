@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,20 @@ def align(api: PrefectApi, git: Git, revision: str) -> list[str]:
             paused = "" if there["active"] else ", once its schedule is resumed"
             said.append(f"{name} is now watched every {every} s{paused}")
     return said
+
+
+def restart(api: PrefectApi) -> None:
+    """Let the schedules of models begin now.
+
+    Prefect starts nothing twice for one time. A schedule whose clock was set back would start nothing until the clock
+    is again where it was.
+    """
+    watching = api.call("GET", f"/deployments/name/{WATCHING}")
+    now = datetime.now(UTC).isoformat()
+    for one in filter(_is_ours, watching["schedules"]):
+        kept = {key: one[key] for key in ("slug", "active")} | {"parameters": _parameters(one["slug"])}
+        schedule = {"interval": one["schedule"]["interval"], "anchor_date": now}
+        api.call("PATCH", f"/deployments/{watching['id']}/schedules/{one['id']}", kept | {"schedule": schedule})
 
 
 def with_models(schema: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:

@@ -12,30 +12,33 @@ import sys
 import time
 import traceback
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 import psutil
 
+from tasks.cli.alignment import restart
+from tasks.cli.clocks import AHEAD, clock_problems
 from tasks.cli.prefect_api import PrefectApi
 from tasks.records.registry import ledger
 from tasks.records.registry.registry import Registry
 from tasks.records.registry.verification import told
 from tasks.records.repository import leftovers
-from tasks.records.repository.git import Git
 from tasks.serving.trust import RECORD
 from tasks.spec.errors import AssayError
-from tasks.spec.ledger import EntryKind
+from tasks.spec.ledger import EntryKind, TrainedDetails
 from tasks.spec.requests import FinalState
 from tasks.spec.settings import Settings
 
 EVERY = 5.0
 """Seconds between two looks."""
 RECORD_EVERY = 60.0
-"""Seconds between two looks at the record."""
-PATIENCE = timedelta(seconds=45)
-"""How long a run may wait between its worker's claim and its process."""
-RECENT = timedelta(hours=1)
+"""Seconds between two looks at the record and at the clock."""
+PATIENCE = 45.0
+"""Seconds that a run may wait between its worker's claim and its process."""
+RECENT = 100
+"""Runs that ended last and badly; by their number, since no clock needs to be right for that."""
 POOL = "assay"
 EFFECTS: dict[str, tuple[EntryKind, str]] = {
     "train": ("promoted", FinalState.PROMOTED),
@@ -48,17 +51,21 @@ EFFECTS: dict[str, tuple[EntryKind, str]] = {
 
 
 class Keeper:
-    """Looks again and again; a run is dead where two looks in a row find no process of it."""
+    """Looks again and again; a run is dead where two looks in a row find no process of it.
+
+    How long something lasts is told by a clock that nobody sets.
+    """
 
     def __init__(self, settings: Settings, api: PrefectApi) -> None:
         self.settings, self.api = settings, api
-        self._missing: set[str] = set()
+        self._missing: dict[str, float] = {}
+        self._behind = ""
         self._judged: set[str] = set()
         self._record_due = 0.0
 
     def look(self) -> None:
         """One look; what it finds is put right, and what cannot be asked keeps none of the rest from that."""
-        for step in (self._clear, self._end_dead, self._judge_ended, self._tell_record):
+        for step in (self._clear, self._end_dead, self._judge_ended, self._each_minute):
             try:
                 step()
             except AssayError as error:
@@ -71,40 +78,57 @@ class Keeper:
             print(f"removed {path}, which a process that died had left", flush=True)
 
     def _end_dead(self) -> None:
-        here = _run_ids()
-        missing = {run["id"]: run for run in self._at_work() if not _lives(run, here)}
-        for run_id in self._missing & set(missing):
-            self._end(missing.pop(run_id))
-        self._missing = set(missing)
+        here, now = _run_ids(), time.monotonic()
+        missing = {run["id"]: run for run in self._at_work() if run["id"] not in here}
+        since = {run_id: self._missing.get(run_id, now) for run_id in missing}
+        for run_id, run in missing.items():
+            waits = run["state"]["type"] == "PENDING"  # its process may still come
+            if run_id in self._missing and (not waits or now - since[run_id] > PATIENCE):
+                self._end(run)
+                del since[run_id]
+        self._missing = since
 
     def _judge_ended(self) -> None:
         for run in self._ended_badly():
             self._judge(run)
 
-    def _tell_record(self) -> None:
-        """Let the service say what is wrong with the record, which it cannot read itself; once a minute."""
-        if time.monotonic() < self._record_due:
+    def _each_minute(self) -> None:
+        if time.monotonic() >= self._record_due:
+            self._record_due = time.monotonic() + RECORD_EVERY
+            self._follow_clock()
+            self._tell_record()
+
+    def _follow_clock(self) -> None:
+        """Where the clock was set back, schedules begin anew, and runs that wait for a time of before are due now."""
+        newest = self._runs({"end_time": {"is_null_": False}}, sort="END_TIME_DESC", limit=1)
+        if not newest or newest[0]["id"] == self._behind or not _ahead(newest[0]["end_time"]):
             return
-        self._record_due = time.monotonic() + RECORD_EVERY
+        print(f"a run ended at {newest[0]['end_time']}, which is after now: the clock was set back", flush=True)
+        self._behind = newest[0]["id"]
+        restart(self.api)
+        waits = self._runs({"state": {"type": {"any_": ["SCHEDULED"]}}}, sort="EXPECTED_START_TIME_DESC")
+        for run in waits:
+            if not run["auto_scheduled"] and _ahead(run["created"]):
+                self._say(run, "SCHEDULED", None, "due since the clock was set back", datetime.now(UTC).isoformat())
+
+    def _tell_record(self) -> None:
+        """Let the service say what is wrong with the record and with the clock, of which it cannot ask itself."""
         path = self.settings.home / "service" / RECORD
         path.parent.mkdir(exist_ok=True)
         draft = path.with_name(f".{RECORD}.part")
-        draft.write_text(json.dumps(told(self.settings)[1]))
+        draft.write_text(json.dumps([*told(self.settings)[1], *clock_problems(self.settings)]))
         draft.replace(path)
 
     def _at_work(self) -> list[dict[str, Any]]:
-        return self._runs({"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}})
+        return self._runs({"state": {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}})
 
     def _ended_badly(self) -> list[dict[str, Any]]:
         """Runs that ended lately as crashed or failed and were not looked at yet, whoever said that they had."""
-        runs = self._runs({"name": {"any_": ["Crashed", "Failed"]}}, datetime.now(UTC) - RECENT)
+        runs = self._runs({"state": {"name": {"any_": ["Crashed", "Failed"]}}}, sort="END_TIME_DESC", limit=RECENT)
         return [run for run in runs if run["id"] not in self._judged]
 
-    def _runs(self, state: dict[str, Any], ended_after: datetime | None = None) -> list[dict[str, Any]]:
-        asked: dict[str, Any] = {"state": state}
-        if ended_after is not None:
-            asked["end_time"] = {"after_": ended_after.isoformat()}
-        body = {"work_pools": {"name": {"any_": [POOL]}}, "flow_runs": asked, "limit": 200}
+    def _runs(self, asked: dict[str, Any], sort: str = "ID_DESC", limit: int = 200) -> list[dict[str, Any]]:
+        body = {"work_pools": {"name": {"any_": [POOL]}}, "flow_runs": asked, "sort": sort, "limit": limit}
         runs: list[dict[str, Any]] = self.api.call("POST", "/flow_runs/filter", body)
         return runs
 
@@ -143,26 +167,23 @@ class Keeper:
 
     def _promoted_by(self, run_id: str, model: str) -> str | None:
         """The candidate's branch has the run's name, and the version has the candidate's commit."""
-        pattern = f"refs/remotes/origin/assay/candidates/{model}/*-{run_id.replace('-', '')[:12]}"
-        versions = Registry(self.settings).versions(model)  # brings the clone up to date
-        commits = Git(self.settings.clone).run("for-each-ref", "--format=%(objectname)", pattern).split()
+        end, versions = f"-{run_id.replace('-', '')[:12]}", Registry(self.settings).versions(model)
+        trained = islice(ledger.newest(self.settings, model, ("trained",)), RECENT)
+        commits = [e.commit for e in trained if isinstance(e.read, TrainedDetails) and e.read.branch.endswith(end)]
         made = next((v for v in versions if v.commit in commits), None)
         return f"{model} {made.tag} is champion" if made else None
 
-    def _say(self, run: dict[str, Any], kind: str, name: str | None, message: str) -> None:
-        state = {"type": kind, "message": message, **({"name": name} if name else {})}
+    def _say(self, run: dict[str, Any], kind: str, name: str | None, message: str, due: str | None = None) -> None:
+        state: dict[str, Any] = {"type": kind, "message": message, **({"name": name} if name else {})}
+        state |= {"state_details": {"scheduled_time": due}} if due else {}
         ended = run["state"]["type"] in ("CRASHED", "FAILED")
-        body = {"state": state, "force": ended}  # a run that was forced to end would keep its place in line
+        body = {"state": state, "force": ended or due is not None}  # one forced to end would keep its place in line
         self.api.call("POST", f"/flow_runs/{run['id']}/set_state", body)
         print(f"flow run {run['name']} ({run['id']}): {kind.lower()}, {message}", flush=True)
 
 
-def _lives(run: dict[str, Any], here: set[str]) -> bool:
-    """Whether a process of a run is here, or may still come."""
-    if run["id"] in here:
-        return True
-    waits = run["state"]["type"] == "PENDING"
-    return waits and datetime.now(UTC) - datetime.fromisoformat(run["state"]["timestamp"]) < PATIENCE
+def _ahead(moment: str) -> bool:
+    return datetime.fromisoformat(moment) - datetime.now(UTC) > AHEAD
 
 
 def _run_ids() -> set[str]:

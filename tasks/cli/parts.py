@@ -9,7 +9,6 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +17,7 @@ import sqlalchemy as sa
 import yaml
 
 from tasks.cli import state
+from tasks.cli.clocks import MEND, clock_problems
 from tasks.cli.prefect_api import PrefectApi
 from tasks.cli.processes import Processes
 from tasks.records.log.database import Database
@@ -34,8 +34,6 @@ State = Literal["well", "not started", "not well"]
 AGAIN = "assay down; assay up"
 LEAST_FREE = 1 << 30
 """Bytes that a home's disk should have free: a training writes its data and its model anew."""
-AHEAD = timedelta(minutes=5)
-"""How far clocks of several machines may be apart."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +63,7 @@ def parts(settings: Settings) -> list[Part]:
         ("origin", _origin, AGAIN),
         ("clone", _clone, f"rm -r '{settings.clone}'; it is made anew"),
         ("ledger", _ledger, "assay ledger --verify"),
+        ("clock", _clock, MEND),
         ("release store", _releases, "promote the version again: assay promote MODEL VERSION --because WHY"),
         ("DVC cache", _cache, "dvc pull; what no remote has is made anew from its commit when it is needed"),
     ]
@@ -208,12 +207,15 @@ def _ledger(settings: Settings) -> str | None:
     broken = [sentence for sentence in now.problems if sentence not in now.remembered]
     if broken:
         raise CorruptionError(broken[0])
-    if now.newest and datetime.fromisoformat(now.newest) > datetime.now(UTC) + AHEAD:
-        raise _Unwell(
-            f"its newest entry is of {now.newest}, and it is {datetime.now(UTC):%Y-%m-%dT%H:%M} now: a clock was set",
-            "set this machine's clock; windows and schedules follow it",
-        )
     return f"{now.sequence} entries"
+
+
+def _clock(settings: Settings) -> str | None:
+    if not settings.has_origin and not settings.has_log:
+        return None
+    if wrong := clock_problems(settings):
+        raise _Unwell("; ".join(wrong), MEND)
+    return "no entry and no prediction is of later than now"
 
 
 def _releases(settings: Settings) -> str | None:

@@ -252,6 +252,9 @@ class WindowReport(Spec):
     rows: int
     labelled: int
     created: str
+    newest_seq: int | None = None
+    """The log's newest prediction of the model when the report was made, which tells before from after whatever a clock
+    says; None in reports from before 2026-11-29."""
     findings: tuple[Finding, ...]
     alternatives: tuple[Alternative, ...] = ()
     forecasts: tuple[Forecast, ...] = ()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ import pytest
 
 from tasks.records.log.predictions import PredictionLog
 from tasks.records.registry import ledger
-from tasks.records.registry.verification import verify
 from tasks.records.repository.git import Git
 from tasks.records.repository.workspace import prepare_origin
 from tasks.spec.ledger import EntryDraft
@@ -106,24 +104,3 @@ def test_the_digest_of_what_examines_is_that_of_the_files_of_the_checkout(home: 
     examiner = "sha256:" + hashlib.sha256(text.encode()).hexdigest()
     assert assay(home, "status").stdout.splitlines()[-1] == f"examiner {examiner}"
     assert json.loads(assay(home, "status", "--json").stdout)["examiner"] == examiner
-
-
-def test_a_ledger_from_the_future_says_that_a_clock_was_set(
-    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings = Settings(home=home)
-    ahead = datetime.now(UTC) + timedelta(days=2)
-
-    class Clock(datetime):
-        @classmethod
-        def now(cls, tz: Any = None) -> datetime:
-            return ahead
-
-    monkeypatch.setattr(ledger, "datetime", Clock)
-    monkeypatch.setenv("GIT_COMMITTER_DATE", ahead.isoformat(timespec="seconds"))  # git's clock is the same one
-    ledger.append(settings, DRAFT)
-    code, found = parts(home)
-    assert code == 1 and f"its newest entry is of {ahead:%Y-%m-%dT}" in found["ledger"]["says"]
-    monkeypatch.undo()
-    assert ledger.append(settings, DRAFT).sequence == 4 and verify(settings) == []  # order is the chain's
-    assert parts(home)[0] == 0

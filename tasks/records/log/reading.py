@@ -128,6 +128,12 @@ class Reading(Part):
         table.attrs["rows_missing"] = self.missing(model, first_seq, last_seq)
         return table
 
+    def newest_seq(self, model: str) -> int:
+        """The position of the newest prediction; 0 where there is none."""
+        p = PREDICTIONS.c
+        with self.database.engine.connect() as connection:
+            return connection.execute(sa.select(sa.func.max(p.seq)).where(p.model == model)).scalar() or 0
+
     def count(self, model: str, first_seq: int, last_seq: int) -> int:
         p = PREDICTIONS.c
         with self.database.engine.connect() as connection:

@@ -320,11 +320,11 @@ def _asked_already(context: DecisionContext) -> str:
     again.
     """
     limits = context.config.monitoring
-    asked = max((r for r in context.history if asks_for_retraining(r)), key=lambda r: r.created, default=None)
+    asked = max((r for r in context.history if asks_for_retraining(r)), key=_when, default=None)
     # Windows of predictions made since: a window judged again when its labels come is the same trouble, not a new one.
     if asked is None or _cleared_since(context, asked.window):
         return ""
-    if sum(r.first > asked.created for r in context.history) < limits.cooldown_windows:
+    if sum(_made_since(r, asked) for r in context.history) < limits.cooldown_windows:
         return "a retraining was asked for already"
     more = asked.decision.learns_from + limits.retrain_rows - context.labelled_rows
     if more <= 0:
@@ -333,6 +333,18 @@ def _asked_already(context: DecisionContext) -> str:
         f"a retraining was asked for already on window {asked.window}, and {more:,} more labelled "
         f"{'row' if more == 1 else 'rows'} would teach another one something new"
     )
+
+
+def _when(report: WindowReport) -> tuple[int, str, int]:
+    """The order in which reports were made: by what the log held, which no clock changes; by their times before."""
+    return (-1 if report.newest_seq is None else report.newest_seq, report.created, report.window)
+
+
+def _made_since(report: WindowReport, asked: WindowReport) -> bool:
+    """Whether a window's predictions were made after a report."""
+    if asked.newest_seq is None:
+        return report.first > asked.created
+    return report.first_seq > asked.newest_seq
 
 
 def _cleared_since(context: DecisionContext, window: int) -> bool:

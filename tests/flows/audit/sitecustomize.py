@@ -24,3 +24,5 @@ def watch(event, arguments):
 
 if os.environ.get("OUTBOUND_LOG"):
     sys.addaudithook(watch)
+if os.environ.get("SHIFTED_CLOCK"):
+    import shifted_clock  # noqa: F401

@@ -138,6 +138,21 @@ def test_one_retraining_per_cause_counts_from_the_one_that_was_started(config: M
     assert decide(config, moved, [started, *later], [], 9999).action == "retrain"
 
 
+@pytest.mark.parametrize("created", ["2025-01-01T01:00", "2027-01-01T01:00"])
+def test_windows_since_a_retraining_are_counted_by_position_whatever_the_clock_said(
+    config: ModelConfig, created: str
+) -> None:
+    """It was asked for by a clock that was a year off; two windows of predictions made since are enough."""
+    moved, limits = [finding("realized_performance")], watched(config, cooldown_windows=2, retrain_rows=0)
+    started = report(retrain(), created=created).model_copy(update={"newest_seq": 50})
+    later = [
+        window(n, ALERT, "realized_performance").model_copy(update={"first_seq": seq, "newest_seq": seq + 9})
+        for n, seq in ((2, 40), (3, 51), (4, 61))
+    ]
+    for count, action in ((1, "alert"), (2, "alert"), (3, "retrain")):
+        assert decide(limits, moved, [started, *later[:count]], [], 0).action == action, count
+
+
 def test_a_version_that_is_leaving_causes_no_retraining(config: ModelConfig) -> None:
     found = [finding("realized_performance")]
     assert decide(config, found, [], [], 10_000).action == "retrain"
