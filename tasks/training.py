@@ -13,9 +13,10 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
-from tasks.records.registry import ledger
+from tasks.records.registry import ledger, settled
 from tasks.records.repository import dvc, workspace
 from tasks.records.repository.git import Git
+from tasks.spec.errors import AssayError
 from tasks.spec.ledger import EntryDraft, TrainedDetails
 from tasks.spec.manifest import Manifest
 from tasks.spec.model import load_model
@@ -56,7 +57,7 @@ def train_and_evaluate(worktree: Path, model: str) -> None:
 
 def candidate_branch(model: str, base: str, worktree: Path) -> str:
     """A branch of its own for every run: two of one commit may end in the same second."""
-    return f"assay/candidates/{model}/{datetime.now(UTC):%Y%m%dT%H%M%S}-{base[:8]}-{worktree.name}"
+    return f"{settled.CANDIDATES}/{model}/{datetime.now(UTC):%Y%m%dT%H%M%S}-{base[:8]}-{worktree.name}"
 
 
 @task(cache_policy=NO_CACHE, task_run_name="commit the candidate")
@@ -85,4 +86,8 @@ def commit_candidate(worktree: Path, request: TrainingRequest) -> Candidate:
         details=TrainedDetails(base=base, branch=branch),
     )
     ledger.append(settings, draft, refs=[f"{commit}:refs/heads/{branch}"])
+    try:
+        settled.gather(settings)
+    except AssayError as error:  # the next run tries again
+        print(f"the branches of older candidates stay where they are: {error}")
     return Candidate(name, commit, branch, worktree, manifest.model_digest)

@@ -11,6 +11,7 @@ from typing import Any
 
 from tasks.records.registry import keys, ledger, tags
 from tasks.records.registry.branch import BRANCH
+from tasks.records.registry.settled import CANDIDATES, gather
 from tasks.records.registry.state import state
 from tasks.spec.base import canonical_json, digest_json
 from tasks.spec.ledger import AssignedDetails, Details, Entry, EntryKind, Policy, RejectedDetails, TrainedDetails
@@ -23,6 +24,7 @@ FIRST, BLOCK = 20, 100
 """Entries of one training: its windows, itself, and what became of it; the first are short, one for each model."""
 SIGNED = 50
 """One entry in so many comes after the first list, and is signed."""
+MODELS = model_names(ROOT)
 WINDOW: dict[str, Any] = {"columns": {f"column {n}": {"drift": n / 64, "p": 1 / (n + 1)} for n in range(64)}}
 """Evidence of a window beside its number: 3 kB."""
 
@@ -40,7 +42,7 @@ class Chain:
     tenures: dict[str, int] = field(default_factory=dict)
     trainings: bool = True
     """Whether there are more than the first ones."""
-    models: list[str] = field(default_factory=lambda: model_names(ROOT))
+    models: list[str] = field(default_factory=lambda: MODELS)
 
     def next(self, settings: Settings | None, policy: Policy | None) -> tuple[Entry, dict[str, Any]]:
         """The next entry and its evidence; signed where there is a list."""
@@ -96,6 +98,8 @@ def long_ledger(folder: Path, count: int, trainings: bool = True) -> Settings:
     policy = ledger.begin(settings).policy
     chain.sequence, chain.previous = chain.sequence + 1, state(settings).digest
     _write(origin, chain, signed, settings, policy)
+    while gather(settings):
+        pass
     for command in (("repack", "-adq"), ("pack-refs", "--all")):
         subprocess.run(["git", "-C", str(origin), *command], check=True)
     return settings
@@ -106,7 +110,7 @@ def _candidates(origin: Path, count: int) -> list[str]:
     marks = origin / "marks"
     stream = [b"commit refs/heads/main\nmark :1\n" + _commit("first", 1_700_000_000)]
     for number in range(count):
-        name = f"refs/heads/assay/candidates/run-{number}"
+        name = f"refs/heads/{CANDIDATES}/{MODELS[number % len(MODELS)]}/run-{number}"
         head = f"commit {name}\nmark :{number + 2}\n".encode()
         stream.append(head + _commit(f"candidate {number}", 1_700_000_000 + number) + b"from :1\n")
         stream.append(f"M 100644 inline model.txt\ndata {len(str(number))}\n{number}\n".encode())

@@ -12,6 +12,8 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -65,6 +67,18 @@ def rewritten(settings: Settings, seen: str, tip: str | None) -> str:
     )
 
 
+def alone(settings: Settings) -> tuple[str, ...]:
+    """Options of a push of nothing but this branch, to an origin on this machine.
+
+    Both sides of a push go through all references, and tags grow with every promotion. What the origin hides from this
+    one push they leave out; a commit of this branch rests on none of it.
+    """
+    if not Path(settings.origin_url).is_dir():
+        return ()
+    hidden = " ".join(f"-c receive.hideRefs={name}" for name in ("refs", f"!refs/heads/{BRANCH}"))
+    return (f"--receive-pack=git {hidden} receive-pack",)
+
+
 @dataclass(frozen=True)
 class Added:
     """An entry as a commit added it, not looked at yet."""
@@ -82,14 +96,20 @@ class Added:
     content: bytes = b""
 
 
-def commit(git: Git, parent: str, entry: bytes, evidence: bytes | None, subject: str) -> str:
-    """Make the commit that adds an entry after a tip, or after none; gives its name."""
+def commit(git: Git, parent: str, entry: bytes, evidence: bytes | None, subject: str, time: str) -> str:
+    """Make the commit that adds an entry after a tip, or after none; gives its name.
+
+    Args:
+        time: of the entry. The commit has it, too: a clock that is set between the two would accuse the entry.
+    """
     rows = []
     for name, content in ((ENTRY, entry), (EVIDENCE, evidence)):
         if content is not None:
             rows.append(f"100644 blob {git.run('hash-object', '-w', '--stdin', stdin=content)}\t{name}\n")
     tree = git.run("mktree", stdin="".join(rows).encode())
-    return git.run("commit-tree", tree, *(["-p", parent] if parent else []), "-m", subject)
+    seconds = f"{int(datetime.fromisoformat(time).timestamp())} +0000"
+    dates = {"GIT_AUTHOR_DATE": seconds, "GIT_COMMITTER_DATE": seconds}
+    return git.run("commit-tree", tree, *(["-p", parent] if parent else []), "-m", subject, env=dates)
 
 
 def added(git: Git, since: str, tip: str) -> Iterator[Added]:

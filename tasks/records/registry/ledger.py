@@ -18,7 +18,7 @@ from tasks.records.repository.workspace import ensure_clone, lock
 from tasks.signing import signatures
 from tasks.spec.base import canonical_json, digest_json
 from tasks.spec.errors import CheckoutError, CorruptionError, PromotionRefused
-from tasks.spec.ledger import Entry, EntryDraft, EntryKind
+from tasks.spec.ledger import AssignedDetails, Entry, EntryDraft, EntryKind, StoppedDetails
 from tasks.spec.settings import Settings
 
 ATTEMPTS = 8
@@ -38,14 +38,15 @@ def append(settings: Settings, draft: EntryDraft, once_after: int | None = None,
         CorruptionError: the ledger was rewritten, or cannot be read to its end.
     """
     for attempt in range(ATTEMPTS):
-        git = ensure_clone(settings)
+        git = ensure_clone(settings, tags=False)
         with lock(settings):
             there = None if once_after is None else _written_since(git, draft, once_after)
             if there is not None:
                 return there
             written = commit_entry(settings, git, draft)
             try:
-                git.run("push", "--quiet", "--atomic", "origin", *refs, f"{written.tip}:refs/heads/{BRANCH}")
+                how = () if refs else branch.alone(settings)
+                git.run("push", "--quiet", "--atomic", *how, "origin", *refs, f"{written.tip}:refs/heads/{BRANCH}")
             except Overtaken:
                 pass
             else:
@@ -122,12 +123,29 @@ def _add(settings: Settings, git: Git, now: State, draft: EntryDraft) -> Written
             else (f" This home's examiner is not on the list; add it with assay policy, key: {mine}")
         )
         raise PromotionRefused(f"the ledger would not count this {entry.kind.replace('_', ' ')} entry: {why}.{own}")
+    if late := _over_already(now, entry):
+        raise PromotionRefused(late)
     apply(now, entry, source)
     evidence = canonical_json(draft.evidence) if draft.evidence is not None else None
     subject = f"{entry.sequence}: {entry.model} {entry.kind.replace('_', ' ')}"
-    now.tip = branch.commit(git, now.tip, canonical_json(entry.stored()), evidence, subject)
+    now.tip = branch.commit(git, now.tip, canonical_json(entry.stored()), evidence, subject, entry.time)
     now.sequence, now.digest, now.newest = entry.sequence, entry.digest(), entry.time
     return Written(entry, now.tip)
+
+
+def _over_already(now: State, entry: Entry) -> str:
+    """Whether what a person signed was over when the newest entry was written: a clock set back gives nobody more time.
+
+    Readers do not ask this, since what a wrong clock wrote once would refuse what is honest for ever.
+    """
+    warrant = entry.read.warrant if isinstance(entry.read, AssignedDetails | StoppedDetails) else None
+    if warrant is None or str(warrant.statement.get("expires")) >= now.newest[:10]:
+        return ""
+    return (
+        f"what {warrant.signer} signed expired on {warrant.statement['expires']}, and the ledger's newest entry is of "
+        f"{now.newest}: this machine's clock was set back. Set it; or sign again, with --expires {now.newest[:10]} or "
+        "later."
+    )
 
 
 def follow(settings: Settings, git: Git, tip: str) -> None:
@@ -148,7 +166,7 @@ def begin(settings: Settings) -> State:
     now = state(settings)
     if now.policy is None and not now.problems:
         with suppress(PromotionRefused):  # another home's list came first, and is for that one's people to change
-            append(settings, keys.first_list(settings, ensure_clone(settings), now))
+            append(settings, keys.first_list(settings, ensure_clone(settings, tags=False), now))
         now = state(settings)
     if now.policy is not None:
         keys.keep_examiners(settings, now.policy)
@@ -161,7 +179,7 @@ def newest(settings: Settings, model: str, kinds: tuple[EntryKind, ...]) -> Iter
     Raises:
         CorruptionError: one cannot be read.
     """
-    git = ensure_clone(settings)
+    git = ensure_clone(settings, tags=False)
     with index(settings, git) as found:
         yield from found.newest(model, kinds)
 
@@ -172,7 +190,7 @@ def entries(settings: Settings, model: str | None = None) -> list[Entry]:
     Raises:
         CorruptionError: an entry cannot be read.
     """
-    git = ensure_clone(settings)
+    git = ensure_clone(settings, tags=False)
     tip = branch.tip_of(git)
     if tip is None:
         return []
@@ -187,6 +205,6 @@ def evidence(settings: Settings, digest: str) -> dict[str, Any]:
     Raises:
         CorruptionError: it is not there, or its bytes do not match.
     """
-    git = ensure_clone(settings)
+    git = ensure_clone(settings, tags=False)
     with index(settings, git) as found:
         return found.evidence(digest)

@@ -49,8 +49,8 @@ class Registry:
 
     def next_version(self, model: str) -> str:
         """The tag that the next promoted candidate gets."""
-        now = self.state(model)
-        return tags.free_version(Git(self.settings.clone), model, now.highest)
+        git = ensure_clone(self.settings)
+        return tags.free_version(git, model, model_state(self.settings, git, model).highest)
 
     def previous_champions(self, model: str) -> list[Version]:
         """Earlier champions one may return to: newest assignment first, each once, without the present one.
@@ -190,7 +190,7 @@ class Registry:
 
     def state(self, model: str) -> ModelState:
         """All that the ledger proves of one model, at one moment."""
-        return model_state(self.settings, ensure_clone(self.settings), model)
+        return model_state(self.settings, ensure_clone(self.settings, tags=False), model)
 
 
 @contextmanager
@@ -237,4 +237,4 @@ def _withdrawn(now: ModelState) -> set[str]:
 
 def stopped_because(settings: Settings, model: str) -> str:
     """Why a model may not answer; empty where its newest promotion or rollback came after its newest stop."""
-    return model_state(settings, ensure_clone(settings), model).stopped
+    return model_state(settings, ensure_clone(settings, tags=False), model).stopped

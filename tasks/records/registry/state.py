@@ -48,7 +48,7 @@ class Branch:
 
 def state(settings: Settings) -> State:
     """What holds now, by the origin's ledger."""
-    return proven(settings, ensure_clone(settings))
+    return proven(settings, ensure_clone(settings, tags=False))
 
 
 def proven(settings: Settings, git: Git) -> State:

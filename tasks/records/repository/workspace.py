@@ -31,8 +31,12 @@ def turn(settings: Settings, model: str) -> FileLock:
     return FileLock(settings.home / f"outbox-{model}.lock", timeout=600, is_singleton=True)
 
 
-def ensure_clone(settings: Settings) -> Git:
+def ensure_clone(settings: Settings, tags: bool = True) -> Git:
     """Clone the origin once, then bring branches and tags up to what the origin has.
+
+    Args:
+        tags: False: who asks leans on branches alone, so that the origin is not asked for its tags, which grow with
+            every promotion. Where a branch has moved, tags come along all the same.
 
     Raises:
         UnreachableError: the origin does not answer.
@@ -47,7 +51,7 @@ def ensure_clone(settings: Settings) -> Git:
         git = Git(settings.clone, settings.origin_url)
         if git.run("config", "--default", "", "--get", "remote.origin.url") != settings.origin_url:  # a home was moved
             git.run("config", "--replace-all", "remote.origin.url", settings.origin_url)
-        if _is_up_to_date(git):
+        if _is_up_to_date(git, tags):
             return git
         git.run(
             "fetch",
@@ -64,13 +68,15 @@ def ensure_clone(settings: Settings) -> Git:
     return git
 
 
-def _is_up_to_date(git: Git) -> bool:
+def _is_up_to_date(git: Git, tags: bool) -> bool:
     """Whether the clone has all branches and tags as the origin has them; asking is cheaper than fetching nothing."""
-    asked = ("refs/heads/", "refs/tags/", f"{UNPUSHED}/")
-    there = (line.split("\t") for line in git.run("ls-remote", "--refs", "origin").splitlines())
-    listed = git.run(
-        "for-each-ref", "--format=%(objectname)%09%(refname)%09%(symref)", "refs/remotes/origin", "refs/tags", UNPUSHED
+    asked = ("refs/heads/", *(("refs/tags/", f"{UNPUSHED}/") if tags else ()))
+    there = (
+        line.split("\t")
+        for line in git.run("ls-remote", "--refs", *([] if tags else ["--heads"]), "origin").splitlines()
     )
+    ours = ("refs/remotes/origin", *(("refs/tags", UNPUSHED) if tags else ()))
+    listed = git.run("for-each-ref", "--format=%(objectname)%09%(refname)%09%(symref)", *ours)
     here = (line.rstrip("\t").split("\t") for line in listed.splitlines())
     names = {
         name.replace("refs/remotes/origin/", "refs/heads/", 1): commit for commit, name, *other in here if not other
