@@ -6,6 +6,7 @@ What waits for a time, such as a schedule, an expiry or a deletion by age, follo
 
 from __future__ import annotations
 
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
@@ -13,6 +14,7 @@ import sqlalchemy as sa
 from tasks.records.log.database import Database
 from tasks.records.registry.state import state as state_of
 from tasks.science.monitors.feed.common import parsed_time, span
+from tasks.spec.errors import AssayError
 from tasks.spec.settings import Settings
 
 AHEAD = timedelta(minutes=5)
@@ -23,9 +25,7 @@ MEND = "set this machine's clock; where it is right, nothing: the next entry and
 def clock_problems(settings: Settings) -> list[str]:
     """What is dated after now, a sentence each: the ledger's newest entry, and the log's newest prediction.
 
-    Raises:
-        AssayError: the origin or the log cannot be asked.
-        SQLAlchemyError: the log cannot be read.
+    A ledger or a log that cannot be asked says nothing here: what is wrong with it is another part's answer.
     """
     now = datetime.now(UTC)
     asked = {"the ledger's newest entry": _entry(settings), "the log's newest prediction": _prediction(settings)}
@@ -42,15 +42,18 @@ def _ahead(text: str | None, now: datetime) -> timedelta:
 
 
 def _entry(settings: Settings) -> str | None:
-    return state_of(settings).newest if settings.has_origin else None
+    with suppress(AssayError):
+        return state_of(settings).newest if settings.has_origin else None
+    return None
 
 
 def _prediction(settings: Settings) -> str | None:
     if not settings.has_log:
         return None
-    database = Database(settings.log_database)
-    try:
-        with database.engine.connect() as connection:
-            return connection.execute(sa.text("SELECT time FROM predictions ORDER BY seq DESC LIMIT 1")).scalar()
-    finally:
-        database.close()
+    with (
+        suppress(AssayError, sa.exc.SQLAlchemyError),
+        closing(Database(settings.log_database)) as database,
+        database.engine.connect() as connection,
+    ):
+        return connection.execute(sa.text("SELECT time FROM predictions ORDER BY seq DESC LIMIT 1")).scalar()
+    return None

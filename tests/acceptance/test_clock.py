@@ -66,7 +66,7 @@ def test_a_clock_that_goes_a_day_ahead_and_back(running: tuple[Running, Clock]) 
     system, clock = running
     commit = system.push(
         "care: first release",
-        model=lambda text: set_value("every_seconds", "30")(set_value("max_iter", "81")(text)),
+        model=lambda text: set_value("every_seconds", "120")(set_value("max_iter", "81")(text)),
     )
     assert system.finished("train/training", commit)["name"] == "Promoted"
     system.until(lambda: system.serves("care") == "v1.0.0", "v1.0.0 in the service")
