@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ from tasks.records.repository.git import Declined, Git, GitError, Overtaken
 from tasks.spec.errors import CheckoutError
 from tasks.spec.settings import Settings
 
+CUT = "assay.cut"
+"""The key of the clone's git config that keeps what the origin lacked when the clone was completed last."""
 UNPUSHED = "refs/assay/unpushed"
 """Where an origin on this machine holds commits that are examined before anybody pushed them to a branch."""
 
@@ -51,6 +54,7 @@ def ensure_clone(settings: Settings, tags: bool = True) -> Git:
         git = Git(settings.clone, settings.origin_url)
         if git.run("config", "--default", "", "--get", "remote.origin.url") != settings.origin_url:  # a home was moved
             git.run("config", "--replace-all", "remote.origin.url", settings.origin_url)
+        _complete(git)
         if _is_up_to_date(git, tags):
             return git
         git.run(
@@ -66,6 +70,20 @@ def ensure_clone(settings: Settings, tags: bool = True) -> Git:
             f"+{UNPUSHED}/*:{UNPUSHED}/*",
         )
     return git
+
+
+def _complete(git: Git) -> None:
+    """Fetch what a truncated clone lacks; of a truncated origin something stays away, which is asked for once."""
+    cut = git.path / ".git/shallow"
+    if not cut.exists() or git.run("config", "--default", "", "--get", CUT) == _digest(cut):
+        return
+    git.run("fetch", "--quiet", "--unshallow", "--update-shallow", "origin")
+    if cut.exists():
+        git.run("config", CUT, _digest(cut))
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _is_up_to_date(git: Git, tags: bool) -> bool:
