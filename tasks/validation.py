@@ -10,12 +10,14 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks.evaluation import examination
+from tasks.records.registry import waivers
+from tasks.records.registry.authority import Source, State
 from tasks.records.registry.registry import Registry
-from tasks.records.registry.state import state
+from tasks.records.registry.state import Branch, state
 from tasks.records.repository import sandbox
+from tasks.records.repository.git import Git
 from tasks.records.repository.installed import examiner_digest, other_than_installed
 from tasks.science.gates.run import run_gate
-from tasks.signing import signatures
 from tasks.spec.base import load_yaml
 from tasks.spec.evidence import GateResult, Verdict
 from tasks.spec.gate import Materiality
@@ -102,56 +104,45 @@ def _signed_waivers(candidate: Candidate, requesters: tuple[str, ...]) -> list[t
     if not path.exists():
         return []
     settings = Settings()
-    now = state(settings)
-    policy = now.policy
-    today = max(datetime.now(UTC).date().isoformat(), now.newest[:10])  # a clock set back gives nobody more time
-    approvers = {p.name: p.keys for p in policy.who("approver")} if policy else {}
     version = Registry(settings).next_version(candidate.model)
+    git, now = Git(settings.clone), state(settings)
     found = load_yaml(path, Waivers).waivers
-    return [(w, waiver_problem(w, candidate.model, version, requesters, approvers, today)) for w in found]
+    return [(w, waiver_problem(w, candidate.model, version, requesters, now, Branch(git, now.tip))) for w in found]
 
 
 def waiver_problem(
-    waiver: Waiver,
-    model: str,
-    version: str,
-    requesters: tuple[str, ...],
-    approvers: dict[str, tuple[str, ...]],
-    today: str,
+    waiver: Waiver, model: str, version: str, requesters: tuple[str, ...], now: State, source: Source
 ) -> str:
     """Why a waiver does not hold, in a sentence; empty where it does.
 
     Args:
         version: what the candidate would become.
         requesters: who asked for the candidate or wrote it.
-        approvers: keys of each person who may sign it, by the list in force.
-        today: as ISO 8601.
+        now: what the ledger proves; its list says who may sign.
+        source: the entries that the ledger holds.
     """
-    named = f"the waiver of {waiver.gate} for {waiver.version} by {waiver.who}"
-    if waiver.version != version:
-        return f"{named} does not hold for this candidate, which would be {version}"
-    if waiver.expired(date.fromisoformat(today)):
-        return f"{named} expired on {waiver.expires}"
-    if not waiver.signature.strip():
-        return f"{named} is not signed; sign it with: assay waive {model} {waiver.gate}"
-    if waiver.who.casefold() in {r.casefold() for r in requesters}:
-        return f"{named} is signed by the one who asked for the promotion or wrote the change"
-    if not signatures.holds(waiver.statement(model), waiver.signature, approvers.get(waiver.who, ())):
-        return (
-            f"{named} does not hold: the signature is not {waiver.who}'s over exactly this statement. Who may sign: "
-            f"{', '.join(approvers) or 'nobody yet; add somebody with assay policy'}"
-        )
-    return ""
+    today = max(datetime.now(UTC).date().isoformat(), now.newest[:10])  # a clock set back gives nobody more time
+    place = waivers.Place(
+        model=model,
+        version=version,
+        gate=waiver.gate,
+        requesters=requesters,
+        day=date.fromisoformat(today),
+        approvers={p.name: p.keys for p in now.policy.who("approver")} if now.policy else {},
+        list=now.policy_digest,
+        holds=lambda number, digest: number <= now.sequence and source.digest_of(number) == digest,
+    )
+    return waivers.problem(waiver.model_dump(mode="json"), place)
 
 
 def apply_waivers(
-    results: tuple[GateResult, ...], waivers: list[tuple[Waiver, str]]
+    results: tuple[GateResult, ...], found: list[tuple[Waiver, str]]
 ) -> tuple[tuple[GateResult, ...], tuple[str, ...]]:
     """Put each waiver that holds beside the gate that it names, where that gate did not pass; give the problems of the
     rest.
     """
-    refused = [problem for _, problem in waivers if problem]
-    holding = {w.gate: w for w, problem in waivers if not problem}
+    refused = [problem for _, problem in found if problem]
+    holding = {w.gate: w for w, problem in found if not problem}
     unknown = sorted(set(holding) - {r.gate for r in results})
     refused += [
         f"a waiver names gate {name!r}, which this model does not have; allowed: {', '.join(r.gate for r in results)}"

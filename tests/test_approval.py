@@ -138,8 +138,9 @@ def test_whose_signature_does_not_hold_promotes_nothing(waits: Entry, settings: 
             promote_signed.fn(request(waits, statement, tmp_path / name, sent(statement) if sent else None))
         assert says in str(refused.value), signer
     assert Registry(settings).versions("care") == [] and len(ledger.entries(settings, "care")) == 1
+    signed = ledger.evidence(settings, str(waits.evidence))
     with pytest.raises(PromotionRefused, match="its commit waits for an approver's signature, and it carries none"):
-        Registry(settings).promote("care", str(waits.commit), {}, "dana@example.org", "person", None)
+        Registry(settings).promote("care", str(waits.commit), signed, "dana@example.org", "person", None)
 
 
 def test_a_revoked_key_approves_nothing_any_more(waits: Entry, settings: Settings, tmp_path: Path) -> None:

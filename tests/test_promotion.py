@@ -11,6 +11,7 @@ from tasks.records.registry.registry import Registry
 from tasks.records.repository import workspace
 from tasks.spec.settings import Settings
 from tasks.versions import Candidate
+from tests.candidates import passed
 from tests.conftest import ROOT, git
 
 
@@ -21,7 +22,8 @@ def champion(developer: Path, settings: Settings, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("ASSAY_ORIGIN", settings.origin)
     (developer / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text())
     change(developer, "deployments/models/care/model.yaml")
-    Registry(settings).promote("care", git(developer, "rev-parse", "HEAD"), {}, "test", "person", None)
+    commit = git(developer, "rev-parse", "HEAD")
+    Registry(settings).promote("care", commit, passed("care", commit), "test", "person", None)
     return developer
 
 

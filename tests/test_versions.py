@@ -27,7 +27,7 @@ from tasks.spec.model import load_model
 from tasks.spec.rules import ExpertRules
 from tasks.spec.settings import Settings
 from tasks.versions import Candidate, VersionFiles, unprotected, version_files
-from tests.candidates import commit_run
+from tests.candidates import commit_run, passed
 from tests.conftest import ROOT, git
 from tests.stages.worlds import JOBS, NAME, document, table, write
 
@@ -63,7 +63,7 @@ def test_the_champion_and_the_versions_used_last_keep_their_files(
     settings: Settings, commit: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tasks.versions.KEPT_VERSIONS", 2)
-    champion = Registry(settings).promote("income", commit, {}, "test", "person", None)
+    champion = Registry(settings).promote("income", commit, passed("income", commit), "test", "person", None)
     versions = [champion] + [Version(f"v{n}.0.0", commit, "", None) for n in (2, 3, 4)]
     for version in versions[:3]:
         assert (version_files(settings, "income", version).model / "file.txt").read_text() == "made by model"
@@ -121,7 +121,7 @@ def test_a_candidate_cannot_drop_the_groups_of_its_champion_without_a_waiver(
     tree = write(tmp_path / "tree", without, table(10)).root
     asked = Candidate("income", commit, "branch", tree, "sha256:0")
     assert unprotected(asked) == "the rows are pumps"
-    Registry(settings).promote("income", commit, {}, "test", "person", None)
+    Registry(settings).promote("income", commit, passed("income", commit), "test", "person", None)
     assert unprotected(asked) == ""
 
 

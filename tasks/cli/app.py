@@ -111,7 +111,11 @@ def waive(
     from tasks.cli.waivers import add_waiver
 
     path = add_waiver(
-        ROOT, model, {"gate": gate, "version": version, "reason": reason, "who": who, "expires": expires}, key
+        settings(),
+        ROOT,
+        model,
+        {"gate": gate, "version": version, "reason": reason, "who": who, "expires": expires},
+        key,
     )
     say({"file": str(path)}, as_json, f"signed into {path}; commit and push it")
 

@@ -1,8 +1,9 @@
 """Check a ledger of Assay without Assay: this one file, Python 3.11, ``git`` and ``ssh-keygen``.
 
-    python verify.py REPO [--root FINGERPRINT] [--anchor HEAD] [--json]
+    python verify.py REPO [--root FINGERPRINT] [--anchor HEAD | --anchor TOKEN --tsa CA] [--json]
 
 REPO is a clone of the origin, best ``git clone --mirror``; none of its settings, hooks and replacements is used.
+TOKEN is a timestamp (RFC 3161) of an entry, checked with the PEM file CA by ``openssl``, which nothing else needs.
 docs/ledger.md says what a ledger is. Exit codes: 0 it holds, 3 there are problems, 2 it cannot be asked like this.
 """
 
@@ -70,6 +71,7 @@ class Found:
     tip: str = ""
     root: str = ""
     head: str = ""
+    timestamp: str = ""
     entries: int = 0
     champions: dict[str, str] = field(default_factory=dict)
 
@@ -191,6 +193,27 @@ def people_of(raw: Any) -> Document:
     return dict(raw)
 
 
+def stamped(token: Path, authority: Path) -> tuple[str, str]:
+    """Digest and moment that a timestamp token vouches for.
+
+    Raises:
+        ValueError: it holds none, was changed, or no certificate of the authority's file leads to its signature.
+    """
+    for path in (token, authority):
+        if not path.is_file():
+            raise Unusable(f"{path} is no file; name a timestamp token with --anchor, and a PEM file with --tsa")
+    shown = run(["openssl", "ts", "-reply", "-text", "-in", str(token)], b"").stdout.decode(errors="replace")
+    bytes_of = "".join(re.findall(r"^    [0-9a-f]{4} - ((?:[0-9a-f]{2}[ -]){1,16})", shown, re.MULTILINE))
+    named, moment = re.sub("[ -]", "", bytes_of), re.search(r"^Time stamp: (.+)$", shown, re.MULTILINE)
+    need(moment and len(named) == 64 and "Hash Algorithm: sha256\n" in shown, f"{token} is no timestamp of a SHA-256")
+    asked = ["openssl", "ts", "-verify", "-digest", named, "-in", str(token), "-CAfile", str(authority)]
+    done = run(asked, b"")
+    why = re.findall(r":error:[0-9A-F]+:[^:]+:[^:]+:([^:]+):[^:]+:\d+:(.*)", done.stderr.decode(errors="replace"))
+    said = "; ".join(": ".join(filter(None, one)) for one in why) or "it says no more"
+    need(done.returncode == 0, f"the timestamp {token} does not hold by {authority}; openssl says: {said}")
+    return "sha256:" + named, moment[1] if moment else ""
+
+
 def over(expires: Any, moment: str) -> bool:
     try:
         return date.fromisoformat(str(expires)) < date.fromisoformat(moment[:10])
@@ -273,6 +296,7 @@ class Check:
         found.champions = {name: m.champion for name, m in sorted(self.models.items()) if m.champion}
         if self.root not in ("", found.root) and not (found.problems and not found.root):
             self.tell(f"the first list is {found.root or 'missing'}, and {self.root} was named: nothing is proven")
+            found.champions = {}
         return found
 
     def commits(self) -> None:
@@ -333,7 +357,7 @@ class Check:
         for entry, intact, name in new:
             self.evidence = self.document(entry, next(documents)[1] if name else None)
             if intact:
-                self.found.problems += [f"entry {entry['sequence']}{why}" for why in self.judged(entry)]
+                self.judge(entry)
             if entry["kind"] in ("promoted", "rolled_back") and entry["version"]:
                 brief = {key: value for key, value in entry.items() if key not in ("details", "signature")}
                 self.assigned.append({**brief, "digest": digest(canonical(entry)), "signed": "signature" in entry})
@@ -373,30 +397,26 @@ class Check:
                 self.tell(f"evidence {named} of the ledger cannot be read: {error}")
         return {}
 
-    def judged(self, entry: Document) -> Iterator[str]:
-        """Take an entry into account where it counts; gives what is wrong with it."""
-        kind, version, commit, lists = entry["kind"], entry["version"], entry["commit"], [*self.lists]
+    def judge(self, entry: Document) -> None:
+        """Take an entry into account where it counts; tells why where it does not."""
+        kind, version, commit = entry["kind"], entry["version"], entry["commit"]
         model = self.models.setdefault(entry["model"], Model())
         try:
             if kind == "policy":
                 self.listed(entry)
-            elif lists:
-                self.examined(entry, lists[-1][0])
+            elif self.lists:
+                self.examined(entry, self.lists[-1][0])
                 self.placed(entry, model)
         except ValueError as error:
             self.refused.add(entry["sequence"])
-            yield f" does not count: {error}"
+            self.tell(f"entry {entry['sequence']} does not count: {error}")
             return
-        if lists and not all(visible(entry[key]) for key in ("actor", "reason", "sentence")):
-            yield " holds text that is not one line of visible text"
         if kind == "awaiting_signature":
-            model.waiting[commit] = entry
+            model.waiting[commit] = {**entry, "list": self.lists[-1][1] if self.lists else ""}
         elif kind == "monitored" and version == model.champion:
             old = OLD_WINDOW.match(entry["sentence"])
             model.decided.append(str(entry["details"].get("action", old and old[1].replace(" ", "_"))))
         elif kind in ("promoted", "rolled_back") and version and commit:
-            if lists and version not in model.versions:
-                yield from self.verdict(entry, model)
             model.versions.setdefault(version, commit)
             model.waiting.pop(commit, None)
             model.champion, model.tenures, model.decided = version, model.tenures + 1, []
@@ -407,6 +427,8 @@ class Check:
         keys = [key for people in lists for listed in who(people, "examiner").values() for key in listed]
         holds = signed(keys, content_of(entry), entry["signature"]["armor"], "assay-ledger")
         need(holds, f"it is not signed by an examiner of the list in force (it names {entry['signature']['key']})")
+        lines = all(visible(entry[key]) for key in ("actor", "reason", "sentence"))
+        need(lines, "it holds text that is not one line of visible text")
 
     def listed(self, entry: Document) -> None:
         """Need that the list holds that an entry brings."""
@@ -456,6 +478,7 @@ class Check:
             need(higher, f"the number of {version} was used before")
             if commit in model.waiting:
                 self.approved(entry, model.waiting[commit])
+            self.passed(entry, model.waiting.get(commit) or {**entry, "list": self.lists[-1][1]})
             return
         orderers = who(self.lists[-1][0], "approver", "operator")
         if orderers and (details.get("warrant") or kind == "promoted" or VERBS[kind] not in model.decided):
@@ -470,9 +493,8 @@ class Check:
         own = signer.casefold() in requesters(asked)
         need(not own, f"{signer} asked for it or wrote it, and nobody signs for themselves")
         need(typed(head, {"sequence": int, "digest": str}), "its approval names no head of the ledger")
-        within = asked["sequence"] <= head["sequence"] < entry["sequence"]
-        there = within and self.digests.get(head["sequence"])
-        need(there == head["digest"], "its approval was signed on another ledger")
+        there = asked["sequence"] <= head["sequence"] and self.before(head, entry["sequence"])
+        need(there, "its approval was signed on another ledger")
         need(entry["evidence"] == asked["evidence"], "its evidence is not what waited for a signature")
         now = {"statement": "approve", "commit": entry["commit"], "evidence": asked["evidence"], "head": head}
         self.warranted(entry, now, who(self.lists[-1][0], "approver"))
@@ -491,34 +513,55 @@ class Check:
         names = ", ".join(people) or "nobody yet; add somebody with assay policy"
         need(holds, f"the signature is not {signer or 'nobody'}'s over exactly this statement. Who may sign: {names}")
 
-    def verdict(self, entry: Document, model: Model) -> Iterator[str]:
-        """What is wrong with the verdict of a new version, and with the waivers that it leans on."""
-        found = self.evidence.get("verdict")
-        if not isinstance(found, dict):
-            return
-        if [found.get(k) for k in ("model", "commit", "passed")] != [entry["model"], entry["commit"], True]:
-            yield ": its evidence is no verdict that passed this candidate"
-        asked, created = model.waiting.get(entry["commit"], entry), str(found.get("created"))
-        moment = created if re.match(r"\d{4}-\d\d-\d\dT", created) and created < asked["time"] else asked["time"]
-        lists = [people for people, _, _ in self.lists[-2 if self.lists[-1][2] > moment else -1 :]]
-        for gate in dicts(found, "gates"):
-            w, name = gate.get("waiver"), gate.get("gate")
-            if not isinstance(w, dict):
-                if gate.get("mandatory") and gate.get("state") != "pass":
-                    yield f": gate {name} did not pass, and nobody waived it"
-                continue
-            said = {k: w.get(k) for k in ("version", "reason", "who", "expires")}
-            said |= {"model": entry["model"], "waive": name}
-            person, named = str(w.get("who")), f": the waiver of {name} by {w.get('who')}"
-            keys = [key for people in lists for key in who(people, "approver").get(person, [])]
-            if (w.get("gate"), w.get("version")) != (name, entry["version"]):
-                yield f"{named} is for {w.get('gate')} of {w.get('version')}"
-            if person.casefold() in requesters(asked) | requesters(entry):
-                yield f"{named} is signed by who asked for the candidate or wrote it"
-            if over(w.get("expires"), moment):
-                yield f"{named} expired on {w.get('expires')}"
-            if not signed(keys, canonical(said), w.get("signature"), "assay"):
-                yield f"{named} has no signature of an approver of that name"
+    def passed(self, entry: Document, asked: Document) -> None:
+        """Need a verdict that passed this candidate; ``asked`` is the entry that first brought it."""
+        verdict = self.evidence.get("verdict")
+        fits = isinstance(verdict, dict) and [verdict.get(k) for k in ("model", "commit", "passed")]
+        need(
+            fits == [entry["model"], entry["commit"], True], "its evidence holds no verdict that passed this candidate"
+        )
+        for gate in dicts(self.evidence["verdict"], "gates"):
+            if isinstance(gate.get("waiver"), dict):
+                self.waived(entry, asked, gate, gate["waiver"])
+            else:
+                holds = not gate.get("mandatory") or gate.get("state") == "pass"
+                need(holds, f"gate {gate.get('gate')} did not pass, and nobody waived it")
+
+    def waived(self, entry: Document, asked: Document, gate: Document, waiver: Document) -> None:
+        """Need a waiver of this gate and version that holds where the verdict was brought, by a key that still may."""
+        who_signed, head = str(waiver.get("who")), waiver.get("head")
+        named = f"the waiver of {gate.get('gate')} by {who_signed}"
+        moment, created = asked["time"], str(self.evidence["verdict"].get("created"))
+        if bound := waiver.get("list") is not None or head is not None:
+            need(waiver.get("list") == asked["list"], f"{named} was signed under another list than the one in force")
+            need(self.before(head, asked["sequence"]), f"{named} was signed on another ledger")
+            lists = [people for people, name, _ in self.lists if name == asked["list"]][-1:] + [self.lists[-1][0]]
+        else:  # signed before 2026-11-29
+            moment = created if re.match(r"\d{4}-\d\d-\d\dT", created) and created < moment else moment
+            lists = [people for people, _, _ in self.lists[-2 if self.lists[-1][2] > moment else -1 :]]
+        own = (gate.get("gate"), entry["version"]) == (waiver.get("gate"), waiver.get("version"))
+        need(own, f"{named} is for {waiver.get('gate')} of {waiver.get('version')}")
+        asking = who_signed.casefold() in requesters(asked) | requesters(entry)
+        need(not asking, f"{named} is signed by who asked for the candidate or wrote it")
+        need(not over(waiver.get("expires"), moment), f"{named} expired on {waiver.get('expires')}")
+        said = {key: waiver.get(key) for key in ("version", "reason", "who", "expires")}
+        said |= {key: waiver[key] for key in ("list", "head") if waiver.get(key) is not None}
+        said |= {"model": entry["model"], "waive": gate.get("gate")}
+        keys = [who(people, "approver").get(who_signed, []) for people in lists]
+        mine = [key for key in keys[0] if key in keys[-1]] if bound else sum(keys, [])
+        need(
+            signed(mine, canonical(said), waiver.get("signature"), "assay"),
+            f"{named} has no signature of an approver of that name",
+        )
+
+    def before(self, head: Any, number: int) -> bool:
+        """Whether a head is an entry of this ledger before the one with a number."""
+        fits = typed(head, {"sequence": int, "digest": str}) and 0 < head["sequence"] < number
+        return fits and self.digest_of(head["sequence"]) == head["digest"]
+
+    def digest_of(self, number: int) -> str | None:
+        """Digest of the entry with a number, where the chain holds one."""
+        return self.digests.get(number)
 
     def tags(self) -> None:
         """Tags against the entries that count, both ways."""
@@ -607,17 +650,29 @@ def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Check a ledger of Assay without Assay.")
     parser.add_argument("repository", type=Path, help="a clone of the origin: git clone --mirror")
     parser.add_argument("--root", default="", help="digest of the first list, as you were told it")
-    parser.add_argument("--anchor", default="", help="a commit of the ledger or an entry's digest that you noted once")
+    parser.add_argument(
+        "--anchor", default="", help="a commit or an entry's digest that you noted once, or a timestamp"
+    )
+    parser.add_argument("--tsa", type=Path, help="PEM file of the certificates that a timestamp is checked with")
     parser.add_argument("--json", action="store_true", help="all that was found, as one document")
     asked = parser.parse_args(words)
+    moment, unproven = "", ""
     try:
+        if asked.tsa:
+            try:
+                asked.anchor, moment = stamped(Path(asked.anchor), asked.tsa)
+            except ValueError as error:
+                asked.anchor, unproven = "", str(error)
         for given in filter(None, (asked.root, asked.anchor)):
             if not SHA.fullmatch(given) or (given == asked.root and len(given) == 40):
-                raise Unusable(f"{given} is no digest (sha256: and 64 digits), or for --anchor the 40 of a commit")
+                text = "is no digest (sha256: and 64 digits), nor for --anchor 40 of a commit or a token with --tsa"
+                raise Unusable(f"{given} {text}")
         found = check(asked.repository, asked.root, asked.anchor)
     except Unusable as error:
         print(error, file=sys.stderr)
         return 2
+    found.problems += [unproven] * bool(unproven)
+    found.timestamp = f"{asked.anchor} was there on {moment}" * bool(moment)
     if not found.tip:
         found.problems.insert(0, f"there is no ledger: the branch {BRANCHES[0][11:]} is missing")
     open_ends = [text for given, text in ((asked.root, SELF), (asked.anchor, TAIL)) if not given]
@@ -629,6 +684,7 @@ def main(words: list[str] | None = None) -> int:
         serving = ", ".join(f"{name} {version}" for name, version in found.champions.items()) or "none"
         print("\n".join([
             *told, *(f"notice: {text}" for text in found.notices), *(f"not excluded: {text}" for text in open_ends),
+            *([f"timestamp: {found.timestamp}"] * bool(moment)),
             f"{found.entries} entries to {found.head or 'none'}, commit {found.tip or 'none'}",
             f"first list (root): {found.root or 'none'}", f"champions: {serving}",
             "it does not hold" if found.problems else "it holds" if asked.root else "it is self-consistent only",

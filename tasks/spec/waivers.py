@@ -5,10 +5,18 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from tasks.spec.base import Spec
 from tasks.spec.line import Line, Who
+
+
+class Head(BaseModel):
+    """An entry of the ledger, as the newest one that somebody knew who signed."""
+
+    model_config = Spec.model_config
+    sequence: int
+    digest: str
 
 
 class Waiver(Spec):
@@ -22,25 +30,30 @@ class Waiver(Spec):
     """Who signs, as on the list of ``assay policy``."""
     expires: str = Field(pattern=r"^\d{4}-\d{2}-\d{2}$")
     """The last day on which it holds, UTC."""
+    list: str | None = None
+    """Digest of the list of people that was in force when it was signed; waivers before 2026-11-29 have none."""
+    head: Head | None = None
+    """The newest entry of the ledger then; waivers before 2026-11-29 have none."""
     signature: str = ""
 
     def statement(self, model: str) -> dict[str, Any]:
         """What is signed: exactly these."""
-        return {
-            "waive": self.gate,
-            "model": model,
-            "version": self.version,
-            "reason": self.reason,
-            "who": self.who,
-            "expires": self.expires,
-        }
+        return statement(self.model_dump(mode="json"), model)
 
-    def expired(self, today: date) -> bool:
-        """Whether the last day is over; a date that does not exist is over as well."""
-        try:
-            return date.fromisoformat(self.expires) < today
-        except ValueError:
-            return True
+
+def statement(waiver: dict[str, Any], model: str) -> dict[str, Any]:
+    """What was signed, of a waiver as it is stored; one that is bound to no ledger signs neither list nor head."""
+    said = {key: waiver.get(key) for key in ("version", "reason", "who", "expires")}
+    bound = {key: waiver[key] for key in ("list", "head") if waiver.get(key) is not None}
+    return said | bound | {"waive": waiver.get("gate"), "model": model}
+
+
+def is_over(expires: Any, day: date) -> bool:
+    """Whether a last day is over; a date that does not exist is over as well."""
+    try:
+        return date.fromisoformat(str(expires)) < day
+    except ValueError:
+        return True
 
 
 class Waivers(Spec):

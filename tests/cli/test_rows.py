@@ -23,7 +23,7 @@ from tasks.spec.base import digest_file
 from tasks.spec.errors import CheckoutError, ConfigError, UnreachableError
 from tasks.spec.ledger import ForgottenDetails
 from tasks.spec.settings import Settings
-from tests.candidates import commit_run
+from tests.candidates import commit_run, passed
 from tests.conftest import ROOT, git
 from tests.records.log.logs import ALL, rows
 
@@ -138,7 +138,9 @@ def collected(settings: Settings, ids: list[str], name: str) -> str:
         commit = commit_run(settings, tree, "candidate", f"assay/candidates/care/{name}")
     registry = Registry(settings)
     before = registry.champion("care")
-    return registry.promote("care", commit, {}, "test", "person", before.tag if before else None).tag
+    return registry.promote(
+        "care", commit, passed("care", commit), "test", "person", before.tag if before else None
+    ).tag
 
 
 def test_what_learned_from_forgotten_rows_is_named_and_nothing_learns_from_them_again(
@@ -234,7 +236,7 @@ def test_the_version_that_answered_types_its_evidence(checkout: Path, settings: 
     git(checkout, "commit", "--quiet", "-am", "four columns more")
     git(checkout, "push", "--quiet", "origin", "HEAD:main")
     commit = git(checkout, "rev-parse", "HEAD").strip()
-    Registry(settings).promote("care", commit, {"verdict": commit}, "test", "person", None)
+    Registry(settings).promote("care", commit, passed("care", commit), "test", "person", None)
     git(checkout, "checkout", "--quiet", "HEAD~1")  # what this checkout declares now is another matter
     given = {"visits": None, "weight": 3, "ward": None, "pain": None, "note": "x"}
     log.append(rows(9, prefix="new", **given) + rows(1, prefix="last", **given | {"visits": 7}))

@@ -279,7 +279,7 @@ def test_a_gate_is_let_go_only_by_a_second_persons_waiver(
         "who": "kim@example.org",
         "expires": "2099-12-31",
     }
-    add_waiver(running.clone, "care", terms, path)
+    add_waiver(running.settings, running.clone, "care", terms, path)
     running.git("add", ".")
     commit = running.push("care: waive the floor")
     state = running.finished("train/training", commit)

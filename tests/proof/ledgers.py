@@ -72,14 +72,20 @@ def candidate(settings: Settings, model: str, text: str) -> str:
         return commit_run(settings, tree, f"{model} {text}", f"assay/candidates/{model}/{text}")
 
 
-def verdict(folder: Path, model: str, commit: str, champion: str | None, version: str, **waived: str) -> Document:
-    """A verdict that passed; with ``by`` and perhaps ``expires``, by a signed waiver."""
+def verdict(
+    folder: Path, model: str, commit: str, champion: str | None, version: str, at: Document | None = None, **waived: str
+) -> Document:
+    """A verdict that passed; with ``by`` and perhaps ``expires``, by a signed waiver.
+
+    Args:
+        at: list and head that the waiver is signed on; one of before 2026-11-29 without them.
+    """
     waiver = None
     if waived:
-        bare = Waiver(
-            gate="auc-floor", version=version, reason="the data of May were late", who=mail(waived["by"]),
-            expires=waived.get("expires", LATER),
-        )  # fmt: skip
+        bare = Waiver.model_validate({
+            "gate": "auc-floor", "version": version, "reason": "the data of May were late", "who": mail(waived["by"]),
+            "expires": waived.get("expires", LATER), **(at or {}),
+        })  # fmt: skip
         armor = signatures.sign(bare.statement(waived.get("of", model)), folder / waived.get("key", waived["by"]))
         waiver = bare.model_copy(update={"signature": armor})
     gate = GateResult(
@@ -92,8 +98,14 @@ def verdict(folder: Path, model: str, commit: str, champion: str | None, version
     return {"verdict": found.model_dump(mode="json")}
 
 
+def place(settings: Settings) -> Document:
+    """The list in force and the newest entry, which a waiver is signed on."""
+    now = state(settings)
+    return {"list": now.policy_digest, "head": {"sequence": now.sequence, "digest": now.digest}}
+
+
 def build(folder: Path, origin: Path) -> Ledger:
-    """Two models, three lists, an approval with a waiver, orders, rollbacks by monitoring and by order, and a stop."""
+    """Two models, three lists, an approval, two waivers, orders, rollbacks by monitoring and by order, and a stop."""
     for name in (*PEOPLE, "bo-new", "mallory"):
         key(folder, name)
     settings = Settings(home=folder / "home", origin=str(origin))
@@ -103,10 +115,10 @@ def build(folder: Path, origin: Path) -> Ledger:
         said = authority.order(state(settings), verb, model, version, mail("kim"), "it drifts", LATER)
         return Warrant(statement=said, armor=signatures.sign(said, folder / "kim"))
 
-    def promote(model: str, text: str, champion: str | None) -> str:
+    def promote(model: str, text: str, champion: str | None, **waived: str) -> str:
         commit = candidate(settings, model, text)
         version = registry.next_version(model)
-        evidence = verdict(folder, model, commit, champion, version)
+        evidence = verdict(folder, model, commit, champion, version, **waived)  # a waiver as before 2026-11-29
         return registry.promote(model, commit, evidence, "dana", "push", champion).tag
 
     trained = TrainedDetails(base="a" * 40, branch="assay/candidates/income/one")
@@ -116,7 +128,7 @@ def build(folder: Path, origin: Path) -> Ledger:
     people = [{"name": mail(name), "roles": roles, "keys": [public(folder / name)]} for name, roles in PEOPLE.items()]
     listed(settings, folder, people, 2, "ann", "bo")
     commit = candidate(settings, "care", "one")
-    evidence = verdict(folder, "care", commit, None, "v1.0.0", by="bo")
+    evidence = verdict(folder, "care", commit, None, "v1.0.0", place(settings), by="bo")
     ledger.append(settings, EntryDraft(kind="awaiting_signature", model="care", commit=commit, actor="dana",
                                        reason="push", sentence="waits", evidence=evidence,
                                        details=AwaitingDetails(author=mail("ann"))))  # fmt: skip
@@ -138,7 +150,7 @@ def build(folder: Path, origin: Path) -> Ledger:
     }))  # fmt: skip
     people[1]["keys"] = [public(folder / "bo-new")]
     listed(settings, folder, people, 2, "ann", "cy")
-    promote("income", "three", "v1.0.0")
+    promote("income", "three", "v1.0.0", by="ann")
     spare = candidate(settings, "income", "spare")
     git(origin, "gc", "--quiet", "--prune=now")
     return read(settings, folder, spare)
@@ -265,7 +277,9 @@ def chained(entries: list[Document], private: Ed25519PrivateKey | None = None) -
     return found
 
 
-def policy(made: Ledger, signed_by: dict[str, str], **change: Any) -> tuple[Document, Document]:
+def policy(
+    made: Ledger, signed_by: dict[str, str], last: Document | None = None, **change: Any
+) -> tuple[Document, Document]:
     """An entry with the next list, changed, and its evidence; signed by names, each with the key of a name."""
     old = json.loads(made.evidence[made.of("policy", "")["evidence"]])["policy"]
     new = {**old, "counter": old["counter"] + 1, "previous": digest_json(old), **change}
@@ -275,5 +289,5 @@ def policy(made: Ledger, signed_by: dict[str, str], **change: Any) -> tuple[Docu
     ]
     evidence = {"policy": new, "signatures": armors, "adopts": None}
     details = {"policy": digest_json(new), "counter": new["counter"]}
-    entry = following(made, kind="policy", model="", evidence=digest_json(evidence), details=details)
+    entry = following(made, last, kind="policy", model="", evidence=digest_json(evidence), details=details)
     return entry, evidence

@@ -2,39 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from tasks.records.registry import authority
 from tasks.records.registry.state import state
-from tasks.signing import signatures
 from tasks.spec.base import digest_json
 from tests.proof import ledgers
+from tests.proof.by_verdict import armored, listed, promoted
 from tests.proof.forging import Forgery, at_end
 from tests.proof.ledgers import LATER, OVER, Document, Ledger, files, following, mail, sealed, write
-
-
-def promoted(made: Ledger, **change: Any) -> Document:
-    """A promotion of the spare commit as the next version, on no verdict."""
-    details = {"previous": "v3.0.0", "warrant": None} | change.pop("details", {})
-    entry = {"kind": "promoted", "version": "v4.0.0", "commit": made.spare, "details": details}
-    return following(made, **{**entry, **change})
-
-
-def waived(**how: str) -> Callable[[Ledger], tuple[Document, Document]]:
-    def make(made: Ledger) -> tuple[Document, Document]:
-        evidence = ledgers.verdict(made.folder, "income", made.spare, "v3.0.0", how.pop("version", "v4.0.0"), **how)
-        return promoted(made, evidence=digest_json(evidence), actor="cy@example.org"), evidence
-
-    return make
-
-
-def armored(made: Ledger, statement: Document, private: str) -> str:
-    if private == "examiner":
-        return signatures.sign_as_examiner(statement, made.examiner, "assay")
-    return signatures.sign(statement, made.folder / private)
 
 
 def ordered(
@@ -84,8 +62,7 @@ def lists(signed: dict[str, str], **change: Any) -> Forgery:
 
 
 def mallory(made: Ledger, roles: list[str]) -> list[Document]:
-    people = json.loads(made.evidence[made.of("policy", "")["evidence"]])["policy"]["people"]
-    return [*people, {"name": mail("mallory"), "roles": roles, "keys": [ledgers.public(made.folder / "mallory")]}]
+    return [*listed(made), {"name": mail("mallory"), "roles": roles, "keys": [ledgers.public(made.folder / "mallory")]}]
 
 
 def joined(signed: dict[str, str], *roles: str, **change: Any) -> Forgery:
@@ -209,19 +186,6 @@ STOLEN: dict[str, tuple[Forgery, str]] = {
         approved(evidence="sha256:" + "0" * 64),
         "its evidence is not what waited for a signature",
     ),
-    "waiver of another version": (at_end(waived(by="ann", version="v3.0.0")), "is for auc-floor of v3.0.0"),
-    "waiver over": (
-        at_end(waived(by="ann", expires=OVER)),
-        "the waiver of auc-floor by ann@example.org expired on 2026",
-    ),
-    "waiver by who asked": (at_end(waived(by="cy")), "is signed by who asked for the candidate or wrote it"),
-    "waiver by an operator": (at_end(waived(by="kim")), "has no signature of an approver of that name"),
-    "waiver by a revoked key": (at_end(waived(by="bo")), "has no signature of an approver of that name"),
-    "waiver in another's name": (
-        at_end(waived(by="ann", key="mallory")),
-        "has no signature of an approver of that name",
-    ),
-    "waiver of another model": (at_end(waived(by="ann", of="care")), "has no signature of an approver of that name"),
     "first list again": (
         lambda m, r: write(
             r,

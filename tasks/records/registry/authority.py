@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Any, Protocol
 
 from pydantic import BaseModel, Field, ValidationError
 
+from tasks.records.registry import verdicts
+from tasks.records.registry.verdicts import Listed, Waits
 from tasks.signing import signatures
 from tasks.spec.base import digest_json
-from tasks.spec.errors import AssayError
+from tasks.spec.errors import AssayError, CorruptionError
 from tasks.spec.ledger import (
     AssignedDetails,
     AwaitingDetails,
@@ -21,18 +22,12 @@ from tasks.spec.ledger import (
     Warrant,
     WindowDetails,
 )
+from tasks.spec.line import one_line
+from tasks.spec.waivers import is_over
 
 AUTOMATIC = {"rolled_back": "roll_back", "stopped": "stop"}
 """What monitoring must have decided for an entry that no person ordered."""
 VERBS = {"promoted": "promote", "rolled_back": "roll_back", "stopped": "stop"}
-
-
-class Waits(BaseModel):
-    """A candidate that waits for a signature."""
-
-    sequence: int
-    evidence: str
-    requesters: tuple[str, ...]
 
 
 class Registered(BaseModel):
@@ -69,7 +64,7 @@ class ModelState(BaseModel):
 class State(BaseModel):
     """What the entries up to ``sequence`` say; a clone keeps it, and reads on from there."""
 
-    form: int = 2
+    form: int = 3
     tip: str = ""
     """The newest commit that was read; where the chain breaks, the newest before that."""
     sequence: int = 0
@@ -78,8 +73,8 @@ class State(BaseModel):
     """When the newest entry was written."""
     root: str = ""
     """Fingerprint of the first list."""
-    policy: Policy | None = None
-    policy_digest: str = ""
+    lists: list[Listed] = []
+    """Oldest first; the last is in force."""
     models: dict[str, ModelState] = {}
     refused: dict[int, str] = {}
     """Why entries do not count, by sequence."""
@@ -87,6 +82,15 @@ class State(BaseModel):
     """Why the chain could not be read to its end, in a sentence; what the clone remembers, too."""
     remembered: list[str] = []
     """What contradicts that which this clone knows: the newest tip that it saw, and the first list that it was told."""
+
+    @property
+    def policy(self) -> Policy | None:
+        """The list in force; None before the first."""
+        return self.lists[-1].policy if self.lists else None
+
+    @property
+    def policy_digest(self) -> str:
+        return self.lists[-1].digest if self.lists else ""
 
     def of(self, model: str) -> ModelState:
         return self.models.get(model) or ModelState()
@@ -111,7 +115,7 @@ def refusal(state: State, entry: Entry, source: Source, root: str = "") -> str:
         return _policy_refusal(state, entry, source, root)
     if state.policy is None:
         return ""  # the root vouches for what was written before it
-    why = _unsigned(state.policy, entry)
+    why = _unsigned(state.policy, entry) or _unseemly(entry)
     if why or entry.kind not in VERBS:
         return why
     return _misplaced(state.of(entry.model), entry) or _unwarranted(state, entry, source)
@@ -121,17 +125,14 @@ def apply(state: State, entry: Entry, source: Source) -> None:
     """Take an entry that counts into the state."""
     if isinstance(entry.read, PolicyDetails):
         document = source.evidence(str(entry.evidence))
-        state.policy = Policy.model_validate(document["policy"], strict=False)
-        state.policy_digest = entry.read.policy
-        if state.policy.previous is None:
+        policy = Policy.model_validate(document["policy"], strict=False)
+        state.lists.append(Listed(policy=policy, digest=entry.read.policy, time=entry.time))
+        if policy.previous is None:
             state.root = entry.read.policy
         return
     model = state.models.setdefault(entry.model, ModelState())
     if entry.kind == "awaiting_signature" and entry.commit and entry.evidence:
-        author = (entry.read.author,) if isinstance(entry.read, AwaitingDetails) else ()
-        model.waiting[entry.commit] = Waits(
-            sequence=entry.sequence, evidence=entry.evidence, requesters=(entry.actor, *author)
-        )
+        model.waiting[entry.commit] = _waits(state, entry)
     elif isinstance(entry.read, WindowDetails):
         if entry.version == model.champion and entry.read.action not in model.decided:
             model.decided.append(entry.read.action)
@@ -144,6 +145,12 @@ def apply(state: State, entry: Entry, source: Source) -> None:
         model.tenures.append((entry.version, entry.kind))
         model.waiting.pop(entry.commit, None)
         model.stopped, model.decided, model.height, model.entry = "", [], entry.sequence, entry.digest()
+
+
+def adopted(state: State) -> dict[str, Any]:
+    """What a first list vouches for: the entry before it, and the champion of each model there."""
+    champions = {name: model.champion for name, model in sorted(state.models.items()) if model.champion}
+    return {"sequence": state.sequence, "digest": state.digest, "champions": champions}
 
 
 def number_of(version: str | None) -> int:
@@ -208,23 +215,38 @@ def _unsigned(policy: Policy, entry: Entry) -> str:
     return ""
 
 
+def _unseemly(entry: Entry) -> str:
+    try:
+        for text in (entry.actor, entry.reason, entry.sentence):
+            one_line(text)
+    except ValueError:
+        return "it holds text that is not one line of visible text"
+    return ""
+
+
 def _policy_refusal(state: State, entry: Entry, source: Source, root: str) -> str:
     try:
         document = source.evidence(str(entry.evidence))
         new = Policy.model_validate(document["policy"], strict=False)
+        if new.model_dump(mode="json") != document["policy"]:
+            return "its evidence holds no list"
     except (AssayError, KeyError, TypeError, ValidationError):
         return "its evidence holds no list"
     details, digest = entry.read, digest_json(new.model_dump(mode="json"))
     if not isinstance(details, PolicyDetails) or (details.policy, details.counter) != (digest, new.counter):
         return "it names another list than its evidence holds"
     if new.counter == 1 and new.previous is None and (state.policy is None or root == digest != state.root):
-        return _unsigned(new, entry)
+        if document.get("adopts") not in (None, adopted(state)):
+            return "it adopts another ledger than the one before it"
+        return _unsigned(new, entry) or _unseemly(entry)
     if state.policy is None:
         return "it is no first list, and none is in force"
     if (new.counter, new.previous) != (state.policy.counter + 1, state.policy_digest):
         return f"it does not follow the list in force, which has counter {state.policy.counter}"
     missing = policy_signatures_missing(state.policy, new, list(document.get("signatures") or []))
-    return missing or (_unsigned(state.policy, entry) and _unsigned(new, entry))  # the old examiner's key may be lost
+    if missing or (_unsigned(state.policy, entry) and (why := _unsigned(new, entry))):  # the old key may be lost
+        return missing or why
+    return _unseemly(entry)
 
 
 def _misplaced(model: ModelState, entry: Entry) -> str:
@@ -252,7 +274,8 @@ def _unwarranted(state: State, entry: Entry, source: Source) -> str:
     assert isinstance(details, AssignedDetails | StoppedDetails)
     if entry.kind == "promoted" and entry.version not in model.versions:
         waits = model.waiting.get(str(entry.commit))
-        return "" if waits is None else _approval_refusal(state, entry, waits, details.warrant, source)
+        why = _approval_refusal(state, entry, waits, details.warrant, source) if waits else ""
+        return why or _verdict_refusal(state, entry, waits, source)
     if not state.policy.orders_are_signed:
         return ""
     if details.warrant is None:
@@ -277,8 +300,28 @@ def _approval_refusal(state: State, entry: Entry, waits: Waits, warrant: Warrant
         return "its approval names no head of the ledger"
     if not waits.sequence <= sequence < entry.sequence or source.digest_of(sequence) != digest:
         return "its approval was signed on another ledger"
+    if entry.evidence != waits.evidence:
+        return "its evidence is not what waited for a signature"
     wanted = approval(state, entry.model, str(entry.commit), "", "", "") | {"head": head}
     return _warrant_refusal(state.policy, entry, warrant, wanted, ("approver",))
+
+
+def _verdict_refusal(state: State, entry: Entry, waits: Waits | None, source: Source) -> str:
+    asked = waits or _waits(state, entry)
+    try:
+        evidence = source.evidence(str(entry.evidence))
+    except CorruptionError:
+        evidence = {}
+    return verdicts.refusal(entry, evidence, asked, state.lists, source.digest_of)
+
+
+def _waits(state: State, entry: Entry) -> Waits:
+    """What is known of a candidate from the entry that first brings its verdict."""
+    author = (entry.read.author,) if isinstance(entry.read, AwaitingDetails) else ()
+    return Waits(
+        sequence=entry.sequence, evidence=str(entry.evidence), requesters=(entry.actor, *author), time=entry.time,
+        list=state.policy_digest,
+    )  # fmt: skip
 
 
 def _warrant_refusal(
@@ -293,11 +336,7 @@ def _warrant_refusal(
         return (
             f"what {warrant.signer} signed says {key} {said.get(key)!r}, and {wanted.get(key)!r} holds now; sign again"
         )
-    try:
-        over = date.fromisoformat(str(said["expires"])) < date.fromisoformat(entry.time[:10])
-    except ValueError:
-        over = True
-    if over:
+    if is_over(said["expires"], verdicts.day_of(entry.time)):
         return f"what {warrant.signer} signed expired on {said['expires']}; sign again"
     people = {p.name: p for p in policy.who(*roles)}
     person = people.get(warrant.signer)

@@ -157,11 +157,15 @@ def _tree(content: bytes) -> dict[str, str]:
 
 
 def _old(git: Git, name: str) -> Iterator[Added]:
-    """Entries of a commit of the old form, which holds all that were written up to there."""
-    listed = (row.split("\t", 1) for row in git.run("ls-tree", "-r", "-z", name).split("\0") if row)
-    blobs = {path: meta.split()[2] for meta, path in listed if meta.split()[1] == "blob"}
+    """Entries of the old form up to a commit, as they were added: what a later commit did to their files is nothing."""
+    how = ("--raw", "--no-abbrev", "--no-renames", "--first-parent", "--diff-merges=first-parent", "--reverse")
+    log = git.run("log", "--format=%x01", *how, "--diff-filter=A", name)
+    blobs: dict[str, str] = {}
+    for commit in log.split("\1"):
+        rows = sorted((path, *meta.split()) for meta, _, path in (line.partition("\t") for line in commit.split("\n")))
+        blobs |= {path: row[3] for path, *row in rows if row[1:2] == ["100644"] and path not in blobs}
     documents = {f"sha256:{path[9:-5]}": blob for path, blob in blobs.items() if OLD_EVIDENCE.fullmatch(path)}
-    paths = sorted(filter(OLD_ENTRY.fullmatch, blobs))
+    paths = list(filter(OLD_ENTRY.fullmatch, blobs))
     for begin in range(0, len(paths), AT_ONCE):
         part = paths[begin : begin + AT_ONCE]
         yield from _with_contents(git, [Added(name, path, int(path[8:14]), blobs[path], documents) for path in part])
@@ -233,5 +237,10 @@ def document(git: Git, blob: str | None, digest: str) -> dict[str, Any]:
     there = "sha256:" + hashlib.sha256(content).hexdigest()
     if there != digest:
         raise CorruptionError(f"evidence {digest} was changed: its content has digest {there}.")
-    found: dict[str, Any] = json.loads(content)
-    return found
+    try:
+        found: dict[str, Any] = json.loads(content)
+        if isinstance(found, dict) and canonical_json(found) == content:
+            return found
+    except (ValueError, RecursionError):
+        pass
+    raise CorruptionError(f"evidence {digest} is no document in canonical JSON.")

@@ -8,7 +8,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import ValidationError
 
-from tasks.records.registry.authority import State
+from tasks.records.registry.authority import State, adopted
 from tasks.records.repository.git import Git, GitError
 from tasks.signing import signatures
 from tasks.spec.base import digest_json
@@ -43,11 +43,7 @@ def first_list(settings: Settings, git: Git, state: State) -> EntryDraft:
         [],
         "assay",
         "the first list of who may sign what",
-        {
-            "sequence": state.sequence,
-            "digest": state.digest,
-            "champions": {name: model.champion for name, model in sorted(state.models.items()) if model.champion},
-        },
+        adopted(state),
     )
 
 

@@ -14,8 +14,9 @@ from tasks.proof.verify import Check, Found, Model, Repository, Unusable
 from tasks.records.registry import branch
 from tasks.records.registry.authority import State
 from tasks.records.registry.index import index
-from tasks.records.registry.state import pin, proven
+from tasks.records.registry.state import Branch, pin, proven
 from tasks.records.registry.tags import tag_problems
+from tasks.records.repository.git import Git
 from tasks.records.repository.workspace import ensure_clone
 from tasks.spec.errors import ConfigError
 from tasks.spec.settings import Settings
@@ -32,6 +33,17 @@ class Verified:
     found: Found
     before: int
     """How many of the entries were checked by an earlier run, which is believed."""
+
+
+class Resumed(Check):
+    """A check that may go on from where all held; what came before that is looked up where it is asked for."""
+
+    def __init__(self, repository: Repository, root: str, git: Git) -> None:
+        super().__init__(repository, root)
+        self.git = git
+
+    def digest_of(self, number: int) -> str | None:
+        return super().digest_of(number) or (Branch(self.git, self.since).digest_of(number) if self.since else None)
 
 
 def verify(settings: Settings) -> list[str]:
@@ -56,7 +68,7 @@ def verified(settings: Settings, whole: bool = False) -> Verified:
         root, anchor = "", ""
     try:
         with tempfile.TemporaryDirectory() as scratch:
-            check = Check(Repository(settings.clone, Path(scratch)), root)
+            check = Resumed(Repository(settings.clone, Path(scratch)), root, git)
             before = 0 if whole or now.remembered else _recall(check, settings.home / KEPT, anchor)
             found = check.run(anchor)
     except Unusable as error:
@@ -71,7 +83,6 @@ def verified(settings: Settings, whole: bool = False) -> Verified:
 
 def _keep(check: Check, path: Path) -> None:
     """Write what the next run goes on from."""
-    oldest = min((e["sequence"] for m in check.models.values() for e in m.waiting.values()), default=check.place)
     document = {
         "by": _by(check),
         "tip": check.found.tip,
@@ -82,7 +93,6 @@ def _keep(check: Check, path: Path) -> None:
         "lists": check.lists,
         "assigned": check.assigned,
         "models": {name: vars(model) for name, model in check.models.items()},
-        "digests": {str(number): name for number, name in check.digests.items() if number >= oldest},
     }
     draft = path.with_suffix(f".{os.getpid()}")
     draft.write_text(json.dumps(document))
@@ -104,7 +114,6 @@ def _recall(check: Check, path: Path, anchor: str) -> int:
             "since": kept["tip"],
             "lists": [(people, name, time) for people, name, time in kept["lists"]],
             "models": {name: _model(model) for name, model in kept["models"].items()},
-            "digests": {int(number): name for number, name in kept["digests"].items()},
             "files": {"evidence.json": kept["evidence"]},
             "present": True,
             "place": int(kept["sequence"]),

@@ -19,7 +19,7 @@ from tasks.records.repository.git import Git
 from tasks.spec.errors import CheckoutError, PromotionConflict, PromotionRefused, UnreachableError
 from tasks.spec.ledger import EntryDraft
 from tasks.spec.settings import Settings
-from tests.candidates import commit_run
+from tests.candidates import commit_run, passed
 from tests.conftest import ROOT
 
 
@@ -30,7 +30,9 @@ def candidate(settings: Settings, text: str) -> str:
 
 
 def promote(settings: Settings, commit: str, expected: str | None) -> str:
-    return Registry(settings).promote("income", commit, {"verdict": commit}, "test", "person", expected).tag
+    return (
+        Registry(settings).promote("income", commit, passed("income", commit, expected), "test", "person", expected).tag
+    )
 
 
 def test_promote_then_roll_back_is_an_assignment_and_every_step_is_on_record(settings: Settings) -> None:
@@ -46,7 +48,7 @@ def test_promote_then_roll_back_is_an_assignment_and_every_step_is_on_record(set
     assert [e.kind for e in ledger.entries(settings)] == ["policy", "promoted", "promoted", "rolled_back"]
     assert verify(settings) == []
     assert champion.evidence is not None
-    assert ledger.evidence(settings, champion.evidence) == {"verdict": first}
+    assert ledger.evidence(settings, champion.evidence) == passed("income", first)
 
 
 def test_gto_reads_what_the_registry_wrote(settings: Settings) -> None:

@@ -34,7 +34,7 @@ from tasks.spec.ledger import (
     WindowDetails,
 )
 from tasks.spec.settings import Settings
-from tests.candidates import commit_run
+from tests.candidates import commit_run, passed
 from tests.conftest import git
 from tests.keys import key, public
 from tests.proof.ledgers import write
@@ -49,7 +49,10 @@ def candidate(settings: Settings, text: str) -> str:
 
 
 def promote(settings: Settings, text: str, expected: str | None) -> str:
-    return Registry(settings).promote("income", candidate(settings, text), {}, "test", "person", expected).tag
+    commit = candidate(settings, text)
+    return (
+        Registry(settings).promote("income", commit, passed("income", commit, expected), "test", "person", expected).tag
+    )
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from tasks.records.repository import workspace
 from tasks.records.repository.git import Git
 from tasks.spec.errors import CheckoutError, UnreachableError
 from tasks.spec.settings import Settings
-from tests.candidates import commit_run
+from tests.candidates import commit_run, passed
 from tests.conftest import git
 
 
@@ -39,7 +39,9 @@ def test_a_person_who_signs_commits_and_tags_is_not_asked_for_a_key(settings: Se
     config.write_text("[commit]\n\tgpgsign = true\n[tag]\n\tgpgsign = true\n[gpg]\n\tprogram = false\n")
     with workspace.worktree(settings, "main") as tree:
         commit = commit_run(settings, tree, "candidate", "assay/candidates/income/one")
-    assert Registry(settings).promote("income", commit, {}, "test", "person", None).tag == "v1.0.0"
+    assert (
+        Registry(settings).promote("income", commit, passed("income", commit), "test", "person", None).tag == "v1.0.0"
+    )
 
 
 def test_an_origin_that_is_not_there_is_named(settings: Settings, tmp_path: Path) -> None:

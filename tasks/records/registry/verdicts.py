@@ -1,0 +1,117 @@
+"""Whether the verdict in an entry's evidence lets a new version in, by the rules of docs/ledger.md."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import date
+from typing import Any
+
+from pydantic import BaseModel
+
+from tasks.records.registry import waivers
+from tasks.spec.ledger import Entry, Policy
+
+DATED = re.compile(r"\d{4}-\d\d-\d\dT")
+
+
+class Waits(BaseModel):
+    """A candidate that waits for a signature."""
+
+    sequence: int
+    evidence: str
+    requesters: tuple[str, ...]
+    time: str
+    """When its entry was written."""
+    list: str
+    """Digest of the list in force there; empty before the first."""
+
+
+class Listed(BaseModel):
+    """A list of people that holds, or held until the next one."""
+
+    policy: Policy
+    digest: str
+    time: str
+    """When its entry was written."""
+
+
+def refusal(
+    entry: Entry,
+    evidence: dict[str, Any],
+    asked: Waits,
+    lists: list[Listed],
+    digest_of: Callable[[int], str | None],
+) -> str:
+    """Why a verdict makes no version, in a sentence; empty where it does.
+
+    What is read is the document as it is stored, as ``tasks/proof/verify.py`` does.
+
+    Args:
+        entry: the promotion.
+        evidence: what it names.
+        asked: the entry that first brought the verdict: the one that waited, or the promotion itself.
+        lists: all that held up to the promotion; the last is in force.
+        digest_of: of the ledger's entry with a number.
+    """
+    verdict = evidence.get("verdict")
+    if not isinstance(verdict, dict) or [verdict.get(key) for key in ("model", "commit", "passed")] != [
+        entry.model, entry.commit, True,
+    ]:  # fmt: skip
+        return "its evidence holds no verdict that passed this candidate"
+    for gate in verdict["gates"] if isinstance(verdict.get("gates"), list) else []:
+        waiver = gate.get("waiver") if isinstance(gate, dict) else None
+        if isinstance(waiver, dict):
+            why = waivers.problem(waiver, _place(entry, gate, verdict, asked, lists, digest_of))
+            if why:
+                return why
+        elif isinstance(gate, dict) and gate.get("mandatory") and gate.get("state") != "pass":
+            return f"gate {gate.get('gate')} did not pass, and nobody waived it"
+    return ""
+
+
+def _place(
+    entry: Entry,
+    gate: dict[str, Any],
+    verdict: dict[str, Any],
+    asked: Waits,
+    lists: list[Listed],
+    digest_of: Callable[[int], str | None],
+) -> waivers.Place:
+    bound, moment = waivers.is_bound(gate["waiver"]), asked.time
+    if bound:
+        there = next((one.policy for one in reversed(lists) if one.digest == asked.list), None)
+        approvers = _in_both(there, lists[-1].policy) if there else {}
+    else:
+        created = str(verdict.get("created"))
+        moment = created if DATED.match(created) and created < moment else moment
+        approvers = {}
+        for one in lists[-2 if lists[-1].time > moment else -1 :]:
+            for person in one.policy.who("approver"):
+                approvers[person.name] = (*approvers.get(person.name, ()), *person.keys)
+    return waivers.Place(
+        model=entry.model,
+        version=str(entry.version),
+        gate=str(gate.get("gate")),
+        requesters=(*asked.requesters, entry.actor),
+        day=day_of(moment),
+        approvers=approvers,
+        list=asked.list,
+        holds=lambda number, digest: number < asked.sequence and digest_of(number) == digest,
+        of_old=True,
+    )
+
+
+def _in_both(there: Policy, now: Policy) -> dict[str, tuple[str, ...]]:
+    """Approvers of a list with those of their keys that still are an approver's: what was taken off signs nothing."""
+    left = {person.name: person.keys for person in now.who("approver")}
+    found = {p.name: tuple(key for key in p.keys if key in left.get(p.name, ())) for p in there.who("approver")}
+    return {name: keys for name, keys in found.items() if keys}
+
+
+def day_of(time: str) -> date:
+    """The day of a moment; the last of all where it is none, so that all is over by then."""
+    try:
+        return date.fromisoformat(time[:10])
+    except ValueError:
+        return date.max
