@@ -12,6 +12,7 @@ from tasks.promotion import align_service
 from tasks.reporting import fail_with_message, report_model, report_windows
 from tasks.spec.requests import FinalState, MonitoringRequest
 from tasks.spec.wording import plural
+from tasks.timestamps import timestamp_ledger
 
 
 @flow(name="monitor", flow_run_name="{request.model} because of {request.reason}", log_prints=True)
@@ -37,6 +38,7 @@ def monitor(request: MonitoringRequest) -> State:
         print(f"window {report.window}: {report.decision.action}; {report.decision.reason}")
     deliver(model)
     report_model(model, silence)
+    timestamp_ledger(at_most_daily=True)
     if not reports:
         return Completed(
             message=f"No new window of {model} is complete, and no new labels came.", name=FinalState.NOTHING_NEW

@@ -10,6 +10,7 @@ from tasks.approval import promote_signed
 from tasks.promotion import align_service, assign_version
 from tasks.reporting import fail_with_message, report_model
 from tasks.spec.requests import ApprovalRequest, FinalState, PromotionRequest
+from tasks.timestamps import timestamp_ledger
 
 
 @flow(name="promote", flow_run_name="{request.model} {request.version}", log_prints=True)
@@ -22,6 +23,7 @@ def promote_version(request: PromotionRequest) -> State:
     """
     version = assign_version(request, "promoted")
     align_service(request.model)
+    timestamp_ledger()
     report_model(request.model, [])
     return Completed(message=f"{request.model} {version} is champion.", name=FinalState.PROMOTED)
 
@@ -36,6 +38,7 @@ def approve(request: ApprovalRequest) -> State:
     """
     version = promote_signed(request)
     align_service(request.model)
+    timestamp_ledger()
     report_model(request.model, [])
     return Completed(
         message=f"{request.model} {version} is champion, signed by {request.warrant.signer}.", name=FinalState.PROMOTED

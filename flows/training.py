@@ -14,6 +14,7 @@ from tasks.reporting import evidence_of, fail_with_message, report_data, report_
 from tasks.spec.errors import PromotionConflict
 from tasks.spec.requests import FinalState, TrainingRequest
 from tasks.spec.verdicts import verdict_sentence
+from tasks.timestamps import timestamp_ledger
 from tasks.training import checkout, commit_candidate, commit_data, train_and_evaluate
 from tasks.validation import examine
 
@@ -73,6 +74,7 @@ def train(request: TrainingRequest) -> State:
             except PromotionConflict as conflict:
                 print(f"{conflict} Examining again.")
                 continue
+            timestamp_ledger()
             report_model(model, [])
             return Completed(message=f"{model} {version} is champion: {said}.", name=FinalState.PROMOTED)
     return Failed(

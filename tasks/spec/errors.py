@@ -75,6 +75,12 @@ class UnreachableError(AssayError):
     exit_code = 7
 
 
+class TimestampError(AssayError):
+    """No authority vouches for the ledger's newest entry; the ledger itself is as it was."""
+
+    exit_code = 7
+
+
 class LogUnavailable(AssayError):
     """The prediction log cannot be written, so nothing may be answered."""
 

@@ -36,6 +36,11 @@ class Settings(BaseSettings):
     root: str = ""
     """Fingerprint of the first list of the ledger, where somebody was told it; empty: the first that the clone saw."""
 
+    timestamp_url: str = ""
+    """Where an authority answers requests for timestamps (RFC 3161); empty: none is asked, and nothing goes out."""
+    timestamp_ca: Path | None = None
+    """PEM file of the certificates that a timestamp has to be signed by."""
+
     def __init__(self, **values: Any) -> None:
         """From the environment, and from what is given.
 
@@ -60,6 +65,19 @@ class Settings(BaseSettings):
                 "a home is the path of a folder; allowed are all characters but '%(' and control characters"
             )
         return path
+
+    @field_validator("timestamp_url")
+    @classmethod
+    def _is_http(cls, value: str) -> str:
+        if value and not value.startswith(("http://", "https://")):
+            raise ValueError("it must begin with http:// or https://, or be empty so that nobody is asked")
+        return value
+
+    @field_validator("timestamp_ca", mode="before")
+    @classmethod
+    def _from_anywhere(cls, value: Any) -> Path | None:
+        """The parts of a system have other working directories than the command that starts them."""
+        return Path(value).expanduser().absolute() if value and str(value).strip() else None
 
     @property
     def origin_url(self) -> str:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
+from tests.authority import authority
 from tests.system import Running, audit_commands, require_package_index, running_system, set_value
 
 
 @pytest.fixture(scope="session")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running_system(tmp_path_factory.mktemp("system")) as system:
-        yield system
+    """With an authority for timestamps on this machine, where it has openssl."""
+    with ExitStack() as stack:
+        timestamps: dict[str, str] = {}
+        if shutil.which("openssl"):
+            tsa = stack.enter_context(authority(tmp_path_factory.mktemp("authority") / "own"))
+            timestamps = {"ASSAY_TIMESTAMP_URL": tsa.url, "ASSAY_TIMESTAMP_CA": str(tsa.ca)}
+        yield stack.enter_context(running_system(tmp_path_factory.mktemp("system"), **timestamps))
 
 
 @pytest.fixture(autouse=True)
