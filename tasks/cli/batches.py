@@ -94,27 +94,28 @@ def _ask(client: httpx.Client, model: str, rows: list[Row], start: int) -> list[
 
 def _problems(answer: httpx.Response, start: int) -> str:
     try:
-        detail = answer.json()["detail"]
+        said = answer.json()
+        detail, problems = str(said["detail"]), said["problems"]
     except (ValueError, KeyError, TypeError):
         return f"{answer.status_code} {answer.text[:300]}"
-    if not isinstance(detail, list) or not all(
-        isinstance(p, dict) and {"row", "field", "message"} <= set(p) for p in detail
-    ):
-        return json.dumps(detail)[:1000]
+    if not problems or not all(isinstance(p, dict) and {"row", "field", "message"} <= set(p) for p in problems):
+        return detail[:1000]
+    capped = detail.startswith("more than")  # the service tells the first of many
     alike: dict[tuple[str, str], list[Row]] = {}
-    for p in detail:
+    for p in problems:
         alike.setdefault((p["field"], p["message"]), []).append(p)
-    problems = [
-        f"{_where(found, start)} {field}: {message}, and it is {found[0].get('value')!r}"
+    told = [
+        f"{_where(found, start, capped)} {field}: {message}, and it is {found[0].get('value')!r}"
         for (field, message), found in list(alike.items())[:SHOWN]
     ]
-    return "; ".join(problems) + (f"; and {len(alike) - SHOWN:,} other problems" if len(alike) > SHOWN else "")
+    return "; ".join(told) + (f"; and {len(alike) - SHOWN:,} other problems" if len(alike) > SHOWN else "")
 
 
-def _where(alike: list[Row], start: int) -> str:
+def _where(alike: list[Row], start: int, capped: bool) -> str:
     if alike[0]["row"] is None:
         return "the request's"
-    more = f" and {len(alike) - 1:,} more" if len(alike) > 1 else ""
+    least = "at least " if capped else ""
+    more = f" and {least}{len(alike) - 1:,} more" if len(alike) > 1 else ""
     return f"row {start + alike[0]['row'] + 1:,}{more}, column"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -10,14 +10,21 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
 
 from tasks.serving.follower import Follower
+from tasks.serving.health import Health
 from tasks.serving.limits import BodyLimit
 from tasks.serving.metrics import Metrics
-from tasks.serving.problems import of_errors
+from tasks.serving.problems import PROBLEM, of_errors, refusal, schemas
+from tasks.serving.quick import Quick
 from tasks.serving.routes import Log, Routes
+from tasks.serving.together import Together
 from tasks.serving.trust import Trust
 from tasks.spec.errors import LogUnavailable
+
+RETRY = {"retry-after": "1"}
+"""Seconds after which a request that the log could not take may be sent again."""
 
 
 def create_app(releases: Path, trust: Trust, log: Log, make_row: Callable[..., Any], most_body_bytes: int) -> FastAPI:
@@ -28,33 +35,50 @@ def create_app(releases: Path, trust: Trust, log: Log, make_row: Callable[..., A
 
     The log belongs to the app: it is closed when the app ends, after the last request in flight was answered.
     """
-    follower, metrics = Follower(releases, trust), Metrics()
+    follower, metrics, together = Follower(releases, trust), Metrics(), Together(log.append_rows)
+    health = Health(follower, log)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         follower.start()
+        health.start()
         try:
             yield
         finally:  # the server comes here once it has drained its requests
             follower.stop()
+            health.stop()
+            together.close()
             log.close()
 
     # FastAPI's own documentation pages load from outside hosts.
     app = FastAPI(title="Assay prediction service", version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.include_router(Routes(follower, log, make_row, metrics).router())
+    app.include_router(Routes(follower, log, make_row, metrics, health).router())
     app.add_middleware(BodyLimit, most=most_body_bytes, refused=metrics.refused.labels("all", "size").inc)
+
+    app.add_middleware(
+        Quick, follower=follower, together=together, metrics=metrics, failed=health.failed, most=most_body_bytes
+    )
+
+    @app.exception_handler(HTTPException)
+    async def told(_: Request, error: HTTPException) -> JSONResponse:
+        return _refused(error.status_code, error.detail, error.headers)
 
     @app.exception_handler(RequestValidationError)
     async def refused(_: Request, error: RequestValidationError) -> JSONResponse:
-        return JSONResponse({"detail": of_errors(error.errors())}, status_code=422)
+        return _refused(422, of_errors(error.errors()))
 
     @app.exception_handler(LogUnavailable)
     async def unavailable(_: Request, error: LogUnavailable) -> JSONResponse:
         metrics.refused.labels("all", "log").inc()
-        return JSONResponse({"detail": str(error)}, status_code=503)
+        health.failed(error)
+        return _refused(503, str(error), RETRY)
 
     _document(app, follower)
     return app
+
+
+def _refused(status: int, said: Any, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    return JSONResponse(refusal(status, said), status, headers, PROBLEM)
 
 
 def _document(app: FastAPI, follower: Follower) -> None:
@@ -64,6 +88,7 @@ def _document(app: FastAPI, follower: Follower) -> None:
     def openapi() -> dict[str, Any]:
         app.openapi_schema = None
         document = general()
+        document["components"]["schemas"] |= schemas()
         for now in follower.serving.values():
             document["components"]["schemas"][now.row.name] = now.row.json_schema()
         return document

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,6 +30,8 @@ class Serving:
     pointer: Pointer
     release: Release
     row: RowSchema
+    files: tuple[Path, ...] = ()
+    """Those that it was loaded from, and will be loaded from again."""
 
     @property
     def version(self) -> str:
@@ -46,6 +49,8 @@ class Follower:
     trust: Trust
     serving: dict[str, Serving] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
+    looked: float = field(default_factory=time.monotonic)
+    """When the store was last looked at, by the clock of this process."""
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
@@ -84,7 +89,7 @@ class Follower:
         for name, sentence in found.items():
             if self.problems.get(name) != sentence:
                 log.error("%s: %s", name, sentence)
-        self.problems = found
+        self.problems, self.looked = found, time.monotonic()
 
     def _follow_one(self, folder: Path) -> str:
         """Serve what the pointer names; gives what is to be said of it, if anything."""
@@ -95,9 +100,10 @@ class Follower:
         if now is not None and _same(now.pointer, pointer):
             return self.trust.complaint(folder.name, pointer)
         self.trust.check(folder.name, pointer)
-        release = load_release(folder / "versions" / pointer.version, pointer)
+        own = folder / "versions" / pointer.version
+        release, files = load_release(own, pointer), (own / "model.skops", own / "manifest.json")
         release.score(_blank(release))  # the first call of a pipeline is slow; nobody should wait for it
-        self.serving = self.serving | {folder.name: Serving(pointer, release, RowSchema(release.manifest))}
+        self.serving = self.serving | {folder.name: Serving(pointer, release, RowSchema(release.manifest), files)}
         log.info("%s", json.dumps({"model": folder.name, "version": pointer.version}))
         self.trust.saw(folder.name, pointer)
         return self.trust.complaint(folder.name, pointer)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any, Literal, Protocol
 
 from fastapi import APIRouter, HTTPException
 from pydantic import Field
 
-from tasks.serving.bodies import MOST_ROWS, Closed, router_of_bodies
+from tasks.serving.bodies import Closed, router_of_bodies
 from tasks.serving.metrics import Metrics
-from tasks.serving.problems import problem
+from tasks.serving.problems import MOST_TOLD, problem
+from tasks.serving.quick_rows import MOST_ROWS
 from tasks.spec.line import Line
 from tasks.spec.manifest import Manifest
 
@@ -97,7 +99,8 @@ class HumanRoutes:
 
     def overrides(self, name: str, body: OverridesBody) -> HumanAnswer:
         manifest = self.manifest(name)
-        bad = [p for n, o in enumerate(body.overrides) if (p := _misfit(n, o.decision, manifest))]
+        wrong = (p for n, o in enumerate(body.overrides) if (p := _misfit(n, o.decision, manifest)))
+        bad = list(islice(wrong, MOST_TOLD + 1))
         if bad:
             self.metrics.refused.labels(name, "input").inc()
             raise HTTPException(422, bad)

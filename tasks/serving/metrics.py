@@ -29,7 +29,19 @@ class Metrics:
         self.problems = Gauge(
             "assay_release_problem", "1 where a new release could not be loaded", ["model"], registry=self.registry
         )
+        self._rows: dict[tuple[str, str, str], Counter] = {}
         self._lock = threading.Lock()
+
+    def answered(self, model: str, version: str, decision: bool | str | None) -> None:
+        """Count one row."""
+        key = (model, version, decision if isinstance(decision, str) else str(decision).lower())
+        if (counter := self._rows.get(key)) is None:
+            counter = self._rows[key] = self.rows.labels(*key)
+        counter.inc()
+
+    def took(self, model: str, seconds: float) -> None:
+        """Count one request."""
+        self.seconds.labels(model).observe(seconds)
 
     def render(self, follower: Follower) -> bytes:
         """The text of all metrics; the gauges say what the follower says at this moment."""

@@ -1,4 +1,5 @@
-"""What is wrong with a request, in one form on every route: row, field, value, message."""
+"""What is wrong with a request, in one form on every route: problem details (RFC 9457), with a list of what is wrong
+where: row, field, value, message."""
 
 from __future__ import annotations
 
@@ -6,12 +7,17 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from http import HTTPStatus
 from typing import Any
 
 from pydantic import BaseModel, Field
 
 SHOWN = 80
 """Characters of a value, or of a name, that an answer repeats."""
+MOST_TOLD = 20
+"""Problems of one request that are told: who sends thousands of wrong values learns no more from thousands of
+sentences."""
+PROBLEM, SCHEMAS = "application/problem+json", "#/components/schemas/{model}"
 BEGIN = "Input should be "
 """How pydantic begins most of its sentences."""
 Place = Sequence[str | int]
@@ -26,16 +32,47 @@ class Problem(BaseModel):
 
 
 class Refusal(BaseModel):
-    """Nothing of the request was scored or stored."""
+    """Problem details, RFC 9457. Nothing of the request was scored or stored."""
 
-    detail: list[Problem]
+    type: str = Field("about:blank", description="The status says what kind of problem it is.")
+    title: str = Field(description="The status in words.")
+    status: int
+    detail: str = Field(description="What is wrong and what to do, in a sentence.")
+    problems: list[Problem] = Field([], description=f"What is wrong where: the first {MOST_TOLD} places at most.")
+
+
+def _documented(description: str) -> dict[str, Any]:
+    return {"description": description, "content": {PROBLEM: {"schema": {"$ref": SCHEMAS.format(model="Refusal")}}}}
+
+
+def schemas() -> dict[str, Any]:
+    """What :data:`REFUSED` refers to, by name."""
+    own = Refusal.model_json_schema(ref_template=SCHEMAS)
+    return {**own.pop("$defs"), "Refusal": own}
 
 
 REFUSED: dict[int | str, dict[str, Any]] = {
-    400: {"model": Refusal, "description": "The body is no JSON."},
-    422: {"model": Refusal, "description": "The body is JSON, and a value in it is not allowed."},
+    400: _documented("The body is no JSON."),
+    413: _documented("The body is larger than is allowed."),
+    422: _documented("The body is JSON, and a value in it is not allowed."),
+    503: _documented("Nothing is answered now: the model is stopped, or the log cannot be written."),
 }
 """For the OpenAPI document of every route that takes a body."""
+
+
+def refusal(status: int, said: Any) -> dict[str, Any]:
+    """The body of a refusal.
+
+    Args:
+        said: a sentence, or a list of :func:`problem`.
+    """
+    about = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status}
+    if not isinstance(said, list):
+        return {**about, "detail": str(said), "problems": []}
+    first, more = said[0], len(said) > MOST_TOLD
+    where = f"row {first['row']}, {first['field']}" if first["row"] is not None else str(first["field"])
+    count = f"more than {MOST_TOLD} places are" if more else f"{len(said)} places are" if said[1:] else "one place is"
+    return {**about, "detail": f"{count} wrong; the first is {where}: {first['message']}", "problems": said[:MOST_TOLD]}
 
 
 def shown(value: Any) -> bool | int | float | str | None:
@@ -77,6 +114,8 @@ def of_errors(errors: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """pydantic's errors over a body: one problem a field, whatever number of alternatives the field has."""
     found: dict[tuple[int | None, str], list[dict[str, Any]]] = {}
     for error in errors:
+        if len(found) > MOST_TOLD:
+            break
         place = tuple(error["loc"][1:] if error["loc"][:1] == ("body",) else error["loc"])
         one = at(place, None if error["type"] == "missing" else error.get("input"), _message(error))
         found.setdefault((one["row"], one["field"]), []).append(one)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -12,19 +11,31 @@ import numpy as np
 from fastapi import APIRouter, HTTPException, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 
-from tasks.serving.bodies import OutcomesAnswer, OutcomesBody, PredictAnswer, PredictBody, RowAnswer, router_of_bodies
+from tasks.serving.bodies import (
+    OutcomesAnswer,
+    OutcomesBody,
+    PredictAnswer,
+    PredictBody,
+    RowAnswer,
+    new_id,
+    router_of_bodies,
+)
 from tasks.serving.follower import Follower, Serving
+from tasks.serving.health import Health, Probed
 from tasks.serving.human import HumanLog, HumanRoutes
 from tasks.serving.metrics import Metrics
 from tasks.serving.problems import printable, problem
 from tasks.serving.release import Release
 from tasks.serving.schema import outcome_problems, scored, table
+from tasks.spec.arrivals import LoggedRow
 
 
-class Log(HumanLog, Protocol):
+class Log(HumanLog, Probed, Protocol):
     """Where predictions and outcomes are kept; each call returns once they are on disk."""
 
     def append(self, rows: Sequence[Any]) -> None: ...
+
+    def append_rows(self, records: Sequence[LoggedRow]) -> None: ...
 
     def outcomes(self, model: str, labels: Sequence[tuple[str, bool | float | str]]) -> dict[str, int]: ...
 
@@ -34,8 +45,10 @@ class Log(HumanLog, Protocol):
 class Routes:
     """What the service answers from: the follower's releases, one log, and ``make_row`` that builds a row of it."""
 
-    def __init__(self, follower: Follower, log: Log, make_row: Callable[..., Any], metrics: Metrics) -> None:
-        self.follower, self.log, self.make_row, self.metrics = follower, log, make_row, metrics
+    def __init__(
+        self, follower: Follower, log: Log, make_row: Callable[..., Any], metrics: Metrics, now: Health
+    ) -> None:
+        self.follower, self.log, self.make_row, self.metrics, self.now = follower, log, make_row, metrics, now
 
     def router(self) -> APIRouter:
         router, bodies = APIRouter(), router_of_bodies()
@@ -47,6 +60,8 @@ class Routes:
         )
         router.get("/models", summary="What serves")(self.models)
         router.get("/models/{name}", summary="One model: version, manifest and input schema")(self.model)
+        router.get("/health/live", summary="Whether this process answers at all")(self.live)
+        router.get("/health/ready", summary="Whether it should be asked: 503 with a sentence where not")(self.ready)
         router.get("/health", summary="Whether every model serves what the registry asks for")(self.health)
         router.get("/metrics", summary="For Prometheus")(self.prometheus)
         router.get("/", response_class=HTMLResponse, include_in_schema=False)(self.home)
@@ -73,9 +88,8 @@ class Routes:
         answers = _answers(now.release, scores)
         self._keep(name, now.version, answers, rows)
         for answer in answers:
-            decision = answer.decision if isinstance(answer.decision, str) else str(answer.decision).lower()
-            self.metrics.rows.labels(name, now.version, decision).inc()
-        self.metrics.seconds.labels(name).observe(time.perf_counter() - begun)
+            self.metrics.answered(name, now.version, answer.decision)
+        self.metrics.took(name, time.perf_counter() - begun)
         return PredictAnswer(model=name, version=now.version, predictions=answers)
 
     def outcomes(self, name: str, body: OutcomesBody) -> OutcomesAnswer:
@@ -100,16 +114,20 @@ class Routes:
         }
 
     def health(self) -> JSONResponse:
-        stopped = {
-            name: f"stopped: {s.pointer.stopped}" for name, s in self.follower.serving.items() if s.pointer.stopped
-        }
-        found = stopped | self.follower.problems
+        found = self.now.problems()
         heights = {name: s.pointer.height for name, s in self.follower.serving.items()}
         record = self.follower.trust.record()
         status = "degraded" if found or record else "ok"
         return JSONResponse(
             {"status": status, "models": self.models(), "problems": found, "heights": heights, "record": record}
         )
+
+    def live(self) -> dict[str, str]:
+        return {"status": "ok"}
+
+    def ready(self) -> JSONResponse:
+        found = self.now.problems()
+        return JSONResponse({"status": "not ready" if found else "ok", "problems": found}, 503 if found else 200)
 
     def prometheus(self) -> Response:
         return Response(self.metrics.render(self.follower), media_type="text/plain; version=0.0.4")
@@ -159,10 +177,8 @@ def _answers(release: Release, scores: np.ndarray) -> list[RowAnswer]:
     """One answer a row, with the scores of all classes where there are several."""
     classes, decisions = release.manifest.classes, release.decide(scores)
     if release.manifest.kind != "multiclass":
-        return [
-            RowAnswer(id=uuid.uuid4().hex, score=s, decision=d) for s, d in zip(scores.tolist(), decisions, strict=True)
-        ]
+        return [RowAnswer(id=new_id(), score=s, decision=d) for s, d in zip(scores.tolist(), decisions, strict=True)]
     return [
-        RowAnswer(id=uuid.uuid4().hex, score=max(row), scores=dict(zip(classes, row, strict=True)), decision=d)
+        RowAnswer(id=new_id(), score=max(row), scores=dict(zip(classes, row, strict=True)), decision=d)
         for row, d in zip(scores.tolist(), decisions, strict=True)
     ]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, NotRequired
+from itertools import islice
+from typing import Annotated, Any, NotRequired, get_origin
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,8 @@ from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, Validation
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict
 
-from tasks.serving.problems import printable, problem
+from tasks.serving.problems import MOST_TOLD, printable, problem
+from tasks.serving.quick_rows import MOST_ROWS, QuickRows
 from tasks.serving.release import Release
 from tasks.spec.cells import LARGEST_WHOLE, rounded
 from tasks.spec.columns import to_table
@@ -37,13 +39,21 @@ class RowSchema:
 
     def __init__(self, manifest: Manifest) -> None:
         fields: dict[str, Any] = {}
+        quick: dict[str, tuple[Any, dict[str, Any], bool]] = {}
+        markers: dict[str, set[Any]] = {}
+        checks: dict[str, Callable[[Any], Any]] = {}
         for column in manifest.columns:
             value: Any
             value, constraints = column.kind.request_field(column)
             unit = f" ({column.unit})" if column.unit else ""
             annotated: Any = Annotated[value, Field(description=column.description + unit, **constraints)]
-            if check := _reading(column):
+            markers[column.name] = _markers(column)
+            if check := _reading(column, markers[column.name]):
                 annotated = Annotated[annotated, BeforeValidator(check)]
+            quick[column.name] = (value, constraints, column.nullable)
+            if get_origin(value) is Annotated:
+                one: TypeAdapter[Any] = TypeAdapter(annotated, config=ConfigDict(strict=True))
+                checks[column.name] = one.validate_python
             fields[column.name] = NotRequired[annotated | None] if column.nullable else annotated
         self.name = "".join(part.title() for part in manifest.model.split("_")) + "Row"
         self.columns, self._late = tuple(fields), manifest.late
@@ -51,11 +61,13 @@ class RowSchema:
         row: Any = TypedDict(self.name, fields)  # type: ignore[misc]
         self._adapter: TypeAdapter[Any] = TypeAdapter(with_config(ConfigDict(extra="forbid", strict=True))(row))
 
+        self.quick = QuickRows(quick, markers, checks, MOST_ROWS)
+
     def json_schema(self) -> dict[str, Any]:
         return self._adapter.json_schema()
 
     def check(self, rows: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """Validate rows.
+        """Validate rows, up to a little more than the number of problems that are told.
 
         Returns:
             The validated rows, each with every column, and one dict a problem: row, field, value, message.
@@ -63,6 +75,12 @@ class RowSchema:
         good: list[dict[str, Any]] = []
         bad: list[dict[str, Any]] = []
         for index, row in enumerate(rows):
+            if len(bad) > MOST_TOLD:
+                break
+            unknown = list(islice((name for name in row if name not in self._missing), MOST_TOLD + 1))
+            if len(unknown) > MOST_TOLD:  # pydantic would make an error of each of a million
+                bad += [self._unknown(index, name, row[name]) for name in unknown]
+                continue
             try:
                 good.append(self._missing | self._adapter.validate_python(row))
             except ValidationError as error:
@@ -71,26 +89,33 @@ class RowSchema:
 
     def _problem(self, index: int, item: Any) -> dict[str, Any]:
         name = str(item["loc"][0]) if item["loc"] else "row"
-        if item["type"] == "extra_forbidden" and name in self._late:
-            return problem(index, name, item["input"], LATE)
         if item["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(name[:100], self.columns, n=1)
-            did = f"; did you mean {near[0]!r}?" if near else "."
-            return problem(index, name, item["input"], f"unknown field{did} Allowed: {', '.join(self.columns)}")
+            return self._unknown(index, name, item["input"])
         if item["type"] == "missing":
             return problem(index, name, None, "required field is missing")
         return problem(index, name, item["input"], item["msg"])
 
+    def _unknown(self, index: int, name: str, value: Any) -> dict[str, Any]:
+        if name in self._late:
+            return problem(index, name, value, LATE)
+        near = difflib.get_close_matches(name[:100], self.columns, n=1)
+        did = f"; did you mean {near[0]!r}?" if near else "."
+        return problem(index, name, value, f"unknown field{did} Allowed: {', '.join(self.columns)}")
 
-def _reading(column: Column) -> Callable[[Any], Any] | None:
+
+def _markers(column: Column) -> set[Any]:
+    """Values that mean missing in the model's files. A declared category is a value, whatever older configs say."""
+    texts = set(column.missing) - set(column.categories or ())
+    if not column.kind.numeric or column.kind.calendar:
+        return set(texts)
+    return {n for n in map(_float, texts) if n is not None}
+
+
+def _reading(column: Column, markers: set[Any]) -> Callable[[Any], Any] | None:
     """Refuses what is another value in a file than in a request: a marker of what is missing, a number that is rounded.
 
-    None where a column has no such values. A declared category is a value, whatever older configs say of it.
+    None where a column has no such values.
     """
-    texts = set(column.missing) - set(column.categories or ())
-    markers: set[Any] = (
-        texts if not column.kind.numeric or column.kind.calendar else {n for n in map(_float, texts) if n is not None}
-    )
     decimals = column.kind.has_decimals
     if not markers and (not decimals or column.kind.whole):
         return None
@@ -115,7 +140,8 @@ def _float(text: str) -> float | None:
 
 def outcome_problems(labels: Sequence[bool | float | str], manifest: Manifest) -> list[dict[str, Any]]:
     """Outcomes that the model cannot have, by its kind: one dict a problem: row, field, value, message."""
-    return [problem(i, "label", label, wrong) for i, label in enumerate(labels) if (wrong := _unfit(label, manifest))]
+    found = (problem(i, "label", label, wrong) for i, label in enumerate(labels) if (wrong := _unfit(label, manifest)))
+    return list(islice(found, MOST_TOLD + 1))
 
 
 def _unfit(label: bool | float | str, manifest: Manifest) -> str:

@@ -11,12 +11,13 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
 from fastapi import HTTPException, Request, Response
 from fastapi.routing import APIRoute
 
-from tasks.serving.problems import Place, at, printable, problem
+from tasks.serving.problems import MOST_TOLD, Place, at, printable, problem
 
 DEEPEST = 16
 """Levels of lists and objects; a request needs four."""
@@ -66,7 +67,7 @@ def parsed(body: bytes) -> Any:
     """A request's body as Python values, every number finite and every text valid Unicode.
 
     Raises:
-        HTTPException: 400 where it is no JSON; 422 where it holds what is not allowed, with every such field.
+        HTTPException: 400 where it is no JSON; 422 where it holds what is not allowed, with the first such fields.
     """
     numbers: dict[str, Any] = {"parse_int": _integer, "parse_float": _float} if LONG_NUMBER.search(body) else {}
     try:
@@ -79,7 +80,7 @@ def parsed(body: bytes) -> Any:
         raise HTTPException(400, [problem(None, "body", error.doc[error.pos :], wrong)]) from None
     except RecursionError:
         raise HTTPException(422, [problem(None, "body", body, TOO_DEEP)]) from None
-    bad = list(_problems(found, bool(ESCAPED_SURROGATE.search(body))))
+    bad = list(islice(_problems(found, bool(ESCAPED_SURROGATE.search(body))), MOST_TOLD + 1))
     if bad:
         raise HTTPException(422, bad)
     return found

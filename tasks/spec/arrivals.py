@@ -1,8 +1,28 @@
-"""How the rows of a window arrived."""
+"""Rows as they arrive: one that is logged, and how those of a window came."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class LoggedRow(NamedTuple):
+    """One answered prediction, in the order of the log's columns."""
+
+    id: str
+    model: str
+    version: str
+    time: str
+    """UTC, ISO 8601."""
+    inputs: str
+    """JSON, every column of the version's schema."""
+    score: float
+    """Finite."""
+    decision: bool | None
+    decision_name: str | None
+    """Of several classes, the chosen one's name, in place of ``decision``."""
+    scores: str | None
+    """Of several classes, JSON: a probability for each."""
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,8 @@ class Integer(Number):
         return found.mask(odd), wrong | odd
 
     def request_field(self, column: DeclaredColumn) -> tuple[Any, dict[str, Any]]:
-        return int, self._bounds(column)
+        ends = self._bounds(column)
+        return int, {"ge": math.ceil(ends["ge"]), "le": math.floor(ends["le"])}  # the same whole numbers lie within
 
     def to_json(self, value: Any) -> Any:
         return int(value)

@@ -39,6 +39,34 @@ def run_gate(gate, examination):
     return _honest_run_gate(gate, examination).model_copy(update={"state": "pass", "reason": "all is well"})
 """
 
+FORGED = """
+
+_honest_save = save_model
+
+
+def save_model(pipeline, path):
+    \"\"\"The file that is examined leads out of its trees; the honest one lies beside it.\"\"\"
+    import copy
+
+    _honest_save(pipeline, path.with_name("honest.skops"))
+    pipeline = copy.deepcopy(pipeline)
+    nodes = pipeline.named_steps["estimator"]._predictors[0][0].nodes
+    nodes["left"] = nodes["right"] = 4_000_000_000
+    nodes["is_leaf"] = 0
+    _honest_save(pipeline, path)
+"""
+GUARDED = """
+
+def _release(paths):
+    from skops import io as skops
+
+    from tasks.serving.release import read_manifest
+    from tasks.serving.trusted import TRUSTED
+
+    content = (paths.model / "honest.skops").read_bytes()
+    return Release(read_manifest(paths.model), skops.loads(content, trusted=list(TRUSTED)))
+"""
+
 
 @pytest.fixture(scope="module")
 def released(running: Running) -> str:
@@ -118,6 +146,25 @@ def test_a_candidate_that_changes_the_gates_is_examined_by_those_that_are_instal
     assert state["name"] in ("Rejected", "Insufficient evidence"), state["message"]
     assert "all is well" not in state["message"] and running.champion() == champion
     assert running.assay("ledger", "--verify").returncode == 0
+
+
+def test_a_model_file_that_breaks_whoever_loads_it_ends_in_a_sentence(running: Running, released: str) -> None:
+    champion = running.champion()
+    state, _ = trained(
+        running,
+        "forged",
+        {
+            MODEL: set_value("max_iter", "89"),
+            "tasks/stages/train.py": lambda text: text.replace(MAIN, FORGED + MAIN),
+            "tasks/stages/evaluate.py": lambda text: text.replace(MAIN, GUARDED + MAIN),
+        },
+    )
+    assert state["name"] not in ("Promoted", "Crashed", "Completed"), state
+    assert "Traceback" not in state["message"] and "SIGSEGV" in state["message"], state["message"]
+    assert running.champion() == champion
+    assert running.assay("ledger", "--verify").returncode == 0
+    commit = running.push("care: an honest one", model=set_value("max_iter", "90"))
+    assert running.finished("train/training", commit)["name"] in ("Promoted", "Rejected", "Insufficient evidence")
 
 
 def test_a_tag_that_nothing_decided_is_told_by_the_service_and_changes_nothing(running: Running, released: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.serving.door import Door, lay, opened, with_columns
+from tests.serving.door import MOST_BYTES, Door, lay, opened, with_columns
 from tests.stages.worlds import NAME, document, table
 
 NAMES = ("model_config", "model_fields", "class", "copy", "json", "schema", "self", "def", "index", "rows", "assign")
@@ -51,7 +51,7 @@ def problem(door: Door, route: str, text: str | bytes, status: int = 422) -> dic
     answer = door.post(route, text)
     assert answer.status_code == status, answer.text
     answer.content.decode("utf-8")
-    (found,) = json.loads(answer.content, parse_constant=pytest.fail)["detail"]
+    (found,) = json.loads(answer.content, parse_constant=pytest.fail)["problems"]
     assert set(found) == {"row", "field", "value", "message"} and len(str(found["value"])) <= 80
     return dict(found)
 
@@ -137,7 +137,7 @@ def test_an_empty_name_is_refused_because_in_a_file_it_is_missing(door: Door) ->
 
 def test_bytes_without_a_content_type_are_refused_with_words(door: Door) -> None:
     answer = door.client.post(f"/models/{NAME}/predict", content=b"\xff\xfe", headers={"content-type": "text/plain"})
-    assert answer.status_code == 422 and answer.json()["detail"] == [
+    assert answer.status_code == 422 and answer.json()["problems"] == [
         {
             "row": None,
             "field": "body",
@@ -170,7 +170,7 @@ def test_no_name_of_a_column_is_special(door: Door) -> None:
     answer = door.post("predict", json.dumps({"row": row(door)}))
     assert answer.status_code == 200, answer.text
     wrong = door.post("predict", json.dumps({"row": row(door, model_config="1", **{"class": 2, "self": "x"})})).json()
-    assert [(p["field"], p["value"], p["message"]) for p in wrong["detail"]] == [
+    assert [(p["field"], p["value"], p["message"]) for p in wrong["problems"]] == [
         ("model_config", "1", "Input should be a valid number"),
         ("class", 2, "Input should be a valid string"),
         ("self", "x", "Input should be a valid number"),
@@ -195,7 +195,7 @@ def test_a_row_that_the_model_cannot_score_is_named(tmp_path: Path) -> None:
         sent = [row(running)] * 700
         sent[613] = row(running, size=3e38)
         answer = running.post("predict", json.dumps({"rows": sent}))
-        assert (answer.status_code, answer.json()["detail"]) == (
+        assert (answer.status_code, answer.json()["problems"]) == (
             422,
             [
                 {
@@ -225,12 +225,44 @@ def test_what_is_known_only_afterwards_is_refused_as_an_input(tmp_path: Path) ->
         assert running.post("predict", json.dumps({"row": row(running)})).status_code == 200
 
 
+def test_a_body_with_a_million_wrong_keys_is_answered_in_few_words(door: Door) -> None:
+    """1.3 MB of unknown fields were once 21 MB of answer."""
+    wide = json.dumps({"row": {f"k{n}": n for n in range(100_000)}})
+    deep = json.dumps({"rows": [{f"k{n}": n} for n in range(1000)]})
+    outcomes = json.dumps({"outcomes": [{"id": "p", "label": [n]} for n in range(1000)]})
+    numbers = '{"rows": [' + ", ".join(["NaN"] * 100_000) + "]}"
+    for route, text in (("predict", wide), ("predict", deep), ("outcomes", outcomes), ("predict", numbers)):
+        answer = door.post(route, text)
+        assert answer.status_code == 422 and answer.headers["content-type"] == "application/problem+json"
+        said = answer.json()
+        assert len(answer.content) < 20_000 and len(said["problems"]) == 20
+        assert said["detail"].startswith("more than 20 places are wrong; the first is ") and said["status"] == 422
+        assert (said["type"], said["title"]) == ("about:blank", "Unprocessable Entity")
+
+
+def test_every_refusal_is_problem_details(door: Door) -> None:
+    """RFC 9457: also what the web framework says by itself."""
+    asked = {
+        404: door.client.get("/nothing/here"),
+        405: door.client.get(f"/models/{NAME}/predict"),
+        400: door.post("predict", "{"),
+        413: door.post("predict", b" " * (MOST_BYTES + 1)),
+    }
+    for status, answer in asked.items():
+        assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+        said = answer.json()
+        assert set(said) == {"type", "title", "status", "detail", "problems"} and said["status"] == status
+        assert isinstance(said["detail"], str) and said["detail"]
+
+
 def test_the_document_says_how_a_request_is_refused(door: Door) -> None:
     document = door.client.get("/openapi.json").json()
     for route in ROUTES:
         answers = document["paths"][f"/models/{{name}}/{route}"]["post"]["responses"]
         for status in ("400", "422"):
-            assert answers[status]["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/Refusal"}
+            schema = answers[status]["content"]["application/problem+json"]["schema"]
+            assert schema == {"$ref": "#/components/schemas/Refusal"}
+    assert {"Refusal", "Problem"} <= set(document["components"]["schemas"])
     row_schema = document["components"]["schemas"]["SmallRow"]
     assert row_schema["additionalProperties"] is False and "age" not in row_schema["required"]
     assert row_schema["properties"]["sex"]["enum"] == ["f", "m"]

@@ -61,7 +61,7 @@ def test_what_people_say_is_counted_and_joined(service: Service) -> None:
     assert (
         'assay_human_total{kind="unknown",model="care",what="override"} 1.0' in httpx.get(f"{service.url}/metrics").text
     )
-    (bad,) = send("overrides", override | {"decision": "yes"})["detail"]
+    (bad,) = send("overrides", override | {"decision": "yes"})["problems"]
     assert (bad["row"], bad["field"], bad["message"]) == (0, "decision", "a decision of care is true or false")
     for what, row in (
         ("appeals", {"id": ids[0], "state": "closed", "who": "x"}),

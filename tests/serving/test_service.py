@@ -80,7 +80,7 @@ def test_wrong_input_is_named_with_what_is_allowed(service: Service) -> None:
     row = service.rows(1)[0]
     row |= {"xage": 400.0, "coin": 3.0, "income": "much"}
     answer = service.predict(row=row)
-    messages = {p["field"]: p["message"] for p in answer.json()["detail"]}
+    messages = {p["field"]: p["message"] for p in answer.json()["problems"]}
     assert answer.status_code == 422
     assert "less than or equal to 120" in messages["xage"]
     assert "did you mean 'coins'?" in messages["coin"]

@@ -201,8 +201,8 @@ def test_the_service_answers_in_the_kinds_own_words_and_joins_outcomes(
         )
         assert (
             told.status_code == 422
-            and says in told.json()["detail"][0]["message"]
-            and (told.json()["detail"][0]["row"], told.json()["detail"][0]["value"]) == (1, value)
+            and says in told.json()["problems"][0]["message"]
+            and (told.json()["problems"][0]["row"], told.json()["problems"][0]["value"]) == (1, value)
         )
     outcomes = [{"id": p["id"], "label": label} for p, label in zip(found, RIGHT[kind], strict=True)]
     assert service.post(f"/models/{NAME}/outcomes", json={"outcomes": outcomes}).json() == {
@@ -232,7 +232,7 @@ def test_a_number_that_is_none_is_refused_in_words(paths: ModelPaths, service: T
         content=f'{{"outcomes": [{{"id": "{found["id"]}", "label": NaN}}]}}',
         headers={"content-type": "application/json"},
     )
-    (told,) = answer.json()["detail"]
+    (told,) = answer.json()["problems"]
     assert (answer.status_code, told["field"], told["value"]) == (422, "label", "NaN")
     assert told["message"].startswith("NaN is no JSON number; send a finite number")
 

@@ -228,7 +228,7 @@ def test_a_marker_and_a_long_number_are_no_values_of_a_request(tmp_path: Path) -
         assert service.post("predict", fine).status_code == 200
         rows = [good | {name: value} for name, value, _ in REFUSED]
         answer = service.post("predict", json.dumps({"rows": rows}))
-        found = [(p["field"], p["value"], p["message"]) for p in answer.json()["detail"]]
+        found = [(p["field"], p["value"], p["message"]) for p in answer.json()["problems"]]
         assert (answer.status_code, found) == (422, REFUSED)
         file = tmp_path / "asked.csv"
         pd.DataFrame([good, good | {"amount": LONG}]).to_csv(file, index=False)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -89,6 +91,36 @@ class Database:
         except sa.exc.IntegrityError:
             raise
         except (sa.exc.SQLAlchemyError, OSError) as error:
+            raise LogUnavailable(self.sentence(error)) from None
+
+    def insert(self, connection: sa.Connection, table: sa.Table, rows: Sequence[Any]) -> None:
+        """Insert rows by the database's own quickest way: SQLite's driver as they are, PostgreSQL by COPY.
+
+        Args:
+            rows: NamedTuples, whose fields are columns of the table.
+        """
+        names = ", ".join(rows[0]._fields)
+        if self._sqlite:
+            marks = ", ".join("?" for _ in rows[0]._fields)
+            connection.exec_driver_sql(f"INSERT INTO {table.name} ({names}) VALUES ({marks})", [tuple(r) for r in rows])
+            return
+        cursor = connection.connection.cursor()
+        with cursor.copy(f"COPY {table.name} ({names}) FROM STDIN") as copy:
+            for row in rows:
+                copy.write_row(row)
+
+    def read_anew(self, statement: str) -> None:
+        """Run a query as a process would that opens the log now; what this one knows of the file may be its memory.
+
+        Raises:
+            LogUnavailable: it cannot be opened or read.
+        """
+        if self.file is None:
+            return
+        try:
+            with closing(sqlite3.connect(f"{Path(self.file).absolute().as_uri()}?mode=ro", uri=True)) as connection:
+                connection.execute(statement).fetchall()
+        except sqlite3.Error as error:
             raise LogUnavailable(self.sentence(error)) from None
 
     def sentence(self, error: Exception | str) -> str:

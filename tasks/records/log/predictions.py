@@ -19,14 +19,16 @@ from tasks.records.log.documents import Documents
 from tasks.records.log.export import Export
 from tasks.records.log.feed import Feed
 from tasks.records.log.forgetting import Forgetting, Forgotten
+from tasks.records.log.migration import HEAD, REVISION
 from tasks.records.log.outbox import Outbox
 from tasks.records.log.tables import PREDICTIONS
 from tasks.records.log.windows import Window, Windows
-from tasks.spec.arrivals import FeedFacts
+from tasks.spec.arrivals import FeedFacts, LoggedRow
 from tasks.spec.errors import LogUnavailable
 
 __all__ = ["Appeal", "FeedFacts", "Forgotten", "Override", "Prediction", "PredictionLog", "Review", "Window"]
 
+Job = tuple[Sequence[LoggedRow], Future[None]]
 BATCH = 200
 """Requests that one transaction takes at most."""
 
@@ -46,7 +48,7 @@ class Prediction:
     scores: dict[str, float] | None = None
     """Multiclass: a probability for each class."""
 
-    def row(self) -> dict[str, Any]:
+    def row(self) -> LoggedRow:
         """The row of the table.
 
         Raises:
@@ -59,17 +61,17 @@ class Prediction:
                 "number, so it is not logged."
             )
         named = isinstance(self.decision, str)
-        return {
-            "id": self.id,
-            "model": self.model,
-            "version": self.version,
-            "time": self.time,
-            "inputs": json.dumps(self.inputs),
-            "score": self.score,
-            "decision": None if named else self.decision,
-            "decision_name": self.decision if named else None,
-            "scores": None if self.scores is None else json.dumps(self.scores),
-        }
+        return LoggedRow(
+            id=self.id,
+            model=self.model,
+            version=self.version,
+            time=self.time,
+            inputs=json.dumps(self.inputs),
+            score=self.score,
+            decision=None if named else bool(self.decision) if self.decision is not None else None,
+            decision_name=str(self.decision) if named else None,
+            scores=None if self.scores is None else json.dumps(self.scores),
+        )
 
 
 class PredictionLog(Answers, Windows, Documents, Feed, Export, Forgetting, Outbox):
@@ -82,7 +84,7 @@ class PredictionLog(Answers, Windows, Documents, Feed, Export, Forgetting, Outbo
 
     def __init__(self, url: str) -> None:
         self.database = Database(url)
-        self._waiting: queue.SimpleQueue[tuple[list[dict[str, Any]], Future[None]] | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
         self._closed = False
         self._lock = threading.Lock()
@@ -96,13 +98,27 @@ class PredictionLog(Answers, Windows, Documents, Feed, Export, Forgetting, Outbo
             self._writer.join(timeout=30)
         self.database.close()
 
+    def probe(self) -> None:
+        """Write and read a little, durably, to know whether a prediction could be kept.
+
+        Raises:
+            LogUnavailable: it could not.
+        """
+        self._refuse_closed()
+        with self.database.writing() as connection:
+            connection.execute(sa.update(REVISION).values(version_num=HEAD))
+        self.database.read_anew(f"SELECT * FROM {PREDICTIONS.name} ORDER BY seq DESC LIMIT 1")
+
     def append(self, rows: Sequence[Prediction]) -> None:
         """Return once the rows are on disk; requests that wait together share one commit.
 
         Raises:
             LogUnavailable: they are not, and none of them is in the log.
         """
-        records = [p.row() for p in rows]
+        self.append_rows([p.row() for p in rows])
+
+    def append_rows(self, records: Sequence[LoggedRow]) -> None:
+        """:meth:`append` of rows that were checked and laid out already."""
         if not records:
             return
         done: Future[None] = Future()
@@ -126,10 +142,10 @@ class PredictionLog(Answers, Windows, Documents, Feed, Export, Forgetting, Outbo
             if None in batch:
                 return
 
-    def _commit(self, jobs: list[tuple[list[dict[str, Any]], Future[None]]]) -> None:
+    def _commit(self, jobs: list[Job]) -> None:
         try:
             with self.database.writing() as connection:
-                connection.execute(sa.insert(PREDICTIONS), [record for records, _ in jobs for record in records])
+                self.database.insert(connection, PREDICTIONS, [record for records, _ in jobs for record in records])
         except Exception as error:  # whatever stops the write must reach every waiting request, or it would hang
             if len(jobs) > 1 and isinstance(error, sa.exc.IntegrityError):
                 for job in jobs:  # one request's repeated id must not refuse the others
