@@ -108,7 +108,10 @@ def _labels_came(log: PredictionLog, report: WindowReport, share: float) -> bool
 
 @task(cache_policy=NO_CACHE, task_run_name="window {window.number}")
 def look_at_window(request: MonitoringRequest, window: Window) -> WindowReport:
-    """Compare one window with the reference of the version that answered it, decide, and keep report and decision."""
+    """Compare one window with the reference of the version that answered it, decide, and keep report and decision.
+
+    Where another run looked at it meanwhile, that run's report is given, and nothing is decided a second time.
+    """
     settings, model = Settings(), request.model
     registry = Registry(settings)
     known = {v.tag: v for v in registry.versions(model)}
@@ -122,6 +125,8 @@ def look_at_window(request: MonitoringRequest, window: Window) -> WindowReport:
     with open_log() as log:
         window_input = read_window(log, files, reference, window)
         before = next((r for r in window_input.history if r.window == window.number), None)
+        if before is not None and not _labels_came(log, before, files.config.monitoring.label_share):
+            return before
         seen = (
             examine_window(files.config, reference, window_input)
             if before is None
@@ -135,7 +140,8 @@ def look_at_window(request: MonitoringRequest, window: Window) -> WindowReport:
             report = report.model_copy(update=stands)
         if before is None:
             log.keep_pictures(model, window.number, Pictures(plots=seen.plots, map=seen.map))
-        log.save_report(report, _decision(report, request))
+        if not log.save_report(report, _decision(report, request), before):
+            report = log.report(model, window.number) or report
     return report
 
 

@@ -11,6 +11,7 @@ import os
 import sys
 import time
 import traceback
+from collections import Counter
 from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import islice
@@ -39,6 +40,8 @@ PATIENCE = 45.0
 """Seconds that a run may wait between its worker's claim and its process."""
 RECENT = 100
 """Runs that ended last and badly; by their number, since no clock needs to be right for that."""
+LATE = 3
+"""Late runs of one schedule that are left to run."""
 POOL = "assay"
 EFFECTS: dict[str, tuple[EntryKind, str]] = {
     "train": ("promoted", FinalState.PROMOTED),
@@ -58,7 +61,7 @@ class Keeper:
 
     def __init__(self, settings: Settings, api: PrefectApi) -> None:
         self.settings, self.api = settings, api
-        self._missing: dict[str, float] = {}
+        self._missing: dict[str, tuple[str, float]] = {}
         self._behind = ""
         self._judged: set[str] = set()
         self._record_due = 0.0
@@ -78,15 +81,19 @@ class Keeper:
             print(f"removed {path}, which a process that died had left", flush=True)
 
     def _end_dead(self) -> None:
-        here, now = _run_ids(), time.monotonic()
-        missing = {run["id"]: run for run in self._at_work() if run["id"] not in here}
-        since = {run_id: self._missing.get(run_id, now) for run_id in missing}
-        for run_id, run in missing.items():
-            waits = run["state"]["type"] == "PENDING"  # its process may still come
-            if run_id in self._missing and (not waits or now - since[run_id] > PATIENCE):
+        at_work, now = self._at_work(), time.monotonic()
+        here = _run_ids()  # after that: what starts meanwhile is seen, and what ends is not asked for a second time
+        found = {run["id"]: (run["state"]["type"], now) for run in at_work if run["id"] not in here}
+        for run in at_work:
+            before = self._missing.get(run["id"])
+            if run["id"] not in found or before is None or before[0] != run["state"]["type"]:
+                continue
+            found[run["id"]] = before
+            waits = before[0] == "PENDING"  # its process may still come
+            if not waits or now - before[1] > PATIENCE:
                 self._end(run)
-                del since[run_id]
-        self._missing = since
+                del found[run["id"]]
+        self._missing = found
 
     def _judge_ended(self) -> None:
         for run in self._ended_badly():
@@ -99,13 +106,24 @@ class Keeper:
             self._tell_record()
 
     def _follow_clock(self) -> None:
-        """Where the clock was set back, schedules begin anew, and runs that wait for a time of before are due now."""
+        """Let schedules begin anew where the clock was set, or where this machine slept.
+
+        Set back, they would start nothing until it is again where it was, and so would runs that somebody asked for.
+        Set ahead, everything that was to come is late at once, and who asks for a run waits behind all that.
+        """
         newest = self._runs({"end_time": {"is_null_": False}}, sort="END_TIME_DESC", limit=1)
-        if not newest or newest[0]["id"] == self._behind or not _ahead(newest[0]["end_time"]):
-            return
-        print(f"a run ended at {newest[0]['end_time']}, which is after now: the clock was set back", flush=True)
-        self._behind = newest[0]["id"]
-        restart(self.api)
+        if newest and newest[0]["id"] != self._behind and _ahead(newest[0]["end_time"]):
+            self._behind = newest[0]["id"]
+            print(f"a run ended at {newest[0]['end_time']}, which is after now: the clock was set back", flush=True)
+            restart(self.api)
+            self._start_waiting()
+        late = self._runs({"state": {"name": {"any_": ["Late", "AwaitingConcurrencySlot"]}}})
+        counts = Counter(json.dumps(run["parameters"]) for run in late if run["auto_scheduled"])
+        if max(counts.values(), default=0) > LATE:
+            print(f"{sum(counts.values())} runs of schedules are late, and one of each is enough", flush=True)
+            restart(self.api)
+
+    def _start_waiting(self) -> None:
         waits = self._runs({"state": {"type": {"any_": ["SCHEDULED"]}}}, sort="EXPECTED_START_TIME_DESC")
         for run in waits:
             if not run["auto_scheduled"] and _ahead(run["created"]):

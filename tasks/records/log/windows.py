@@ -95,13 +95,21 @@ class Windows(Part):
 
     # -- what was found in them ---------------------------------------------------------------------------------
 
-    def save_report(self, report: WindowReport, decision: Decision | None = None) -> None:
+    def save_report(
+        self, report: WindowReport, decision: Decision | None = None, after: WindowReport | None = None
+    ) -> bool:
         """Keep the report of a window, which is looked at by that; a later one (when labels came) takes its place.
 
         Args:
             decision: of the report; both are kept, or neither.
+            after: the report whose place it takes; None for the first look.
+
+        Returns:
+            False where somebody else looked at the window meanwhile, so that nothing was kept.
         """
         with self.database.writing() as connection:
+            if decision is not None and _kept(connection, report.model, report.window) != after:
+                return False
             for table in (REPORTS, FINDINGS):
                 connection.execute(
                     sa.delete(table).where(table.c.model == report.model, table.c.number == report.window)
@@ -114,6 +122,12 @@ class Windows(Part):
             )
             if decision is not None:
                 keep(connection, decision)
+        return True
+
+    def report(self, model: str, number: int) -> WindowReport | None:
+        """The newest report of a window; None before the first look."""
+        with self.database.engine.connect() as connection:
+            return _kept(connection, model, number)
 
     def reports(self, model: str, last: int | None = None, version: str | None = None) -> list[WindowReport]:
         """Every window's newest report, by window number; with ``last``, only the newest windows' are read."""
@@ -164,6 +178,12 @@ class Windows(Part):
             found = connection.execute(query)
             table = pd.DataFrame(found.all(), columns=list(found.keys()))
         return table.astype({c.name: "float64" for c in numbers})
+
+
+def _kept(connection: sa.Connection, model: str, number: int) -> WindowReport | None:
+    query = sa.select(REPORTS.c.report).where(REPORTS.c.model == model, REPORTS.c.number == number)
+    text = connection.execute(query).scalar()
+    return None if text is None else WindowReport.model_validate_json(text)
 
 
 def _insert_report(connection: sa.Connection, report: WindowReport) -> None:

@@ -12,9 +12,11 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 
+from tasks.records.log.outbox import Decision
 from tasks.records.log.predictions import Prediction, PredictionLog, Window
 from tasks.records.log.values import decode, joined
 from tasks.spec.evidence import Finding
+from tasks.spec.ledger import EntryDraft, WindowDetails
 from tests.records.log.logs import ALL, report, rows
 
 
@@ -337,3 +339,27 @@ def test_arrow_and_json_read_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
             assert (known == slow[name].notna()).all() and fast.loc[known, name].tolist() == slow.loc[
                 known, name
             ].tolist()
+
+
+def test_a_window_is_decided_once_whoever_looks_at_it(log_url: str) -> None:
+    """Two runs look at one window; what the second decided is not kept, also where both judge it again."""
+    one, two = PredictionLog(log_url), PredictionLog(log_url)
+    one.append(rows(30))
+    (window, *_) = one.next_windows("care", 10, 5, 10)
+    first, second = report(window), report(window).model_copy(update={"created": "later"})
+    draft = EntryDraft(
+        kind="monitored",
+        model="care",
+        actor="a",
+        reason="schedule",
+        sentence="s",
+        evidence={"window": 1},
+        details=WindowDetails(window=1, action="nothing"),
+    )
+    assert one.save_report(first, Decision(draft, 1)) and not two.save_report(second, Decision(draft, 1))
+    assert two.report("care", 1) == first and len(one.waiting("care")) == 1
+    again, late = (first.model_copy(update={"labelled": n}) for n in (5, 6))
+    assert two.save_report(again, Decision(draft, 1), first) and not one.save_report(late, Decision(draft, 1), first)
+    assert one.report("care", 1) == again and len(one.waiting("care")) == 2
+    one.close()
+    two.close()

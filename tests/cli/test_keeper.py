@@ -1,0 +1,130 @@
+"""What the keeper does about runs and schedules, by what Prefect's server answers; the server itself is a stand-in."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+import pytest
+
+from tasks.cli import keeper as module
+from tasks.cli.keeper import Keeper
+from tasks.cli.prefect_api import PrefectApi
+from tasks.spec.settings import Settings
+
+DEPLOYMENT = {
+    "id": "d",
+    "schedules": [
+        {"id": "s", "slug": "care", "active": False, "schedule": {"interval": 600.0}, "parameters": {
+            "request": {"model": "care", "reason": "schedule", "actor": "schedule"}}},
+        {"id": "mine", "slug": None, "active": True, "schedule": {"cron": "0 0 * * *"}, "parameters": {}},
+    ],
+}  # fmt: skip
+
+
+class Server:
+    """Prefect's answers, and what it was told: method, path, body."""
+
+    def __init__(self) -> None:
+        self.runs: list[dict[str, Any]] = []
+        self.told: list[tuple[str, str, Any]] = []
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        if path == "/flow_runs/filter":
+            asked = body["flow_runs"]
+            kinds = asked.get("state", {}).get("type", {}).get("any_")
+            names = asked.get("state", {}).get("name", {}).get("any_")
+            found = [
+                r for r in self.runs
+                if (kinds is None or r["state"]["type"] in kinds) and (names is None or r["state"]["name"] in names)
+                and ("end_time" not in asked or r["end_time"])
+            ]  # fmt: skip
+            if body["sort"] == "END_TIME_DESC":
+                found.sort(key=lambda r: r["end_time"] or "", reverse=True)
+            return found[: body["limit"]]
+        if method == "GET":
+            return DEPLOYMENT
+        self.told.append((method, path, body))
+        return None
+
+
+def run(key: str, kind: str, name: str = "", **more: Any) -> dict[str, Any]:
+    now = datetime.now(UTC).isoformat()
+    return {
+        "id": key, "name": key, "state": {"type": kind, "name": name or kind.title()}, "end_time": None,
+        "created": now, "auto_scheduled": False, "parameters": {"request": {"model": "care"}}, **more,
+    }  # fmt: skip
+
+
+def moment(**off: float) -> str:
+    return (datetime.now(UTC) + timedelta(**off)).isoformat()
+
+
+@pytest.fixture
+def server() -> Server:
+    return Server()
+
+
+@pytest.fixture
+def keeper(settings: Settings, server: Server) -> Keeper:
+    return Keeper(settings, cast(PrefectApi, server))
+
+
+def test_a_run_is_dead_after_two_looks_in_one_state_and_a_waiting_one_after_its_time(
+    keeper: Keeper, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.runs = [run("a", "PENDING")]
+    keeper._end_dead()
+    keeper._end_dead()
+    assert server.told == [], "its process may still come"
+    server.runs = [run("a", "RUNNING")]
+    keeper._end_dead()
+    assert server.told == [], "it began while this look was under way"
+    keeper._end_dead()
+    (method, path, body) = server.told.pop()
+    assert (method, path, body["state"]["type"]) == ("POST", "/flow_runs/a/set_state", "CRASHED")
+    server.runs = [run("b", "PENDING", state_since=moment(days=1))]  # whatever a clock says
+    keeper._end_dead()
+    monkeypatch.setattr(module, "PATIENCE", 0.0)
+    keeper._end_dead()
+    assert [path for _, path, _ in server.told] == ["/flow_runs/b/set_state"]
+
+
+def test_schedules_begin_anew_once_where_the_clock_was_set_back_and_what_waits_is_due(
+    keeper: Keeper, server: Server
+) -> None:
+    server.runs = [
+        run("old", "COMPLETED", end_time=moment(days=1)),
+        run("asked", "SCHEDULED", created=moment(days=1)),
+        run("later", "SCHEDULED", created=moment(days=-1)),
+        run("auto", "SCHEDULED", created=moment(days=1), auto_scheduled=True),
+    ]
+    keeper._follow_clock()
+    (patched, due) = server.told
+    assert patched[:2] == ("PATCH", "/deployments/d/schedules/s"), "a person's own schedule stays as it is"
+    assert patched[2]["active"] is False and patched[2]["schedule"]["interval"] == 600.0
+    assert abs(datetime.fromisoformat(patched[2]["schedule"]["anchor_date"]) - datetime.now(UTC)) < timedelta(minutes=1)
+    assert due[1] == "/flow_runs/asked/set_state" and due[2]["force"] and due[2]["state"]["type"] == "SCHEDULED"
+    when = datetime.fromisoformat(due[2]["state"]["state_details"]["scheduled_time"])
+    assert abs(when - datetime.now(UTC)) < timedelta(minutes=1)
+    keeper._follow_clock()
+    assert len(server.told) == 2, "once"
+
+
+@pytest.mark.parametrize(("late", "anew"), [(3, 0), (4, 1)])
+def test_what_is_late_all_at_once_is_let_go(keeper: Keeper, server: Server, late: int, anew: int) -> None:
+    """A clock that is set ahead, or a machine that slept, makes every run late that was to come."""
+    server.runs = [run(f"late {n}", "SCHEDULED", "Late", auto_scheduled=True) for n in range(late)]
+    server.runs += [run(f"asked {n}", "SCHEDULED", "Late") for n in range(9)]
+    keeper._follow_clock()
+    assert len(server.told) == anew and all(path == "/deployments/d/schedules/s" for _, path, _ in server.told)
+
+
+def test_one_that_ended_badly_before_a_clock_was_set_is_still_judged(
+    keeper: Keeper, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.runs = [run("a", "CRASHED", "Crashed", end_time=moment(days=-2))]
+    judged: list[str] = []
+    monkeypatch.setattr(keeper, "_judge", lambda found: judged.append(found["id"]))
+    keeper._judge_ended()
+    assert judged == ["a"]
