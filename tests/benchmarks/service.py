@@ -12,13 +12,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,8 @@ def served(command: list[str], port: int, ready: str, environment: dict[str, str
             time.sleep(0.02)
         yield time.perf_counter() - begun
     finally:
-        os.killpg(process.pid, 15)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
         process.wait()
 
 
@@ -96,8 +98,8 @@ def ours(root: Path, folder: Path, port: int) -> tuple[list[str], dict[str, str]
     home = root / "home"
     kept = home / "releases" / MODEL / "versions/v1.0.0"
     kept.mkdir(parents=True, exist_ok=True)
-    for name in ("model.skops", "manifest.json", "requests.json"):
-        shutil.copy(folder / name, kept)
+    for file in folder.iterdir():
+        shutil.copy(file, kept)
     releases.point(Settings(home=home), MODEL, "v1.0.0", "")
     return [sys.executable, "-m", "tasks.cli.service", "--port", str(port)], {"ASSAY_HOME": str(home)}
 
@@ -206,7 +208,8 @@ def main() -> None:
             print(f"ours, {BATCH:,} rows a request: {rate * BATCH:,.0f} rows/s, p50 {np.median(taken):.1f} ms")
             print(f"ours: {seconds:.1f} s from start to first answer, {memory_mb(port):.0f} MB")
         for name, (command, other) in peers(root, folder).items():
-            with served(command, other, "/ping", quiet):
+            path = f"{Path(command[0]).parent}{os.pathsep}{os.environ['PATH']}"  # mlflow starts its own uvicorn by name
+            with served(command, other, "/ping", quiet | {"PATH": path}):
                 bodies = [json.dumps({"dataframe_records": [row]}) for row in rows]
                 _table(name, rates, ("127.0.0.1", other, "/invocations"), bodies)
         _ratios(rates, sync)
