@@ -30,8 +30,6 @@ from typing import Any
 Document = dict[str, Any]
 Step = tuple[str, int, str, str, str, set[str]]
 """Commit and its date, path and blob of an entry, blob of its evidence in the present form, paths of evidence there."""
-READ = ("policy", "signatures", "adopts", "verdict")
-"""What the rules read of evidence."""
 BRANCHES = ("refs/heads/assay/ledger", "refs/remotes/origin/assay/ledger")
 OURS, OLD = re.compile(r"entry\.json|evidence\.json"), re.compile(r"entries/\d{6}\.json|evidence/[0-9a-f]{64}\.json")
 """Files of a commit, which holds what it adds; and those of commits before 2026-11-29, which held all so far."""
@@ -46,12 +44,11 @@ CLOCK = 3600.0
 MAYBE, HIDDEN = (str, type(None)), ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
 ENTRY: Document = {
     **dict.fromkeys(("time", "kind", "model", "actor", "reason", "sentence"), str), "sequence": int, "details": dict,
-    **dict.fromkeys(("version", "commit", "evidence", "previous"), MAYBE),
+    **dict.fromkeys(("version", "commit", "evidence", "previous"), MAYBE), "signature": dict,
 }  # fmt: skip
-KINDS = (
-    *("policy", "trained", "examined", "rejected", "awaiting_signature"),
-    *("promoted", "rolled_back", "monitored", "stopped", "forgotten"),
-)
+KINDS = ("policy", "trained", "examined", "rejected", "awaiting_signature", "promoted", "rolled_back", "monitored",
+         "stopped", "forgotten")  # fmt: skip
+HEAD: Document = {"sequence": int, "digest": str}
 VERBS = {"promoted": "promote", "rolled_back": "roll_back", "stopped": "stop"}
 SHA = re.compile(r"[0-9a-f]{40}|sha256:[0-9a-f]{64}")
 SELF = "a whole ledger made by somebody else, since no --root was given: what was found is self-consistent only"
@@ -113,15 +110,14 @@ def typed(found: Any, types: Document, *optional: str) -> bool:
 
 def visible(text: str) -> bool:
     """Whether it is one line that reads as it is written."""
-    if text.isascii():
-        return text.isprintable()
-    return all(unicodedata.category(c) not in HIDDEN or c in "\u200c\u200d" for c in text)
+    plain = text.isascii() and text.isprintable()
+    return plain or all(unicodedata.category(c) not in HIDDEN or c in "\u200c\u200d" for c in text)
 
 
 def entry_of(where: str, content: bytes) -> Document:
     """The entry that a file holds; ValueError where it holds none."""
     entry = parsed(content)
-    need(typed(entry, {**ENTRY, "signature": dict}, "signature") and entry["kind"] in KINDS, "it has other keys")
+    need(typed(entry, ENTRY, "signature") and entry["kind"] in KINDS, "it has other keys")
     other = where.startswith("entries/") and where != f"entries/{entry['sequence']:06d}.json"
     need(not other, "its number is not that of its file")
     signature, warrant = entry.get("signature"), entry["details"].get("warrant")
@@ -135,8 +131,8 @@ def content_of(entry: Document) -> bytes:
     return canonical({key: value for key, value in entry.items() if key != "signature"})
 
 
-def dicts(document: Document, key: str) -> list[Document]:
-    found = document.get(key)
+def dicts(document: Any, key: str) -> list[Document]:
+    found = document.get(key) if isinstance(document, dict) else None
     return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
 
 
@@ -194,24 +190,19 @@ def people_of(raw: Any) -> Document:
 
 
 def stamped(token: Path, authority: Path) -> tuple[str, str]:
-    """Digest and moment that a timestamp token vouches for.
-
-    Raises:
-        ValueError: it holds none, was changed, or no certificate of the authority's file leads to its signature.
-    """
+    """Digest and moment that a timestamp token vouches for; ValueError where it does not, by the authority's file."""
     for path in (token, authority):
         if not path.is_file():
             raise Unusable(f"{path} is no file; name a timestamp token with --anchor, and a PEM file with --tsa")
     shown = run(["openssl", "ts", "-reply", "-text", "-in", str(token)], b"").stdout.decode(errors="replace")
-    bytes_of = "".join(re.findall(r"^    [0-9a-f]{4} - ((?:[0-9a-f]{2}[ -]){1,16})", shown, re.MULTILINE))
-    named, moment = re.sub("[ -]", "", bytes_of), re.search(r"^Time stamp: (.+)$", shown, re.MULTILINE)
+    dump = "".join(re.findall(r"^    [0-9a-f]{4} - ((?:[0-9a-f]{2}[ -]){1,16})", shown, re.MULTILINE))
+    named, moment = re.sub("[ -]", "", dump), "".join(re.findall(r"^Time stamp: (.+)$", shown, re.MULTILINE))
     need(moment and len(named) == 64 and "Hash Algorithm: sha256\n" in shown, f"{token} is no timestamp of a SHA-256")
-    asked = ["openssl", "ts", "-verify", "-digest", named, "-in", str(token), "-CAfile", str(authority)]
-    done = run(asked, b"")
+    done = run(["openssl", "ts", "-verify", "-digest", named, "-in", str(token), "-CAfile", str(authority)], b"")
     why = re.findall(r":error:[0-9A-F]+:[^:]+:[^:]+:([^:]+):[^:]+:\d+:(.*)", done.stderr.decode(errors="replace"))
     said = "; ".join(": ".join(filter(None, one)) for one in why) or "it says no more"
     need(done.returncode == 0, f"the timestamp {token} does not hold by {authority}; openssl says: {said}")
-    return "sha256:" + named, moment[1] if moment else ""
+    return "sha256:" + named, moment
 
 
 def over(expires: Any, moment: str) -> bool:
@@ -348,11 +339,9 @@ class Check:
             if entry.get("signature") and off > CLOCK:
                 self.tell(f"{where} is dated {off / CLOCK:.0f} hours off its entry {number}")
             new.append((entry, self.intact, self.files.get(place, "") if old else document * bool(named)))
-        asked = [
-            (content_of(e), e["signature"]["armor"], "assay-ledger") for e, ok, _ in new if ok and "signature" in e
-        ]
+        made_by = [(content_of(e), e["signature"]["armor"]) for e, intact, _ in new if intact and "signature" in e]
         with ThreadPoolExecutor() as pool:  # nearly all time goes into ssh-keygen
-            list(pool.map(lambda one: signer_of(*one), asked))
+            list(pool.map(lambda one: signer_of(*one, "assay-ledger"), made_by))
         documents = self.repository.contents([name for _, _, name in new if name])
         for entry, intact, name in new:
             self.evidence = self.document(entry, next(documents)[1] if name else None)
@@ -387,12 +376,11 @@ class Check:
             return {}
         if content is None:
             self.tell(f"entry {entry['sequence']}: the ledger holds no evidence {named}")
-        elif digest(content) != named:
-            was = f"evidence {named} was changed: its content has digest {digest(content)}"
-            self.tell(f"entry {entry['sequence']}: {was}")
+        elif (there := digest(content)) != named:
+            self.tell(f"entry {entry['sequence']}: evidence {named} was changed: its content has digest {there}")
         else:
             try:
-                return {key: value for key, value in parsed(content).items() if key in READ}
+                return parsed(content)
             except (ValueError, RecursionError) as error:
                 self.tell(f"evidence {named} of the ledger cannot be read: {error}")
         return {}
@@ -490,11 +478,11 @@ class Check:
         need(entry["details"].get("warrant"), "its commit waits for an approver's signature, and it carries none")
         said = entry["details"]["warrant"]["statement"]
         signer, head = str(said.get("signer", "")), said.get("head")
-        own = signer.casefold() in requesters(asked)
-        need(not own, f"{signer} asked for it or wrote it, and nobody signs for themselves")
-        need(typed(head, {"sequence": int, "digest": str}), "its approval names no head of the ledger")
-        there = asked["sequence"] <= head["sequence"] and self.before(head, entry["sequence"])
-        need(there, "its approval was signed on another ledger")
+        others = signer.casefold() not in requesters(asked)
+        need(others, f"{signer} asked for it or wrote it, and nobody signs for themselves")
+        need(typed(head, HEAD), "its approval names no head of the ledger")
+        within = asked["sequence"] <= head["sequence"] and self.holds(head, entry["sequence"])
+        need(within, "its approval was signed on another ledger")
         need(entry["evidence"] == asked["evidence"], "its evidence is not what waited for a signature")
         now = {"statement": "approve", "commit": entry["commit"], "evidence": asked["evidence"], "head": head}
         self.warranted(entry, now, who(self.lists[-1][0], "approver"))
@@ -516,48 +504,44 @@ class Check:
     def passed(self, entry: Document, asked: Document) -> None:
         """Need a verdict that passed this candidate; ``asked`` is the entry that first brought it."""
         verdict = self.evidence.get("verdict")
-        fits = isinstance(verdict, dict) and [verdict.get(k) for k in ("model", "commit", "passed")]
-        need(
-            fits == [entry["model"], entry["commit"], True], "its evidence holds no verdict that passed this candidate"
-        )
-        for gate in dicts(self.evidence["verdict"], "gates"):
+        own = {"model": entry["model"], "commit": entry["commit"], "passed": True}
+        fits = isinstance(verdict, dict) and {key: verdict.get(key) for key in own} == own
+        need(fits, "its evidence holds no verdict that passed this candidate")
+        for gate in dicts(verdict, "gates"):
             if isinstance(gate.get("waiver"), dict):
                 self.waived(entry, asked, gate, gate["waiver"])
-            else:
-                holds = not gate.get("mandatory") or gate.get("state") == "pass"
-                need(holds, f"gate {gate.get('gate')} did not pass, and nobody waived it")
+            elif gate.get("mandatory"):
+                need(gate.get("state") == "pass", f"gate {gate.get('gate')} did not pass, and nobody waived it")
 
     def waived(self, entry: Document, asked: Document, gate: Document, waiver: Document) -> None:
         """Need a waiver of this gate and version that holds where the verdict was brought, by a key that still may."""
-        who_signed, head = str(waiver.get("who")), waiver.get("head")
-        named = f"the waiver of {gate.get('gate')} by {who_signed}"
+        signer, head = str(waiver.get("who")), waiver.get("head")
+        named = f"the waiver of {gate.get('gate')} by {signer}"
         moment, created = asked["time"], str(self.evidence["verdict"].get("created"))
         if bound := waiver.get("list") is not None or head is not None:
             need(waiver.get("list") == asked["list"], f"{named} was signed under another list than the one in force")
-            need(self.before(head, asked["sequence"]), f"{named} was signed on another ledger")
+            need(self.holds(head, asked["sequence"]), f"{named} was signed on another ledger")
             lists = [people for people, name, _ in self.lists if name == asked["list"]][-1:] + [self.lists[-1][0]]
         else:  # signed before 2026-11-29
             moment = created if re.match(r"\d{4}-\d\d-\d\dT", created) and created < moment else moment
             lists = [people for people, _, _ in self.lists[-2 if self.lists[-1][2] > moment else -1 :]]
         own = (gate.get("gate"), entry["version"]) == (waiver.get("gate"), waiver.get("version"))
         need(own, f"{named} is for {waiver.get('gate')} of {waiver.get('version')}")
-        asking = who_signed.casefold() in requesters(asked) | requesters(entry)
-        need(not asking, f"{named} is signed by who asked for the candidate or wrote it")
+        others = signer.casefold() not in requesters(asked) | requesters(entry)
+        need(others, f"{named} is signed by who asked for the candidate or wrote it")
         need(not over(waiver.get("expires"), moment), f"{named} expired on {waiver.get('expires')}")
         said = {key: waiver.get(key) for key in ("version", "reason", "who", "expires")}
         said |= {key: waiver[key] for key in ("list", "head") if waiver.get(key) is not None}
         said |= {"model": entry["model"], "waive": gate.get("gate")}
-        keys = [who(people, "approver").get(who_signed, []) for people in lists]
+        keys = [who(people, "approver").get(signer, []) for people in lists]
         mine = [key for key in keys[0] if key in keys[-1]] if bound else sum(keys, [])
-        need(
-            signed(mine, canonical(said), waiver.get("signature"), "assay"),
-            f"{named} has no signature of an approver of that name",
-        )
+        holds = signed(mine, canonical(said), waiver.get("signature"), "assay")
+        need(holds, f"{named} has no signature of an approver of that name")
 
-    def before(self, head: Any, number: int) -> bool:
+    def holds(self, head: Any, number: int) -> bool:
         """Whether a head is an entry of this ledger before the one with a number."""
-        fits = typed(head, {"sequence": int, "digest": str}) and 0 < head["sequence"] < number
-        return fits and self.digest_of(head["sequence"]) == head["digest"]
+        before = typed(head, HEAD) and 0 < head["sequence"] < number
+        return before and self.digest_of(head["sequence"]) == head["digest"]
 
     def digest_of(self, number: int) -> str | None:
         """Digest of the entry with a number, where the chain holds one."""
@@ -578,9 +562,10 @@ class Check:
             tenures[model] = tenures.get(model, 0) + 1
             for start, name in [(version, version)][version in seen :] + [(model, f"{model}#{tenures[model]}")]:
                 fitting = [n for n in free.get((start, entry["commit"]), []) if made(n, there[n][1], entry)]
+                named = f"of entry {entry['sequence']}"
                 if not fitting:
-                    text = f"tag {name} of entry {entry['sequence']} is missing, and what serves stays as it is. "
-                    self.tell(text + "Put it back with: assay ledger --mend")
+                    why = "is missing, and what serves stays as it is. Put it back with: assay ledger --mend"
+                    self.tell(f"tag {name} {named} {why}")
                     continue
                 free[start, entry["commit"]].remove(fitting[0])
                 if start == model and by_number(fitting[0])[1] < newest.setdefault(model, 0):
@@ -588,22 +573,20 @@ class Check:
                 newest[start] = by_number(fitting[0])[1]
             seen.add(version)
         for name in sorted((n for rest in free.values() for n in rest), key=by_number):
-            again = [e for e in self.assigned if e["commit"] == there[name][0] and made(name, there[name][1], e)]
-            by_hand = "it was not made by Assay, and changes nothing"
+            tell, (commit, lines) = self.tell, there[name]
             if not TAG.fullmatch(name):
-                text = f"tag {name} is none that Assay makes; it changes nothing. Remove it from the origin"
-                self.found.notices.append(text)
-            elif again:
-                self.tell(f"tag {name} repeats another tag of its entry: {by_hand}")
-            elif not any(line.startswith("Evidence: ") for line in there[name][1]):
-                self.tell(f"tag {name} names no evidence: {by_hand}")
+                tell = self.found.notices.append
+                why = "is none that Assay makes; it changes nothing. Remove it from the origin"
+            elif any(e["commit"] == commit and made(name, lines, e) for e in self.assigned):
+                why = "repeats another tag of its entry: it was not made by Assay, and changes nothing"
+            elif not any(line.startswith("Evidence: ") for line in lines):
+                why = "names no evidence: it was not made by Assay, and changes nothing"
             else:
-                text = "does not hold: entries were changed or cut off, or the tag was set past the ledger"
-                text = f"commit {there[name][0][:12]} that the ledger {text}; it changes nothing"
-                self.tell(f"tag {name} names an entry for {text}")
-        for name in names:
-            if name.startswith("refs/replace/"):
-                self.tell(f"{name} shows others another object than {name[13:25]}; it is not looked at here. Remove it")
+                why = f"names an entry for commit {commit[:12]} that the ledger does not hold: entries were changed or "
+                why += "cut off, or the tag was set past the ledger; it changes nothing"
+            tell(f"tag {name} {why}")
+        for name in (n for n in names if n.startswith("refs/replace/")):
+            self.tell(f"{name} shows others another object than {name[13:25]}; it is not looked at here. Remove it")
 
 
 def by_number(name: str) -> tuple[str, int, str]:
@@ -650,44 +633,40 @@ def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Check a ledger of Assay without Assay.")
     parser.add_argument("repository", type=Path, help="a clone of the origin: git clone --mirror")
     parser.add_argument("--root", default="", help="digest of the first list, as you were told it")
-    parser.add_argument(
-        "--anchor", default="", help="a commit or an entry's digest that you noted once, or a timestamp"
-    )
+    parser.add_argument("--anchor", default="", help="a commit or an entry's digest as you noted it, or a timestamp")
     parser.add_argument("--tsa", type=Path, help="PEM file of the certificates that a timestamp is checked with")
     parser.add_argument("--json", action="store_true", help="all that was found, as one document")
     asked = parser.parse_args(words)
-    moment, unproven = "", ""
+    root, anchor, moment, unproven = asked.root, asked.anchor, "", list[str]()
     try:
-        if asked.tsa:
-            try:
-                asked.anchor, moment = stamped(Path(asked.anchor), asked.tsa)
-            except ValueError as error:
-                asked.anchor, unproven = "", str(error)
-        for given in filter(None, (asked.root, asked.anchor)):
-            if not SHA.fullmatch(given) or (given == asked.root and len(given) == 40):
+        try:
+            anchor, moment = stamped(Path(anchor), asked.tsa) if asked.tsa else (anchor, "")
+        except ValueError as error:
+            anchor, unproven = "", [str(error)]
+        for given in filter(None, (root, anchor)):
+            if not SHA.fullmatch(given) or (given == root and len(given) == 40):
                 text = "is no digest (sha256: and 64 digits), nor for --anchor 40 of a commit or a token with --tsa"
                 raise Unusable(f"{given} {text}")
-        found = check(asked.repository, asked.root, asked.anchor)
+        found = check(asked.repository, root, anchor)
     except Unusable as error:
         print(error, file=sys.stderr)
         return 2
-    found.problems += [unproven] * bool(unproven)
-    found.timestamp = f"{asked.anchor} was there on {moment}" * bool(moment)
-    if not found.tip:
-        found.problems.insert(0, f"there is no ledger: the branch {BRANCHES[0][11:]} is missing")
-    open_ends = [text for given, text in ((asked.root, SELF), (asked.anchor, TAIL)) if not given]
+    missing = [] if found.tip else [f"there is no ledger: the branch {BRANCHES[0][11:]} is missing"]
+    found.problems[:] = [*missing, *found.problems, *unproven]
+    found.timestamp = f"{anchor} was there on {moment}" if moment else ""
+    open_ends = [text for given, text in ((root, SELF), (anchor, TAIL)) if not given]
     if asked.json:
         print(json.dumps({"holds": not found.problems, **asdict(found), "not_excluded": open_ends}, indent=2))
     else:
-        told = found.problems[:TOLD]
-        told += [f"... and {len(found.problems) - TOLD} more"] * (len(found.problems) > TOLD)
+        more, held = len(found.problems) - TOLD, "it holds" if root else "it is self-consistent only"
         serving = ", ".join(f"{name} {version}" for name, version in found.champions.items()) or "none"
         print("\n".join([
-            *told, *(f"notice: {text}" for text in found.notices), *(f"not excluded: {text}" for text in open_ends),
-            *([f"timestamp: {found.timestamp}"] * bool(moment)),
+            *found.problems[:TOLD], *([f"... and {more} more"] if more > 0 else []),
+            *(f"notice: {text}" for text in found.notices), *(f"not excluded: {text}" for text in open_ends),
+            *([f"timestamp: {found.timestamp}"] if moment else []),
             f"{found.entries} entries to {found.head or 'none'}, commit {found.tip or 'none'}",
             f"first list (root): {found.root or 'none'}", f"champions: {serving}",
-            "it does not hold" if found.problems else "it holds" if asked.root else "it is self-consistent only",
+            "it does not hold" if found.problems else held,
         ]))  # fmt: skip
     return 3 if found.problems else 0
 
