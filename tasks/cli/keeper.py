@@ -11,7 +11,6 @@ import os
 import sys
 import time
 import traceback
-from collections import Counter
 from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import islice
@@ -41,7 +40,7 @@ PATIENCE = 45.0
 RECENT = 100
 """Runs that ended last and badly; by their number, since no clock needs to be right for that."""
 LATE = 3
-"""Late runs of one schedule that are left to run."""
+"""Late runs of one schedule that are nothing unusual."""
 POOL = "assay"
 EFFECTS: dict[str, tuple[EntryKind, str]] = {
     "train": ("promoted", FinalState.PROMOTED),
@@ -106,10 +105,9 @@ class Keeper:
             self._tell_record()
 
     def _follow_clock(self) -> None:
-        """Let schedules begin anew where the clock was set, or where this machine slept.
+        """Where the clock was set back, let schedules begin anew, and start what somebody asked for before that.
 
-        Set back, they would start nothing until it is again where it was, and so would runs that somebody asked for.
-        Set ahead, everything that was to come is late at once, and who asks for a run waits behind all that.
+        Prefect would start nothing until the clock is again where it was.
         """
         newest = self._runs({"end_time": {"is_null_": False}}, sort="END_TIME_DESC", limit=1)
         if newest and newest[0]["id"] != self._behind and _ahead(newest[0]["end_time"]):
@@ -117,11 +115,25 @@ class Keeper:
             print(f"a run ended at {newest[0]['end_time']}, which is after now: the clock was set back", flush=True)
             restart(self.api)
             self._start_waiting()
-        late = self._runs({"state": {"name": {"any_": ["Late", "AwaitingConcurrencySlot"]}}})
-        counts = Counter(json.dumps(run["parameters"]) for run in late if run["auto_scheduled"])
-        if max(counts.values(), default=0) > LATE:
-            print(f"{sum(counts.values())} runs of schedules are late, and one of each is enough", flush=True)
-            restart(self.api)
+        else:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Of many late runs of one schedule leave the newest: they would all find the same.
+
+        A clock that is set ahead makes everything late at once that was to come, and so does a machine that slept. Who
+        asks for a run would wait behind all that.
+        """
+        late = self._runs(
+            {"state": {"name": {"any_": ["Late", "AwaitingConcurrencySlot"]}}}, "EXPECTED_START_TIME_DESC"
+        )
+        of: dict[str, list[dict[str, Any]]] = {}
+        for run in late:
+            if run["auto_scheduled"]:
+                of.setdefault(json.dumps(run["parameters"], sort_keys=True), []).append(run)
+        for runs in of.values():
+            for run in runs[1:] if len(runs) > LATE else ():
+                self._say(run, "CANCELLED", None, "it was late, and a later run of its schedule waits, too")
 
     def _start_waiting(self) -> None:
         waits = self._runs({"state": {"type": {"any_": ["SCHEDULED"]}}}, sort="EXPECTED_START_TIME_DESC")

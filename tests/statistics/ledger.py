@@ -140,10 +140,11 @@ STUDIES = (
     ),
     Study(
         "A longer ledger with more branches and tags",
-        "Of 200 entries 196 are windows, 2 trainings, 1 a rejection and 1 a promotion; each training has a branch, and "
-        "each promotion two tags, which are 2,000 references at 100,000 entries. What grows with them is git's: each "
-        "push goes through all references. 2 % of the entries came after the first list and are signed: 2,000 of "
-        "100,000. `--verify after one more entry` contains the append.",
+        "Of 200 entries 196 are windows, 2 trainings, 1 a rejection and 1 a promotion. Each training has a branch "
+        "until it is gathered with others of long ago (docs/ledger.md), and each promotion two tags: 1,050 references "
+        "at 100,000 entries, after 1,000 trainings and 500 promotions. Who writes an entry, or asks for a champion, "
+        "asks for no tags. 2 % of the entries came after the first list and are signed: 2,000 of 100,000. `--verify "
+        "after one more entry` contains the append.",
         lambda: rows(with_trainings),
     ),
 )
