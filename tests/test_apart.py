@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import textwrap
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
+from sklearn.decomposition import NMF
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import Binarizer
+from sklearn.svm import SVC
 
 from tasks.apart import ModelApart, answering, model_apart
 from tasks.science.models.embeddings import embed, fit_space, representing
@@ -107,9 +113,38 @@ def in_circles(pipeline: Any) -> None:
     nodes(pipeline)["is_leaf"] = 0
 
 
+def far_vectors(pipeline: Any) -> None:
+    """A machine of support vectors that reads gigabytes before its first one: nobody looks at its counts."""
+    x = np.random.default_rng(0).random((300, 4))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        made = SVC(probability=True).fit(np.tile(x, 2)[:, : pipeline[-1].n_features_in_], x[:, 0] > 0.5)
+    made._n_support[:] = [-(2**30), 2**30 + made._n_support.sum()]
+    pipeline.steps[-1] = ("estimator", made)
+
+
+def for_ever(pipeline: Any) -> None:
+    """A factorization that is refined without an end."""
+    x = np.random.default_rng(0).random((300, pipeline[-1].n_features_in_))
+    made = make_pipeline(Binarizer(threshold=0.5), NMF(2, max_iter=2000), LogisticRegression()).fit(x, x[:, 0] > 0.5)
+    made[1].max_iter, made[1].tol = 10**12, 0
+    pipeline.steps[-1] = ("estimator", made)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"), [(far_away, "a child outside its"), (in_circles, "a way leads back to an earlier node")]
+)
+def test_bad_trees_are_refused_before_they_are_followed(
+    change: Callable[[Any], None], says: str, tmp_path: Path
+) -> None:
+    folder = written(tmp_path / "model", config("hist_gradient_boosting"), change)
+    with pytest.raises(CorruptionError, match=says):
+        ModelApart(folder)
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
-    [(far_away, r"was ended by SIG(SEGV|BUS) while it loaded or answered"), (in_circles, "did not answer within 8 s")],
+    [(far_vectors, r"was ended by SIG(SEGV|BUS) while it loaded or answered"), (for_ever, "did not answer within 8 s")],
 )
 def test_a_file_that_ends_or_stops_its_process_is_one_sentence(
     change: Callable[[Any], None], says: str, tmp_path: Path

@@ -8,8 +8,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import pandas as pd
+from typing import Any
 
 from tasks.serving.release import Release, load_release, read_pointer
 from tasks.serving.schema import RowSchema
@@ -64,6 +63,14 @@ class Follower:
         if self._thread:
             self._thread.join(timeout=10)
 
+    def general(self) -> dict[str, str]:
+        """The models that scikit-learn's pipeline answers for, each with the reason."""
+        return {
+            name: f"scikit-learn's pipeline answers: {now.release.general}"
+            for name, now in self.serving.items()
+            if now.release.answering is None
+        }
+
     def _follow(self) -> None:
         while not self._stop.wait(EVERY_SECONDS):
             self.look()
@@ -102,7 +109,7 @@ class Follower:
         self.trust.check(folder.name, pointer)
         own = folder / "versions" / pointer.version
         release, files = load_release(own, pointer), (own / "model.skops", own / "manifest.json")
-        release.score(_blank(release))  # the first call of a pipeline is slow; nobody should wait for it
+        release.answer([_blank(release)])  # the first call of a pipeline is slow; nobody should wait for it
         self.serving = self.serving | {folder.name: Serving(pointer, release, RowSchema(release.manifest), files)}
         log.info("%s", json.dumps({"model": folder.name, "version": pointer.version}))
         self.trust.saw(folder.name, pointer)
@@ -121,6 +128,5 @@ def _sentence(error: Exception) -> str:
     )
 
 
-def _blank(release: Release) -> pd.DataFrame:
-    kinds = {c.name: c.kind for c in release.manifest.columns}
-    return pd.DataFrame({name: [kinds[name].placeholder] for name in release.manifest.features})
+def _blank(release: Release) -> dict[str, Any]:
+    return {column.name: column.kind.to_json(column.kind.placeholder) for column in release.manifest.columns}

@@ -81,7 +81,7 @@ class Quick:
             return None
         found = PREDICT.fullmatch(scope["path"])
         now = self.follower.serving.get(found[1]) if found else None
-        if now is None or now.pointer.stopped or getattr(now.release, "answering", None) is None:
+        if now is None or now.pointer.stopped or now.release.answering is None:
             return None
         kind = length = b""
         for name, value in scope["headers"]:
@@ -119,9 +119,11 @@ def _truth(decision: bool | str | None) -> bool | None:
 
 def scored(now: Serving, rows: list[dict[str, Any]]) -> np.ndarray | None:
     """Scores by array code; None where it refuses a row, which is for the way with words."""
-    code: Any = getattr(now.release, "answering", None)
+    code = now.release.answering
+    if code is None:  # another release serves by now
+        return None
     try:
-        scores: np.ndarray = code.of_rows(rows)
+        scores = code.of_rows(rows)
     except (ValueError, ArithmeticError):
         return None
     return scores if np.isfinite(scores).all() else None

@@ -43,7 +43,7 @@ def measure(folder: Path) -> dict[str, Any]:
         PermissionError: the model reached for the network.
     """
     from tasks.serving.release import load_release
-    from tasks.serving.schema import RowSchema, table
+    from tasks.serving.schema import RowSchema
 
     begun = time.process_time()
     release = load_release(folder)
@@ -60,13 +60,13 @@ def measure(folder: Path) -> dict[str, Any]:
             "seconds": [],
             "memory_mb": None,
         }
-    scores = release.score(table(rows, release.manifest))
+    scores = release.answer(rows)
     differing = sum(ours != theirs for ours, theirs in zip(scores.tolist(), recorded["scores"], strict=True))
     seconds = []
     for row in recorded["rows"][:WARM_UP] + recorded["rows"]:
         begun = time.process_time()
         good, _ = schema.check([row])
-        release.score(table(good, release.manifest))
+        release.answer(good)
         seconds.append(time.process_time() - begun)
     memory = peak_memory()
     return {

@@ -1,4 +1,9 @@
-"""One version of a model as files: written once, checked by digest, loaded without pickle."""
+"""One version of a model as files: written once, checked by digest, loaded without pickle.
+
+Array code answers where training proved that it gives the bits of scikit-learn's pipeline (:mod:`tasks.answering`);
+else the pipeline does, which is the general path. What a score is, is decided here for everybody: the service,
+readiness, evaluation and monitoring.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +11,26 @@ import hashlib
 import io
 import re
 import zipfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from pydantic import ValidationError
 
+from tasks.answering.asking import one_by_one
+from tasks.answering.compiling import Answering
+from tasks.answering.contents import Unsound
+from tasks.answering.proving import opened
 from tasks.serving.trusted import TRUSTED, refuse_untrustworthy
+from tasks.spec.columns import to_table
 from tasks.spec.errors import CorruptionError
 from tasks.spec.manifest import Manifest, Pointer
-from tasks.spec.metrics import TargetKind
+
+if TYPE_CHECKING:  # a service whose models are all compiled needs no pandas here
+    import pandas as pd
 
 EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -25,22 +38,45 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 @dataclass(frozen=True)
 class Release:
     manifest: Manifest
-    pipeline: Any
+    source: Any
+    """The fitted pipeline, or the checked bytes of its file."""
+    answering: Answering | None = None
+    """The model as array code; None where the pipeline answers."""
+    general: str = ""
+    """Why the pipeline answers, half a sentence."""
+
+    @cached_property
+    def pipeline(self) -> Any:
+        """scikit-learn's pipeline, for what needs more than scores; loaded when it is asked for.
+
+        Raises:
+            CorruptionError: its file holds a type that is not on the allow-list.
+        """
+        return load_pipeline(self.source, self.manifest) if isinstance(self.source, bytes) else self.source
 
     def fits(self, rows: pd.DataFrame) -> bool:
         """Whether the rows have every feature; a version may need one that is not logged any more."""
         return set(self.manifest.features) <= set(rows.columns)
 
     def score(self, rows: pd.DataFrame) -> np.ndarray:
-        """Scores of raw rows, by the kind of the target; columns beyond the features are ignored.
+        """Scores of rows in table form, by the kind of the target; columns beyond the features are ignored.
+
+        A row's score never depends on the rows beside it.
 
         Returns:
             binary: (n,) probability of the positive class; multiclass: (n, k) probabilities in the order of the
             manifest's ``classes``; regression: (n,) predicted numbers.
         """
-        return pipeline_scores(
-            self.manifest.kind, self.pipeline, rows[list(self.manifest.features)], len(self.manifest.classes)
-        )
+        if self.answering is not None:
+            return self.answering.of_table(rows)
+        features = rows[list(self.manifest.features)]
+        return one_by_one(self.manifest.kind, self.pipeline, features, len(self.manifest.classes))
+
+    def answer(self, rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
+        """Scores of rows of valid JSON values, each with every input column; as :meth:`score`."""
+        if self.answering is not None:
+            return self.answering.of_rows(rows)
+        return self.score(table(rows, self.manifest))
 
     def decide(self, scores: np.ndarray) -> list[bool | str | None]:
         """Decisions from scores: selected or not, the most probable class, or None for a number without threshold."""
@@ -50,21 +86,11 @@ class Release:
         return [None if threshold is None else bool(s >= threshold) for s in scores]
 
 
-def pipeline_scores(kind: TargetKind, pipeline: Any, rows: pd.DataFrame, classes: int = 0) -> np.ndarray:
-    """Scores of a fitted pipeline, as :meth:`Release.score` returns them; training and the service both use this.
+def table(rows: Sequence[Mapping[str, Any]], manifest: Manifest) -> pd.DataFrame:
+    """Validated rows as the table that a pipeline scores."""
+    import pandas as pd
 
-    Args:
-        classes: number of classes of a multiclass model, fitted on codes 0 to ``classes`` - 1; a class that training
-            never saw has probability 0.
-    """
-    if kind == "regression":
-        return np.asarray(pipeline.predict(rows), dtype=float)
-    found = np.asarray(pipeline.predict_proba(rows), dtype=float)
-    if kind == "binary":
-        return found[:, 1]
-    scores = np.zeros((len(found), classes))
-    scores[:, np.asarray(pipeline.classes_, dtype=int)] = found
-    return scores
+    return to_table(manifest.columns, pd.DataFrame(rows, columns=[c.name for c in manifest.columns]))
 
 
 def save_model(pipeline: Any, path: Path) -> None:
@@ -100,7 +126,10 @@ def _write(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
 
 
 def load_release(folder: Path, pointer: Pointer | None = None) -> Release:
-    """Load ``model.skops`` and ``manifest.json``: the digests first, then types from the repository's allow-list.
+    """Load ``model.skops`` and ``manifest.json``: the digests first, then the trees, then what answers.
+
+    Array code is read from the file's arrays. Only without it are scikit-learn's objects built, of types from the
+    repository's allow-list.
 
     Each file is read once; what was checked is what is loaded, whatever happens to the file meanwhile.
 
@@ -109,9 +138,10 @@ def load_release(folder: Path, pointer: Pointer | None = None) -> Release:
         pointer: the digests that the registry's side asked for; None where DVC vouches for the files.
 
     Raises:
-        CorruptionError: a file is missing, was changed, or holds a type that is not on the list.
+        CorruptionError: a file is missing, was changed, holds what no training writes, or a type that is not on the
+            list.
     """
-    path, described = folder / "model.skops", folder / "manifest.json"
+    path = folder / "model.skops"
     manifest = read_manifest(folder, pointer)
     content = _read(path)
     found = _digest(content)
@@ -125,20 +155,36 @@ def load_release(folder: Path, pointer: Pointer | None = None) -> Release:
             f"{path} has digest {found}, and champion.json says {pointer.model_digest}. It was not opened; publish "
             "the version again."
         )
+    try:
+        found_code = opened(content, manifest)
+    except Unsound as error:
+        raise CorruptionError(f"{path} {error}. It was not loaded; train and publish the version again.") from None
+    release = Release(manifest, content, found_code.answering, found_code.why)
+    if release.answering is None:
+        release.pipeline  # noqa: B018  so that a file that cannot be loaded is refused now
+    return release
+
+
+def load_pipeline(content: bytes, manifest: Manifest) -> Any:
+    """Build scikit-learn's objects from the bytes of a model file whose trees were checked.
+
+    Raises:
+        CorruptionError: they hold a type that is not on the allow-list, or the manifest trusts what it may not.
+    """
     from skops import io as skops
 
     allowed = [*TRUSTED, *manifest.trusted]
     strange = sorted(set(skops.get_untrusted_types(data=content)) - set(allowed))
     if strange:
         raise CorruptionError(
-            f"{path} holds types that are not on the allow-list: {', '.join(strange)}. Add them to "
+            f"model.skops holds types that are not on the allow-list: {', '.join(strange)}. Add them to "
             f"deployments/models/{manifest.model}/code/trusted.yaml on purpose, or train without them."
         )
     try:
         refuse_untrustworthy(manifest.trusted)
     except ValueError as error:
-        raise CorruptionError(f"{described} trusts {error}. It was not opened; publish the version again.") from None
-    return Release(manifest, skops.loads(content, trusted=allowed))
+        raise CorruptionError(f"manifest.json trusts {error}. It was not opened; publish the version again.") from None
+    return skops.loads(content, trusted=allowed)
 
 
 def read_manifest(folder: Path, pointer: Pointer | None = None) -> Manifest:

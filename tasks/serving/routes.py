@@ -26,7 +26,7 @@ from tasks.serving.human import HumanLog, HumanRoutes
 from tasks.serving.metrics import Metrics
 from tasks.serving.problems import printable, problem
 from tasks.serving.release import Release
-from tasks.serving.schema import outcome_problems, scored, table
+from tasks.serving.schema import outcome_problems, scored
 from tasks.spec.arrivals import LoggedRow
 
 
@@ -81,7 +81,7 @@ class Routes:
         rows, bad = now.row.check(body.rows if body.rows is not None else [body.row or {}])
         scores, unscored = np.empty(0), bad
         if not bad:
-            scores, unscored = scored(now.release, table(rows, now.release.manifest))
+            scores, unscored = scored(now.release, rows)
         if unscored:
             self.metrics.refused.labels(name, "input").inc()
             raise HTTPException(422, unscored)
@@ -118,9 +118,8 @@ class Routes:
         heights = {name: s.pointer.height for name, s in self.follower.serving.items()}
         record = self.follower.trust.record()
         status = "degraded" if found or record else "ok"
-        return JSONResponse(
-            {"status": status, "models": self.models(), "problems": found, "heights": heights, "record": record}
-        )
+        said = {"models": self.models(), "problems": found, "general": self.follower.general()}
+        return JSONResponse({"status": status, **said, "heights": heights, "record": record})
 
     def live(self) -> dict[str, str]:
         return {"status": "ok"}

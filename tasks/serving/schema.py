@@ -9,7 +9,6 @@ from itertools import islice
 from typing import Annotated, Any, NotRequired, get_origin
 
 import numpy as np
-import pandas as pd
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict
@@ -18,7 +17,6 @@ from tasks.serving.problems import MOST_TOLD, printable, problem
 from tasks.serving.quick_rows import MOST_ROWS, QuickRows
 from tasks.serving.release import Release
 from tasks.spec.cells import LARGEST_WHOLE, rounded
-from tasks.spec.columns import to_table
 from tasks.spec.data import Column
 from tasks.spec.manifest import Manifest
 
@@ -166,22 +164,17 @@ def _unfit(label: bool | float | str, manifest: Manifest) -> str:
     return f"allowed: a finite number {' '.join([*ends, ''])}in {manifest.unit}; send it as a JSON number in this unit"
 
 
-def table(rows: list[dict[str, Any]], manifest: Manifest) -> pd.DataFrame:
-    """Validated rows as the table that a model scores."""
-    return to_table(manifest.columns, pd.DataFrame(rows, columns=[c.name for c in manifest.columns]))
-
-
-def scored(release: Release, rows: pd.DataFrame) -> tuple[np.ndarray, list[dict[str, Any]]]:
+def scored(release: Release, rows: list[dict[str, Any]]) -> tuple[np.ndarray, list[dict[str, Any]]]:
     """The scores of validated rows, and the first rows that the model cannot score, by halving.
 
     A schema's bounds do not say what a model computes: a power of a large number is infinite all the same.
     """
     try:
-        scores = release.score(rows)
+        scores = release.answer(rows)
     except (ValueError, ArithmeticError) as error:
         if len(rows) > 1:
             half = len(rows) // 2
-            parts = [(rows.iloc[:half], 0), (rows.iloc[half:], half)]
+            parts = [(rows[:half], 0), (rows[half:], half)]
             bad: list[dict[str, Any]] = []
             for part, before in parts:
                 found = scored(release, part)[1] if len(bad) < MOST_UNSCORED else []

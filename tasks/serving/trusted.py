@@ -18,6 +18,8 @@ TRUSTED = (
     "sklearn.compose._column_transformer._RemainderColsList",
     "sklearn.model_selection._split.KFold",
     "sklearn.model_selection._split.StratifiedKFold",
+    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+    "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
 )
 
 OURS = ("deployments", "flows", "tasks")

@@ -121,6 +121,9 @@ class Boolean(ColumnKind):
         known = {True: "true", False: "false", "True": "true", "False": "false"}
         return values.astype(object).map(lambda v: known.get(v, v) if isinstance(v, bool | str) else v)
 
+    def from_request(self, value: Any) -> str:
+        return str(value).lower() if isinstance(value, bool) else str(value)
+
     def to_json(self, value: Any) -> Any:
         return value == "true"
 
@@ -172,6 +175,9 @@ class Date(ColumnKind):
             return values
         found, wrong = _by_distinct(values, _read_text(self._parsed))
         return values.astype(object).where(wrong, found) if wrong.any() else found
+
+    def from_request(self, value: Any) -> float:
+        return value if isinstance(value, float) else self._parsed(value)
 
     def to_json(self, value: Any) -> Any:
         return self._written(value)

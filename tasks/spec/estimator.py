@@ -12,7 +12,7 @@ from tasks.spec.metrics import TargetKind
 
 
 class Estimator(Spec):
-    kind: Literal["logistic_regression", "ridge", "hist_gradient_boosting", "random_forest", "custom"]
+    kind: Literal["logistic_regression", "ridge", "hist_gradient_boosting", "random_forest", "neural_network", "custom"]
     """Which estimator of scikit-learn, or one of your own."""
     factory: str | None = None
     """For custom: dotted path ``package.module:name`` of what takes the parameters and gives an estimator.
@@ -37,6 +37,8 @@ class Estimator(Spec):
             raise ValueError(f"factory is {self.factory!r}; write package.module:function")
         if self.kind == "custom" and self.class_weight is not None:
             raise ValueError("class_weight is not for kind: custom; hand it to the factory in parameters")
+        if self.kind == "neural_network" and self.class_weight is not None:
+            raise ValueError("class_weight is not for kind: neural_network, which weighs no classes; use data.weight")
         return self
 
 
@@ -53,7 +55,7 @@ class TrustedTypes(Spec):
 
 
 ESTIMATORS: dict[TargetKind, tuple[str, ...]] = {
-    "binary": ("logistic_regression", "hist_gradient_boosting", "random_forest", "custom"),
-    "multiclass": ("logistic_regression", "hist_gradient_boosting", "random_forest", "custom"),
-    "regression": ("ridge", "hist_gradient_boosting", "random_forest", "custom"),
+    "binary": ("logistic_regression", "hist_gradient_boosting", "random_forest", "neural_network", "custom"),
+    "multiclass": ("logistic_regression", "hist_gradient_boosting", "random_forest", "neural_network", "custom"),
+    "regression": ("ridge", "hist_gradient_boosting", "random_forest", "neural_network", "custom"),
 }

@@ -17,6 +17,23 @@ from tasks.spec.data_record import DataRecord
 from tasks.spec.metrics import TargetKind
 
 
+class AnsweringProof(Spec):
+    """How far training compared the model's array code with scikit-learn's pipeline, bit for bit."""
+
+    compiled: bool
+    """Whether array code may answer; it never differed."""
+    why: str = ""
+    """Why it may not, where it may not."""
+    known: str = ""
+    """sha256 of the pipeline's scores of the generated rows, which every service makes again."""
+    recorded: int = 0
+    """Rows of requests.json."""
+    generated: int = 0
+    """Rows drawn from the model's own thresholds, names and gaps, each asked alone."""
+    edges: int = 0
+    """Rows at the edges of every threshold of every tree."""
+
+
 class Manifest(Spec):
     """``manifest.json`` beside ``model.skops``: what the service must know to answer."""
 
@@ -48,6 +65,8 @@ class Manifest(Spec):
     libraries: dict[str, str]
     trusted: tuple[str, ...] = ()
     """Classes beyond the repository's list that the model file may hold, from the model's ``code/trusted.yaml``."""
+    answering: AnsweringProof | None = None
+    """Manifests before 2026-11-30 have none, and scikit-learn answers."""
     data: DataRecord | None = None
     """The files that the rows came from, and what became of the rows; manifests before 2026-11-29 have none."""
 

@@ -13,9 +13,11 @@ import numpy as np
 import pandas as pd
 from sklearn.utils.validation import has_fit_parameter
 
+from tasks.answering.asking import one_by_one
+from tasks.answering.proving import Recorded, prove
 from tasks.science.data.tables import LABEL, ROW, WEIGHT, as_requests, label_array
 from tasks.science.models.estimators import build
-from tasks.serving.release import pipeline_scores, save_model
+from tasks.serving.release import load_pipeline, save_model
 from tasks.spec.base import digest_file
 from tasks.spec.data_record import DataRecord
 from tasks.spec.errors import ConfigError
@@ -28,9 +30,8 @@ from tasks.tables.replayed import kept_rows, source_requests
 from tasks.tables.typed import markers
 
 REQUESTS = 200
-"""Source rows kept as a client would send them, with the scores of the same training rows by the pipeline in memory.
-
-The service must give the same scores.
+"""Source rows kept as a client would send them, with the scores of the same training rows by the pipeline of the file,
+asked about one row at a time. The service must give the same bits.
 """
 LIBRARIES = ("scikit-learn", "numpy", "pandas", "scipy", "skops")
 
@@ -74,9 +75,13 @@ def train(paths: ModelPaths, config: TrainingConfig) -> None:
         libraries={"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
         data=record,
     )
-    (paths.model / "manifest.json").write_text(json.dumps(manifest.model_dump(mode="json"), indent=2) + "\n")
     asked, requests = _requests(paths, config, rows, kept)
-    scores = pipeline_scores(config.kind, pipeline, asked[list(config.features)], len(config.classes))
+    content, features = (paths.model / "model.skops").read_bytes(), asked[list(config.features)]
+    loaded = load_pipeline(content, manifest)  # the service has the file, so the file is the reference
+    scores = one_by_one(config.kind, loaded, features, len(config.classes))
+    proof = prove(content, manifest, loaded, Recorded(features, scores, as_requests(config, asked)))
+    manifest = manifest.model_copy(update={"answering": proof})
+    (paths.model / "manifest.json").write_text(json.dumps(manifest.model_dump(mode="json"), indent=2) + "\n")
     document = {"rows": requests, "scores": scores.tolist()}
     (paths.model / "requests.json").write_text(json.dumps(document, allow_nan=False) + "\n")
 

@@ -15,10 +15,11 @@ import httpx
 import numpy as np
 import pandas as pd
 
+from tasks.answering.proving import prove
 from tasks.records.log.predictions import PredictionLog
 from tasks.records.registry import releases
 from tasks.science.models.estimators import build
-from tasks.serving.release import save_model
+from tasks.serving.release import load_pipeline, save_model
 from tasks.spec.base import digest_file
 from tasks.spec.manifest import Manifest
 from tasks.spec.model import ModelConfig
@@ -78,7 +79,14 @@ def release(home: Path, config: ModelConfig, version: str, seed: int) -> Path:
         trained_rows=400,
         libraries={},
     )
-    (folder / "manifest.json").write_text(manifest.model_dump_json())
+    return describe(folder, manifest)
+
+
+def describe(folder: Path, manifest: Manifest) -> Path:
+    """Write the manifest with the proof that training would make, beside the model file."""
+    content = (folder / "model.skops").read_bytes()
+    proof = prove(content, manifest, load_pipeline(content, manifest))
+    (folder / "manifest.json").write_text(manifest.model_copy(update={"answering": proof}).model_dump_json())
     return folder
 
 

@@ -24,8 +24,8 @@ from tasks.science.monitors.drift.reference import fit_reference
 from tasks.science.monitors.groupings.words import apart
 from tasks.science.monitors.profiles.profile import profile
 from tasks.science.rules.tools import fitting
-from tasks.serving.release import Release
-from tasks.serving.schema import RowSchema, table
+from tasks.serving.release import Release, table
+from tasks.serving.schema import RowSchema
 from tasks.spec.base import validate
 from tasks.spec.columns import decoded, to_table
 from tasks.spec.errors import ConfigError

@@ -20,8 +20,8 @@ from tasks.science.models.estimators import build
 from tasks.science.monitors.drift.findings import drift_findings
 from tasks.science.monitors.drift.reference import fit_reference
 from tasks.science.monitors.profiles.profile import profile
-from tasks.serving.release import Release
-from tasks.serving.schema import RowSchema, table
+from tasks.serving.release import Release, table
+from tasks.serving.schema import RowSchema
 from tasks.spec.base import validate
 from tasks.spec.columns import KINDS, decoded, to_table
 from tasks.spec.errors import ConfigError

@@ -21,6 +21,7 @@ from sklearn.ensemble import (
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import KFold, StratifiedKFold
+from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler, TargetEncoder
 
@@ -35,12 +36,14 @@ CLASSIFIERS: dict[str, tuple[type[Any], dict[str, Any]]] = {
     "logistic_regression": (LogisticRegression, {"max_iter": 500}),
     "hist_gradient_boosting": (HistGradientBoostingClassifier, {}),
     "random_forest": (RandomForestClassifier, {"n_jobs": 1}),
+    "neural_network": (MLPClassifier, {"early_stopping": True}),
 }
 """Of two classes or more: logistic regression is multinomial where there are more."""
 REGRESSORS: dict[str, tuple[type[Any], dict[str, Any]]] = {
     "ridge": (Ridge, {}),
     "hist_gradient_boosting": (HistGradientBoostingRegressor, {}),
     "random_forest": (RandomForestRegressor, {"n_jobs": 1}),
+    "neural_network": (MLPRegressor, {"early_stopping": True}),
 }
 
 
