@@ -56,7 +56,11 @@ class QuickRows:
         )
         self._decode = msgspec.json.Decoder(body).decode
         self._floats = [i for i, name in enumerate(fields) if fields[name][0] is float]
-        self._markers = [(name, frozenset(found)) for name, found in markers.items() if found]
+        self._markers = [
+            (name, frozenset(found))
+            for name, found in markers.items()
+            if found and get_origin(fields[name][0]) is not Literal  # a declared name is a value
+        ]
         self._checks = list(checks.items())
 
     def read(self, body: bytes) -> list[dict[str, Any]] | None:
@@ -67,14 +71,16 @@ class QuickRows:
             found: Any = self._decode(body)
             given = [found.row] if found.row is not None else found.rows or []
             values = [msgspec.structs.astuple(row) for row in given]
-            keys = 1 + sum(len(row) - row.count(UNSET) for row in values)
+            out = sum(row.count(UNSET) for row in values)
+            keys = 1 + len(values) * len(self.columns) - out
             # No text holds a quote here, so this counts keys: of one that stands twice a value would be lost.
             if not 0 < len(values) <= self.most or body.count(b'":') != keys:
                 return None
             minus = b"-0" in body
             if not all(self._exact(row, minus) for row in values):
                 return None
-            rows = [dict(zip(self.columns, map(_null, row), strict=True)) for row in values]
+            full: Any = ([None if v is UNSET else v for v in row] for row in values) if out else values
+            rows = [dict(zip(self.columns, row, strict=True)) for row in full]
             return rows if all(map(self._taken, rows)) else None
         except Exception:  # whatever a decoder or a check raises is a refusal, and the schema words it
             return None
@@ -95,10 +101,6 @@ class QuickRows:
             if row[name] is not None:
                 row[name] = check(row[name])
         return True
-
-
-def _null(value: Any) -> Any:
-    return None if value is UNSET else value
 
 
 def _field(place: str, kind: Any, constraints: Mapping[str, Any], nullable: bool) -> Any:
