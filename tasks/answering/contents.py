@@ -143,10 +143,9 @@ class Contents:
         waiting: list[tuple[Any, tuple[dict[str, Any], ...]]] = [(self.schema, ())]
         while waiting:
             item, around = waiting.pop()
-            if isinstance(item, dict):
-                if "__class__" in item:
-                    yield item, around
-                    around = (*around, item)
+            if isinstance(item, dict) and "__class__" in item:
+                yield item, around
+                around = (*around, item)
             inside = list(item.values()) if isinstance(item, dict) else item
             waiting += [(inner, around) for inner in reversed(inside) if isinstance(inner, dict | list)]
 

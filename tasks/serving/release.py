@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import re
+import stat
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -33,6 +35,8 @@ if TYPE_CHECKING:  # a service whose models are all compiled needs no pandas her
     import pandas as pd
 
 EPOCH = (1980, 1, 1, 0, 0, 0)
+LARGEST = 2**30
+"""Bytes of a file of a release."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +129,7 @@ def _write(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
     archive.writestr(member, content)
 
 
-def load_release(folder: Path, pointer: Pointer | None = None) -> Release:
+def load_release(folder: Path, pointer: Pointer | None = None, first: Callable[[Path], None] | None = None) -> Release:
     """Load ``model.skops`` and ``manifest.json``: the digests first, then the trees, then what answers.
 
     Array code is read from the file's arrays. Only without it are scikit-learn's objects built, of types from the
@@ -136,6 +140,7 @@ def load_release(folder: Path, pointer: Pointer | None = None) -> Release:
     Args:
         folder: where the two files are.
         pointer: the digests that the registry's side asked for; None where DVC vouches for the files.
+        first: what is done before scikit-learn's objects are built, where they have to be; it may raise.
 
     Raises:
         CorruptionError: a file is missing, was changed, holds what no training writes, or a type that is not on the
@@ -161,6 +166,8 @@ def load_release(folder: Path, pointer: Pointer | None = None) -> Release:
         raise CorruptionError(f"{path} {error}. It was not loaded; train and publish the version again.") from None
     release = Release(manifest, content, found_code.answering, found_code.why)
     if release.answering is None:
+        if first is not None:
+            first(folder)
         release.pipeline  # noqa: B018  so that a file that cannot be loaded is refused now
     return release
 
@@ -216,7 +223,7 @@ def read_pointer(folder: Path) -> Pointer | None:
     """
     path = folder / "champion.json"
     try:
-        return Pointer.model_validate_json(path.read_bytes())
+        return Pointer.model_validate_json(plain_bytes(path))
     except FileNotFoundError:
         return None
     except ValidationError as error:
@@ -228,9 +235,31 @@ def read_pointer(folder: Path) -> Pointer | None:
         ) from None
 
 
+def blank(release: Release) -> dict[str, Any]:
+    """A row that every model of these columns can be asked."""
+    return {column.name: column.kind.to_json(column.kind.placeholder) for column in release.manifest.columns}
+
+
+def plain_bytes(path: Path) -> bytes:
+    """What a file holds; a pipe or a device, whose reading might never end, is refused.
+
+    Raises:
+        OSError: it cannot be opened.
+        CorruptionError: it is no plain file, or a larger one than any release has.
+    """
+    number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(number, "rb") as file:
+        about = os.fstat(number)
+        if not stat.S_ISREG(about.st_mode):
+            raise CorruptionError(f"{path} is no plain file. Remove it, and publish the version again.")
+        if about.st_size > LARGEST:
+            raise CorruptionError(f"{path} has {about.st_size:,} bytes; at most {LARGEST:,} are read.")
+        return file.read(LARGEST)
+
+
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return plain_bytes(path)
     except OSError as error:
         raise CorruptionError(f"{path} cannot be read ({error.strerror}). Publish the version again.") from None
 
