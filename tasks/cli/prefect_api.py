@@ -11,7 +11,9 @@ import httpx
 
 from tasks.spec.errors import AssayError, UnreachableError
 
-ATTEMPTS = 6
+ATTEMPTS, AGAIN = 6, 3
+TIMEOUT = 30.0
+"""Seconds; a server whose clock was set, or whose machine is busy, is slow for a minute."""
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 
@@ -22,7 +24,7 @@ class PrefectApi:
         self.url = url.rstrip("/")
 
     def call(self, method: str, path: str, body: dict[str, Any] | list[dict[str, Any]] | None = None) -> Any:
-        """One request.
+        """One request; one that changes nothing when it comes twice is sent again where no answer comes in time.
 
         Raises:
             UnreachableError: the server does not answer.
@@ -30,8 +32,10 @@ class PrefectApi:
         """
         for attempt in range(ATTEMPTS):
             try:
-                answer = httpx.request(method, self.url + path, json=body, timeout=30, trust_env=False)
+                answer = httpx.request(method, self.url + path, json=body, timeout=TIMEOUT, trust_env=False)
             except httpx.HTTPError as error:
+                if isinstance(error, httpx.ReadTimeout) and attempt < AGAIN and _may_repeat(method, path, body):
+                    continue
                 raise UnreachableError(
                     f"the Prefect server at {self.url} does not answer ({type(error).__name__}). Start it with: make up"
                 ) from None
@@ -118,3 +122,7 @@ class PrefectApi:
         }
         runs: list[dict[str, Any]] = self.call("POST", "/flow_runs/filter", body)
         return runs
+
+
+def _may_repeat(method: str, path: str, body: Any) -> bool:
+    return method == "GET" or path.endswith("/filter") or (isinstance(body, dict) and "idempotency_key" in body)

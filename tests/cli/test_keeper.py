@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, cast
 
 import pytest
 
 from tasks.cli import keeper as module
+from tasks.cli import prefect_api
 from tasks.cli.keeper import Keeper
 from tasks.cli.prefect_api import PrefectApi
+from tasks.spec.errors import UnreachableError
 from tasks.spec.settings import Settings
 
 DEPLOYMENT = {
@@ -131,3 +136,45 @@ def test_one_that_ended_badly_before_a_clock_was_set_is_still_judged(
     monkeypatch.setattr(keeper, "_judge", lambda found: judged.append(found["id"]))
     keeper._judge_ended()
     assert judged == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "times"),
+    [
+        ("GET", "/health", None, 2),
+        ("POST", "/flow_runs/filter", {}, 2),
+        ("POST", "/deployments/d/create_flow_run", {"idempotency_key": "k"}, 2),
+        ("POST", "/flow_runs/r/set_state", {}, 1),
+    ],
+)
+def test_a_slow_server_is_asked_again_for_what_may_come_twice(
+    method: str, path: str, body: Any, times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prefect_api, "TIMEOUT", 0.5)
+    asked: list[str] = []
+
+    class Slow(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            if len(asked) == 1:
+                time.sleep(1)
+                return
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"[]")
+
+        do_POST = do_GET
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Slow) as slow:
+        threading.Thread(target=slow.serve_forever, daemon=True).start()
+        api = PrefectApi(f"http://127.0.0.1:{slow.server_address[1]}")
+        if times == 2:
+            assert api.call(method, path, body) == []
+        else:
+            with pytest.raises(UnreachableError, match="ReadTimeout"):
+                api.call(method, path, body)
+        slow.shutdown()
+    assert len(asked) == times
