@@ -18,8 +18,9 @@ from tasks.cli.homes import number_of
 from tasks.records.log.answers import Override
 from tasks.records.log.outbox import Decision
 from tasks.records.log.predictions import Prediction, PredictionLog
-from tasks.records.registry import ledger
+from tasks.records.registry import ledger, releases
 from tasks.records.registry.branch import SEEN
+from tasks.records.registry.registry import Registry
 from tasks.records.registry.verification import verify
 from tasks.records.repository.git import Git
 from tasks.spec.errors import AssayError, LogUnavailable
@@ -28,6 +29,7 @@ from tasks.spec.settings import Settings
 from tests.cli.test_status import DRAFT, parts, stopped_home
 from tests.cli.test_system import assay
 from tests.conftest import ROOT, git
+from tests.proof.ledgers import candidate, verdict
 from tests.records.log.logs import report
 from tests.serving.running import start
 
@@ -283,3 +285,20 @@ def test_an_older_home_is_upgraded_with_a_way_back_and_a_newer_one_refused(home:
     assert (home / "dvc-cache/files/md5/ab/cdef").exists() and parts(home)[0] == 0
     (home / "format.json").write_text("{}")
     assert "does not say which format the home has" in assay(home, "status").stderr
+
+
+def test_what_an_older_release_pointed_at_is_signed_where_the_ledger_proves_it(home: Path, tmp_path: Path) -> None:
+    """Else the service of an upgraded home is degraded until monitoring comes by."""
+    settings = Settings(home=home)
+    pointed = releases.current(settings, "care")
+    assert pointed is not None
+    unsigned = pointed.model_copy(update={"signature": "", "model": "", "height": 0, "entry": ""})
+    (settings.releases / "care/champion.json").write_text(unsigned.model_dump_json())
+    assert upgrading.sign_pointers(settings) == [], "the ledger proves no version so far"
+    commit = candidate(settings, "care", "one")
+    evidence = verdict(tmp_path, "care", commit, None, "v1.0.0")
+    Registry(settings).promote("care", commit, evidence, "dana", "push", None)
+    assert upgrading.sign_pointers(settings) == ["care"] and upgrading.sign_pointers(settings) == []
+    now, entry = releases.current(settings, "care"), ledger.entries(settings)[-1]
+    assert now is not None and now.signature and (now.height, now.entry) == (entry.sequence, entry.digest())
+    assert (now.version, now.model_digest) == (unsigned.version, unsigned.model_digest)
