@@ -62,7 +62,7 @@ def opened(content: bytes, manifest: Manifest) -> Opened:
     refuse_unsound(contents)
     proof = manifest.answering
     if proof is None:
-        return Opened(None, "it was trained before answers were compiled; train it again")
+        return Opened(None, "its manifest says of no comparison with array code")
     if not proof.compiled:
         return Opened(None, proof.why)
     try:

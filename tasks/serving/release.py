@@ -25,7 +25,7 @@ from pydantic import ValidationError
 from tasks.answering.asking import one_by_one
 from tasks.answering.compiling import Answering
 from tasks.answering.contents import Unsound
-from tasks.answering.proving import opened
+from tasks.answering.proving import opened, prove
 from tasks.serving.trusted import TRUSTED, refuse_untrustworthy
 from tasks.spec.columns import to_table
 from tasks.spec.errors import CorruptionError
@@ -165,11 +165,14 @@ def load_release(folder: Path, pointer: Pointer | None = None, first: Callable[[
     except Unsound as error:
         raise CorruptionError(f"{path} {error}. It was not loaded; train and publish the version again.") from None
     release = Release(manifest, content, found_code.answering, found_code.why)
-    if release.answering is None:
-        if first is not None:
-            first(folder)
-        release.pipeline  # noqa: B018  so that a file that cannot be loaded is refused now
-    return release
+    if release.answering is not None:
+        return release
+    if first is not None:
+        first(folder)
+    pipeline = release.pipeline  # now, so that a file that cannot be loaded is refused now
+    if manifest.answering is None:  # of an earlier release: what training proves is proven here
+        found_code = opened(content, manifest.model_copy(update={"answering": prove(content, manifest, pipeline)}))
+    return Release(manifest, pipeline, found_code.answering, found_code.why)
 
 
 def load_pipeline(content: bytes, manifest: Manifest) -> Any:

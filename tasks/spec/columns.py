@@ -121,9 +121,6 @@ class Boolean(ColumnKind):
         known = {True: "true", False: "false", "True": "true", "False": "false"}
         return values.astype(object).map(lambda v: known.get(v, v) if isinstance(v, bool | str) else v)
 
-    def from_request(self, value: Any) -> str:
-        return str(value).lower() if isinstance(value, bool) else str(value)
-
     def to_json(self, value: Any) -> Any:
         return value == "true"
 

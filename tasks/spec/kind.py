@@ -76,13 +76,9 @@ class ColumnKind(ABC):
         """Convert one value in table form, not missing, to the value a client would send."""
         return value
 
-    def from_request(self, value: Any) -> Any:
-        """One JSON value, valid and not missing, in table form; what :meth:`from_json` makes of a column of it.
-
-        Returns:
-            A float of a quantity, a text of a name.
-        """
-        return float(value) if self.numeric else value
+    def from_request(self, value: Any) -> float:
+        """One quantity as JSON, valid and not missing, in table form, as :meth:`from_json` converts a column."""
+        return float(value)
 
     def bound(self, value: float | str, column: DeclaredColumn) -> float:
         """A declared ``minimum`` or ``maximum`` in table form.

@@ -66,7 +66,7 @@ class Manifest(Spec):
     trusted: tuple[str, ...] = ()
     """Classes beyond the repository's list that the model file may hold, from the model's ``code/trusted.yaml``."""
     answering: AnsweringProof | None = None
-    """Manifests of earlier releases have none, and scikit-learn answers."""
+    """Manifests of earlier releases have none; what training compares is then compared at each load."""
     data: DataRecord | None = None
     """The files that the rows came from, and what became of the rows; manifests before 2026-11-29 have none."""
 
