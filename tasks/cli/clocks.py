@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import sqlalchemy as sa
 
@@ -20,6 +21,11 @@ from tasks.spec.settings import Settings
 AHEAD = timedelta(minutes=5)
 """How far clocks of several machines may be apart."""
 MEND = "set this machine's clock; where it is right, nothing: the next entry and the next prediction end this"
+
+
+def set_back(settings: Settings) -> Path:
+    """Where the keeper says that the clock was set back under the system that runs."""
+    return settings.home / "run/clock.txt"
 
 
 def clock_problems(settings: Settings) -> list[str]:

@@ -19,12 +19,13 @@ from typing import Any
 import psutil
 
 from tasks.cli.alignment import restart
-from tasks.cli.clocks import AHEAD, clock_problems
+from tasks.cli.clocks import AHEAD, clock_problems, set_back
 from tasks.cli.prefect_api import PrefectApi
 from tasks.records.registry import ledger
 from tasks.records.registry.registry import Registry
 from tasks.records.registry.verification import told
 from tasks.records.repository import leftovers
+from tasks.science.monitors.feed.common import span
 from tasks.serving.trust import RECORD
 from tasks.spec.errors import AssayError
 from tasks.spec.ledger import EntryKind, TrainedDetails
@@ -62,6 +63,8 @@ class Keeper:
         self.settings, self.api = settings, api
         self._missing: dict[str, tuple[str, float]] = {}
         self._behind = ""
+        self._furthest = _wall()
+        set_back(settings).unlink(missing_ok=True)
         self._judged: set[str] = set()
         self._record_due = 0.0
 
@@ -101,8 +104,26 @@ class Keeper:
     def _each_minute(self) -> None:
         if time.monotonic() >= self._record_due:
             self._record_due = time.monotonic() + RECORD_EVERY
+            self._tell_clock()
             self._follow_clock()
             self._tell_record()
+
+    def _tell_clock(self) -> None:
+        """Say so where the clock was set back under this system: the services of Prefect's server wait for that time.
+
+        A server that is started anew does not; and neither does one whose clock is again where it was.
+        """
+        now = _wall()
+        self._furthest = max(self._furthest, now)
+        path, by = set_back(self.settings), self._furthest - now
+        if by <= AHEAD.total_seconds():
+            path.unlink(missing_ok=True)
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(
+            f"the clock was set back by {span(by)} while this system ran, and its schedules start nothing until it is "
+            "again where it was"
+        )
 
     def _follow_clock(self) -> None:
         """Where the clock was set back, let schedules begin anew, and start what somebody asked for before that.
@@ -146,7 +167,9 @@ class Keeper:
         path = self.settings.home / "service" / RECORD
         path.parent.mkdir(exist_ok=True)
         draft = path.with_name(f".{RECORD}.part")
-        draft.write_text(json.dumps([*told(self.settings)[1], *clock_problems(self.settings)]))
+        said = set_back(self.settings)
+        stands = [f"{said.read_text()}: assay down; assay up"] if said.exists() else []
+        draft.write_text(json.dumps([*told(self.settings)[1], *clock_problems(self.settings), *stands]))
         draft.replace(path)
 
     def _at_work(self) -> list[dict[str, Any]]:
@@ -210,6 +233,11 @@ class Keeper:
         body = {"state": state, "force": ended or due is not None}  # one forced to end would keep its place in line
         self.api.call("POST", f"/flow_runs/{run['id']}/set_state", body)
         print(f"flow run {run['name']} ({run['id']}): {kind.lower()}, {message}", flush=True)
+
+
+def _wall() -> float:
+    """How far the time of day is ahead of a clock that nobody sets, in seconds."""
+    return time.time() - time.monotonic()
 
 
 def _ahead(moment: str) -> bool:

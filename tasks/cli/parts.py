@@ -17,7 +17,7 @@ import sqlalchemy as sa
 import yaml
 
 from tasks.cli import state
-from tasks.cli.clocks import MEND, clock_problems
+from tasks.cli.clocks import MEND, clock_problems, set_back
 from tasks.cli.prefect_api import PrefectApi
 from tasks.cli.processes import Processes
 from tasks.records.log.database import Database
@@ -213,6 +213,9 @@ def _ledger(settings: Settings) -> str | None:
 def _clock(settings: Settings) -> str | None:
     if not settings.has_origin and not settings.has_log:
         return None
+    said = set_back(settings)
+    if said.exists() and state.recorded(settings) is not None:
+        raise _Unwell("; ".join([said.read_text(), *clock_problems(settings)]), AGAIN)
     if wrong := clock_problems(settings):
         raise _Unwell("; ".join(wrong), MEND)
     return "no entry and no prediction is of later than now"

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tasks.cli.state import state
 from tasks.records.log.predictions import PredictionLog
 from tasks.science.data.tables import as_requests
 from tasks.spec.ledger import QuietDetails, WindowDetails
@@ -83,17 +84,23 @@ def test_a_clock_that_goes_a_day_ahead_and_back(running: tuple[Running, Clock]) 
     ids += predict(system, rows)
 
     clock.set(0)
+    system.until(lambda: len(health(system)["record"]) == 3, "the clock in /health", 150)
+    assert health(system)["status"] == "degraded"
     found = parts(system)
     assert {name for name, part in found.items() if part["state"] != "well"} == {"clock"}
-    assert "the ledger's newest entry is of" in found["clock"]["says"]
-    assert (
-        "the log's newest prediction is of" in found["clock"]["says"]
-        and ", 24 hours after now" in found["clock"]["says"]
+    set_back, entry, prediction = found["clock"]["says"].split("; ")
+    assert set_back == (
+        "the clock was set back by 24 hours while this system ran, and its schedules start nothing until it is again "
+        "where it was"
     )
-    system.until(lambda: len(health(system)["record"]) == 2, "the clock in /health", 90)
-    assert health(system)["status"] == "degraded"
-    print(json.dumps(found["clock"]), health(system)["record"])
-
+    assert found["clock"]["fix"] == "assay down; assay up"
+    assert entry.startswith("the ledger's newest entry is of ") and ", 24 hours after now" in entry
+    assert prediction.startswith("the log's newest prediction is of ") and ", 24 hours after now" in prediction
+    for command in ("down", "up"):
+        assert system.assay(command).returncode == 0
+    again = state(system.settings)
+    assert again is not None
+    system.system = again
     now = datetime.now(UTC)
     system.until(
         lambda: any(due(run, now) for run in scheduled(system)), "a run by schedule, after the clock was set back", 150

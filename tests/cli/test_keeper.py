@@ -12,6 +12,7 @@ import pytest
 
 from tasks.cli import keeper as module
 from tasks.cli import prefect_api
+from tasks.cli.clocks import set_back
 from tasks.cli.keeper import Keeper
 from tasks.cli.prefect_api import PrefectApi
 from tasks.spec.errors import UnreachableError
@@ -114,6 +115,25 @@ def test_schedules_begin_anew_once_where_the_clock_was_set_back_and_what_waits_i
     assert abs(when - datetime.now(UTC)) < timedelta(minutes=1)
     keeper._follow_clock()
     assert len(server.told) == 2, "once"
+
+
+def test_a_clock_that_was_set_back_under_the_system_is_said_until_it_is_where_it_was(
+    settings: Settings, keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said, real = set_back(settings), time.time
+    for off, sentence in (
+        (0, ""),
+        (86_400, ""),
+        (3_600, "the clock was set back by 23 hours while this system ran, and its schedules start nothing until it is "
+                "again where it was"),
+        (86_390, ""),
+    ):  # fmt: skip
+        monkeypatch.setattr(time, "time", lambda off=off: real() + off)
+        keeper._tell_clock()
+        assert (said.read_text() if said.exists() else "") == sentence
+    said.write_text("of a system before")
+    Keeper(settings, keeper.api)
+    assert not said.exists()
 
 
 @pytest.mark.parametrize("late", [3, 4, 40])
