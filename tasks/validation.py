@@ -25,7 +25,9 @@ from tasks.spec.gates import GateConfig, needed_kinds
 from tasks.spec.models import model_folder
 from tasks.spec.settings import Settings
 from tasks.spec.waivers import Waiver, Waivers
-from tasks.versions import Candidate, materiality, newest_benchmark, unprotected
+from tasks.versions import Candidate, gates_of, materiality, newest_benchmark, unprotected
+
+ASKED_ON_MAIN = "asked as the main branch asks it, not as the candidate's own model.yaml does"
 
 
 @task(cache_policy=NO_CACHE, task_run_name="gate {gate.name}")
@@ -56,12 +58,12 @@ def made_here(candidate: Candidate) -> GateResult | None:
 def examine(
     candidate: Candidate, evidence: Path, champion: str | None, data: GateResult, requesters: tuple[str, ...]
 ) -> Verdict:
-    """Run all gates of the model's config as tasks; one that crashes fails alone and by name.
+    """Run all gates that are asked as tasks; one that crashes fails alone and by name.
 
     Args:
         requesters: who asked for the candidate or wrote it; a waiver that one of them signed does not hold.
     """
-    gates = candidate.config.gates
+    gates, changed = gates_of(candidate)
     runs = [check_gate.submit(gate, candidate, evidence, data) for gate in gates]
     results = []
     for gate, run in zip(gates, runs, strict=True):
@@ -70,6 +72,8 @@ def examine(
         if not isinstance(outcome, GateResult):
             reason = f"the gate itself crashed: {type(outcome).__name__}: {outcome}"
             outcome = GateResult(gate=gate.name, kind=gate.kind, mandatory=gate.mandatory, state="fail", reason=reason)
+        if gate.name in changed:
+            outcome = outcome.model_copy(update={"reason": f"{outcome.reason}; {ASKED_ON_MAIN}"})
         results.append(outcome)
     results += [told] if (told := made_here(candidate)) is not None else []
     results += missing_gates(materiality(candidate), gates, grouped=not unprotected(candidate))

@@ -83,8 +83,13 @@ def load_registered(path: Path, schema: type[S]) -> S:
 
     What it may say, and a new candidate may not, is in docs/upgrading.md.
     """
-    value, problems = problems_of(read_yaml(path), schema, REGISTERED)
-    return _or_refused(value, problems, str(path))
+    return registered_document(read_yaml(path), schema, str(path))
+
+
+def registered_document(document: dict[str, Any], schema: type[S], source: str) -> S:
+    """The same of a mapping that was read already; errors call it ``source``."""
+    value, problems = problems_of(document, schema, REGISTERED)
+    return _or_refused(value, problems, source)
 
 
 def load_yaml(path: Path, schema: type[S]) -> S:

@@ -148,6 +148,23 @@ def test_a_candidate_that_changes_the_gates_is_examined_by_those_that_are_instal
     assert running.assay("ledger", "--verify").returncode == 0
 
 
+def test_a_candidate_that_loosens_its_own_limits_is_held_to_those_of_main(running: Running, released: str) -> None:
+    """One tree, and limits that anything would pass."""
+    champion = running.champion()
+
+    def loose(text: str) -> str:
+        text = set_value("max_iter", "1")(text)
+        swaps = {"limit: 0.62}": "limit: 0.01}", "margin: 0.02}": "margin: 50}", "error: 0.05": "error: 0.9"}
+        for limit, instead in swaps.items():
+            assert limit in text
+            text = text.replace(limit, instead)
+        return text
+
+    state, _ = trained(running, "loose", {MODEL: loose})
+    assert state["name"] in ("Rejected", "Insufficient evidence"), state["message"]
+    assert "asked as the main branch asks it" in state["message"] and running.champion() == champion
+
+
 def test_a_model_file_that_breaks_whoever_loads_it_ends_in_a_sentence(running: Running, released: str) -> None:
     champion = running.champion()
     state, _ = trained(

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
 from configobj import ConfigObj, ConfigObjError
@@ -344,9 +345,14 @@ NOT_CODE = re.compile(r"(data|deployments|docs|tests)|.*\.md")
 def _dvc(worktree: Path, *arguments: str, timeout: float, stages: bool = False) -> tuple[int, str]:
     """Run DVC, kept to the worktree and the cache; the stages that it starts run apart from it.
 
+    Only what pulls is given a person's credentials and the remotes that are folders. What runs stages may reach package
+    indexes, since no stage may more than DVC itself.
+
     Args:
         stages: whether it starts any.
     """
+    pulls = arguments[0] == "pull"
+    addresses = list(remotes(worktree).values()) if pulls else []
     cache, site = _cache(worktree), Path(_setting(worktree, "core", "site_cache_dir", str(worktree / ".dvc/tmp")))
     named = [word for word in arguments[1:] if not word.startswith("--")]
     items = {target.partition("@")[2] for target in named} if stages else set()
@@ -356,7 +362,9 @@ def _dvc(worktree: Path, *arguments: str, timeout: float, stages: bool = False) 
     with sandbox.apart(written, [worktree]) as alone:
         shell, temporary = sandbox.shell(alone)
         ours = {"DVC_NO_ANALYTICS": "true", "DO_NOT_TRACK": "1", "DVC_SITE_CACHE_DIR": str(site), "SHELL": shell}
-        with sandbox.kept_to([worktree, cache, site, temporary], ours) as kept:
+        read = [temporary.parent, *_git_folders(worktree), *_folders(worktree, addresses)]
+        ports = _remote_ports(addresses) if pulls else () if stages else None
+        with sandbox.kept_to([worktree, cache, site, temporary], read, ours, ports, pulls) as kept:
             # where no stage runs none is remembered, and a repository may have no commit yet
             runs = str(cache / "runs" / (_code_of(worktree) if stages else "none"))
             command = [*kept, sys.executable, "-P", WITHIN, runs, *arguments]
@@ -365,6 +373,33 @@ def _dvc(worktree: Path, *arguments: str, timeout: float, stages: bool = False) 
             except subprocess.TimeoutExpired:
                 raise StageError(f"dvc {' '.join(arguments)} was stopped after {timeout:.0f} s.") from None
     return code, (out + b"\n" + err).decode(errors="replace")
+
+
+def _git_folders(worktree: Path) -> list[Path]:
+    """Where git keeps what DVC looks up about a worktree."""
+    asked = ("rev-parse", "--path-format=absolute", "--git-common-dir", "--absolute-git-dir")
+    return [Path(line) for line in Git(worktree).run(*asked).splitlines()]
+
+
+def _folders(worktree: Path, addresses: Iterable[str]) -> Iterator[Path]:
+    """Remotes that are folders of this machine; whoever pushes names them, so none is taken that holds a home."""
+    home = Settings().home.resolve()
+    for address in addresses:
+        if "://" in address:
+            continue
+        path = (worktree / ".dvc" / Path(address).expanduser()).resolve()
+        if not home.is_relative_to(path) and not path.is_relative_to(home):
+            yield path
+
+
+def _remote_ports(addresses: Iterable[str]) -> set[int]:
+    found = {22, 80, 443}
+    for address in addresses:
+        try:
+            found |= {urlsplit(address).port or 443}
+        except ValueError:
+            continue
+    return found
 
 
 def _code_of(worktree: Path) -> str:

@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> int:
         command = ["/bin/sh", *arguments[1:]]
     network = policy["network"] or os.environ.get("DVC_STAGE", "").partition("@")[0] in policy["network_stages"]
     if not policy["apart"]:  # a program of our own, kept to its folders
-        _landlock(policy, network=True)
+        _landlock(policy, policy["network"])
         os.execve(command[0], command, policy["environment"])
     environment = dict(policy["environment"]) | (policy["network_environment"] if network else {})
     environment |= {name: os.environ[name] for name in KEPT if name in os.environ}

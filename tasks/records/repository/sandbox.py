@@ -41,8 +41,15 @@ ENVIRONMENT = (
 CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 INDEXES = ("PIP_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL")
 PROXIES = tuple(name for kind in ("http", "https", "all", "no") for name in (f"{kind}_proxy", f"{kind}_proxy".upper()))
+CREDENTIALS = (
+    ".aws", ".azure", ".boto", ".config/dvc", ".config/gcloud", ".config/git", ".config/rclone", ".git-credentials",
+    ".gitconfig", ".kaggle", ".netrc", ".oci", ".s3cfg", ".ssh",
+)  # fmt: skip
+"""Files and folders of a person that a remote's client reads."""
 NETWORK_STAGES = ("ingest",)
 """The stages that fetch a pinned source from a package index; no other reaches the network."""
+OWN = ("PREFECT_API_URL", "ASSAY_SERVICE_URL", "ASSAY_LOG_URL")
+"""Addresses of our own parts, whose ports nobody is let to who runs apart."""
 PRIVATE = ("ASSAY_", "PREFECT_")
 """Variables of ours that no other program gets, DVC neither."""
 LAUNCHER = str(Path(launcher.__file__).resolve())
@@ -87,24 +94,38 @@ def apart(
 
 
 @contextmanager
-def kept_to(write: Iterable[Path], environment: Mapping[str, str]) -> Iterator[list[str]]:
+def kept_to(
+    write: Iterable[Path],
+    read: Iterable[Path],
+    environment: Mapping[str, str],
+    ports: Iterable[int] | None = None,
+    credentials: bool = False,
+) -> Iterator[list[str]]:
     """The words to put before a program of our own that reads what a candidate has written, such as DVC.
 
-    It may be led to other paths than it means; it changes nothing beyond these folders.
+    It may be led to other paths than it means: it changes nothing beyond these folders, and reads nothing beyond these
+    and the system's. What it reads can end in what it makes, which is pushed.
 
     Args:
+        read: folders and files beside the system's, Python's and those of ``write``.
         environment: variables that it gets beside those of this process, without ours.
+        ports: those that it may connect to by TCP, beside those of package indexes; None keeps it from the network.
+        credentials: whether it reads what a person's remotes ask for.
     """
     with _folder() as (folder, temporary):
+        own = {"TMPDIR": str(temporary)}
+        if not credentials:
+            own |= {"HOME": str(temporary), "XDG_CONFIG_HOME": str(temporary), "XDG_CACHE_HOME": str(temporary)}
+        seen = [*SYSTEM, *READ_DEVICES, *_python(), *_certificates(), Path(LAUNCHER).parent, *read]
         policy = {
             "apart": False,
             "write": [*map(str, write), str(temporary), "/proc", "/dev"],
-            "read": ["/"],
+            "read": [*map(str, seen), *(map(str, _credentials()) if credentials else ())],
             "devices": (),
-            "network": True,
+            "network": ports is not None,
             "network_stages": (),
-            "ports": None,
-            "environment": without_ours(os.environ) | {"TMPDIR": str(temporary)} | dict(environment),
+            "ports": () if ports is None else sorted({*ports, *_ports(os.environ)} - _named(os.environ, OWN)),
+            "environment": without_ours(os.environ) | own | dict(environment),
         }
         yield _words(folder, policy)
 
@@ -205,15 +226,18 @@ def _python() -> set[str]:
     return {os.path.realpath(p) for p in (sys.prefix, sys.base_prefix, *site.getsitepackages())}
 
 
+def _credentials() -> list[Path]:
+    """Where programs keep what remotes ask for; one at a time, since a home of ours may lie among them."""
+    return [path for name in CREDENTIALS if (path := Path.home() / name).exists()]
+
+
 def _certificates() -> list[str]:
     return [os.path.realpath(os.environ[name]) for name in CERTIFICATES if os.environ.get(name)]
 
 
 def _ports(environment: Mapping[str, str]) -> set[int]:
     """Ports of package indexes and proxies, without those of this system's own parts."""
-    return {80, 443} | _named(environment, (*INDEXES, *PROXIES)) - _named(
-        environment, ("PREFECT_API_URL", "ASSAY_SERVICE_URL", "ASSAY_LOG_URL")
-    )
+    return {80, 443} | _named(environment, (*INDEXES, *PROXIES)) - _named(environment, OWN)
 
 
 def _named(environment: Mapping[str, str], names: Iterable[str]) -> set[int]:

@@ -11,18 +11,21 @@ declared dependencies alone; code that nobody declared would leave its results t
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
 from dvc.cli import main as dvc_main
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc.stage.cache import StageCache
+from dvc.utils.serialize import YAMLFileCorruptedError, load_yaml
 
+REMOTE = re.compile(r"(https?|ssh|git)://|[\w.-]+@[\w.-]+:")
+"""Where another repository lies that is none of this machine's files."""
 WRITTEN = "data"
 """The folder of a repository that stages write to."""
 
@@ -60,7 +63,7 @@ def _variables(root: Path) -> Iterator[str]:
     """Files of variables are read while DVC reads the stages, so they are looked at before."""
     for path in _files_of_stages(root):
         try:
-            document = yaml.safe_load(path.read_text()) or {}
+            document = load_yaml(str(path)) or {}
             stages = document.get("stages") or {}
             parts = [document, *(part for stage in stages.values() for part in (stage, stage.get("do") or {}))]
             named = [
@@ -70,8 +73,11 @@ def _variables(root: Path) -> Iterator[str]:
                 if isinstance(item, str)
             ]
             folders = [str(part["wdir"]) for part in parts if "wdir" in part]
-        except (yaml.YAMLError, AttributeError, TypeError, UnicodeDecodeError):
-            continue  # DVC says what is wrong with it
+        except YAMLFileCorruptedError:
+            continue  # by the reader that DVC reads it with, so DVC stops there as well
+        except (AttributeError, TypeError, ValueError) as error:
+            yield f"{path.relative_to(root)} cannot be read as stages ({type(error).__name__}); mend it"
+            continue
         for name in (*named, *folders):
             if "${" in name or ".." in Path(name).parts or not _inside(root, path.parent / name):
                 yield f"{path.relative_to(root)} names {name!r} under vars or wdir, which is no path in the repository"
@@ -82,9 +88,16 @@ def _leading_out(root: Path, stage: Any) -> Iterator[str]:
         if out.protocol != "local" or not _inside(root / WRITTEN, Path(out.fs_path)):
             yield f"{stage.addressing} writes {out.def_path or out.fs_path}; a stage writes below {WRITTEN}/ alone"
     for dep in stage.deps:
-        outside = dep.protocol != "local" or not _inside(root, Path(dep.fs_path))
-        if outside and not (stage.frozen and not stage.cmd):
-            yield f"{stage.addressing} depends on {dep.def_path or dep.fs_path}, which is not in the repository"
+        if (repo := getattr(dep, "def_repo", None)) is not None:  # dvc import
+            here, named = not REMOTE.match(str(repo.get("url"))), str(repo.get("url"))
+        elif dep.protocol == "local":
+            here, named = True, str(dep.def_path or dep.fs_path)
+            if _inside(root, Path(dep.fs_path)):
+                continue
+        else:
+            here, named = False, str(dep.def_path or dep.fs_path)
+        if here or stage.cmd or not stage.frozen:  # a frozen import from elsewhere is taken out of the cache
+            yield f"{stage.addressing} depends on {named}, which is not in the repository"
 
 
 def _inside(folder: Path, path: Path) -> bool:

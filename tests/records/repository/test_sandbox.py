@@ -234,6 +234,82 @@ def test_what_dvc_would_do_elsewhere_is_refused_before_it_does_anything(
     assert all((evil.home / path).read_text() == "precious" for path in PRECIOUS)
 
 
+LEAKS = {
+    "a frozen import": (
+        {
+            "k.dvc": {
+                "frozen": True, "wdir": "../data/care", "deps": [{"path": "{home}/keys/examiner"}],
+                "outs": [{"path": "k.txt"}],
+            },
+            "dvc.yaml": "stages: {leak: {cmd: cp ../data/care/k.txt ../data/care/source/leak.txt, "
+            "deps: [../data/care/k.txt], outs: [{../data/care/source/leak.txt: {cache: false}}]}}",
+        },
+        "depends on {home}/keys/examiner, which is not in the repository",
+    ),
+    "a frozen import of another repository": (
+        {
+            "k.dvc": {
+                "frozen": True, "wdir": "../data/care", "outs": [{"path": "k.txt"}],
+                "deps": [{"path": "keys/examiner", "repo": {"url": "{home}"}}],
+            },
+            "dvc.yaml": "stages: {leak: {cmd: cp ../data/care/k.txt ../data/care/source/leak.txt, "
+            "deps: [../data/care/k.txt], outs: [{../data/care/source/leak.txt: {cache: false}}]}}",
+        },
+        "depends on {home}, which is not in the repository",
+    ),
+    "variables in a file that two YAML readers read differently": (
+        {
+            "dvc.yaml": "vars: ['{home}/secret.yaml']\nstages: {leak: {meta: {[1, 2]: 3}, "
+            "cmd: 'echo ${password} > ../data/care/source/leak.txt', outs: [../data/care/source/leak.txt]}}",
+        },
+        "evil/dvc.yaml",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LEAKS)
+def test_what_dvc_would_read_elsewhere_is_refused_and_is_nowhere_afterwards(
+    evil: Settings, dvc_developer: Path, name: str
+) -> None:
+    """What DVC itself reads ends in what it makes, and that is pushed."""
+    (evil.home / "secret.yaml").write_text("password: most secret\n")
+    (evil.home / "keys/examiner").write_text("most secret")
+    files, sentence = LEAKS[name]
+    (dvc_developer / "evil").mkdir()
+    for file, content in files.items():
+        text = content if isinstance(content, str) else yaml.safe_dump(content)
+        (dvc_developer / "evil" / file).write_text(text.replace("{home}", str(evil.home)))
+    push(dvc_developer, {"train": {"cmd": "true", "deps": ["data/care/source"], "outs": ["data/care/x"]}})
+    with workspace.worktree(evil, "main") as tree:
+        with pytest.raises(StageError) as caught:
+            dvc.reproduce(tree, "train")
+        assert sentence.replace("{home}", str(evil.home)) in str(caught.value) and "Traceback" not in str(caught.value)
+        held = [p for root in (tree, evil.cache / "files") for p in root.rglob("*") if p.is_file()]
+        assert [p for p in held if b"most secret" in p.read_bytes()] == []
+
+
+@apart
+def test_dvc_itself_reads_no_secret_whatever_it_is_led_to(evil: Settings, tmp_path: Path) -> None:
+    """The checks before it may miss a way; the kernel knows none but the folders that are named."""
+    readable = tmp_path / "readable"
+    readable.mkdir()
+    (readable / "file").write_text("seen")
+    for path, code in ((readable / "file", 0), (evil.home / "keys/examiner", 1)):
+        for ports in (None, {443}):
+            with sandbox.kept_to([tmp_path / "out"], [readable], {}, ports) as words:
+                done = subprocess.run([*words, "/bin/cat", str(path)], capture_output=True, check=False)
+            assert done.returncode == code, (path, ports, done.stderr)
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        port = server.getsockname()[1]
+        ask = f"import socket; socket.create_connection(('127.0.0.1', {port}), 2)"
+        for ports, code in ((None, 1), ({443}, 1), ({port}, 0)):
+            with sandbox.kept_to([tmp_path / "out"], [], {}, ports) as words:
+                done = subprocess.run([*words, sys.executable, "-I", "-c", ask], capture_output=True, check=False)
+            assert done.returncode == code, (ports, done.stderr)
+
+
 @apart
 @pytest.mark.parametrize(
     "leave",
