@@ -110,7 +110,7 @@ def test_what_comes_out_otherwise_than_recorded_is_no_rebuild(settings: Settings
 def test_a_candidate_cannot_drop_the_groups_of_its_champion_without_a_waiver(
     settings: Settings, dvc_developer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without a champion, or after one without groups, its reason is enough."""
+    """Its reason is enough where neither a champion nor the main branch names groups."""
     with_groups = document("binary") | {"name": "income"}
     with_groups["data"]["source"]["path"] = "data/income/source/table.csv"
     without = with_groups | {"protected": {}, "unprotected": "the rows are pumps"}
@@ -120,7 +120,12 @@ def test_a_candidate_cannot_drop_the_groups_of_its_champion_without_a_waiver(
     monkeypatch.setenv("ASSAY_ORIGIN", settings.origin)
     tree = write(tmp_path / "tree", without, table(10)).root
     asked = Candidate("income", commit, "branch", tree, "sha256:0")
-    assert unprotected(asked) == "the rows are pumps"
+    assert unprotected(asked) == ""  # the main branch names groups
+    (dvc_developer / "deployments/models/income/model.yaml").write_text(yaml.safe_dump(without))
+    git(dvc_developer, "commit", "--quiet", "--all", "-m", "pumps")
+    git(dvc_developer, "push", "--quiet", "origin", "HEAD:main")
+    with workspace.worktree(settings, "main"):  # a run begins so, and knows what was pushed
+        assert unprotected(asked) == "the rows are pumps"
     Registry(settings).promote("income", commit, passed("income", commit), "test", "person", None)
     assert unprotected(asked) == ""
 

@@ -156,12 +156,15 @@ def approve(
 
 @app.command()
 def status(as_json: Json = False) -> None:
-    """Say what runs, what serves, what was judged and decided last, and what waits; exit 1 where a part is not well."""
+    """Say what runs, what serves, what was judged and decided last, and what waits.
+
+    Exit 1 where a part is not well, or the record holds what nothing decided.
+    """
     from tasks.cli.overview import overview, overview_text
 
     found = overview(settings())
     say(found, as_json, overview_text(found))
-    if any(part["state"] == "not well" for part in found["parts"]):
+    if found["record_problems"] or any(part["state"] == "not well" for part in found["parts"]):
         raise typer.Exit(1)
 
 

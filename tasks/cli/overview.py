@@ -143,6 +143,8 @@ def overview_text(found: dict[str, Any]) -> str:
 def _serves(model: dict[str, Any], answers: bool) -> str:
     if not answers:
         return "and no service answers"
+    if str(model["problem"] or "").startswith("stopped: "):
+        return "and answers nothing"
     if model["serving"] == model["champion"]:
         return "and serves"
     return (

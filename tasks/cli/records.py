@@ -120,6 +120,7 @@ def ledger(
 
     from tasks.records.pages.account import account_table
     from tasks.records.registry import ledger as records
+    from tasks.records.registry.state import state
 
     if verify or whole or mend:
         from tasks.records.registry.registry import mend as put_back
@@ -142,8 +143,11 @@ def ledger(
             "\n".join(lines),
         )
         raise typer.Exit(3 if problems else 0)
-    found = records.entries(settings())
+    found, refused = records.entries(settings()), state(settings()).refused
     if as_json:
-        print(json.dumps([e.model_dump(mode="json") for e in found]))
+        documents = (e.model_dump(mode="json") | {"does_not_count": refused.get(e.sequence)} for e in found)
+        print(json.dumps(list(documents)))
     else:
         Console().print(account_table(found))
+        for sequence, why in sorted(refused.items()):
+            print(f"entry {sequence} does not count: {why}")

@@ -174,6 +174,7 @@ def test_the_status_says_how_far_the_service_is(serving: str | None, answers: bo
             "service_answers": answers,
             "ledger_entries": 0,
             "record_problems": [],
+            "examiner": "sha256:0",
             "models": {"care": model},
         }
     )

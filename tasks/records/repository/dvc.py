@@ -11,12 +11,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import urlsplit
 
 import yaml
 from configobj import ConfigObj, ConfigObjError
 
-from tasks.records.repository import process, sandbox, tracked
+from tasks.records.repository import process, reach, sandbox, tracked
 from tasks.records.repository.git import Git
 from tasks.spec.data_source import collected_folder, source_folder
 from tasks.spec.errors import CorruptionError, StageError
@@ -362,8 +361,8 @@ def _dvc(worktree: Path, *arguments: str, timeout: float, stages: bool = False) 
     with sandbox.apart(written, [worktree]) as alone:
         shell, temporary = sandbox.shell(alone)
         ours = {"DVC_NO_ANALYTICS": "true", "DO_NOT_TRACK": "1", "DVC_SITE_CACHE_DIR": str(site), "SHELL": shell}
-        read = [temporary.parent, *_git_folders(worktree), *_folders(worktree, addresses)]
-        ports = _remote_ports(addresses) if pulls else () if stages else None
+        read = [temporary.parent, *reach.git_folders(worktree), *reach.folders(worktree, addresses)]
+        ports = reach.ports(addresses) if pulls else () if stages else None
         with sandbox.kept_to([worktree, cache, site, temporary], read, ours, ports, pulls) as kept:
             # where no stage runs none is remembered, and a repository may have no commit yet
             runs = str(cache / "runs" / (_code_of(worktree) if stages else "none"))
@@ -373,33 +372,6 @@ def _dvc(worktree: Path, *arguments: str, timeout: float, stages: bool = False) 
             except subprocess.TimeoutExpired:
                 raise StageError(f"dvc {' '.join(arguments)} was stopped after {timeout:.0f} s.") from None
     return code, (out + b"\n" + err).decode(errors="replace")
-
-
-def _git_folders(worktree: Path) -> list[Path]:
-    """Where git keeps what DVC looks up about a worktree."""
-    asked = ("rev-parse", "--path-format=absolute", "--git-common-dir", "--absolute-git-dir")
-    return [Path(line) for line in Git(worktree).run(*asked).splitlines()]
-
-
-def _folders(worktree: Path, addresses: Iterable[str]) -> Iterator[Path]:
-    """Remotes that are folders of this machine; whoever pushes names them, so none is taken that holds a home."""
-    home = Settings().home.resolve()
-    for address in addresses:
-        if "://" in address:
-            continue
-        path = (worktree / ".dvc" / Path(address).expanduser()).resolve()
-        if not home.is_relative_to(path) and not path.is_relative_to(home):
-            yield path
-
-
-def _remote_ports(addresses: Iterable[str]) -> set[int]:
-    found = {22, 80, 443}
-    for address in addresses:
-        try:
-            found |= {urlsplit(address).port or 443}
-        except ValueError:
-            continue
-    return found
 
 
 def _code_of(worktree: Path) -> str:
