@@ -86,7 +86,8 @@ def dvc_developer(developer: Path) -> Path:
 
 @pytest.fixture
 def settings(tmp_path: Path, developer: Path) -> Settings:
-    return Settings(home=tmp_path / "home", origin=str(tmp_path / "origin.git"))
+    # a system of the same process may have put its authority for timestamps into the environment
+    return Settings(home=tmp_path / "home", origin=str(tmp_path / "origin.git"), timestamp_url="", timestamp_ca=None)
 
 
 def _postgres_programs() -> Path | None:

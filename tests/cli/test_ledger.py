@@ -224,6 +224,26 @@ def test_an_entry_by_hand_does_not_break_the_status_and_is_named(home: Settings)
     assert found["record_problems"][0].startswith(f"entry {entry.sequence} does not count: it is not signed by")
     listed = assay(home.home, "ledger")
     assert listed.returncode == 0 and "U+001B[2Jmallory" in listed.stdout and "\x1b[2J" not in listed.stdout
+    assert f"entry {entry.sequence} does not count: it is not signed by" in listed.stdout
+    asked = json.loads(assay(home.home, "ledger", "--json").stdout)
+    assert [bool(e["does_not_count"]) for e in asked] == [False] * (len(asked) - 1) + [True]
+    told_status = assay(home.home, "status")
+    assert told_status.returncode == 1 and f"record: entry {entry.sequence} does not count" in told_status.stdout
+
+
+def test_what_is_no_entry_at_all_is_put_back_by_the_command_that_is_told(home: Settings) -> None:
+    """A clone that took the junk for what was there would say afterwards that the ledger was cut off."""
+    good = state(home).sequence
+    with workspace.worktree(home, BRANCH) as tree:
+        (tree / "entry.json").write_text('{"x":1}')
+        for command in (("add", "."), ("commit", "-qm", "x"), ("push", "-q", "origin", f"HEAD:refs/heads/{BRANCH}")):
+            Git(tree).run(*command)
+    for _ in range(2):
+        now = state(home)
+        assert now.sequence == good and "cannot be read as an entry" in now.problems[0]
+    command = now.problems[0].rpartition("in the home's clone: ")[2].removesuffix(".").split()
+    Git(home.clone).run(*command[1:])
+    assert state(home).problems == [] and verify(home) == []
 
 
 def test_status_page_and_verify_name_a_tag_by_hand_and_nothing_else_changes(home: Settings) -> None:

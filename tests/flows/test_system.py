@@ -145,7 +145,7 @@ def test_watching_what_was_never_released_ends_with_a_sentence(running: Running)
 
 def test_a_push_trains_examines_promotes_and_serves(running: Running, released: dict[str, Any]) -> None:
     assert f"assay: training of care at {released['pushed'][:8]} started" in released["said"]
-    assert released["name"] == "Promoted"
+    assert released["name"] == "Promoted", released["message"]
     assert re.fullmatch(r"care v1\.0\.0 is champion: (all|\d+ of) \d+ gates passed.*\.", released["message"])
     assert [(e.kind, e.actor) for e in running.ledger() if e.model == "care"][:2] == [
         ("trained", "dana@example.org"),

@@ -42,15 +42,18 @@ def tip_of(git: Git) -> str | None:
         return None
 
 
-def remember(git: Git, tip: str | None) -> str | None:
-    """Move the mark of what was seen forward; gives the mark where the tip does not come after it."""
+def seen_beyond(git: Git, tip: str | None) -> str | None:
+    """The mark of what this clone saw, where a tip does not come after it; else None."""
     seen = git.run("for-each-ref", "--format=%(objectname)", SEEN)
-    if seen == (tip or ""):
+    if not seen or seen == tip:
         return None
-    if seen and (tip is None or git.run("rev-list", "--max-count=1", f"{tip}..{seen}")):
-        return seen
-    git.run("update-ref", SEEN, str(tip))
-    return None
+    return seen if tip is None or git.run("rev-list", "--max-count=1", f"{tip}..{seen}") else None
+
+
+def remember(git: Git, tip: str | None) -> None:
+    """Move the mark to a tip that could be read; from there on the clone says so where the origin goes back."""
+    if tip and git.run("for-each-ref", "--format=%(objectname)", SEEN) != tip:
+        git.run("update-ref", SEEN, tip)
 
 
 def rewritten(settings: Settings, seen: str, tip: str | None) -> str:
@@ -220,7 +223,8 @@ def parse(where: str, content: bytes) -> Entry:
     if entry is None or canonical_json(entry.stored()) != content:
         raise CorruptionError(
             f"{where} of the ledger cannot be read as an entry. Look at what was done to the branch {BRANCH} (git log "
-            f"-p {BRANCH}), and put it back."
+            f"-p {BRANCH}), and put back what was read before, in the home's clone: git push --force origin "
+            f"{SEEN}:refs/heads/{BRANCH}."
         )
     return entry
 

@@ -194,7 +194,6 @@ def entries(settings: Settings, model: str | None = None) -> list[Entry]:
     tip = branch.tip_of(git)
     if tip is None:
         return []
-    branch.remember(git, tip)
     found = [branch.parse(one.where, one.content) for one in branch.added(git, "", tip)]
     return [e for e in found if model is None or e.model == model]
 

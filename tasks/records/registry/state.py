@@ -63,12 +63,14 @@ def proven(settings: Settings, git: Git) -> State:
 
 def _proven(settings: Settings, git: Git) -> State:
     tip = branch.tip_of(git)
-    seen = branch.remember(git, tip)
+    seen = branch.seen_beyond(git, tip)
     at = seen or tip
     found = _kept(settings, git, at)
-    if at is not None and found.tip != at:
+    if at is not None and (found.tip != at or found.problems):  # what broke it may have been put back
         read_on(found, git, at, pin(settings, git))
         _keep(settings, found)
+    if seen is None:  # what cannot be read is not taken for what was there
+        branch.remember(git, found.tip)
     if found.root:
         _pin(settings, git, found)
     wrong = _wrong_root(settings, git, found)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import site
 import socket
@@ -41,6 +42,7 @@ ENVIRONMENT = (
 CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 INDEXES = ("PIP_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL")
 PROXIES = tuple(name for kind in ("http", "https", "all", "no") for name in (f"{kind}_proxy", f"{kind}_proxy".upper()))
+HIDDEN_ETC = re.compile(r"g?shadow|sudoers|ssh$|krb5\.keytab|machine-id")
 CREDENTIALS = (
     ".aws", ".azure", ".boto", ".config/dvc", ".config/gcloud", ".config/git", ".config/rclone", ".git-credentials",
     ".gitconfig", ".kaggle", ".netrc", ".oci", ".s3cfg", ".ssh",
@@ -113,10 +115,18 @@ def kept_to(
         credentials: whether it reads what a person's remotes ask for.
     """
     with _folder() as (folder, temporary):
-        own = {"TMPDIR": str(temporary)}
+        own = {"TMPDIR": str(temporary), "GIT_CONFIG_NOSYSTEM": "1"}
         if not credentials:
             own |= {"HOME": str(temporary), "XDG_CONFIG_HOME": str(temporary), "XDG_CACHE_HOME": str(temporary)}
-        seen = [*SYSTEM, *READ_DEVICES, *_python(), *_certificates(), Path(LAUNCHER).parent, *read]
+        seen = [
+            *SYSTEM,
+            *_settings_of_the_system(),
+            *READ_DEVICES,
+            *_python(),
+            *_certificates(),
+            Path(LAUNCHER).parent,
+            *read,
+        ]
         policy = {
             "apart": False,
             "write": [*map(str, write), str(temporary), "/proc", "/dev"],
@@ -229,6 +239,14 @@ def _python() -> set[str]:
 def _credentials() -> list[Path]:
     """Where programs keep what remotes ask for; one at a time, since a home of ours may lie among them."""
     return [path for name in CREDENTIALS if (path := Path.home() / name).exists()]
+
+
+def _settings_of_the_system() -> list[Path]:
+    """What lies in /etc but for keys and passwords: our own programs read more of it than anybody could list."""
+    try:
+        return [path for path in Path("/etc").iterdir() if not HIDDEN_ETC.match(path.name)]
+    except OSError:
+        return []
 
 
 def _certificates() -> list[str]:
