@@ -8,6 +8,7 @@ comes alone or with others.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -36,9 +37,9 @@ class Part(Protocol):
         """The terms of the product with weights (width, k) that may differ from zero: (n, terms, k)."""
 
 
-class _Dense:
-    def block(self, vectors: np.ndarray) -> np.ndarray:
-        raise NotImplementedError
+class _Dense(ABC):
+    @abstractmethod
+    def block(self, vectors: np.ndarray) -> np.ndarray: ...
 
     def terms(self, vectors: np.ndarray, weights: np.ndarray) -> np.ndarray:
         block = self.block(vectors)

@@ -95,12 +95,11 @@ def _ask(client: httpx.Client, model: str, rows: list[Row], start: int) -> list[
 def _problems(answer: httpx.Response, start: int) -> str:
     try:
         said = answer.json()
-        detail, problems = str(said["detail"]), said["problems"]
+        detail, problems, capped = str(said["detail"]), said["problems"], bool(said["more"])
     except (ValueError, KeyError, TypeError):
         return f"{answer.status_code} {answer.text[:300]}"
     if not problems or not all(isinstance(p, dict) and {"row", "field", "message"} <= set(p) for p in problems):
         return detail[:1000]
-    capped = detail.startswith("more than")  # the service tells the first of many
     alike: dict[tuple[str, str], list[Row]] = {}
     for p in problems:
         alike.setdefault((p["field"], p["message"]), []).append(p)

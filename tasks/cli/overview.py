@@ -75,6 +75,7 @@ def _model(
         "champion": None,
         "serving": serving.get(name),
         "problem": problems.get(name),
+        "stopped": name in (health or {}).get("stopped", ()),
         "decision": None,
         "window": None,
         "because": None,
@@ -143,8 +144,8 @@ def overview_text(found: dict[str, Any]) -> str:
 def _serves(model: dict[str, Any], answers: bool) -> str:
     if not answers:
         return "and no service answers"
-    if str(model["problem"] or "").startswith("stopped: "):
-        return "and answers nothing"
+    if model["stopped"]:
+        return "and answers nothing, since it is stopped"
     if model["serving"] == model["champion"]:
         return "and serves"
     return (

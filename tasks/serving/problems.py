@@ -39,6 +39,7 @@ class Refusal(BaseModel):
     status: int
     detail: str = Field(description="What is wrong and what to do, in a sentence.")
     problems: list[Problem] = Field([], description=f"What is wrong where: the first {MOST_TOLD} places at most.")
+    more: bool = Field(False, description="Whether more places are wrong than are listed.")
 
 
 def _documented(description: str) -> dict[str, Any]:
@@ -68,11 +69,12 @@ def refusal(status: int, said: Any) -> dict[str, Any]:
     """
     about = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status}
     if not isinstance(said, list):
-        return {**about, "detail": str(said), "problems": []}
+        return {**about, "detail": str(said), "problems": [], "more": False}
     first, more = said[0], len(said) > MOST_TOLD
     where = f"row {first['row']}, {first['field']}" if first["row"] is not None else str(first["field"])
     count = f"more than {MOST_TOLD} places are" if more else f"{len(said)} places are" if said[1:] else "one place is"
-    return {**about, "detail": f"{count} wrong; the first is {where}: {first['message']}", "problems": said[:MOST_TOLD]}
+    detail = f"{count} wrong; the first is {where}: {first['message']}"
+    return {**about, "detail": detail, "problems": said[:MOST_TOLD], "more": more}
 
 
 def shown(value: Any) -> bool | int | float | str | None:

@@ -119,7 +119,8 @@ class Routes:
         record = self.follower.trust.record()
         status = "degraded" if found or record else "ok"
         said = {"models": self.models(), "problems": found, "general": self.follower.general()}
-        return JSONResponse({"status": status, **said, "heights": heights, "record": record})
+        stopped = sorted(name for name, s in self.follower.serving.items() if s.pointer.stopped)
+        return JSONResponse({"status": status, **said, "stopped": stopped, "heights": heights, "record": record})
 
     def live(self) -> dict[str, str]:
         return {"status": "ok"}

@@ -166,6 +166,7 @@ def test_a_server_that_is_locked_for_a_moment_is_asked_again_and_starts_one_run(
 )
 def test_the_status_says_how_far_the_service_is(serving: str | None, answers: bool, says: str) -> None:
     model = {"champion": "v2.0.0", "serving": serving, "problem": None, "decision": None, "awaiting_signature": []}
+    model |= {"stopped": False}
     model["verdict"] = None
     assert says in overview_text(
         {

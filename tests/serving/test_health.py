@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import resource
 import signal
+import sqlite3
+import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from tasks.serving.health import PROBE_SECONDS
 from tasks.spec.model import ModelConfig, load_model
 from tests.conftest import ROOT
 from tests.serving.running import Service, point, release, start, until
@@ -79,6 +83,16 @@ def test_a_disk_that_is_full(tmp_path: Path, config: ModelConfig) -> None:
     finally:
         service.process.kill()
         service.process.wait()
+
+
+def test_readiness_leaves_the_revision_of_a_log_as_a_later_release_wrote_it(service: Service) -> None:
+    """An old service may outlive the upgrade of its log for a while; what it tries must not call the log old again."""
+    with closing(sqlite3.connect(service.home / "predictions.db")) as log:
+        with log:
+            log.execute("UPDATE log_revision SET version_num = '9001'")
+        time.sleep(PROBE_SECONDS + 2)
+        assert log.execute("SELECT version_num FROM log_revision").fetchall() == [("9001",)]
+    assert ready(service) == (200, {})
 
 
 def test_files_that_vanished(service: Service) -> None:

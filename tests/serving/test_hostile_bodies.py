@@ -235,7 +235,7 @@ def test_a_body_with_a_million_wrong_keys_is_answered_in_few_words(door: Door) -
         answer = door.post(route, text)
         assert answer.status_code == 422 and answer.headers["content-type"] == "application/problem+json"
         said = answer.json()
-        assert len(answer.content) < 20_000 and len(said["problems"]) == 20
+        assert len(answer.content) < 20_000 and len(said["problems"]) == 20 and said["more"] is True
         assert said["detail"].startswith("more than 20 places are wrong; the first is ") and said["status"] == 422
         assert (said["type"], said["title"]) == ("about:blank", "Unprocessable Entity")
 
@@ -251,7 +251,7 @@ def test_every_refusal_is_problem_details(door: Door) -> None:
     for status, answer in asked.items():
         assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
         said = answer.json()
-        assert set(said) == {"type", "title", "status", "detail", "problems"} and said["status"] == status
+        assert set(said) == {"type", "title", "status", "detail", "problems", "more"} and said["status"] == status
         assert isinstance(said["detail"], str) and said["detail"]
 
 

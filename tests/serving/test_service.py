@@ -127,6 +127,7 @@ def test_a_stopped_model_says_why_and_answers_again_once_it_is_put_back(service:
     assert "care is stopped: log_loss is beyond its limit" in service.predict(rows=service.rows(1)).text
     health = httpx.get(f"{service.url}/health").json()
     assert health["status"] == "degraded" and "stopped" in health["problems"]["care"]
+    assert health["stopped"] == ["care"]
     point(service.home, "v1.0.0")
     until(lambda: service.predict(rows=service.rows(1)).status_code == 200)
 

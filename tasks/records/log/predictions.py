@@ -19,7 +19,7 @@ from tasks.records.log.documents import Documents
 from tasks.records.log.export import Export
 from tasks.records.log.feed import Feed
 from tasks.records.log.forgetting import Forgetting, Forgotten
-from tasks.records.log.migration import HEAD, REVISION
+from tasks.records.log.migration import REVISION
 from tasks.records.log.outbox import Outbox
 from tasks.records.log.tables import PREDICTIONS
 from tasks.records.log.windows import Window, Windows
@@ -106,7 +106,8 @@ class PredictionLog(Answers, Windows, Documents, Feed, Export, Forgetting, Outbo
         """
         self._refuse_closed()
         with self.database.writing() as connection:
-            connection.execute(sa.update(REVISION).values(version_num=HEAD))
+            # the row as it is: a newer release may have moved the log on meanwhile
+            connection.execute(sa.update(REVISION).values(version_num=REVISION.c.version_num))
         self.database.read_anew(f"SELECT * FROM {PREDICTIONS.name} ORDER BY seq DESC LIMIT 1")
 
     def append(self, rows: Sequence[Prediction]) -> None:

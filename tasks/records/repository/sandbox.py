@@ -110,9 +110,9 @@ def kept_to(
 
     Args:
         read: folders and files beside the system's, Python's and those of ``write``.
-        environment: variables that it gets beside those of this process, without ours.
+        environment: variables that it gets beside the allowed ones.
         ports: those that it may connect to by TCP, beside those of package indexes; None keeps it from the network.
-        credentials: whether it reads what a person's remotes ask for.
+        credentials: whether it gets what a person's remotes ask for: files, and the environment without ours.
     """
     with _folder() as (folder, temporary):
         own = {"TMPDIR": str(temporary), "GIT_CONFIG_NOSYSTEM": "1"}
@@ -135,7 +135,7 @@ def kept_to(
             "network": ports is not None,
             "network_stages": (),
             "ports": () if ports is None else sorted({*ports, *_ports(os.environ)} - _named(os.environ, OWN)),
-            "environment": without_ours(os.environ) | own | dict(environment),
+            "environment": (without_ours(os.environ) if credentials else _known()) | own | dict(environment),
         }
         yield _words(folder, policy)
 
@@ -222,6 +222,12 @@ def _words(folder: Path, policy: Mapping[str, Any]) -> list[str]:
 def _few() -> dict[str, str]:
     """The environment of the launcher itself, which a program that runs apart may see where nothing holds."""
     return {name: os.environ[name] for name in ENVIRONMENT if name in os.environ} | {"PATH": os.defpath}
+
+
+def _known() -> dict[str, str]:
+    """What a program of ours needs of the environment that pulls nothing; others' passwords may lie beside it."""
+    names = ("PATH", *ENVIRONMENT, *INDEXES, *PROXIES, *CERTIFICATES)
+    return {name: os.environ[name] for name in names if name in os.environ}
 
 
 def _allowed(temporary: Path) -> dict[str, str]:

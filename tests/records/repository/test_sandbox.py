@@ -299,6 +299,12 @@ def test_dvc_itself_reads_no_secret_whatever_it_is_led_to(evil: Settings, tmp_pa
             with sandbox.kept_to([tmp_path / "out"], [readable], {}, ports) as words:
                 done = subprocess.run([*words, "/bin/cat", str(path)], capture_output=True, check=False)
             assert done.returncode == code, (path, ports, done.stderr)
+    for credentials in (False, True):
+        with sandbox.kept_to([tmp_path / "out"], [], {}, None, credentials) as words:
+            done = subprocess.run([*words, "/usr/bin/env"], capture_output=True, text=True, check=False)
+        assert done.returncode == 0 and "PATH=" in done.stdout
+        known = [name for name in SECRETS if f"{name}=" in done.stdout]
+        assert known == (["AWS_SECRET_ACCESS_KEY"] if credentials else [])
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         server.listen()

@@ -184,7 +184,8 @@ def broken(pipeline: Any, frame: pd.DataFrame) -> np.ndarray:
 )
 def test_a_users_function_that_does_not_fit_is_refused_in_words(name: str, says: str) -> None:
     with pytest.raises(ConfigError, match=says):
-        _named(f"tests.science.models.test_embeddings:{name}", None, rows(20, np.random.default_rng(0)))  # type: ignore[arg-type]
+        asked = rows(20, np.random.default_rng(0))
+        _named(f"tests.science.models.test_embeddings:{name}", None, asked)  # type: ignore[arg-type]
 
 
 def test_a_users_function_is_asked() -> None:
