@@ -41,7 +41,7 @@ from tasks.spec.models import model_folder
 from tasks.spec.rules import ExpertRules
 from tasks.spec.settings import Settings
 from tasks.stages.common import ModelPaths
-from tasks.versions import Candidate, version_files
+from tasks.versions import Candidate, gates_of, version_files
 
 CHAMPION = "_champion_score"
 EXPLAINED_ROWS = 1000
@@ -168,7 +168,7 @@ def _period(config: ModelConfig, rows: pd.DataFrame) -> np.ndarray | None:
 
 def _readiness(candidate: Candidate) -> dict[str, Any] | None:
     """What a fresh process without network finds when it loads and asks the candidate; None without such a gate."""
-    if not any(g.kind == "readiness" for g in candidate.config.gates):
+    if not any(g.kind == "readiness" for g in gates_of(candidate)[0]):
         return None
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "readiness.json"
