@@ -12,6 +12,7 @@ from fastapi import APIRouter, HTTPException, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 
 from tasks.serving.bodies import (
+    ExplainedAnswer,
     OutcomesAnswer,
     OutcomesBody,
     PredictAnswer,
@@ -20,6 +21,7 @@ from tasks.serving.bodies import (
     new_id,
     router_of_bodies,
 )
+from tasks.serving.explaining import explained, unexplained
 from tasks.serving.follower import Follower, Serving
 from tasks.serving.health import Health, Probed
 from tasks.serving.human import HumanLog, HumanRoutes
@@ -67,7 +69,7 @@ class Routes:
         router.get("/", response_class=HTMLResponse, include_in_schema=False)(self.home)
         return router
 
-    def predict(self, name: str, body: PredictBody) -> PredictAnswer:
+    def predict(self, name: str, body: PredictBody) -> PredictAnswer | ExplainedAnswer:
         begun, now = time.perf_counter(), self._serving(name)
         if now.pointer.stopped:
             self.metrics.refused.labels(name, "stopped").inc()
@@ -78,6 +80,11 @@ class Routes:
             )
         if (body.row is None) == (body.rows is None):
             raise HTTPException(422, [problem(None, "body", None, "give either row (one) or rows (up to 1,000)")])
+        if body.explain and (
+            refused := unexplained(now.loaded.explainer, name, 1 if body.rows is None else len(body.rows))
+        ):
+            self.metrics.refused.labels(name, "explain").inc()
+            raise HTTPException(422, [problem(None, "explain", True, refused)])
         rows, bad = now.row.check(body.rows if body.rows is not None else [body.row or {}])
         scores, unscored = np.empty(0), bad
         if not bad:
@@ -86,10 +93,17 @@ class Routes:
             self.metrics.refused.labels(name, "input").inc()
             raise HTTPException(422, unscored)
         answers = _answers(now.release, scores)
+        if body.explain:
+            with_reasons, bad = explained(now.loaded.explainer, rows, scores, answers)
+            if bad:
+                self.metrics.refused.labels(name, "explain").inc()
+                raise HTTPException(422, bad)
         self._keep(name, now.version, answers, rows)
         for answer in answers:
             self.metrics.answered(name, now.version, answer.decision)
         self.metrics.took(name, time.perf_counter() - begun)
+        if body.explain:
+            return ExplainedAnswer(model=name, version=now.version, predictions=with_reasons)
         return PredictAnswer(model=name, version=now.version, predictions=answers)
 
     def outcomes(self, name: str, body: OutcomesBody) -> OutcomesAnswer:
