@@ -165,6 +165,34 @@ def test_a_candidate_that_loosens_its_own_limits_is_held_to_those_of_main(runnin
     assert "asked as the main branch asks it" in state["message"] and running.champion() == champion
 
 
+def test_a_candidate_that_asks_an_easier_question_is_told_which(running: Running, released: str) -> None:
+    """Another target; its own rules and expectations allow whatever it does."""
+    champion = running.champion()
+    folder = MODEL.removesuffix("model.yaml")
+    state, _ = trained(
+        running,
+        "easier",
+        {
+            MODEL: lambda text: text.replace("expression: mdvis > 0", "expression: mdvis > 4"),
+            f"{folder}rules.yaml": lambda _: "rules: []\n",
+            f"{folder}expectations.yaml": lambda text: text.split("prepared:")[0],
+        },
+    )
+    assert state["name"] == "Rejected", state["message"]
+    assert "asked as the main branch asks it, not as the candidate's own expectations.yaml does" in state["message"]
+    state, _ = trained(
+        running,
+        "easier-still",
+        {
+            MODEL: lambda text: text.replace("expression: mdvis > 0", "expression: mdvis > 1"),
+            f"{folder}rules.yaml": lambda _: "rules: []\n",
+        },
+    )
+    assert state["name"] == "Rejected", state["message"]
+    assert "the candidate answers another question than the branch main asks: data.target is" in state["message"]
+    assert "not as the candidate's own rules.yaml does" in state["message"] and running.champion() == champion
+
+
 def test_a_model_file_that_breaks_whoever_loads_it_ends_in_a_sentence(running: Running, released: str) -> None:
     champion = running.champion()
     state, _ = trained(
