@@ -13,6 +13,7 @@ import pandas as pd
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from tasks.asked import ASKED_ON_MAIN, expectations_of
 from tasks.records.log.predictions import PredictionLog
 from tasks.records.registry.registry import Registry
 from tasks.records.repository import dvc
@@ -27,7 +28,6 @@ from tasks.spec.expectations import Expectations, in_table_form, observed_text
 from tasks.spec.expression_types import condition_fault
 from tasks.spec.kind import DeclaredColumn
 from tasks.spec.model import ModelConfig
-from tasks.spec.models import model_folder
 from tasks.spec.settings import Settings
 from tasks.spec.training import load_training
 from tasks.stages.common import ModelPaths
@@ -99,12 +99,16 @@ def prepare_data(worktree: Path, model: str) -> None:
 def check_data(worktree: Path, model: str) -> tuple[GateResult, list[dict[str, Any]]]:
     """Run both suites of the model's folder; a validator reports, it does not repair."""
     paths = ModelPaths(worktree, model)
-    suites = load_yaml(model_folder(worktree, model) / "expectations.yaml", Expectations)
+    suites, added = expectations_of(worktree, model)
     prepared = pd.concat([pd.read_parquet(paths.prepared / f"{side}.parquet") for side in ("train", "holdout")])
     columns = load_training(worktree, model).data.columns
     checks = run_suite("ingested", pd.read_parquet(paths.ingested), suites.ingested, columns)
     checks += run_suite("prepared", prepared, suites.prepared, columns)
-    return data_verdict(checks), checks
+    verdict = data_verdict(checks)
+    if added:
+        said = f"{verdict.reason}; {ASKED_ON_MAIN.format(file='expectations.yaml')}"
+        verdict = verdict.model_copy(update={"reason": said})
+    return verdict, checks
 
 
 def data_verdict(checks: list[dict[str, Any]]) -> GateResult:

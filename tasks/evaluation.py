@@ -17,6 +17,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks.apart import ModelApart, answering, command_apart, model_apart
+from tasks.asked import gates_of, rules_of
 from tasks.records.log.predictions import PredictionLog
 from tasks.records.registry.registry import Registry, Version
 from tasks.records.repository import process
@@ -32,16 +33,14 @@ from tasks.science.data.tables import (
     with_scores,
 )
 from tasks.science.examination.examination import Examination
-from tasks.spec.base import load_yaml
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import GateResult
 from tasks.spec.line import flat
 from tasks.spec.model import ModelConfig
-from tasks.spec.models import model_folder
 from tasks.spec.rules import ExpertRules
 from tasks.spec.settings import Settings
 from tasks.stages.common import ModelPaths
-from tasks.versions import Candidate, gates_of, version_files
+from tasks.versions import Candidate, version_files
 
 CHAMPION = "_champion_score"
 EXPLAINED_ROWS = 1000
@@ -118,10 +117,8 @@ def _answers(kind: str, classes: tuple[str, ...]) -> str:
 def _evidence(candidate: Candidate, evidence: Path) -> Examination:
     """What all gates of one examination share, read once; the check of the data is laid beside it later."""
     config = candidate.config
-    rules = model_folder(candidate.worktree, candidate.model) / "rules.yaml"
-    found = laid_out(
-        candidate.paths, config, pd.read_parquet(evidence), load_yaml(rules, ExpertRules) if rules.exists() else None
-    )
+    rules, _ = rules_of(candidate.worktree, candidate.model)
+    found = laid_out(candidate.paths, config, pd.read_parquet(evidence), rules)
     return replace(found, served=_served(candidate.model, config), readiness=_readiness(candidate))
 
 
@@ -168,7 +165,7 @@ def _period(config: ModelConfig, rows: pd.DataFrame) -> np.ndarray | None:
 
 def _readiness(candidate: Candidate) -> dict[str, Any] | None:
     """What a fresh process without network finds when it loads and asks the candidate; None without such a gate."""
-    if not any(g.kind == "readiness" for g in gates_of(candidate)[0]):
+    if not any(g.kind == "readiness" for g in gates_of(candidate.config)[0]):
         return None
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "readiness.json"

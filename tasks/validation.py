@@ -9,6 +9,7 @@ import pandas as pd
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from tasks.asked import ASKED_ON_MAIN, gates_of, rules_of, same_question
 from tasks.evaluation import examination
 from tasks.records.registry import waivers
 from tasks.records.registry.authority import Source, State
@@ -25,9 +26,7 @@ from tasks.spec.gates import GateConfig, needed_kinds
 from tasks.spec.models import model_folder
 from tasks.spec.settings import Settings
 from tasks.spec.waivers import Waiver, Waivers
-from tasks.versions import Candidate, gates_of, materiality, newest_benchmark, unprotected
-
-ASKED_ON_MAIN = "asked as the main branch asks it, not as the candidate's own model.yaml does"
+from tasks.versions import Candidate, materiality, newest_benchmark, unprotected
 
 
 @task(cache_policy=NO_CACHE, task_run_name="gate {gate.name}")
@@ -63,7 +62,8 @@ def examine(
     Args:
         requesters: who asked for the candidate or wrote it; a waiver that one of them signed does not hold.
     """
-    gates, changed = gates_of(candidate)
+    gates, changed = gates_of(candidate.config)
+    held_to = {"rules": rules_of(candidate.worktree, candidate.model)[1]}
     runs = [check_gate.submit(gate, candidate, evidence, data) for gate in gates]
     results = []
     for gate, run in zip(gates, runs, strict=True):
@@ -72,10 +72,10 @@ def examine(
         if not isinstance(outcome, GateResult):
             reason = f"the gate itself crashed: {type(outcome).__name__}: {outcome}"
             outcome = GateResult(gate=gate.name, kind=gate.kind, mandatory=gate.mandatory, state="fail", reason=reason)
-        if gate.name in changed:
-            outcome = outcome.model_copy(update={"reason": f"{outcome.reason}; {ASKED_ON_MAIN}"})
-        results.append(outcome)
-    results += [told] if (told := made_here(candidate)) is not None else []
+        files = ["model.yaml"] * (gate.name in changed) + ["rules.yaml"] * held_to.get(gate.kind, False)
+        said = [outcome.reason, *(ASKED_ON_MAIN.format(file=file) for file in files)]
+        results.append(outcome.model_copy(update={"reason": "; ".join(said)}))
+    results += [told for told in (made_here(candidate), same_question(candidate.config)) if told is not None]
     results += missing_gates(materiality(candidate), gates, grouped=not unprotected(candidate))
     waived, refused = apply_waivers(tuple(results), _signed_waivers(candidate, requesters))
     return verdict_of(candidate, champion, waived, refused)

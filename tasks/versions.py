@@ -12,13 +12,13 @@ from typing import Any
 
 import pandas as pd
 
+from tasks.asked import main_config
 from tasks.records.registry.registry import Registry, Version
 from tasks.records.repository import dvc, workspace
 from tasks.records.repository.git import Git
 from tasks.science.data.tables import BENCHMARK, LABEL
-from tasks.spec.base import load_registered, parse_yaml, registered_document
+from tasks.spec.base import load_registered
 from tasks.spec.gate import MATERIALITIES, Materiality
-from tasks.spec.gates import GateConfig
 from tasks.spec.manifest import Manifest
 from tasks.spec.model import ModelConfig, load_model
 from tasks.spec.models import model_folder
@@ -155,35 +155,6 @@ class Candidate:
     def requesters(self, actor: str) -> tuple[str, str]:
         """Who may not sign for this candidate: who asked for it, and the author of the commit it was trained from."""
         return actor, Git(self.worktree).run("log", "-1", "--format=%ae", f"{self.commit}^")
-
-
-def main_config(model: str) -> ModelConfig | None:
-    """What the main branch says of a model now; None where it does not have it.
-
-    Raises:
-        ConfigError: what it says cannot be read.
-    """
-    settings = Settings()
-    path = f"{model_folder(Path(), model).as_posix()}/model.yaml"
-    git, branch = Git(settings.clone), f"refs/remotes/origin/{settings.branch}"
-    if not git.run("for-each-ref", "--format=%(refname)", branch) or not git.run("ls-tree", branch, "--", path):
-        return None
-    source = f"{path} of the branch {settings.branch}"
-    return registered_document(parse_yaml(git.run("show", f"{branch}:{path}"), source), ModelConfig, source)
-
-
-def gates_of(candidate: Candidate) -> tuple[tuple[GateConfig, ...], frozenset[str]]:
-    """The gates that a candidate has to pass, and the names of those that it would have had otherwise.
-
-    They are the main branch's, and beside them what the candidate adds: whoever pushes another branch may ask more of
-    a model than is asked there, and never less.
-    """
-    main, own = main_config(candidate.model), {g.name: g for g in candidate.config.gates}
-    if main is None:
-        return tuple(own.values()), frozenset()
-    asked = {g.name: g for g in main.gates}
-    changed = frozenset(name for name, gate in asked.items() if own.get(name) != gate)
-    return tuple({**own, **asked}.values()), changed
 
 
 def materiality(candidate: Candidate) -> Materiality:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -37,7 +38,7 @@ def test_gates_side_by_side_share_one_evidence_and_find_what_each_finds_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ASSAY_HOME", str(tmp_path / "home"))
-    (tmp_path / "home").mkdir()
+    subprocess.run(["git", "init", "-q", tmp_path / "home/clone"], check=True)  # its origin has no main yet
     shutil.copytree(ROOT / "deployments", tmp_path / "deployments")
     paths = ModelPaths(tmp_path, "care")
     config = load_model(paths.root, paths.name)
