@@ -245,6 +245,7 @@ def up(as_json: Json = False) -> None:
     from rich.console import Console
 
     from tasks.cli import system
+    from tasks.cli.logins import login_file
     from tasks.cli.state import state
     from tasks.records.registry.policies import quorum_said
 
@@ -265,7 +266,8 @@ def up(as_json: Json = False) -> None:
         else ""
     )
     text = (
-        f"Assay {word}.{said}\n  Prefect UI  {there.api_url.removesuffix('/api')}\n  service     "
+        f"Assay {word}.{said}\n  Prefect UI  {there.api_url.removesuffix('/api')}   (log in with the line in "
+        f"{login_file(here)})\n  service     "
         f"{there.service_url}\n  push to     {there.origin}   (git remote add assay {there.origin}; git push assay "
         f"main)\n  first list  {there.root}   (who may sign what: assay policy{quorum_said(here)})"
         + (

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pandas as pd
 
+from tasks.cli.logins import own_server
 from tasks.cli.prefect_api import PrefectApi
 from tasks.cli.runs import succeeded
 from tasks.cli.state import System
@@ -52,7 +53,7 @@ class Story:
 
     @property
     def prefect(self) -> PrefectApi:
-        return PrefectApi(self.system.api_url)
+        return own_server(self.settings, self.system.api_url)
 
     @property
     def config(self) -> ModelConfig:

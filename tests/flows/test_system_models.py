@@ -133,6 +133,7 @@ def test_a_model_that_is_taken_away_is_watched_no_more(running: Running) -> None
     refused = httpx.post(
         f"{running.system.api_url}/deployments/{watching(running)['id']}/create_flow_run",
         json={"parameters": {"request": {"model": NEW}}},
+        auth=running.login,
         trust_env=False,
     )
     assert refused.status_code == 409 and NEW in refused.text
