@@ -25,6 +25,7 @@ def main() -> int:
     os.environ["ASSAY_HOME"] = str(HOME)
     settings = Settings()
 
+    from tasks.cli.credentials import login_link
     from tasks.cli.system import running
     from tasks.demo.story import Story
 
@@ -37,7 +38,9 @@ def main() -> int:
             _clone(settings.origin_url, clone)
             out.print(
                 f"Prefect UI {system.api_url.removesuffix('/api')}   service {system.service_url}   "
-                f"({time.monotonic() - begun:.0f} s)\n"
+                f"({time.monotonic() - begun:.0f} s)\nlog in once {login_link(settings, system.service_url)}\n",
+                soft_wrap=True,
+                highlight=False,
             )
             story = Story(system, settings, clone)
             acts, fine = _play(story, out)

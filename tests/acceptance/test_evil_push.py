@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import httpx
 import pytest
 import yaml
 
 from tasks.records.registry import ledger
 from tasks.records.repository.git import Git
+from tests import asking
 from tests.system import MODEL, Running, set_value
 
 pytestmark = pytest.mark.acceptance
@@ -223,7 +223,7 @@ def test_a_tag_that_nothing_decided_is_told_by_the_service_and_changes_nothing(r
         running.git("push", "--quiet", "origin", f"refs/tags/{name}")
 
     def health() -> dict[str, Any]:
-        found: dict[str, Any] = httpx.get(f"{running.system.service_url}/health").json()
+        found: dict[str, Any] = asking.get(f"{running.system.service_url}/health").json()
         return found
 
     running.until(lambda: bool(health()["record"]), "the service to tell of the record", seconds=100)
