@@ -89,7 +89,7 @@ def read(path: Path, name: str, findings: list[Finding]) -> Document:
     """Read a file; where it holds no mapping, or a key twice, that is a finding."""
     found = Document(path, name)
     try:
-        found.raw = read_yaml(path)
+        found.raw = read_yaml(path, yaml.SafeLoader)
         found.node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
     except ConfigError as error:
         findings.append(Finding(name, error.line, "", str(error).removeprefix(f"{path} ").rstrip(".")))
@@ -97,7 +97,7 @@ def read(path: Path, name: str, findings: list[Finding]) -> Document:
 
 
 def repeated(document: Document) -> list[Finding]:
-    """Keys that stand twice in one mapping, of which YAML silently takes the last."""
+    """Keys that stand twice in one mapping: whoever reads the file in earnest refuses it at the first."""
     found: list[Finding] = []
     open_nodes: list[tuple[Any, Place]] = [(document.node, ())]
     while open_nodes:
@@ -109,9 +109,7 @@ def repeated(document: Document) -> list[Finding]:
             for key, value in node.value:
                 line, name = key.start_mark.line + 1, str(key.value)
                 if name in first:
-                    said = (
-                        f"{name} stands here again, after line {first[name]}; only one of them counts. Remove the other"
-                    )
+                    said = f"{name} stands here again, after line {first[name]}; remove one of the two"
                     found.append(Finding(document.name, line, ".".join(map(str, (*place, name))), said))
                 first.setdefault(name, line)
                 open_nodes.append((value, (*place, name)))

@@ -21,7 +21,7 @@ import psutil
 from tasks.cli.alignment import restart
 from tasks.cli.clocks import AHEAD, clock_problems, set_back
 from tasks.cli.prefect_api import PrefectApi
-from tasks.records.registry import ledger
+from tasks.records.registry import ledger, pointers
 from tasks.records.registry.registry import Registry
 from tasks.records.registry.verification import told
 from tasks.records.repository import leftovers
@@ -106,6 +106,7 @@ class Keeper:
             self._record_due = time.monotonic() + RECORD_EVERY
             self._tell_clock()
             self._follow_clock()
+            self._point()
             self._tell_record()
 
     def _tell_clock(self) -> None:
@@ -161,6 +162,10 @@ class Keeper:
         for run in waits:
             if not run["auto_scheduled"] and _ahead(run["created"]):
                 self._say(run, "SCHEDULED", None, "due since the clock was set back", datetime.now(UTC).isoformat())
+
+    def _point(self) -> None:
+        for model in pointers.align(self.settings):
+            print(f"champion.json of {model} was not what the ledger proves, and was written anew", flush=True)
 
     def _tell_record(self) -> None:
         """Let the service say what is wrong with the record and with the clock, of which it cannot ask itself."""

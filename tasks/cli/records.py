@@ -112,7 +112,7 @@ def ledger(
         bool, typer.Option(help="Check chain, evidence, signatures, who might, and the registry's tags.")
     ] = False,
     whole: Annotated[bool, typer.Option(help="Check all anew, not only what came since all held.")] = False,
-    mend: Annotated[bool, typer.Option(help="First put back tags that entries made and somebody deleted.")] = False,
+    mend: Annotated[bool, typer.Option(help="First put back tags of entries that somebody deleted or moved.")] = False,
     as_json: Json = False,
 ) -> None:
     """Print the ledger, or check that nobody rewrote it."""

@@ -22,7 +22,7 @@ from tasks.cli.environment import for_parts
 from tasks.cli.prefect_api import PrefectApi
 from tasks.cli.processes import HOST, Processes, listen
 from tasks.cli.state import PARTS, PATIENCE, System, alone, state
-from tasks.records.registry import ledger
+from tasks.records.registry import ledger, pointers
 from tasks.records.repository.git import Git
 from tasks.records.repository.workspace import ensure_clone, prepare_origin, take_back
 from tasks.spec.errors import AssayError, ConfigError
@@ -76,9 +76,9 @@ def _started(settings: Settings, system: System, sockets: dict[str, socket.socke
     _origin(settings, system)
     system = replace(system, root=ledger.begin(settings).root)
     try:
-        upgrading.sign_pointers(settings)
-    except AssayError as error:  # the service says of each that it is not signed, and the next monitoring run signs it
-        print(f"what serves is not signed yet: {error}", file=sys.stderr)
+        pointers.align(settings)
+    except AssayError as error:  # the service says of each what is wrong with it, and the keeper tries again
+        print(f"what serves is not pointed at anew: {error}", file=sys.stderr)
     _wait(settings, "server", f"{system.api_url}/health")
     PrefectApi(system.api_url).ensure_pool("assay")
     worker = ["prefect", "worker", "start", "--pool", "assay", "--type", "process", "--limit", "2"]

@@ -11,8 +11,6 @@ from pathlib import Path
 from tasks.cli.backups import backup
 from tasks.cli.homes import FILE, copy_before, number_of
 from tasks.records.log.predictions import PredictionLog
-from tasks.records.registry import releases
-from tasks.records.registry.registry import Registry
 from tasks.records.repository.git import Git
 from tasks.records.repository.workspace import prepare_origin
 from tasks.spec.errors import LogUnavailable
@@ -63,23 +61,6 @@ def _from_1(settings: Settings) -> None:
         prepare_origin(Git(settings.home / "origin.git"))
     if settings.has_log:
         PredictionLog(settings.log_database).close()
-
-
-def sign_pointers(settings: Settings) -> list[str]:
-    """Sign what the service is pointed at by a release that signed nothing, where the ledger proves it; gives models.
-
-    It needs the first list, which the first start writes, so that it is no step of :func:`upgrade`.
-    """
-    registry, signed = Registry(settings), []
-    for folder in sorted(settings.releases.glob("[a-z]*")):
-        pointer = releases.current(settings, folder.name)
-        if pointer is None or pointer.signature:
-            continue
-        now = registry.state(folder.name)
-        if now.champion == pointer.version:
-            releases.point(settings, folder.name, now.champion, now.stopped, now.height, now.entry)
-            signed.append(folder.name)
-    return signed
 
 
 STEPS: dict[int, Callable[[Settings], None]] = {1: _from_1}

@@ -564,7 +564,7 @@ class Check:
                 fitting = [n for n in free.get((start, entry["commit"]), []) if made(n, there[n][1], entry)]
                 named = f"of entry {entry['sequence']}"
                 if not fitting:
-                    why = "is missing, and what serves stays as it is. Put it back with: assay ledger --mend"
+                    why = "is missing or moved, and what serves stays as it is. Put it back with: assay ledger --mend"
                     self.tell(f"tag {name} {named} {why}")
                     continue
                 free[start, entry["commit"]].remove(fitting[0])

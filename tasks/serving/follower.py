@@ -181,7 +181,7 @@ class Follower:
         if pointer is None:
             return self.trust.gone(name)
         if now is not None and _same(now.pointer, pointer) and now.loaded.identity == _identity(pointer):
-            return self.trust.complaint(name, pointer)
+            return ""
         self.trust.check(name, pointer)
         if now is not None and now.loaded.identity == _identity(pointer):
             return self._serve(name, Serving(pointer, now.loaded))
@@ -206,7 +206,7 @@ class Follower:
         self.serving = self.serving | {name: serving}
         log.info("%s", json.dumps({"model": name, "version": serving.version}))
         self.trust.saw(name, serving.pointer)
-        return self.trust.complaint(name, serving.pointer)
+        return ""
 
 
 def _identity(pointer: Pointer) -> tuple[str, str, str]:

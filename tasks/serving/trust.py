@@ -35,12 +35,10 @@ class Trust:
             CorruptionError: no examiner signed it, it is another model's, or a newer one was seen before.
         """
         seen = self.heights.get(model)
-        if not pointer.signature and seen is None:
-            return  # from before pointers were signed: :meth:`complaint` says so until it is written anew
         if not signatures.holds(pointer.signed(), pointer.signature, self._keys(), signatures.POINTER):
             raise CorruptionError(
-                f"champion.json of {model} is not signed by an examiner, so what served before goes on. The next "
-                "monitoring run, promotion or rollback writes it anew"
+                f"champion.json of {model} is not signed by an examiner, so what served before goes on. The "
+                "running system writes it anew within a minute where the ledger proves a champion"
             )
         if pointer.model != model:
             raise CorruptionError(
@@ -49,8 +47,8 @@ class Trust:
         if seen is not None and pointer.height < seen:
             raise CorruptionError(
                 f"champion.json of {model} is old: it has height {pointer.height}, and {seen} was seen before. What "
-                "served before goes on, and the next monitoring run writes the pointer anew. Where the ledger was put "
-                f"back from a backup, remove {self.path} and start the service again"
+                "served before goes on, and the running system writes it anew within a minute. Where the ledger was "
+                f"put back from a backup, remove {self.path} and start the service again"
             )
 
     def record(self) -> list[str]:
@@ -61,19 +59,13 @@ class Trust:
             return []
         return [str(sentence) for sentence in found] if isinstance(found, list) else []
 
-    def complaint(self, model: str, pointer: Pointer) -> str:
-        """What is to be said of a pointer that serves; empty where nothing is."""
-        if pointer.signature:
-            return ""
-        return "champion.json is from before pointers were signed; the next monitoring run of the model signs it"
-
     def gone(self, model: str) -> str:
         """What is to be said where there is no pointer; empty where there never was one."""
         if model not in self.heights:
             return ""
         return (
-            f"champion.json is gone, and height {self.heights[model]} was seen before; the next monitoring run of the "
-            "model writes it anew"
+            f"champion.json is gone, and height {self.heights[model]} was seen before; the running system writes "
+            "it anew within a minute"
         )
 
     def saw(self, model: str, pointer: Pointer) -> None:

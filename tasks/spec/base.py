@@ -102,8 +102,11 @@ def load_yaml(path: Path, schema: type[S]) -> S:
     return validate(read_yaml(path), schema, str(path))
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path, loader: type[yaml.SafeLoader] | None = None) -> dict[str, Any]:
     """The mapping that a YAML file holds.
+
+    Args:
+        loader: reads it; one that lets a key stand twice is for whoever looks for those itself.
 
     Raises:
         ConfigError: the file is missing, is not YAML, or holds no mapping.
@@ -116,13 +119,27 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(
             f"{path} is not UTF-8 text ({error.reason} at byte {error.start}). Save it as UTF-8."
         ) from None
-    return parse_yaml(text, str(path))
+    return parse_yaml(text, str(path), loader)
 
 
-def parse_yaml(text: str, source: str) -> dict[str, Any]:
+class _Loader(yaml.SafeLoader):
+    """A key that stands twice is an error, as for DVC: which of the two its author means, nobody knows."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key, _ in node.value:
+            name = (key.tag, key.value if isinstance(key, yaml.ScalarNode) else id(key))
+            if name in seen:
+                said = f"{key.value!r} stands here again in one mapping, so remove one of the two"
+                raise yaml.constructor.ConstructorError(None, None, said, key.start_mark)
+            seen.add(name)
+        return super().construct_mapping(node, deep)
+
+
+def parse_yaml(text: str, source: str, loader: type[yaml.SafeLoader] | None = None) -> dict[str, Any]:
     """The mapping that a YAML text holds; errors call the text ``source``, and are those of :func:`read_yaml`."""
     try:
-        raw = yaml.safe_load(text)
+        raw = yaml.load(text, loader or _Loader)
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         line = where.line + 1 if where else None

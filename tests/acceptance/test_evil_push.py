@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -166,7 +167,7 @@ def test_a_candidate_that_loosens_its_own_limits_is_held_to_those_of_main(runnin
 
 
 def test_a_candidate_that_asks_an_easier_question_is_told_which(running: Running, released: str) -> None:
-    """Another target; its own rules and expectations allow whatever it does."""
+    """Another target, then other rows; its own rules and expectations allow whatever it does."""
     champion = running.champion()
     folder = MODEL.removesuffix("model.yaml")
     state, _ = trained(
@@ -184,12 +185,12 @@ def test_a_candidate_that_asks_an_easier_question_is_told_which(running: Running
         running,
         "easier-still",
         {
-            MODEL: lambda text: text.replace("expression: mdvis > 0", "expression: mdvis > 1"),
+            MODEL: lambda text: text.replace("base: year <= 3", "base: year <= 2"),
             f"{folder}rules.yaml": lambda _: "rules: []\n",
         },
     )
     assert state["name"] == "Rejected", state["message"]
-    assert "the candidate answers another question than the branch main asks: data.target is" in state["message"]
+    assert "the candidate answers another question than the branch main asks: data.base is" in state["message"]
     assert "not as the candidate's own rules.yaml does" in state["message"] and running.champion() == champion
 
 
@@ -233,3 +234,18 @@ def test_a_tag_that_nothing_decided_is_told_by_the_service_and_changes_nothing(r
     for name in ("care@v99.0.0", "care#champion#9"):
         running.git("push", "--quiet", "origin", f":refs/tags/{name}")
     running.until(lambda: health()["status"] == "ok", "the service to be content again", seconds=100)
+
+
+def test_a_replayed_and_a_removed_pointer_are_written_anew_while_the_champion_serves_on(
+    running: Running, released: str
+) -> None:
+    """Whoever may write to the store puts an old pointer back, or none; nobody waits for the next monitoring run."""
+    path = running.settings.releases / "care/champion.json"
+    good = path.read_text()
+    height = json.loads(good)["height"]
+    for content in (json.dumps(json.loads(good) | {"height": 0}), None):
+        path.unlink() if content is None else path.write_text(content)
+        running.until(lambda: path.exists() and json.loads(path.read_text())["height"] == height, "it", seconds=150)
+        assert json.loads(path.read_text()) | {"assigned": ""} == json.loads(good) | {"assigned": ""}
+        found = asking.get(f"{running.system.service_url}/models").json()
+        assert found["care"] == running.champion()

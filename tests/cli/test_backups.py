@@ -17,7 +17,7 @@ from tasks.cli.homes import number_of
 from tasks.records.log.answers import Override
 from tasks.records.log.outbox import Decision
 from tasks.records.log.predictions import Prediction, PredictionLog
-from tasks.records.registry import ledger, releases
+from tasks.records.registry import ledger, pointers, releases
 from tasks.records.registry.branch import SEEN
 from tasks.records.registry.registry import Registry
 from tasks.records.registry.verification import verify
@@ -294,11 +294,11 @@ def test_what_an_older_release_pointed_at_is_signed_where_the_ledger_proves_it(h
     assert pointed is not None
     unsigned = pointed.model_copy(update={"signature": "", "model": "", "height": 0, "entry": ""})
     (settings.releases / "care/champion.json").write_text(unsigned.model_dump_json())
-    assert upgrading.sign_pointers(settings) == [], "the ledger proves no version so far"
+    assert pointers.align(settings) == [], "the ledger proves no version so far"
     commit = candidate(settings, "care", "one")
     evidence = verdict(tmp_path, "care", commit, None, "v1.0.0")
     Registry(settings).promote("care", commit, evidence, "dana", "push", None)
-    assert upgrading.sign_pointers(settings) == ["care"] and upgrading.sign_pointers(settings) == []
+    assert pointers.align(settings) == ["care"] and pointers.align(settings) == []
     now, entry = releases.current(settings, "care"), ledger.entries(settings)[-1]
     assert now is not None and now.signature and (now.height, now.entry) == (entry.sequence, entry.digest())
     assert (now.version, now.model_digest) == (unsigned.version, unsigned.model_digest)

@@ -252,9 +252,8 @@ def test_status_page_and_verify_name_a_tag_by_hand_and_nothing_else_changes(home
     git.run("tag", "care@v2.0.0!", "refs/remotes/origin/main")
     git.run("push", "--quiet", "origin", "care@v2.0.0!", ":refs/tags/care@v1.0.0")
     found, says = overview(home), "tag care@v2.0.0! is none that Assay makes; it changes nothing."
-    gone = (
-        "tag care@v1.0.0 of entry 7 is missing, and what serves stays as it is. Put it back with: assay ledger --mend"
-    )
+    stays = "and what serves stays as it is. Put it back with: assay ledger --mend"
+    gone = f"tag care@v1.0.0 of entry 7 is missing or moved, {stays}"
     assert found["models"] == before and says in found["record_problems"][0] and found["record_problems"][1] == gone
     assert f"record: {gone}" in overview_text(found)
     watched = ModelStatus("care", "Care", "v1.0.0", "", [], told=told(home, "care")[1])

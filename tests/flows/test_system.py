@@ -208,6 +208,7 @@ def test_a_pushed_typo_is_told_and_nothing_changes(running: Running, released: d
         "care: mended\n\nAssay-Run-Reason: mended",
         model=lambda text: text.replace("decision_treshold:", "decision_threshold:"),
     )
+    assert "assay: nothing was started: the message of" in running.said and "commit without that line" in running.said
     assert running.champion() == "v1.0.0"
 
 

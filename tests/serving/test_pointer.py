@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 from tasks.records.registry import releases
@@ -46,6 +47,13 @@ def _refused(service: Service, config: ModelConfig) -> None:
         path.write_text(content)
         until(lambda says=says: says in problem(service))  # type: ignore[misc]
         assert service.predict(rows=service.rows(1)).json()["version"] == "v2.0.0"
+    other = service.home / "releases/wages"
+    shutil.copytree(service.home / "releases/care", other)  # a model that was never served here
+    (other / "champion.json").write_text(json.dumps(new | {"model": "wages", "signature": ""}))
+    unsigned = "champion.json of wages is not signed by an examiner, so what served before goes on"
+    until(lambda: unsigned in asking.get(f"{service.url}/health").json()["problems"].get("wages", ""))
+    assert asking.get(f"{service.url}/models").json() == {"care": "v2.0.0"}
+    shutil.rmtree(other)
     path.unlink()
     until(lambda: "champion.json is gone, and height 7 was seen before" in problem(service))
     assert service.predict(rows=service.rows(1)).json()["version"] == "v2.0.0"

@@ -109,7 +109,12 @@ def test_an_unknown_model_names_the_known() -> None:
 
 @pytest.mark.parametrize(
     ("content", "says"),
-    [("a: [", "is not valid YAML"), ("- 1", "must hold a mapping"), (None, "does not exist. Create it")],
+    [
+        ("a: [", "is not valid YAML"),
+        ("a: 1\nb: {c: 1, c: 2}", "line 2 is not valid YAML: 'c' stands here again in one mapping"),
+        ("- 1", "must hold a mapping"),
+        (None, "does not exist. Create it"),
+    ],
 )
 def test_a_broken_file_is_named(tmp_path: Path, content: str | None, says: str) -> None:
     path = tmp_path / "model.yaml"

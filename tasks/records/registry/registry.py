@@ -205,15 +205,15 @@ def _made_tags(git: Git, names: list[str]) -> Iterator[None]:
 
 
 def mend(settings: Settings) -> list[str]:
-    """Put the tags back that entries made and somebody deleted; gives their names."""
+    """Put the tags back that entries made and somebody deleted or moved; gives their names."""
     git = ensure_clone(settings)
     with index(settings, git) as found:
         made = []
         for name, row in tags.compare(git, found.now, found.assigned()).missing:
             try:
-                tags.write(git, [name], found.entry(row))
-                git.run("push", "--quiet", "origin", f"refs/tags/{name}:refs/tags/{name}")
-            except GitError:  # a foreign tag has the name, or the origin has no such commit: the comparison says so
+                tags.write(git, [name], found.entry(row), instead=True)
+                git.run("push", "--quiet", "--force", "origin", f"refs/tags/{name}:refs/tags/{name}")
+            except GitError:  # the origin does not take it, or has no such commit: the comparison says so
                 continue
             made.append(name)
     return made

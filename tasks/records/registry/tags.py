@@ -38,10 +38,15 @@ def names_for(git: Git, entry: Entry, tenures: int, new: bool) -> list[str]:
     return [*([f"{entry.model}@{entry.version}"] if new else []), f"{entry.model}#{CHAMPION}#{number}"]
 
 
-def write(git: Git, names: list[str], entry: Entry) -> None:
-    """Make annotated tags in the clone, as GTO would."""
+def write(git: Git, names: list[str], entry: Entry, instead: bool = False) -> None:
+    """Make annotated tags in the clone, as GTO would.
+
+    Args:
+        instead: put them in the place of tags that have these names.
+    """
+    forced = ["--force"] if instead else []
     for name in names:
-        git.run("tag", "--annotate", "--file", "-", name, str(entry.commit), stdin=message(entry).encode())
+        git.run("tag", *forced, "--annotate", "--file", "-", name, str(entry.commit), stdin=message(entry).encode())
 
 
 def free_version(git: Git, model: str, highest: int) -> str:
@@ -75,7 +80,7 @@ def tag_problems(git: Git, state: State, assigned: Sequence[Row], model: str | N
     """What differs between the tags and the entries that count, a sentence each; nothing of it changes what serves."""
     found = compare(git, state, assigned, model)
     absent = [
-        f"tag {name} of entry {entry.sequence} is missing, and what serves stays as it is. Put it back with: "
+        f"tag {name} of entry {entry.sequence} is missing or moved, and what serves stays as it is. Put it back with: "
         "assay ledger --mend"
         for name, entry in found.missing
     ]

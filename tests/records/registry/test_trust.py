@@ -144,11 +144,25 @@ def test_a_deleted_tag_changes_nothing_is_told_and_put_back(two: Settings, devel
     git(developer, "push", "--quiet", "origin", "--delete", "income#champion#2", "income@v2.0.0")
     assert champion(two) == champion(newcomer(two)) == "v2.0.0"
     assert [t.split(", and what serves")[0] for t in verify(two)] == [
-        "tag income@v2.0.0 of entry 3 is missing",
-        "tag income#champion#2 of entry 3 is missing",
+        "tag income@v2.0.0 of entry 3 is missing or moved",
+        "tag income#champion#2 of entry 3 is missing or moved",
     ]
     assert sorted(mend(two)) == ["income#champion#2", "income@v2.0.0"] and verify(two) == []
     assert promote(two, "three", "v2.0.0") == "v3.0.0"
+
+
+def test_a_moved_tag_changes_nothing_is_told_and_put_back(two: Settings, developer: Path) -> None:
+    git(developer, "fetch", "--quiet", "--tags")
+    was = git(developer, "rev-parse", "income@v2.0.0^{commit}")
+    git(developer, "tag", "--force", "--annotate", "-m", "elsewhere", "income@v2.0.0", "income@v1.0.0^{commit}")
+    git(developer, "push", "--quiet", "--force", "origin", "income@v2.0.0")
+    assert champion(two) == champion(newcomer(two)) == "v2.0.0"
+    missing, foreign = verify(two)
+    assert foreign == "tag income@v2.0.0 names no evidence: it was not made by Assay, and changes nothing"
+    assert missing.startswith("tag income@v2.0.0 of entry 3 is missing or moved, and what serves stays as it is.")
+    assert mend(two) == ["income@v2.0.0"] and verify(two) == []
+    git(developer, "fetch", "--quiet", "--tags", "--force")
+    assert git(developer, "rev-parse", "income@v2.0.0^{commit}") == was
 
 
 def test_entries_by_hand_change_nothing_and_are_told(two: Settings) -> None:
