@@ -13,6 +13,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 
 from tasks.serving.access import OPEN, Access, From, Sender, sender_of
 from tasks.serving.bodies import (
+    ExplainedAnswer,
     OutcomesAnswer,
     OutcomesBody,
     PredictAnswer,
@@ -21,6 +22,7 @@ from tasks.serving.bodies import (
     new_id,
     router_of_bodies,
 )
+from tasks.serving.explaining import explained, unexplained
 from tasks.serving.follower import Follower, Serving
 from tasks.serving.health import Health, Probed
 from tasks.serving.home import home_page
@@ -79,7 +81,7 @@ class Routes:
         router.get("/", response_class=HTMLResponse, include_in_schema=False)(self.home)
         return router
 
-    def predict(self, name: str, body: PredictBody, sender: From) -> PredictAnswer:
+    def predict(self, name: str, body: PredictBody, sender: From) -> PredictAnswer | ExplainedAnswer:
         begun, now = time.perf_counter(), self._serving(name)
         if now.pointer.stopped:
             self.metrics.refused.labels(name, "stopped").inc()
@@ -91,6 +93,11 @@ class Routes:
         if (body.row is None) == (body.rows is None):
             raise HTTPException(422, [problem(None, "body", None, "give either row (one) or rows (up to 1,000)")])
         sender.take_rows(len(body.rows) if body.rows else 1)
+        if body.explain and (
+            refused := unexplained(now.loaded.explainer, name, 1 if body.rows is None else len(body.rows))
+        ):
+            self.metrics.refused.labels(name, "explain").inc()
+            raise HTTPException(422, [problem(None, "explain", True, refused)])
         rows, bad = now.row.check(body.rows if body.rows is not None else [body.row or {}])
         scores, unscored = np.empty(0), bad
         if not bad:
@@ -99,10 +106,17 @@ class Routes:
             self.metrics.refused.labels(name, "input").inc()
             raise HTTPException(422, unscored)
         answers = _answers(now.release, scores)
+        if body.explain:
+            with_reasons, bad = explained(now.loaded.explainer, rows, scores, answers)
+            if bad:
+                self.metrics.refused.labels(name, "explain").inc()
+                raise HTTPException(422, bad)
         self._keep(name, now.version, answers, rows, sender.id)
         for answer in answers:
             self.metrics.answered(name, now.version, answer.decision)
         self.metrics.took(name, time.perf_counter() - begun)
+        if body.explain:
+            return ExplainedAnswer(model=name, version=now.version, predictions=with_reasons)
         return PredictAnswer(model=name, version=now.version, predictions=answers)
 
     def outcomes(self, name: str, body: OutcomesBody, sender: From) -> OutcomesAnswer:
