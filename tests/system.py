@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pandas as pd
 import pytest
 
@@ -27,6 +26,7 @@ from tasks.records.registry.registry import Registry
 from tasks.records.repository import dvc, workspace
 from tasks.spec.ledger import Entry
 from tasks.spec.settings import Settings
+from tests import asking
 from tests.conftest import ROOT
 from tests.keys import public
 
@@ -123,7 +123,7 @@ class Running:
             time.sleep(0.2)
 
     def serves(self, model: str) -> str | None:
-        versions: dict[str, str] = httpx.get(f"{self.system.service_url}/models").json()
+        versions: dict[str, str] = asking.get(f"{self.system.service_url}/models").json()
         return versions.get(model)
 
     def champion(self) -> str | None:
@@ -189,6 +189,7 @@ def running_system(folder: Path, **environment: str) -> Iterator[Running]:
             patch.delenv(name, raising=False)
         settings = Settings(home=folder / "home")
         with local.running(settings, server_port=0, service_port=0) as system:
+            asking.know(system.service_url, settings.home)
             found = Running(settings, system, folder, outbound)
             subprocess.run(["git", "clone", "--quiet", system.origin, str(found.clone)], check=True)
             for key, value in (("user.name", "Dana"), ("user.email", "dana@example.org")):

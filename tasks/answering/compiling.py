@@ -31,7 +31,7 @@ class Answering:
             codes: of several classes, the place of each of the estimator's classes among the model's ``k``.
         """
         self.encoding, self.estimator = encoding, estimator
-        self._kind, self._codes, self._k = kind, codes, k
+        self.kind, self.codes, self._k = kind, codes, k
 
     def scores(self, vectors: np.ndarray) -> np.ndarray:
         """Scores of encoded rows.
@@ -43,10 +43,10 @@ class Answering:
             ValueError: scikit-learn refuses one of the rows, too.
         """
         found = self.estimator.scores(vectors)
-        if self._kind != "multiclass":
+        if self.kind != "multiclass":
             return np.ascontiguousarray(found[:, 0])
         scores = np.zeros((len(found), self._k))
-        scores[:, self._codes] = found
+        scores[:, self.codes] = found
         return scores
 
     def of_rows(self, rows: Sequence[Mapping[str, Any]]) -> np.ndarray:

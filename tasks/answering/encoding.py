@@ -38,6 +38,7 @@ class Encoding:
             feature: {name: float(code) for code, name in enumerate(known)} for feature, known in names.items()
         }
         self._readers = tuple((c.name, self._reader(c)) for c in self.columns)
+        self._by_name = dict(self._readers)
 
     def rows(self, rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
         """Rows of JSON values that a schema found valid, None for missing.
@@ -47,6 +48,10 @@ class Encoding:
         """
         flat = [read(row[name]) for row in rows for name, read in self._readers]
         return np.array(flat, dtype=np.float64).reshape(len(rows), len(self._readers))
+
+    def value(self, name: str, value: Any) -> float:
+        """One JSON value of a feature, None for missing."""
+        return self._by_name[name](value)
 
     def table(self, columns: Table) -> np.ndarray:
         """Columns in table form: numbers, or texts and NaN.

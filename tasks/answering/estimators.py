@@ -42,6 +42,9 @@ class Estimator(Protocol):
             ValueError: scikit-learn refuses one of the rows, too.
         """
 
+    def raw(self, vectors: np.ndarray) -> np.ndarray:
+        """(n, k) before the link: log-odds, or logits of several classes; of a forest the scores themselves."""
+
 
 @dataclass(frozen=True)
 class Linear:
@@ -52,13 +55,17 @@ class Linear:
     link: Link
 
     def scores(self, vectors: np.ndarray) -> np.ndarray:
+        return linked(self.raw(vectors), self.link)
+
+    def raw(self, vectors: np.ndarray) -> np.ndarray:
+        """(n, k) before the link."""
         if self.weights.ndim == 2:
             found = self.preparation.product(vectors, self.weights)
         elif self.preparation.sparse:
             found = self.preparation.product(vectors, self.weights[:, None])
         else:
             found = self.preparation.product(vectors, self.weights)[:, None]
-        return linked(found + self.intercept, self.link)
+        return np.asarray(found + self.intercept)
 
 
 @dataclass(frozen=True)
@@ -72,10 +79,14 @@ class Network:
     link: Link
 
     def scores(self, vectors: np.ndarray) -> np.ndarray:
+        return linked(self.raw(vectors), self.link)
+
+    def raw(self, vectors: np.ndarray) -> np.ndarray:
+        """(n, k) before the link."""
         found = self.preparation.product(vectors, self.weights[0]) + self.intercepts[0]
         for weights, intercept in zip(self.weights[1:], self.intercepts[1:], strict=True):
             found = row_products(ACTIVATIONS[self.activation](found), weights) + intercept
-        return linked(found, self.link)
+        return np.asarray(found)
 
 
 @dataclass(frozen=True)
@@ -84,12 +95,23 @@ class Forest:
     trees: Trees
 
     def scores(self, vectors: np.ndarray) -> np.ndarray:
+        return self.of_prepared(self.prepared(vectors))
+
+    raw = scores
+    """A forest has no link."""
+
+    def prepared(self, vectors: np.ndarray) -> np.ndarray:
+        """(n, width) float32 numbers held as float64.
+
+        Raises:
+            ValueError: one is too large.
+        """
         prepared = self.preparation.matrix(vectors)
         with np.errstate(over="ignore"):
             rows = prepared.astype(np.float32)
         if np.isinf(rows).any():
             raise ValueError("Input X contains infinity or a value too large for dtype('float32').")
-        return self.of_prepared(rows.astype(np.float64))
+        return rows.astype(np.float64)
 
     def of_prepared(self, rows: np.ndarray) -> np.ndarray:
         """Of prepared rows (n, width) that are float32 numbers held as float64."""
@@ -109,7 +131,15 @@ class Boosting:
     link: Link
 
     def scores(self, vectors: np.ndarray) -> np.ndarray:
-        return linked(self.of_prepared(self.preparation.matrix(vectors)), self.link)
+        return linked(self.raw(vectors), self.link)
+
+    def raw(self, vectors: np.ndarray) -> np.ndarray:
+        """(n, k) before the link."""
+        return self.of_prepared(self.prepared(vectors))
+
+    def prepared(self, vectors: np.ndarray) -> np.ndarray:
+        """(n, width)."""
+        return self.preparation.matrix(vectors)
 
     def of_prepared(self, rows: np.ndarray) -> np.ndarray:
         """Raw scores (n, k) of prepared rows (n, width)."""

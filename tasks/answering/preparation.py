@@ -30,6 +30,10 @@ class Part(Protocol):
     def read(self) -> np.ndarray:
         """The columns of the vectors that it reads."""
 
+    @property
+    def owners(self) -> np.ndarray:
+        """(width,) the column of the vectors behind each prepared column."""
+
     def block(self, vectors: np.ndarray) -> np.ndarray:
         """(n, width) of the vectors (n, features)."""
 
@@ -70,6 +74,11 @@ class Quantities(_Dense):
         filled = len(self.columns) if self.kept is None else len(self.kept)
         return filled + (0 if self.marked is None else len(self.marked))
 
+    @property
+    def owners(self) -> np.ndarray:
+        filled = self.columns if self.kept is None else self.columns[self.kept]
+        return filled if self.marked is None else np.concatenate([filled, self.columns[self.marked]])
+
     def block(self, vectors: np.ndarray) -> np.ndarray:
         found = vectors.take(self.columns, axis=1)
         if self.fills is not None:
@@ -93,6 +102,10 @@ class Ranks(_Dense):
 
     @property
     def read(self) -> np.ndarray:
+        return self.columns
+
+    @property
+    def owners(self) -> np.ndarray:
         return self.columns
 
     @property
@@ -132,6 +145,10 @@ class Means(_Dense):
         return self.codes.columns
 
     @property
+    def owners(self) -> np.ndarray:
+        return np.repeat(self.codes.columns, self.means.shape[1])
+
+    @property
     def width(self) -> int:
         return len(self.codes.columns) * int(self.means.shape[1])
 
@@ -152,6 +169,14 @@ class Indicators:
     @property
     def read(self) -> np.ndarray:
         return self.codes.columns
+
+    @property
+    def owners(self) -> np.ndarray:
+        found = np.zeros(self.width, dtype=np.int64)
+        for owner, start, end in zip(self.codes.columns, self.codes.starts, self.codes.unseen + 1, strict=True):
+            own = self.column[start:end]
+            found[own[own >= 0]] = owner
+        return found
 
     def block(self, vectors: np.ndarray) -> np.ndarray:
         column = self.column.take(self.codes.places(vectors))
@@ -178,6 +203,11 @@ class Preparation:
     @property
     def width(self) -> int:
         return sum(part.width for part in self.parts)
+
+    @property
+    def owners(self) -> np.ndarray:
+        """(width,) the column of the vectors behind each prepared column."""
+        return np.concatenate([part.owners for part in self.parts])
 
     def matrix(self, vectors: np.ndarray) -> np.ndarray:
         """The prepared rows, dense: (n, width) in C order."""

@@ -17,6 +17,7 @@ import httpx
 
 from tasks.cli import upgrading
 from tasks.cli.alignment import align
+from tasks.cli.credentials import ensure_own_key, says_yes
 from tasks.cli.environment import for_parts
 from tasks.cli.logins import of_client, of_server, own_server
 from tasks.cli.processes import HOST, Processes, listen
@@ -51,9 +52,12 @@ def up(settings: Settings, server_port: int = SERVER_PORT, service_port: int = S
         if said:
             print(said, file=sys.stderr)
         sockets = {"server": listen(server_port), "service": listen(service_port)}
-        api, service = (f"http://{HOST}:{sockets[part].getsockname()[1]}" for part in ("server", "service"))
+        api, service = (f"{HOST}:{sockets[part].getsockname()[1]}" for part in ("server", "service"))
+        scheme = "https" if settings.tls_cert else "http"
         try:
-            return _started(settings, System(f"{api}/api", service, settings.origin_url), sockets)
+            return _started(
+                settings, System(f"http://{api}/api", f"{scheme}://{service}", settings.origin_url), sockets
+            )
         except BaseException:  # Ctrl-C too: what was started must not outlive a start that failed
             _down(settings)
             raise
@@ -65,6 +69,7 @@ def up(settings: Settings, server_port: int = SERVER_PORT, service_port: int = S
 def _started(settings: Settings, system: System, sockets: dict[str, socket.socket]) -> System:
     (settings.home / "logs").mkdir(exist_ok=True)
     processes = Processes(settings.home)
+    ensure_own_key(settings)
     environment = for_parts(settings, system, processes.begin())
     place = sockets["server"].dup()
     sockets["place"] = place  # whoever waits for a server that died would tell its login to the next who listens there
@@ -86,7 +91,7 @@ def _started(settings: Settings, system: System, sockets: dict[str, socket.socke
         align_models(settings, system)
     except ConfigError as error:  # a list that cannot be read must not keep what serves from starting
         print(f"schedules and forms stay as they are: {error}", file=sys.stderr)
-    _wait(settings, "service", f"{system.service_url}/health")
+    _wait(settings, "service", f"{system.service_url}/health/live")
     (settings.home / "run/system.json").write_text(json.dumps(system.__dict__))
     if state(settings) is None:
         raise AssayError(
@@ -138,7 +143,7 @@ def _wait(settings: Settings, part: str, url: str) -> None:
                 f"the {part} stopped while it was starting. Its log ends with:\n{_log_end(settings, part)}"
             )
         try:
-            if processes.answers_at(part, url) and httpx.get(url, timeout=2, trust_env=False).is_success:
+            if processes.answers_at(part, url) and says_yes(settings, url):
                 return
         except httpx.HTTPError:
             pass

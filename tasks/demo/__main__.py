@@ -25,6 +25,7 @@ def main() -> int:
     os.environ["ASSAY_HOME"] = str(HOME)
     settings = Settings()
 
+    from tasks.cli.credentials import login_link
     from tasks.cli.logins import login_file
     from tasks.cli.system import running
     from tasks.demo.story import Story
@@ -38,8 +39,10 @@ def main() -> int:
             _clone(settings.origin_url, clone)
             out.print(
                 f"Prefect UI {system.api_url.removesuffix('/api')}   service {system.service_url}   "
-                f"({time.monotonic() - begun:.0f} s)\nlog in to Prefect with the line in "
-                f"{_shown(login_file(settings))}\n"
+                f"({time.monotonic() - begun:.0f} s)\nlog in once {login_link(settings, system.service_url)}\n"
+                f"log in to Prefect with the line in {_shown(login_file(settings))}\n",
+                soft_wrap=True,
+                highlight=False,
             )
             story = Story(system, settings, clone)
             acts, fine = _play(story, out)

@@ -13,6 +13,9 @@ from tasks.serving.problems import REFUSED
 from tasks.serving.quick_rows import MOST_ROWS
 from tasks.serving.strict_json import StrictRoute
 
+MOST_EXPLAINED = 100
+"""Rows of one request whose answers are explained."""
+
 
 def router_of_bodies() -> APIRouter:
     """A router whose routes read bodies strictly and document how they refuse them."""
@@ -39,6 +42,9 @@ class PredictBody(Closed):
     rows: list[dict[str, Any]] | None = Field(
         None, min_length=1, max_length=MOST_ROWS, description="Up to 1,000 input rows."
     )
+    explain: bool = Field(
+        False, description=f"Whether each answer comes with its explanation; of up to {MOST_EXPLAINED} rows."
+    )
 
 
 class RowAnswer(Closed):
@@ -62,6 +68,56 @@ class PredictAnswer(Closed):
     model: str
     version: str
     predictions: list[RowAnswer]
+
+
+class Change(Closed):
+    """One column at another value."""
+
+    column: str
+    now: bool | int | float | str | None = Field(description="What was sent; null where it is missing.")
+    to: bool | int | float | str = Field(description="A value of the column, as a request writes it.")
+
+
+class Reason(Closed):
+    """A change after which the model decides otherwise. It was scored again before it was given."""
+
+    changes: list[Change] = Field(description="Made together; each of a column that the model's config lets change.")
+    decision: bool | str = Field(description="What is decided after them.")
+    weight: float = Field(description="How much the first column's attribution speaks for the decision that was made.")
+    says: str = Field(description="The same in a sentence.")
+
+
+class Explanation(Closed):
+    method: str = Field(description="How attributions were computed, and what of them is exact.")
+    output: float = Field(description="What the attributions add up to from `base`, in the unit `of`.")
+    base: float = Field(description="The mean output over the background that training recorded.")
+    of: str = Field(description="What the output is, such as log-odds.")
+    attributions: dict[str, float] = Field(
+        description="By input column, the largest first: by how much its value moves the output."
+    )
+    standard_error: float | None = Field(
+        description="The largest of an attribution, where some are means over random orders; null where all are exact."
+    )
+    towards: bool | str | None = Field(
+        description="The other decision that reasons lead to; of several classes the next most probable one."
+    )
+    principal: list[str] = Field(
+        description="Up to four columns that may change and speak for the decision, the weightiest first."
+    )
+    reasons: list[Reason] = Field(
+        description="Up to four, in the order of weight, each led by another column: that of its first change."
+    )
+    says: str = Field(description="Why there are no reasons; empty where there are some.")
+
+
+class ExplainedRow(RowAnswer):
+    explanation: Explanation
+
+
+class ExplainedAnswer(Closed):
+    model: str
+    version: str
+    predictions: list[ExplainedRow]
 
 
 class Outcome(Closed):

@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tasks.serving.explaining import Explainer, explainer
 from tasks.serving.release import Release, blank, load_release, read_pointer
 from tasks.serving.schema import RowSchema
 from tasks.serving.trial import try_release
@@ -31,6 +32,8 @@ class Loaded:
 
     release: Release
     row: RowSchema
+    explainer: Explainer | str
+    """What explains its answers, or why nothing does."""
     files: tuple[Path, ...]
     """Those that it was loaded from, and will be loaded from again."""
     identity: tuple[str, str, str]
@@ -92,7 +95,7 @@ class Loading:
                     "for. Publish the version again."
                 )
             release.answer([blank(release)])  # the first call of a pipeline is slow; nobody should wait for it
-            self.found = Loaded(release, RowSchema(release.manifest), self.files, self.identity)
+            self.found = Loaded(release, RowSchema(release.manifest), explainer(release), self.files, self.identity)
         except Exception as error:
             self.said = _sentence(error)
 

@@ -70,6 +70,12 @@ class Column(Spec):
     """The unit of its numbers, for people; cells of text may carry it, so with ``%`` the cell 12.5% is 12.5."""
     description: str = ""
     """What it says, for people and for the service's schema."""
+    changes: Literal["free", "up", "down", "never"] = "never"
+    """Whether a reason for a decision may name a change of it, and which way.
+
+    ``up`` is towards larger or later values, or later ones of the declared ``categories``; ``down`` is the other way.
+    What is not said to change is never named.
+    """
 
     @model_validator(mode="after")
     def _bounds(self, info: ValidationInfo) -> Column:
@@ -92,7 +98,16 @@ class Column(Spec):
                 raise ValueError(f"column {self.name} has {key} {value!r}, which is no {self.kind.noun}") from None
         if self.low is not None and self.high is not None and self.low > self.high:
             raise ValueError(f"column {self.name} has minimum {self.minimum}, which is above maximum {self.maximum}")
+        if self.changes != "never":
+            self._changeable()
         return self
+
+    def _changeable(self) -> None:
+        said = f"column {self.name} has changes {self.changes!r}, and"
+        if not self.served:
+            raise ValueError(f"{said} no request holds it, so that no reason can name it; leave changes out")
+        if self.changes != "free" and not (self.kind.numeric or self.kind.known_names(self)):
+            raise ValueError(f"{said} its values have no order; declare its categories in order, or say changes: free")
 
     def _one_meaning(self) -> None:
         both = {"", *self.missing} & set(self.categories or ())
@@ -193,6 +208,13 @@ class Data(Spec):
     def _order(self) -> Data:
         if self.split.by == "time" and self.period is None:
             raise ValueError("split.by is 'time' and no period says when a row is from; name its column in data.period")
+        for key in ("entity", "period"):
+            named = next((c for c in self.columns if c.name == getattr(self, key) and c.changes != "never"), None)
+            if named is not None:
+                raise ValueError(
+                    f"data.{key} is {named.name}, which has changes {named.changes!r}; a reason never names it, so "
+                    "leave changes out"
+                )
         column = next((c for c in self.columns if c.name == self.period), None)
         if self.split.by == "time" and column is not None and not (column.kind.numeric or column.categories):
             raise ValueError(

@@ -34,6 +34,15 @@ class AnsweringProof(Spec):
     """Rows at the edges of every threshold of every tree."""
 
 
+class ColumnBackground(Spec):
+    """What a decision is compared with in one column: shares of all training rows, and no row of anybody."""
+
+    values: tuple[float | str | None, ...]
+    """Equally likely values in table form, None for missing: of quantities the quantiles."""
+    steps: tuple[float | str, ...] = ()
+    """To which values a reason may name a change: rounded quantiles, or names in the order of how many have them."""
+
+
 class Manifest(Spec):
     """``manifest.json`` beside ``model.skops``: what the service must know to answer."""
 
@@ -67,6 +76,8 @@ class Manifest(Spec):
     """Classes beyond the repository's list that the model file may hold, from the model's ``code/trusted.yaml``."""
     answering: AnsweringProof | None = None
     """Manifests of earlier releases have none; what training compares is then compared at each load."""
+    background: dict[str, ColumnBackground] | None = None
+    """By feature, what explanations compare a row with; manifests of earlier releases have none."""
     data: DataRecord | None = None
     """The files that the rows came from, and what became of the rows; manifests before 2026-11-29 have none."""
 

@@ -135,7 +135,20 @@ class ModelConfig(TrainingConfig):
         if self.protected and self.unprotected:
             said = "unprotected says why no group can be named, and protected names some; keep one of the two"
             found.append((("unprotected",), said))
-        return found
+        return [*found, *self._change_problems()]
+
+    def _change_problems(self) -> list[Placed]:
+        """Columns of protected attributes that a reason might name: nobody is told to be another person."""
+        by_column = {p.column: name for name, p in self.protected.items()}
+        return [
+            (
+                ("data", "columns", at, "changes"),
+                f"column {c.name} tells the groups of protected.{by_column[c.name]} apart and has changes "
+                f"{c.changes!r}; a reason never names it, so leave changes out",
+            )
+            for at, c in enumerate(self.data.columns)
+            if c.changes != "never" and c.name in by_column
+        ]
 
     def _expression_problems(self) -> list[Placed]:
         asked: list[tuple[tuple[str | int, ...], str, str]] = [

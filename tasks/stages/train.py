@@ -14,6 +14,7 @@ import pandas as pd
 from sklearn.utils.validation import has_fit_parameter
 
 from tasks.answering.asking import one_by_one
+from tasks.answering.background import recorded
 from tasks.answering.proving import Recorded, prove
 from tasks.science.data.tables import LABEL, ROW, WEIGHT, as_requests, label_array
 from tasks.science.models.estimators import build
@@ -73,6 +74,7 @@ def train(paths: ModelPaths, config: TrainingConfig) -> None:
         trusted=trusted,
         trained_rows=len(rows),
         libraries={"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
+        background=recorded([config.column(name) for name in config.features], rows),
         data=record,
     )
     asked, requests = _requests(paths, config, rows, kept)

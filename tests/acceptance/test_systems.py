@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psutil
 import pytest
 
@@ -24,6 +23,7 @@ from tasks.records.registry import ledger
 from tasks.science.data.tables import as_requests
 from tasks.spec.model import load_model
 from tasks.spec.settings import Settings
+from tests import asking
 from tests.conftest import ROOT
 from tests.system import Running, replay_rows, set_value
 
@@ -105,7 +105,7 @@ def test_a_disk_that_is_lost_under_a_running_system(running: Running, tmp_path: 
     running.until(lambda: running.serves("care") == "v1.0.0", "v1.0.0 in the service")
     config = load_model(ROOT, "care")
     rows = as_requests(config, replay_rows(running, "care").head(1000))
-    answer = httpx.post(f"{running.system.service_url}/models/care/predict", json={"rows": rows}, timeout=60)
+    answer = asking.post(f"{running.system.service_url}/models/care/predict", json={"rows": rows}, timeout=60)
     assert answer.status_code == 200, answer.text
     answered = {one["id"] for one in answer.json()["predictions"]}
     file = tmp_path / "assay.tar"
@@ -129,14 +129,15 @@ def test_a_disk_that_is_lost_under_a_running_system(running: Running, tmp_path: 
         assert [e.digest() for e in ledger.entries(settings)][: len(entries)] == [e.digest() for e in entries]
         system = state(settings)
         assert system is not None
-        assert httpx.get(f"{system.service_url}/models").json() == {"care": "v1.0.0"}
+        asking.know(system.service_url, now)
+        assert asking.get(f"{system.service_url}/models").json() == {"care": "v1.0.0"}
         log = PredictionLog(settings.log_database)
         assert answered == set(log.frame("care", 0, 2**62)["_id"])
         log.close()
         done = assay(now, "monitor", "care", "--json")
         found: dict[str, Any] = json.loads(done.stdout)
         assert done.returncode == 0 and found["state"] == "Completed", found
-        again = httpx.post(f"{system.service_url}/models/care/predict", json={"rows": rows[:2]}, timeout=60)
+        again = asking.post(f"{system.service_url}/models/care/predict", json={"rows": rows[:2]}, timeout=60)
         assert again.status_code == 200
     finally:
         local.down(settings)
