@@ -1,8 +1,8 @@
 """A client that asks one URL over many kept connections: ``python -m tests.load HOST PORT PATH N SECONDS``.
 
-It reads the bodies from stdin, a JSON list of texts, sends each connection's next request as soon as its answer is
-there, and prints seconds, answers and latencies. It is written on bare sockets, so that it costs the same for every
-server and far less than any of them.
+It reads headers and bodies from stdin, JSON with a text and a list of texts. It sends each connection's next request as
+soon as its answer is there, and prints seconds, answers and latencies. It is written on bare sockets, so that it costs
+the same for every server and far less than any of them.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 import uvloop
+
+from tests import asking
 
 
 class Connection(asyncio.Protocol):
@@ -59,9 +61,11 @@ class Connection(asyncio.Protocol):
             self.ended.set_result(None)
 
 
-async def ask(host: str, port: int, path: str, bodies: list[bytes], connections: int, seconds: float) -> None:
+async def ask(
+    host: str, port: int, path: str, headers: str, bodies: list[bytes], connections: int, seconds: float
+) -> None:
     loop = asyncio.get_running_loop()
-    head = f"POST {path} HTTP/1.1\r\nhost: {host}:{port}\r\ncontent-type: application/json\r\ncontent-length: "
+    head = f"POST {path} HTTP/1.1\r\nhost: {host}:{port}\r\ncontent-type: application/json\r\n{headers}content-length: "
     requests = [f"{head}{len(body)}\r\n\r\n".encode() + body for body in bodies]
     begun = time.perf_counter()
     made = []
@@ -88,8 +92,9 @@ def measured(
         AssertionError: an answer was not 200.
     """
     host, port, path = url
+    headers = "".join(f"{name}: {value}\r\n" for name, value in asking.headers(f"http://{host}:{port}").items())
     command = [sys.executable, "-m", "tests.load", host, str(port), path, str(connections), str(seconds)]
-    done = subprocess.run(command, input=json.dumps(bodies), capture_output=True, text=True, check=True)
+    done = subprocess.run(command, input=json.dumps([headers, bodies]), capture_output=True, text=True, check=True)
     found = json.loads(done.stdout)
     assert not found["bad"], f"{found['bad']} of {len(found['taken'])} answers were refusals"
     return len(found["taken"]) / found["seconds"], np.array(found["taken"]) * 1000
@@ -97,5 +102,6 @@ def measured(
 
 if __name__ == "__main__":
     host, port, path, connections, seconds = sys.argv[1:]
-    bodies = [text.encode() for text in json.load(sys.stdin)]
-    uvloop.run(ask(host, int(port), path, bodies, int(connections), float(seconds)))
+    headers, texts = json.load(sys.stdin)
+    bodies = [text.encode() for text in texts]
+    uvloop.run(ask(host, int(port), path, headers, bodies, int(connections), float(seconds)))

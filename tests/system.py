@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pandas as pd
 import pytest
 
 from tasks.cli import system as local
+from tasks.cli.logins import login, own_server
 from tasks.cli.prefect_api import PrefectApi
 from tasks.cli.state import System
 from tasks.records.registry import ledger
@@ -26,6 +26,7 @@ from tasks.records.registry.registry import Registry
 from tasks.records.repository import dvc, workspace
 from tasks.spec.ledger import Entry
 from tasks.spec.settings import Settings
+from tests import asking
 from tests.conftest import ROOT
 from tests.keys import public
 
@@ -51,7 +52,13 @@ class Running:
 
     @property
     def api(self) -> PrefectApi:
-        return PrefectApi(self.system.api_url)
+        return own_server(self.settings, self.system.api_url)
+
+    @property
+    def login(self) -> tuple[str, str]:
+        """What Prefect's server asks for, as somebody who has it writes into its UI."""
+        name, _, password = login(self.settings).partition(":")
+        return name, password
 
     def git(self, *arguments: str) -> str:
         """Run git as the developer; gives what it printed, remote lines of the hook included."""
@@ -71,7 +78,7 @@ class Running:
         return self.git("rev-parse", "HEAD")
 
     def finished(self, deployment: str, revision: str) -> dict[str, Any]:
-        """Wait for the run that the hook started for a commit; gives its final state."""
+        """Wait for the run that a push of a commit started; gives its final state."""
         end = time.monotonic() + 60
         while True:
             runs = [r for r in self.api.runs(deployment) if r["parameters"]["request"]["revision"] == revision]
@@ -116,7 +123,7 @@ class Running:
             time.sleep(0.2)
 
     def serves(self, model: str) -> str | None:
-        versions: dict[str, str] = httpx.get(f"{self.system.service_url}/models").json()
+        versions: dict[str, str] = asking.get(f"{self.system.service_url}/models").json()
         return versions.get(model)
 
     def champion(self) -> str | None:
@@ -182,6 +189,7 @@ def running_system(folder: Path, **environment: str) -> Iterator[Running]:
             patch.delenv(name, raising=False)
         settings = Settings(home=folder / "home")
         with local.running(settings, server_port=0, service_port=0) as system:
+            asking.know(system.service_url, settings.home)
             found = Running(settings, system, folder, outbound)
             subprocess.run(["git", "clone", "--quiet", system.origin, str(found.clone)], check=True)
             for key, value in (("user.name", "Dana"), ("user.email", "dana@example.org")):

@@ -53,6 +53,7 @@ def test_commands_and_links_of_a_text_exist(text: Path) -> None:
     for path in re.findall(r"(?<![\w/])(tests/[\w./]+)", said):
         assert (ROOT / path.rstrip(".")).exists(), path
     commanded = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    commanded |= {group.name for group in app.registered_groups}
     assert isinstance(app, typer.Typer)
     for command in re.findall(r"`assay ([a-z]+)", said):
         assert command in commanded, f"assay {command}"

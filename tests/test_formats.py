@@ -21,6 +21,7 @@ from tasks.science.monitors.groupings.reference import load_groupings
 from tasks.science.monitors.profiles.layout import load_layout
 from tasks.science.monitors.profiles.profile import load_profile
 from tasks.science.windows.reference import load_reference
+from tasks.serving.keys import KeyFile
 from tasks.spec.base import digest_json, load_yaml
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import Verdict
@@ -172,6 +173,18 @@ def backup(log: PredictionLog) -> None:
     refuse_other_format(json.loads(text("backup.json")), BACKUP, "")
 
 
+def access_keys(log: PredictionLog) -> None:
+    folder = Path(str(log.database.file)).parent
+    (folder / "keys.json").write_text(text("access-keys.json"))
+    (found,) = KeyFile(folder).keys().values()
+    assert (found.id, found.roles, found.models, found.revoked) == (
+        "4f1d8a0c92be",
+        ("predict", "read"),
+        ("care",),
+        None,
+    )
+
+
 READ: tuple[Callable[[PredictionLog], None], ...] = (
     fitted_reference,
     profile_layout,
@@ -193,6 +206,7 @@ READ: tuple[Callable[[PredictionLog], None], ...] = (
     pointer,
     home,
     backup,
+    access_keys,
 )
 """One check a kind of ``docs/formats.md``, named as it is there."""
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tasks.cli import new, people, records
+from tasks.cli import access, new, people, records
 from tasks.cli.common import ROOT, Because, Json, Model, of_disk, say, settings
 from tasks.spec.errors import AssayError
 from tasks.spec.requests import FinalState
@@ -217,7 +217,7 @@ def predict(
     as_json: Json = False,
 ) -> None:
     """Score the rows of a file through the service; every answer is logged."""
-    from tasks.cli import batches, runs
+    from tasks.cli import batches, credentials, runs
     from tasks.cli.rows_of_files import read_rows
     from tasks.cli.state import state
     from tasks.spec.model import load_model
@@ -225,7 +225,7 @@ def predict(
     config, system = load_model(ROOT, model), state(settings())
     next(read_rows(file, config), None)  # a wrong file is an error before anything else
     url = settings().service_url or (system.service_url if system else runs.nothing_runs("ASSAY_SERVICE_URL"))
-    found = batches.score_file(url, model, config, file, out)
+    found = batches.score_file(credentials.client(settings(), url), model, config, file, out)
     batches.print_answers(found, as_json, quiet=out is not None)
 
 
@@ -244,7 +244,8 @@ def up(as_json: Json = False) -> None:
     """Start the local system, and say where each part is; where it runs, bring schedules and forms in line."""
     from rich.console import Console
 
-    from tasks.cli import system
+    from tasks.cli import credentials, system
+    from tasks.cli.logins import login_file
     from tasks.cli.state import state
     from tasks.records.registry.policies import quorum_said
 
@@ -253,6 +254,7 @@ def up(as_json: Json = False) -> None:
     with Console(stderr=True).status("starting Prefect, a worker and the prediction service"):
         there = system.up(here)
         changed = system.align_models(here, there) if running else []
+    link = credentials.login_link(here, there.service_url)
     word = "runs already" if running else "runs"
     taken = [
         str(port)
@@ -265,9 +267,11 @@ def up(as_json: Json = False) -> None:
         else ""
     )
     text = (
-        f"Assay {word}.{said}\n  Prefect UI  {there.api_url.removesuffix('/api')}\n  service     "
-        f"{there.service_url}\n  push to     {there.origin}   (git remote add assay {there.origin}; git push assay "
-        f"main)\n  first list  {there.root}   (who may sign what: assay policy{quorum_said(here)})"
+        f"Assay {word}.{said}\n  Prefect UI  {there.api_url.removesuffix('/api')}   (log in with the line in "
+        f"{login_file(here)})\n  service     "
+        f"{there.service_url}\n  log in      {link}   (once, within 15 minutes; another: assay login)\n  push to     "
+        f"{there.origin}   (git remote add assay {there.origin}; git push assay main)\n  "
+        f"first list  {there.root}   (who may sign what: assay policy{quorum_said(here)})"
         + (
             ""
             if there.code == str(ROOT)
@@ -275,7 +279,7 @@ def up(as_json: Json = False) -> None:
         )
         + "".join(f"\n  {sentence}" for sentence in changed)
     )
-    say(there.__dict__, as_json, text)
+    say(there.__dict__ | {"login": link}, as_json, text)
 
 
 @app.command()
@@ -323,8 +327,10 @@ for command in (
     records.forget,
     records.ledger,
     people.policy,
+    access.login,
 ):
     app.command()(command)
+app.add_typer(access.keys, name="keys")
 
 
 def main() -> None:

@@ -19,10 +19,13 @@ SHOWN = 5
 JSON = {"content-type": "application/json"}
 
 
-def score_file(url: str, model: str, config: ModelConfig, file: Path, out: Path | None = None) -> Iterator[Row]:
+def score_file(
+    client: httpx.Client, model: str, config: ModelConfig, file: Path, out: Path | None = None
+) -> Iterator[Row]:
     """The service's answers, in the order of the file; each is logged there before it is given here.
 
     Args:
+        client: of the service, with a key that predicts.
         out: JSON lines to which the answers are added. Where the file has some already, so many rows were scored before
             and are passed over. At most the one request that was interrupted is logged twice.
 
@@ -33,7 +36,7 @@ def score_file(url: str, model: str, config: ModelConfig, file: Path, out: Path 
     """
     done = _answered(out)
     begun, count = time.monotonic(), 0
-    with httpx.Client(base_url=url, timeout=60, trust_env=False) as client, _RowProgress() as progress:
+    with client, _RowProgress() as progress:
         for rows in read_rows(file, config, skip=done):
             answers = [a | {"row": done + count + n + 1} for n, a in enumerate(_ask(client, model, rows, done + count))]
             if out is not None:

@@ -45,6 +45,7 @@ def for_parts(settings: Settings, system: System, mark: str) -> dict[str, str]:
         "ASSAY_LOG_URL": settings.log_database,
         "ASSAY_SERVICE_URL": system.service_url,
         "ASSAY_ISOLATION": settings.isolation,
+        "ASSAY_ACCESS": settings.access,
         "ASSAY_TIMESTAMP_URL": settings.timestamp_url,
         "ASSAY_TIMESTAMP_CA": str(settings.timestamp_ca or ""),
     }

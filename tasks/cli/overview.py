@@ -31,7 +31,7 @@ def overview(settings: Settings) -> dict[str, Any]:
     commits that wait for a signature. What cannot be known of one hides nothing of the others.
     """
     running = state.state(settings)
-    health = service_health(running.service_url) if running else None
+    health = _health(settings, running.service_url) if running else None
     code = Path(running.code) if running else ROOT
     found = parts(settings)
     broken = {part.name for part in found if part.state == "not well"}
@@ -52,6 +52,13 @@ def overview(settings: Settings) -> dict[str, Any]:
         "record_problems": wrong,
         "models": models,
     }
+
+
+def _health(settings: Settings, url: str) -> dict[str, Any] | None:
+    try:
+        return service_health(settings, url)
+    except AssayError:  # the part "service" says why
+        return None
 
 
 def _model(

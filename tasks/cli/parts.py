@@ -18,7 +18,8 @@ import yaml
 
 from tasks.cli import state
 from tasks.cli.clocks import MEND, clock_problems, set_back
-from tasks.cli.prefect_api import PrefectApi
+from tasks.cli.credentials import client, detail
+from tasks.cli.logins import own_server
 from tasks.cli.processes import Processes
 from tasks.records.log.database import Database
 from tasks.records.registry import releases
@@ -119,7 +120,7 @@ def _server(settings: Settings) -> str | None:
     pid, started = _runs(settings, "server"), state.recorded(settings)
     if pid is None or started is None:
         return None
-    PrefectApi(started.api_url).call("GET", "/health")
+    own_server(settings, started.api_url).call("GET", "/version")
     return f"{started.api_url.removesuffix('/api')}, process {pid}"
 
 
@@ -137,21 +138,31 @@ def _service(settings: Settings) -> str | None:
     pid, started = _runs(settings, "service"), state.recorded(settings)
     if pid is None or started is None:
         return None
-    health = service_health(started.service_url)
+    health = service_health(settings, started.service_url)
     if health is None:
         raise _Unwell(f"process {pid} listens at {started.service_url}, and gives no answer", AGAIN)
+    if health["access"] != "keys":
+        raise _Unwell(str(health["access"]), "unset ASSAY_ACCESS; assay down; assay up")
     if health["problems"]:
         told = "; ".join(f"{name}: {sentence}" for name, sentence in sorted(health["problems"].items()))
         raise _Unwell(told, "promote or roll back to a version that can be loaded")
     return f"{started.service_url}, process {pid}"
 
 
-def service_health(url: str) -> dict[str, Any] | None:
-    """What the service says of itself; None where it does not answer."""
+def service_health(settings: Settings, url: str) -> dict[str, Any] | None:
+    """What the service says of itself; None where it does not answer.
+
+    Raises:
+        AssayError: it answers, and tells nothing to the key of this home's commands.
+    """
     try:
-        health: dict[str, Any] = httpx.get(f"{url}/health", timeout=5, trust_env=False).json()
+        with client(settings, url, timeout=5) as asked:
+            answer = asked.get("/health")
+        health: dict[str, Any] = answer.json()
     except (httpx.HTTPError, ValueError):
         return None
+    if answer.is_error:
+        raise AssayError(f"{url} refuses the key in {settings.own_key}: {detail(answer)}")
     return health
 
 
@@ -172,15 +183,10 @@ def _database(settings: Settings) -> str | None:
 def _origin(settings: Settings) -> str | None:
     if not settings.has_origin:
         return None
-    started = state.recorded(settings)
     if not settings.origin:
-        origin = Git(Path(settings.origin_url))
-        hook = origin.path / "hooks/post-receive"
+        hook = Git(Path(settings.origin_url)).path / "hooks/post-receive"
         if not os.access(hook, os.X_OK):
-            raise _Unwell(f"{hook} is missing, so a push starts nothing", AGAIN)
-        told = origin.run("config", "--default", "", "--get", "assay.api")
-        if started and told != started.api_url:
-            raise _Unwell(f"a push tells {told}, and the server is at {started.api_url}", AGAIN)
+            raise _Unwell(f"{hook} is missing, so nobody who pushes is told what it starts", AGAIN)
     return settings.origin_url
 
 

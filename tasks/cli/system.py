@@ -17,8 +17,9 @@ import httpx
 
 from tasks.cli import upgrading
 from tasks.cli.alignment import align
+from tasks.cli.credentials import ensure_own_key, says_yes
 from tasks.cli.environment import for_parts
-from tasks.cli.prefect_api import PrefectApi
+from tasks.cli.logins import of_client, of_server, own_server
 from tasks.cli.processes import HOST, Processes, listen
 from tasks.cli.state import PARTS, PATIENCE, System, alone, state
 from tasks.records.registry import ledger, pointers
@@ -51,9 +52,12 @@ def up(settings: Settings, server_port: int = SERVER_PORT, service_port: int = S
         if said:
             print(said, file=sys.stderr)
         sockets = {"server": listen(server_port), "service": listen(service_port)}
-        api, service = (f"http://{HOST}:{sockets[part].getsockname()[1]}" for part in ("server", "service"))
+        api, service = (f"{HOST}:{sockets[part].getsockname()[1]}" for part in ("server", "service"))
+        scheme = "https" if settings.tls_cert else "http"
         try:
-            return _started(settings, System(f"{api}/api", service, settings.origin_url), sockets)
+            return _started(
+                settings, System(f"http://{api}/api", f"{scheme}://{service}", settings.origin_url), sockets
+            )
         except BaseException:  # Ctrl-C too: what was started must not outlive a start that failed
             _down(settings)
             raise
@@ -65,26 +69,29 @@ def up(settings: Settings, server_port: int = SERVER_PORT, service_port: int = S
 def _started(settings: Settings, system: System, sockets: dict[str, socket.socket]) -> System:
     (settings.home / "logs").mkdir(exist_ok=True)
     processes = Processes(settings.home)
+    ensure_own_key(settings)
     environment = for_parts(settings, system, processes.begin())
-    processes.start("server", ["tasks.cli.server"], environment, sockets["server"])
+    place = sockets["server"].dup()
+    sockets["place"] = place  # whoever waits for a server that died would tell its login to the next who listens there
+    processes.start("server", ["tasks.cli.server"], environment | of_server(settings), sockets["server"])
     processes.start("service", ["tasks.cli.service"], environment, sockets["service"])
-    _origin(settings, system)
+    _origin(settings)
     system = replace(system, root=ledger.begin(settings).root)
     try:
         pointers.align(settings)
     except AssayError as error:  # the service says of each what is wrong with it, and the keeper tries again
         print(f"what serves is not pointed at anew: {error}", file=sys.stderr)
     _wait(settings, "server", f"{system.api_url}/health")
-    PrefectApi(system.api_url).ensure_pool("assay")
+    own_server(settings, system.api_url).ensure_pool("assay")
     worker = ["prefect", "worker", "start", "--pool", "assay", "--type", "process", "--limit", "2"]
-    processes.start("worker", worker, environment)
-    processes.start("keeper", ["tasks.cli.keeper"], environment)
-    _deploy(settings, environment)
+    processes.start("worker", worker, environment | of_client(settings))
+    processes.start("keeper", ["tasks.cli.keeper"], environment, held=place)
+    _deploy(settings, environment | of_client(settings))
     try:
         align_models(settings, system)
     except ConfigError as error:  # a list that cannot be read must not keep what serves from starting
         print(f"schedules and forms stay as they are: {error}", file=sys.stderr)
-    _wait(settings, "service", f"{system.service_url}/health")
+    _wait(settings, "service", f"{system.service_url}/health/live")
     (settings.home / "run/system.json").write_text(json.dumps(system.__dict__))
     if state(settings) is None:
         raise AssayError(
@@ -136,7 +143,7 @@ def _wait(settings: Settings, part: str, url: str) -> None:
                 f"the {part} stopped while it was starting. Its log ends with:\n{_log_end(settings, part)}"
             )
         try:
-            if processes.answers_at(part, url) and httpx.get(url, timeout=2, trust_env=False).is_success:
+            if processes.answers_at(part, url) and says_yes(settings, url):
                 return
         except httpx.HTTPError:
             pass
@@ -150,8 +157,8 @@ def _log_end(settings: Settings, part: str) -> str:
     return "\n".join((settings.home / f"logs/{part}.log").read_text(errors="replace").splitlines()[-15:])
 
 
-def _origin(settings: Settings, system: System) -> None:
-    """A bare origin of our own, unless another one is configured; its hook starts training."""
+def _origin(settings: Settings) -> None:
+    """A bare origin of our own, unless another one is configured; its hook tells who pushes what the keeper starts."""
     if settings.origin:
         return
     origin = Path(settings.origin_url)
@@ -165,15 +172,13 @@ def _origin(settings: Settings, system: System) -> None:
     hook = origin / "hooks/post-receive"
     shutil.copy(ROOT / "deployments/hooks/post-receive", hook)
     hook.chmod(0o755)
-    git.run("config", "assay.api", system.api_url)
     git.run("config", "assay.branch", settings.branch)
-    git.run("config", "assay.python", sys.executable)
 
 
 def align_models(settings: Settings, system: System) -> list[str]:
     """Bring schedules and forms in line with the models of the origin's branch; gives what changed."""
     git = ensure_clone(settings)
-    return align(PrefectApi(system.api_url), git, f"refs/remotes/origin/{settings.branch}")
+    return align(own_server(settings, system.api_url), git, f"refs/remotes/origin/{settings.branch}")
 
 
 def _deploy(settings: Settings, environment: dict[str, str]) -> None:

@@ -7,12 +7,15 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pandas as pd
 
+from tasks.cli import credentials
+from tasks.cli.logins import own_server
 from tasks.cli.prefect_api import PrefectApi
 from tasks.cli.runs import succeeded
 from tasks.cli.state import System
@@ -21,6 +24,7 @@ from tasks.records.registry import ledger
 from tasks.records.registry.registry import Registry
 from tasks.records.repository import dvc, workspace
 from tasks.science.data.tables import LABEL, as_requests
+from tasks.serving.keys import KeyFile
 from tasks.spec.evidence import Verdict, WindowReport
 from tasks.spec.ledger import Entry, EntryKind
 from tasks.spec.model import ModelConfig, load_model
@@ -52,7 +56,7 @@ class Story:
 
     @property
     def prefect(self) -> PrefectApi:
-        return PrefectApi(self.system.api_url)
+        return own_server(self.settings, self.system.api_url)
 
     @property
     def config(self) -> ModelConfig:
@@ -151,9 +155,21 @@ class Story:
 
     # -- clients of the service ---------------------------------------------------------------------------------
 
+    def client(self, key: str = "") -> httpx.Client:
+        """Of the service, with the key of the home's commands, or with another one."""
+        made = credentials.client(self.settings, self.system.service_url, timeout=30)
+        if key:
+            made.headers["authorization"] = f"Bearer {key}"
+        return made
+
+    @cached_property
+    def reports_outcomes(self) -> str:
+        """A key of its own: who reports what became of people is not who asked about them."""
+        return KeyFile(self.settings.access_folder).add("the demo's outcomes", ("outcomes",), (self.model,), days=1)[0]
+
     def wait_for_service(self, version: str) -> None:
         def serving() -> bool:
-            with httpx.Client(base_url=self.system.service_url, timeout=5, trust_env=False) as client:
+            with self.client() as client:
                 answer = client.get(f"/models/{self.model}")
             return answer.status_code == 200 and answer.json().get("version") == version
 
@@ -162,7 +178,7 @@ class Story:
     def send(self, rows: pd.DataFrame) -> float:
         """Ask the service about rows; remember their labels for later. Gives the share selected."""
         selected = 0
-        with httpx.Client(base_url=self.system.service_url, timeout=30, trust_env=False) as client:
+        with self.client() as client:
             for start in range(0, len(rows), BATCH):
                 part = rows.iloc[start : start + BATCH]
                 answer = client.post(f"/models/{self.model}/predict", json={"rows": as_requests(self.config, part)})
@@ -176,7 +192,7 @@ class Story:
     def send_outcomes(self) -> int:
         """Report the outcome of every prediction that has none."""
         outcomes = [{"id": key, "label": label} for key, label in self.sent.items()]
-        with httpx.Client(base_url=self.system.service_url, timeout=30, trust_env=False) as client:
+        with self.client(self.reports_outcomes) as client:
             for start in range(0, len(outcomes), 2 * BATCH):
                 part = outcomes[start : start + 2 * BATCH]
                 answer = client.post(f"/models/{self.model}/outcomes", json={"outcomes": part})
@@ -190,7 +206,7 @@ class Load:
 
     def __init__(self, story: Story, rows: pd.DataFrame) -> None:
         self._bodies = as_requests(story.config, rows)
-        self._url = f"{story.system.service_url}/models/{story.model}/predict"
+        self._story, self._url = story, f"/models/{story.model}/predict"
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self.answered: dict[str, int] = {}
@@ -205,7 +221,7 @@ class Load:
         self._thread.join(timeout=30)
 
     def _run(self) -> None:
-        with httpx.Client(timeout=10, trust_env=False) as client:
+        with self._story.client() as client:
             for body in self._bodies:
                 if self._stop.is_set():
                     return

@@ -12,9 +12,11 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from tasks.serving.access import Access, Door
 from tasks.serving.follower import Follower
 from tasks.serving.health import Health
 from tasks.serving.limits import BodyLimit
+from tasks.serving.login import LoginRoutes
 from tasks.serving.metrics import Metrics
 from tasks.serving.problems import PROBLEM, of_errors, refusal, schemas
 from tasks.serving.quick import Quick
@@ -27,11 +29,14 @@ RETRY = {"retry-after": "1"}
 """Seconds after which a request that the log could not take may be sent again."""
 
 
-def create_app(releases: Path, trust: Trust, log: Log, make_row: Callable[..., Any], most_body_bytes: int) -> FastAPI:
+def create_app(
+    releases: Path, trust: Trust, log: Log, make_row: Callable[..., Any], most_body_bytes: int, access: Access
+) -> FastAPI:
     """The service over one release store and one log; ``make_row`` builds a row of that log.
 
     Args:
         trust: which pointers of the store it follows.
+        access: who may ask.
 
     The log belongs to the app: it is closed when the app ends, after the last request in flight was answered.
     """
@@ -52,12 +57,14 @@ def create_app(releases: Path, trust: Trust, log: Log, make_row: Callable[..., A
 
     # FastAPI's own documentation pages load from outside hosts.
     app = FastAPI(title="Assay prediction service", version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.include_router(Routes(follower, log, make_row, metrics, health).router())
+    app.include_router(Routes(follower, log, make_row, metrics, health, access).router())
+    app.include_router(LoginRoutes(access).router())
     app.add_middleware(BodyLimit, most=most_body_bytes, refused=metrics.refused.labels("all", "size").inc)
 
     app.add_middleware(
         Quick, follower=follower, together=together, metrics=metrics, failed=health.failed, most=most_body_bytes
     )
+    app.add_middleware(Door, access=access, refused=lambda why: metrics.refused.labels("all", why).inc())
 
     @app.exception_handler(HTTPException)
     async def told(_: Request, error: HTTPException) -> JSONResponse:

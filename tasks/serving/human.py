@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 from fastapi import APIRouter, HTTPException
 from pydantic import Field
 
+from tasks.serving.access import From
 from tasks.serving.bodies import Closed, router_of_bodies
 from tasks.serving.metrics import Metrics
 from tasks.serving.problems import MOST_TOLD, problem
@@ -79,11 +80,11 @@ class HumanAnswer(Closed):
 class HumanLog(Protocol):
     """Where they are kept; each call takes rows with the fields of its body, and returns once they are on disk."""
 
-    def overrides(self, model: str, rows: Sequence[Any]) -> dict[str, int]: ...
+    def overrides(self, model: str, rows: Sequence[Any], sender: str | None) -> dict[str, int]: ...
 
-    def appeals(self, model: str, rows: Sequence[Any]) -> dict[str, int]: ...
+    def appeals(self, model: str, rows: Sequence[Any], sender: str | None) -> dict[str, int]: ...
 
-    def reviews(self, model: str, rows: Sequence[Any]) -> dict[str, int]: ...
+    def reviews(self, model: str, rows: Sequence[Any], sender: str | None) -> dict[str, int]: ...
 
 
 class HumanRoutes:
@@ -97,22 +98,25 @@ class HumanRoutes:
         router.post("/models/{name}/reviews", summary="Report what an expert thinks of predictions")(self.reviews)
         return router
 
-    def overrides(self, name: str, body: OverridesBody) -> HumanAnswer:
+    def overrides(self, name: str, body: OverridesBody, sender: From) -> HumanAnswer:
+        sender.take_rows(len(body.overrides))
         manifest = self.manifest(name)
         wrong = (p for n, o in enumerate(body.overrides) if (p := _misfit(n, o.decision, manifest)))
         bad = list(islice(wrong, MOST_TOLD + 1))
         if bad:
             self.metrics.refused.labels(name, "input").inc()
             raise HTTPException(422, bad)
-        return self._counted(name, "override", self.log.overrides(name, body.overrides))
+        return self._counted(name, "override", self.log.overrides(name, body.overrides, sender.id))
 
-    def appeals(self, name: str, body: AppealsBody) -> HumanAnswer:
+    def appeals(self, name: str, body: AppealsBody, sender: From) -> HumanAnswer:
+        sender.take_rows(len(body.appeals))
         self.manifest(name)
-        return self._counted(name, "appeal", self.log.appeals(name, body.appeals))
+        return self._counted(name, "appeal", self.log.appeals(name, body.appeals, sender.id))
 
-    def reviews(self, name: str, body: ReviewsBody) -> HumanAnswer:
+    def reviews(self, name: str, body: ReviewsBody, sender: From) -> HumanAnswer:
+        sender.take_rows(len(body.reviews))
         self.manifest(name)
-        return self._counted(name, "review", self.log.reviews(name, body.reviews))
+        return self._counted(name, "review", self.log.reviews(name, body.reviews, sender.id))
 
     def _counted(self, name: str, what: str, counts: dict[str, int]) -> HumanAnswer:
         for kind, count in counts.items():

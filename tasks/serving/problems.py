@@ -53,9 +53,12 @@ def schemas() -> dict[str, Any]:
 
 
 REFUSED: dict[int | str, dict[str, Any]] = {
-    400: _documented("The body is no JSON."),
+    400: _documented("The body is no JSON, or the host is not one of this service."),
+    401: _documented("No key was sent, or none that holds."),
+    403: _documented("The key has not the role, or is for other models."),
     413: _documented("The body is larger than is allowed."),
     422: _documented("The body is JSON, and a value in it is not allowed."),
+    429: _documented("The key sends more than its rate; Retry-After says when to send again."),
     503: _documented("Nothing is answered now: the model is stopped, or the log cannot be written."),
 }
 """For the OpenAPI document of every route that takes a body."""

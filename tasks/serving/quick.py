@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tasks.serving.access import SENDER, Sender, retry_after, too_many
 from tasks.serving.bodies import new_id
 from tasks.serving.follower import Follower, Serving
 from tasks.serving.metrics import Metrics
@@ -61,7 +62,13 @@ class Quick:
         if rows is None or scores is None:
             await self.app(scope, _again(body, receive), send)
             return
-        answers, records = self._answers(now, rows, scores)
+        sender: Sender = scope[SENDER]
+        if wait := sender.wait_for_rows(len(rows)):
+            self.metrics.refused.labels("all", "rate").inc()
+            said, after = refusal(429, too_many(sender, "rows", wait)), retry_after(wait)["retry-after"].encode()
+            await _send(send, 429, encode(said), (b"retry-after", after), kind=PROBLEM.encode())
+            return
+        answers, records = self._answers(now, rows, scores, sender.id)
         try:
             await self.together.add(records)
         except LogUnavailable as error:
@@ -94,7 +101,7 @@ class Quick:
         return now
 
     def _answers(
-        self, now: Serving, rows: Sequence[dict[str, Any]], scores: np.ndarray
+        self, now: Serving, rows: Sequence[dict[str, Any]], scores: np.ndarray, sender: str | None
     ) -> tuple[list[dict[str, Any]], list[LoggedRow]]:
         """One answer and one row of the log for each row."""
         moment = datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -106,10 +113,11 @@ class Quick:
                 by_class = dict(zip(classes, score, strict=True))
                 answers.append({"id": key, "score": max(score), "scores": by_class, "decision": decision})
                 named = encode(by_class).decode()
-                records.append(LoggedRow(key, model, version, moment, inputs, max(score), None, str(decision), named))
+                kept = LoggedRow(key, model, version, moment, inputs, max(score), None, str(decision), named, sender)
             else:
                 answers.append({"id": key, "score": score, "scores": None, "decision": decision})
-                records.append(LoggedRow(key, model, version, moment, inputs, score, _truth(decision), None, None))
+                kept = LoggedRow(key, model, version, moment, inputs, score, _truth(decision), None, None, sender)
+            records.append(kept)
         return answers, records
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import numpy as np
-from fastapi import APIRouter, HTTPException, Response
+from fastapi import APIRouter, Depends, HTTPException, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 
+from tasks.serving.access import OPEN, Access, From, Sender, sender_of
 from tasks.serving.bodies import (
     ExplainedAnswer,
     OutcomesAnswer,
@@ -24,12 +25,14 @@ from tasks.serving.bodies import (
 from tasks.serving.explaining import explained, unexplained
 from tasks.serving.follower import Follower, Serving
 from tasks.serving.health import Health, Probed
+from tasks.serving.home import home_page
 from tasks.serving.human import HumanLog, HumanRoutes
 from tasks.serving.metrics import Metrics
 from tasks.serving.problems import printable, problem
 from tasks.serving.release import Release
 from tasks.serving.schema import outcome_problems, scored
 from tasks.spec.arrivals import LoggedRow
+from tasks.spec.wording import plural
 
 
 class Log(HumanLog, Probed, Protocol):
@@ -39,7 +42,9 @@ class Log(HumanLog, Probed, Protocol):
 
     def append_rows(self, records: Sequence[LoggedRow]) -> None: ...
 
-    def outcomes(self, model: str, labels: Sequence[tuple[str, bool | float | str]]) -> dict[str, int]: ...
+    def outcomes(
+        self, model: str, labels: Sequence[tuple[str, bool | float | str]], sender: str | None
+    ) -> dict[str, int]: ...
 
     def close(self) -> None: ...
 
@@ -48,9 +53,16 @@ class Routes:
     """What the service answers from: the follower's releases, one log, and ``make_row`` that builds a row of it."""
 
     def __init__(
-        self, follower: Follower, log: Log, make_row: Callable[..., Any], metrics: Metrics, now: Health
+        self,
+        follower: Follower,
+        log: Log,
+        make_row: Callable[..., Any],
+        metrics: Metrics,
+        now: Health,
+        access: Access,
     ) -> None:
         self.follower, self.log, self.make_row, self.metrics, self.now = follower, log, make_row, metrics, now
+        self.access = access
 
     def router(self) -> APIRouter:
         router, bodies = APIRouter(), router_of_bodies()
@@ -69,7 +81,7 @@ class Routes:
         router.get("/", response_class=HTMLResponse, include_in_schema=False)(self.home)
         return router
 
-    def predict(self, name: str, body: PredictBody) -> PredictAnswer | ExplainedAnswer:
+    def predict(self, name: str, body: PredictBody, sender: From) -> PredictAnswer | ExplainedAnswer:
         begun, now = time.perf_counter(), self._serving(name)
         if now.pointer.stopped:
             self.metrics.refused.labels(name, "stopped").inc()
@@ -80,6 +92,7 @@ class Routes:
             )
         if (body.row is None) == (body.rows is None):
             raise HTTPException(422, [problem(None, "body", None, "give either row (one) or rows (up to 1,000)")])
+        sender.take_rows(len(body.rows) if body.rows else 1)
         if body.explain and (
             refused := unexplained(now.loaded.explainer, name, 1 if body.rows is None else len(body.rows))
         ):
@@ -98,7 +111,7 @@ class Routes:
             if bad:
                 self.metrics.refused.labels(name, "explain").inc()
                 raise HTTPException(422, bad)
-        self._keep(name, now.version, answers, rows)
+        self._keep(name, now.version, answers, rows, sender.id)
         for answer in answers:
             self.metrics.answered(name, now.version, answer.decision)
         self.metrics.took(name, time.perf_counter() - begun)
@@ -106,18 +119,19 @@ class Routes:
             return ExplainedAnswer(model=name, version=now.version, predictions=with_reasons)
         return PredictAnswer(model=name, version=now.version, predictions=answers)
 
-    def outcomes(self, name: str, body: OutcomesBody) -> OutcomesAnswer:
+    def outcomes(self, name: str, body: OutcomesBody, sender: From) -> OutcomesAnswer:
+        sender.take_rows(len(body.outcomes))
         bad = outcome_problems([o.label for o in body.outcomes], self._serving(name).release.manifest)
         if bad:
             self.metrics.refused.labels(name, "outcome").inc()
             raise HTTPException(422, bad)
-        counts = self.log.outcomes(name, [(o.id, o.label) for o in body.outcomes])
+        counts = self.log.outcomes(name, [(o.id, o.label) for o in body.outcomes], sender.id)
         for kind, count in counts.items():
             self.metrics.outcomes.labels(name, kind).inc(count)
         return OutcomesAnswer(**counts)
 
-    def models(self) -> dict[str, str]:
-        return {name: now.version for name, now in self.follower.serving.items()}
+    def models(self, sender: From) -> dict[str, str]:
+        return self._versions(sender)
 
     def model(self, name: str) -> dict[str, Any]:
         now = self._serving(name)
@@ -131,31 +145,37 @@ class Routes:
         found = self.now.problems()
         heights = {name: s.pointer.height for name, s in self.follower.serving.items()}
         record = self.follower.trust.record()
-        status = "degraded" if found or record else "ok"
-        said = {"models": self.models(), "problems": found, "general": self.follower.general()}
+        status = "degraded" if found or record or self.access.open else "ok"
+        said: dict[str, Any] = {"models": self._versions(), "problems": found, "general": self.follower.general()}
+        said |= {"access": OPEN if self.access.open else "keys"}
         stopped = sorted(name for name, s in self.follower.serving.items() if s.pointer.stopped)
         return JSONResponse({"status": status, **said, "stopped": stopped, "heights": heights, "record": record})
 
     def live(self) -> dict[str, str]:
         return {"status": "ok"}
 
-    def ready(self) -> JSONResponse:
+    def ready(self, sender: Annotated[Sender | None, Depends(sender_of)]) -> JSONResponse:
+        """A probe has no key and learns no more than the status; who may read all learns why."""
         found = self.now.problems()
-        return JSONResponse({"status": "not ready" if found else "ok", "problems": found}, 503 if found else 200)
+        said: dict[str, Any] = {"status": "not ready" if found else "ok"}
+        if sender is not None and "read" in sender.roles and sender.models is None:
+            said["problems"] = found
+        elif found:
+            said["detail"] = f"{plural(len(found), 'problem')}; GET /health names them to a key with the role read"
+        return JSONResponse(said, 503 if found else 200)
 
     def prometheus(self) -> Response:
         return Response(self.metrics.render(self.follower), media_type="text/plain; version=0.0.4")
 
-    def home(self) -> str:
-        rows = "".join(f"<li><a href='/models/{n}'>{n}</a> {s.version}</li>" for n, s in self.follower.serving.items())
-        return (
-            "<!doctype html><meta charset=utf-8><title>Assay prediction service</title>"
-            "<body style='font:16px system-ui;max-width:40rem;margin:3rem auto;padding:0 1rem'><h1>Assay prediction "
-            "service</h1>"
-            f"<ul>{rows or '<li>no model serves yet</li>'}</ul><p><a href='/reports/'>reports</a> · <a "
-            "href='/openapi.json'>OpenAPI</a> · "
-            "<a href='/health'>health</a> · <a href='/metrics'>metrics</a></p>"
-        )
+    def home(self, sender: From) -> str:
+        sessions = self.access.sessions
+        token = sessions.bound(f"logout {sender.session}") if sessions and sender.session else ""
+        return home_page(self._versions(sender), OPEN if self.access.open else "", sender.name, token)
+
+    def _versions(self, sender: Sender | None = None) -> dict[str, str]:
+        """What serves, of the models that a key is for."""
+        found = self.follower.serving.items()
+        return {name: now.version for name, now in found if sender is None or sender.may_see(name)}
 
     def _serving(self, name: str) -> Serving:
         serving, found = self.follower.serving, self.follower.problems
@@ -168,7 +188,9 @@ class Routes:
             404, f"no model {printable(name)!r} serves here; serving: {', '.join(serving) or 'none yet'}"
         )
 
-    def _keep(self, name: str, version: str, answers: Sequence[RowAnswer], rows: Sequence[dict[str, Any]]) -> None:
+    def _keep(
+        self, name: str, version: str, answers: Sequence[RowAnswer], rows: Sequence[dict[str, Any]], sender: str | None
+    ) -> None:
         moment = datetime.now(UTC).isoformat(timespec="milliseconds")
         self.log.append(
             [
@@ -180,6 +202,7 @@ class Routes:
                     inputs=row,
                     score=a.score,
                     decision=a.decision,
+                    sender=sender,
                     **({} if a.scores is None else {"scores": a.scores}),
                 )
                 for a, row in zip(answers, rows, strict=True)

@@ -23,6 +23,8 @@ class LoggedRow(NamedTuple):
     """Of several classes, the chosen one's name, in place of ``decision``."""
     scores: str | None
     """Of several classes, JSON: a probability for each."""
+    sender: str | None = None
+    """Public id of the key that asked; None where the service answers without keys."""
 
 
 @dataclass(frozen=True)

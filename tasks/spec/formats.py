@@ -33,6 +33,7 @@ PICTURES = Format("pictures", 1)
 SILENT_FEEDS = Format("silent feeds", 1)
 HOME = Format("home", 2)
 BACKUP = Format("backup", 1)
+ACCESS_KEYS = Format("access keys", 1)
 NUMBERED = (
     FITTED_REFERENCE,
     LAYOUT,
@@ -45,6 +46,7 @@ NUMBERED = (
     SILENT_FEEDS,
     HOME,
     BACKUP,
+    ACCESS_KEYS,
 )
 """All documents that carry their format number."""
 

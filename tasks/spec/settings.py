@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
-from pydantic import ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tasks.spec.errors import ConfigError
@@ -29,6 +29,21 @@ class Settings(BaseSettings):
     """Where another installation's service is; empty: the one that runs from ``home``."""
     most_body_bytes: int = 8 * 1024 * 1024
     """The largest request body that the prediction service reads."""
+    access: Literal["keys", "open"] = "keys"
+    """``open``: the service asks nobody for a key, and then listens on this machine alone."""
+    key_file: Path | None = None
+    """A file that holds the key with which commands ask the service; empty: ``<home>/access/key``."""
+    hosts: str = ""
+    """Names, comma-separated, by which the service may be asked, besides those of this machine's loopback."""
+    proxies: str = ""
+    """Addresses, comma-separated, of proxies whose forwarded headers are believed; empty: nobody's are."""
+    tls_cert: Path | None = None
+    """PEM file of the certificate, with its chain, that the service shows; with ``tls_key``."""
+    tls_key: Path | None = None
+    most_requests: float = Field(20_000.0, gt=0)
+    """Requests a second that one key may send to one process of the service, where the key says nothing else."""
+    most_rows: float = Field(500_000.0, gt=0)
+    """The same in rows."""
     examiner_key: Path | None = None
     """The private key that signs what flows write, on machines that share one; empty: ``<home>/keys/examiner``."""
     isolation: Literal["available", "required"] = "available"
@@ -73,11 +88,19 @@ class Settings(BaseSettings):
             raise ValueError("it must begin with http:// or https://, or be empty so that nobody is asked")
         return value
 
-    @field_validator("timestamp_ca", mode="before")
+    @field_validator("timestamp_ca", "key_file", "tls_cert", "tls_key", mode="before")
     @classmethod
     def _from_anywhere(cls, value: Any) -> Path | None:
         """The parts of a system have other working directories than the command that starts them."""
         return Path(value).expanduser().absolute() if value and str(value).strip() else None
+
+    @property
+    def host_names(self) -> frozenset[str]:
+        return frozenset(name.strip().lower() for name in self.hosts.split(",") if name.strip())
+
+    @property
+    def proxy_addresses(self) -> list[str]:
+        return [address.strip() for address in self.proxies.split(",") if address.strip()]
 
     @property
     def origin_url(self) -> str:
@@ -92,6 +115,16 @@ class Settings(BaseSettings):
     def examiner(self) -> Path:
         """The examiner's private key; the public half of every examiner is in ``examiners`` beside it."""
         return self.examiner_key or self.home / "keys/examiner"
+
+    @property
+    def access_folder(self) -> Path:
+        """Keys as hashes, the secret that signs sessions, and the key of this home's own commands."""
+        return self.home / "access"
+
+    @property
+    def own_key(self) -> Path:
+        """The key with which commands of this machine ask the service."""
+        return self.key_file or self.access_folder / "key"
 
     @property
     def worktrees(self) -> Path:

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import httpx
 import pytest
 
 from tasks.cli.state import state
@@ -17,6 +16,7 @@ from tasks.records.log.predictions import PredictionLog
 from tasks.science.data.tables import as_requests
 from tasks.spec.ledger import QuietDetails, WindowDetails
 from tasks.spec.model import load_model
+from tests import asking
 from tests.clock import DAY, Clock, clock
 from tests.conftest import ROOT
 from tests.system import Running, replay_rows, require_package_index, running_system, set_value
@@ -34,7 +34,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running,
 
 
 def predict(running: Running, rows: list[dict[str, Any]]) -> list[str]:
-    answer = httpx.post(f"{running.system.service_url}/models/care/predict", json={"rows": rows}, timeout=60)
+    answer = asking.post(f"{running.system.service_url}/models/care/predict", json={"rows": rows}, timeout=60)
     assert answer.status_code == 200, answer.text
     return [one["id"] for one in answer.json()["predictions"]]
 
@@ -122,7 +122,7 @@ def test_a_clock_that_goes_a_day_ahead_and_back(running: tuple[Running, Clock]) 
 
 
 def health(running: Running) -> dict[str, Any]:
-    found: dict[str, Any] = httpx.get(f"{running.system.service_url}/health").json()
+    found: dict[str, Any] = asking.get(f"{running.system.service_url}/health").json()
     return found
 
 

@@ -18,6 +18,7 @@ from tasks.records.log.predictions import PredictionLog
 from tasks.records.repository.dvc import WITHIN
 from tasks.science.data.tables import as_requests
 from tasks.spec.model import load_model
+from tests import asking
 from tests.conftest import ROOT
 from tests.system import Running, replay_rows, set_value
 
@@ -103,7 +104,8 @@ def test_a_system_whose_service_is_killed_under_load_comes_back_with_every_answe
     first, killed = threading.Event(), threading.Event()
 
     def ask() -> None:
-        with httpx.Client(base_url=running.system.service_url, timeout=10) as client:
+        url = running.system.service_url
+        with httpx.Client(base_url=url, headers=asking.headers(url), timeout=10) as client:
             while not killed.is_set():
                 try:
                     answer = client.post("/models/care/predict", json={"rows": rows})
@@ -131,5 +133,5 @@ def test_a_system_whose_service_is_killed_under_load_comes_back_with_every_answe
     log.close()
     assert len(acknowledged) >= 10 and set(acknowledged) <= logged
     url = json.loads(back.stdout)["service_url"]
-    answer = httpx.post(f"{url}/models/care/predict", json={"rows": rows}, timeout=30)
+    answer = asking.post(f"{url}/models/care/predict", json={"rows": rows}, timeout=30)
     assert answer.status_code == 200 and answer.json()["version"] == running.champion()

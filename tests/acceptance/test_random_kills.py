@@ -17,7 +17,6 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psutil
 import pytest
 
@@ -29,6 +28,7 @@ from tasks.records.repository.leftovers import SHARED, WORKTREE
 from tasks.science.data.tables import LABEL, as_requests
 from tasks.spec.ledger import QuietDetails, WindowDetails
 from tasks.spec.model import load_model
+from tests import asking
 from tests.conftest import ROOT
 from tests.system import Running, replay_rows, set_value
 
@@ -65,12 +65,12 @@ class Drill:
         """A window of rows; with outcomes that contradict every answer where it shall be stopped."""
         rows = self.rows.sample(ROWS, random_state=self.draw.randrange(2**31))
         url = f"{self.running.system.service_url}/models/care"
-        answer = httpx.post(f"{url}/predict", json={"rows": as_requests(load_model(ROOT, "care"), rows)}, timeout=60)
+        answer = asking.post(f"{url}/predict", json={"rows": as_requests(load_model(ROOT, "care"), rows)}, timeout=60)
         assert answer.status_code == 200, answer.text
         self.sent += ROWS
         if wrong:
             told = [{"id": p["id"], "label": p["score"] < 0.5} for p in answer.json()["predictions"]]
-            assert httpx.post(f"{url}/outcomes", json={"outcomes": told}, timeout=60).status_code == 200
+            assert asking.post(f"{url}/outcomes", json={"outcomes": told}, timeout=60).status_code == 200
         assert LABEL in rows
 
     def ask(self, deployment: str, **request: Any) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import httpx
 import pytest
 
 from tasks.records.registry import ledger
 from tasks.science.data.tables import as_requests
 from tasks.spec.model import load_model
 from tasks.spec.models import model_names
+from tests import asking
 from tests.browser import page_measured
 from tests.conftest import ROOT
 from tests.system import Running, replay_rows
@@ -42,7 +42,7 @@ def test_a_shipped_model_is_examined_promoted_and_served(name: str, running: Run
 
     rows = replay_rows(running, name).head(20)
     running.until(lambda: running.serves(name) == "v1.0.0", f"{name} v1.0.0 in the service")
-    answer = httpx.post(
+    answer = asking.post(
         f"{running.system.service_url}/models/{name}/predict", json={"rows": as_requests(config, rows)}, timeout=30
     )
     assert answer.status_code == 200, answer.text

@@ -12,17 +12,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psutil
 import pytest
 
 from tasks.cli import system as local
+from tasks.cli.logins import own_server
 from tasks.cli.state import state
 from tasks.records.log.predictions import PredictionLog
 from tasks.records.registry import ledger
 from tasks.science.data.tables import as_requests
 from tasks.spec.model import load_model
 from tasks.spec.settings import Settings
+from tests import asking
 from tests.conftest import ROOT
 from tests.system import Running, replay_rows, set_value
 
@@ -81,7 +82,7 @@ def test_systems_that_start_at_once_are_each_their_own(homes: list[Path]) -> Non
     for home, one in zip(homes, told, strict=True):
         assert state(Settings(home=home)) is not None
         api = one["api_url"]
-        workers = httpx.post(f"{api}/work_pools/assay/workers/filter", json={}, trust_env=False).json()
+        workers = own_server(Settings(home=home), api).call("POST", "/work_pools/assay/workers/filter", {})
         pids = {json.loads((home / f"run/{part}.json").read_text())["pid"] for part in ("server", "worker", "service")}
         family = {p.pid for pid in pids for p in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True))}
         asked = {
@@ -104,7 +105,7 @@ def test_a_disk_that_is_lost_under_a_running_system(running: Running, tmp_path: 
     running.until(lambda: running.serves("care") == "v1.0.0", "v1.0.0 in the service")
     config = load_model(ROOT, "care")
     rows = as_requests(config, replay_rows(running, "care").head(1000))
-    answer = httpx.post(f"{running.system.service_url}/models/care/predict", json={"rows": rows}, timeout=60)
+    answer = asking.post(f"{running.system.service_url}/models/care/predict", json={"rows": rows}, timeout=60)
     assert answer.status_code == 200, answer.text
     answered = {one["id"] for one in answer.json()["predictions"]}
     file = tmp_path / "assay.tar"
@@ -128,14 +129,15 @@ def test_a_disk_that_is_lost_under_a_running_system(running: Running, tmp_path: 
         assert [e.digest() for e in ledger.entries(settings)][: len(entries)] == [e.digest() for e in entries]
         system = state(settings)
         assert system is not None
-        assert httpx.get(f"{system.service_url}/models").json() == {"care": "v1.0.0"}
+        asking.know(system.service_url, now)
+        assert asking.get(f"{system.service_url}/models").json() == {"care": "v1.0.0"}
         log = PredictionLog(settings.log_database)
         assert answered == set(log.frame("care", 0, 2**62)["_id"])
         log.close()
         done = assay(now, "monitor", "care", "--json")
         found: dict[str, Any] = json.loads(done.stdout)
         assert done.returncode == 0 and found["state"] == "Completed", found
-        again = httpx.post(f"{system.service_url}/models/care/predict", json={"rows": rows[:2]}, timeout=60)
+        again = asking.post(f"{system.service_url}/models/care/predict", json={"rows": rows[:2]}, timeout=60)
         assert again.status_code == 200
     finally:
         local.down(settings)

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from tasks.cli import system as local
@@ -28,6 +27,7 @@ from tasks.science.data.tables import as_requests
 from tasks.spec.formats import HOME
 from tasks.spec.model import load_model
 from tasks.spec.settings import Settings
+from tests import asking
 from tests.conftest import ROOT, git
 from tests.system import MODEL, require_package_index, set_value
 
@@ -111,7 +111,7 @@ def developer_of(release: Release) -> Path:
 
 
 def served(url: str, rows: list[dict[str, Any]]) -> list[str]:
-    answer = httpx.post(f"{url}/models/care/predict", json={"rows": rows}, timeout=120)
+    answer = asking.post(f"{url}/models/care/predict", json={"rows": rows}, timeout=120)
     assert answer.status_code == 200, answer.text
     return [one["id"] for one in answer.json()["predictions"]]
 
@@ -133,9 +133,10 @@ def test_a_home_of_an_older_release_comes_forward_in_one_step_and_back_again(old
     old.push(developer, 83, "v2.0.0")
     url = old.json("status")["system"]["service_url"]
     rows = replay_rows(Release(ROOT, old.home))
+    asking.know(url, old.home)
     ids = served(url, rows)
     outcomes = [{"id": key, "label": n % 3 == 0} for n, key in enumerate(ids[:600])]
-    assert httpx.post(f"{url}/models/care/outcomes", json={"outcomes": outcomes}, timeout=60).status_code == 200
+    assert asking.post(f"{url}/models/care/outcomes", json={"outcomes": outcomes}, timeout=60).status_code == 200
     old.done("monitor", "care", "--no-act")
     before = entries_of(old)
     old.done("down")
@@ -156,6 +157,7 @@ def test_a_home_of_an_older_release_comes_forward_in_one_step_and_back_again(old
     with closing(PredictionLog(settings.log_database)) as log:
         assert list(log.frame("care", 0, 2**62)["_id"]) == ids and log.count_labelled("care", 0) == 600
         assert [report.window for report in log.reports("care")] == [1, 2]
+        asking.know(found["system"]["service_url"], old.home)
         more = served(found["system"]["service_url"], rows)
         new.done("monitor", "care", "--no-act")
         assert [report.window for report in log.reports("care")] == [1, 2, 3, 4]
@@ -173,7 +175,9 @@ def test_a_home_of_an_older_release_comes_forward_in_one_step_and_back_again(old
     old.done("up")
     assert old.champion() == ("v2.0.0", "v2.0.0") and entries_of(old) == before
     old.done("ledger", "--verify")
-    assert len(served(old.json("status")["system"]["service_url"], rows[:3])) == 3
+    back = old.json("status")["system"]["service_url"]
+    asking.know(back, old.home)
+    assert len(served(back, rows[:3])) == 3
 
 
 def entries_of(release: Release) -> list[dict[str, Any]]:

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
 import pytest
 
 from tasks.answering.proving import opened, prove
@@ -20,6 +19,7 @@ from tasks.spec.base import digest_file
 from tasks.spec.manifest import AnsweringProof, Manifest
 from tasks.spec.model import load_model
 from tasks.spec.settings import Settings
+from tests import asking
 from tests.answering.editing import edited
 from tests.answering.hostile import FOREST, HOSTILE, Change
 from tests.answering.kinds import Model, made
@@ -48,12 +48,12 @@ class Running:
         releases.point(Settings(home=self.service.home), name, version)
 
     def problem(self, name: str) -> str:
-        return str(httpx.get(f"{self.service.url}/health").json()["problems"].get(name, ""))
+        return str(asking.get(f"{self.service.url}/health").json()["problems"].get(name, ""))
 
     def answers(self, name: str) -> Any:
         model = self.models[name]
         rows = as_requests(model.config, model.rows.head(3).assign(pay=0.0, level=""))
-        found = httpx.post(f"{self.service.url}/models/{name}/predict", json={"rows": rows}, timeout=30)
+        found = asking.post(f"{self.service.url}/models/{name}/predict", json={"rows": rows}, timeout=30)
         assert found.status_code == 200, found.text
         return found.json()
 
@@ -74,7 +74,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
             chosen = AnsweringProof(compiled=False, why="chosen so") if name == GENERAL else proof
             found.put(name, model.content, "v1.0.0", chosen)
     found.service = start(home, load_model(ROOT, "care"))
-    until(lambda: set(httpx.get(f"{found.service.url}/models").json()) == set(models))
+    until(lambda: set(asking.get(f"{found.service.url}/models").json()) == set(models))
     try:
         yield found
     finally:
@@ -102,7 +102,7 @@ def test_a_hostile_file_is_refused_and_everything_else_goes_on(running: Running,
 
 @pytest.mark.parametrize("case", ["a child far away", "a circle", "a feature far away", "no threshold", "a wider tree"])
 def test_a_hostile_tree_does_not_reach_scikit_learn_either(running: Running, case: str) -> None:
-    assert httpx.get(f"{running.service.url}/health").json()["general"] == {
+    assert asking.get(f"{running.service.url}/health").json()["general"] == {
         GENERAL: "scikit-learn's pipeline answers: chosen so"
     }
     refused(running, GENERAL, *FOREST[case])

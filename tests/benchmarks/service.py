@@ -26,6 +26,8 @@ from typing import Any
 import httpx
 import numpy as np
 
+from tests import asking
+
 ROOT = Path(__file__).resolve().parents[2]
 MODEL, MLFLOW = "income", ("mlflow==3.17.0", "scikit-learn==1.9.1", "pandas>=2.3", "numpy==2.4.6")
 SECONDS, SYNCS, BATCH = 6.0, 200, 1000
@@ -77,7 +79,7 @@ def served(command: list[str], port: int, ready: str, environment: dict[str, str
     try:
         while True:
             try:
-                if httpx.get(f"http://127.0.0.1:{port}{ready}").status_code == 200:
+                if asking.get(f"http://127.0.0.1:{port}{ready}").status_code == 200:
                     break
             except httpx.HTTPError:
                 pass
@@ -93,6 +95,7 @@ def served(command: list[str], port: int, ready: str, environment: dict[str, str
 
 def ours(root: Path, folder: Path, port: int, name: str = MODEL) -> tuple[list[str], dict[str, str]]:
     from tasks.records.registry import releases
+    from tasks.serving.keys import ROLES, KeyFile
     from tasks.spec.settings import Settings
 
     home = root / "home"
@@ -101,6 +104,7 @@ def ours(root: Path, folder: Path, port: int, name: str = MODEL) -> tuple[list[s
     for file in folder.iterdir():
         shutil.copy(file, kept)
     releases.point(Settings(home=home), name, "v1.0.0", "")
+    asking.KEYS[f"http://127.0.0.1:{port}"] = KeyFile(home / "access").add("the benchmark", ROLES)[0]
     return [sys.executable, "-m", "tasks.cli.service", "--port", str(port)], {"ASSAY_HOME": str(home)}
 
 

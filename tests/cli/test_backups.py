@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-import httpx
 import pytest
 import sqlalchemy as sa
 
@@ -26,6 +25,7 @@ from tasks.records.repository.git import Git
 from tasks.spec.errors import AssayError, LogUnavailable
 from tasks.spec.model import load_model
 from tasks.spec.settings import Settings
+from tests import asking
 from tests.cli.test_status import DRAFT, parts, stopped_home
 from tests.cli.test_system import assay
 from tests.conftest import ROOT, git
@@ -95,7 +95,7 @@ def test_a_disk_that_is_lost_comes_back_from_one_file(home: Path, tmp_path: Path
     assert os.access(now / "origin.git/hooks/post-receive", os.X_OK) and parts(now)[0] == 0
     service = start(now, load_model(ROOT, "care"))
     try:
-        assert httpx.get(f"{service.url}/models").json() == {"care": "v1.0.0"}
+        assert asking.get(f"{service.url}/models").json() == {"care": "v1.0.0"}
         assert service.predict(rows=service.rows(2)).status_code == 200
     finally:
         service.process.terminate()

@@ -14,6 +14,7 @@ from tasks.cli.rows_of_files import read_rows
 from tasks.spec.errors import AssayError, ConfigError, UnreachableError
 from tasks.spec.model import ModelConfig, load_model
 from tasks.tables import formats
+from tests import asking
 from tests.serving.running import ROOT, Service, point, release, start
 
 
@@ -49,7 +50,9 @@ def test_every_row_is_answered_in_order_and_logged(
 ) -> None:
     monkeypatch.setattr(formats, "ROWS", 700)  # read in several parts; most requests are too large for this service
     before = len(service.log())
-    answers = list(batches.score_file(service.url, "care", config, written(service, tmp_path, 1500, kind)))
+    answers = list(
+        batches.score_file(asking.client(service.url), "care", config, written(service, tmp_path, 1500, kind))
+    )
     logged = service.log().iloc[before:]
     assert [a["id"] for a in answers] == logged["_id"].tolist() and [a["score"] for a in answers] == logged[
         "_score"
@@ -66,23 +69,23 @@ def test_every_row_is_answered_in_order_and_logged(
 
 def test_it_goes_on_where_it_stopped(service: Service, config: ModelConfig, tmp_path: Path) -> None:
     file, out, before = written(service, tmp_path, 1200, "csv"), tmp_path / "answers.jsonl", len(service.log())
-    answers = batches.score_file(service.url, "care", config, file, out)
+    answers = batches.score_file(asking.client(service.url), "care", config, file, out)
     for _ in range(501):  # the second request is answered and written, and then the process ends
         next(answers)
     answers.close()  # type: ignore[attr-defined]
     with out.open("a") as target:
         target.write('{"id": "ha')
     assert len(out.read_text().splitlines()) == 1001
-    rest = list(batches.score_file(service.url, "care", config, file, out))
+    rest = list(batches.score_file(asking.client(service.url), "care", config, file, out))
     assert [a["row"] for a in rest] == list(range(1001, 1201))
     kept = [json.loads(line) for line in out.read_text().splitlines()]
     assert [a["row"] for a in kept] == list(range(1, 1201)) and [a["id"] for a in kept] == service.log()[
         "_id"
     ].tolist()[before:]
-    assert list(batches.score_file(service.url, "care", config, file, out)) == []
+    assert list(batches.score_file(asking.client(service.url), "care", config, file, out)) == []
     out.write_text("something\n")
     with pytest.raises(ConfigError, match="does not end with the answer to row 1"):
-        list(batches.score_file(service.url, "care", config, file, out))
+        list(batches.score_file(asking.client(service.url), "care", config, file, out))
 
 
 def test_what_is_wrong_is_named_by_row_and_column(service: Service, config: ModelConfig, tmp_path: Path) -> None:
@@ -100,16 +103,18 @@ def test_what_is_wrong_is_named_by_row_and_column(service: Service, config: Mode
             r"to 120, and it is 400"
         ),
     ):
-        list(batches.score_file(service.url, "care", config, file, out))
+        list(batches.score_file(asking.client(service.url), "care", config, file, out))
     table.to_csv(file, index=False)  # mended: the answered rows are not scored again
-    assert [a["row"] for a in batches.score_file(service.url, "care", config, file, out)] == list(range(1001, 1101))
+    assert [a["row"] for a in batches.score_file(asking.client(service.url), "care", config, file, out)] == list(
+        range(1001, 1101)
+    )
     table.loc[1033, "coins"] = "much"
     table.to_csv(file, index=False)
     with pytest.raises(ConfigError, match=r"rows.csv, row 1,034, column coins: 'much' is no finite number"):
         list(read_rows(file, config))
     table.assign(colour="red", coins=1.0).to_csv(file, index=False)
     with pytest.raises(AssayError, match="row 1 and at least 19 more, column colour: unknown field.*and it is 'red'$"):
-        list(batches.score_file(service.url, "care", config, file))
+        list(batches.score_file(asking.client(service.url), "care", config, file))
 
 
 @pytest.mark.parametrize("sign", [";", "\t", "|"])
@@ -140,4 +145,4 @@ def test_files_that_are_none(config: ModelConfig, tmp_path: Path) -> None:
             list(read_rows(tmp_path / name, config))
     (tmp_path / "one.csv").write_text("xage\n30\n")
     with pytest.raises(UnreachableError, match="rows before 1 are scored"):
-        list(batches.score_file("http://127.0.0.1:9", "care", config, tmp_path / "one.csv"))
+        list(batches.score_file(asking.client("http://127.0.0.1:9"), "care", config, tmp_path / "one.csv"))

@@ -26,8 +26,9 @@ from tasks.spec.base import digest_file
 from tasks.spec.model import load_model
 from tasks.spec.models import model_names
 from tasks.versions import version_files
-from tests.browser import document
+from tests import asking
 from tests.conftest import ROOT
+from tests.flows.prefect_login import asked_through_prefects_own_api
 from tests.keys import key
 from tests.system import Running, replay_rows, set_value
 
@@ -36,7 +37,9 @@ SNAPSHOT = Path(__file__).parent / "deployed.json"
 
 def test_a_second_up_gives_what_runs(running: Running) -> None:
     again = running.assay("up", "--json")
-    assert (again.returncode, json.loads(again.stdout)) == (0, running.system.__dict__)
+    said = json.loads(again.stdout)
+    assert said.pop("login").startswith(f"{running.system.service_url}/login/once?token=")
+    assert (again.returncode, said) == (0, running.system.__dict__)
     told = running.assay("up").stdout
     assert (
         "Assay runs already. Port 4200 and 8090 were taken, so another was chosen." in told
@@ -93,20 +96,6 @@ def test_what_is_deployed_is_what_was_reviewed(running: Running) -> None:
     assert as_json(found) == SNAPSHOT.read_text()
 
 
-def test_the_form_in_a_browser(running: Running, tmp_path: Path) -> None:
-    """What a person sees who starts a training by hand: every field with its description."""
-    training = running.api.call("GET", "/deployments/name/train/training")["id"]
-    dom = document(
-        f"{running.system.api_url.removesuffix('/api')}/deployments/deployment/{training}/run", tmp_path, 1400
-    )
-    for text in (
-        "The model, as listed in deployments/models.yaml.",
-        "Commit, tag or branch of the origin to train",
-        "Promote the candidate where every mandatory gate passes.",
-    ):
-        assert text in dom
-
-
 def test_the_scheduler_makes_runs(running: Running) -> None:
     """With a wrong version of one library it does not, and says so only in the server's log."""
 
@@ -157,7 +146,7 @@ def test_a_push_trains_examines_promotes_and_serves(running: Running, released: 
     assert len(json.loads(artifacts["data-care"]["data"])) > 3
     link = re.search(r"\[The whole page\]\((\S+)\)", artifacts["verdict-care"]["data"])
     assert link is not None
-    page = httpx.get(link[1]).text
+    page = asking.get(link[1]).text
     assert "auc-floor" in page and "<script" not in page
     assert "care: v1.0.0 is champion and serves" in running.assay("status").stdout
 
@@ -218,6 +207,8 @@ def test_broken_data_are_on_record_and_train_nothing(running: Running, released:
     assert state["name"] == "Rejected" and state["message"].startswith("Not trained: 1 of")
     newest = running.ledger()[-1]
     assert (newest.kind, newest.commit) == ("rejected", commit) and newest.sentence.startswith("not trained")
+    assert newest.actor == "dana@example.org"
+    asked_through_prefects_own_api(running, commit)
     running.push("care: expectation as before\n\nAssay-Run-Reason: mended", expectations=lambda _: before)
 
 
@@ -311,7 +302,7 @@ def test_a_stopped_model_answers_nothing_until_a_version_is_put_back(
     rows = as_requests(load_model(ROOT, "care"), replay(running).head(1))
 
     def answer() -> httpx.Response:
-        return httpx.post(f"{running.system.service_url}/models/care/predict", json={"rows": rows})
+        return asking.post(f"{running.system.service_url}/models/care/predict", json={"rows": rows})
 
     done = running.assay("stop", "care", "--because", "its answers do harm", *running.signed())
     assert (done.returncode, done.stdout.strip()) == (
@@ -390,5 +381,5 @@ def replay(running: Running) -> pd.DataFrame:
 
 
 def test_the_service_says_what_it_serves(running: Running, released: dict[str, Any]) -> None:
-    health = httpx.get(f"{running.system.service_url}/health").json()
+    health = asking.get(f"{running.system.service_url}/health").json()
     assert health["status"] == "ok" and set(health["models"]) == {"care"}

@@ -14,7 +14,10 @@ from starlette.testclient import TestClient
 
 from tasks.records.log.predictions import Prediction, PredictionLog
 from tasks.records.registry import releases
+from tasks.serving.access import Access
 from tasks.serving.app import create_app
+from tasks.serving.keys import ROLES, KeyFile, Keys
+from tasks.serving.sessions import Sessions
 from tasks.serving.trust import Trust
 from tasks.spec.metrics import TargetKind
 from tasks.spec.model import ModelConfig, load_model
@@ -23,6 +26,7 @@ from tasks.stages.common import ModelPaths
 from tasks.stages.ingest import ingest
 from tasks.stages.prepare import prepare
 from tasks.stages.train import train
+from tests.asking import bearer
 from tests.stages.worlds import NAME, document, table, write
 
 MOST_BYTES = 8 * 2**20
@@ -68,8 +72,9 @@ def opened(paths: ModelPaths) -> Iterator[Door]:
         shutil.copy(paths.model / file, folder)
     releases.point(Settings(home=home), NAME, "v1.0.0", "")
     log = PredictionLog(f"sqlite:///{home}/predictions.db")
-    app = create_app(
-        home / "releases", Trust(home / "keys/examiners", home / "heights.json"), log, Prediction, MOST_BYTES
-    )
-    with TestClient(app, raise_server_exceptions=False) as client:
+    key, _ = KeyFile(home / "access").add("tests", ROLES)
+    access = Access(Keys(home / "access"), Sessions(home / "access"))
+    trust = Trust(home / "keys/examiners", home / "heights.json")
+    app = create_app(home / "releases", trust, log, Prediction, MOST_BYTES, access)
+    with TestClient(app, "http://127.0.0.1", raise_server_exceptions=False, headers=bearer(key)) as client:
         yield Door(client, log, config, paths)

@@ -19,11 +19,13 @@ from tasks.answering.proving import prove
 from tasks.records.log.predictions import PredictionLog
 from tasks.records.registry import releases
 from tasks.science.models.estimators import build
+from tasks.serving.keys import ROLES, KeyFile
 from tasks.serving.release import load_pipeline, save_model
 from tasks.spec.base import digest_file
 from tasks.spec.manifest import Manifest
 from tasks.spec.model import ModelConfig
 from tasks.spec.settings import Settings
+from tests import asking
 from tests.conftest import ROOT
 
 
@@ -34,8 +36,12 @@ class Service:
     process: subprocess.Popen[bytes]
     config: ModelConfig
 
+    def key(self, *roles: str, models: tuple[str, ...] = (), **more: Any) -> str:
+        """Another key of this service."""
+        return KeyFile(self.home / "access").add("a test", roles, models, **more)[0]
+
     def predict(self, **body: Any) -> httpx.Response:
-        return httpx.post(f"{self.url}/models/care/predict", json=body, timeout=30)
+        return asking.post(f"{self.url}/models/care/predict", json=body, timeout=30)
 
     def rows(self, n: int, seed: int = 0) -> list[dict[str, Any]]:
         rng = np.random.default_rng(seed)
@@ -98,13 +104,15 @@ def start(home: Path, config: ModelConfig, environment: dict[str, str] | None = 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
+    key, _ = KeyFile(home / "access").add("tests", ROLES)
     known = os.environ | {"ASSAY_HOME": str(home)} | (environment or {})
     process = subprocess.Popen(
         [sys.executable, "-m", "tasks.cli.service", "--port", str(port)], cwd=ROOT, env=known, **popen
     )
     service = Service(home, f"http://127.0.0.1:{port}", process, config)
+    asking.KEYS[service.url] = key
     try:
-        until(lambda: httpx.get(f"{service.url}/health").status_code == 200, seconds=120)
+        until(lambda: asking.get(f"{service.url}/health").status_code == 200, seconds=120)
     except BaseException:
         process.kill()
         process.wait()

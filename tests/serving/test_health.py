@@ -10,11 +10,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from tasks.serving.health import PROBE_SECONDS
 from tasks.spec.model import ModelConfig, load_model
+from tests import asking
 from tests.conftest import ROOT
 from tests.serving.running import Service, point, release, start, until
 
@@ -35,7 +35,7 @@ def service(tmp_path: Path, config: ModelConfig) -> Any:
 
 
 def ready(service: Service) -> tuple[int, dict[str, str]]:
-    answer = httpx.get(f"{service.url}/health/ready")
+    answer = asking.get(f"{service.url}/health/ready")
     return answer.status_code, answer.json()["problems"]
 
 
@@ -43,7 +43,7 @@ def becomes(service: Service, part: str, says: str) -> None:
     """Without a request that would have found it."""
     until(lambda: says in ready(service)[1].get(part, ""), seconds=30)
     assert ready(service)[0] == 503
-    assert httpx.get(f"{service.url}/health/live").json() == {"status": "ok"}
+    assert asking.get(f"{service.url}/health/live").json() == {"status": "ok"}
 
 
 def test_all_is_well_until_a_model_is_stopped(service: Service) -> None:

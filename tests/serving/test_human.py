@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from tasks.records.log.predictions import PredictionLog
 from tasks.serving.human import _misfit
 from tasks.spec.manifest import Manifest
 from tasks.spec.model import load_model
+from tests import asking
 from tests.serving.running import ROOT, Service, point, release, start
 
 
@@ -31,7 +31,7 @@ def test_what_people_say_is_counted_and_joined(service: Service) -> None:
     ids = [p["id"] for p in service.predict(rows=service.rows(3)).json()["predictions"]]
 
     def send(what: str, *rows: dict[str, Any]) -> Any:
-        return httpx.post(f"{service.url}/models/care/{what}", json={what: list(rows)}, timeout=30).json()
+        return asking.post(f"{service.url}/models/care/{what}", json={what: list(rows)}, timeout=30).json()
 
     override = {"id": ids[0], "decision": True, "who": "anna", "why": "knows the case"}
     assert send("overrides", override, override, override | {"id": "nobody"}) == {
@@ -59,7 +59,8 @@ def test_what_people_say_is_counted_and_joined(service: Service) -> None:
         and found["_review"].tolist()[2] == "unsure"
     )
     assert (
-        'assay_human_total{kind="unknown",model="care",what="override"} 1.0' in httpx.get(f"{service.url}/metrics").text
+        'assay_human_total{kind="unknown",model="care",what="override"} 1.0'
+        in asking.get(f"{service.url}/metrics").text
     )
     (bad,) = send("overrides", override | {"decision": "yes"})["problems"]
     assert (bad["row"], bad["field"], bad["message"]) == (0, "decision", "a decision of care is true or false")
@@ -71,7 +72,7 @@ def test_what_people_say_is_counted_and_joined(service: Service) -> None:
     ):
         assert "detail" in send(what, row)
     assert (
-        httpx.post(f"{service.url}/models/nobody/appeals", json={"appeals": [{"id": "a", "who": "x"}]}).status_code
+        asking.post(f"{service.url}/models/nobody/appeals", json={"appeals": [{"id": "a", "who": "x"}]}).status_code
         == 404
     )
 

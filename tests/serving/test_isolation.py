@@ -13,12 +13,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from tasks.spec.base import digest_file
 from tasks.spec.manifest import Manifest, Pointer
 from tasks.spec.model import load_model
+from tests import asking
 from tests.conftest import ROOT
 from tests.serving.running import Service, point, release, start, until
 
@@ -166,7 +166,7 @@ def test_what_is_hostile_is_refused_and_another_models_stop_is_obeyed(name: str,
 
 
 def problems(service: Service) -> dict[str, str]:
-    found: dict[str, str] = httpx.get(f"{service.url}/health", timeout=10).json()["problems"]
+    found: dict[str, str] = asking.get(f"{service.url}/health", timeout=10).json()["problems"]
     return found
 
 

@@ -6,13 +6,12 @@ import json
 import shutil
 from pathlib import Path
 
-import httpx
-
 from tasks.records.registry import releases
 from tasks.signing.signatures import POINTER, examiner_key, sign_as_examiner
 from tasks.spec.manifest import Pointer
 from tasks.spec.model import ModelConfig, load_model
 from tasks.spec.settings import Settings
+from tests import asking
 from tests.serving.running import ROOT, Service, point, release, start, until
 
 
@@ -34,7 +33,7 @@ def _refused(service: Service, config: ModelConfig) -> None:
     release(service.home, service.config, "v2.0.0", 2)
     releases.point(Settings(home=service.home), "care", "v2.0.0", "", 7, "sha256:7")
     until(lambda: service.predict(rows=service.rows(1)).json()["version"] == "v2.0.0")
-    assert httpx.get(f"{service.url}/health").json()["heights"] == {"care": 7}
+    assert asking.get(f"{service.url}/health").json()["heights"] == {"care": 7}
     mallory = examiner_key(service.home / "keys/of-mallory")
     new = json.loads(path.read_text())
     forged = Pointer.model_validate_json(path.read_text()).model_copy(update={"version": "v1.0.0", "height": 9})
@@ -52,8 +51,8 @@ def _refused(service: Service, config: ModelConfig) -> None:
     shutil.copytree(service.home / "releases/care", other)  # a model that was never served here
     (other / "champion.json").write_text(json.dumps(new | {"model": "wages", "signature": ""}))
     unsigned = "champion.json of wages is not signed by an examiner, so what served before goes on"
-    until(lambda: unsigned in httpx.get(f"{service.url}/health").json()["problems"].get("wages", ""))
-    assert httpx.get(f"{service.url}/models").json() == {"care": "v2.0.0"}
+    until(lambda: unsigned in asking.get(f"{service.url}/health").json()["problems"].get("wages", ""))
+    assert asking.get(f"{service.url}/models").json() == {"care": "v2.0.0"}
     shutil.rmtree(other)
     path.unlink()
     until(lambda: "champion.json is gone, and height 7 was seen before" in problem(service))
@@ -71,5 +70,5 @@ def _refused(service: Service, config: ModelConfig) -> None:
 
 
 def problem(service: Service) -> str:
-    until(lambda: httpx.get(f"{service.url}/health").json()["status"] == "degraded")
-    return str(httpx.get(f"{service.url}/health").json()["problems"]["care"])
+    until(lambda: asking.get(f"{service.url}/health").json()["status"] == "degraded")
+    return str(asking.get(f"{service.url}/health").json()["problems"]["care"])

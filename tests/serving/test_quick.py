@@ -13,6 +13,7 @@ import pytest
 
 from tasks.serving.together import MOST_WAITING
 from tasks.spec.model import load_model
+from tests import asking
 from tests.conftest import ROOT
 from tests.serving.running import Service, point, release, start, until
 
@@ -39,7 +40,7 @@ def test_both_ways_answer_and_log_the_same(service: Service) -> None:
     with_words = plain.replace(f'"{name}"', f'"\\u{ord(name[0]):04x}{name[1:]}"')
     assert json.loads(plain) == json.loads(with_words)
     url = f"{service.url}/models/care/predict"
-    quick, slow = (httpx.post(url, content=text, headers=JSON) for text in (plain, with_words))
+    quick, slow = (asking.post(url, content=text, headers=JSON) for text in (plain, with_words))
     assert quick.status_code == slow.status_code == 200, (quick.text, slow.text)
     ours, theirs = quick.json(), slow.json()
     ids = [[p.pop("id") for p in found["predictions"]] for found in (ours, theirs)]
@@ -58,7 +59,7 @@ def test_what_waits_beyond_the_limit_is_refused_and_the_rest_is_kept(service: Se
     requests = MOST_WAITING // 1000 + 6
 
     def send(_: int) -> httpx.Response:
-        return httpx.post(f"{service.url}/models/care/predict", content=body, headers=JSON, timeout=60)
+        return asking.post(f"{service.url}/models/care/predict", content=body, headers=JSON, timeout=60)
 
     with ThreadPoolExecutor(requests) as pool:
         sent = [pool.submit(send, n) for n in range(requests)]
@@ -81,7 +82,7 @@ def test_ids_begin_with_the_time_and_are_never_given_twice(service: Service) -> 
     found: list[Any] = [
         p["id"]
         for _ in range(3)
-        for p in httpx.post(f"{service.url}/models/care/predict", json={"rows": service.rows(500)}).json()[
+        for p in asking.post(f"{service.url}/models/care/predict", json={"rows": service.rows(500)}).json()[
             "predictions"
         ]
     ]

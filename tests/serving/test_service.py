@@ -23,6 +23,7 @@ from tasks.serving.release import load_release, read_pointer
 from tasks.spec.base import digest_file
 from tasks.spec.errors import CorruptionError
 from tasks.spec.model import ModelConfig, load_model
+from tests import asking
 from tests.serving.running import ROOT, Service, point, release, start, until
 
 
@@ -56,14 +57,14 @@ def test_predictions_are_answered_logged_and_joined_with_outcomes(service: Servi
     assert answer["version"] == "v1.0.0" and len(answer["predictions"]) == 3
     first = answer["predictions"][0]
     outcomes = {"outcomes": [{"id": first["id"], "label": True}, {"id": "nobody", "label": False}]}
-    assert httpx.post(f"{service.url}/models/care/outcomes", json=outcomes).json() == {
+    assert asking.post(f"{service.url}/models/care/outcomes", json=outcomes).json() == {
         "accepted": 1,
         "repeated": 0,
         "changed": 0,
         "unknown": 1,
     }
     outcomes["outcomes"] = [{"id": first["id"], "label": False}]
-    assert httpx.post(f"{service.url}/models/care/outcomes", json=outcomes).json() == {
+    assert asking.post(f"{service.url}/models/care/outcomes", json=outcomes).json() == {
         "accepted": 0,
         "repeated": 0,
         "changed": 1,
@@ -85,16 +86,16 @@ def test_wrong_input_is_named_with_what_is_allowed(service: Service) -> None:
     assert "less than or equal to 120" in messages["xage"]
     assert "did you mean 'coins'?" in messages["coin"]
     assert "valid number" in messages["income"]
-    assert "serving: care" in httpx.post(f"{service.url}/models/nobody/predict", json={"row": row}).json()["detail"]
+    assert "serving: care" in asking.post(f"{service.url}/models/nobody/predict", json={"row": row}).json()["detail"]
     assert service.log().empty
 
 
 def test_the_documents_name_no_outside_host_and_hold_the_models_schema(standing: Service) -> None:
-    schema = httpx.get(f"{standing.url}/openapi.json").json()
+    schema = asking.get(f"{standing.url}/openapi.json").json()
     assert "CareRow" in schema["components"]["schemas"]
-    assert "http" not in httpx.get(standing.url).text
+    assert "http" not in asking.get(standing.url).text
     standing.predict(rows=standing.rows(2))
-    assert "assay_predictions_total{decision=" in httpx.get(f"{standing.url}/metrics").text
+    assert "assay_predictions_total{decision=" in asking.get(f"{standing.url}/metrics").text
 
 
 def test_a_swap_under_load_fails_no_request(service: Service) -> None:
@@ -102,7 +103,7 @@ def test_a_swap_under_load_fails_no_request(service: Service) -> None:
     stop = threading.Event()
 
     def load() -> None:
-        with httpx.Client() as client:
+        with httpx.Client(headers=asking.headers(service.url)) as client:
             while not stop.is_set():
                 answer = client.post(f"{service.url}/models/care/predict", json={"rows": service.rows(2)})
                 seen.append(answer.json()["version"] if answer.status_code == 200 else f"failed {answer.status_code}")
@@ -125,7 +126,7 @@ def test_a_stopped_model_says_why_and_answers_again_once_it_is_put_back(service:
     point(service.home, "v1.0.0", stopped="log_loss is beyond its limit")
     until(lambda: service.predict(rows=service.rows(1)).status_code == 503)
     assert "care is stopped: log_loss is beyond its limit" in service.predict(rows=service.rows(1)).text
-    health = httpx.get(f"{service.url}/health").json()
+    health = asking.get(f"{service.url}/health").json()
     assert health["status"] == "degraded" and "stopped" in health["problems"]["care"]
     assert health["stopped"] == ["care"]
     point(service.home, "v1.0.0")
@@ -148,8 +149,8 @@ def test_a_model_file_with_a_changed_byte_is_refused_and_the_old_one_serves_on(s
 
 
 def problem(service: Service) -> str:
-    until(lambda: httpx.get(f"{service.url}/health").json()["status"] == "degraded")
-    return str(httpx.get(f"{service.url}/health").json()["problems"]["care"])
+    until(lambda: asking.get(f"{service.url}/health").json()["status"] == "degraded")
+    return str(asking.get(f"{service.url}/health").json()["problems"]["care"])
 
 
 def spoiled_after_pointing(service: Service, path: Path, content: bytes) -> None:
@@ -175,7 +176,7 @@ def test_a_manifest_with_a_changed_byte_is_refused_and_the_old_one_serves_on(ser
     assert service.predict(rows=service.rows(1)).json()["version"] == "v1.0.0"
     path.write_bytes(good)
     until(lambda: service.predict(rows=service.rows(1)).json()["version"] == "v2.0.0")
-    assert httpx.get(f"{service.url}/health").json()["problems"] == {}
+    assert asking.get(f"{service.url}/health").json()["problems"] == {}
 
 
 def test_a_model_file_is_read_once_so_what_was_checked_is_what_is_loaded(tmp_path: Path, config: ModelConfig) -> None:
@@ -297,7 +298,7 @@ def test_a_request_in_flight_at_sigterm_is_answered_and_the_log_is_closed(servic
 def test_a_body_that_is_too_large_is_refused(standing: Service, chunked: bool) -> None:
     body = json.dumps({"rows": [{"x": "y" * 1000}] * 9000}).encode()
     content = (body[n : n + 65536] for n in range(0, len(body), 65536)) if chunked else body
-    answer = httpx.post(
+    answer = asking.post(
         f"{standing.url}/models/care/predict", content=content, headers={"content-type": "application/json"}, timeout=30
     )
     assert answer.status_code == 413
@@ -309,8 +310,9 @@ def test_a_declared_size_is_refused_before_the_body_comes(standing: Service) -> 
     host, port = standing.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=10) as client:
         client.sendall(
-            b"POST /models/care/predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: "
-            b"99999999999\r\n\r\n{"
+            b"POST /models/care/predict HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+            b"authorization: " + asking.headers(standing.url)["authorization"].encode() + b"\r\n"
+            b"content-length: 99999999999\r\n\r\n{"
         )
         assert client.recv(4096).startswith(b"HTTP/1.1 413 ")
 
@@ -330,10 +332,10 @@ def test_the_service_keeps_its_log_in_postgresql(
             for p in s.predict(rows=s.rows(25, seed)).json()["predictions"]
         ]
         outcome = {"outcomes": [{"id": ids[0], "label": True}, {"id": "nobody", "label": True}]}
-        answer = httpx.post(f"{services[1].url}/models/care/outcomes", json=outcome)
+        answer = asking.post(f"{services[1].url}/models/care/outcomes", json=outcome)
         assert answer.json() == {"accepted": 1, "repeated": 0, "changed": 0, "unknown": 1}
         outcome["outcomes"][0]["id"] = "a\x00b"
-        assert httpx.post(f"{services[1].url}/models/care/outcomes", json=outcome).status_code == 422
+        assert asking.post(f"{services[1].url}/models/care/outcomes", json=outcome).status_code == 422
         services[0].process.send_signal(signal.SIGTERM)
         services[0].process.wait(timeout=20)
     finally:

@@ -20,7 +20,9 @@ from tasks.records.registry import releases
 from tasks.science.data.tables import label_array, score_array, with_scores
 from tasks.science.examination.examination import Examination
 from tasks.science.gates.run import GATES, run_gate
+from tasks.serving.access import Access
 from tasks.serving.app import create_app
+from tasks.serving.keys import ROLES, KeyFile, Keys
 from tasks.serving.release import load_release
 from tasks.serving.trust import Trust
 from tasks.spec.errors import ConfigError
@@ -33,6 +35,7 @@ from tasks.spec.settings import Settings
 from tasks.stages.common import ModelPaths
 from tasks.validation import missing_gates
 from tasks.versions import Candidate
+from tests.asking import bearer
 from tests.stages.worlds import CLASSES, NAME, TARGETS, document, lay_out
 
 DATA = GateResult(gate="data", kind="data", mandatory=True, state="pass", reason="all expectations hold")
@@ -147,15 +150,16 @@ def service(paths: ModelPaths, tmp_path: Path) -> Any:
     settings = Settings(home=tmp_path)
     shutil.copytree(paths.model, tmp_path / "releases" / NAME / "versions/v1.0.0")
     releases.point(settings, NAME, "v1.0.0")
-    with TestClient(
-        create_app(
-            tmp_path / "releases",
-            Trust(tmp_path / "keys/examiners", tmp_path / "heights.json"),
-            PredictionLog(f"sqlite:///{tmp_path}/predictions.db"),
-            Prediction,
-            10_000_000,
-        )
-    ) as client:
+    key, _ = KeyFile(tmp_path / "access").add("tests", ROLES)
+    app = create_app(
+        tmp_path / "releases",
+        Trust(tmp_path / "keys/examiners", tmp_path / "heights.json"),
+        PredictionLog(f"sqlite:///{tmp_path}/predictions.db"),
+        Prediction,
+        10_000_000,
+        Access(Keys(tmp_path / "access"), None),
+    )
+    with TestClient(app, "http://127.0.0.1", headers=bearer(key)) as client:
         yield client
 
 

@@ -59,19 +59,21 @@ class Answers(Part):
     - ``changed``: contradicts the one before and counts from now on; both are kept.
     - ``unknown``: no prediction of this model has that id; not stored.
 
+    ``sender`` is the public id of the key that they came with, and is kept beside each stored row.
     Where rows arrive late or out of order, what arrived last counts. Each writer raises LogUnavailable where none of
     its rows is stored.
     """
 
-    def outcomes(self, model: str, labels: Sequence[tuple[str, Label]]) -> dict[str, int]:
+    def outcomes(self, model: str, labels: Sequence[tuple[str, Label]], sender: str | None = None) -> dict[str, int]:
         """Add outcomes by prediction id: a truth, a class's name or a number.
 
         Raises:
             ValueError: a label is none of these.
         """
-        return self._add(OUTCOMES, model, [{"id": key, **to_columns(label)} for key, label in labels], _same_label)
+        rows = [{"id": key, **to_columns(label)} for key, label in labels]
+        return self._add(OUTCOMES, model, rows, _same_label, sender)
 
-    def overrides(self, model: str, rows: Sequence[Override]) -> dict[str, int]:
+    def overrides(self, model: str, rows: Sequence[Override], sender: str | None = None) -> dict[str, int]:
         """Add what people decided instead; the same decision for another reason, or by another person, is a change."""
 
         def repeats(new: dict[str, Any], old: Any) -> bool:
@@ -82,9 +84,10 @@ class Answers(Part):
             model,
             [{"id": r.id, **to_columns(r.decision), "who": r.who, "why": r.why} for r in rows],
             repeats,
+            sender,
         )
 
-    def appeals(self, model: str, rows: Sequence[Appeal]) -> dict[str, int]:
+    def appeals(self, model: str, rows: Sequence[Appeal], sender: str | None = None) -> dict[str, int]:
         """Add appeals and the answers to them.
 
         An answer (upheld, rejected) counts whenever it comes, even before the appeal. An ``open`` that comes after it
@@ -103,10 +106,11 @@ class Answers(Part):
             model,
             [{"id": r.id, "claim": r.claim, "state": r.state, "who": r.who} for r in rows],
             repeats,
+            sender,
             late,
         )
 
-    def reviews(self, model: str, rows: Sequence[Review]) -> dict[str, int]:
+    def reviews(self, model: str, rows: Sequence[Review], sender: str | None = None) -> dict[str, int]:
         """Add experts' answers; of several experts, and of one who thinks again, all are kept and the newest counts."""
         _refuse_others([r.verdict for r in rows], VERDICTS, "verdict of a review")
 
@@ -123,6 +127,7 @@ class Answers(Part):
             model,
             [{"id": r.id, "window": r.window, "verdict": r.verdict, "who": r.who, "note": r.note} for r in rows],
             repeats,
+            sender,
         )
 
     def tally(self, model: str, first_seq: int = 0, last_seq: int = END) -> dict[str, dict[str, int]]:
@@ -165,6 +170,7 @@ class Answers(Part):
         model: str,
         rows: list[dict[str, Any]],
         repeats: Callable[[dict[str, Any], Any], bool],
+        sender: str | None,
         late: Callable[[dict[str, Any], Any], bool] | None = None,
     ) -> dict[str, int]:
         self._refuse_closed()
@@ -191,7 +197,7 @@ class Answers(Part):
                 counts[kind] += 1
                 if position is None or kind == "repeated":
                     continue
-                kept.append(row | {"model": model, "prediction": position, "time": now})
+                kept.append(row | {"model": model, "prediction": position, "time": now, "sender": sender})
                 if kind != "late":
                     counting[position] = _Row(row)
             if kept:

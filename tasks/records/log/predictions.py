@@ -47,6 +47,8 @@ class Prediction:
     """Multiclass: a class's name; None where nothing is decided (a regression without a threshold)."""
     scores: dict[str, float] | None = None
     """Multiclass: a probability for each class."""
+    sender: str | None = None
+    """Public id of the key that asked."""
 
     def row(self) -> LoggedRow:
         """The row of the table.
@@ -71,6 +73,7 @@ class Prediction:
             decision=None if named else bool(self.decision) if self.decision is not None else None,
             decision_name=str(self.decision) if named else None,
             scores=None if self.scores is None else json.dumps(self.scores),
+            sender=self.sender,
         )
 
 

@@ -18,7 +18,7 @@ CHUNK = 50_000
 ASKED_AT_ONCE = 5_000
 """Positions that one query names; SQLite takes 32,766 parameters and PostgreSQL 65,535."""
 END = 2**62
-EXTRAS = ("_override", "_appeal", "_review")
+EXTRAS = ("_override", "_appeal", "_review", "_sender", "_label_sender")
 OWN = ("_seq", "_id", "_time", "_version", "_score", "_decision", "_label")
 
 
@@ -39,7 +39,8 @@ class Reading(Part):
         Args:
             columns: inputs and the log's own columns to give, in this order; an input that no row has is missing
                 everywhere. Where no input is asked for, none is read. Without it, all.
-            extras: also what people answered (``_override``, ``_appeal``, ``_review``; missing where nobody did).
+            extras: also what people answered (``_override``, ``_appeal``, ``_review``; missing where nobody did), and
+                with which keys the row and its label came (``_sender``, ``_label_sender``; missing without a key).
 
         Yields:
             As :meth:`frame`. A column that is always missing in one chunk is a number there, whatever it is in others.
@@ -292,7 +293,15 @@ def _extras(
     r = REVIEWS.c
     newest = sa.select(r.prediction, r.verdict).where(_about(REVIEWS, model, seq, only)).order_by(r.prediction, r.seq)
     review = {position: verdict for position, verdict in connection.execute(newest)}
-    text = {"_appeal": appeal, "_review": review}
+    p, o = PREDICTIONS.c, OUTCOMES.c
+    asked = sa.select(p.seq, p.sender).where(
+        p.model == model, p.seq.in_(only) if only is not None else p.seq.between(seq[0], seq[-1])
+    )
+    told = sa.select(o.prediction, o.sender).where(_about(OUTCOMES, model, seq, only)).order_by(o.prediction, o.seq)
+    senders = {
+        n: {at: key for at, key in connection.execute(q)} for n, q in (("_sender", asked), ("_label_sender", told))
+    }
+    text = {"_appeal": appeal, "_review": review, **senders}
     named = any(isinstance(v, str) for v in values)
     override_column = (
         label_column(values, named)

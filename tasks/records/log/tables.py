@@ -35,6 +35,11 @@ def _value() -> list[sa.Column[Any]]:
     ]
 
 
+def _sender() -> sa.Column[str]:
+    """The public id of the key that sent the row; NULL in rows of before there were keys, and without one."""
+    return sa.Column("sender", sa.String(40))
+
+
 PREDICTIONS = sa.Table(
     "predictions",
     meta,
@@ -48,6 +53,7 @@ PREDICTIONS = sa.Table(
     sa.Column("decision", sa.Boolean),
     sa.Column("decision_name", sa.String(200)),
     sa.Column("scores", sa.Text),
+    _sender(),
     sa.Index("predictions_in_order", "model", "seq", "version"),
     sqlite_autoincrement=True,  # the position of a row that was deleted is never given to another
 )
@@ -58,6 +64,7 @@ OUTCOMES = sa.Table(
     *_about(),
     *_value(),
     sa.Column("time", sa.String(40), nullable=False),
+    _sender(),
     sa.Index("outcomes_in_order", "model", "prediction", "seq"),
     sa.Index("outcomes_as_they_came", "model", "seq"),
     sqlite_autoincrement=True,
@@ -71,6 +78,7 @@ OVERRIDES = sa.Table(
     sa.Column("who", sa.String(200), nullable=False),
     sa.Column("why", sa.Text, nullable=False),
     sa.Column("time", sa.String(40), nullable=False),
+    _sender(),
     sa.Index("overrides_in_order", "model", "prediction", "seq"),
     sqlite_autoincrement=True,
 )
@@ -83,6 +91,7 @@ APPEALS = sa.Table(
     sa.Column("state", sa.String(10), nullable=False),
     sa.Column("who", sa.String(200), nullable=False),
     sa.Column("time", sa.String(40), nullable=False),
+    _sender(),
     sa.Index("appeals_in_order", "model", "prediction", "seq"),
     sqlite_autoincrement=True,
 )
@@ -96,6 +105,7 @@ REVIEWS = sa.Table(
     sa.Column("who", sa.String(200), nullable=False),
     sa.Column("note", sa.Text, nullable=False),
     sa.Column("time", sa.String(40), nullable=False),
+    _sender(),
     sa.Index("reviews_in_order", "model", "prediction", "seq"),
     sqlite_autoincrement=True,
 )

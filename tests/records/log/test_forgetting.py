@@ -292,6 +292,8 @@ def test_an_export_is_the_same_bytes_again_and_comes_back(log: PredictionLog, tm
         "_override",
         "_appeal",
         "_review",
+        "_sender",
+        "_label_sender",
     ]
     for name in ("town", "n", "when", "_id", "_score", "_decision", "_label", "_appeal"):
         assert found[name].dropna().tolist() == frame[name].dropna().tolist(), name

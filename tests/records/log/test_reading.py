@@ -134,6 +134,8 @@ def test_an_empty_window_and_one_row(log: PredictionLog) -> None:
         "_override",
         "_appeal",
         "_review",
+        "_sender",
+        "_label_sender",
     } == set(empty.columns)
     assert list(log.frame("care", 1, 100, columns=["x", "_score"]).columns) == ["x", "_score"]
     assert (
