@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pandas as pd
 
@@ -33,6 +32,7 @@ from tasks.stages.common import ModelPaths
 from tasks.stages.ingest import ingest
 from tasks.stages.prepare import prepare
 from tasks.stages.train import train
+from tests import asking
 from tests.benchmarks.service import free_port, ours, served
 from tests.conftest import ROOT
 from tests.statistics.studies import Study
@@ -120,11 +120,11 @@ def service(root: Path, paths: ModelPaths) -> Iterator[Ask]:
     port = free_port()
     command, environment = ours(root, paths.model, port, paths.name)
     url = f"http://127.0.0.1:{port}"
-    with served(command, port, f"/models/{paths.name}", environment), httpx.Client(timeout=120) as client:
+    with served(command, port, f"/models/{paths.name}", environment):
 
         def ask(rows: Sequence[Mapping[str, Any]], explain: bool) -> list[dict[str, Any]]:
             body = {"rows": list(rows), **({"explain": True} if explain else {})}
-            answer = client.post(f"{url}/models/{paths.name}/predict", json=body)
+            answer = asking.post(f"{url}/models/{paths.name}/predict", json=body, timeout=120)
             answer.raise_for_status()
             return list(answer.json()["predictions"])
 
