@@ -36,6 +36,11 @@ def headers(settings: Settings) -> dict[str, str]:
     return {"authorization": f"Bearer {key}"}
 
 
+def own_id(settings: Settings) -> str | None:
+    """The public id of the key that commands of this home ask with; None where there is none."""
+    return public_id(headers(settings).get("authorization", "").removeprefix("Bearer ")) or None
+
+
 def client(settings: Settings, url: str, timeout: float = 60) -> httpx.Client:
     """A client of the service; what it sends goes to no proxy."""
     return httpx.Client(

@@ -107,8 +107,8 @@ def code(text: str) -> str:
 def cell(text: str) -> str:
     """Text within markdown that is shown as it is written.
 
-    It ends no cell, code span or list, begins nothing, holds no HTML, and is no link or picture, also where a renderer
-    makes links of addresses (CommonMark 0.31, 2.4; GFM 0.29, 6.9).
+    It ends no cell, code span or list, begins nothing, holds no HTML, and is no link or picture. Some renderers make
+    links of bare addresses, which is prevented, too (CommonMark 0.31, 2.4; GFM 0.29, 6.9).
     """
     text = MARKING.sub(r"\\\1", ENTITY.sub("&amp;", flat(text).strip()))
     text = BEGINNING.sub(r"\1\\\2", text)
