@@ -6,13 +6,11 @@ import uuid
 from contextlib import closing
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas import FlowRun
-from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 from prefect.runtime import flow_run
 
@@ -22,6 +20,7 @@ from tasks.records.registry import ledger
 from tasks.records.registry.registry import Registry
 from tasks.records.repository.workspace import turn
 from tasks.science.windows.decisions import asks_for_retraining
+from tasks.signing.doors import LABEL, seal
 from tasks.spec.base import merkle_root
 from tasks.spec.evidence import WindowReport
 from tasks.spec.ledger import QuietDetails, WindowDetails
@@ -171,8 +170,13 @@ def _acted(client: SyncPrefectClient, log: PredictionLog, waiting: Waiting) -> b
     if asked is None:
         return True
     name, request, key = asked
-    run = run_deployment(name, parameters={"request": request}, timeout=0, idempotency_key=key, as_subflow=False)
-    started = str(cast(FlowRun, run).id)  # no coroutine: a task is synchronous
+    run = client.create_flow_run_from_deployment(
+        client.read_deployment_by_name(name).id,
+        parameters={"request": request},
+        idempotency_key=key,
+        labels={LABEL: seal(Settings().home, name.partition("/")[0], request, key)},
+    )
+    started = str(run.id)
     print(f"window {report.window}: {report.decision.action} is flow run {started}")
     log.mark(waiting, run=started, attempts=attempts)
     return False

@@ -17,6 +17,7 @@ from prefect.client.schemas.objects import State
 from prefect.exceptions import FailedRun
 from prefect.states import Failed
 
+from tasks.callers import as_proven
 from tasks.records.log.predictions import PredictionLog
 from tasks.records.pages.account import index_page
 from tasks.records.pages.model import model_markdown, model_page
@@ -53,7 +54,7 @@ def fail_with_message(story: Callable[[Any], State]) -> Callable[[Any], State]:
     @functools.wraps(story)
     def guarded(request: Any) -> State:
         try:
-            return story(request)
+            return story(as_proven(request))
         except AssayError as error:
             return Failed(message=str(error))
 

@@ -18,6 +18,7 @@ import pandas as pd
 import pytest
 
 from tasks.cli import system as local
+from tasks.cli.logins import login, own_server
 from tasks.cli.prefect_api import PrefectApi
 from tasks.cli.state import System
 from tasks.records.registry import ledger
@@ -51,7 +52,13 @@ class Running:
 
     @property
     def api(self) -> PrefectApi:
-        return PrefectApi(self.system.api_url)
+        return own_server(self.settings, self.system.api_url)
+
+    @property
+    def login(self) -> tuple[str, str]:
+        """What Prefect's server asks for, as somebody who has it writes into its UI."""
+        name, _, password = login(self.settings).partition(":")
+        return name, password
 
     def git(self, *arguments: str) -> str:
         """Run git as the developer; gives what it printed, remote lines of the hook included."""
@@ -71,7 +78,7 @@ class Running:
         return self.git("rev-parse", "HEAD")
 
     def finished(self, deployment: str, revision: str) -> dict[str, Any]:
-        """Wait for the run that the hook started for a commit; gives its final state."""
+        """Wait for the run that a push of a commit started; gives its final state."""
         end = time.monotonic() + 60
         while True:
             runs = [r for r in self.api.runs(deployment) if r["parameters"]["request"]["revision"] == revision]

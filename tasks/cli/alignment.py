@@ -1,23 +1,18 @@
 """Bring a running system in line with the models of its origin: schedules, and the drop-downs of the forms.
 
-One step, which may be repeated: ``assay up`` takes it, and so does the origin's hook after each push that changes a
-model's configuration. Runs that are under way go on.
-
-    python -m tasks.cli.alignment --api URL --repository PATH --revision REV
+One step, which may be repeated: ``assay up`` takes it, and so does the keeper after each push that changes a model's
+configuration. Runs that are under way go on.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from tasks.cli.prefect_api import PrefectApi
 from tasks.records.repository.git import Git, GitError
 from tasks.spec.base import parse_yaml, validate
-from tasks.spec.errors import AssayError, ConfigError
+from tasks.spec.errors import ConfigError
 from tasks.spec.models import ModelList
 from tasks.spec.watching import Monitoring
 
@@ -124,21 +119,3 @@ def _document(git: Git, revision: str, path: str) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise ConfigError(f"{path} is no UTF-8 text; save it as UTF-8.") from None
     return parse_yaml(text, path)
-
-
-def main() -> None:
-    """For the hook: print what changed, each line after ``assay:``; a mistake is a line and a code."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("--api", "--repository", "--revision"):
-        parser.add_argument(name, required=True)
-    asked = parser.parse_args()
-    try:
-        for sentence in align(PrefectApi(asked.api), Git(Path(asked.repository)), asked.revision):
-            print(f"assay: {sentence}")
-    except AssayError as error:
-        print(f"assay: schedules and forms stay as they are: {error}")
-        sys.exit(error.exit_code)
-
-
-if __name__ == "__main__":
-    main()

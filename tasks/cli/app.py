@@ -245,6 +245,7 @@ def up(as_json: Json = False) -> None:
     from rich.console import Console
 
     from tasks.cli import credentials, system
+    from tasks.cli.logins import login_file
     from tasks.cli.state import state
     from tasks.records.registry.policies import quorum_said
 
@@ -266,7 +267,8 @@ def up(as_json: Json = False) -> None:
         else ""
     )
     text = (
-        f"Assay {word}.{said}\n  Prefect UI  {there.api_url.removesuffix('/api')}\n  service     "
+        f"Assay {word}.{said}\n  Prefect UI  {there.api_url.removesuffix('/api')}   (log in with the line in "
+        f"{login_file(here)})\n  service     "
         f"{there.service_url}\n  log in      {link}   (once, within 15 minutes; another: assay login)\n  push to     "
         f"{there.origin}   (git remote add assay {there.origin}; git push assay main)\n  "
         f"first list  {there.root}   (who may sign what: assay policy{quorum_said(here)})"

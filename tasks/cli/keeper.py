@@ -1,4 +1,5 @@
-"""``python -m tasks.cli.keeper``: the part that clears up after what died, and tells Prefect how it ended.
+"""``python -m tasks.cli.keeper``: the part that clears up after what died, tells Prefect how it ended, and starts what
+was pushed.
 
 Prefect's own detection needs a heartbeat that a run misses (prefect#18404, #18653, #16746); here the processes
 themselves are looked at. A flow run of this home's pool carries its id in its environment.
@@ -20,7 +21,9 @@ import psutil
 
 from tasks.cli.alignment import restart
 from tasks.cli.clocks import AHEAD, clock_problems, set_back
+from tasks.cli.logins import own_server
 from tasks.cli.prefect_api import PrefectApi
+from tasks.cli.pushes import Pushes
 from tasks.records.registry import ledger, pointers
 from tasks.records.registry.registry import Registry
 from tasks.records.registry.verification import told
@@ -33,7 +36,9 @@ from tasks.spec.requests import FinalState
 from tasks.spec.settings import Settings
 
 EVERY = 5.0
-"""Seconds between two looks."""
+"""Seconds between two looks, where nobody pushes."""
+MOMENT = 0.2
+"""Seconds until a push is seen."""
 RECORD_EVERY = 60.0
 """Seconds between two looks at the record and at the clock."""
 PATIENCE = 45.0
@@ -60,7 +65,7 @@ class Keeper:
     """
 
     def __init__(self, settings: Settings, api: PrefectApi) -> None:
-        self.settings, self.api = settings, api
+        self.settings, self.api, self.pushes = settings, api, Pushes(settings, api)
         self._missing: dict[str, tuple[str, float]] = {}
         self._behind = ""
         self._furthest = _wall()
@@ -70,7 +75,7 @@ class Keeper:
 
     def look(self) -> None:
         """One look; what it finds is put right, and what cannot be asked keeps none of the rest from that."""
-        for step in (self._clear, self._end_dead, self._judge_ended, self._each_minute):
+        for step in (self.pushes.look, self._clear, self._end_dead, self._judge_ended, self._each_minute):
             try:
                 step()
             except AssayError as error:
@@ -260,10 +265,13 @@ def _run_ids() -> set[str]:
 
 def main() -> int:
     """Look until the system is stopped; what cannot be asked is asked again."""
-    keeper = Keeper(Settings(), PrefectApi(os.environ["PREFECT_API_URL"]))
+    settings = Settings()
+    keeper = Keeper(settings, own_server(settings, os.environ["PREFECT_API_URL"]))
     while True:
         keeper.look()
-        time.sleep(EVERY)
+        end = time.monotonic() + EVERY
+        while time.monotonic() < end and not keeper.pushes.waits():
+            time.sleep(MOMENT)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ import yaml
 from tasks.cli import state
 from tasks.cli.clocks import MEND, clock_problems, set_back
 from tasks.cli.credentials import client, detail
-from tasks.cli.prefect_api import PrefectApi
+from tasks.cli.logins import own_server
 from tasks.cli.processes import Processes
 from tasks.records.log.database import Database
 from tasks.records.registry import releases
@@ -120,7 +120,7 @@ def _server(settings: Settings) -> str | None:
     pid, started = _runs(settings, "server"), state.recorded(settings)
     if pid is None or started is None:
         return None
-    PrefectApi(started.api_url).call("GET", "/health")
+    own_server(settings, started.api_url).call("GET", "/version")
     return f"{started.api_url.removesuffix('/api')}, process {pid}"
 
 
@@ -183,15 +183,10 @@ def _database(settings: Settings) -> str | None:
 def _origin(settings: Settings) -> str | None:
     if not settings.has_origin:
         return None
-    started = state.recorded(settings)
     if not settings.origin:
-        origin = Git(Path(settings.origin_url))
-        hook = origin.path / "hooks/post-receive"
+        hook = Git(Path(settings.origin_url)).path / "hooks/post-receive"
         if not os.access(hook, os.X_OK):
-            raise _Unwell(f"{hook} is missing, so a push starts nothing", AGAIN)
-        told = origin.run("config", "--default", "", "--get", "assay.api")
-        if started and told != started.api_url:
-            raise _Unwell(f"a push tells {told}, and the server is at {started.api_url}", AGAIN)
+            raise _Unwell(f"{hook} is missing, so nobody who pushes is told what it starts", AGAIN)
     return settings.origin_url
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 
+from tasks.signing.doors import LABEL
 from tasks.spec.errors import AssayError, UnreachableError
 
 ATTEMPTS, AGAIN = 6, 3
@@ -18,21 +19,43 @@ FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 
 class PrefectApi:
-    """A client of one server."""
+    """A client of one server.
 
-    def __init__(self, url: str) -> None:
-        self.url = url.rstrip("/")
+    Args:
+        url: of its API.
+        login: what it asks for, as ``name:password``; empty where it asks for nothing.
+        ours: whether what listens there may be told the login; asked before each request.
+        seal: what shows a run that its request came in through a door of ours, of its flow, request and key.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        login: str = "",
+        ours: Callable[[], bool] | None = None,
+        seal: Callable[[str, dict[str, Any], str], str] | None = None,
+    ) -> None:
+        self.url, self.ours, self.seal = url.rstrip("/"), ours, seal
+        name, _, password = login.partition(":")
+        self.auth = httpx.BasicAuth(name, password) if login else None
 
     def call(self, method: str, path: str, body: dict[str, Any] | list[dict[str, Any]] | None = None) -> Any:
         """One request; one that changes nothing when it comes twice is sent again where no answer comes in time.
 
         Raises:
-            UnreachableError: the server does not answer.
+            UnreachableError: the server does not answer, or it is another one.
             AssayError: it refuses.
         """
         for attempt in range(ATTEMPTS):
             try:
-                answer = httpx.request(method, self.url + path, json=body, timeout=TIMEOUT, trust_env=False)
+                if self.ours is not None and not self.ours():
+                    raise UnreachableError(
+                        f"what listens at {self.url} is not the Prefect server of this home, so it was told nothing. "
+                        "Start it with: make up"
+                    )
+                answer = httpx.request(
+                    method, self.url + path, json=body, timeout=TIMEOUT, trust_env=False, auth=self.auth
+                )
             except httpx.HTTPError as error:
                 if isinstance(error, httpx.ReadTimeout) and attempt < AGAIN and _may_repeat(method, path, body):
                     continue
@@ -42,6 +65,11 @@ class PrefectApi:
             if answer.status_code < 500:
                 break
             time.sleep(0.3 * (attempt + 1))  # its SQLite database is locked for a moment when several write
+        if answer.status_code == 401:
+            raise AssayError(
+                f"the Prefect server at {self.url} refused the login. Of a server that another home or machine runs, "
+                "give it as name:password in PREFECT_API_AUTH_STRING."
+            )
         if answer.status_code == 404:
             raise AssayError(f"the Prefect server at {self.url} does not know {path}. Deploy with: make up")
         if answer.is_error:
@@ -68,6 +96,7 @@ class PrefectApi:
             "state": {"type": "SCHEDULED"},
             "idempotency_key": key,
             **({} if listed else {"enforce_parameter_schema": False}),
+            **({"labels": {LABEL: self.seal(deployment.partition("/")[0], request, key)}} if self.seal else {}),
         }
         run = self.call("POST", f"/deployments/{found['id']}/create_flow_run", body)
         return str(run["id"])

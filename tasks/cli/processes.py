@@ -60,9 +60,19 @@ class Processes:
         return mark
 
     def start(
-        self, part: str, module: Sequence[str], environment: Mapping[str, str], bound: socket.socket | None = None
+        self,
+        part: str,
+        module: Sequence[str],
+        environment: Mapping[str, str],
+        bound: socket.socket | None = None,
+        held: socket.socket | None = None,
     ) -> None:
-        """Start ``python -m module...``; a socket goes along as ``--socket NUMBER`` and is closed here."""
+        """Start ``python -m module...``.
+
+        Args:
+            bound: goes along as ``--socket NUMBER`` and is closed here.
+            held: stays open in the process, which does nothing with it: nobody else can listen there meanwhile.
+        """
         handed = [bound.fileno()] if bound else []
         command = [sys.executable, "-m", *module, *(word for number in handed for word in ("--socket", str(number)))]
         # A session of its own: a worker in a background job of a shell ignores SIGINT and hangs on SIGTERM.
@@ -75,7 +85,7 @@ class Processes:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                pass_fds=handed,
+                pass_fds=[*handed, *([held.fileno()] if held else [])],
             )
         if bound:
             bound.close()

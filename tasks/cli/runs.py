@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from tasks.cli import state
 from tasks.cli.common import say, settings
+from tasks.cli.logins import own_server
 from tasks.cli.prefect_api import PrefectApi
 from tasks.records.repository import tracked, workspace
 from tasks.records.repository.git import Git, GitError
@@ -48,8 +49,10 @@ def api() -> PrefectApi:
         UnreachableError: neither is there.
     """
     running = state.state(settings())
-    url = running.api_url if running else os.environ.get("PREFECT_API_URL")
-    return PrefectApi(url or nothing_runs("PREFECT_API_URL"))
+    if running:
+        return own_server(settings(), running.api_url)
+    url = os.environ.get("PREFECT_API_URL") or nothing_runs("PREFECT_API_URL")
+    return PrefectApi(url, os.environ.get("PREFECT_API_AUTH_STRING", ""))
 
 
 def nothing_runs(variable: str) -> NoReturn:

@@ -19,7 +19,7 @@ from tasks.cli import upgrading
 from tasks.cli.alignment import align
 from tasks.cli.credentials import ensure_own_key, says_yes
 from tasks.cli.environment import for_parts
-from tasks.cli.prefect_api import PrefectApi
+from tasks.cli.logins import of_client, of_server, own_server
 from tasks.cli.processes import HOST, Processes, listen
 from tasks.cli.state import PARTS, PATIENCE, System, alone, state
 from tasks.records.registry import ledger, pointers
@@ -71,20 +71,22 @@ def _started(settings: Settings, system: System, sockets: dict[str, socket.socke
     processes = Processes(settings.home)
     ensure_own_key(settings)
     environment = for_parts(settings, system, processes.begin())
-    processes.start("server", ["tasks.cli.server"], environment, sockets["server"])
+    place = sockets["server"].dup()
+    sockets["place"] = place  # whoever waits for a server that died would tell its login to the next who listens there
+    processes.start("server", ["tasks.cli.server"], environment | of_server(settings), sockets["server"])
     processes.start("service", ["tasks.cli.service"], environment, sockets["service"])
-    _origin(settings, system)
+    _origin(settings)
     system = replace(system, root=ledger.begin(settings).root)
     try:
         pointers.align(settings)
     except AssayError as error:  # the service says of each what is wrong with it, and the keeper tries again
         print(f"what serves is not pointed at anew: {error}", file=sys.stderr)
     _wait(settings, "server", f"{system.api_url}/health")
-    PrefectApi(system.api_url).ensure_pool("assay")
+    own_server(settings, system.api_url).ensure_pool("assay")
     worker = ["prefect", "worker", "start", "--pool", "assay", "--type", "process", "--limit", "2"]
-    processes.start("worker", worker, environment)
-    processes.start("keeper", ["tasks.cli.keeper"], environment)
-    _deploy(settings, environment)
+    processes.start("worker", worker, environment | of_client(settings))
+    processes.start("keeper", ["tasks.cli.keeper"], environment, held=place)
+    _deploy(settings, environment | of_client(settings))
     try:
         align_models(settings, system)
     except ConfigError as error:  # a list that cannot be read must not keep what serves from starting
@@ -155,8 +157,8 @@ def _log_end(settings: Settings, part: str) -> str:
     return "\n".join((settings.home / f"logs/{part}.log").read_text(errors="replace").splitlines()[-15:])
 
 
-def _origin(settings: Settings, system: System) -> None:
-    """A bare origin of our own, unless another one is configured; its hook starts training."""
+def _origin(settings: Settings) -> None:
+    """A bare origin of our own, unless another one is configured; its hook tells who pushes what the keeper starts."""
     if settings.origin:
         return
     origin = Path(settings.origin_url)
@@ -170,15 +172,13 @@ def _origin(settings: Settings, system: System) -> None:
     hook = origin / "hooks/post-receive"
     shutil.copy(ROOT / "deployments/hooks/post-receive", hook)
     hook.chmod(0o755)
-    git.run("config", "assay.api", system.api_url)
     git.run("config", "assay.branch", settings.branch)
-    git.run("config", "assay.python", sys.executable)
 
 
 def align_models(settings: Settings, system: System) -> list[str]:
     """Bring schedules and forms in line with the models of the origin's branch; gives what changed."""
     git = ensure_clone(settings)
-    return align(PrefectApi(system.api_url), git, f"refs/remotes/origin/{settings.branch}")
+    return align(own_server(settings, system.api_url), git, f"refs/remotes/origin/{settings.branch}")
 
 
 def _deploy(settings: Settings, environment: dict[str, str]) -> None:

@@ -26,6 +26,7 @@ def main() -> int:
     settings = Settings()
 
     from tasks.cli.credentials import login_link
+    from tasks.cli.logins import login_file
     from tasks.cli.system import running
     from tasks.demo.story import Story
 
@@ -38,7 +39,8 @@ def main() -> int:
             _clone(settings.origin_url, clone)
             out.print(
                 f"Prefect UI {system.api_url.removesuffix('/api')}   service {system.service_url}   "
-                f"({time.monotonic() - begun:.0f} s)\nlog in once {login_link(settings, system.service_url)}\n",
+                f"({time.monotonic() - begun:.0f} s)\nlog in once {login_link(settings, system.service_url)}\n"
+                f"log in to Prefect with the line in {_shown(login_file(settings))}\n",
                 soft_wrap=True,
                 highlight=False,
             )
@@ -49,11 +51,12 @@ def main() -> int:
     except AssayError as error:
         out.print(f"[red]{error}[/red]")
         return 1
-    out.print(
-        f"\nThe account: {page.relative_to(Path.cwd()) if page.is_relative_to(Path.cwd()) else page}   "
-        f"({time.monotonic() - begun:.0f} s in all)"
-    )
+    out.print(f"\nThe account: {_shown(page)}   ({time.monotonic() - begun:.0f} s in all)")
     return 0 if fine else 1
+
+
+def _shown(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def _clear(home: Path) -> None:

@@ -15,6 +15,7 @@ import httpx
 import pandas as pd
 
 from tasks.cli import credentials
+from tasks.cli.logins import own_server
 from tasks.cli.prefect_api import PrefectApi
 from tasks.cli.runs import succeeded
 from tasks.cli.state import System
@@ -55,7 +56,7 @@ class Story:
 
     @property
     def prefect(self) -> PrefectApi:
-        return PrefectApi(self.system.api_url)
+        return own_server(self.settings, self.system.api_url)
 
     @property
     def config(self) -> ModelConfig:

@@ -594,8 +594,8 @@ def by_number(name: str) -> tuple[str, int, str]:
     return name.partition("#")[0], number_of(re.split("[#@]", name)[-1]), name
 
 
-def requesters(entry: Document) -> set[str]:
-    return {str(entry["actor"]).casefold(), str(entry["details"].get("author", entry["actor"])).casefold()}
+def requesters(e: Document) -> set[str]:
+    return {str(n).removesuffix(" (shared login)").casefold() for n in (e["actor"], e["details"].get("author", ""))}
 
 
 def apart(time: str, moment: int) -> float:

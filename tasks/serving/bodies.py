@@ -13,8 +13,8 @@ from tasks.serving.problems import REFUSED
 from tasks.serving.quick_rows import MOST_ROWS
 from tasks.serving.strict_json import StrictRoute
 
-MOST_EXPLAINED = 100
-"""Rows of one request whose answers are explained."""
+MOST_EXPLAINED, EXPLAINED_AS = 100, 10
+"""Rows of one request whose answers are explained; as how many rows one counts under a key's limit."""
 
 
 def router_of_bodies() -> APIRouter:

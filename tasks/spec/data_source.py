@@ -126,7 +126,7 @@ class FileSource(Reading):
 
     kind: Literal["file"]
     path: RepositoryPath | None = None
-    """One file below ``data/<model>/source/``, the folder whose change DVC, the push hook and promotion see.
+    """One file below ``data/<model>/source/``, the folder whose change DVC, pushes and promotion see.
 
     A name that ends in .gz or .zip is unpacked while it is read; a .zip holds one file.
     """

@@ -7,6 +7,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+SHARED = " (shared login)"
+"""Behind a name that came through Prefect's own form or API, where everybody has the same login."""
 JOINERS = "\u200c\u200d"
 """Zero-width joiners spell words of some languages; no other invisible character does."""
 FORBIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
@@ -25,6 +27,16 @@ def one_line(text: str) -> str:
             f"it holds the character U+{ord(bad):04X}, and must be one line of visible text; leave that character out"
         )
     return text
+
+
+def shared(actor: str) -> str:
+    """Who is named by a request that nobody proved to come from them."""
+    return actor if actor.endswith(SHARED) else f"{actor[: 100 - len(SHARED)].rstrip()}{SHARED}"
+
+
+def person(actor: str) -> str:
+    """Who an actor says to be, proven or not: one who signs has to be somebody else either way."""
+    return actor.removesuffix(SHARED)
 
 
 def flat(text: str) -> str:

@@ -1,8 +1,4 @@
-"""What makes and what judges a model, as ``dvc.yaml`` lists it: the one list that promotion and CI ask.
-
-The hook of a bare origin (``deployments/hooks/post-receive``) has no package at hand and reads the same lists by
-itself; a test compares the two readers.
-"""
+"""What makes and what judges a model, as ``dvc.yaml`` lists it: the one list that promotion, pushes and CI ask."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from tasks.cli import system as local
+from tasks.cli.logins import own_server
 from tasks.cli.state import state
 from tasks.records.log.predictions import PredictionLog
 from tasks.records.registry import ledger
@@ -81,7 +82,7 @@ def test_systems_that_start_at_once_are_each_their_own(homes: list[Path]) -> Non
     for home, one in zip(homes, told, strict=True):
         assert state(Settings(home=home)) is not None
         api = one["api_url"]
-        workers = asking.post(f"{api}/work_pools/assay/workers/filter", json={}, trust_env=False).json()
+        workers = own_server(Settings(home=home), api).call("POST", "/work_pools/assay/workers/filter", {})
         pids = {json.loads((home / f"run/{part}.json").read_text())["pid"] for part in ("server", "worker", "service")}
         family = {p.pid for pid in pids for p in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True))}
         asked = {

@@ -27,8 +27,8 @@ from tasks.spec.model import load_model
 from tasks.spec.models import model_names
 from tasks.versions import version_files
 from tests import asking
-from tests.browser import document
 from tests.conftest import ROOT
+from tests.flows.prefect_login import asked_through_prefects_own_api
 from tests.keys import key
 from tests.system import Running, replay_rows, set_value
 
@@ -37,7 +37,9 @@ SNAPSHOT = Path(__file__).parent / "deployed.json"
 
 def test_a_second_up_gives_what_runs(running: Running) -> None:
     again = running.assay("up", "--json")
-    assert (again.returncode, json.loads(again.stdout)) == (0, running.system.__dict__)
+    said = json.loads(again.stdout)
+    assert said.pop("login").startswith(f"{running.system.service_url}/login/once?token=")
+    assert (again.returncode, said) == (0, running.system.__dict__)
     told = running.assay("up").stdout
     assert (
         "Assay runs already. Port 4200 and 8090 were taken, so another was chosen." in told
@@ -92,20 +94,6 @@ def test_what_is_deployed_is_what_was_reviewed(running: Running) -> None:
     if os.environ.get("UPDATE_SNAPSHOT"):
         SNAPSHOT.write_text(as_json(found))
     assert as_json(found) == SNAPSHOT.read_text()
-
-
-def test_the_form_in_a_browser(running: Running, tmp_path: Path) -> None:
-    """What a person sees who starts a training by hand: every field with its description."""
-    training = running.api.call("GET", "/deployments/name/train/training")["id"]
-    dom = document(
-        f"{running.system.api_url.removesuffix('/api')}/deployments/deployment/{training}/run", tmp_path, 1400
-    )
-    for text in (
-        "The model, as listed in deployments/models.yaml.",
-        "Commit, tag or branch of the origin to train",
-        "Promote the candidate where every mandatory gate passes.",
-    ):
-        assert text in dom
 
 
 def test_the_scheduler_makes_runs(running: Running) -> None:
@@ -219,6 +207,8 @@ def test_broken_data_are_on_record_and_train_nothing(running: Running, released:
     assert state["name"] == "Rejected" and state["message"].startswith("Not trained: 1 of")
     newest = running.ledger()[-1]
     assert (newest.kind, newest.commit) == ("rejected", commit) and newest.sentence.startswith("not trained")
+    assert newest.actor == "dana@example.org"
+    asked_through_prefects_own_api(running, commit)
     running.push("care: expectation as before\n\nAssay-Run-Reason: mended", expectations=lambda _: before)
 
 

@@ -22,7 +22,7 @@ from tasks.spec.ledger import (
     Warrant,
     WindowDetails,
 )
-from tasks.spec.line import one_line
+from tasks.spec.line import one_line, person
 from tasks.spec.waivers import is_over
 
 AUTOMATIC = {"rolled_back": "roll_back", "stopped": "stop"}
@@ -291,7 +291,7 @@ def _approval_refusal(state: State, entry: Entry, waits: Waits, warrant: Warrant
     assert state.policy is not None
     if warrant is None:
         return "its commit waits for an approver's signature, and it carries none"
-    if warrant.signer.casefold() in {r.casefold() for r in waits.requesters}:
+    if warrant.signer.casefold() in {person(r).casefold() for r in waits.requesters}:
         return f"{warrant.signer} asked for it or wrote it, and nobody signs for themselves"
     head = warrant.statement.get("head")
     try:

@@ -8,6 +8,7 @@ from datetime import date
 from typing import Any
 
 from tasks.signing import signatures
+from tasks.spec.line import person
 from tasks.spec.waivers import is_over, statement
 
 
@@ -53,7 +54,7 @@ def problem(waiver: dict[str, Any], at: Place) -> str:
         return f"{named} expired on {waiver.get('expires')}"
     if not str(waiver.get("signature") or "").strip():
         return f"{named} is not signed; sign it with: assay waive {at.model} {gate}"
-    if who.casefold() in {r.casefold() for r in at.requesters}:
+    if who.casefold() in {person(r).casefold() for r in at.requesters}:
         return f"{named} is signed by the one who asked for the promotion or wrote the change"
     if not is_bound(waiver) and not at.of_old:
         return f"{named} names neither the list nor the ledger that it was signed on; {again}"

@@ -6,11 +6,13 @@ import re
 import sys
 from pathlib import Path
 
-from tasks.records.repository.git import Git
+import yaml
+
+from tasks.records.repository.git import Git, GitError
 from tasks.spec.base import parse_yaml, validate
 from tasks.spec.errors import AssayError
 from tasks.spec.models import ModelList
-from tasks.spec.sources import concerns
+from tasks.spec.sources import concerns, sources
 
 LIST = "deployments/models.yaml"
 
@@ -22,11 +24,22 @@ def changed_paths(git: Git, old: str, new: str) -> list[str]:
 
 
 def concerned_models(git: Git, old: str, new: str) -> list[str]:
-    """Models of the newer commit that the difference lists anew, makes or judges otherwise, in the list's order."""
-    paths = changed_paths(git, old, new)
-    before = _listed(git, old) if git.run("ls-tree", "--name-only", old, "--", LIST) else ()
-    dvc_yaml = git.run("show", f"{new}:dvc.yaml")
-    return [model for model in _listed(git, new) if model not in before or concerns(paths, dvc_yaml, model)]
+    """Models of the newer commit that the difference lists anew, makes or judges otherwise, in the list's order.
+
+    All of them where that commit's ``dvc.yaml`` does not say what makes a model: rather one training too many.
+    """
+    paths, listed = changed_paths(git, old, new), listed_models(git, new)
+    try:
+        before = listed_models(git, old)
+    except AssayError:
+        before = ()
+    try:
+        dvc_yaml = git.run("show", f"{new}:dvc.yaml")
+        if all(len(sources(dvc_yaml, model)) < 2 for model in listed):
+            return list(listed)
+        return [model for model in listed if model not in before or concerns(paths, dvc_yaml, model)]
+    except (GitError, yaml.YAMLError, KeyError, TypeError, AttributeError):
+        return list(listed)
 
 
 def collected_until(git: Git, commit: str, model: str) -> int:
@@ -35,7 +48,12 @@ def collected_until(git: Git, commit: str, model: str) -> int:
     return max((int(n) for n in re.findall(r"rows-\d+-(\d+)\.parquet\.dvc", names)), default=0)
 
 
-def _listed(git: Git, commit: str) -> tuple[str, ...]:
+def listed_models(git: Git, commit: str) -> tuple[str, ...]:
+    """The models that a commit lists.
+
+    Raises:
+        ConfigError, GitError: the list cannot be read.
+    """
     return validate(parse_yaml(git.run("show", f"{commit}:{LIST}"), LIST), ModelList, LIST).models
 
 

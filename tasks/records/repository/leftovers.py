@@ -1,9 +1,12 @@
-"""What processes leave behind that were killed: worktrees, and lock files of git."""
+"""What processes leave behind that were killed: worktrees, lock files of git, and temporary folders."""
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import stat
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -19,13 +22,25 @@ from tasks.spec.settings import Settings
 WORKTREE = re.compile(r"[0-9a-f]{12}")
 SHARED = ("*.lock", "refs/**/*.lock", "objects/**/*.lock", "info/*.lock")
 """Lock files of a whole repository; one of a worktree goes with the worktree."""
+TEMPORARY, DAY = re.compile(r"assay-(apart|model|probe)-\w+"), 86_400.0
 OLD = 10.0
 """Seconds: git makes and removes such a file within moments."""
 
 
 def clear(settings: Settings) -> list[Path]:
     """Remove what nobody owns any more; gives what was removed. What lives is never touched."""
-    return [*_worktrees(settings), *_locks(settings)]
+    return [*_worktrees(settings), *_locks(settings), *_temporary()]
+
+
+def _temporary() -> Iterator[Path]:
+    """Folders in which something ran apart; none runs for so long."""
+    for path in Path(tempfile.gettempdir()).glob("assay-*-*"):
+        with suppress(OSError):
+            about = path.lstat()
+            ours = TEMPORARY.fullmatch(path.name) and stat.S_ISDIR(about.st_mode) and about.st_uid == os.getuid()
+            if ours and abs(time.time() - about.st_mtime) > DAY and not _within(path):
+                shutil.rmtree(path, ignore_errors=True)
+                yield path
 
 
 def _worktrees(settings: Settings) -> Iterator[Path]:

@@ -133,6 +133,7 @@ def prepare_origin(origin: Git) -> None:
     """Settings of an origin on this machine, which hold whoever pushes, and whatever they have set for themselves."""
     origin.run("config", "receive.shallowUpdate", "true")  # CI's checkouts often hold one commit
     origin.run("config", "core.hooksPath", "hooks")
+    origin.run("config", "core.logAllRefUpdates", "true")  # the keeper reads there what was pushed
     (origin.path / "hooks").mkdir(exist_ok=True)
 
 

@@ -6,8 +6,11 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
+
+import pytest
 
 from tasks.records.repository import workspace
 from tasks.records.repository.leftovers import clear
@@ -16,6 +19,8 @@ from tests.conftest import git
 
 HOLD = """
 import subprocess, sys, time
+import pytest
+
 from tasks.records.repository import workspace
 from tasks.spec.settings import Settings
 
@@ -72,3 +77,27 @@ def test_a_lock_of_git_goes_once_it_is_old_and_other_folders_stay(settings: Sett
         assert clear(settings) == [lock] and copied.is_dir()
     with workspace.worktree(settings, "main") as tree:
         assert tree.is_dir(), "and the clone works again"
+
+
+def test_a_temporary_folder_goes_after_a_day_and_what_only_looks_like_one_stays(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    elsewhere = tmp_path / "elsewhere"
+    names = ("assay-apart-a1b2", "assay-model-x9", "assay-model-young", "assay-model-used", "assay-notes-mine")
+    for path in (elsewhere, *(tmp_path / name for name in names)):
+        path.mkdir()
+        (path / "file").write_text("text")
+    (tmp_path / "assay-apart-link").symlink_to(elsewhere)
+    old = time.time() - 90_000
+    for name in set(names) - {"assay-model-young"}:
+        os.utime(tmp_path / name, (old, old))
+    os.utime(tmp_path / "assay-apart-link", (old, old), follow_symlinks=False)
+    user = subprocess.Popen(["sleep", "60"], cwd=tmp_path / "assay-model-used")
+    try:
+        assert sorted(p.name for p in clear(settings)) == ["assay-apart-a1b2", "assay-model-x9"]
+    finally:
+        user.kill()
+        user.wait()
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left >= {*names[2:], "assay-apart-link"} and not left & set(names[:2]) and (elsewhere / "file").exists()

@@ -1,23 +1,26 @@
-"""A push through the real hook file into a bare origin: which models it starts, asked of the server that it calls."""
+"""A push through git into an origin with the real hook: which models the keeper starts, and what the pusher is told."""
 
 from __future__ import annotations
 
-import importlib.machinery
-import importlib.util
 import json
 import subprocess
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
+from tasks.cli.prefect_api import PrefectApi
+from tasks.cli.pushes import Pushes
 from tasks.records.repository.changes import concerned_models
 from tasks.records.repository.git import Git
+from tasks.records.repository.workspace import prepare_origin
+from tasks.spec.errors import UnreachableError
 from tasks.spec.requests import TrainingRequest
+from tasks.spec.settings import Settings
 from tasks.spec.sources import sources
 from tests.conftest import ROOT, git
 
@@ -26,24 +29,30 @@ ALL = ["care", "income"]
 
 
 class Server(HTTPServer):
-    """The two calls of Prefect's API that the hook makes; keeps the parameters of each run."""
+    """The calls of Prefect's API that a push leads to; keeps the parameters of each run."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Answering)
         self.started: list[dict[str, Any]] = []
+        self.keys: list[str] = []
 
 
 class Answering(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        self._answer({"id": "deployment"})
+        self._answer({"id": "deployment", "schedules": []})
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         assert isinstance(self.server, Server)
-        self.server.started.append(body["parameters"]["request"])
+        if not self.path.endswith("/create_flow_run"):  # the schedules and forms that follow the branch
+            self._answer([])
+            return
+        if body["idempotency_key"] not in self.server.keys:  # Prefect starts nothing twice for one key
+            self.server.keys.append(body["idempotency_key"])
+            self.server.started.append(body["parameters"]["request"])
         self._answer({"id": "run", "name": "run"})
 
-    def _answer(self, document: dict[str, str]) -> None:
+    def _answer(self, document: object) -> None:
         self.send_response(200)
         self.end_headers()
         self.wfile.write(json.dumps(document).encode())
@@ -64,8 +73,48 @@ def server() -> Iterator[Server]:
             thread.join()
 
 
+@dataclass
+class Keeping:
+    """A keeper's look at pushes, in a thread of its own; one that is killed forgets what it knew."""
+
+    settings: Settings
+    api: PrefectApi
+    stop: threading.Event = field(default_factory=threading.Event)
+    thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        pushes = Pushes(self.settings, self.api)
+        pushes.look()
+        self.stop.clear()
+        self.thread = threading.Thread(target=self._look, args=(pushes,))
+        self.thread.start()
+
+    def _look(self, pushes: Pushes) -> None:
+        while not self.stop.wait(0.02):
+            if pushes.waits():
+                pushes.look()
+
+    def end(self) -> None:
+        self.stop.set()
+        if self.thread:
+            self.thread.join()
+
+
 @pytest.fixture
-def clone(tmp_path: Path, developer: Path, server: Server) -> Path:
+def keeping(tmp_path: Path, server: Server) -> Iterator[Keeping]:
+    """Of a system whose origin is the one that ``developer`` pushes to."""
+    home = tmp_path / "home"
+    home.mkdir(exist_ok=True)
+    (home / "origin.git").symlink_to(tmp_path / "origin.git")
+    found = Keeping(Settings(home=home, origin=""), PrefectApi(f"http://127.0.0.1:{server.server_port}"))
+    try:
+        yield found
+    finally:
+        found.end()
+
+
+@pytest.fixture
+def clone(tmp_path: Path, developer: Path, keeping: Keeping) -> Path:
     """A clone of an origin with the hook, the repository's ``dvc.yaml`` and two models; nothing has started yet."""
     write(developer, "dvc.yaml", (ROOT / "dvc.yaml").read_text())
     write(developer, "deployments/models.yaml", "# two of them\nmodels: [care, income]\n")
@@ -74,11 +123,12 @@ def clone(tmp_path: Path, developer: Path, server: Server) -> Path:
         write(developer, f"deployments/models/{model}/code/forest.py", "TREES = 10\n")
     push(developer)
     origin = tmp_path / "origin.git"
-    for key, value in (("assay.api", f"http://127.0.0.1:{server.server_port}"), ("assay.branch", "main")):
-        git(origin, "config", key, value)
+    prepare_origin(Git(origin))
+    git(origin, "config", "assay.branch", "main")
     hook = origin / "hooks/post-receive"
     hook.write_text(HOOK.read_text())
     hook.chmod(0o755)
+    keeping.start()
     return developer
 
 
@@ -87,10 +137,12 @@ def write(clone: Path, name: str, content: str) -> None:
     (clone / name).write_text(content)
 
 
-def push(clone: Path) -> None:
+def push(clone: Path, message: str = "change") -> str:
+    """Commit and push everything; gives what the pusher sees."""
     git(clone, "add", ".")
-    git(clone, "commit", "--quiet", "-m", "change")
-    subprocess.run(["git", "push", "--quiet", "origin", "HEAD:main"], cwd=clone, check=True, capture_output=True)
+    git(clone, "commit", "--quiet", "--allow-empty", "-m", message)
+    command = ["git", "push", "--quiet", "origin", "HEAD:main"]
+    return subprocess.run(command, cwd=clone, check=True, capture_output=True, text=True).stderr
 
 
 def tracked(model: str) -> list[str]:
@@ -113,7 +165,7 @@ def test_a_change_to_any_source_of_a_model_starts_it(clone: Path, server: Server
 
 
 def test_an_author_of_any_name_is_one_visible_line(clone: Path, server: Server) -> None:
-    for author, actor in (("-x\u202e@\u2028y", "x?@?y"), ("", "unknown"), ("a" * 150, "a" * 100)):
+    for author, actor in (("-x\u202e@\u2028y", "xU+202E@ y"), ("", "unknown"), ("a" * 150, "a" * 100)):
         server.started.clear()
         write(clone, "requirements.lock", author)
         git(clone, "add", ".")
@@ -149,7 +201,7 @@ def test_an_author_of_any_name_is_one_visible_line(clone: Path, server: Server) 
 def test_a_change_starts_just_the_models_that_it_concerns(
     clone: Path, server: Server, path: str, starts: list[str]
 ) -> None:
-    """The hook and the command that CI asks say the same."""
+    """The keeper and the command that CI asks say the same."""
     before = git(clone, "rev-parse", "HEAD")
     write(clone, path, "changed\n")
     push(clone)
@@ -188,14 +240,11 @@ def test_a_model_whose_folder_was_not_committed_is_named_and_not_started(clone: 
     """Two models were made and one was committed, with the list that names both."""
     write(clone, "deployments/models.yaml", "models: [care, income, wages, shuf]\n")
     write(clone, "deployments/models/wages/model.yaml", "name: wages\n")
-    git(clone, "add", ".")
-    git(clone, "commit", "--quiet", "-m", "wages")
-    command = ["git", "push", "--quiet", "origin", "HEAD:main"]
-    done = subprocess.run(command, cwd=clone, check=True, capture_output=True, text=True)
+    said = push(clone)
     assert [run["model"] for run in server.started] == ["wages"]
     assert (
         "assay: shuf was not started: deployments/models.yaml lists it, and deployments/models/shuf is not in this "
-        "push. Commit the folder, or take the name out." in done.stderr
+        "push. Commit the folder, or take the name out." in said
     )
 
 
@@ -211,43 +260,70 @@ def test_a_list_that_cannot_be_read_starts_every_model(clone: Path, server: Serv
     assert [run["model"] for run in server.started] == ALL
 
 
-@pytest.fixture(scope="module")
-def hook() -> ModuleType:
-    loader = importlib.machinery.SourceFileLoader("post_receive", str(HOOK))
-    spec = importlib.util.spec_from_loader("post_receive", loader)
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    loader.exec_module(module)
-    return module
+def test_a_push_that_a_run_made_starts_nothing_and_says_why(clone: Path, server: Server) -> None:
+    write(clone, "requirements.lock", "changed")
+    said = push(clone, "data\n\nAssay-Run-Reason: retrain")
+    assert server.started == [] and "names an Assay-Run-Reason, so a run of Assay made it. If you made it" in said
+    write(clone, "requirements.lock", "changed again")
+    assert "training of care at" in push(clone) and len(server.started) == 2
 
 
-FLOW = """
-stages:
-  one: {deps: [a/b.py, "data/${item.model}/x", 'c d'], params: [], cmd: "run [y]"}
-  two:
-    deps: [a/b.py,
-           e.lock]   # a comment: [no/path]
-    # deps: [not/this]
-    params:
-      - models/${item.model}.yaml:
-          [seed, data.x]
-      - other.yaml: [n]
-
-    outs: [o]
-    meta: {judged_by: [g]}
-  three:
-    deps:
-    - flat.py  # at the key's own depth
-    meta:
-      judged_by:
-        # first a comment
-        - h/i
-    outs:
-      - p
-"""
+def test_what_was_pushed_while_nothing_ran_is_taken_up_once(clone: Path, server: Server, keeping: Keeping) -> None:
+    """Three pushes: one run of each model that they concern, of what the branch holds now."""
+    keeping.end()
+    (keeping.settings.home / "origin.git/assay/looked").unlink()
+    for name in ("deployments/models/care/rules.yaml", "README.md", "deployments/models/care/expectations.yaml"):
+        write(clone, name, "changed")
+        assert "assay: the push is taken up as soon as the system runs: assay up" in push(clone)
+    assert server.started == []
+    keeping.start()
+    keeping.end()
+    tip = git(clone, "rev-parse", "HEAD")
+    assert [(run["model"], run["revision"]) for run in server.started] == [("care", tip)]
+    keeping.start()
+    assert len(server.started) == 1
 
 
-@pytest.mark.parametrize("text", [FLOW, (ROOT / "dvc.yaml").read_text()], ids=["written otherwise", "dvc.yaml"])
-def test_the_hook_reads_the_list_as_a_yaml_library_does(hook: ModuleType, text: str) -> None:
-    found = {path.replace("${item.model}", "care") for path in hook.sources(text)}
-    assert found == set(sources(text, "care")) and len(found) > 8
+def test_each_push_of_a_running_system_is_one_of_its_own(clone: Path, server: Server, keeping: Keeping) -> None:
+    """Also where several came between two looks, and where the branch went back."""
+    keeping.end()
+    pushes = Pushes(keeping.settings, keeping.api)
+    pushes.look()
+    commits = []
+    for name in ("deployments/models/care/rules.yaml", "deployments/models/income/rules.yaml"):
+        write(clone, name, "changed")
+        (keeping.settings.home / "origin.git/assay/looked").unlink(missing_ok=True)
+        push(clone)
+        commits.append(git(clone, "rev-parse", "HEAD"))
+    git(clone, "push", "--quiet", "--force", "origin", f"{commits[0]}:main")
+    assert pushes.waits()
+    pushes.look()
+    started = [(run["model"], run["revision"]) for run in server.started]
+    assert started == [("care", commits[0]), ("income", commits[1]), ("income", commits[0])]
+    assert not pushes.waits()
+
+
+def test_what_a_server_does_not_take_is_tried_again_and_what_was_started_is_not_started_twice(
+    clone: Path, server: Server, keeping: Keeping
+) -> None:
+    keeping.end()
+    write(clone, "deployments/models/care/rules.yaml", "changed")
+    (keeping.settings.home / "origin.git/assay/looked").unlink()
+    push(clone)
+    nowhere = Pushes(keeping.settings, PrefectApi("http://127.0.0.1:9"))
+    with pytest.raises(UnreachableError):
+        nowhere.look()
+    reached = keeping.settings.home / "pushed"
+    before = reached.read_text()
+    Pushes(keeping.settings, keeping.api).look()
+    assert [run["model"] for run in server.started] == ["care"]
+    reached.write_text(before)  # it was killed before it could note how far it had come
+    Pushes(keeping.settings, keeping.api).look()
+    assert [run["model"] for run in server.started] == ["care"]
+
+
+def test_a_list_of_models_that_cannot_be_read_is_told_and_starts_nothing(clone: Path, server: Server) -> None:
+    write(clone, "deployments/models.yaml", "nothing: here\n")
+    said = push(clone)
+    assert server.started == [] and "Traceback" not in said
+    assert "assay: nothing was started: deployments/models.yaml of this push cannot be read: " in said
