@@ -13,6 +13,7 @@ from tasks.spec.errors import AssayError, ConfigError, UnreachableError
 from tasks.spec.settings import Settings
 
 OWN = "this home's commands"
+OPEN = "nobody has to, since ASSAY_ACCESS=open: anybody on this machine may ask and report"
 DAYS, RENEWED_BEFORE = 365, timedelta(days=30)
 
 
