@@ -256,6 +256,7 @@ def up(as_json: Json = False) -> None:
         there = system.up(here)
         changed = system.align_models(here, there) if running else []
     link = credentials.login_link(here, there.service_url)
+    way = f"{link}   (once, within 15 minutes; another: assay login)" if "?token=" in link else credentials.OPEN
     word = "runs already" if running else "runs"
     taken = [
         str(port)
@@ -270,7 +271,7 @@ def up(as_json: Json = False) -> None:
     text = (
         f"Assay {word}.{said}\n  Prefect UI  {there.api_url.removesuffix('/api')}   (log in with the line in "
         f"{login_file(here)})\n  service     "
-        f"{there.service_url}\n  log in      {link}   (once, within 15 minutes; another: assay login)\n  push to     "
+        f"{there.service_url}\n  log in      {way}\n  push to     "
         f"{there.origin}   (git remote add assay {there.origin}; git push assay main)\n  "
         f"first list  {there.root}   (who may sign what: assay policy{quorum_said(here)})"
         + (
