@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import json
 import os
+import re
 import secrets
 import threading
 import time
@@ -29,6 +30,8 @@ from tasks.spec.line import Line
 Role = Literal["predict", "outcomes", "review", "read", "operate"]
 ROLES: tuple[Role, ...] = get_args(Role)
 PREFIX = "assay_"
+IN_TEXT = re.compile(f"{PREFIX}[0-9a-f]{{12}}_")
+"""How a key begins, wherever it stands."""
 FILE, FOLDER_MODE, FILE_MODE = "keys.json", 0o700, 0o600
 DAYS, MOST_DAYS = 90, 3650
 LOOK_SECONDS = 0.5

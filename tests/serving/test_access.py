@@ -99,8 +99,9 @@ def test_a_secret_of_another_key_and_a_changed_one_are_refused(service: Service)
 def test_a_key_in_the_address_is_refused_even_where_it_is_good(service: Service) -> None:
     key = service.key("read")
     time.sleep(0.6)
-    for query in (f"key={key}", f"access_token={key}", key):
-        for answer in (ask(service, f"/models?{query}"), ask(service, f"/models?{query}", key)):
+    escaped = key.replace("_", "%5F")
+    for path in (f"/models?key={key}", f"/models?access_token={escaped}", f"/models?{key}", f"/models/{key}"):
+        for answer in (ask(service, path), ask(service, path, key)):
             assert answer.status_code == 400 and "it is logged and remembered" in answer.json()["detail"]
             assert key not in answer.text
 
@@ -199,6 +200,9 @@ def test_a_key_of_one_model_opens_no_other(service: Service) -> None:
     assert ask(service, "/reports/care/watching.html", mine).status_code == 200
     for path in ("/reports/care/watching.html", "/models/care"):
         assert ask(service, path, other).status_code == 403
+    for path in ("/reports/care/..", "/reports/care/../account.html", "/reports/./account.html", "/reports/care/."):
+        said = raw(service, f"GET {path} HTTP/1.1", "Host: localhost", f"Authorization: Bearer {mine}")
+        assert said.startswith(b"HTTP/1.1 404"), (path, said[:100])
     for path in ("/metrics", "/health", "/openapi.json", "/reports/", "/reports/account.html"):
         assert "not for what tells of all models" in ask(service, path, mine).json()["detail"], path
 
@@ -295,6 +299,18 @@ def test_a_list_that_cannot_be_read_opens_nothing(service: Service) -> None:
     finally:
         path.write_text(before)
     until(lambda: ask(service, "/models", key).status_code == 200, seconds=3)
+
+
+def test_nothing_speaks_another_protocol(service: Service) -> None:
+    upgrade = (
+        "Connection: Upgrade",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+    )
+    for path in ("/", "/models", "/reports/index.html"):
+        said = raw(service, f"GET {path} HTTP/1.1", "Host: localhost", *upgrade)
+        assert said.split()[1] in (b"401", b"403"), said[:200]
 
 
 def _all(routes: list[Any]) -> Iterator[Any]:

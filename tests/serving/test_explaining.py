@@ -12,10 +12,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tasks.serving.keys import KeyFile
 from tasks.serving.release import load_release
 from tasks.spec.errors import ConfigError
 from tasks.spec.metrics import TargetKind
+from tests.asking import bearer
 from tests.serving.door import Door, lay, opened
+from tests.serving.running import until
 from tests.stages.worlds import NAME, document, table
 
 MAY = {"age": "up", "hours": "free", "job": "free"}
@@ -171,6 +174,15 @@ def test_what_cannot_be_explained_is_refused_and_nothing_is_logged(door: Door) -
         assert answer.status_code == 422, answer.text
         assert [(p["field"], p["message"]) for p in answer.json()["problems"]] == [(field, said)]
     assert len(door.log.frame(NAME, 0, 2**62)) == before
+
+
+def test_an_explained_row_counts_as_ten_under_a_keys_limit(tmp_path: Path) -> None:
+    with opened(lay(tmp_path, document("binary"))) as door:
+        key, _ = KeyFile(door.paths.root / "home/access").add("slow", ("predict",), rows=30)
+        sent = {"json": {"rows": people(3), "explain": True}, "headers": bearer(key)}
+        until(lambda: door.client.post(f"/models/{NAME}/predict", **sent).status_code == 200)
+        refused = door.client.post(f"/models/{NAME}/predict", **sent)
+        assert refused.status_code == 429 and "(slow) sends more than 30 rows a second" in refused.json()["detail"]
 
 
 def test_the_answers_shape_is_in_the_openapi_document(door: Door) -> None:
