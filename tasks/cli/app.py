@@ -214,6 +214,7 @@ def predict(
         Path | None,
         typer.Option(help="Add the answers to this file, as JSON lines; where it has some, go on behind them."),
     ] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Say with each answer why it was decided so.")] = False,
     as_json: Json = False,
 ) -> None:
     """Score the rows of a file through the service; every answer is logged."""
@@ -225,7 +226,7 @@ def predict(
     config, system = load_model(ROOT, model), state(settings())
     next(read_rows(file, config), None)  # a wrong file is an error before anything else
     url = settings().service_url or (system.service_url if system else runs.nothing_runs("ASSAY_SERVICE_URL"))
-    found = batches.score_file(credentials.client(settings(), url), model, config, file, out)
+    found = batches.score_file(credentials.client(settings(), url), model, config, file, out, explain)
     batches.print_answers(found, as_json, quiet=out is not None)
 
 

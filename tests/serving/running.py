@@ -15,6 +15,7 @@ import httpx
 import numpy as np
 import pandas as pd
 
+from tasks.answering.background import recorded
 from tasks.answering.proving import prove
 from tasks.records.log.predictions import PredictionLog
 from tasks.records.registry import releases
@@ -84,6 +85,7 @@ def release(home: Path, config: ModelConfig, version: str, seed: int) -> Path:
         seed=seed,
         trained_rows=400,
         libraries={},
+        background=recorded([config.column(name) for name in config.features], frame),
     )
     return describe(folder, manifest)
 

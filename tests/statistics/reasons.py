@@ -87,11 +87,12 @@ def held(ask: Ask, release: Release, rows: Sequence[Mapping[str, Any]]) -> dict[
         "hold by HTTP": sum(d == r["decision"] for d, (_, r) in zip(after, pairs, strict=True)) / max(len(pairs), 1),
         "hold by scikit-learn": _by_pipeline(release, changed, [r["decision"] for _, r in pairs]),
         "name what may not change": sum(not _may(column, c["now"], c["to"]) for column, c, _ in kept),
-        "largest error of the sum": max(
-            abs(sum(e["attributions"].values()) - (e["output"] - e["base"]))
-            for e in (a["explanation"] for a in answers)
-        ),
+        "largest error of the sum": f"{max(_error(a['explanation']) for a in answers):.0e}",
     }
+
+
+def _error(explanation: Mapping[str, Any]) -> float:
+    return abs(sum(explanation["attributions"].values()) - (explanation["output"] - explanation["base"]))
 
 
 def _may(column: Column, now: Any, to: Any) -> bool:
