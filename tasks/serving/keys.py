@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import logging
 import os
 import re
 import secrets
@@ -38,6 +39,10 @@ LOOK_SECONDS = 0.5
 """Between two looks at the file, so a revoked key is refused within this time."""
 MAKE = "assay keys add NAME --role {role}"
 """The command that makes a key; every refusal names it."""
+
+
+UNREADABLE = "the list of keys cannot be read, so nobody is known; 'assay keys list' says why"
+log = logging.getLogger("assay.serving")
 
 
 class Key(BaseModel):
@@ -203,7 +208,8 @@ class Keys:
                 try:
                     self._known, self.problem = self.file.keys(), ""
                 except ConfigError as error:  # a list that cannot be read opens nothing
-                    self._known, self.problem = {}, str(error)
+                    self._known, self.problem = {}, UNREADABLE
+                    log.error("%s", error)  # not for strangers: it names a file
                 self._stamp = stamp
             self._looked = time.monotonic()
 

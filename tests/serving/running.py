@@ -56,7 +56,7 @@ class Service:
     def log(self) -> pd.DataFrame:
         log = PredictionLog(f"sqlite:///{self.home}/predictions.db")
         try:
-            return log.frame("care", 0, 2**62)
+            return log.frame("care", 0, 2**62, extras=True)
         finally:
             log.close()
 
