@@ -148,8 +148,9 @@ def explainer(release: Release) -> Explainer | str:
         return NO_BACKGROUND
     try:
         return Explainer(release, release.answering)
-    except (ValueError, ArithmeticError, KeyError) as error:
-        return f"its background does not fit it ({error}). Train and publish it again, or ask without explain"
+    except Exception as error:  # whatever values raise that are none of their column
+        why = f"{type(error).__name__}: {error}"
+        return f"its background does not fit it ({why}). Train and publish it again, or ask without explain"
 
 
 def unexplained(explains: Explainer | str, name: str, rows: int) -> str:

@@ -259,8 +259,8 @@ def test_a_model_of_before_is_to_be_trained_again(tmp_path: Path) -> None:
             ),
             (
                 {name: found | {"values": found["values"][:3]} for name, found in manifest["background"].items()},
-                "the answers of small cannot be explained: its background does not fit it (the manifest's background "
-                "does not hold 64 values of age). Train and publish it again, or ask without explain",
+                "the answers of small cannot be explained: its background does not fit it (ValueError: the manifest's "
+                "background does not hold 64 values of age). Train and publish it again, or ask without explain",
             ),
         ):
             republished(paths.root, manifest | {"background": background})
@@ -268,6 +268,18 @@ def test_a_model_of_before_is_to_be_trained_again(tmp_path: Path) -> None:
             answer = door.post("predict", json.dumps({"row": people(2)[0], "explain": True}))
             assert answer.status_code == 422 and answer.json()["problems"][0]["message"] == said
             assert asked(door, people(2))
+
+
+def test_what_scikit_learn_answers_is_answered_without_explanations(tmp_path: Path) -> None:
+    model = world("binary")
+    model["estimator"] = {"kind": "random_forest", "parameters": {"n_estimators": 5, "n_jobs": 2}}
+    with opened(lay(tmp_path, model)) as door:
+        answer = door.post("predict", json.dumps({"row": people(2)[0], "explain": True}))
+        assert answer.status_code == 422 and answer.json()["problems"][0]["message"] == (
+            "the answers of small cannot be explained: scikit-learn's pipeline answers for it (RandomForestClassifier "
+            "sums its trees in the order in which 2 threads end). Ask without explain"
+        )
+        assert asked(door, people(2))
 
 
 def republished(root: Path, manifest: dict[str, Any]) -> None:
