@@ -21,7 +21,7 @@ from tasks.callers import as_proven
 from tasks.records.log.predictions import PredictionLog
 from tasks.records.pages.account import index_page
 from tasks.records.pages.model import model_markdown, model_page
-from tasks.records.pages.verdict import data_page, verdict_markdown, verdict_page
+from tasks.records.pages.verdict import data_page, data_rows, verdict_markdown, verdict_page
 from tasks.records.pages.watch import ModelStatus
 from tasks.records.pages.window import window_markdown, window_page
 from tasks.records.registry.registry import Registry, stopped_because
@@ -107,12 +107,8 @@ def _evaluation(candidate: Candidate) -> dict[str, Any]:
 def report_data(model: str, checks: list[dict[str, Any]]) -> None:
     """The expectations as a table artifact and as a page."""
     write_page(f"{model}/data.html", data_page(model, checks))
-    rows = [
-        {"table": c["table"], "expectation": c["sentence"], "holds": "yes" if c["success"] else "NO", "rows": c["rows"]}
-        for c in checks
-    ]
     create_table_artifact(
-        key=f"data-{model.replace('_', '-')}", table=rows, description=f"Data expectations of {model}"
+        key=f"data-{model.replace('_', '-')}", table=data_rows(checks), description=f"Data expectations of {model}"
     )
 
 

@@ -16,7 +16,8 @@ from prefect.runtime import flow_run
 from tasks.records.registry import ledger, settled
 from tasks.records.repository import dvc, workspace
 from tasks.records.repository.git import Git
-from tasks.spec.errors import AssayError
+from tasks.spec.base import digest_file
+from tasks.spec.errors import AssayError, CorruptionError
 from tasks.spec.ledger import EntryDraft, TrainedDetails
 from tasks.spec.manifest import Manifest
 from tasks.spec.model import load_model
@@ -68,11 +69,16 @@ def commit_candidate(worktree: Path, request: TrainingRequest) -> Candidate:
     paths = ModelPaths(worktree, name)
     metrics = json.loads(paths.metrics.read_text())
     manifest = Manifest.model_validate_json((paths.model / "manifest.json").read_text())
+    digest = digest_file(paths.model / "model.skops")
+    if manifest.model_digest != digest:  # a text of the candidate's own code, which trailers are made of
+        raise CorruptionError(
+            f"the manifest of {name} names another model file than the one beside it ({digest}). The stage train wrote "
+            "both: mend it."
+        )
     branch = candidate_branch(name, base, worktree)
     message = (
         f"candidate: {name} trained from {base[:12]}\n\n{json.dumps(metrics, indent=1, sort_keys=True)}\n\n"
-        f"Assay-Run-Reason: {request.reason}\nAssay-Actor: {request.actor}\nAssay-Model-Digest: "
-        f"{manifest.model_digest}\n"
+        f"Assay-Run-Reason: {request.reason}\nAssay-Actor: {request.actor}\nAssay-Model-Digest: {digest}\n"
     )
     commit = workspace.commit_run(settings, worktree, message)
     draft = EntryDraft(

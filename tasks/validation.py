@@ -19,13 +19,17 @@ from tasks.records.repository import sandbox
 from tasks.records.repository.git import Git
 from tasks.records.repository.installed import examiner_digest, other_than_installed
 from tasks.science.gates.run import run_gate
-from tasks.spec.base import load_yaml
+from tasks.spec.base import digest_file, load_yaml
+from tasks.spec.data_record import DataRecord
+from tasks.spec.estimator import TrustedTypes
 from tasks.spec.evidence import GateResult, Verdict
 from tasks.spec.gate import Materiality
 from tasks.spec.gates import GateConfig, needed_kinds
+from tasks.spec.line import flat
 from tasks.spec.models import model_folder
 from tasks.spec.settings import Settings
 from tasks.spec.waivers import Waiver, Waivers
+from tasks.stages.described import described, other_than
 from tasks.versions import Candidate, materiality, newest_benchmark, unprotected
 
 
@@ -54,6 +58,31 @@ def made_here(candidate: Candidate) -> GateResult | None:
     )
 
 
+def described_as_asked(candidate: Candidate) -> GateResult | None:
+    """A mandatory gate that fails where the service would answer by another description than the gates go by.
+
+    The service reads the manifest: thresholds, names and bounds. The candidate's own stage wrote it. None where it says
+    what the config says.
+    """
+    paths, config = candidate.paths, candidate.config
+    rows = pd.read_parquet(paths.prepared / "train.parquet")
+    record = DataRecord.model_validate_json(paths.record.read_text())
+    trusted = model_folder(candidate.worktree, candidate.model) / "code/trusted.yaml"
+    types = load_yaml(trusted, TrustedTypes).types if trusted.exists() else ()
+    asked = described(config, rows, record, types, digest_file(paths.model / "model.skops"))
+    found = other_than(candidate.manifest, asked)
+    if not found:
+        return None
+    return GateResult(
+        gate="described-as-asked",
+        kind="described",
+        mandatory=True,
+        state="fail",
+        reason=f"the manifest of the model is not what its config and data say: {flat('; '.join(found))}",
+        remedy="to pass, train it with the installed code's stage train",
+    )
+
+
 def examine(
     candidate: Candidate, evidence: Path, champion: str | None, data: GateResult, requesters: tuple[str, ...]
 ) -> Verdict:
@@ -75,7 +104,8 @@ def examine(
         files = ["model.yaml"] * (gate.name in changed) + ["rules.yaml"] * held_to.get(gate.kind, False)
         said = [outcome.reason, *(ASKED_ON_MAIN.format(file=file) for file in files)]
         results.append(outcome.model_copy(update={"reason": "; ".join(said)}))
-    results += [told for told in (made_here(candidate), same_question(candidate.config)) if told is not None]
+    beside = (made_here(candidate), same_question(candidate.config), described_as_asked(candidate))
+    results += [told for told in beside if told is not None]
     results += missing_gates(materiality(candidate), gates, grouped=not unprotected(candidate))
     waived, refused = apply_waivers(tuple(results), _signed_waivers(candidate, requesters))
     return verdict_of(candidate, champion, waived, refused)

@@ -13,12 +13,15 @@ from typing import Any
 import pandas as pd
 
 from tasks.asked import main_config
+from tasks.records.registry import ledger
 from tasks.records.registry.registry import Registry, Version
 from tasks.records.repository import dvc, workspace
 from tasks.records.repository.git import Git
 from tasks.science.data.tables import BENCHMARK, LABEL
-from tasks.spec.base import load_registered
+from tasks.spec.base import digest_file, load_registered
+from tasks.spec.errors import CorruptionError
 from tasks.spec.gate import MATERIALITIES, Materiality
+from tasks.spec.line import flat
 from tasks.spec.manifest import Manifest
 from tasks.spec.model import ModelConfig, load_model
 from tasks.spec.models import model_folder
@@ -100,6 +103,7 @@ def version_files(settings: Settings, model: str, version: Version) -> VersionFi
                 for name in ("model.yaml", "rules.yaml", "expectations.yaml"):
                     if (model_folder(tree, model) / name).exists():
                         shutil.copy(model_folder(tree, model) / name, draft / name)
+                _refuse_other(settings, model, version, draft / "model/model.skops")
                 draft.rename(folder)
             except OSError:
                 if not folder.exists():  # else another run restored the same version first; both hold the same bytes
@@ -109,6 +113,18 @@ def version_files(settings: Settings, model: str, version: Version) -> VersionFi
         _prune(settings, model)
     os.utime(folder)  # the time of the last use decides what is kept
     return VersionFiles(version.tag, folder)
+
+
+def _refuse_other(settings: Settings, model: str, version: Version, file: Path) -> None:
+    """Compare a restored model file with the one that the version's verdict speaks of."""
+    verdict = ledger.evidence(settings, version.evidence).get("verdict") if version.evidence else None
+    examined = verdict.get("model_digest") if isinstance(verdict, dict) else None
+    if isinstance(examined, str) and file.exists() and (found := digest_file(file)) != examined:
+        raise CorruptionError(
+            f"commit {version.commit[:12]} gives {model} {version.tag} a model file with digest {found}, and its "
+            f"verdict speaks of {flat(examined)}. Nothing of it is used; see whether the record "
+            "holds: assay ledger --verify"
+        )
 
 
 def _prune(settings: Settings, model: str) -> None:

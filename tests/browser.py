@@ -33,8 +33,21 @@ QUIET = [
 ]
 
 
+def picture(url: str, profile: Path, file: Path) -> bytes:
+    """What a page looks like, as the pixels of a window of 1,000 by 1,200."""
+    from PIL import Image
+
+    _run(profile, 1000, 5, f"--screenshot={file}", url)
+    with Image.open(file) as image:
+        return image.convert("RGB").tobytes()
+
+
 def document(url: str, profile: Path, width: int, seconds: int = 20) -> str:
     """The document of a page after its scripts have run for some virtual seconds, in a window of this width."""
+    return _run(profile, width, seconds, "--dump-dom", url)
+
+
+def _run(profile: Path, width: int, seconds: int, *asked: str) -> str:
     chromium = shutil.which("chromium")
     if chromium is None:
         pytest.skip("no chromium on this machine; Debian has it as a package of that name")
@@ -44,8 +57,7 @@ def document(url: str, profile: Path, width: int, seconds: int = 20) -> str:
         f"--user-data-dir={profile}",
         f"--window-size={width},1200",
         f"--virtual-time-budget={seconds * 1000}",
-        "--dump-dom",
-        url,
+        *asked,
     ]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
 

@@ -107,6 +107,20 @@ def test_what_comes_out_otherwise_than_recorded_is_no_rebuild(settings: Settings
     assert not (settings.home / "versions").exists()
 
 
+def test_another_model_file_than_the_one_that_was_examined_is_restored_nowhere(
+    settings: Settings, dvc_developer: Path
+) -> None:
+    train = stage("model")
+    train["cmd"] = train["cmd"].replace("file.txt", "model.skops")
+    commit, evidence = candidate(dvc_developer, settings, train), None
+    evidence = passed("income", commit)
+    evidence["verdict"]["model_digest"] = f"sha256:{'1' * 64}"
+    version = Registry(settings).promote("income", commit, evidence, "test", "person", None)
+    with pytest.raises(CorruptionError, match=f"and its verdict speaks of sha256:{'1' * 64}. Nothing of it is used"):
+        version_files(settings, "income", version)
+    assert not list((settings.home / "versions/income").glob("*"))
+
+
 def test_a_candidate_cannot_drop_the_groups_of_its_champion_without_a_waiver(
     settings: Settings, dvc_developer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

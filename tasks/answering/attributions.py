@@ -25,7 +25,7 @@ from tasks.answering.compiling import Answering
 from tasks.answering.estimators import ACTIVATIONS, Boosting, Forest, Linear, Network
 from tasks.answering.tree_shapley import TreeShapley
 
-PAIRS = 4
+PAIRS = 2
 """Pairs of an order of the columns and its reverse, for each background row."""
 PRECISION = 1e-9
 """To which the attributions have to add up, relative to the largest number among them."""

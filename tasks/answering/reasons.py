@@ -7,8 +7,9 @@ most. Of those that are found the least is named: of quantities the nearest valu
 have.
 
 Each reason has a leading column of its own, and they stand in the order of weight: how much a column's attribution
-speaks for the decision. So what comes first depends on a sum over the whole background, which the next training
-moves little. Whether a change alone tips the decision depends on how near the row is to the threshold.
+speaks for the decision. A column that speaks against it leads only where no other does. So what comes first depends on
+a sum over the whole background, which the next training moves little. Whether a change alone tips the decision depends
+on how near the row is to the threshold.
 """
 
 from __future__ import annotations
@@ -146,7 +147,8 @@ class Reasons:
         for at in allowed:
             if at in found:  # the same columns are told once, under the weightiest
                 told.setdefault(frozenset(c.column for c in found[at]), found[at])
-        return list(told.values())[:MOST]
+        speaking = [reason for reason in told.values() if weights[reason[0].column] > 0]
+        return (speaking or list(told.values()))[:MOST]
 
 
 class _Trial:

@@ -15,7 +15,6 @@ followed once, whatever number of rows share it, and only where some coalition l
 from __future__ import annotations
 
 from math import factorial
-from typing import Any
 
 import numpy as np
 
@@ -40,9 +39,12 @@ class TreeShapley:
         if not 0 < len(background) <= WORD:
             raise ValueError(f"{len(background)} background rows are given, and 1 to {WORD} are allowed")
         self.trees, self.rows, self.columns = trees, len(background), columns
-        self.player = owners.take(trees.feature)
-        self.words = -(-columns // WORD)
+        player = owners.take(trees.feature).astype(np.uint64)
+        bit = np.uint64(1) << (player & np.uint64(WORD - 1))
+        self.bits = [np.where(player >> np.uint64(6) == word, bit, np.uint64(0)) for word in range(-(-columns // WORD))]
+        """(nodes,) for each word of a set of columns, the bit of the column that a node asks about."""
         self.right = np.zeros(len(trees.child), dtype=np.uint64)
+        """(nodes,) which background rows go right."""
         for at, row in enumerate(background):
             self.right |= self._right(row).astype(np.uint64) << np.uint64(at)
         self.all = np.uint64((1 << self.rows) - 1)
@@ -61,61 +63,81 @@ class TreeShapley:
         Returns:
             (columns,), whose sum is the row's sum of values less :meth:`base`.
         """
-        found = np.zeros(self.columns)
-        for leaf, inside, outside, followed in self._paths(row):
-            a, b = _ones(inside), _ones(outside)
-            value = values[leaf] * np.bitwise_count(followed) / self.rows
-            found += (value * self.gives[a, b]) @ self._members(inside)
-            found -= (value * self.takes[a, b]) @ self._members(outside)
-        return found
+        leaf, inside, outside, followed = self._paths(row)
+        value = values.take(leaf) * np.bitwise_count(followed) / self.rows
+        place = _ones(inside) * len(self.gives) + _ones(outside)
+        given, taken = value * self.gives.ravel().take(place), value * self.takes.ravel().take(place)
+        return np.asarray(_shares(inside, given, self.columns) - _shares(outside, taken, self.columns))
 
     def base(self, values: np.ndarray) -> float:
         """The mean over the background of the sum of values."""
         return float(values.take(self.reached).sum(axis=1).mean())
 
-    def _paths(self, row: np.ndarray) -> list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
-        """Leaves with the sets A and B of columns (n, words), and the background rows (n,) that share the path."""
-        trees, to_right, done = self.trees, self._right(row), []
-        at: Any = np.arange(trees.count)
-        inside: Any = np.zeros((len(at), self.words), dtype=np.uint64)
-        outside: Any = np.zeros_like(inside)
-        follow: Any = np.full(len(at), self.all)
+    def _paths(self, row: np.ndarray) -> tuple[np.ndarray, list[np.ndarray], list[np.ndarray], np.ndarray]:
+        """Leaves (n,), the words (n,) of their sets A and B, and the background rows (n,) that share each path."""
+        right, child = self._right(row), self.trees.child
+        own, both = child + right, 2 * child + 1
+        same = np.where(right, self.right, ~self.right)
+        words = range(len(self.bits))
+        at: np.ndarray = np.arange(self.trees.count)
+        state = [np.full(len(at), self.all), *(np.zeros(len(at), dtype=np.uint64) for _ in range(2 * len(words)))]
+        ended: list[list[np.ndarray]] = []
         while len(at):
-            leaf = trees.leaf[at]
+            leaf = self.trees.leaf.take(at)
             if leaf.any():
-                done.append((at[leaf], inside[leaf], outside[leaf], follow[leaf]))
-                at, inside, outside, follow = (part[~leaf] for part in (at, inside, outside, follow))
-            right, player = to_right[at], self.player[at]
-            word, bit = player >> 6, np.uint64(1) << (player & 63).astype(np.uint64)
-            every = np.arange(len(at))
-            held, barred = inside[every, word] & bit != 0, outside[every, word] & bit != 0
-            others = self.right[at] & follow
-            agree = np.where(right, others, follow ^ others)
+                done, on = np.flatnonzero(leaf), np.flatnonzero(~leaf)
+                ended.append([at.take(done), *(part.take(done) for part in state)])
+                at, state = at.take(on), [part.take(on) for part in state]
+            follow, inside, outside = state[0], state[1 : 1 + len(words)], state[1 + len(words) :]
+            bits = [bit.take(at) for bit in self.bits]
+            held = _any([part & bit for part, bit in zip(inside, bits, strict=True)])
+            agree = np.where(held, follow, follow & same.take(at))  # a column of A leads everybody where the row goes
             part = follow ^ agree
-            own = trees.child[at] + right
-            other = trees.child[at] + ~right
-            stay = np.flatnonzero(held | (agree != 0))  # a column of A leads where the row goes, whoever follows
-            leave = np.flatnonzero(~held & (part != 0))
-            joins = leave[~barred[leave]]
-            grown, shrunk = inside[joins], outside[leave]
-            grown[np.arange(len(joins)), word[joins]] |= bit[joins]
-            shrunk[np.arange(len(leave)), word[leave]] |= bit[leave]
-            at = np.concatenate([own[stay], own[joins], other[leave]])
-            follow = np.concatenate([np.where(held, follow, agree)[stay], part[joins], part[leave]])
-            inside = np.concatenate([inside[stay], grown, inside[leave]])
-            outside = np.concatenate([outside[stay], outside[joins], shrunk])
-        return done
+            stay, leave = np.flatnonzero(agree), np.flatnonzero(part)
+            barred = _any([outside[w].take(leave) & bits[w].take(leave) for w in words])
+            join = leave[~barred]
+            ahead = own.take(at)
+            at = np.concatenate([ahead.take(stay), ahead.take(join), (both.take(at) - ahead).take(leave)])
+            state = [
+                np.concatenate([agree.take(stay), part.take(join), part.take(leave)]),
+                *(
+                    np.concatenate([inside[w].take(stay), (inside[w] | bits[w]).take(join), inside[w].take(leave)])
+                    for w in words
+                ),
+                *(
+                    np.concatenate([outside[w].take(stay), outside[w].take(join), (outside[w] | bits[w]).take(leave)])
+                    for w in words
+                ),
+            ]
+        leaves, followed, *sets = (np.concatenate(parts) for parts in zip(*ended, strict=True))
+        return leaves, sets[: len(words)], sets[len(words) :], followed
 
     def _right(self, row: np.ndarray) -> np.ndarray:
         """(nodes,) whether a row goes right at each node."""
         asked = row.take(self.trees.feature)
         return np.asarray((asked > self.trees.threshold) | (np.isnan(asked) & self.trees.missing_right))
 
-    def _members(self, sets: np.ndarray) -> np.ndarray:
-        """(n, columns) 1.0 where a set holds a column."""
-        octets = np.ascontiguousarray(sets, dtype="<u8").view(np.uint8)
-        bits: np.ndarray = np.unpackbits(octets, axis=1, bitorder="little")
-        return np.asarray(bits[:, : self.columns], dtype=np.float64)
+
+def _any(words: list[np.ndarray]) -> np.ndarray:
+    """(n,) whether a set, given by its words, holds anything."""
+    found = words[0] != 0
+    for word in words[1:]:
+        found |= word != 0
+    return np.asarray(found)
+
+
+def _shares(sets: list[np.ndarray], values: np.ndarray, columns: int) -> np.ndarray:
+    """(columns,) the sum of the values (n,) of all sets that hold a column."""
+    found = np.zeros(len(sets) * WORD)
+    for at, word in enumerate(sets):
+        octets = np.ascontiguousarray(word, dtype="<u8").view(np.uint8).reshape(-1, WORD // 8)
+        for place, octet in enumerate(octets.T):  # 256 sums for eight columns at a time
+            by_octet = np.bincount(octet, values, 256)
+            found[at * WORD + place * 8 :][:8] = by_octet @ OCTETS
+    return found[:columns]
+
+
+OCTETS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little").astype(np.float64)
 
 
 def _numbers(trees: Trees) -> np.ndarray:
@@ -130,8 +152,9 @@ def _numbers(trees: Trees) -> np.ndarray:
     return found
 
 
-def _ones(sets: np.ndarray) -> np.ndarray:
-    return np.asarray(np.bitwise_count(sets).sum(axis=1, dtype=np.int64))
+def _ones(sets: list[np.ndarray]) -> np.ndarray:
+    """(n,) how many columns each set holds."""
+    return np.asarray(sum(np.bitwise_count(word).astype(np.int64) for word in sets))
 
 
 def _weights(most: int) -> tuple[np.ndarray, np.ndarray]:

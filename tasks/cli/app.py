@@ -214,6 +214,7 @@ def predict(
         Path | None,
         typer.Option(help="Add the answers to this file, as JSON lines; where it has some, go on behind them."),
     ] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Say with each answer why it was decided so.")] = False,
     as_json: Json = False,
 ) -> None:
     """Score the rows of a file through the service; every answer is logged."""
@@ -225,7 +226,7 @@ def predict(
     config, system = load_model(ROOT, model), state(settings())
     next(read_rows(file, config), None)  # a wrong file is an error before anything else
     url = settings().service_url or (system.service_url if system else runs.nothing_runs("ASSAY_SERVICE_URL"))
-    found = batches.score_file(credentials.client(settings(), url), model, config, file, out)
+    found = batches.score_file(credentials.client(settings(), url), model, config, file, out, explain)
     batches.print_answers(found, as_json, quiet=out is not None)
 
 
@@ -255,6 +256,7 @@ def up(as_json: Json = False) -> None:
         there = system.up(here)
         changed = system.align_models(here, there) if running else []
     link = credentials.login_link(here, there.service_url)
+    way = f"{link}   (once, within 15 minutes; another: assay login)" if "?token=" in link else credentials.OPEN
     word = "runs already" if running else "runs"
     taken = [
         str(port)
@@ -269,7 +271,7 @@ def up(as_json: Json = False) -> None:
     text = (
         f"Assay {word}.{said}\n  Prefect UI  {there.api_url.removesuffix('/api')}   (log in with the line in "
         f"{login_file(here)})\n  service     "
-        f"{there.service_url}\n  log in      {link}   (once, within 15 minutes; another: assay login)\n  push to     "
+        f"{there.service_url}\n  log in      {way}\n  push to     "
         f"{there.origin}   (git remote add assay {there.origin}; git push assay main)\n  "
         f"first list  {there.root}   (who may sign what: assay policy{quorum_said(here)})"
         + (

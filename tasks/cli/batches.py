@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 
 from tasks.cli.rows_of_files import Row, read_rows
+from tasks.serving.quick_rows import MOST_EXPLAINED
 from tasks.spec.errors import AssayError, ConfigError, UnreachableError
 from tasks.spec.model import ModelConfig
 
@@ -20,7 +21,7 @@ JSON = {"content-type": "application/json"}
 
 
 def score_file(
-    client: httpx.Client, model: str, config: ModelConfig, file: Path, out: Path | None = None
+    client: httpx.Client, model: str, config: ModelConfig, file: Path, out: Path | None = None, explain: bool = False
 ) -> Iterator[Row]:
     """The service's answers, in the order of the file; each is logged there before it is given here.
 
@@ -28,6 +29,7 @@ def score_file(
         client: of the service, with a key that predicts.
         out: JSON lines to which the answers are added. Where the file has some already, so many rows were scored before
             and are passed over. At most the one request that was interrupted is logged twice.
+        explain: whether each answer comes with its explanation.
 
     Raises:
         ConfigError: the file cannot be read, or ``out`` holds what is no answer.
@@ -37,8 +39,9 @@ def score_file(
     done = _answered(out)
     begun, count = time.monotonic(), 0
     with client, _RowProgress() as progress:
-        for rows in read_rows(file, config, skip=done):
-            answers = [a | {"row": done + count + n + 1} for n, a in enumerate(_ask(client, model, rows, done + count))]
+        for rows in _requests(read_rows(file, config, skip=done), explain):
+            found = _ask(client, model, rows, done + count, explain)
+            answers = [a | {"row": done + count + n + 1} for n, a in enumerate(found)]
             if out is not None:
                 with out.open("a", encoding="utf-8") as target:
                     target.write("".join(f"{json.dumps(a)}\n" for a in answers))
@@ -67,6 +70,8 @@ def print_answers(answers: Iterator[Row], as_json: bool, quiet: bool) -> None:
                 decision = answer.get("decision")
                 said = decision if isinstance(decision, str) else "" if decision is None else str(decision).lower()
                 print(f"{answer['id']}\t{answer['score']:.6f}\t{said}")
+                for sentence in _sentences(answer.get("explanation")):
+                    print(f"\t{sentence}")
     finally:
         if as_json and not quiet:
             print("]")
@@ -74,10 +79,25 @@ def print_answers(answers: Iterator[Row], as_json: bool, quiet: bool) -> None:
         print(json.dumps({"rows": count}) if as_json else f"{count:,} answers added")
 
 
-def _ask(client: httpx.Client, model: str, rows: list[Row], start: int) -> list[Row]:
+def _sentences(explanation: Row | None) -> list[str]:
+    """The reasons in words, or why there are none."""
+    if explanation is None:
+        return []
+    return [reason["says"] for reason in explanation["reasons"]] or [explanation["says"]]
+
+
+def _requests(parts: Iterator[list[Row]], explain: bool) -> Iterator[list[Row]]:
+    """The rows of each request: fewer where they are to be explained."""
+    for rows in parts:
+        size = MOST_EXPLAINED if explain else len(rows)
+        yield from (rows[at : at + size] for at in range(0, len(rows), size))
+
+
+def _ask(client: httpx.Client, model: str, rows: list[Row], start: int, explain: bool) -> list[Row]:
     """Rows ``start + 1`` and so on; a request that is too large is sent in halves."""
+    body = {"rows": rows, "explain": True} if explain else {"rows": rows}
     try:
-        answer = client.post(f"/models/{model}/predict", content=json.dumps({"rows": rows}), headers=JSON)
+        answer = client.post(f"/models/{model}/predict", content=json.dumps(body), headers=JSON)
     except httpx.HTTPError as error:
         raise UnreachableError(
             f"the prediction service at {client.base_url} does not answer ({type(error).__name__}); rows before "
@@ -85,7 +105,8 @@ def _ask(client: httpx.Client, model: str, rows: list[Row], start: int) -> list[
         ) from None
     if answer.status_code == 413 and len(rows) > 1:
         half = len(rows) // 2
-        return _ask(client, model, rows[:half], start) + _ask(client, model, rows[half:], start + half)
+        first = _ask(client, model, rows[:half], start, explain)
+        return first + _ask(client, model, rows[half:], start + half, explain)
     if answer.is_error:
         raise AssayError(
             f"the service refused rows {start + 1:,} to {start + len(rows):,}, and none of them was logged: "

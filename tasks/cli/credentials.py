@@ -13,6 +13,7 @@ from tasks.spec.errors import AssayError, ConfigError, UnreachableError
 from tasks.spec.settings import Settings
 
 OWN = "this home's commands"
+OPEN = "nobody has to, since ASSAY_ACCESS=open: anybody on this machine may ask and report"
 DAYS, RENEWED_BEFORE = 365, timedelta(days=30)
 
 
@@ -34,6 +35,11 @@ def headers(settings: Settings) -> dict[str, str]:
     if not public_id(key) or not key.isascii() or len(key.split()) != 1:
         raise ConfigError(f"{settings.own_key} holds no key; write one into it as 'assay keys add' showed it, alone")
     return {"authorization": f"Bearer {key}"}
+
+
+def own_id(settings: Settings) -> str | None:
+    """The public id of the key that commands of this home ask with; None where there is none."""
+    return public_id(headers(settings).get("authorization", "").removeprefix("Bearer ")) or None
 
 
 def client(settings: Settings, url: str, timeout: float = 60) -> httpx.Client:

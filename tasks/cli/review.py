@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tasks.cli import runs
+from tasks.cli.credentials import own_id
 from tasks.records.log.predictions import PredictionLog, Review
 from tasks.spec.display import with_display_names
 from tasks.spec.errors import ConfigError
@@ -128,5 +129,5 @@ def answer(settings: Settings, root: Path, model: str, given: tuple[str, str], b
                 f"{model}"
             )
         who = runs.actor(root)
-        log.reviews(model, [Review(identifier, known[identifier], verdict, who, because)])
+        log.reviews(model, [Review(identifier, known[identifier], verdict, who, because)], own_id(settings))
     return {"id": identifier, "verdict": verdict, "who": who, "because": because}

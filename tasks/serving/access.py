@@ -10,13 +10,13 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Annotated, Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import msgspec
 from fastapi import Depends, HTTPException, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tasks.serving.keys import MAKE, PREFIX, ROLES, Key, Keys
+from tasks.serving.keys import IN_TEXT, MAKE, ROLES, Key, Keys
 from tasks.serving.permits import Permit, permits_of
 from tasks.serving.problems import PROBLEM, printable, refusal
 from tasks.serving.rates import Bucket
@@ -196,7 +196,7 @@ class Door:
         """
         headers: list[tuple[bytes, bytes]] = scope["headers"]
         self._check_host(headers)
-        if PREFIX.encode() in scope["query_string"]:
+        if IN_TEXT.search(scope["path"]) or IN_TEXT.search(unquote(scope["query_string"].decode("latin-1"))):
             raise Refused(400, IN_ADDRESS, "key in address")
         permits, model = permits_of(scope["path"])
         permit = permits.get(scope["method"])

@@ -10,11 +10,11 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from tasks.serving.problems import REFUSED
-from tasks.serving.quick_rows import MOST_ROWS
+from tasks.serving.quick_rows import MOST_EXPLAINED, MOST_ROWS
 from tasks.serving.strict_json import StrictRoute
 
-MOST_EXPLAINED = 100
-"""Rows of one request whose answers are explained."""
+EXPLAINED_AS = 10
+"""As how many rows one that is explained counts under a key's limit."""
 
 
 def router_of_bodies() -> APIRouter:

@@ -12,9 +12,10 @@ from tasks.answering.background import background_rows
 from tasks.answering.compiling import Answering
 from tasks.answering.estimators import Forest, Linear, Network
 from tasks.answering.reasons import MOST, Change, Goal, Reasons
-from tasks.serving.bodies import MOST_EXPLAINED, ExplainedRow, Explanation, Reason, RowAnswer
 from tasks.serving.bodies import Change as ChangeBody
+from tasks.serving.bodies import ExplainedRow, Explanation, Reason, RowAnswer
 from tasks.serving.problems import problem
+from tasks.serving.quick_rows import MOST_EXPLAINED
 from tasks.serving.reasons_said import Words
 from tasks.serving.release import Release
 
@@ -147,8 +148,9 @@ def explainer(release: Release) -> Explainer | str:
         return NO_BACKGROUND
     try:
         return Explainer(release, release.answering)
-    except (ValueError, ArithmeticError, KeyError) as error:
-        return f"its background does not fit it ({error}). Train and publish it again, or ask without explain"
+    except Exception as error:  # whatever values raise that are none of their column
+        why = f"{type(error).__name__}: {error}"
+        return f"its background does not fit it ({why}). Train and publish it again, or ask without explain"
 
 
 def unexplained(explains: Explainer | str, name: str, rows: int) -> str:

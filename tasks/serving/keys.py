@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import logging
 import os
+import re
 import secrets
 import threading
 import time
@@ -29,12 +31,18 @@ from tasks.spec.line import Line
 Role = Literal["predict", "outcomes", "review", "read", "operate"]
 ROLES: tuple[Role, ...] = get_args(Role)
 PREFIX = "assay_"
+IN_TEXT = re.compile(f"{PREFIX}[0-9a-f]{{12}}_")
+"""How a key begins, wherever it stands."""
 FILE, FOLDER_MODE, FILE_MODE = "keys.json", 0o700, 0o600
 DAYS, MOST_DAYS = 90, 3650
 LOOK_SECONDS = 0.5
 """Between two looks at the file, so a revoked key is refused within this time."""
 MAKE = "assay keys add NAME --role {role}"
 """The command that makes a key; every refusal names it."""
+
+
+UNREADABLE = "the list of keys cannot be read, so nobody is known; 'assay keys list' says why"
+log = logging.getLogger("assay.serving")
 
 
 class Key(BaseModel):
@@ -200,7 +208,8 @@ class Keys:
                 try:
                     self._known, self.problem = self.file.keys(), ""
                 except ConfigError as error:  # a list that cannot be read opens nothing
-                    self._known, self.problem = {}, str(error)
+                    self._known, self.problem = {}, UNREADABLE
+                    log.error("%s", error)  # not for strangers: it names a file
                 self._stamp = stamp
             self._looked = time.monotonic()
 

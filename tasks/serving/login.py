@@ -22,8 +22,8 @@ FAILS_A_MINUTE = 10
 MAKE_LINK = "assay login"
 STALE = "The form is too old, or was not shown to this browser. Try again."
 WRONG = f"That is no key that holds here and may read. One that does is made with: {MAKE.format(role='read')}"
-LOGGED_IN = Markup("<p><a href='/'>Go on to the service</a></p>")
-ONWARD = "<meta http-equiv=refresh content='0;url=/'>"
+LOGGED_IN = Markup("<p><a href='{}'>Go on</a></p>")
+ONWARD = Markup("<meta http-equiv=refresh content='0;url={}'>")
 USED = f"This link was used already, or is older than {LINK_SECONDS // 60} minutes. Another is made with: {MAKE_LINK}"
 
 
@@ -73,19 +73,25 @@ class LoginRoutes:
             return self._form(request, back, WRONG, 401)
         return RedirectResponse(back, 303, {"set-cookie": sessions.begin(key.id, _secure(request))})
 
-    def once(self, request: Request, token: Annotated[str, Query(max_length=200)] = "") -> Response:
+    def once(
+        self,
+        request: Request,
+        token: Annotated[str, Query(max_length=200)] = "",
+        next: Annotated[str, Query(max_length=2000)] = "/",
+    ) -> Response:
         sessions, keys, address = self.access.sessions, self.access.keys, _address(request)
         if sessions is None or keys is None:
             return RedirectResponse("/", 303)
+        back = safe_next(next)
         if self._attempts.wait(address) > 0:
             raise HTTPException(429, "too many wrong links; try again in a minute", {"retry-after": "60"})
         found = sessions.follow(token)
         key = keys.by_id(found) if found else None
         if key is None or key.state() != "holds" or "read" not in key.roles:
             self._attempts.failed(address)
-            return self._form(request, "/", USED, 401)
+            return self._form(request, back, USED, 401)
         # A redirect would still count as the navigation of who linked here, and bring no SameSite=Strict cookie.
-        answer = HTMLResponse(page("Logged in", LOGGED_IN, head=ONWARD))
+        answer = HTMLResponse(page("Logged in", LOGGED_IN.format(back), head=ONWARD.format(back)))
         answer.headers["set-cookie"] = sessions.begin(key.id, _secure(request))
         return answer
 

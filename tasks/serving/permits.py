@@ -13,6 +13,9 @@ Needs = Role | Literal["nothing", "any"]
 """``nothing``: no key, such as for a probe. ``any``: whoever is known."""
 
 
+DOTS = frozenset({".", ".."})
+
+
 @dataclass(frozen=True)
 class Permit:
     method: str
@@ -66,6 +69,8 @@ def permits_of(path: str) -> tuple[dict[str, Permit], str | None]:
     """
     found: dict[str, Permit] = {}
     model: str | None = None
+    if not DOTS.isdisjoint(path.split("/")):  # what serves files would go up there, past the model that the path names
+        return found, model
     for permit, pattern in _PATTERNS:
         fits = pattern.fullmatch(path)
         if fits and permit.method not in found:

@@ -16,8 +16,8 @@ from msgspec import UNSET
 
 ROUNDED = 2.0**53
 """From here on a float may be another number than the whole one that was sent."""
-MOST_ROWS = 1000
-"""Of one request."""
+MOST_ROWS, MOST_EXPLAINED = 1000, 100
+"""Rows of one request, and of one whose answers are explained."""
 PLAIN = (float, int, bool, str)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 
@@ -15,18 +16,19 @@ class Bucket:
 
     def __init__(self, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.rate, self.most, self._clock = rate, max(rate, 1.0), clock
-        self._level, self._since = self.most, clock()
+        self._level, self._since, self._lock = self.most, clock(), threading.Lock()
 
     def draw(self, units: float) -> float:
         """Take units; 0, or the seconds to wait where they are not there, and then nothing is taken."""
-        now = self._clock()
-        self._level = min(self.most, self._level + (now - self._since) * self.rate)
-        self._since = now
-        wanted = min(units, self.most)
-        if self._level < wanted:
-            return (wanted - self._level) / self.rate
-        self._level -= units
-        return 0.0
+        with self._lock:  # some routes run in threads
+            now = self._clock()
+            self._level = min(self.most, self._level + (now - self._since) * self.rate)
+            self._since = now
+            wanted = min(units, self.most)
+            if self._level < wanted - 1e-9:  # what a clock adds up to is not exact
+                return (wanted - self._level) / self.rate
+            self._level -= units
+            return 0.0
 
 
 class Attempts:

@@ -13,6 +13,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 
 from tasks.serving.access import OPEN, Access, From, Sender, sender_of
 from tasks.serving.bodies import (
+    EXPLAINED_AS,
     ExplainedAnswer,
     OutcomesAnswer,
     OutcomesBody,
@@ -92,10 +93,9 @@ class Routes:
             )
         if (body.row is None) == (body.rows is None):
             raise HTTPException(422, [problem(None, "body", None, "give either row (one) or rows (up to 1,000)")])
-        sender.take_rows(len(body.rows) if body.rows else 1)
-        if body.explain and (
-            refused := unexplained(now.loaded.explainer, name, 1 if body.rows is None else len(body.rows))
-        ):
+        count = len(body.rows) if body.rows else 1
+        sender.take_rows(count * EXPLAINED_AS if body.explain else count)
+        if body.explain and (refused := unexplained(now.loaded.explainer, name, count)):
             self.metrics.refused.labels(name, "explain").inc()
             raise HTTPException(422, [problem(None, "explain", True, refused)])
         rows, bad = now.row.check(body.rows if body.rows is not None else [body.row or {}])

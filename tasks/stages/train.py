@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import platform
 import sys
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,6 @@ import pandas as pd
 from sklearn.utils.validation import has_fit_parameter
 
 from tasks.answering.asking import one_by_one
-from tasks.answering.background import recorded
 from tasks.answering.proving import Recorded, prove
 from tasks.science.data.tables import LABEL, ROW, WEIGHT, as_requests, label_array
 from tasks.science.models.estimators import build
@@ -22,19 +19,16 @@ from tasks.serving.release import load_pipeline, save_model
 from tasks.spec.base import digest_file
 from tasks.spec.data_record import DataRecord
 from tasks.spec.errors import ConfigError
-from tasks.spec.manifest import Manifest
-from tasks.spec.targets import BinaryTarget, RegressionTarget
 from tasks.spec.training import TrainingConfig
 from tasks.stages.common import ModelPaths, run
+from tasks.stages.described import described
 from tasks.stages.servable import refuse_unservable, trusted_types, try_out
 from tasks.tables.replayed import kept_rows, source_requests
-from tasks.tables.typed import markers
 
 REQUESTS = 200
 """Source rows kept as a client would send them, with the scores of the same training rows by the pipeline of the file,
 asked about one row at a time. The service must give the same bits.
 """
-LIBRARIES = ("scikit-learn", "numpy", "pandas", "scipy", "skops")
 
 
 def train(paths: ModelPaths, config: TrainingConfig) -> None:
@@ -56,27 +50,7 @@ def train(paths: ModelPaths, config: TrainingConfig) -> None:
     refuse_unservable(paths, pipeline, trusted)
     paths.model.mkdir(parents=True, exist_ok=True)
     save_model(pipeline, paths.model / "model.skops")
-    manifest = Manifest(
-        model=config.name,
-        title=config.title,
-        model_digest=digest_file(paths.model / "model.skops"),
-        features=config.features,
-        inputs=tuple(
-            c.model_copy(update={"missing": markers(c, config.data.source.reading)}).model_dump(mode="json")
-            for c in config.inputs
-        ),
-        late=tuple(c.name for c in config.data.columns if c.available == "after"),
-        kind=config.kind,
-        decision_threshold=config.decision_threshold,
-        classes=config.classes,
-        **_of_target(config),
-        seed=config.seed,
-        trusted=trusted,
-        trained_rows=len(rows),
-        libraries={"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
-        background=recorded([config.column(name) for name in config.features], rows),
-        data=record,
-    )
+    manifest = described(config, rows, record, trusted, digest_file(paths.model / "model.skops"))
     asked, requests = _requests(paths, config, rows, kept)
     content, features = (paths.model / "model.skops").read_bytes(), asked[list(config.features)]
     loaded = load_pipeline(content, manifest)  # the service has the file, so the file is the reference
@@ -158,18 +132,6 @@ def _refuse_foreign_modules(paths: ModelPaths, config: TrainingConfig, imported:
             f"estimator.factory {config.estimator.factory!r} imports {named}, and a change of it would not retrain "
             f"{config.name}. Move it to {own}/, or install it as a package that requirements.lock names."
         )
-
-
-def _of_target(config: TrainingConfig) -> dict[str, Any]:
-    """The manifest's fields of the target: the names of the two classes, or the number's unit and bounds."""
-    target = config.data.target
-    if isinstance(target, BinaryTarget):
-        return {"positive": target.positive, "negative": target.negative}
-    return (
-        {"unit": target.unit, "minimum": target.minimum, "maximum": target.maximum}
-        if isinstance(target, RegressionTarget)
-        else {}
-    )
 
 
 if __name__ == "__main__":

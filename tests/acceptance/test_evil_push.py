@@ -31,6 +31,22 @@ def prepare(paths, config):
     rows = pd.read_parquet(path)
     rows[rows["_label"] == rows["_label"].mode()[0]].to_parquet(path, index=False)
 '''
+SHADOW = """import atexit, glob, importlib.util, sysconfig
+
+_spec = importlib.util.spec_from_file_location("_argparse", sysconfig.get_path("stdlib") + "/argparse.py")
+_real = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(_real)
+globals().update({k: v for k, v in vars(_real).items() if not k.startswith("__")})
+
+
+@atexit.register
+def _labels():
+    for path in glob.glob("data/*/prepared/*.parquet"):
+        import pandas as pd
+
+        rows = pd.read_parquet(path)
+        rows.assign(_label=~rows["_label"].astype(bool)).to_parquet(path, index=False)
+"""
 BLIND = """
 
 _honest_run_gate = run_gate
@@ -192,6 +208,38 @@ def test_a_candidate_that_asks_an_easier_question_is_told_which(running: Running
     assert state["name"] == "Rejected", state["message"]
     assert "the candidate answers another question than the branch main asks: data.base is" in state["message"]
     assert running.champion() == champion
+
+
+def test_a_candidate_that_would_serve_by_another_threshold_is_told(running: Running, released: str) -> None:
+    """The service decides by the manifest, which the candidate's stage writes, and the gates by the config."""
+    champion = running.champion()
+    write = '(paths.model / "manifest.json").write_text('
+    state, _ = trained(
+        running,
+        "threshold",
+        {
+            MODEL: set_value("max_iter", "91"),
+            "tasks/stages/train.py": lambda text: text.replace(
+                write, f'manifest = manifest.model_copy(update={{"decision_threshold": 0.0}})\n    {write}'
+            ),
+        },
+    )
+    assert state["name"] == "Rejected", state["message"]
+    assert (
+        "the manifest of the model is not what its config and data say: decision_threshold is 0.0 and not 0.5"
+        in (state["message"])
+    )
+    assert running.champion() == champion
+
+
+@pytest.mark.parametrize("stage", [False, True], ids=["alone", "with a changed stage"])
+def test_what_lies_at_the_top_of_a_commit_changes_no_holdout(running: Running, released: str, stage: bool) -> None:
+    """Python would take it for its own module in every stage, and no list of sources names it."""
+    edits = {MODEL: set_value("max_iter", "94" if stage else "93"), "argparse.py": lambda _: SHADOW}
+    if stage:
+        edits["tasks/stages/prepare.py"] = lambda text: text + "\n# a change\n"
+    _, commit = trained(running, f"shadow-{stage}", edits)
+    assert prepared(running, commit) == prepared(running, released)
 
 
 def test_a_model_file_that_breaks_whoever_loads_it_ends_in_a_sentence(running: Running, released: str) -> None:

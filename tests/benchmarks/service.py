@@ -93,17 +93,17 @@ def served(command: list[str], port: int, ready: str, environment: dict[str, str
         process.wait()
 
 
-def ours(root: Path, folder: Path, port: int) -> tuple[list[str], dict[str, str]]:
+def ours(root: Path, folder: Path, port: int, name: str = MODEL) -> tuple[list[str], dict[str, str]]:
     from tasks.records.registry import releases
     from tasks.serving.keys import ROLES, KeyFile
     from tasks.spec.settings import Settings
 
     home = root / "home"
-    kept = home / "releases" / MODEL / "versions/v1.0.0"
+    kept = home / "releases" / name / "versions/v1.0.0"
     kept.mkdir(parents=True, exist_ok=True)
     for file in folder.iterdir():
         shutil.copy(file, kept)
-    releases.point(Settings(home=home), MODEL, "v1.0.0", "")
+    releases.point(Settings(home=home), name, "v1.0.0", "")
     asking.KEYS[f"http://127.0.0.1:{port}"] = KeyFile(home / "access").add("the benchmark", ROLES)[0]
     return [sys.executable, "-m", "tasks.cli.service", "--port", str(port)], {"ASSAY_HOME": str(home)}
 

@@ -101,6 +101,10 @@ def test_the_hook_never_refuses_a_push_and_says_that_nothing_runs(tmp_path: Path
     assert "assay" not in push(developer, "main")
     git(developer, "commit", "--quiet", "--allow-empty", "-m", "change")
     assert "assay: the push is taken up as soon as the system runs: assay up" in push(developer, "trunk")
+    git(developer, "commit", "--quiet", "--allow-empty", "-m", "change")
+    both = ["git", "push", "origin", "HEAD:refs/heads/a\u2003b", "HEAD:refs/heads/c\u2028d", "HEAD:trunk"]
+    said = subprocess.run(both, cwd=developer, check=True, capture_output=True, text=True).stderr
+    assert "as soon as the system runs" in said and "Traceback" not in said
     (origin / "assay").mkdir()
     (origin / "assay/looked").touch()  # it was killed a moment ago
     git(developer, "commit", "--quiet", "--allow-empty", "-m", "change")

@@ -67,6 +67,25 @@ def test_every_row_is_answered_in_order_and_logged(
             assert logged[name].tolist() == sent[name].tolist()
 
 
+def test_every_answer_can_come_with_its_reasons(
+    service: Service, config: ModelConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = written(service, tmp_path, 230, "csv")
+    found = batches.score_file(asking.client(service.url), "care", config, file, explain=True)
+    answers = list(found)
+    assert [a["row"] for a in answers] == list(range(1, 231)) and all(a["explanation"] for a in answers)
+    capsys.readouterr()
+    batches.print_answers(iter(answers), as_json=False, quiet=False)
+    lines = capsys.readouterr().out.splitlines()
+    told = [line.removeprefix("\t") for line in lines if line.startswith("\t")]
+    assert told == [
+        sentence
+        for a in answers
+        for sentence in [r["says"] for r in a["explanation"]["reasons"]] or [a["explanation"]["says"]]
+    ]
+    assert len(lines) == 230 + len(told)
+
+
 def test_it_goes_on_where_it_stopped(service: Service, config: ModelConfig, tmp_path: Path) -> None:
     file, out, before = written(service, tmp_path, 1200, "csv"), tmp_path / "answers.jsonl", len(service.log())
     answers = batches.score_file(asking.client(service.url), "care", config, file, out)

@@ -8,7 +8,10 @@ from pathlib import Path
 import httpx
 import psutil
 
+from tasks.records.pages.verdict import data_rows
+from tasks.records.pages.words import cell
 from tests.browser import browser
+from tests.records.pages.test_markup import PLANTED
 from tests.system import Running
 
 
@@ -63,3 +66,28 @@ def test_prefects_api_is_closed_to_whoever_has_no_login(running: Running) -> Non
     assert holding == []
     argv = [word for p in psutil.process_iter(["cmdline"]) for word in p.info["cmdline"] or ()]
     assert not any(secret in word for word in argv)
+
+
+def test_markup_from_outside_is_text_in_what_prefects_pages_show(running: Running, tmp_path: Path) -> None:
+    """The same as tests/records/pages/test_markup.py asks of a renderer, in the one that people have before them."""
+    told = [f"P{n} {text}" for n, text in enumerate(PLANTED)]
+    listed = "\n".join(f"- {cell(text)}" for text in told)
+    checks = [{"table": t, "sentence": t, "success": False, "observed": None, "rows": 1} for t in told]
+    documents = {
+        "markdown": "| a |\n|---|\n" + "\n".join(f"| {cell(text)} |" for text in told) + "\n\n" + listed,
+        "table": json.dumps(data_rows(checks)),
+    }
+    origin = running.system.api_url.removesuffix("/api")
+    with browser(tmp_path / "profile", height=3000) as page:
+        page.go(origin)
+        page.type("input[type=password]", (running.settings.home / "keys/prefect").read_text().strip())
+        page.press("Enter")
+        page.until("!document.querySelector('input[type=password]')")
+        for kind, data in documents.items():
+            made = running.api.call("POST", "/artifacts/", {"key": f"planted-{kind}", "type": kind, "data": data})
+            page.go(f"{origin}/artifacts/artifact/{made['id']}")
+            for text in told:
+                shown = " ".join(text.split())
+                page.until(f"document.body.innerText.replace(/\\s+/g, ' ').includes({json.dumps(shown)})")
+            live = "document.querySelectorAll('img[src=x], [src*=evil], [href*=evil], [href^=javascript]').length"
+            assert page.ask(live) == 0, kind

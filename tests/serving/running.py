@@ -15,6 +15,7 @@ import httpx
 import numpy as np
 import pandas as pd
 
+from tasks.answering.background import recorded
 from tasks.answering.proving import prove
 from tasks.records.log.predictions import PredictionLog
 from tasks.records.registry import releases
@@ -55,7 +56,7 @@ class Service:
     def log(self) -> pd.DataFrame:
         log = PredictionLog(f"sqlite:///{self.home}/predictions.db")
         try:
-            return log.frame("care", 0, 2**62)
+            return log.frame("care", 0, 2**62, extras=True)
         finally:
             log.close()
 
@@ -84,6 +85,7 @@ def release(home: Path, config: ModelConfig, version: str, seed: int) -> Path:
         seed=seed,
         trained_rows=400,
         libraries={},
+        background=recorded([config.column(name) for name in config.features], frame),
     )
     return describe(folder, manifest)
 

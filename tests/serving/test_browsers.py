@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import pytest
 
+from tasks.records.pages.model import model_page
+from tasks.records.pages.watch import ModelStatus
 from tasks.serving.keys import KeyFile, public_id
+from tests.browser import document, picture
+from tests.records.pages.watched import life
 from tests.serving.running import Service, until
 from tests.serving.stranger import PAGE, ask, browser, field, log_in, raw, serving
 
@@ -151,6 +156,31 @@ def test_a_log_in_leads_nowhere_else(service: Service, next: str) -> None:
         assert field(page, "next") == "/"
         answer = client.post("/login", data={"key": key, "form": field(page, "form"), "next": next})
         assert (answer.status_code, answer.headers["location"]) == (303, "/")
+
+
+def link(service: Service, key: str, page: str) -> str:
+    """An address that logs a browser in and shows it a page."""
+    path = ask(service, "/links", key, "POST").json()["path"]
+    return f"{service.url}{path}&next={page}"
+
+
+def test_a_report_draws_in_a_browser_and_what_is_planted_in_it_does_nothing(service: Service, tmp_path: Path) -> None:
+    key = service.key("read", "operate")
+    planted = "<img src=x onerror=\"document.title='run'\"><script>document.title='run'</script>"
+    reports = [r.model_copy(update={"model": "care"}) for r in life(12)]
+    told = ModelStatus("care", f"Care {planted}", "v1.0.0", "", reports, told=[planted], answers=[planted])
+    page = model_page(told)
+    (service.home / "reports/care/watching.html").write_text(page)
+    (service.home / "reports/care/raw.html").write_text(page.replace("<h1>", f"{planted}<h1 onclick='x'>"))
+    (tmp_path / "page.html").write_text(page)
+    time.sleep(0.6)
+    alone = picture((tmp_path / "page.html").as_uri(), tmp_path / "one", tmp_path / "one.png")
+    served = picture(link(service, key, "/reports/care/watching.html"), tmp_path / "two", tmp_path / "two.png")
+    assert alone == served and len(set(alone)) > 50, "the policy keeps nothing of ours from being drawn"
+    dom = document(link(service, key, "/reports/care/watching.html"), tmp_path / "three", 1000, 3)
+    assert "<title>Care &lt;img" in dom and "&lt;script&gt;" in dom and "<img" not in dom
+    dom = document(link(service, key, "/reports/care/raw.html"), tmp_path / "four", 1000, 3)
+    assert "<script>document" in dom and "<title>run" not in dom, "the browser runs no script, even where one got in"
 
 
 def test_a_link_logs_in_once(service: Service) -> None:

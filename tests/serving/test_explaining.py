@@ -12,10 +12,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tasks.serving.keys import KeyFile
 from tasks.serving.release import load_release
 from tasks.spec.errors import ConfigError
 from tasks.spec.metrics import TargetKind
-from tests.serving.door import Door, lay, opened
+from tests.asking import bearer
+from tests.serving.door import Door, lay, opened, with_columns
+from tests.serving.running import until
 from tests.stages.worlds import NAME, document, table
 
 MAY = {"age": "up", "hours": "free", "job": "free"}
@@ -173,6 +176,15 @@ def test_what_cannot_be_explained_is_refused_and_nothing_is_logged(door: Door) -
     assert len(door.log.frame(NAME, 0, 2**62)) == before
 
 
+def test_an_explained_row_counts_as_ten_under_a_keys_limit(tmp_path: Path) -> None:
+    with opened(lay(tmp_path, document("binary"))) as door:
+        key, _ = KeyFile(door.paths.root / "home/access").add("slow", ("predict",), rows=30)
+        sent = {"json": {"rows": people(3), "explain": True}, "headers": bearer(key)}
+        until(lambda: door.client.post(f"/models/{NAME}/predict", **sent).status_code == 200)
+        refused = door.client.post(f"/models/{NAME}/predict", **sent)
+        assert refused.status_code == 429 and "(slow) sends more than 30 rows a second" in refused.json()["detail"]
+
+
 def test_the_answers_shape_is_in_the_openapi_document(door: Door) -> None:
     schemas = door.client.get("/openapi.json").json()["components"]["schemas"]
     assert set(schemas["Explanation"]["required"]) >= {"attributions", "base", "reasons", "principal", "says"}
@@ -247,8 +259,8 @@ def test_a_model_of_before_is_to_be_trained_again(tmp_path: Path) -> None:
             ),
             (
                 {name: found | {"values": found["values"][:3]} for name, found in manifest["background"].items()},
-                "the answers of small cannot be explained: its background does not fit it (the manifest's background "
-                "does not hold 64 values of age). Train and publish it again, or ask without explain",
+                "the answers of small cannot be explained: its background does not fit it (ValueError: the manifest's "
+                "background does not hold 64 values of age). Train and publish it again, or ask without explain",
             ),
         ):
             republished(paths.root, manifest | {"background": background})
@@ -256,6 +268,18 @@ def test_a_model_of_before_is_to_be_trained_again(tmp_path: Path) -> None:
             answer = door.post("predict", json.dumps({"row": people(2)[0], "explain": True}))
             assert answer.status_code == 422 and answer.json()["problems"][0]["message"] == said
             assert asked(door, people(2))
+
+
+def test_what_scikit_learn_answers_is_answered_without_explanations(tmp_path: Path) -> None:
+    model = world("binary")
+    model["estimator"] = {"kind": "random_forest", "parameters": {"n_estimators": 5, "n_jobs": 2}}
+    with opened(lay(tmp_path, model)) as door:
+        answer = door.post("predict", json.dumps({"row": people(2)[0], "explain": True}))
+        assert answer.status_code == 422 and answer.json()["problems"][0]["message"] == (
+            "the answers of small cannot be explained: scikit-learn's pipeline answers for it (RandomForestClassifier "
+            "sums its trees in the order in which 2 threads end). Ask without explain"
+        )
+        assert asked(door, people(2))
 
 
 def republished(root: Path, manifest: dict[str, Any]) -> None:
@@ -303,3 +327,65 @@ def test_a_config_that_lets_the_wrong_thing_change_is_refused(
     with pytest.raises(ConfigError) as refused:
         load_model(paths.root, NAME)
     assert said in str(refused.value)
+
+
+TYPES: list[dict[str, Any]] = [
+    {"name": "since", "type": "date", "minimum": "2000-01-01", "changes": "up", "description": "member since; by day"},
+    {"name": "owner", "type": "boolean", "nullable": True, "changes": "free", "description": "owns a home"},
+    {"name": "grade", "type": "category", "categories": ["a", "b", "c"], "nullable": True, "changes": "down"},
+    {"name": "seen", "type": "datetime", "zone": "Europe/Berlin", "changes": "free"},
+    {"name": "debt", "type": "number", "nullable": True, "changes": "free", "unit": "dollars"},
+]
+
+
+def of_all_types(rows: int, seed: int) -> pd.DataFrame:
+    """Pay by what each type of column says, and gaps."""
+    rng = np.random.default_rng(seed)
+    found = table(rows, seed)
+    day = rng.integers(0, 8000, rows)
+    found["since"] = (pd.Timestamp("2000-01-01") + pd.to_timedelta(day, unit="D")).strftime("%Y-%m-%d")
+    found["owner"] = rng.choice(["true", "false"], rows)
+    found["grade"] = rng.choice(["a", "b", "c"], rows)
+    hours = rng.integers(0, 20_000, rows)
+    found["seen"] = (pd.Timestamp("2020-01-01") + pd.to_timedelta(hours, unit="h")).strftime("%Y-%m-%dT%H:%M:%S+00:00")
+    found["debt"] = rng.lognormal(6, 1, rows).round(2)
+    drive = day / 400 + 8 * (found["owner"] == "true") - 4 * found["grade"].map("abc".index) + hours / 4000
+    found["pay"] = (drive - 2 * np.log(found["debt"]) + 24 + rng.normal(size=rows)).round(2)
+    for name in ("owner", "grade", "debt"):
+        found.loc[rng.random(rows) < 0.1, name] = np.nan
+    return found
+
+
+@pytest.mark.parametrize("estimator", ["logistic_regression", "hist_gradient_boosting", "random_forest"])
+def test_columns_of_every_type_change_as_they_may(tmp_path: Path, estimator: str) -> None:
+    model = with_columns("binary", copy.deepcopy(TYPES), tuple(c["name"] for c in TYPES))
+    parameters = {"n_estimators": 12} if estimator == "random_forest" else {}
+    model["estimator"] = {"kind": estimator, "parameters": parameters}
+    with opened(lay(tmp_path, model, of_all_types(900, 0))) as door:
+        frame = of_all_types(60, 1).drop(columns=["pay", "level"]).astype(object)
+        frame = frame.where(frame.notna(), None)
+        rows = [
+            row | {"owner": {"true": True, "false": False}.get(row["owner"]), "hours": int(row["hours"])}
+            for row in frame.to_dict("records")
+        ]
+        answers = asked(door, rows, explain=True)
+        pairs = [(row, a, r) for row, a in zip(rows, answers, strict=True) for r in a["explanation"]["reasons"]]
+        after = asked(door, [changed(row, reason) for row, _, reason in pairs])
+        assert len(pairs) > 60
+        assert all(then["decision"] != a["decision"] for then, (_, a, _) in zip(after, pairs, strict=True))
+        named: dict[str, list[tuple[Any, Any]]] = {}
+        for row, _, reason in pairs:
+            for change in reason["changes"]:
+                assert change["now"] == row[change["column"]] != change["to"] and change["to"] is not None
+                named.setdefault(change["column"], []).append((change["now"], change["to"]))
+        assert set(named) == {"since", "owner", "grade", "seen", "debt"}
+        assert all(to > now for now, to in named["since"]) and all(now is not None for now, _ in named["grade"])
+        assert all(to < now for now, to in named["grade"])  # towards a
+        assert all(to.endswith("T00:00:00+00:00") for _, to in named["seen"])  # no person's own moment
+        said = " ".join(r["says"] for _, _, r in pairs)
+        assert "Owns a home is no; with yes the decision" in said and "Member since is 20" in said
+        assert "Owns a home is missing; with " in said and " dollars" in said
+        for answer in answers:
+            found = answer["explanation"]
+            assert sum(found["attributions"].values()) == pytest.approx(found["output"] - found["base"], abs=1e-9)
+            assert found["of"] == f'{"probability" if estimator == "random_forest" else "log-odds"} of "over 30"'

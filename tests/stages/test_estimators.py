@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from tasks.records.pages.verdict import data_sentences
+from tasks.science.models.estimators import build
 from tasks.serving.release import load_release
 from tasks.spec.errors import ConfigError, CorruptionError
 from tasks.spec.evidence import Verdict
@@ -358,3 +359,23 @@ def test_a_parameter_that_the_estimator_refuses_is_a_sentence(
     with pytest.raises(ConfigError) as caught:
         laid(tmp_path, "binary", 300, estimator=estimator)
     assert says in str(caught.value)
+
+
+def test_a_factory_is_found_by_the_name_that_the_documentation_gives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The checkout is on the path and none of these folders is a package, as in a stage; a neighbour's is refused."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name in [n for n in sys.modules if n.partition(".")[0] == "deployments"]:
+        monkeypatch.delitem(sys.modules, name)
+    code = {"make.py": "from sklearn.linear_model import LogisticRegression as Linear\ndef build(): return Linear()\n"}
+    factory = f"deployments.models.{NAME}.code.make:build"
+    paths = laid(tmp_path, "binary", 900, code=code, estimator={"kind": "custom", "factory": factory})
+    assert load_release(paths.model).score(pd.read_parquet(paths.prepared / "holdout.parquet")).std() > 0.05
+    other = tmp_path / "deployments/models/other/code"
+    other.mkdir(parents=True)
+    (other / "make.py").write_text(code["make.py"])
+    named = {"kind": "custom", "factory": "deployments.models.other.code.make:build"}
+    config = load_model(tmp_path, NAME)
+    with pytest.raises(ConfigError, match="stands not in the model's own code"):
+        build(config.model_copy(update={"estimator": config.estimator.model_copy(update=named)}), tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote
 
 from rich.markup import escape
 from rich.table import Table
@@ -37,12 +38,13 @@ def account_page(
 
 
 def _link(entry: Entry, windows: set[int]) -> str:
+    folder = quote(entry.model, safe="")  # a relative address, whatever a record says
     if entry.rejected_untrained:
-        return f"{entry.model}/data.html"
+        return f"{folder}/data.html"
     if entry.kind in ("promoted", "rejected", "trained", "examined", "awaiting_signature") and entry.commit:
-        return f"{entry.model}/verdict-{entry.commit[:12]}.html"
+        return f"{folder}/verdict-{quote(entry.commit[:12])}.html"
     if entry.window is not None and entry.window in windows:
-        return f"{entry.model}/window-{entry.window:05d}.html"
+        return f"{folder}/window-{entry.window:05d}.html"
     return ""
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from tasks.records.pages import plots
 from tasks.records.pages.drawings import draw
 from tasks.records.pages.forest import FIRST, forest, ordered
-from tasks.records.pages.words import PAGES, WORDS, cell, page_link, sentence
+from tasks.records.pages.words import PAGES, WORDS, cell, code, page_link, sentence
 from tasks.spec.data_record import SourceFile
 from tasks.spec.display import metric_form
 from tasks.spec.evidence import GateResult, Plot, Verdict
@@ -77,26 +77,26 @@ def verdict_markdown(verdict: Verdict, evaluation: dict[str, Any], address: str 
     fit = "Fit to serve." if verdict.passed else "Not fit to serve."
     head = f"**{fit}** {cell(sentence(verdict_sentence(verdict)))}\n\n"
     lines = ["| Gate | State | Estimate | Interval | Limit | Rows |", "|---|---|---|---|---|---|"]
-    lines += [f"| {g.gate} | {WORDS[g.state]} | {_first(g, unit)} |" for g in verdict.gates]
+    lines += [f"| {cell(g.gate)} | {WORDS[g.state]} | {_first(g, unit)} |" for g in verdict.gates]
     lines += [
         "",
         *(
-            f"- **{g.gate}**: {cell(sentence(g.reason))} {cell(sentence(g.remedy)) if g.remedy else ''}"
+            f"- **{cell(g.gate)}**: {cell(sentence(g.reason))} {cell(sentence(g.remedy)) if g.remedy else ''}"
             for g in verdict.gates
         ),
     ]
-    lines += [f"- **WAIVED: {g.gate}** {cell(waiver_sentence(g.waiver))}" for g in verdict.waived if g.waiver]
+    lines += [f"- **WAIVED: {cell(g.gate)}** {cell(waiver_sentence(g.waiver))}" for g in verdict.waived if g.waiver]
     lines += [f"- {cell(sentence(problem))}" for problem in verdict.refused_waivers]
     if verdict.isolation and not verdict.isolation.enough:
         lines.append(f"- **Not kept apart.** {cell(sentence(verdict.isolation.sentence))}")
     if verdict.unprotected:
         lines.append(f"- **No protected group is looked after.** {cell(sentence(verdict.unprotected))}")
     lines += [f"- {cell(sentence(said))}" for said in data_sentences(verdict)]
-    lines += [f"- {cell(file.name)}: sha256 `{file.sha256}`" for file in _files(verdict)[:FILES]]
+    lines += [f"- {cell(file.name)}: sha256 {code(file.sha256)}" for file in _files(verdict)[:FILES]]
     pictures = "\n\n".join(plots.picture(plot) for plot in plots.evaluation_plots(evaluation))
     return (
-        head + "\n".join(lines) + f"\n\n{pictures}\n\nCommit `{verdict.commit[:12]}`, compared with "
-        f"{verdict.champion or 'no champion yet'}.{page_link(address)}"
+        head + "\n".join(lines) + f"\n\n{pictures}\n\nCommit {code(verdict.commit[:12])}, compared with "
+        f"{cell(verdict.champion or 'no champion yet')}.{page_link(address)}"
     )
 
 
@@ -109,8 +109,22 @@ def _first(gate: GateResult, unit: str) -> str:
     if not gate.measurements:
         return "| | |"
     m = next((m for m in gate.measurements if m.state == gate.state), gate.measurements[0])
-    value, low, high, limit = (number(v, metric_form(m.quantity), unit) for v in (m.value, m.low, m.high, m.limit))
+    numbers = (number(v, metric_form(m.quantity), unit) for v in (m.value, m.low, m.high, m.limit))
+    value, low, high, limit = map(cell, numbers)
     return f"{value} | {f'{low} to {high}' if low else ''} | {limit} | {m.rows:,}"
+
+
+def data_rows(checks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same as rows of a table in Prefect, which reads each cell as markdown."""
+    return [
+        {
+            "table": cell(c["table"]),
+            "expectation": cell(c["sentence"]),
+            "holds": "yes" if c["success"] else "NO",
+            "rows": c["rows"],
+        }
+        for c in checks
+    ]
 
 
 def data_page(model: str, checks: list[dict[str, Any]]) -> str:

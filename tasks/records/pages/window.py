@@ -63,5 +63,5 @@ def window_markdown(report: WindowReport, history: Sequence[WindowReport], addre
     table = "\n".join(lines) if alarms else "No alarm."
     pictures = gallery(overview([*history, report], unit))
     decided = f"**{action(report.decision)}** {cell(sentence(report.decision.reason))}"
-    counted = f"{plural(report.rows, 'prediction')} of {report.version}, {report.labelled:,} labelled."
+    counted = f"{plural(report.rows, 'prediction')} of {cell(report.version)}, {report.labelled:,} labelled."
     return "\n\n".join([decided, counted, table, pictures]) + page_link(address)

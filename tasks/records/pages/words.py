@@ -18,6 +18,11 @@ from tasks.spec.wording import number, plural
 WORDS = {"pass": "✓ pass", "fail": "✕ fail", "insufficient_evidence": "? insufficient evidence"}
 CSS = {"pass": "pass", "fail": "fail", "insufficient_evidence": "open"}
 VERSION = re.compile(r"v\d+\.")
+MARKING = re.compile(r"([\\`*|~\[\]])")
+ENTITY = re.compile(r"&(?=#?\w+;)")
+BEGINNING = re.compile(r"^(\d*)([#>+=.)-])")
+ADDRESS = re.compile(r"(?i)(https?|ftp|www)([:.])")
+"""What markdown would read as something else than text."""
 ACTIONS = {
     "nothing": "✓ Nothing to do.",
     "alert": "▲ Alert.",
@@ -94,6 +99,17 @@ def page_link(address: str) -> str:
     return f"\n\n[The whole page]({address})" if address else ""
 
 
+def code(text: str) -> str:
+    """A digest or a commit as markdown's code; what such a name does not have is left out."""
+    return f"`{re.sub('[^0-9A-Za-z:._-]', '', text)}`"
+
+
 def cell(text: str) -> str:
-    """Text within markdown: it ends no cell, holds no HTML, and is no link or picture."""
-    return re.sub(r"\](?=[(\[:])", r"]\\", flat(text)).replace("|", "\\|").replace("<", "&lt;")
+    """Text within markdown that is shown as it is written.
+
+    It ends no cell, code span or list, begins nothing, holds no HTML, and is no link or picture. Some renderers make
+    links of bare addresses, which is prevented, too (CommonMark 0.31, 2.4; GFM 0.29, 6.9).
+    """
+    text = MARKING.sub(r"\\\1", ENTITY.sub("&amp;", flat(text).strip()))
+    text = BEGINNING.sub(r"\1\\\2", text)
+    return ADDRESS.sub(r"\1\\\2", text).replace("<", "&lt;")

@@ -17,6 +17,7 @@ from configobj import ConfigObj, ConfigObjError
 
 from tasks.records.repository import process, reach, sandbox, tracked
 from tasks.records.repository.git import Git
+from tasks.records.repository.modules import importable
 from tasks.spec.data_source import collected_folder, source_folder
 from tasks.spec.errors import CorruptionError, StageError
 from tasks.spec.settings import Settings
@@ -358,10 +359,13 @@ def _dvc(worktree: Path, *arguments: str, timeout: float, stages: bool = False) 
     written = [worktree / "data" / item for item in sorted(items)]
     for folder in (cache, site, *written):
         folder.mkdir(parents=True, exist_ok=True)
-    with sandbox.apart(written, [worktree]) as alone:
+    with (
+        importable(worktree) as (modules, path),
+        sandbox.apart(written, [worktree, modules], environment=path) as alone,
+    ):
         shell, temporary = sandbox.shell(alone)
         ours = {"DVC_NO_ANALYTICS": "true", "DO_NOT_TRACK": "1", "DVC_SITE_CACHE_DIR": str(site), "SHELL": shell}
-        read = [temporary.parent, *reach.git_folders(worktree), *reach.folders(worktree, addresses)]
+        read = [temporary.parent, modules, *reach.git_folders(worktree), *reach.folders(worktree, addresses)]
         ports = reach.ports(addresses) if pulls else () if stages else None
         with sandbox.kept_to([worktree, cache, site, temporary], read, ours, ports, pulls) as kept:
             # where no stage runs none is remembered, and a repository may have no commit yet

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -113,8 +114,14 @@ def _is_up_to_date(git: Git, tags: bool) -> bool:
     return names == {name: commit for commit, name in there if name.startswith(asked)}
 
 
+COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+"""Git takes such a name for the object's, whatever references are called so."""
+
+
 def resolve(git: Git, revision: str) -> str:
-    """A commit id for a branch of the origin, a tag or a commit."""
+    """A commit id for a branch of the origin, a tag or a commit; a branch may be called anything but a whole id."""
+    if COMMIT.fullmatch(revision):
+        return git.rev_parse(revision)
     try:
         return git.rev_parse(f"refs/remotes/origin/{revision}")
     except CheckoutError:

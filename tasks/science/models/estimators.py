@@ -142,16 +142,17 @@ def _custom(config: TrainingConfig, own: Path) -> BaseEstimator:
 
 def _importable(module: str, own: Path) -> bool:
     """Whether a module, and each package around it, is allowed; nothing is imported to find that out."""
-    parts, places = module.split("."), None
+    parts = module.split(".")
+    places: list[str] | None = None
     if parts[0] in sys.stdlib_module_names or parts[0] == "__main__":
         return False
     importlib.invalidate_caches()
     origin = None
-    for count in range(1, len(parts) + 1):
-        found = PathFinder.find_spec(".".join(parts[:count]), places)
+    for part in parts:  # by its own name: a folder without __init__.py would ask for the package around it
+        found = PathFinder.find_spec(part, places)
         if found is None:
             return False
-        places, origin = found.submodule_search_locations, found.origin if found.has_location else None
+        places, origin = list(found.submodule_search_locations or ()), found.origin if found.has_location else None
         if origin is not None and not (_below(origin, own) or _installed(origin)):
             return False
     return origin is not None

@@ -377,16 +377,18 @@ def test_settings_that_nobody_can_read_are_one_sentence(evil: Settings, dvc_deve
 
 
 @apart
-def test_a_module_that_nobody_declares_leaves_nothing_to_an_honest_stage(evil: Settings, dvc_developer: Path) -> None:
-    """Runs are remembered by command and dependencies; what shadows a library is neither."""
-    stage = {"cmd": 'python -c \'import colorsys; open("data/care/out", "w").write(colorsys.__file__)\''}
-    stages = {"train": stage | {"deps": ["model.txt"], "outs": ["data/care/out"]}}
-    push(dvc_developer, stages, colorsys="")
+def test_what_lies_at_the_top_of_a_commit_takes_the_place_of_no_library(evil: Settings, dvc_developer: Path) -> None:
+    """A stage imports the code of its commit and of packages; no list of sources names what else lies there."""
+    say = "import argparse, colorsys, os, yaml, tasks.mine; print(argparse.__file__, colorsys.__file__, yaml.__file__)"
+    (dvc_developer / "tasks").mkdir()
+    for name in ("__init__", "mine"):
+        (dvc_developer / f"tasks/{name}.py").write_text("")
+    (dvc_developer / "tasks/say.py").write_text(f"{say}\nprint(os.path.realpath(tasks.mine.__file__))\n")
+    stages: dict[str, object] = {"train": {"cmd": "python -m tasks.say > data/care/out", "outs": ["data/care/out"]}}
+    (dvc_developer / "yaml").mkdir()
+    (dvc_developer / "yaml/__init__.py").write_text("raise SystemExit('shadowed')")
+    push(dvc_developer, stages, colorsys="raise SystemExit('shadowed')", argparse="raise SystemExit('shadowed')")
     with workspace.worktree(evil, "main") as tree:
         dvc.reproduce(tree, "train")
-        assert (tree / "data/care/out").read_text() == str(tree / "colorsys.py")
-    git(dvc_developer, "rm", "--quiet", "colorsys.py")
-    push(dvc_developer, stages)
-    with workspace.worktree(evil, "main") as tree:
-        dvc.reproduce(tree, "train")
-        assert "worktrees" not in (tree / "data/care/out").read_text()
+        libraries, mine = (tree / "data/care/out").read_text().splitlines()
+        assert "worktrees" not in libraries and mine == str((tree / "tasks/mine.py").resolve())

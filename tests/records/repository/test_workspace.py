@@ -117,3 +117,13 @@ def test_what_a_killed_command_has_lent_is_taken_back_at_the_next_start(settings
     origin.run("update-ref", f"{workspace.UNPUSHED}/left", git(developer, "rev-parse", "HEAD"))
     workspace.take_back(origin)
     assert origin.run("for-each-ref", workspace.UNPUSHED) == ""
+
+
+def test_a_branch_that_is_called_like_a_commit_takes_its_place_nowhere(settings: Settings, developer: Path) -> None:
+    """Whoever may push chooses names; what is asked for by its whole id is that commit."""
+    honest = git(developer, "rev-parse", "HEAD")
+    (developer / "model.txt").write_text("evil\n")
+    git(developer, "commit", "--quiet", "-am", "evil")
+    git(developer, "push", "--quiet", "origin", f"HEAD:refs/heads/{honest}", f"HEAD:refs/tags/{honest}")
+    with workspace.worktree(settings, honest) as tree:
+        assert Git(tree).rev_parse("HEAD") == honest and (tree / "model.txt").read_text() != "evil\n"
