@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,7 @@ def evidence(paths: ModelPaths, tmp_path_factory: pytest.TempPathFactory) -> Exa
     rows = with_scores(
         config, rows, np.broadcast_to(score_array(config, rows).mean(axis=0), score_array(config, rows).shape), CHAMPION
     )
+    subprocess.run(["git", "init", "--quiet", str(tmp_path / "clone")], check=True)  # its main branch asks nothing more
     path = tmp_path / "evidence.parquet"
     rows.to_parquet(path)
     with pytest.MonkeyPatch.context() as environment:
