@@ -85,7 +85,8 @@ def expectations_of(worktree: Path, model: str) -> tuple[Expectations, bool]:
 def same_question(own: ModelConfig) -> GateResult | None:
     """A mandatory gate that fails where a candidate answers another question than the main branch asks.
 
-    Which label, of which rows, for which groups. None where it is the same, or the main branch does not have the model.
+    Which label, of which rows, for which groups, and how it is watched afterwards. None where it is the same, or the
+    main branch does not have the model.
     """
     found = _other_question(own)
     if not found:
@@ -110,6 +111,7 @@ def _other_question(own: ModelConfig) -> list[str]:
         f"data.{name}": (getattr(main.data, name), getattr(own.data, name)) for name in QUESTION
     }
     asked["data.target"] = (main.data.target.model_copy(update=threshold), own.data.target)
+    asked["monitoring"] = (main.monitoring, own.monitoring)
     if main.data.holdout_sha256 is not None:
         asked["data.holdout_sha256"] = (main.data.holdout_sha256, own.data.holdout_sha256)
     asked |= {f"protected.{name}": (spec, own.protected.get(name)) for name, spec in main.protected.items()}

@@ -89,6 +89,7 @@ def test_a_branch_without_its_rules_is_held_to_those_of_main(tree: Path) -> None
         ("entity: zper", "entity: null", 'data.entity is missing and not "zper"'),
         ("holdout: 0.35, replay: 0.1", "holdout: 0.25, replay: 0.2", "data.split is"),
         ("names: [not black, black]}", "names: [all, none]}", "protected.race is"),
+        ("selection_change: 0.3", "selection_change: 90", "monitoring is {"),
         ("{rows: xage < 18, sha256", "{rows: xage < 17, sha256", "benchmarks.children is"),
     ],
 )

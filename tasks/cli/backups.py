@@ -160,9 +160,9 @@ def _memory(settings: Settings) -> dict[str, dict[str, str]]:
     if not (settings.clone / ".git").exists():
         return {"refs": {}, "config": {}}
     git = Git(settings.clone)
-    refs = [line.split() for line in git.run("for-each-ref", "--format=%(refname) %(objectname)", MEMORY).splitlines()]
+    refs = [line.split(" ") for line in git.lines("for-each-ref", "--format=%(refname) %(objectname)", MEMORY)]
     try:
-        lines = git.run("config", "--local", "--get-regexp", r"^assay\.").splitlines()
+        lines = git.lines("config", "--local", "--get-regexp", r"^assay\.")
     except GitError:  # it has none
         lines = []
     return {"refs": dict(refs), "config": dict(line.split(" ", 1) for line in lines)}

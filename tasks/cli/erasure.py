@@ -60,7 +60,7 @@ def traces(settings: Settings, model: str, ids: Iterable[str]) -> Traces:
 def _collected(git: Git, commit: str, model: str) -> list[str]:
     """md5 of a commit's collected files."""
     folder = f"{collected_folder(model)}/"
-    names = git.run("ls-tree", "--name-only", commit, folder).splitlines()
+    names = git.lines("ls-tree", "--name-only", "-z", commit, folder, end="\0")
     pointers = [yaml.safe_load(git.run("show", f"{commit}:{name}")) for name in names if name.endswith(".parquet.dvc")]
     return [out["md5"] for pointer in pointers for out in pointer["outs"]]
 

@@ -142,7 +142,7 @@ def _text(made: Created) -> str:
         f"  git add {folder} data/{made.model} deployments/models.yaml",
         f"  git commit -m 'Bring {made.model}'",
     ]
-    if "assay" not in Git(ROOT).run("remote").split():
+    if "assay" not in Git(ROOT).lines("remote"):
         lines += [
             "  make up                       # once: the system, and the repository that a push goes to",
             f"  git remote add assay {settings().origin_url}",

@@ -194,7 +194,7 @@ def _clone(settings: Settings) -> str | None:
     if not settings.has_origin:
         return None
     git = ensure_clone(settings)
-    names = git.run("for-each-ref", "--format=%(refname:strip=3)", "refs/remotes/origin").split()
+    names = git.lines("for-each-ref", "--format=%(refname:strip=3)", "refs/remotes/origin")
     if settings.branch not in names:
         raise _Unwell(f"the origin has no branch {settings.branch!r}", "push it, or name another one in ASSAY_BRANCH")
     if "assay" in names:

@@ -83,17 +83,20 @@ class Pushes:
         if tip == known:
             return []
         moved: list[tuple[str, str]] = []
-        for line in reversed([] if self._first else self._log().splitlines()):
-            old, new = line.split(" ", 2)[:2]
-            moved.append((old, new))
-            if old == known:
+        for line in reversed([] if self._first else self._log()):
+            old, new = line.split(b" ", 2)[:2]
+            moved.append((old.decode(), new.decode()))
+            if moved[-1][0] == known:
                 return moved[::-1] if moved[0][1] == tip else [*moved[::-1], (moved[0][1], tip)]
         return [(known, tip)]  # the log does not reach so far back
 
-    def _log(self) -> str:
-        """Git's log of the branch: a line for each move, with the commits before and after it."""
+    def _log(self) -> list[bytes]:
+        """Git's log of the branch: a line for each move, with the commits before and after it, and who pushes by name.
+
+        That name is as people set it, and may hold what Python takes for the end of a line.
+        """
         path = self.git.path / "logs" / self.branch
-        return path.read_text(errors="replace") if path.exists() else ""
+        return [line for line in path.read_bytes().split(b"\n") if line] if path.exists() else []
 
     def _push(self, old: str, new: str) -> list[str] | None:
         """What one push started, in sentences; None where the server does not take it yet."""

@@ -9,6 +9,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import argparse
 import ipaddress
+import resource
 import socket
 import sys
 from typing import Any
@@ -21,6 +22,7 @@ from tasks.cli.sockets import serve
 from tasks.records.log.predictions import Prediction, PredictionLog
 from tasks.serving.access import OPEN, Access
 from tasks.serving.app import create_app
+from tasks.serving.connections import bounded
 from tasks.serving.keys import Keys
 from tasks.serving.sessions import Sessions
 from tasks.serving.trust import Trust
@@ -50,6 +52,8 @@ def main() -> int:
         print(error, file=sys.stderr)
         return error.exit_code
     app = create_app(settings.releases, trust, log, Prediction, settings.most_body_bytes, access)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # each connection is a file, and so is the log
     app.mount("/reports", StaticFiles(directory=settings.reports, html=True, check_dir=False), name="reports")
     config = uvicorn.Config(
         app,
@@ -59,6 +63,7 @@ def main() -> int:
         log_level="warning",
         timeout_graceful_shutdown=DRAIN_SECONDS,
         server_header=False,
+        http=bounded(settings.most_connections, settings.read_seconds),
         **transport,
     )
     # The app closes the log: after a signal uvicorn drains, lets the app end, and then raises the signal again,

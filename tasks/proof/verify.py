@@ -18,7 +18,6 @@ import re
 import subprocess
 import sys
 import tempfile
-import unicodedata
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -26,6 +25,7 @@ from datetime import date, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from unicodedata import category
 
 Document = dict[str, Any]
 Step = tuple[str, int, str, str, str, set[str]]
@@ -33,7 +33,7 @@ Step = tuple[str, int, str, str, str, set[str]]
 BRANCHES = ("refs/heads/assay/ledger", "refs/remotes/origin/assay/ledger")
 OURS, OLD = re.compile(r"entry\.json|evidence\.json"), re.compile(r"entries/\d{6}\.json|evidence/[0-9a-f]{64}\.json")
 """Files of a commit, which holds what it adds; and those of commits before 2026-11-29, which held all so far."""
-FACE, TAG = re.compile(r"[^@#]*[@#].*"), re.compile(r"[a-z][a-z0-9_]*(@v\d+\.\d+\.\d+|#champion#\d{1,9})")
+FACE, TAG = re.compile(r"[^@#]*[@#].*"), re.compile(r"(?a)[a-z][a-z0-9_]*(@v\d+\.\d+\.\d+|#champion#\d{1,9})")
 KEY = re.compile(r"(ssh|ecdsa|sk)-[a-z0-9@.-]+ [A-Za-z0-9+/]+=*")
 ARMOR = re.compile(r"-----BEGIN SSH SIGNATURE-----\s+[A-Za-z0-9+/=\s]+-----END SSH SIGNATURE-----\s*")
 GOOD, OLD_WINDOW = re.compile(rb'Good ".*" signature .*(SHA256:\S+)'), re.compile(r"window \d+: (roll back|stop); ")
@@ -42,17 +42,20 @@ LARGEST, AT_ONCE, BYTES_AT_ONCE, COMMITS, SECONDS, TOLD = 1 << 25, 2048, 1 << 26
 CLOCK = 3600.0
 """Seconds that the date of a commit may be off the time of its entry: one clock wrote both."""
 MAYBE, HIDDEN = (str, type(None)), ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
-ENTRY: Document = {
-    **dict.fromkeys(("time", "kind", "model", "actor", "reason", "sentence"), str), "sequence": int, "details": dict,
-    **dict.fromkeys(("version", "commit", "evidence", "previous"), MAYBE), "signature": dict,
+ENTRY: Document = {**dict.fromkeys(("time", "kind", "model", "actor", "reason", "sentence"), str), "sequence": int,
+    **dict.fromkeys(("version", "commit", "evidence", "previous"), MAYBE), "details": dict, "signature": dict,
 }  # fmt: skip
 KINDS = ("policy", "trained", "examined", "rejected", "awaiting_signature", "promoted", "rolled_back", "monitored",
          "stopped", "forgotten")  # fmt: skip
 HEAD: Document = {"sequence": int, "digest": str}
 VERBS = {"promoted": "promote", "rolled_back": "roll_back", "stopped": "stop"}
-SHA = re.compile(r"[0-9a-f]{40}|sha256:[0-9a-f]{64}")
 SELF = "a whole ledger made by somebody else, since no --root was given: what was found is self-consistent only"
 TAIL = "that the newest entries were cut off together with their tags, since no --anchor was given"
+
+
+def cut(out: bytes, end: str = "\n") -> list[str]:
+    """What git told, cut where git ends a line: names may hold what Python takes for such an end, or for a blank."""
+    return [line for line in out.decode("utf-8", "surrogateescape").split(end) if line]
 
 
 class Unusable(Exception):
@@ -103,15 +106,13 @@ def parsed(content: bytes) -> Document:
 
 def typed(found: Any, types: Document, *optional: str) -> bool:
     """Whether a document has keys of these types, without other keys."""
-    if not isinstance(found, dict) or not {*types} - {*optional} <= {*found} <= {*types}:
-        return False
-    return all(isinstance(v, types[k]) and not isinstance(v, bool) for k, v in found.items())
+    fits = isinstance(found, dict) and {*types} - {*optional} <= {*found} <= {*types}
+    return fits and all(isinstance(v, types[k]) and not isinstance(v, bool) for k, v in found.items())
 
 
 def visible(text: str) -> bool:
     """Whether it is one line that reads as it is written."""
-    plain = text.isascii() and text.isprintable()
-    return plain or all(unicodedata.category(c) not in HIDDEN or c in "\u200c\u200d" for c in text)
+    return text.isprintable() or all(category(c) not in HIDDEN or c in "\u200c\u200d" for c in text)
 
 
 def entry_of(where: str, content: bytes) -> Document:
@@ -213,7 +214,7 @@ def over(expires: Any, moment: str) -> bool:
 
 
 def number_of(version: str) -> int:
-    found = re.match(r"v?(\d{1,9})(\.|$)", version)
+    found = re.match(r"v?([0-9]{1,9})(\.|$)", version)
     return int(found[1]) if found else 0
 
 
@@ -228,7 +229,7 @@ class Repository:
         (scratch / "HEAD").write_text("ref: refs/heads/none\n")
         self.home, self.scratch = homes[0].absolute(), scratch
         out = self.git("for-each-ref", "--format=%(objectname) %(refname)", home=self.home)
-        self.names = {line[41:]: line[:40] for line in out.decode(errors="replace").splitlines()}
+        self.names = {line[41:]: line[:40] for line in cut(out)}
 
     def git(self, *arguments: str, home: Path | None = None, stdin: bytes = b"") -> bytes:
         environment = {
@@ -245,7 +246,7 @@ class Repository:
     def contents(self, names: list[str]) -> Iterator[tuple[str, bytes]]:
         """Type and content of objects; the content is empty where one is not there, or too large."""
         asked = "".join(f"{name}\n" for name in names).encode()
-        said = self.git("cat-file", "--batch-check", stdin=asked).decode().splitlines() if names else []
+        said = cut(self.git("cat-file", "--batch-check", stdin=asked)) if names else []
         rows = [(name, kind, int((*rest, "-1")[0])) for name, kind, *rest in map(str.split, said)]
         while rows:
             count = total = 0
@@ -294,15 +295,14 @@ class Check:
         """Go through the commits: each adds the next entry with its evidence, and does nothing else."""
         how = ("--raw", "--no-abbrev", "--no-renames", "--first-parent", "--diff-merges=first-parent", "--reverse")
         asked = f"{self.since}..{self.found.tip}" if self.since else self.found.tip
-        out = self.repository.git("log", "--format=%x01%H %ct %P", *how, f"--max-count={COMMITS}", asked)
-        records = out.decode(errors="replace").split("\1")[1:]
+        records = cut(self.repository.git("log", "--format=%x01%H %ct %P", *how, f"--max-count={COMMITS}", asked), "\1")
         for part in (records[at : at + AT_ONCE] for at in range(0, len(records), AT_ONCE)):
             self.read([step for record in part for step in self.added(record)])
         self.found.head = self.previous or ""
 
     def added(self, record: str) -> Iterator[Step]:
         """The entries that a commit adds, not looked at yet; tells what else it does."""
-        head, *lines = record.strip().splitlines()
+        head, *lines = record.strip("\n").split("\n")
         commit, moment, *parents = head.split()
         self.held.add(commit)
         rows = [(path, *meta.split()) for meta, _, path in (line.partition("\t") for line in lines if line)]
@@ -609,7 +609,7 @@ def tag_of(name: str, kind: str, content: bytes) -> tuple[str, list[str]]:
     """The commit of a tag, and the lines of the last paragraph of its message; empty where it is no such tag."""
     head, _, text = content.decode(errors="replace").partition("\n\n")
     found = re.match(r"object ([0-9a-f]{40})\ntype commit\ntag (.*)\n", head + "\n") if kind == "tag" else None
-    return (found[1], text.strip().split("\n\n")[-1].splitlines()) if found and found[2] == name else ("", [])
+    return (found[1], text.strip().split("\n\n")[-1].split("\n")) if found and found[2] == name else ("", [])
 
 
 def made(name: str, lines: list[str], entry: Document) -> bool:
@@ -644,7 +644,7 @@ def main(words: list[str] | None = None) -> int:
         except ValueError as error:
             anchor, unproven = "", [str(error)]
         for given in filter(None, (root, anchor)):
-            if not SHA.fullmatch(given) or (given == root and len(given) == 40):
+            if not re.fullmatch(r"[0-9a-f]{40}|sha256:[0-9a-f]{64}", given) or (given == root and len(given) == 40):
                 text = "is no digest (sha256: and 64 digits), nor for --anchor 40 of a commit or a token with --tsa"
                 raise Unusable(f"{given} {text}")
         found = check(asked.repository, root, anchor)

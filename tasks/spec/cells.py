@@ -17,6 +17,8 @@ if TYPE_CHECKING:  # importing pandas takes half a second, and most readers of a
 LARGEST = 3.4028234663852886e38
 """The largest number that is taken: trees of scikit-learn read features as 32-bit floats, and squares must not
 overflow."""
+LONGEST = 1000
+"""Characters of a name that a request may hold, and so may the table that a model learns from."""
 LARGEST_WHOLE = 2**53 - 1
 """The largest whole number that a float64 keeps apart from its neighbours, as JSON's readers have it."""
 PLAIN = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from tasks.spec.cells import LARGEST, LARGEST_WHOLE, nameless, names, numbers
+from tasks.spec.cells import LARGEST, LARGEST_WHOLE, LONGEST, nameless, names, numbers
 from tasks.spec.kind import ColumnKind, DeclaredColumn
 from tasks.spec.moments import LEAST_DAY, MOST_DAY, day, day_text, moment, moment_text
 from tasks.spec.wording import number
@@ -87,7 +87,11 @@ class Category(ColumnKind):
         return names(cells), nameless(cells)
 
     def request_field(self, column: DeclaredColumn) -> tuple[Any, dict[str, Any]]:
-        return (Literal[tuple(column.categories)], {}) if column.categories else (str, {"min_length": 1})
+        return (
+            (Literal[tuple(column.categories)], {})
+            if column.categories
+            else (str, {"min_length": 1, "max_length": LONGEST})
+        )
 
     def known_names(self, column: DeclaredColumn) -> tuple[str, ...]:
         return column.categories or ()

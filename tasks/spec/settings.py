@@ -29,6 +29,10 @@ class Settings(BaseSettings):
     """Where another installation's service is; empty: the one that runs from ``home``."""
     most_body_bytes: int = 8 * 1024 * 1024
     """The largest request body that the prediction service reads."""
+    most_connections: int = Field(1000, gt=0)
+    """Connections that one process of the service holds at once."""
+    read_seconds: float = Field(60.0, gt=0)
+    """How long the service waits for the rest of a request."""
     access: Literal["keys", "open"] = "keys"
     """``open``: the service asks nobody for a key, and then listens on this machine alone."""
     key_file: Path | None = None

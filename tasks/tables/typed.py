@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import compute
 
-from tasks.spec.cells import category_text, names, numbers, rounded, shown
+from tasks.spec.cells import LONGEST, category_text, names, numbers, rounded, shown
 from tasks.spec.data import Column
 from tasks.spec.data_source import Reading
 from tasks.spec.errors import ConfigError, Problem
@@ -75,6 +75,8 @@ def column_values(column: Column, cells: pd.Series, reading: Reading) -> tuple[p
     elif cells.dtype == object:
         cells = _plain_text(cells, markers, trim=reading.trim or kind.numeric)
     values, wrong = kind.from_source(cells, column)
+    if column.served and not kind.numeric:
+        wrong |= values.str.len() > LONGEST
     if len(markers) == 1 and (text or kind.numeric):  # an empty cell is missing already
         return values, wrong
     gone = values.isin(_quantities(column, markers, reading if text else Reading())) if kind.numeric else wrong & False
@@ -133,6 +135,11 @@ def _problem(column: Column, cells: pd.Series, wrong: pd.Series, file: str, befo
         return (
             f"{where} is a whole number that a float would round{others}. Declare the column category, which keeps all "
             "digits, or let the file write it with an exponent."
+        )
+    if not column.kind.numeric and len(str(cells.iloc[at])) > LONGEST:
+        return (
+            f"{where} has {len(str(cells.iloc[at])):,} characters{others}, and a category that requests hold has at "
+            f"most {LONGEST:,}. Shorten it, or set input: false for the column."
         )
     if not column.kind.numeric and isinstance(cells.iloc[at], float):
         return f"{where} is an infinite number, which names no category{others}. {column.kind.advice}."

@@ -42,6 +42,16 @@ def both(*forgeries: Forgery) -> Forgery:
     return forge
 
 
+def planted(name: str, what: str, end: str = "\u2028") -> Forgery:
+    """A tag whose name looks, to who cuts lines as Python does, like the end of one reference and another as it was."""
+
+    def forge(made: Ledger, repository: Path) -> None:
+        was = git(made.origin, "rev-parse", what)
+        git(repository, "update-ref", f"refs/tags/x{end}{was}X{name}", made.commits[-1])
+
+    return forge
+
+
 def adds(path: str, content: bytes | tuple[str, bytes] | None) -> Forgery:
     return lambda made, repository: write(repository, made.commits[-1], [{path: content}])
 
@@ -107,6 +117,11 @@ def resigned(made: Ledger) -> list[Document]:
     return chained([{**made.entries[0], "evidence": digest_json(first), "details": details}, *made.entries[1:3]], own())
 
 
+def trailers(made: Ledger) -> str:
+    newest = made.entries[-1]
+    return f"Evidence: {newest['evidence']}\u2028Entry: {digest_json(newest)}\u2028Kind: promoted"
+
+
 DEEP = b'{"a":' * 20_000 + b"1" + b"}" * 20_000
 BY_GIT: dict[str, tuple[Forgery, str]] = {
     "tag on a rejected candidate": (tag("income@v4.0.0", "income@v3.0.0", "spare"), "income@v4.0.0 names an entry for"),
@@ -164,6 +179,26 @@ BY_GIT: dict[str, tuple[Forgery, str]] = {
         "#champion#1 of entry 3",
     ),
     "branch deleted": (git_does(("update-ref", "-d", f"refs/heads/{BRANCH}")), "there is no ledger"),
+    **{
+        f"another ledger, and the old one in a tag's name after U+{ord(end):04X}": (
+            both(rewritten(resigned), planted(f"refs/heads/{BRANCH}", BRANCH, end)),
+            "and {root} was named: nothing is proven",
+        )
+        for end in "\x85\u2028\u2029"
+    },
+    "a moved tag, and the old one in a tag's name": (
+        both(
+            tag("income@v3.0.0", "income@v3.0.0", "spare"),
+            planted("refs/tags/income@v3.0.0", "refs/tags/income@v3.0.0"),
+        ),
+        "tag income@v3.0.0 of entry 14 is missing",
+    ),
+    "trailers after a line end that is git's no end": (
+        lambda m, r: (
+            git(r, "tag", "-f", "-a", "-m", f"x\n\n{trailers(m)}", "income@v3.0.0", "income@v3.0.0^{commit}") and None
+        ),
+        "tag income@v3.0.0 of entry 14 is missing",
+    ),
     "branch moved to main": (git_does(("update-ref", f"refs/heads/{BRANCH}", "main")), "does not hold {anchor}"),
     "another ledger with its own first list": (rewritten(resigned), "and {root} was named: nothing is proven"),
     "all commits with other dates": (redated, "hours off its entry"),

@@ -31,6 +31,10 @@ def two(made: Ledger) -> Commit:
 
 NEWEST = f"entries/{KINDS:06d}.json"
 PRESENT: dict[str, tuple[Forgery, str]] = {
+    "an entry's name with a line end of Unicode": (
+        adds("entry.json\u2028", b"x"),
+        'adds 0 entries and "entry.json\\342\\200\\250"',
+    ),
     "evidence deleted": (then(lambda m: {"evidence.json": None}), "adds 0 entries, and a commit of the ledger adds"),
     "evidence left out": (
         then(lambda m: {**files(m, m.entries[-1]), "evidence.json": None}, after=-2),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from tests.proof.ledgers import Document, Ledger, files, write
 Forgery = Callable[[Ledger, Path], None]
 KINDS = 14
 """Entries of the ledger that is forged; positions of forgeries are counted from 1 to this."""
+
+ODD = ("x\u2028y", "x\u2029y", "\x85x", "x\u2003", "\u3000x\u2028", "HEAD/x", os.fsdecode(b"x\xff"), "\u202ex")
+"""Names that git takes, and that hold what Python takes for the end of a line, for a blank, or for no text."""
 
 
 def at_end(*entries: Callable[[Ledger], Document | tuple[Document, Document]]) -> Forgery:

@@ -25,7 +25,7 @@ from tests.proof.by_git import BY_GIT, cut_with_tags
 from tests.proof.by_position import BY_POSITION
 from tests.proof.by_tree import OLD, PRESENT
 from tests.proof.by_verdict import BY_VERDICT
-from tests.proof.forging import KINDS, Forgery
+from tests.proof.forging import KINDS, ODD, Forgery
 from tests.proof.ledgers import Document, Ledger
 from tests.proof.with_stolen_key import STOLEN
 
@@ -136,7 +136,11 @@ def test_no_honest_history_is_accused(honest: Ledger, tmp_path: Path, capsys: py
     odd = ("income@v2.0.0!", "income#champion#5!", "income!", "income@v2.0.0#7!", "release-1", "v1")
     for name in odd:
         git(tmp_path / "tagged.git", "tag", name, "main")
-    for name, notices in (("mirror.git", 0), ("work", 0), ("tagged.git", 3)):
+    ledgers.copy(honest, tmp_path / "odd.git")
+    for name in ODD:
+        for place in ("heads/", "tags/", "tags/income@v9.0.0"):
+            git(tmp_path / "odd.git", "update-ref", f"refs/{place}{name}", "main")
+    for name, notices in (("mirror.git", 0), ("work", 0), ("tagged.git", 3), ("odd.git", len(ODD))):
         code, found = asked(capsys, tmp_path / name, "--root", honest.root, "--anchor", honest.commits[-1])
         assert (code, found["problems"], len(found["notices"])) == (0, [], notices)
         assert found["champions"] == {"care": "v1.0.0", "income": "v3.0.0"} and found["not_excluded"] == []

@@ -182,6 +182,13 @@ def changed(frame: pd.DataFrame, **values: tuple[int, str]) -> pd.DataFrame:
         ],
         ({"age": (5, "9" * 500)}, "row 5, column age: '" + "9" * 76 + "... is no finite number."),
         (
+            {"job": (8, "j" * 1001)},
+            "row 8, column job: '"
+            + "j" * 76
+            + "... has 1,001 characters, and a category that requests hold has at most "
+            "1,000. Shorten it, or set input: false for the column.",
+        ),
+        (
             {"age": (5, "old"), "hours": (6, "many")},
             "row 5, column age: 'old' is no finite number. Mend the value, declare the column category, or list the "
             f"value under missing. data/{NAME}/source/table.csv, row 6, column hours: 'many' is no whole number",

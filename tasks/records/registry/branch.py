@@ -121,8 +121,7 @@ def added(git: Git, since: str, tip: str) -> Iterator[Added]:
     A commit whose entry is that of the commit before adds none, and is left out here; the verifier names it.
     """
     asked = f"{since}..{tip}" if since else tip
-    log = git.run("log", "--first-parent", "--reverse", "--format=%H %T", asked)
-    rows = [line.split() for line in log.splitlines()]
+    rows = [line.split(" ") for line in git.lines("log", "--first-parent", "--reverse", "--format=%H %T", asked)]
     before = ""
     if since:
         rows.insert(0, [since, git.run("rev-parse", f"{since}^{{tree}}")])
@@ -162,9 +161,8 @@ def _tree(content: bytes) -> dict[str, str]:
 def _old(git: Git, name: str) -> Iterator[Added]:
     """Entries of the old form up to a commit, as they were added: what a later commit did to their files is nothing."""
     how = ("--raw", "--no-abbrev", "--no-renames", "--first-parent", "--diff-merges=first-parent", "--reverse")
-    log = git.run("log", "--format=%x01", *how, "--diff-filter=A", name)
     blobs: dict[str, str] = {}
-    for commit in log.split("\1"):
+    for commit in git.lines("log", "--format=%x01", *how, "--diff-filter=A", name, end="\1"):
         rows = sorted((path, *meta.split()) for meta, _, path in (line.partition("\t") for line in commit.split("\n")))
         blobs |= {path: row[3] for path, *row in rows if row[1:2] == ["100644"] and path not in blobs}
     documents = {f"sha256:{path[9:-5]}": blob for path, blob in blobs.items() if OLD_EVIDENCE.fullmatch(path)}
@@ -178,7 +176,7 @@ def backwards(git: Git, tip: str) -> Iterator[Added]:
     """The same from the newest on, for who looks for one of the last."""
     count = READ_FIRST
     while tip:
-        rows = git.run("log", "--first-parent", f"--max-count={count + 1}", "--format=%H", tip).split()
+        rows = git.lines("log", "--first-parent", f"--max-count={count + 1}", "--format=%H", tip)
         since = rows[count] if len(rows) > count else ""
         found = list(added(git, since, tip))
         yield from reversed(found)

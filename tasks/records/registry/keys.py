@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from typing import Any
 
@@ -96,14 +97,14 @@ def keep_examiners(settings: Settings, policy: Policy) -> None:
 def _signers(settings: Settings, git: Git) -> list[Person]:
     """People of the origin's main branch, as approvers; lines that are no plain key of a name are left out."""
     try:
-        text = git.run("show", f"refs/remotes/origin/{settings.branch}:{SIGNERS}")
+        lines = git.lines("show", f"refs/remotes/origin/{settings.branch}:{SIGNERS}")
     except GitError:
         return []
     found: dict[str, list[str]] = {}
-    for line in text.splitlines():
-        words = line.split()
+    for line in lines:  # as OpenSSH cuts them: at blanks and tabs
+        words = re.findall(r"[^ \t\r]+", line)
         at = next((i for i, word in enumerate(words[1:-1], 1) if word.startswith(("ssh-", "ecdsa-", "sk-"))), None)
-        if at is not None and not line.startswith("#") and "cert-authority" not in line:
+        if at is not None and not words[0].startswith("#") and "cert-authority" not in line:
             for name in words[0].split(","):
                 found.setdefault(name, []).append(f"{words[at]} {words[at + 1]}")
     people: list[Person] = []

@@ -42,7 +42,8 @@ def gather(settings: Settings) -> int:
         parents = [word for commit in dict.fromkeys([before, *found.values()]) if commit for word in ("-p", commit)]
         text = "\n".join(f"{commit} {name}" for name, commit in found.items())
         tree = git.run("mktree", stdin=b"")
-        tip = git.run("commit-tree", tree, *parents, stdin=f"{len(found)} candidates\n\n{text}\n".encode())
+        said = f"{len(found)} candidates\n\n{text}\n".encode("utf-8", "surrogateescape")
+        tip = git.run("commit-tree", tree, *parents, stdin=said)
         leases = [f"--force-with-lease=refs/heads/{name}:{commit}" for name, commit in found.items()]
         gone = [f":refs/heads/{name}" for name in found]
         git.run("push", "--quiet", "--atomic", *leases, "origin", f"{tip}:refs/heads/{SETTLED}", *gone)
@@ -53,7 +54,7 @@ def _older(git: Git) -> dict[str, str]:
     """Branch and commit of candidates that are not among the newest of their model, newest first."""
     place = f"refs/remotes/origin/{CANDIDATES}"
     form = "--format=%(objectname) %(refname:strip=3)"
-    listed = (line.split(" ", 1) for line in git.run("for-each-ref", form, "--sort=-committerdate", place).splitlines())
+    listed = (line.split(" ", 1) for line in git.lines("for-each-ref", form, "--sort=-committerdate", place))
     seen: Counter[str] = Counter()
     found = {}
     for commit, name in listed:

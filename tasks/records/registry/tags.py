@@ -10,6 +10,7 @@ from tasks.records.registry.authority import State, number_of
 from tasks.records.registry.index import Row
 from tasks.records.repository.git import Git
 from tasks.spec.ledger import Entry
+from tasks.spec.line import flat
 
 CHAMPION = "champion"
 OURS = re.compile(r"(?P<model>[a-z][a-z0-9_]*)(@v\d+\.\d+\.\d+|#champion#\d+)")
@@ -60,7 +61,7 @@ def free_version(git: Git, model: str, highest: int) -> str:
 
 def _names(git: Git, start: str) -> list[str]:
     """Names of tags that begin so."""
-    return git.run("for-each-ref", "--format=%(refname:strip=2)", f"refs/tags/{start}*").splitlines()
+    return git.lines("for-each-ref", "--format=%(refname:strip=2)", f"refs/tags/{start}*")
 
 
 def read_tags(git: Git, model: str | None = None) -> dict[str, Tag]:
@@ -68,10 +69,10 @@ def read_tags(git: Git, model: str | None = None) -> dict[str, Tag]:
     form = "%(refname:strip=2)%09%(*objectname)%09%(objectname)%09%(contents)%00"
     found = {}
     asked = [f"refs/tags/{model}{sign}" for sign in ("@*", "#*", "@*/**", "#*/**")] if model else ["refs/tags"]
-    for record in git.run("for-each-ref", f"--format={form}", *asked).split("\0"):
+    for record in git.lines("for-each-ref", f"--format={form}", *asked, end="\0"):
         name, annotated, plain, text = (record.strip("\n").split("\t", 3) + ["", "", ""])[:4]
         if FACE.fullmatch(name):
-            lines = [line.partition(": ") for line in text.strip().split("\n\n")[-1].splitlines()]
+            lines = [line.partition(": ") for line in text.strip().split("\n\n")[-1].split("\n")]
             found[name] = Tag(annotated or plain, {key: value for key, sign, value in lines if sign})
     return found
 
@@ -143,7 +144,7 @@ def _made(name: str, tag: Tag, entry: Row) -> bool:
 
 def _foreign(name: str, tag: Tag, again: bool) -> str:
     if OURS.fullmatch(name) is None:
-        return f"tag {name} is none that Assay makes; it changes nothing. Remove it from the origin"
+        return f"tag {flat(name)} is none that Assay makes; it changes nothing. Remove it from the origin"
     if again:
         return f"tag {name} repeats another tag of its entry: it was not made by Assay, and changes nothing"
     if "Evidence" not in tag.trailers:

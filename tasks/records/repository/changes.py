@@ -19,8 +19,7 @@ LIST = "deployments/models.yaml"
 
 def changed_paths(git: Git, old: str, new: str) -> list[str]:
     """Paths that differ between two commits; of a file that was moved, both."""
-    listed = git.read("diff", "--name-only", "--no-renames", "-z", old, new)
-    return [path for path in listed.decode("utf-8", "surrogateescape").split("\0") if path]
+    return git.lines("diff", "--name-only", "--no-renames", "-z", old, new, end="\0")
 
 
 def concerned_models(git: Git, old: str, new: str) -> list[str]:
@@ -44,8 +43,9 @@ def concerned_models(git: Git, old: str, new: str) -> list[str]:
 
 def collected_until(git: Git, commit: str, model: str) -> int:
     """The last row of the log that a commit's data hold; 0 where they hold none of it."""
-    names = git.run("ls-tree", "--name-only", commit, f"data/{model}/collected/")
-    return max((int(n) for n in re.findall(r"rows-\d+-(\d+)\.parquet\.dvc", names)), default=0)
+    names = git.lines("ls-tree", "--name-only", "-z", commit, f"data/{model}/collected/", end="\0")
+    found = (re.fullmatch(r".*/rows-[0-9]+-([0-9]+)\.parquet\.dvc", name) for name in names)
+    return max((int(n[1]) for n in found if n), default=0)
 
 
 def listed_models(git: Git, commit: str) -> tuple[str, ...]:

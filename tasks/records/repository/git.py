@@ -26,6 +26,7 @@ OURS = {
     "tag.forceSignAnnotated": "false",
     "core.hooksPath": os.devnull,  # theirs would run at each of our commits; those of an origin are its own
     "core.autocrlf": "false",  # the bytes of a worktree are what was committed
+    "core.quotePath": "true",  # a path is told as git's own rules tell it, and none can look like another's
     "core.excludesFile": os.devnull,
     "core.attributesFile": os.devnull,
     "core.fsmonitor": "false",
@@ -38,6 +39,7 @@ OURS = {
     "clone.defaultRemoteName": "origin",
     "clone.rejectShallow": "false",
     "push.followTags": "false",
+    "remote.origin.followRemoteHEAD": "never",  # a branch of the origin may be called HEAD, and would move another's
     "push.recurseSubmodules": "no",
     "submodule.recurse": "false",
     "protocol.file.allow": "always",
@@ -81,7 +83,8 @@ class Declined(GitError):
 
     @property
     def words(self) -> str:
-        said = [line.removeprefix("remote:").strip() for line in self.output.splitlines() if line.startswith("remote:")]
+        lines = self.output.split("\n")
+        said = [line.removeprefix("remote:").strip() for line in lines if line.startswith("remote:")]
         return "; ".join(line for line in said if line) or "it gave no reason"
 
 
@@ -129,9 +132,18 @@ class Git:
         if arguments[0] == "push" and OVERTAKEN.search(said):  # the origin hangs up on such a push, too
             raise Overtaken(message, said)
         if UNREACHABLE.search(said):
-            first = next(line for line in said.splitlines() if UNREACHABLE.search(line))
+            first = next(line for line in said.split("\n") if UNREACHABLE.search(line))
             raise self._unreachable(first.removeprefix("fatal: ").removesuffix("."))
         raise GitError(message, said)
+
+    def lines(self, *arguments: str, stdin: bytes | None = None, end: str = "\n") -> list[str]:
+        """Run one git command and give what it printed, cut at one character alone; errors as of :meth:`read`.
+
+        Names of branches, tags and files are a stranger's. Git forbids this character in them, and allows others that
+        Python takes for the end of a line or for a blank, such as U+2028. Bytes that are no UTF-8 stay apart, too.
+        """
+        found = self.read(*arguments, stdin=stdin).decode("utf-8", "surrogateescape").split(end)
+        return found if found[-1] else found[:-1]
 
     def _environment(self) -> dict[str, str]:
         kept = {k: v for k, v in os.environ.items() if not ELSEWHERE.fullmatch(k)}
@@ -175,6 +187,4 @@ class Git:
 
     def changed_files(self) -> list[str]:
         """Paths with uncommitted changes, untracked ones included."""
-        records = self.run("status", "--porcelain", "--no-renames", "-z").split("\0")
-        # run() strips its output, and with it a leading blank of the first record's two status letters
-        return [record.lstrip().split(" ", 1)[1].lstrip() for record in records if record]
+        return [record[3:] for record in self.lines("status", "--porcelain", "--no-renames", "-z", end="\0")]

@@ -13,7 +13,7 @@ from tasks.spec.settings import Settings
 def git_folders(worktree: Path) -> list[Path]:
     """Where git keeps what DVC looks up about a worktree."""
     asked = ("rev-parse", "--path-format=absolute", "--git-common-dir", "--absolute-git-dir")
-    return [Path(line) for line in Git(worktree).run(*asked).splitlines()]
+    return [Path(line) for line in Git(worktree).lines(*asked)]
 
 
 def folders(worktree: Path, addresses: Iterable[str]) -> Iterator[Path]:

@@ -47,30 +47,37 @@ def ensure_clone(settings: Settings, tags: bool = True) -> Git:
     """
     with lock(settings):
         if not (settings.clone / ".git").exists():
-            draft = settings.home / f"clone-{uuid.uuid4().hex[:8]}"
-            Git(settings.home, settings.origin_url).run(
-                "clone", "--quiet", "--no-checkout", "--", settings.origin_url, str(draft)
-            )
-            draft.rename(settings.clone)
+            _begin(settings)
         git = Git(settings.clone, settings.origin_url)
         if git.run("config", "--default", "", "--get", "remote.origin.url") != settings.origin_url:  # a home was moved
             git.run("config", "--replace-all", "remote.origin.url", settings.origin_url)
         _complete(git)
+        _forget_head(git)
         if _is_up_to_date(git, tags):
             return git
-        git.run(
-            "fetch",
-            "--quiet",
-            "--update-shallow",
-            "--prune",
-            "--prune-tags",
-            "--force",
-            "origin",
-            "+refs/heads/*:refs/remotes/origin/*",
-            "+refs/tags/*:refs/tags/*",
-            f"+{UNPUSHED}/*:{UNPUSHED}/*",
-        )
+        _fetch(git)
     return git
+
+
+def _begin(settings: Settings) -> None:
+    """Make the clone, which stands under its name only once it is whole.
+
+    ``git clone`` would give up where the origin has a branch below ``HEAD/``.
+    """
+    draft = settings.home / f"clone-{uuid.uuid4().hex[:8]}"
+    git = Git(draft, settings.origin_url)
+    try:
+        Git(settings.home).run("init", "--quiet", "--initial-branch", settings.branch, str(draft))
+        git.run("remote", "add", "origin", settings.origin_url)
+        _fetch(git)
+        draft.rename(settings.clone)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _fetch(git: Git) -> None:
+    rules = ("+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*", f"+{UNPUSHED}/*:{UNPUSHED}/*")
+    git.run("fetch", "--quiet", "--update-shallow", "--prune", "--prune-tags", "--force", "origin", *rules)
 
 
 def _complete(git: Git) -> None:
@@ -83,6 +90,13 @@ def _complete(git: Git) -> None:
         git.run("config", CUT, _digest(cut))
 
 
+def _forget_head(git: Git) -> None:
+    """Remove the alias that a clone has for the origin's default branch: a branch of the origin may be called HEAD."""
+    head = git.path / ".git/refs/remotes/origin/HEAD"
+    if head.is_file() and head.read_bytes().startswith(b"ref:"):
+        git.run("symbolic-ref", "--delete", "refs/remotes/origin/HEAD")
+
+
 def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -90,13 +104,10 @@ def _digest(path: Path) -> str:
 def _is_up_to_date(git: Git, tags: bool) -> bool:
     """Whether the clone has all branches and tags as the origin has them; asking is cheaper than fetching nothing."""
     asked = ("refs/heads/", *(("refs/tags/", f"{UNPUSHED}/") if tags else ()))
-    there = (
-        line.split("\t")
-        for line in git.run("ls-remote", "--refs", *([] if tags else ["--heads"]), "origin").splitlines()
-    )
+    there = (line.split("\t") for line in git.lines("ls-remote", "--refs", *([] if tags else ["--heads"]), "origin"))
     ours = ("refs/remotes/origin", *(("refs/tags", UNPUSHED) if tags else ()))
-    listed = git.run("for-each-ref", "--format=%(objectname)%09%(refname)%09%(symref)", *ours)
-    here = (line.rstrip("\t").split("\t") for line in listed.splitlines())
+    listed = git.lines("for-each-ref", "--format=%(objectname)%09%(refname)%09%(symref)", *ours)
+    here = (line.rstrip("\t").split("\t") for line in listed)
     names = {
         name.replace("refs/remotes/origin/", "refs/heads/", 1): commit for commit, name, *other in here if not other
     }
@@ -146,7 +157,7 @@ def prepare_origin(origin: Git) -> None:
 
 def take_back(origin: Git) -> None:
     """Remove what commands that were killed have lent."""
-    for name in origin.run("for-each-ref", "--format=%(refname)", UNPUSHED).split():
+    for name in origin.lines("for-each-ref", "--format=%(refname)", UNPUSHED):
         origin.run("update-ref", "-d", name)
 
 
@@ -220,7 +231,7 @@ def push_data(settings: Settings, tree: Path, message: str) -> str:
     except Overtaken as error:
         raise CheckoutError(
             f"branch {settings.branch} of the origin moved while data were collected, and nothing was pushed. "
-            f"Start the run again. ({error.output.splitlines()[-1]})"
+            f"Start the run again. ({error.output.rpartition(chr(10))[2]})"
         ) from None
     except Declined as error:
         raise CheckoutError(

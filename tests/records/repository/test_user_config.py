@@ -115,7 +115,7 @@ def test_truncated_clones_push_to_an_origin_that_is_followed(
     with workspace.worktree(settings, "other") as tree:
         assert (tree / "model.txt").read_text() == "second\n"
     cut = Settings(home=tmp_path / "of the cut one", origin=str(tmp_path / "cut"))
-    with workspace.worktree(cut, "HEAD") as tree:
+    with workspace.worktree(cut, "main") as tree:
         assert (tree / "model.txt").read_text() == "second\n"
 
 

@@ -64,7 +64,7 @@ def test_a_host_that_does_not_answer_is_named_without_its_password(
         with pytest.raises(
             UnreachableError,
             match=(
-                rf"^the origin http://127.0.0.1:{port}/models.git does not answer \(no answer to git clone within 1 "
+                rf"^the origin http://127.0.0.1:{port}/models.git does not answer \(no answer to git fetch within 1 "
                 rf"s\)"
             ),
         ):
