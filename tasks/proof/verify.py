@@ -39,8 +39,8 @@ ARMOR = re.compile(r"-----BEGIN SSH SIGNATURE-----\s+[A-Za-z0-9+/=\s]+-----END S
 GOOD, OLD_WINDOW = re.compile(rb'Good ".*" signature .*(SHA256:\S+)'), re.compile(r"window \d+: (roll back|stop); ")
 LARGEST, AT_ONCE, BYTES_AT_ONCE, COMMITS, SECONDS, TOLD = 1 << 25, 2048, 1 << 26, 10**6, 900, 500
 """Bytes of a file; commits and bytes read at once; commits; seconds of one command; problems that are told."""
-CLOCK = 3600.0
-"""Seconds that the date of a commit may be off the time of its entry: one clock wrote both."""
+CLOCK, FAR = 3600.0, 10**8
+"""Seconds that the date of a commit may be off the time of its entry; numbers that a champion tag may leave out."""
 MAYBE, HIDDEN = (str, type(None)), ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
 ENTRY: Document = {**dict.fromkeys(("time", "kind", "model", "actor", "reason", "sentence"), str), "sequence": int,
     **dict.fromkeys(("version", "commit", "evidence", "previous"), MAYBE), "details": dict, "signature": dict,
@@ -544,7 +544,6 @@ class Check:
         return before and self.digest_of(head["sequence"]) == head["digest"]
 
     def digest_of(self, number: int) -> str | None:
-        """Digest of the entry with a number, where the chain holds one."""
         return self.digests.get(number)
 
     def tags(self) -> None:
@@ -561,7 +560,9 @@ class Check:
             model, version = f"{entry['model']}#champion", f"{entry['model']}@{entry['version']}"
             tenures[model] = tenures.get(model, 0) + 1
             for start, name in [(version, version)][version in seen :] + [(model, f"{model}#{tenures[model]}")]:
-                fitting = [n for n in free.get((start, entry["commit"]), []) if made(n, there[n][1], entry)]
+                most = FAR + newest.get(start, 0) if start == model else 10**9
+                found = [n for n in free.get((start, entry["commit"]), []) if by_number(n)[1] <= most]
+                fitting = [n for n in found if made(n, there[n][1], entry)]
                 named = f"of entry {entry['sequence']}"
                 if not fitting:
                     why = "is missing or moved, and what serves stays as it is. Put it back with: assay ledger --mend"
@@ -590,7 +591,6 @@ class Check:
 
 
 def by_number(name: str) -> tuple[str, int, str]:
-    """Where a tag stands among others."""
     return name.partition("#")[0], number_of(re.split("[#@]", name)[-1]), name
 
 

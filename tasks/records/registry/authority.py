@@ -156,7 +156,7 @@ def adopted(state: State) -> dict[str, Any]:
 def number_of(version: str | None) -> int:
     """12 of ``v12.0.0``; 0 of what is no version."""
     head = (version or "").removeprefix("v").split(".")[0]
-    return int(head) if head.isdecimal() and len(head) < 10 else 0
+    return int(head) if head.isascii() and head.isdecimal() and len(head) < 10 else 0
 
 
 def policy_signatures_missing(old: Policy, new: Policy, signed: list[dict[str, Any]]) -> str:

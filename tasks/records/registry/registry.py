@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,8 @@ from tasks.records.registry.tags import CHAMPION
 from tasks.records.repository.git import Declined, Git, GitError, Overtaken
 from tasks.records.repository.workspace import ensure_clone, lock
 from tasks.spec.errors import CheckoutError, PromotionConflict, PromotionRefused
-from tasks.spec.ledger import AssignedDetails, AssignmentKind, EntryDraft, Warrant
+from tasks.spec.ledger import AssignedDetails, AssignmentKind, Entry, EntryDraft, Warrant
+from tasks.spec.line import flat
 from tasks.spec.settings import Settings
 
 __all__ = ["CHAMPION", "Registry", "Version", "stopped_because"]
@@ -167,10 +168,10 @@ class Registry:
                     details=AssignedDetails(previous=expected, warrant=warrant),
                 )
                 written = ledger.commit_entry(self.settings, git, draft)
-                names = tags.names_for(git, written.entry, len(now.tenures), tag not in now.versions)
+                new = tag not in now.versions
+                names = tags.names_for(self.settings, git, written.entry, len(now.tenures), new)
                 try:
-                    with _made_tags(git, names):
-                        tags.write(git, names, written.entry)
+                    with _made_tags(git, names, written.entry):
                         refs = [f"refs/tags/{name}:refs/tags/{name}" for name in names]
                         git.run("push", "--quiet", "--atomic", "origin", *refs, f"{written.tip}:refs/heads/{BRANCH}")
                 except Declined as error:
@@ -194,13 +195,21 @@ class Registry:
 
 
 @contextmanager
-def _made_tags(git: Git, names: list[str]) -> Iterator[None]:
-    """Tags made inside stay only where all goes well: the clone must hold none that the origin has not."""
+def _made_tags(git: Git, names: list[str], entry: Entry) -> Iterator[None]:
+    """The tags of an entry, which stay only where all goes well: the clone must hold none that the origin has not."""
     try:
+        try:
+            tags.write(git, names, entry)
+        except GitError as error:
+            raise PromotionRefused(
+                f"{entry.model} {entry.version} cannot be tagged as {' and '.join(names)}, and nothing was changed. "
+                f"Remove what stands in the way from the origin, or start the run again; git says: {flat(error.output)}"
+            ) from None
         yield
     except BaseException:  # a cancelled run too; whatever the origin did accept comes back with the next fetch
         for name in names:
-            git.run("update-ref", "-d", f"refs/tags/{name}")
+            with suppress(GitError):  # it was not made, and why is what counts
+                git.run("update-ref", "-d", f"refs/tags/{name}")
         raise
 
 

@@ -7,15 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tasks.records.registry.authority import State, number_of
-from tasks.records.registry.index import Row
+from tasks.records.registry.index import Row, index
 from tasks.records.repository.git import Git
 from tasks.spec.ledger import Entry
 from tasks.spec.line import flat
+from tasks.spec.settings import Settings
 
 CHAMPION = "champion"
-OURS = re.compile(r"(?P<model>[a-z][a-z0-9_]*)(@v\d+\.\d+\.\d+|#champion#\d+)")
+OURS = re.compile(r"(?a)(?P<model>[a-z][a-z0-9_]*)(@v\d+\.\d+\.\d+|#champion#\d{1,9})")
 FACE = re.compile(r"[^@#]*[@#].*")
 """Names that GTO could mean; others are tags of people."""
+FAR, LAST = 10**8, 10**9 - 1
+"""Numbers that the next champion tag may leave out, and the last one: a tag beyond is none of an entry's."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +34,36 @@ def message(entry: Entry) -> str:
     return f"{subject}\n\nEvidence: {entry.evidence}\nEntry: {entry.digest()}\nKind: {entry.kind}\n"
 
 
-def names_for(git: Git, entry: Entry, tenures: int, new: bool) -> list[str]:
-    """Names of the tags that an assignment makes; its number is greater than all that are there."""
+def names_for(settings: Settings, git: Git, entry: Entry, tenures: int, new: bool) -> list[str]:
+    """Names of the tags that an assignment makes.
+
+    Its number comes after those of the tags that entries made, and is one that nobody took. What others have tagged
+    far beyond does not count.
+    """
     start = f"{entry.model}#{CHAMPION}#"
-    numbers = [number_of(name.removeprefix(start)) for name in _names(git, start)]
-    number = max([tenures, *numbers]) + 1
-    return [*([f"{entry.model}@{entry.version}"] if new else []), f"{entry.model}#{CHAMPION}#{number}"]
+    taken = {number_of(name.removeprefix(start)) for name in _names(git, start)}
+    number = tenures
+    if max(taken, default=0) > tenures:
+        with index(settings, git) as found:
+            number = max(tenures, _newest_number(git, entry.model, found.assigned()))
+    number = number + 1 if number < LAST else tenures + 1
+    while number in taken:
+        number += 1
+    return [*([f"{entry.model}@{entry.version}"] if new else []), f"{start}{number}"]
+
+
+def _newest_number(git: Git, model: str, assigned: Sequence[Row]) -> int:
+    """The number of the newest champion tag that an entry made; 0 where there is none."""
+    own = [
+        number_of(name.rpartition("#")[2])
+        for name, tag in read_tags(git, model).items()
+        if "#" in name and OURS.fullmatch(name)
+        if any(row.commit == tag.commit and _made(name, tag, row) for row in assigned if row.model == model)
+    ]
+    newest = 0
+    for number in sorted(own):
+        newest = number if number <= newest + FAR else newest
+    return newest
 
 
 def write(git: Git, names: list[str], entry: Entry, instead: bool = False) -> None:
@@ -52,7 +79,7 @@ def write(git: Git, names: list[str], entry: Entry, instead: bool = False) -> No
 
 def free_version(git: Git, model: str, highest: int) -> str:
     """The version after the highest that was given, whose tag nobody took."""
-    taken = {number_of(name.rpartition("@")[2]) for name in _names(git, f"{model}@v")}
+    taken = {number_of(name.removeprefix(f"{model}@")) for name in _names(git, f"{model}@v")}
     number = highest + 1
     while number in taken:
         number += 1
@@ -60,8 +87,9 @@ def free_version(git: Git, model: str, highest: int) -> str:
 
 
 def _names(git: Git, start: str) -> list[str]:
-    """Names of tags that begin so."""
-    return git.lines("for-each-ref", "--format=%(refname:strip=2)", f"refs/tags/{start}*")
+    """Names of tags that begin so, up to a slash: beside a tag below a name, git takes none of that name."""
+    asked = (f"refs/tags/{start}*", f"refs/tags/{start}*/**")
+    return [name.split("/")[0] for name in git.lines("for-each-ref", "--format=%(refname:strip=2)", *asked)]
 
 
 def read_tags(git: Git, model: str | None = None) -> dict[str, Tag]:
@@ -107,15 +135,17 @@ def compare(git: Git, state: State, assigned: Sequence[Row], model: str | None =
     there = read_tags(git, model)
     foreign: list[str] = []
     made: set[tuple[int, bool]] = set()
+    newest: dict[str, int] = {}
     for name in sorted(there, key=lambda n: (n.partition("#")[0], number_of(n.rpartition("#")[2]), n)):
-        version, ours = "@" in name, OURS.fullmatch(name)
+        version, ours, number = "@" in name, OURS.fullmatch(name), number_of(name.rpartition("#")[2])
         same = of.get((ours["model"], there[name].commit), []) if ours else []
         fitting = [row for row in same if _made(name, there[name], row)]
         entry = next((row for row in fitting if (row.sequence, version) not in made), None)
-        if entry is None:
+        if entry is None or number > newest.get(entry.model, 0) + FAR:
             foreign.append(_foreign(name, there[name], bool(fitting)))
         else:
             made.add((entry.sequence, version))
+            newest[entry.model] = max(number, newest.get(entry.model, 0))
     return Compared(foreign, _missing(counted, made))
 
 
