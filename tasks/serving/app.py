@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from tasks.serving.access import Access, Door
+from tasks.serving.elsewhere import ModelUnavailable
 from tasks.serving.follower import Follower
 from tasks.serving.health import Health
 from tasks.serving.limits import BodyLimit
@@ -78,6 +79,11 @@ def create_app(
     async def unavailable(_: Request, error: LogUnavailable) -> JSONResponse:
         metrics.refused.labels("all", "log").inc()
         health.failed(error)
+        return _refused(503, str(error), RETRY)
+
+    @app.exception_handler(ModelUnavailable)
+    async def given_up(_: Request, error: ModelUnavailable) -> JSONResponse:
+        metrics.refused.labels("all", "process").inc()
         return _refused(503, str(error), RETRY)
 
     _document(app, follower)

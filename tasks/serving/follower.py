@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tasks.serving.elsewhere import load_elsewhere
 from tasks.serving.explaining import Explainer, explainer
 from tasks.serving.release import Release, blank, load_release, read_pointer
 from tasks.serving.schema import RowSchema
@@ -88,7 +89,7 @@ class Loading:
 
     def _load(self) -> None:
         try:
-            release = load_release(self.files[0].parent, self.pointer, try_release)
+            release = load_release(self.files[0].parent, self.pointer, try_release, load_elsewhere)
             if release.manifest.model != self.folder.name:
                 raise CorruptionError(
                     f"{self.files[1]} is the manifest of {release.manifest.model}, and {self.folder.name} is asked "
@@ -141,6 +142,8 @@ class Follower:
         self._stop.set()
         if self._thread:
             self._thread.join(timeout=10)
+        for now in self.serving.values():
+            now.release.close()
 
     def general(self) -> dict[str, str]:
         """The models that scikit-learn's pipeline answers for, each with the reason."""

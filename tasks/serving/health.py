@@ -64,6 +64,8 @@ class Health:
                 found[name] = (
                     f"{_names(gone)} of {now.version} vanished; it is still answered, and gone once this restarts"
                 )
+            elif now.release.trouble and not now.pointer.stopped:
+                found[name] = now.release.trouble
         found |= self.follower.problems
         if self.log_problem:
             found[LOG] = self.log_problem

@@ -58,6 +58,14 @@ class Release:
         """
         return load_pipeline(self.source, self.manifest) if isinstance(self.source, bytes) else self.source
 
+    @property
+    def trouble(self) -> str:
+        """Why it does not answer now, a sentence; empty while it does."""
+        return ""
+
+    def close(self) -> None:
+        """End what answers elsewhere, where anything does."""
+
     def fits(self, rows: pd.DataFrame) -> bool:
         """Whether the rows have every feature; a version may need one that is not logged any more."""
         return set(self.manifest.features) <= set(rows.columns)
@@ -129,7 +137,12 @@ def _write(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
     archive.writestr(member, content)
 
 
-def load_release(folder: Path, pointer: Pointer | None = None, first: Callable[[Path], None] | None = None) -> Release:
+def load_release(
+    folder: Path,
+    pointer: Pointer | None = None,
+    first: Callable[[Path], None] | None = None,
+    elsewhere: Callable[[Path, Manifest, str], Release] | None = None,
+) -> Release:
     """Load ``model.skops`` and ``manifest.json``: the digests first, then the trees, then what answers.
 
     Array code is read from the file's arrays. Only without it are scikit-learn's objects built, of types from the
@@ -140,7 +153,9 @@ def load_release(folder: Path, pointer: Pointer | None = None, first: Callable[[
     Args:
         folder: where the two files are.
         pointer: the digests that the registry's side asked for; None where DVC vouches for the files.
-        first: what is done before scikit-learn's objects are built, where they have to be; it may raise.
+        first: what is done before scikit-learn's objects are built here, where they have to be; it may raise.
+        elsewhere: makes the release where a pipeline has to answer, from its folder, its manifest and the reason.
+            None: the pipeline answers in this process.
 
     Raises:
         CorruptionError: a file is missing, was changed, holds what no training writes, or a type that is not on the
@@ -167,11 +182,15 @@ def load_release(folder: Path, pointer: Pointer | None = None, first: Callable[[
     release = Release(manifest, content, found_code.answering, found_code.why)
     if release.answering is not None:
         return release
+    if elsewhere is not None and manifest.answering is not None:
+        return elsewhere(folder, manifest, release.general)
     if first is not None:
         first(folder)
     pipeline = release.pipeline  # now, so that a file that cannot be loaded is refused now
     if manifest.answering is None:  # of an earlier release: what training proves is proven here
         found_code = opened(content, manifest.model_copy(update={"answering": prove(content, manifest, pipeline)}))
+        if elsewhere is not None and found_code.answering is None:
+            return elsewhere(folder, manifest, found_code.why)
     return Release(manifest, pipeline, found_code.answering, found_code.why)
 
 

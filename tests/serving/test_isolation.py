@@ -15,9 +15,11 @@ from typing import Any
 
 import pytest
 
+from tasks.signing import signatures
 from tasks.spec.base import digest_file
 from tasks.spec.manifest import Manifest, Pointer
 from tasks.spec.model import load_model
+from tasks.spec.settings import Settings
 from tests import asking
 from tests.conftest import ROOT
 from tests.serving.running import Service, point, release, start, until
@@ -53,7 +55,10 @@ def put(home: Path, change: Callable[[Path], None]) -> None:
         described = digest_file(folder / "manifest.json")
         named = Manifest.model_validate_json((folder / "manifest.json").read_text()).model_digest
     if not (model / "champion.json").exists():
-        pointer = Pointer(version="v1.0.0", model_digest=named, manifest_digest=described, assigned="now")
+        pointer = Pointer(version="v1.0.0", model_digest=named, manifest_digest=described, assigned="now", model=OTHER)
+        key = signatures.examiner_key(Settings(home=home).examiner)
+        signed = signatures.sign_as_examiner(pointer.signed(), key, signatures.POINTER)
+        pointer = pointer.model_copy(update={"signature": signed})
         (model / "champion.json").write_text(pointer.model_dump_json())
 
 
