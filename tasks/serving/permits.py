@@ -13,6 +13,8 @@ Needs = Role | Literal["nothing", "any"]
 """``nothing``: no key, such as for a probe. ``any``: whoever is known."""
 
 
+LONGEST = 300
+"""Characters of a path: the longest is that of a report."""
 DOTS = frozenset({".", ".."})
 
 
@@ -60,13 +62,17 @@ def _pattern(path: str) -> re.Pattern[str]:
 _PATTERNS = tuple((permit, _pattern(permit.path)) for permit in PERMITS)
 
 
-@lru_cache(4096)
 def permits_of(path: str) -> tuple[dict[str, Permit], str | None]:
     """What opens a path, by method, and the model that the path names; nothing where no route is listed.
 
     Args:
         path: of a request, decoded.
     """
+    return _permits(path) if len(path) <= LONGEST else ({}, None)  # what strangers send fills no memory
+
+
+@lru_cache(1024)
+def _permits(path: str) -> tuple[dict[str, Permit], str | None]:
     found: dict[str, Permit] = {}
     model: str | None = None
     if not DOTS.isdisjoint(path.split("/")):  # what serves files would go up there, past the model that the path names
