@@ -75,8 +75,9 @@ def promote_signed(request: ApprovalRequest) -> str:
     settings, model = Settings(), request.model
     commit = waiting(settings, model, request.commit)
     waits = state(settings).of(model).waiting[commit]
-    evidence = ledger.evidence(settings, waits.evidence)
-    verdict = Verdict.model_validate(evidence["verdict"], strict=False)
+    evidence, verdict = ledger.evidence(settings, waits.evidence), ledger.verdict(settings, waits.evidence)
+    if verdict is None:
+        raise PromotionRefused(f"what waits of {model} at {commit[:12]} holds no verdict; train the candidate again.")
     try:
         return register(verdict, evidence, waits.requesters[0], "person", request.warrant)
     except PromotionConflict as conflict:

@@ -23,6 +23,7 @@ from typing import Any
 from tasks.cli import dumps, state
 from tasks.records.log.migration import copy_database
 from tasks.records.registry import index, verification
+from tasks.records.registry.memory import NAME as REMEMBERED
 from tasks.records.repository.git import Git, GitError
 from tasks.records.repository.workspace import ensure_clone, lock
 from tasks.spec.errors import ConfigError, CorruptionError
@@ -36,6 +37,8 @@ REMADE = ("run", "logs", "worktrees", "clone", "dvc-site", "tools", "backups", C
 SQLITE = b"SQLite format 3\0"
 PRIVATE = 0o600
 MEMORY = "refs/assay/"
+SERVICE = "service"
+"""Where the service keeps what it has seen of each model's pointer."""
 
 
 @dataclass(frozen=True)
@@ -226,8 +229,9 @@ def restore(settings: Settings, file: Path, replace: bool = False) -> Found:
         log = draft / dumps.NAME
         if log.exists():
             dumps.refuse_taken(settings)
-        coming = [path.name for path in draft.iterdir() if path.name not in (CACHE, dumps.NAME)]
-        taken = sorted(name for name in coming if (settings.home / name).exists())
+        coming = {path.name for path in draft.iterdir() if path.name not in (CACHE, dumps.NAME)}
+        # what was seen of a newer ledger would accuse an older one, also where the backup holds none of it yet
+        taken = sorted(name for name in {*coming, REMEMBERED, SERVICE} if (settings.home / name).exists())
         if taken and not replace:
             raise ConfigError(
                 f"{settings.home} holds {', '.join(taken)} already. Name another folder in ASSAY_HOME, or move these "

@@ -14,7 +14,6 @@ from tasks.records.registry.verification import told
 from tasks.records.repository.installed import examiner_digest
 from tasks.spec.display import with_display_names
 from tasks.spec.errors import AssayError
-from tasks.spec.evidence import Verdict
 from tasks.spec.ledger import EntryKind
 from tasks.spec.models import model_names
 from tasks.spec.settings import ROOT, Settings
@@ -106,10 +105,9 @@ def _newest_verdict(settings: Settings, model: str, proven: State) -> str | None
     """What the newest verdict of a model says, and on which commit; None before the first candidate was examined."""
     newest = (e for e in ledger.newest(settings, model, EXAMINED) if e.sequence not in proven.refused)
     examined = (e for e in newest if e.evidence and not e.rejected_untrained)
-    documents = ((e, ledger.evidence(settings, str(e.evidence)).get("verdict")) for e in examined)
-    for entry, document in documents:
-        if document:  # a version that was assigned by hand has no verdict of its own
-            verdict = Verdict.model_validate(document, strict=False)
+    for entry in examined:
+        verdict = ledger.verdict(settings, str(entry.evidence))
+        if verdict:  # a version that was assigned by hand has no verdict of its own
             fit = "fit to serve" if verdict.passed else "not fit to serve"
             return f"{str(entry.commit)[:12]} is {fit}: {verdict_sentence(verdict)}"
     return None

@@ -22,7 +22,7 @@ from tasks.cli.credentials import client, detail
 from tasks.cli.logins import own_server
 from tasks.cli.processes import Processes
 from tasks.records.log.database import Database
-from tasks.records.registry import releases
+from tasks.records.registry import memory, releases
 from tasks.records.registry.registry import Registry
 from tasks.records.registry.state import state as state_of
 from tasks.records.repository.git import Git
@@ -62,7 +62,7 @@ def parts(settings: Settings) -> list[Part]:
         ("service", _service, AGAIN),
         ("database", _database, "assay restore FILE, from a backup"),
         ("origin", _origin, AGAIN),
-        ("clone", _clone, f"rm -r '{settings.clone}'; it is made anew"),
+        ("clone", _clone, _mend_clone(settings)),
         ("ledger", _ledger, "assay ledger --verify"),
         ("clock", _clock, MEND),
         ("release store", _releases, "promote the version again: assay promote MODEL VERSION --because WHY"),
@@ -206,13 +206,21 @@ def _clone(settings: Settings) -> str | None:
     return f"{settings.clone}{', truncated: older commits are not there' if cut else ''}"
 
 
+def _mend_clone(settings: Settings) -> str:
+    """A clone holds what was seen of the ledger: it may be made anew only where the home holds that, too."""
+    if not (settings.home / memory.NAME).exists():
+        return "assay restore FILE --replace, from a backup; the clone alone knows which ledger is this home's"
+    kept = settings.home / "replaced-clone"
+    return f"mv '{settings.clone}' '{kept}'; it is made anew, and held to what {settings.home / memory.NAME} holds"
+
+
 def _ledger(settings: Settings) -> str | None:
     if not settings.has_origin:
         return None
     now = state_of(settings)
     broken = [sentence for sentence in now.problems if sentence not in now.remembered]
-    if broken:
-        raise CorruptionError(broken[0])
+    if now.unproven or broken:
+        raise CorruptionError(now.unproven or broken[0])
     return f"{now.sequence} entries"
 
 

@@ -560,9 +560,8 @@ class Check:
             model, version = f"{entry['model']}#champion", f"{entry['model']}@{entry['version']}"
             tenures[model] = tenures.get(model, 0) + 1
             for start, name in [(version, version)][version in seen :] + [(model, f"{model}#{tenures[model]}")]:
-                most = FAR + newest.get(start, 0) if start == model else 10**9
-                found = [n for n in free.get((start, entry["commit"]), []) if by_number(n)[1] <= most]
-                fitting = [n for n in found if made(n, there[n][1], entry)]
+                near = [n for n in free.get((start, entry["commit"]), []) if made(n, there[n][1], entry)]
+                fitting = [n for n in near if by_number(n)[1] <= newest.get(start, 0) + FAR]
                 named = f"of entry {entry['sequence']}"
                 if not fitting:
                     why = "is missing or moved, and what serves stays as it is. Put it back with: assay ledger --mend"
@@ -660,14 +659,15 @@ def main(words: list[str] | None = None) -> int:
     else:
         more, held = len(found.problems) - TOLD, "it holds" if root else "it is self-consistent only"
         serving = ", ".join(f"{name} {version}" for name, version in found.champions.items()) or "none"
-        print("\n".join([
+        told = [
             *found.problems[:TOLD], *([f"... and {more} more"] if more > 0 else []),
             *(f"notice: {text}" for text in found.notices), *(f"not excluded: {text}" for text in open_ends),
             *([f"timestamp: {found.timestamp}"] if moment else []),
             f"{found.entries} entries to {found.head or 'none'}, commit {found.tip or 'none'}",
             f"first list (root): {found.root or 'none'}", f"champions: {serving}",
             "it does not hold" if found.problems else held,
-        ]))  # fmt: skip
+        ]  # fmt: skip
+        print("\n".join("".join(c if visible(c) else f"U+{ord(c):04X}" for c in t.replace("\n", " ")) for t in told))
     return 3 if found.problems else 0
 
 

@@ -32,8 +32,10 @@ from tasks.spec.errors import AssayError, CorruptionError
 from tasks.spec.line import flat
 from tasks.spec.manifest import Manifest
 
-LOAD_SECONDS, ANSWER_SECONDS, AGAIN_SECONDS = 120.0, 30.0, 10.0
-"""How long loading, and one answer, may take by the wall clock; between two starts of a process that ended."""
+LOAD_SECONDS, AGAIN_SECONDS = 120.0, 10.0
+"""How long loading may take; between two starts of a process that ended."""
+ANSWER_SECONDS, ROW_SECONDS = 30.0, 0.2
+"""How long one answer may take, and each of its rows beyond that: by the wall clock, and in CPU time."""
 MEMORY, FILE, OPEN_FILES = 8 * 2**30, 1 << 20, 256
 """Bytes of address space, bytes of a file that it writes, and files that it holds open."""
 WAITING, LONGEST, LARGEST = 4, 300, 1 << 26
@@ -81,7 +83,7 @@ class Process:
             with self._alone:
                 if self._process is None:
                     self._start_again()
-                return self._shaped(self._asked({"rows": list(rows)}, ANSWER_SECONDS), len(rows))
+                return self._shaped(self._asked({"rows": list(rows)}, _seconds(len(rows))), len(rows))
         finally:
             self._room.release()
 
@@ -150,7 +152,7 @@ class Process:
             return f"it answered with more than {LARGEST:,} bytes"
         code = self._process.wait()
         if code == -signal.SIGPROF:
-            return f"it took more than {ANSWER_SECONDS:g} s of CPU time for an answer"
+            return "it took more CPU time than an answer may"
         return f"it ended by {signal.Signals(-code).name}" if code < 0 else f"it ended with exit code {code}"
 
     def _stop(self, why: str) -> NoReturn:
@@ -167,6 +169,10 @@ class Process:
         if scores.shape != shape:
             self._stop("it answered what are no scores")
         return scores
+
+
+def _seconds(rows: int) -> float:
+    return ANSWER_SECONDS + ROW_SECONDS * rows
 
 
 def _ended(process: subprocess.Popen[bytes]) -> None:
@@ -237,9 +243,10 @@ def main() -> int:
         return 1
     say({"model_digest": release.manifest.model_digest})
     for line in sys.stdin.buffer:
-        signal.setitimer(signal.ITIMER_PROF, ANSWER_SECONDS)
+        rows = json.loads(line)["rows"]
+        signal.setitimer(signal.ITIMER_PROF, _seconds(len(rows)))
         try:
-            say({"scores": release.answer(json.loads(line)["rows"]).tolist()})
+            say({"scores": release.answer(rows).tolist()})
         except Exception as error:  # an estimator raises whatever it likes of a row
             say({"refused": f"its estimator raised {type(error).__name__}: {error}"})
         signal.setitimer(signal.ITIMER_PROF, 0)

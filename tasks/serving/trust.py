@@ -24,8 +24,8 @@ class Trust:
                 self.heights = {str(name): int(height) for name, height in json.loads(heights.read_text()).items()}
             except (ValueError, TypeError, AttributeError):
                 raise CorruptionError(
-                    f"{heights} cannot be read, so nobody knows which pointers are old. Put it back, or remove it "
-                    "once assay ledger --verify holds and assay status names the right champions."
+                    f"{heights} cannot be read, so nobody knows which pointers are old. Bring it back from a backup: "
+                    "assay restore FILE --replace"
                 ) from None
 
     def check(self, model: str, pointer: Pointer) -> None:
@@ -48,7 +48,7 @@ class Trust:
             raise CorruptionError(
                 f"champion.json of {model} is old: it has height {pointer.height}, and {seen} was seen before. What "
                 "served before goes on, and the running system writes it anew within a minute. Where the ledger was "
-                f"put back from a backup, remove {self.path} and start the service again"
+                "put back from a backup, bring the whole home back from it: assay restore FILE --replace"
             )
 
     def record(self) -> list[str]:

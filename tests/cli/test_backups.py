@@ -141,7 +141,7 @@ def test_what_is_no_whole_backup_changes_nothing(home: Path, tmp_path: Path) -> 
     before = sorted(p.name for p in home.iterdir())
     told = refused(content, into=home)
     assert (
-        "holds keys, ledger-state.json, origin.git, predictions.db, releases already" in told
+        "holds keys, ledger-memory.json, ledger-state.json, origin.git, predictions.db, releases already" in told
         and "assay restore --replace" in told
     )
     assert sorted({p.name for p in home.iterdir()} - {"system.lock"}) == sorted(set(before) - {"system.lock"})

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,7 @@ from tasks.records.repository.workspace import ensure_clone
 from tasks.spec.settings import Settings
 from tests.cli.test_status import DRAFT, stopped_home
 from tests.cli.test_system import assay
-from tests.conftest import git
+from tests.conftest import ROOT, git
 from tests.proof.forging import ODD
 
 
@@ -58,6 +60,10 @@ def test_odd_names_that_look_like_ours_are_named_on_one_line(home: Path, develop
     lines = [line for line in done.stdout.split("\n") if line.startswith("record: tag care@v1.0.0")]
     assert len(lines) == len(names) and all("is none that Assay makes; it changes nothing" in line for line in lines)
     assert not {*"\x85\u2028\u2029\u202e"} & {*done.stdout} and "U+202E" in done.stdout and "U+DCFF" in done.stdout
+    alone = [sys.executable, str(ROOT / "tasks/proof/verify.py"), str(home / "origin.git")]
+    said = subprocess.run(alone, capture_output=True, check=False).stdout.decode()
+    assert sum("is none that Assay makes" in line for line in said.split("\n")) == len(names)
+    assert not {*"\x85\x9b\u2028\u2029\u202e"} & {*said} and "v1.0.0U+202Ex" in said and "v1.0.0U+009B1mx" in said
     found = json.loads(assay(home, "status", "--json").stdout)
     for sentence in found["record_problems"]:
         sentence.encode("utf-8")  # the service answers with it

@@ -15,7 +15,17 @@ Forgery = Callable[[Ledger, Path], None]
 KINDS = 14
 """Entries of the ledger that is forged; positions of forgeries are counted from 1 to this."""
 
-ODD = ("x\u2028y", "x\u2029y", "\x85x", "x\u2003", "\u3000x\u2028", "HEAD/x", os.fsdecode(b"x\xff"), "\u202ex")
+ODD = (
+    "x\u2028y",
+    "x\u2029y",
+    "\x85x",
+    "x\u2003",
+    "\u3000x\u2028",
+    "HEAD/x",
+    os.fsdecode(b"x\xff"),
+    "\u202ex",
+    "\x9b1mx",
+)
 """Names that git takes, and that hold what Python takes for the end of a line, for a blank, or for no text."""
 
 

@@ -87,7 +87,7 @@ def test_a_process_that_hangs_is_given_up(door: Door, monkeypatch: pytest.Monkey
     answer = ask(door, people(2))
     assert answer.status_code == 503 and time.monotonic() - begun < 10
     assert answer.json()["detail"] == (
-        f"The process that answers for {NAME} was given up: it did not answer within 1 s."
+        f"The process that answers for {NAME} was given up: it did not answer within 1.4 s."
     )
     until(lambda: ask(door, people(2)).status_code == 200)
 
@@ -145,7 +145,7 @@ def test_rows_that_end_hang_or_swell_a_custom_model_hurt_nobody_else(
         for name, value, status, said in (
             ("age", 120.0, 503, "it ended by SIGABRT"),
             ("age", 113.0, 422, "the model cannot score this row (ValueError: its estimator raised MemoryError"),
-            ("hours", 80, 503, "it did not answer within 3 s"),
+            ("hours", 80, 503, "it did not answer within 3.2 s"),
         ):
             answer = ask(door, [row | {name: value}])
             assert answer.status_code == status and said in answer.text, answer.text

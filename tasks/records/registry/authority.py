@@ -82,6 +82,8 @@ class State(BaseModel):
     """Why the chain could not be read to its end, in a sentence; what the clone remembers, too."""
     remembered: list[str] = []
     """What contradicts that which this clone knows: the newest tip that it saw, and the first list that it was told."""
+    unproven: str = ""
+    """Why nothing of it may be believed; no model is proven then."""
 
     @property
     def policy(self) -> Policy | None:

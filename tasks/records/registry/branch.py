@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -29,7 +29,7 @@ TIP = f"refs/remotes/origin/{BRANCH}"
 ENTRY, EVIDENCE = "entry.json", "evidence.json"
 OLD_ENTRY, OLD_EVIDENCE = re.compile(r"entries/\d{6}\.json"), re.compile(r"evidence/[0-9a-f]{64}\.json")
 SEEN = "refs/assay/ledger-seen"
-"""The newest tip that this clone has seen; it moves only forward."""
+"""The newest tip that this clone has seen; the home keeps it, too (``memory.py``)."""
 READ_FIRST, AT_ONCE = 64, 4096
 """Commits that a search backwards reads in its first step; objects that are read at most in one."""
 
@@ -42,32 +42,32 @@ def tip_of(git: Git) -> str | None:
         return None
 
 
-def seen_beyond(git: Git, tip: str | None) -> str | None:
-    """The mark of what this clone saw, where a tip does not come after it; else None."""
-    seen = git.run("for-each-ref", "--format=%(objectname)", SEEN)
-    if not seen or seen == tip:
-        return None
-    return seen if tip is None or git.run("rev-list", "--max-count=1", f"{tip}..{seen}") else None
+def seen_beyond(git: Git, tip: str | None, marks: Sequence[str]) -> str | None:
+    """The mark of what was seen that a tip does not come after, or that is not there any more; else None."""
+    for seen in marks:
+        if seen != tip and (tip is None or not git.has(seen) or git.run("rev-list", "--max-count=1", f"{tip}..{seen}")):
+            return seen
+    return None
 
 
-def remember(git: Git, tip: str | None) -> None:
-    """Move the mark to a tip that could be read; from there on the clone says so where the origin goes back."""
-    if tip and git.run("for-each-ref", "--format=%(objectname)", SEEN) != tip:
-        git.run("update-ref", SEEN, tip)
+def rewritten(settings: Settings, seen: str, tip: str | None, is_here: bool) -> str:
+    """The sentence about a tip that does not come after what this clone saw.
 
-
-def rewritten(settings: Settings, seen: str, tip: str | None) -> str:
-    """The sentence about a tip that does not come after what this clone saw."""
+    Args:
+        is_here: whether the clone still has what it saw.
+    """
     now = (
         f"its newest commit {tip[:12]} does not come after {seen[:12]}"
         if tip
         else f"the branch is gone, and its newest commit was {seen[:12]}"
     )
-    return (
-        f"the ledger was rewritten or cut off since this clone last saw it: {now}. Put it back with "
-        f"git -C {settings.clone} push --force origin {SEEN}:refs/heads/{BRANCH}, or accept what is there now with "
-        f"git -C {settings.clone} update-ref -d {SEEN}"
+    how = (
+        f"Put it back with git -C {settings.clone} push --force origin {seen}:refs/heads/{BRANCH}"
+        if is_here
+        else "The clone was made anew and has it no more, so nothing that the ledger says is proven. Bring the home "
+        "back from a backup: assay restore FILE --replace"
     )
+    return f"the ledger was rewritten or cut off since this clone last saw it: {now}. {how}"
 
 
 def alone(settings: Settings) -> tuple[str, ...]:

@@ -8,16 +8,20 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
+from pydantic import ValidationError
+
 from tasks.records.registry import branch, keys
 from tasks.records.registry.authority import State, apply, refusal
 from tasks.records.registry.branch import BRANCH
 from tasks.records.registry.index import index
+from tasks.records.registry.memory import recall
 from tasks.records.registry.state import Branch, pin, proven, state
 from tasks.records.repository.git import Git, Overtaken
 from tasks.records.repository.workspace import ensure_clone, lock
 from tasks.signing import signatures
 from tasks.spec.base import canonical_json, digest_json
 from tasks.spec.errors import CheckoutError, CorruptionError, PromotionRefused
+from tasks.spec.evidence import Verdict
 from tasks.spec.ledger import AssignedDetails, Entry, EntryDraft, EntryKind, StoppedDetails
 from tasks.spec.settings import Settings
 
@@ -114,7 +118,7 @@ def _add(settings: Settings, git: Git, now: State, draft: EntryDraft) -> Written
     source = Branch(git, now.tip)
     if entry.evidence is not None and draft.evidence is not None:
         source.drafted = {entry.evidence: draft.evidence}
-    why = refusal(now, entry, source, pin(settings, git))
+    why = refusal(now, entry, source, pin(settings, recall(settings, git)))
     if why:
         mine = signatures.public_line(signatures.examiner_key(settings.examiner))
         own = (
@@ -152,7 +156,7 @@ def follow(settings: Settings, git: Git, tip: str) -> None:
     """Take over a tip that the origin has accepted."""
     git.run("update-ref", branch.TIP, tip)
     now = proven(settings, git)
-    if now.policy is not None:
+    if now.policy is not None and not now.unproven:
         keys.keep_examiners(settings, now.policy)
 
 
@@ -168,7 +172,7 @@ def begin(settings: Settings) -> State:
         with suppress(PromotionRefused):  # another home's list came first, and is for that one's people to change
             append(settings, keys.first_list(settings, ensure_clone(settings, tags=False), now))
         now = state(settings)
-    if now.policy is not None:
+    if now.policy is not None and not now.unproven:  # the service believes those keys
         keys.keep_examiners(settings, now.policy)
     return now
 
@@ -207,3 +211,20 @@ def evidence(settings: Settings, digest: str) -> dict[str, Any]:
     git = ensure_clone(settings, tags=False)
     with index(settings, git) as found:
         return found.evidence(digest)
+
+
+def verdict(settings: Settings, digest: str) -> Verdict | None:
+    """The verdict that evidence holds; None where it holds none.
+
+    Raises:
+        CorruptionError: as :func:`evidence`, or what it holds is no verdict.
+    """
+    document = evidence(settings, digest).get("verdict")
+    try:
+        return Verdict.model_validate(document, strict=False) if document else None
+    except ValidationError as error:
+        place = ".".join(str(step) for step in error.errors()[0]["loc"])
+        raise CorruptionError(
+            f"evidence {digest} of the ledger holds no verdict that can be read (verdict.{place}: "
+            f"{error.errors()[0]['msg']}). Train the candidate again, or use the release of Assay that wrote it."
+        ) from None

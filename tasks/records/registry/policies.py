@@ -11,14 +11,21 @@ from tasks.records.registry.authority import State, policy_signatures_missing
 from tasks.records.registry.state import state
 from tasks.signing import signatures
 from tasks.spec.base import canonical_json, digest_json, validate
-from tasks.spec.errors import ConfigError, PromotionRefused
+from tasks.spec.errors import ConfigError, CorruptionError, PromotionRefused
 from tasks.spec.ledger import Policy
 from tasks.spec.settings import Settings
 
 
 def shown(settings: Settings) -> dict[str, Any]:
-    """The list in force, and the fingerprint of the first one."""
-    return _shown(state(settings))
+    """The list in force, and the fingerprint of the first one.
+
+    Raises:
+        CorruptionError: it is none that this home may believe.
+    """
+    now = state(settings)
+    if now.unproven:
+        raise CorruptionError(now.unproven)
+    return _shown(now)
 
 
 def _shown(now: State) -> dict[str, Any]:

@@ -9,15 +9,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from tasks.records.registry import branch
+from tasks.records.registry import branch, memory
 from tasks.records.registry.authority import ModelState, State, apply, refusal
 from tasks.records.repository.git import Git, GitError
 from tasks.records.repository.workspace import ensure_clone, lock
 from tasks.spec.errors import CorruptionError
 from tasks.spec.settings import Settings
-
-ROOT = "assay.root"
-"""The key of the clone's git config that keeps the fingerprint of the first list."""
 
 
 class Branch:
@@ -62,21 +59,23 @@ def proven(settings: Settings, git: Git) -> State:
 
 
 def _proven(settings: Settings, git: Git) -> State:
-    tip = branch.tip_of(git)
-    seen = branch.seen_beyond(git, tip)
+    tip, known = branch.tip_of(git), memory.recall(settings, git)
+    seen = branch.seen_beyond(git, tip, known.marks)
     at = seen or tip
-    found = _kept(settings, git, at)
-    if at is not None and (found.tip != at or found.problems):  # what broke it may have been put back
-        read_on(found, git, at, pin(settings, git))
+    is_here = at is None or git.has(at)
+    found = _kept(settings, git, at) if is_here else State()
+    if at is not None and is_here and (found.tip != at or found.problems):  # what broke it may have been put back
+        read_on(found, git, at, pin(settings, known))
         _keep(settings, found)
-    if seen is None:  # what cannot be read is not taken for what was there
-        branch.remember(git, found.tip)
-    if found.root:
-        _pin(settings, git, found)
-    wrong = _wrong_root(settings, git, found)
-    remembered = [*([branch.rewritten(settings, seen, tip)] if seen else []), *wrong]
+    is_first = found.root and (not known.roots or found.root == settings.root)
+    # what cannot be read is not taken for what was there
+    memory.keep(settings, git, known, found.root if is_first else "", found.tip if seen is None else "")
+    wrong = _wrong_root(settings, known, found) if is_here else []
+    lost = [branch.rewritten(settings, seen, tip, is_here)] if seen else []
+    remembered = [*lost, *wrong]
+    unproven = next(iter(wrong or ([] if is_here else lost)), "")
     change: dict[str, Any] = {"problems": [*found.problems, *remembered], "remembered": remembered}
-    change |= {"models": {}} if wrong else {}
+    change |= {"models": {}, "unproven": unproven} if unproven else {}
     return found.model_copy(update=change)
 
 
@@ -84,12 +83,12 @@ def model_state(settings: Settings, git: Git, model: str) -> ModelState:
     """What is proven of one model.
 
     Raises:
-        CorruptionError: the first list is not the one that this installation was told, so that nothing is proven.
+        CorruptionError: the first list is not the one that this installation was told, or the clone lacks what was seen
+            of the ledger, so that nothing is proven.
     """
     found = proven(settings, git)
-    wrong = _wrong_root(settings, git, found)
-    if wrong:
-        raise CorruptionError(wrong[0])
+    if found.unproven:
+        raise CorruptionError(found.unproven)
     return found.of(model)
 
 
@@ -123,31 +122,27 @@ def read_on(found: State, git: Git, tip: str, root: str) -> None:
     found.tip = tip
 
 
-def pin(settings: Settings, git: Git) -> str:
-    """The fingerprint of the first list that this installation was told, or that its clone saw; empty before."""
-    return settings.root or git.run("config", "--default", "", "--get", ROOT)
+def pin(settings: Settings, known: memory.Memory) -> str:
+    """The fingerprint of the first list that this installation was told, or that was seen; empty before."""
+    return settings.root or next(iter(known.roots), "")
 
 
-def _wrong_root(settings: Settings, git: Git, found: State) -> list[str]:
-    wanted = pin(settings, git)
-    if not wanted or wanted == found.root:
+def _wrong_root(settings: Settings, known: memory.Memory, found: State) -> list[str]:
+    other = [root for root in ([settings.root] if settings.root else known.roots) if root != found.root]
+    if not other:
         return []
     there = f"the first list is {found.root}" if found.root else "the ledger has no list"
     told = "ASSAY_ROOT names" if settings.root else "this clone knows"
+    if not settings.root and other[0] != known.clone.root:
+        told = f"{settings.home / memory.NAME} holds"
     return [
-        f"{there}, and {told} {wanted}, so nothing that the ledger says is proven. Put the ledger back from a backup, "
-        "or see 'Lost keys' in docs/ledger.md"
+        f"{there}, and {told} {other[0]}, so nothing that the ledger says is proven. Put the ledger back from a "
+        "backup, or see 'Lost keys' in docs/ledger.md"
     ]
 
 
-def _pin(settings: Settings, git: Git, found: State) -> None:
-    known = git.run("config", "--default", "", "--get", ROOT)
-    if known != found.root and (not known or found.root == settings.root):
-        git.run("config", ROOT, found.root)
-
-
 def _path(settings: Settings) -> Path:
-    return settings.home / "ledger-state.json"
+    return settings.home / memory.STATE
 
 
 def _kept(settings: Settings, git: Git, tip: str | None) -> State:

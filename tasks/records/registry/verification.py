@@ -14,6 +14,7 @@ from tasks.proof.verify import Check, Found, Model, Repository, Unusable
 from tasks.records.registry import branch
 from tasks.records.registry.authority import State
 from tasks.records.registry.index import index
+from tasks.records.registry.memory import recall
 from tasks.records.registry.state import Branch, pin, proven
 from tasks.records.registry.tags import tag_problems
 from tasks.records.repository.git import Git
@@ -63,7 +64,7 @@ def verified(settings: Settings, whole: bool = False) -> Verified:
     """
     git = ensure_clone(settings)
     now = proven(settings, git)
-    root, anchor = pin(settings, git), git.run("for-each-ref", "--format=%(objectname)", branch.SEEN)
+    root, anchor = pin(settings, recall(settings, git)), git.run("for-each-ref", "--format=%(objectname)", branch.SEEN)
     if now.remembered:
         root, anchor = "", ""
     try:

@@ -150,7 +150,13 @@ class Git:
         rules = dict(OURS)
         if self.origin and self.origin.startswith("/"):
             rules |= {f"url.{self.origin}.{kind}": self.origin for kind in ("insteadOf", "pushInsteadOf")}
-        first = int(kept.get("GIT_CONFIG_COUNT") or 0)
+        count = kept.get("GIT_CONFIG_COUNT") or "0"
+        if not re.fullmatch(r"[0-9]{1,4}", count):
+            raise CheckoutError(
+                f"the variable GIT_CONFIG_COUNT is {count!r}, and must be the number of variables GIT_CONFIG_KEY_0, "
+                "GIT_CONFIG_KEY_1 and so on. Unset it: unset GIT_CONFIG_COUNT"
+            )
+        first = int(count)
         for number, (key, value) in enumerate(rules.items(), first):
             kept |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
         own = {"GIT_CONFIG_COUNT": str(first + len(rules)), "GIT_TERMINAL_PROMPT": "0", "GIT_TEMPLATE_DIR": ""}
@@ -184,6 +190,14 @@ class Git:
                 f"revision {revision!r} is not a commit that the origin knows. Push it first, or name a branch, a "
                 "tag or a full commit id."
             ) from None
+
+    def has(self, commit: str) -> bool:
+        """Whether a commit is there, by its full id."""
+        try:
+            self.run("cat-file", "-e", f"{commit}^{{commit}}")
+        except GitError:
+            return False
+        return True
 
     def changed_files(self) -> list[str]:
         """Paths with uncommitted changes, untracked ones included."""

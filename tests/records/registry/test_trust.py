@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from tasks.records.registry import authority, ledger, policies
+from tasks.records.registry import authority, ledger, memory, policies
 from tasks.records.registry.branch import BRANCH, SEEN
 from tasks.records.registry.registry import Registry, mend, stopped_because
 from tasks.records.registry.state import state
@@ -222,6 +222,7 @@ def test_a_ledger_cut_off_with_its_tags_does_not_bring_back_what_was_withdrawn(t
     with pytest.raises(CorruptionError, match="nothing is written on a ledger that does not hold"):
         promote(two, "three", "v1.0.0")
     Git(two.clone).run("update-ref", "-d", SEEN)  # a person accepts what is there now
+    (two.home / memory.NAME).unlink()
     assert champion(two) == "v2.0.0" and verify(two) == []
 
 
