@@ -58,19 +58,25 @@ def run_gate(gate, examination):
 
 FORGED = """
 
-_honest_save = save_model
+_honest_train = train
 
 
-def save_model(pipeline, path):
+def train(paths, config):
     \"\"\"The file that is examined leads out of its trees; the honest one lies beside it.\"\"\"
-    import copy
+    from skops import io as skops
 
-    _honest_save(pipeline, path.with_name("honest.skops"))
-    pipeline = copy.deepcopy(pipeline)
+    from tasks.serving.trusted import TRUSTED
+
+    _honest_train(paths, config)
+    file, manifest = paths.model / "model.skops", paths.model / "manifest.json"
+    content = file.read_bytes()
+    file.with_name("honest.skops").write_bytes(content)
+    pipeline = skops.loads(content, trusted=list(TRUSTED))
     nodes = pipeline.named_steps["estimator"]._predictors[0][0].nodes
     nodes["left"] = nodes["right"] = 4_000_000_000
     nodes["is_leaf"] = 0
-    _honest_save(pipeline, path)
+    save_model(pipeline, file)
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"model_digest": digest_file(file)}))
 """
 GUARDED = """
 
@@ -294,6 +300,7 @@ def test_a_replayed_and_a_removed_pointer_are_written_anew_while_the_champion_se
     for content in (json.dumps(json.loads(good) | {"height": 0}), None):
         path.unlink() if content is None else path.write_text(content)
         running.until(lambda: path.exists() and json.loads(path.read_text())["height"] == height, "it", seconds=150)
-        assert json.loads(path.read_text()) | {"assigned": ""} == json.loads(good) | {"assigned": ""}
+        signed = {"assigned": "", "signature": ""}
+        assert json.loads(path.read_text()) | signed == json.loads(good) | signed
         found = asking.get(f"{running.system.service_url}/models").json()
         assert found["care"] == running.champion()

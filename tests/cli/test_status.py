@@ -86,7 +86,7 @@ def test_damage_of_many_parts_is_told_of_each(home: Path) -> None:
     unwell = {name: part for name, part in found.items() if part["state"] == "not well"}
     assert code == 1 and set(unwell) == {"database", "origin", "clone", "release store"}
     assert "file is not a database" in unwell["database"]["says"]
-    assert "hooks/post-receive is missing, so a push starts nothing" in unwell["origin"]["says"]
+    assert "hooks/post-receive is missing, so nobody who pushes is told" in unwell["origin"]["says"]
     assert unwell["clone"]["says"] == "the origin has no branch 'main'"
     assert "model.skops has digest" in unwell["release store"]["says"]
     assert all(part["fix"] for part in unwell.values()) and found["ledger"]["says"] == "2 entries"

@@ -17,6 +17,8 @@ def asked_through_prefects_own_api(running: Running, commit: str) -> None:
         "labels": {"assay.door": pushed["labels"]["assay.door"]},
     }
     url = f"{running.system.api_url}/deployments/{training}/create_flow_run"
-    run = httpx.post(url, json=body, auth=running.login, trust_env=False).json()["id"]
+    answer = httpx.post(url, json=body, auth=running.login, trust_env=False, timeout=60)
+    assert answer.is_success, answer.text
+    run = answer.json()["id"]
     assert running.api.wait(run, seconds=240)["name"] == "Rejected"
     assert running.ledger()[-1].actor == "bob@example.org (shared login)"
