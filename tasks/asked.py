@@ -34,6 +34,8 @@ def _on_main(model: str, name: str, schema: type[S]) -> S | None:
     """One file of a model's folder as the main branch has it now."""
     settings = Settings()
     path = f"{model_folder(Path(), model).as_posix()}/{name}"
+    if not settings.clone.is_dir():  # nothing was checked out from it: no flow looks, but a person at files
+        return None
     git, branch = Git(settings.clone), f"refs/remotes/origin/{settings.branch}"
     if not git.run("for-each-ref", "--format=%(refname)", branch) or not git.run("ls-tree", branch, "--", path):
         return None
