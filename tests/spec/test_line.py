@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from pydantic import ValidationError
 
@@ -41,7 +43,11 @@ def test_a_terminal_gets_lines_and_no_commands() -> None:
 
 def test_text_in_markdown_is_no_link_no_picture_and_no_html() -> None:
     said = cell("![x](http://outside/x.png) <img src=x> [a][b] | [c]: http://outside\n# head")
-    assert "](" not in said and "][" not in said and "]:" not in said and "<" not in said and "\n" not in said
+    assert not re.search(r"(?<!\\)[\[\]|]", said) and "<" not in said and "\n" not in said and "http:" not in said
+
+
+def test_numbers_in_markdown_stay_as_they_are_and_lists_do_not_begin() -> None:
+    assert [cell(text) for text in ("12.3%", "1. one", "3)", "# head")] == ["12.3%", "1\\. one", "3\\)", "\\# head"]
 
 
 def test_a_wrong_reason_ends_the_command_before_anything_is_started(monkeypatch: pytest.MonkeyPatch) -> None:

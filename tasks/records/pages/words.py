@@ -20,7 +20,7 @@ CSS = {"pass": "pass", "fail": "fail", "insufficient_evidence": "open"}
 VERSION = re.compile(r"v\d+\.")
 MARKING = re.compile(r"([\\`*|~\[\]])")
 ENTITY = re.compile(r"&(?=#?\w+;)")
-BEGINNING = re.compile(r"^(\d*)([#>+=.)-])")
+BEGINNING = re.compile(r"^(\d*)([#>+=-]|[.)](?=\s|$))")
 ADDRESS = re.compile(r"(?i)(https?|ftp|www)([:.])")
 """What markdown would read as something else than text."""
 ACTIONS = {
