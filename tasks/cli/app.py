@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tasks.cli import access, new, people, records
+from tasks.cli import access, history, new, people, records
 from tasks.cli.common import ROOT, Because, Json, Model, of_disk, say, settings
 from tasks.spec.errors import AssayError
 from tasks.spec.requests import FinalState
@@ -323,6 +323,9 @@ def restore(
 for command in (
     new.new,
     records.versions,
+    history.history,
+    history.served,
+    history.decision,
     records.review,
     records.replay,
     records.export,
