@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -206,9 +207,12 @@ def second(found: dict[str, Any]) -> None:
     found["seed"] = 8
 
 
-def changed_table() -> Any:
-    frame = table(1560)
-    frame.loc[:9, "hours"] = 40
+def changed_table() -> pd.DataFrame:
+    """Ten changed rows, ten fewer, and seventy more, whose people work longer."""
+    more = table(70, seed=1)
+    more["hours"] = 48
+    frame = pd.concat([table(1500).iloc[:1490], more], ignore_index=True)
+    frame.loc[:9, "hours"] = 49
     return frame
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tasks.cli import access, history, new, people, records
+from tasks.cli import access, diff, history, new, people, records
 from tasks.cli.common import ROOT, Because, Json, Model, of_disk, say, settings
 from tasks.spec.errors import AssayError
 from tasks.spec.requests import FinalState
@@ -326,6 +326,7 @@ for command in (
     history.history,
     history.served,
     history.decision,
+    diff.diff,
     records.review,
     records.replay,
     records.export,

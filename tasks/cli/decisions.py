@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import textwrap
 from dataclasses import asdict
 from typing import Any
 
+from tasks.cli.common import row
 from tasks.decisions import Decision
 from tasks.records.log.single import Logged
-from tasks.spec.line import flat
 from tasks.spec.wording import number
 
-INDENT, WIDTH = 12, 80
+INDENT = 12
 
 
 def as_json(found: Decision) -> dict[str, Any]:
@@ -51,7 +50,7 @@ def text(found: Decision) -> str:
     if found.served:
         rows.append(("ledger", found.served))
     rows.append(("again", _again(found)))
-    return "\n".join(line for name, said in rows for line in _wrapped(name, said))
+    return "\n".join(line for name, said in rows for line in row(name, said, INDENT, ""))
 
 
 def _again(found: Decision) -> str:
@@ -93,12 +92,3 @@ def _people(logged: Logged) -> list[tuple[str, str]]:
 
 def _value(row: dict[str, Any]) -> str:
     return str(row["value"]).lower() if isinstance(row["value"], bool) else str(row["value"])
-
-
-def _wrapped(name: str, said: str) -> list[str]:
-    """A row of at most 80 columns where its words allow it."""
-    begin = f"{name:<{INDENT}}"
-    return textwrap.wrap(
-        flat(said), WIDTH, initial_indent=begin, subsequent_indent=" " * INDENT, break_long_words=False,
-        break_on_hyphens=False,
-    ) or [begin]  # fmt: skip

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tasks.cli.common import Json, Model, say, settings
+from tasks.cli.common import Json, Model, row, say, settings
 from tasks.spec.display import metric_form, metric_name, with_display_names
 from tasks.spec.line import flat
 from tasks.spec.wording import number, plural
@@ -141,16 +141,7 @@ def _lines(line: Line, now: datetime) -> list[str]:
     rows += [("served", _lasted(span, now)) for span in line.served]
     rows.append(("changed", line.changed_said))
     rows += [("metric", _metric(metric, line.champion)) for metric in line.metrics]
-    return [*_wrapped("", head), *(part for name, text in rows for part in _wrapped(name, text))]
-
-
-def _wrapped(name: str, text: str) -> list[str]:
-    """A row of at most 80 columns where its words allow it; a heading has no name."""
-    import textwrap
-
-    begin = f"  {name:<9}" if name else ""
-    return textwrap.wrap(flat(text), 80, initial_indent=begin, subsequent_indent=" " * 11,
-                         break_long_words=False, break_on_hyphens=False) or [begin]  # fmt: skip
+    return [*row("", head), *(part for name, text in rows for part in row(name, text))]
 
 
 def _lasted(span: Span, now: datetime) -> str:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from tasks.records.registry import ledger
+from tasks.records.repository import dvc, workspace
 from tasks.records.repository.git import Git
+from tasks.serving.release import load_release
 from tests.stages.worlds import NAME
 from tests.told import Past, past
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +145,57 @@ def test_a_decision_comes_out_with_the_same_bits_again(told: Past) -> None:
     assert "v2.0.0 gives the same score and decision again, bit for bit" in text.replace("\n" + " " * 12, " ")
     assert "[red]seenU+001B[2J" in text.replace("\n" + " " * 12, "") and "\x1b" not in text
     assert "moved by" in text and "key " in text and max(map(len, text.splitlines())) <= 80
+
+
+def test_diff_tells_what_was_done_and_what_it_did(told: Past, tmp_path: Path) -> None:
+    page = tmp_path / "diff.html"
+    found = as_json(told, "diff", NAME, "v1.0.0", "v2.0.0", "--page", str(page))
+    assert [(c["file"], c["name"], c["kind"]) for c in found["changed"]["code"]] == [
+        ("tasks/science/data/splitting.py", "_place", "changed")
+    ]
+    assert found["pipeline"] == {"estimator.C": [1.0, 0.3], "estimator.random_state": [7, 8]}
+    assert found["changed"]["packages"] == {"joblib": ["1.6.0", "0.1.6.0"]} and found["seeds"] == [7, 8]
+    rows = {k: found["data"]["rows"][k] for k in ("old", "new", "same", "added", "removed")}
+    assert rows == {"old": 1500, "new": 1560, "same": 1480, "added": 80, "removed": 20}
+    states = {c["name"]: c["state"] for c in found["data"]["columns"]}
+    assert states["hours"] == "moved" and states["sex"] == "same"
+    assert set(found["importance"]) == {"age", "hours", "job"}
+    assert_effects(told, found)
+    text = told.assay("diff", NAME, "v1.0.0", "v2.0.0").stdout
+    assert max(map(len, text.splitlines())) <= 80 and "\x1b" not in text
+    shown = page.read_text()
+    assert "<script" not in shown and "http" not in shown.replace("http-equiv", "") and "<svg" in shown
+    # by commits, a candidate that was refused, and the commit that it was trained from
+    base = Git(told.developer).rev_parse("HEAD~1")
+    harder = told.candidates["harder"].commit
+    one, other = (as_json(told, "diff", NAME, "v1.0.0", name) for name in (harder[:12], base))
+    assert one["new"]["commit"] == other["new"]["commit"] == harder and one["changed"]["code"] == []
+
+
+def assert_effects(told: Past, found: dict[str, Any]) -> None:
+    """Accuracy and flips, counted again from the two model files on the rows that neither was trained on."""
+    frames, scores = [], []
+    for name in ("first", "second"):
+        with workspace.worktree(told.settings, told.candidates[name].commit) as tree:
+            dvc.restore(tree, f"prepare@{NAME}", f"train@{NAME}")
+            data = tree / f"data/{NAME}"
+            frames.append({side: pd.read_parquet(data / f"prepared/{side}.parquet") for side in ("train", "holdout")})
+            shutil.copytree(data / "model", told.folder / f"copy-{name}", dirs_exist_ok=True)
+    columns = ["age", "hours", "job", "sex", "_label"]
+    known = set(frames[0]["train"][columns].astype(str).itertuples(index=False, name=None))
+    holdout = frames[1]["holdout"]
+    fresh = holdout[[row not in known for row in holdout[columns].astype(str).itertuples(index=False, name=None)]]
+    scores = [load_release(told.folder / f"copy-{name}").score(fresh) for name in ("first", "second")]
+    old, new = (score >= 0.5 for score in scores)
+    effects = found["effects"]
+    assert (effects["rows"], effects["left_out"]) == (len(fresh), len(holdout) - len(fresh))
+    accuracy = next(m for m in effects["metrics"] if m["name"] == "accuracy")
+    assert (accuracy["old"], accuracy["new"]) == pytest.approx([(d == fresh["_label"]).mean() for d in (old, new)])
+    assert (effects["flips"]["up"], effects["flips"]["down"]) == (int((new & ~old).sum()), int((old & ~new).sum()))
+    women = (fresh["sex"] == "f").to_numpy()
+    group = next(g for g in effects["groups"] if g["group"] == "f")
+    rate = group["effects"][0]
+    assert (group["rows"], rate["old"], rate["new"]) == (women.sum(), old[women].mean(), new[women].mean())
 
 
 def test_an_origin_that_is_away_is_one_sentence(told: Past) -> None:
