@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tasks.cli import access, new, people, records
+from tasks.cli import access, diff, history, new, people, records
 from tasks.cli.common import ROOT, Because, Json, Model, of_disk, say, settings
 from tasks.spec.errors import AssayError
 from tasks.spec.requests import FinalState
@@ -337,6 +337,10 @@ def restore(
 for command in (
     new.new,
     records.versions,
+    history.history,
+    history.served,
+    history.decision,
+    diff.diff,
     records.review,
     records.replay,
     records.export,
