@@ -18,8 +18,7 @@ import uvicorn
 from fastapi.staticfiles import StaticFiles
 
 from tasks.cli.homes import refuse_newer
-from tasks.cli.sockets import serve
-from tasks.cli.transport import is_any, is_loopback, refuse_open, transport
+from tasks.cli.sockets import is_any, is_loopback, refuse_open, serve, transport
 from tasks.records.log.predictions import Prediction, PredictionLog
 from tasks.serving.access import OPEN, Access
 from tasks.serving.app import create_app
