@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tasks.cli import access, new, people, records
+from tasks.cli import access, diff, history, new, people, records
 from tasks.cli.common import ROOT, Because, Json, Model, of_disk, say, settings
 from tasks.spec.errors import AssayError
 from tasks.spec.requests import FinalState
@@ -285,6 +286,19 @@ def up(as_json: Json = False) -> None:
 
 
 @app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8090,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that answer on it; else ASSAY_WORKERS, else 1.")
+    ] = None,
+) -> None:
+    """Run the prediction service alone, until a signal ends it; `assay up` starts one with the rest of a system."""
+    words = ["--host", host, "--port", str(port), *([] if workers is None else ["--workers", str(workers)])]
+    os.execv(sys.executable, [sys.executable, "-m", "tasks.cli.service", *words])
+
+
+@app.command()
 def down(as_json: Json = False) -> None:
     """Stop what `assay up` started."""
     from tasks.cli import system
@@ -323,6 +337,10 @@ def restore(
 for command in (
     new.new,
     records.versions,
+    history.history,
+    history.served,
+    history.decision,
+    diff.diff,
     records.review,
     records.replay,
     records.export,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import json
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from tasks.spec.line import lines_of
+from tasks.spec.line import flat, lines_of
 
 Model = Annotated[str, typer.Argument(help="A model of deployments/models.yaml.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
@@ -48,3 +49,18 @@ def of_disk(error: OSError) -> str | None:
 def say(value: dict[str, Any] | Sequence[dict[str, Any]], as_json: bool, text: str) -> None:
     """Print a command's result, for machines or for people."""
     print(json.dumps(value, default=str) if as_json else lines_of(text))
+
+
+def row(name: str, text: str, indent: int = 11, lead: str = "  ") -> list[str]:
+    """A named row as lines of at most 80 columns, where its words allow it; without a name a heading.
+
+    Args:
+        text: from anybody; what would steer the terminal becomes code points.
+        indent: column at which the text begins.
+        lead: what stands before the name.
+    """
+    begin = f"{lead}{name:<{indent - len(lead)}}" if name else ""
+    return textwrap.wrap(
+        flat(text), 80, initial_indent=begin, subsequent_indent=" " * indent, break_long_words=False,
+        break_on_hyphens=False,
+    ) or [begin]  # fmt: skip

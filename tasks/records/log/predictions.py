@@ -21,12 +21,13 @@ from tasks.records.log.feed import Feed
 from tasks.records.log.forgetting import Forgetting, Forgotten
 from tasks.records.log.migration import REVISION
 from tasks.records.log.outbox import Outbox
+from tasks.records.log.single import Logged, Single
 from tasks.records.log.tables import PREDICTIONS
 from tasks.records.log.windows import Window, Windows
 from tasks.spec.arrivals import FeedFacts, LoggedRow
 from tasks.spec.errors import LogUnavailable
 
-__all__ = ["Appeal", "FeedFacts", "Forgotten", "Override", "Prediction", "PredictionLog", "Review", "Window"]
+__all__ = ["Appeal", "FeedFacts", "Forgotten", "Logged", "Override", "Prediction", "PredictionLog", "Review", "Window"]
 
 Job = tuple[Sequence[LoggedRow], Future[None]]
 BATCH = 200
@@ -77,7 +78,7 @@ class Prediction:
         )
 
 
-class PredictionLog(Answers, Windows, Documents, Feed, Export, Forgetting, Outbox):
+class PredictionLog(Answers, Windows, Documents, Feed, Export, Forgetting, Outbox, Single):
     """One process's access to the log; many processes may have one each.
 
     Raises:

@@ -236,6 +236,15 @@ def document(git: Git, blob: str | None, digest: str) -> dict[str, Any]:
     if not blob:
         raise CorruptionError(f"the ledger holds no evidence {digest}.")
     (content,) = contents(git, [blob])
+    return held(content, digest)
+
+
+def held(content: bytes, digest: str) -> dict[str, Any]:
+    """The evidence that a file holds.
+
+    Raises:
+        CorruptionError: its bytes do not match the digest, or are no document.
+    """
     there = "sha256:" + hashlib.sha256(content).hexdigest()
     if there != digest:
         raise CorruptionError(f"evidence {digest} was changed: its content has digest {there}.")

@@ -27,6 +27,8 @@ from tasks.spec.settings import Settings
 FORM = 1
 NAME = "ledger-index.db"
 ASSIGNING = ("promoted", "rolled_back")
+AT_ONCE = 64
+"""Documents that are held in memory together."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,21 @@ class Index:
         self._make_anew()
         row = self._one("evidence = ?", digest)
         return branch.document(self.git, row.document if row else None, digest)
+
+    def documents(self, digests: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The documents with these digests, a few at a time, since a verdict with its plots is large.
+
+        Raises:
+            CorruptionError: one is not there, or its bytes do not match.
+        """
+        for begin in range(0, len(digests), AT_ONCE):
+            part = digests[begin : begin + AT_ONCE]
+            rows = [self._one("evidence = ?", digest) for digest in part]
+            if not all(row and row.document for row in rows):
+                yield from ((digest, self.evidence(digest)) for digest in part)
+                continue
+            found = branch.contents(self.git, [str(row.document) for row in rows if row])
+            yield from ((digest, branch.held(content, digest)) for digest, content in zip(part, found, strict=True))
 
     def mend(self) -> bool:
         """Make it anew where a row was changed since it was written; gives whether that was so."""

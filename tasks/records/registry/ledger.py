@@ -213,6 +213,26 @@ def evidence(settings: Settings, digest: str) -> dict[str, Any]:
         return found.evidence(digest)
 
 
+def documents(settings: Settings, digests: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Documents with these digests, in their order, each with its digest; errors as of :func:`evidence`."""
+    git = ensure_clone(settings, tags=False)
+    with index(settings, git) as found:
+        yield from found.documents(digests)
+
+
+def counting(settings: Settings) -> tuple[list[Entry], int]:
+    """All entries that count, oldest first, and how many do not.
+
+    Raises:
+        CorruptionError: nothing that the ledger says is proven, or it cannot be read to its end.
+    """
+    now = state(settings)
+    if now.unproven or (now.problems and now.sequence == 0):
+        raise CorruptionError(now.unproven or now.problems[0])
+    found = [e for e in entries(settings) if e.sequence <= now.sequence]
+    return [e for e in found if e.sequence not in now.refused], len(now.refused)
+
+
 def verdict(settings: Settings, digest: str) -> Verdict | None:
     """The verdict that evidence holds; None where it holds none.
 
