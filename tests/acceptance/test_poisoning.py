@@ -23,7 +23,7 @@ from tests.keys import key
 from tests.system import Running, replay_rows, require_package_index, running_system
 
 pytestmark = pytest.mark.acceptance
-ROWS = 1800
+HONEST, POISONED = 2400, 1300
 
 
 def more_replay(text: str) -> str:
@@ -106,7 +106,7 @@ def test_what_nobody_who_is_named_says_teaches_nothing(doors: Doors) -> None:
 
 
 def test_two_sources_that_bear_each_other_out_retrain_alone(doors: Doors) -> None:
-    ids, rows = doors.ask(ROWS)
+    ids, rows = doors.ask(HONEST)
     truth = dict(zip(ids, rows[LABEL].astype(bool), strict=True))
     for number, source in enumerate(SOURCES):
         doors.report(source, dict(list(truth.items())[number::2]))
@@ -114,13 +114,13 @@ def test_two_sources_that_bear_each_other_out_retrain_alone(doors: Doors) -> Non
     assert state["name"] == "Promoted", state["message"]
     gate = doors.gate("promoted")
     assert gate.state == "pass" and gate.reason.startswith(
-        f"{ROWS:,} rows from production, labelled by claims office 50%, yearly interview 50%; no source stands out"
+        f"{HONEST:,} rows from production, labelled by claims office 50%, yearly interview 50%; no source stands out"
     )
     running = doors.running
     running.git("fetch", "--quiet", "origin")
     said = running.git("log", "-1", "--format=%B", "--grep", "collected in production", "origin/main")
     assert said.splitlines()[2] == (
-        f"labelled by claims office {ROWS // 2:,}, yearly interview {ROWS // 2:,}; left out: 200 labelled by nobody "
+        f"labelled by claims office {HONEST // 2:,}, yearly interview {HONEST // 2:,}; left out: 200 labelled by nobody "
         "whom labels.sources names"
     )
 
@@ -128,9 +128,9 @@ def test_two_sources_that_bear_each_other_out_retrain_alone(doors: Doors) -> Non
 def test_a_stolen_key_does_not_retrain_alone_and_a_person_may_sign(doors: Doors, tmp_path_factory: Any) -> None:
     """A third of what one source says is wrong, all one way: nobody is told a secret, and the champion stays."""
     running, rng = doors.running, np.random.default_rng(2)
-    ids, rows = doors.ask(ROWS)
+    ids, rows = doors.ask(POISONED)
     truth = rows[LABEL].to_numpy(bool)
-    said = truth | ((np.arange(ROWS) % 2 == 0) & (rng.random(ROWS) < 0.5))
+    said = truth | ((np.arange(POISONED) % 2 == 0) & (rng.random(POISONED) < 0.5))
     told = dict(zip(ids, said, strict=True))
     for number, source in enumerate(SOURCES):
         doors.report(source, dict(list(told.items())[number::2]))
