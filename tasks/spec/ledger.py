@@ -90,7 +90,7 @@ class Warrant(Spec):
     """A statement that a person signed: an approval of a candidate, or an order."""
 
     statement: dict[str, Any]
-    armor: str = Field(min_length=1, max_length=10_000)
+    armor: str
 
     @model_validator(mode="after")
     def _lines(self) -> Warrant:
