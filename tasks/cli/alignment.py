@@ -83,8 +83,13 @@ def with_models(schema: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any
     return schema | {"definitions": definitions}
 
 
+def request_of(name: str) -> dict[str, Any]:
+    """What a schedule asks of monitoring."""
+    return {"model": name, "reason": "schedule", "actor": "schedule"}
+
+
 def _parameters(name: str) -> dict[str, Any]:
-    return {"request": {"model": name, "reason": "schedule", "actor": "schedule"}}
+    return {"request": request_of(name)}
 
 
 def _is_ours(schedule: dict[str, Any]) -> bool:

@@ -20,6 +20,8 @@ from tasks.cli.alignment import align
 from tasks.cli.credentials import ensure_own_key, says_yes
 from tasks.cli.environment import for_parts
 from tasks.cli.logins import of_client, of_server, own_server
+from tasks.cli.parts import HOOKS
+from tasks.cli.places import POOL, ensure_places
 from tasks.cli.processes import HOST, Processes, listen
 from tasks.cli.state import PARTS, PATIENCE, System, alone, state
 from tasks.records.registry import ledger, pointers
@@ -82,8 +84,8 @@ def _started(settings: Settings, system: System, sockets: dict[str, socket.socke
     except AssayError as error:  # the service says of each what is wrong with it, and the keeper tries again
         print(f"what serves is not pointed at anew: {error}", file=sys.stderr)
     _wait(settings, "server", f"{system.api_url}/health")
-    own_server(settings, system.api_url).ensure_pool("assay")
-    worker = ["prefect", "worker", "start", "--pool", "assay", "--type", "process", "--limit", "2"]
+    most = ensure_places(own_server(settings, system.api_url))
+    worker = ["prefect", "worker", "start", "--pool", POOL, "--type", "process", "--limit", str(most)]
     processes.start("worker", worker, environment | of_client(settings))
     processes.start("keeper", ["tasks.cli.keeper"], environment, held=place)
     _deploy(settings, environment | of_client(settings))
@@ -158,7 +160,10 @@ def _log_end(settings: Settings, part: str) -> str:
 
 
 def _origin(settings: Settings) -> None:
-    """A bare origin of our own, unless another one is configured; its hook tells who pushes what the keeper starts."""
+    """A bare origin of our own, unless another one is configured.
+
+    Its hooks keep others from the ledger's branch, and tell who pushes what the keeper starts.
+    """
     if settings.origin:
         return
     origin = Path(settings.origin_url)
@@ -169,9 +174,9 @@ def _origin(settings: Settings) -> None:
     if not git.run("for-each-ref", f"refs/heads/{settings.branch}"):
         Git(ROOT, str(origin)).run("push", "--quiet", str(origin), f"HEAD:refs/heads/{settings.branch}")
     take_back(git)
-    hook = origin / "hooks/post-receive"
-    shutil.copy(ROOT / "deployments/hooks/post-receive", hook)
-    hook.chmod(0o755)
+    for name in HOOKS:
+        shutil.copy(ROOT / "deployments/hooks" / name, origin / "hooks" / name)
+        (origin / "hooks" / name).chmod(0o755)
     git.run("config", "assay.branch", settings.branch)
 
 

@@ -15,8 +15,14 @@ from tasks.cli import prefect_api
 from tasks.cli.clocks import set_back
 from tasks.cli.keeper import Keeper
 from tasks.cli.prefect_api import PrefectApi
+from tasks.records.registry import pointers
+from tasks.records.registry.registry import Registry
 from tasks.spec.errors import UnreachableError
+from tasks.spec.model import load_model
 from tasks.spec.settings import Settings
+from tests.conftest import ROOT
+from tests.proof.ledgers import candidate, verdict
+from tests.serving.running import release
 
 DEPLOYMENT = {
     "id": "d",
@@ -34,6 +40,11 @@ class Server:
     def __init__(self) -> None:
         self.runs: list[dict[str, Any]] = []
         self.told: list[tuple[str, str, Any]] = []
+        self.started: list[tuple[str, dict[str, Any]]] = []
+
+    def start(self, deployment: str, request: dict[str, Any], listed: bool = True) -> str:
+        self.started.append((deployment, request))
+        return "new"
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         if path == "/flow_runs/filter":
@@ -198,3 +209,31 @@ def test_a_slow_server_is_asked_again_for_what_may_come_twice(
                 api.call(method, path, body)
         slow.shutdown()
     assert len(asked) == times
+
+
+def test_a_champion_whose_promotion_died_is_published_by_a_run_of_monitoring(
+    settings: Settings, keeper: Keeper, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ledger has the version and the release store does not; who is at work on the model may just publish it."""
+    champion = Registry(settings)
+    commit = candidate(settings, "care", "one")
+    champion.promote("care", commit, verdict(settings.home, "care", commit, None, "v1.0.0"), "dana", "push", None)
+    said = "care v1.0.0 is champion by entry 2, and the service is pointed at no version"
+    assert [sentence for sentence, _ in pointers.behind(settings).values()] == [said]
+    server.runs = [run("a", "RUNNING")]
+    keeper._point()
+    assert server.told == [], "the run that promotes it lives"
+    server.runs = []
+    monkeypatch.setitem(DEPLOYMENT["schedules"][0], "active", True)  # type: ignore[index,arg-type]
+    for _ in range(9):
+        keeper._point()
+    assert [(flow, request) for flow, request in server.started] == [
+        ("monitor/monitoring", {"model": "care", "reason": "schedule", "actor": "schedule"})
+    ] * 5, "and then a person has to look"
+    monkeypatch.setitem(DEPLOYMENT["schedules"][0], "active", False)  # type: ignore[index,arg-type]
+    other = Keeper(settings, keeper.api)
+    other._point()
+    assert len(server.started) == 5, "a person paused it"
+    release(settings.home, load_model(ROOT, "care"), "v1.0.0", seed=1)
+    other._point()
+    assert pointers.behind(settings) == {} and server.told == []
