@@ -43,6 +43,9 @@ class Bounded(HttpToolsProtocol):
         self._arrived()
         super().on_message_complete()
 
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(400, "this is no HTTP/1.1 request that can be read; send one as RFC 9112 says")
+
     def _wait(self) -> None:
         self._arrived()
         self._end = self.loop.call_later(self.seconds, self._late)
@@ -64,6 +67,9 @@ class Bounded(HttpToolsProtocol):
             head = f"HTTP/1.1 {status} {http.HTTPStatus(status).phrase}\r\ncontent-type: {PROBLEM}\r\n"
             more = f"content-length: {len(body)}\r\nretry-after: 1\r\nconnection: close\r\n\r\n"
             self.transport.write((head + more).encode() + body)
+        if self.cycle is not None:
+            self.cycle.disconnected = True  # what answers it meanwhile must not write to a closed connection
+        self.pipeline.clear()
         self.transport.close()
 
 

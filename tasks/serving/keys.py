@@ -16,7 +16,7 @@ import secrets
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal, get_args
@@ -35,6 +35,8 @@ IN_TEXT = re.compile(f"{PREFIX}[0-9a-f]{{12}}_")
 """How a key begins, wherever it stands."""
 FILE, FOLDER_MODE, FILE_MODE = "keys.json", 0o700, 0o600
 DAYS, MOST_DAYS = 90, 3650
+USED, USED_SECONDS = "used", 60.0
+"""Folder of empty files, one a key, whose date is that of its last use; seconds that the date may be behind."""
 LOOK_SECONDS = 0.5
 """Between two looks at the file, so a revoked key is refused within this time."""
 MAKE = "assay keys add NAME --role {role}"
@@ -61,6 +63,8 @@ class Key(BaseModel):
     expires: str
     """ISO 8601, UTC."""
     revoked: str | None = None
+    stolen: str | None = None
+    """The moment from which what came with it is not believed: outcomes do not teach. ISO 8601, UTC."""
     requests: float | None = Field(None, gt=0)
     """A second at most; None: what the service's setting says."""
     rows: float | None = Field(None, gt=0)
@@ -154,19 +158,33 @@ class KeyFile:
             keys[key.id] = key
         return token, key
 
-    def revoke(self, public: str) -> Key:
-        """End a key; services refuse it within a second. Revoking again changes nothing.
+    def revoke(self, public: str, stolen: str | None = None) -> Key:
+        """End a key; services refuse it within a second. Revoking again changes nothing but an earlier ``stolen``.
+
+        Args:
+            stolen: the moment from which its outcomes teach no more (ISO 8601; UTC without a zone).
 
         Raises:
-            ConfigError: no key has this id.
+            ConfigError: no key has this id, or the moment is none.
         """
+        since = _moment(stolen) if stolen is not None else None
         with self._changed() as keys:
             if public not in keys:
                 raise ConfigError(f"no key has the id {public!r}; ids stand in the first column of: assay keys list")
             if keys[public].revoked is None:
                 now = datetime.now(UTC).isoformat(timespec="seconds")
                 keys[public] = keys[public].model_copy(update={"revoked": now})
+            if since is not None and since < (keys[public].stolen or "9999"):
+                keys[public] = keys[public].model_copy(update={"stolen": since})
             return keys[public]
+
+    def last_used(self, public: str) -> str | None:
+        """When a key was last sent and held, give or take a minute; None where nobody knows of it."""
+        try:
+            moment = (self.folder / USED / public).stat().st_mtime
+        except OSError:
+            return None
+        return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")
 
     @contextmanager
     def _changed(self) -> Iterator[dict[str, Key]]:
@@ -174,8 +192,21 @@ class KeyFile:
         with FileLock(self.folder / f"{FILE}.lock", timeout=30):
             keys = self.keys()
             yield keys
-            document = {"format": ACCESS_KEYS.number, "keys": [k.model_dump(mode="json") for k in keys.values()]}
+            document = {
+                "format": ACCESS_KEYS.number,
+                "keys": [k.model_dump(mode="json", exclude_none=True) for k in keys.values()],
+            }
             write_private(self.path, json.dumps(document, indent=1) + "\n")
+
+
+def _moment(text: str) -> str:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(
+            f"{text!r} is no moment; write one such as 2026-11-29T14:00 (UTC), or with its zone."
+        ) from None
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC).isoformat(timespec="milliseconds")
 
 
 class Keys:
@@ -188,6 +219,19 @@ class Keys:
         self._known: dict[str, Key] = {}
         self._stamp: tuple[int, ...] | None = (-1,)
         self._looked, self._lock = 0.0, threading.Lock()
+        self._told: dict[str, float] = {}
+
+    def used(self, key: Key) -> None:
+        """Note that a key was sent; once a minute that is written, by one of the processes that see it."""
+        now = time.monotonic()
+        if now - self._told.get(key.id, -USED_SECONDS) < USED_SECONDS:
+            return
+        self._told[key.id] = now
+        path = self.file.folder / USED / key.id
+        with suppress(OSError):  # nobody is refused for that
+            if not path.exists() or time.time() - path.stat().st_mtime >= USED_SECONDS:
+                private_folder(path.parent)
+                path.touch(mode=FILE_MODE)
 
     def of(self, token: str) -> Key | None:
         """The key, where its secret is the right one; whether it still holds is for :meth:`Key.state`."""
