@@ -22,8 +22,7 @@ import psutil
 from tasks.cli.alignment import WATCHING, request_of, restart
 from tasks.cli.clocks import AHEAD, clock_problems, set_back
 from tasks.cli.logins import own_server
-from tasks.cli.places import POOL
-from tasks.cli.prefect_api import PrefectApi
+from tasks.cli.prefect_api import POOL, PrefectApi
 from tasks.cli.pushes import Pushes
 from tasks.records.registry import ledger, pointers
 from tasks.records.registry.registry import Registry

@@ -21,7 +21,7 @@ from tasks.cli import state
 from tasks.cli.clocks import MEND, clock_problems, set_back
 from tasks.cli.credentials import client, detail
 from tasks.cli.logins import own_server
-from tasks.cli.places import QUEUED, late_runs
+from tasks.cli.prefect_api import QUEUED, late_runs
 from tasks.cli.processes import Processes
 from tasks.records.log.database import Database
 from tasks.records.registry import memory, pointers, releases

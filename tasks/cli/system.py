@@ -21,7 +21,7 @@ from tasks.cli.credentials import ensure_own_key, says_yes
 from tasks.cli.environment import for_parts
 from tasks.cli.logins import of_client, of_server, own_server
 from tasks.cli.parts import HOOKS
-from tasks.cli.places import POOL, ensure_places
+from tasks.cli.prefect_api import POOL, ensure_places
 from tasks.cli.processes import HOST, Processes, listen
 from tasks.cli.state import PARTS, PATIENCE, System, alone, state
 from tasks.records.registry import ledger, pointers

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tasks.cli.places import PLACES
+from tasks.cli.prefect_api import PLACES
 from tests.system import Running, set_value
 
 pytestmark = pytest.mark.acceptance
@@ -66,4 +66,4 @@ def test_what_waits_for_a_place_is_told(asleep: Running) -> None:
         assert part["state"] == "well", part
         return str(part["says"])
 
-    asleep.until(lambda: "; 1 runs wait for a place: training care because of push, due " in worker(), "who waits", 180)
+    asleep.until(lambda: " runs wait for a place: training " in worker(), "who waits", 180)
