@@ -14,7 +14,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
 from tasks.records.registry import ledger, settled
-from tasks.records.repository import dvc, workspace
+from tasks.records.repository import dvc, machine, workspace
 from tasks.records.repository.git import Git
 from tasks.spec.base import digest_file
 from tasks.spec.errors import AssayError, CorruptionError
@@ -88,7 +88,7 @@ def commit_candidate(worktree: Path, request: TrainingRequest) -> Candidate:
         actor=request.actor,
         reason=request.reason,
         sentence=f"a candidate was trained on {manifest.trained_rows:,} rows",
-        evidence={"metrics": metrics, "manifest": manifest.model_dump(mode="json")},
+        evidence={"metrics": metrics, "manifest": manifest.model_dump(mode="json"), "machine": machine.here()},
         details=TrainedDetails(base=base, branch=branch),
     )
     ledger.append(settings, draft, refs=[f"{commit}:refs/heads/{branch}"])
