@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,11 @@ from tasks.spec.requests import RebuildRequest
 from tasks.spec.settings import ROOT, Settings
 
 LOCK = "requirements.lock"
+BY_PROCESSOR = 1e-4
+"""Share of how much scores vary up to which another kernel explains a difference; it moves the last bits of sums, which
+a solver that stops early makes larger."""
+LEFT_SECONDS = 6 * 3600
+"""Age of an environment whose process died."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,9 @@ class Environments:
         self._stack, self._made = ExitStack(), dict[str, Path]()
 
     def __enter__(self) -> Environments:
+        for folder in self.settings.home.glob(f"{fresh.PREFIX}*"):
+            if time.time() - folder.stat().st_mtime > LEFT_SECONDS:
+                shutil.rmtree(folder, ignore_errors=True)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -123,6 +133,9 @@ def _made_again(
             used = machine.of([str(python)], work.tree, {**_plain(), **threads})
         work.run(name, python, threads, folder)
         if (other := work.other_output(name)) is not None:
+            if work.by_chance(name, python, threads, folder):
+                said = f"{other.artefact} comes out otherwise each time, so {name} gives results of chance"
+                return replace(other, cause=said, chance=True), used
             _finish(work, name, python, threads, folder)
             return other, used
     return None, used
@@ -152,14 +165,17 @@ def _judged(
     libraries = work.libraries((evidence.get("manifest") or {}).get("libraries") or {})
     if libraries:
         return "differs", f"differs: {other.cause}; the interpreter or libraries are others: {libraries}", None
+    if other.chance:
+        return "differs", f"differs: {other.cause}", None
     largest = work.largest()
-    by = f"; {largest[0]} differs by at most {largest[1]:.3g}" if largest else ""
+    by = f"; {largest.what} differs by at most {largest.most:.3g}" if largest else ""
     processor = machine.differs(evidence.get("machine"), environment)
-    if processor and other.stage in ("train", "evaluate"):
+    if processor and other.stage in ("train", "evaluate") and largest is not None and largest.share <= BY_PROCESSOR:
         said = f"differs by processor: {processor}; the first file is {other.artefact}{by}"
-        return "differs_by_processor", said, largest[1] if largest else None
+        return "differs_by_processor", said, largest.most
+    by += f", more than another kernel explains ({processor})" if processor else ""
     known = "" if evidence.get("machine") else "; on which processor it was trained is not on record"
-    return "differs", f"differs: {other.cause}{by}{known}", largest[1] if largest else None
+    return "differs", f"differs: {other.cause}{by}{known}", largest.most if largest else None
 
 
 def _trained(settings: Settings, model: str, version: Version) -> dict[str, Any]:

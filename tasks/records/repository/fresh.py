@@ -16,7 +16,7 @@ from tasks.spec.errors import StageError
 from tasks.spec.line import flat
 from tasks.spec.settings import ROOT
 
-SECONDS = 1800
+SECONDS, PREFIX = 1800, "rebuild-"
 
 
 @contextmanager
@@ -29,7 +29,7 @@ def environment(lock: Path, home: Path) -> Iterator[Path]:
         StageError: a package cannot be had, or is another one than was pinned.
     """
     home.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="rebuild-", dir=home))
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=home))
     try:
         for command in _commands(lock, folder):
             _run(command, lock)

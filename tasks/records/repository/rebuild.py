@@ -45,6 +45,18 @@ class Other:
     """Whether the stage made it; else it read it."""
     cause: str
     """In words."""
+    chance: bool = False
+    """Whether the stage gives something else each time."""
+
+
+@dataclass(frozen=True)
+class Apart:
+    """How far what was made is from what was recorded, at most."""
+
+    what: str
+    most: float
+    share: float
+    """The same as a share of how much the numbers vary, or of the number itself."""
 
 
 class Rebuilding:
@@ -130,6 +142,12 @@ class Rebuilding:
                 )
         return None
 
+    def by_chance(self, name: str, python: Path, environment: Mapping[str, str], seen: Path) -> bool:
+        """Whether a stage gives something else when it is run once more on the same files."""
+        before = {path: content(self.tree / path) for path in self.outs(name)}
+        self.run(name, python, environment, seen)
+        return any(content(self.tree / path) != md5 for path, md5 in before.items())
+
     def run(self, name: str, python: Path, environment: Mapping[str, str], seen: Path) -> None:
         """Run one stage with an interpreter, apart from everything else.
 
@@ -174,11 +192,11 @@ class Rebuilding:
         now = self._json(f"data/{self.model}/model/manifest.json").get("libraries") or {}
         return ", ".join(f"{k} {old} then and {new} now" for k, (old, new) in differing(dict(recorded), now).items())
 
-    def largest(self) -> tuple[str, float] | None:
+    def largest(self) -> Apart | None:
         """How far the scores, or else the metrics, are from the recorded ones; None where neither can be compared."""
         return self._scores() or self._metrics()
 
-    def _scores(self) -> tuple[str, float] | None:
+    def _scores(self) -> Apart | None:
         import pandas as pd
 
         path = f"data/{self.model}/evaluation"
@@ -190,17 +208,18 @@ class Rebuilding:
         columns = [c for c in one if str(c).startswith("_score") and c in other]
         if len(one) != len(other) or not columns:
             return None
-        return "a score of the holdout", float((one[columns] - other[columns]).abs().max().max())
+        most = float((one[columns] - other[columns]).abs().max().max())
+        return Apart("a score of the holdout", most, most / (float(one[columns].to_numpy().std()) or 1.0))
 
-    def _metrics(self) -> tuple[str, float] | None:
+    def _metrics(self) -> Apart | None:
         now = self._json(f"data/{self.model}/metrics.json")
         apart = [
-            abs(float(value) - float(now[part][name]))
+            (abs(value - now[part][name]), abs(value - now[part][name]) / (abs(value) or 1.0))
             for part, values in self.metrics.items()
             for name, value in values.items()
             if isinstance(value, int | float) and isinstance(now.get(part, {}).get(name), int | float)
         ]
-        return ("a metric", max(apart)) if apart else None
+        return Apart("a metric", *max(apart)) if apart else None
 
     def _kept(self, path: str, name: str) -> Path | None:
         """A recorded file of a folder, where the cache has it."""
