@@ -31,9 +31,9 @@ def environment(lock: Path, home: Path) -> Iterator[Path]:
     home.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=home))
     try:
-        for command in _commands(lock, folder):
-            _run(command, lock)
-        yield folder
+        for command in _commands(lock, folder / "environment"):
+            _run(command, lock, folder)
+        yield folder / "environment"
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -54,11 +54,19 @@ def _commands(lock: Path, folder: Path) -> list[list[str]]:
     return [made, [*own, "--no-deps", "-r", str(lock)]]
 
 
-def _run(command: list[str], lock: Path) -> None:
-    try:
-        code, out, err = process.run(command, lock.parent, sandbox.without_ours(os.environ), SECONDS)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise StageError(f"the environment of {lock.name} was not made: {flat(str(error))[:200]}.") from None
+def _run(command: list[str], lock: Path, folder: Path) -> None:
+    """Run an installer kept to one folder: a package that is built from source runs code of whoever wrote it."""
+    cache = {
+        "UV_CACHE_DIR": str(folder / "packages"),
+        "PIP_CACHE_DIR": str(folder / "packages"),
+        "UV_LINK_MODE": "copy",
+    }
+    read = [lock, *(Path(os.path.realpath(word)).parent for word in command[:1])]
+    with sandbox.kept_to([folder], read, cache, ports=()) as words:
+        try:
+            code, out, err = process.run([*words, *command], folder, {}, SECONDS)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise StageError(f"the environment of {lock.name} was not made: {flat(str(error))[:200]}.") from None
     if code:
         said = [line.strip() for line in (out + err).decode(errors="replace").splitlines()]
         said = [line for line in said if line and not line.startswith(("WARNING", "warning", "hint"))]
