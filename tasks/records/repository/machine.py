@@ -15,13 +15,16 @@ from typing import Any
 from tasks.records.repository import process
 
 ASKED = (
-    "import json, platform, numpy, scipy.linalg, threadpoolctl; found = threadpoolctl.threadpool_info(); "
-    "print(json.dumps([[str(f.get(k)) for k in ('internal_api', 'architecture', 'version')] + [f.get('num_threads')] "
-    "for f in found if f.get('user_api') == 'blas']))"
+    "import json, numpy, scipy.linalg, threadpoolctl; from sklearn.utils._openmp_helpers import "
+    "_openmp_effective_n_threads as count; found = threadpoolctl.threadpool_info(); "
+    "rows = [[str(f.get(k)) for k in ('internal_api', 'architecture')] + [f.get('num_threads')] for f in found "
+    "if f.get('user_api') == 'blas']; print(json.dumps([rows, count()]))"
 )
 """What a Python is asked about itself; every environment of ours has these packages."""
 SECONDS = 300
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+THREADS = {"OMP_NUM_THREADS": "openmp", "OPENBLAS_NUM_THREADS": "threads"}
+"""Variables by what they set: scikit-learn writes its number of OpenMP threads into a model file, and it may be another
+one than BLAS has."""
 
 
 def here() -> dict[str, Any]:
@@ -29,10 +32,11 @@ def here() -> dict[str, Any]:
     import numpy  # noqa: F401  (what is loaded is what is asked about)
     import scipy.linalg  # noqa: F401
     import threadpoolctl
+    from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
 
-    found = threadpoolctl.threadpool_info()
-    blas = [one for one in found if one.get("user_api") == "blas"]
-    return _said([[str(one.get("internal_api")), str(one.get("architecture")), one.get("num_threads")] for one in blas])
+    blas = [one for one in threadpoolctl.threadpool_info() if one.get("user_api") == "blas"]
+    rows = [[str(one.get("internal_api")), str(one.get("architecture")), one.get("num_threads")] for one in blas]
+    return _said(rows, _openmp_effective_n_threads())
 
 
 def of(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> dict[str, Any]:
@@ -43,22 +47,22 @@ def of(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> 
     """
     code, out, _ = process.run([*command, "-c", ASKED], folder, environment, SECONDS)
     try:
-        rows = json.loads(out) if code == 0 else []
+        rows, openmp = json.loads(out) if code == 0 else ([], None)
     except ValueError:
-        rows = []
-    return _said([[api, kernel, threads] for api, kernel, _, threads in rows])
+        rows, openmp = [], None
+    return _said(rows, openmp)
 
 
-def _said(rows: list[list[Any]]) -> dict[str, Any]:
+def _said(rows: list[list[Any]], openmp: int | None) -> dict[str, Any]:
     kernels = sorted({f"{api} {kernel}" for api, kernel, _ in rows})
     threads = max((int(count) for *_, count in rows if count), default=None)
-    return {"kernel": ", ".join(kernels), "threads": threads, "machine": platform.machine()}
+    return {"kernel": ", ".join(kernels), "threads": threads, "openmp": openmp, "machine": platform.machine()}
 
 
 def threads_of(machine: Mapping[str, Any] | None) -> dict[str, str]:
     """Variables that give a program as many threads as a record says; none where it does not say."""
-    count = (machine or {}).get("threads")
-    return {name: str(count) for name in THREADS} if isinstance(count, int) and count > 0 else {}
+    found = {name: (machine or {}).get(key) for name, key in THREADS.items()}
+    return {name: str(count) for name, count in found.items() if isinstance(count, int) and count > 0}
 
 
 def differs(one: Mapping[str, Any] | None, other: Mapping[str, Any]) -> str:
