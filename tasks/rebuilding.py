@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import time
@@ -23,7 +22,6 @@ from tasks.records.registry.registry import Registry, Version
 from tasks.records.repository import fresh, machine, workspace
 from tasks.records.repository.installed import examiner_digest
 from tasks.records.repository.rebuild import STAGES, Other, Rebuilding
-from tasks.records.repository.sandbox import ENVIRONMENT
 from tasks.spec.base import digest_file
 from tasks.spec.errors import AssayError, ConfigError
 from tasks.spec.ledger import Entry, EntryDraft, ForgottenDetails, RebuildOutcome, RebuiltDetails
@@ -130,7 +128,7 @@ def _made_again(
             return other, used
         folder, python = environments.of(work.tree / LOCK)
         if not used:
-            used = machine.of([str(python)], work.tree, {**_plain(), **threads})
+            used = machine.apart(python, folder, threads)
         work.run(name, python, threads, folder)
         if (other := work.other_output(name)) is not None:
             if work.by_chance(name, python, threads, folder):
@@ -148,10 +146,6 @@ def _finish(work: Rebuilding, after: str, python: Path, threads: dict[str, str],
             work.run(name, python, threads, folder)
     except AssayError:
         return
-
-
-def _plain() -> dict[str, str]:
-    return {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
 
 
 def _judged(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -88,7 +89,11 @@ def commit_candidate(worktree: Path, request: TrainingRequest) -> Candidate:
         actor=request.actor,
         reason=request.reason,
         sentence=f"a candidate was trained on {manifest.trained_rows:,} rows",
-        evidence={"metrics": metrics, "manifest": manifest.model_dump(mode="json"), "machine": machine.here()},
+        evidence={
+            "metrics": metrics,
+            "manifest": manifest.model_dump(mode="json"),
+            "machine": machine.apart(Path(sys.executable), Path(sys.prefix)),
+        },
         details=TrainedDetails(base=base, branch=branch),
     )
     ledger.append(settings, draft, refs=[f"{commit}:refs/heads/{branch}"])

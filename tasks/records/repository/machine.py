@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tasks.records.repository import process
+from tasks.records.repository import process, sandbox
 
 ASKED = (
     "import json, numpy, scipy.linalg, threadpoolctl; from sklearn.utils._openmp_helpers import "
@@ -27,25 +28,21 @@ THREADS = {"OMP_NUM_THREADS": "openmp", "OPENBLAS_NUM_THREADS": "threads"}
 one than BLAS has."""
 
 
-def here() -> dict[str, Any]:
-    """Of this process, as :func:`of` gives it."""
-    import numpy  # noqa: F401  (what is loaded is what is asked about)
-    import scipy.linalg  # noqa: F401
-    import threadpoolctl
-    from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
+def apart(python: Path, seen: Path, environment: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Kernel, threads and machine as a stage finds them that runs apart; without a kernel where Python does not say.
 
-    blas = [one for one in threadpoolctl.threadpool_info() if one.get("user_api") == "blas"]
-    rows = [[str(one.get("internal_api")), str(one.get("architecture")), one.get("num_threads")] for one in blas]
-    return _said(rows, _openmp_effective_n_threads())
-
-
-def of(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> dict[str, Any]:
-    """Kernel, threads and machine of another Python, by asking it; without a kernel where it does not say.
+    What runs apart may count fewer processors than whoever starts it.
 
     Args:
-        command: that Python, with the words before it.
+        python: the interpreter.
+        seen: the folder of its packages.
+        environment: variables that the stages get.
     """
-    code, out, _ = process.run([*command, "-c", ASKED], folder, environment, SECONDS)
+    with (
+        tempfile.TemporaryDirectory(prefix="assay-machine-") as folder,
+        sandbox.apart([Path(folder)], [seen], environment=environment) as words,
+    ):
+        code, out, _ = process.run([*words, str(python), "-c", ASKED], Path(folder), {}, SECONDS)
     try:
         rows, openmp = json.loads(out) if code == 0 else ([], None)
     except ValueError:
