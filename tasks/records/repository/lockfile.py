@@ -44,7 +44,7 @@ def claim_nothing(worktree: Path, model: str) -> None:
 
 
 def stages_of(text: str, source: str) -> dict[str, Any]:
-    """The stages of a ``dvc.lock`` by their names; of each, ``deps`` and ``outs`` are lists of mappings with a path.
+    """The stages of a ``dvc.lock`` by their names; of each, ``deps`` and ``outs`` are lists of mappings with ``path``.
 
     Args:
         source: what errors call the text; an empty one has no stages.
@@ -56,8 +56,8 @@ def stages_of(text: str, source: str) -> dict[str, Any]:
     if not isinstance(stages, dict):
         raise _other(source, "stages")
     for name, stage in stages.items():
-        sides = [stage.get(side) or [] for side in ("deps", "outs")] if isinstance(stage, dict) else [None]
-        if not isinstance(name, str) or not all(_items(side, digests=False) for side in sides):
+        known = isinstance(name, str) and isinstance(stage, dict)
+        if not (known and _items(stage.get("deps") or [], False) and _items(stage.get("outs") or [], True)):
             raise _other(source, f"stage {name!r}")
     return stages
 
@@ -69,7 +69,7 @@ def pointed(text: str, source: str) -> list[dict[str, Any]]:
         ConfigError: it holds something else.
     """
     outs = parse_yaml(text, source, Quick).get("outs")
-    if not _items(outs, digests=True):
+    if not _items(outs, True):
         raise _other(source, "outs")
     found: list[dict[str, Any]] = outs  # type: ignore[assignment]
     return found
