@@ -26,7 +26,7 @@ WAYS: dict[str, tuple[tuple[str, str], ...]] = {
         ("tasks/delivery.py::what_to_start", "retrain, roll back, stop"),
     ),
     "One request": (
-        ("tasks/cli/service.py::main", "service over log and releases"),
+        ("tasks/cli/worker.py::run", "service over log and releases"),
         ("tasks/serving/follower.py::Follower", "the champion, by digest"),
         ("tasks/serving/routes.py::Routes", "POST /models/NAME/predict"),
         ("tasks/serving/schema.py::RowSchema", "each row against the manifest"),

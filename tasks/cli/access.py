@@ -46,13 +46,19 @@ def list_keys(as_json: Json = False) -> None:
     """Show every key, without its secret."""
     from tasks.serving.keys import KeyFile
 
-    found = list(KeyFile(settings().access_folder).keys().values())
+    file = KeyFile(settings().access_folder)
+    found = {key: file.last_used(key.id) for key in file.keys().values()}
     lines = [
-        f"{key.id}  {key.state():<8}  until {key.expires[:16].replace('T', ' ')} UTC  {', '.join(key.roles)}; "
+        f"{key.id}  {key.state():<8}  until {_minute(key.expires)} UTC  "
+        f"{f'last used {_minute(used)} UTC' if used else 'not used yet'}  {', '.join(key.roles)}; "
         f"{', '.join(key.models or ('all models',))}; {key.name}"
-        for key in found
+        for key, used in found.items()
     ]
-    say([_shown(key) for key in found], as_json, "\n".join(lines) or "no key yet; make one with: assay keys add")
+    say(
+        [_shown(key) | {"last_used": used} for key, used in found.items()],
+        as_json,
+        "\n".join(lines) or "no key yet; make one with: assay keys add",
+    )
 
 
 @keys.command()
@@ -76,6 +82,10 @@ def login(as_json: Json = False) -> None:
     system = state(here)
     link = login_link(here, here.service_url or (system.service_url if system else nothing_runs("ASSAY_SERVICE_URL")))
     say({"link": link}, as_json, link)
+
+
+def _minute(moment: str) -> str:
+    return moment[:16].replace("T", " ")
 
 
 def _shown(key: object) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -282,6 +283,19 @@ def up(as_json: Json = False) -> None:
         + "".join(f"\n  {sentence}" for sentence in changed)
     )
     say(there.__dict__ | {"login": link}, as_json, text)
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8090,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that answer on it; else ASSAY_WORKERS, else 1.")
+    ] = None,
+) -> None:
+    """Run the prediction service alone, until a signal ends it; `assay up` starts one with the rest of a system."""
+    words = ["--host", host, "--port", str(port), *([] if workers is None else ["--workers", str(workers)])]
+    os.execv(sys.executable, [sys.executable, "-m", "tasks.cli.service", *words])
 
 
 @app.command()

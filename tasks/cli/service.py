@@ -1,36 +1,196 @@
-"""``python -m tasks.cli.service``: the prediction service as a process."""
+"""``python -m tasks.cli.service``: the prediction service, as one process or as several on one port.
+
+Of several, one listens and starts the others, which answer. The socket is bound once, here, and handed down, so the
+port never is without somebody who listens. A worker that ends is started again; when this process ends, however it
+does, its workers drain and end.
+"""
 
 from __future__ import annotations
 
-import os
-
-# OpenMP threads make small requests slower under load; it must be said before numpy is imported.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
 import argparse
-import ipaddress
-import resource
+import os
+import shutil
+import signal
 import socket
+import subprocess
 import sys
-from typing import Any
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
 
-import uvicorn
-from fastapi.staticfiles import StaticFiles
+import psutil
 
 from tasks.cli.homes import refuse_newer
-from tasks.cli.sockets import serve
-from tasks.records.log.predictions import Prediction, PredictionLog
-from tasks.serving.access import OPEN, Access
-from tasks.serving.app import create_app
-from tasks.serving.connections import bounded
-from tasks.serving.keys import Keys
-from tasks.serving.sessions import Sessions
-from tasks.serving.trust import Trust
+from tasks.cli.sockets import bound_host, refuse_open, transport
+from tasks.serving.cells import SharedCells
+from tasks.serving.crew import Place, write_down
+from tasks.serving.rates import ATTEMPTS, BUCKET
 from tasks.spec.errors import AssayError, ConfigError
 from tasks.spec.settings import Settings
 
-DRAIN_SECONDS = 25
-"""How long requests in flight may take after a signal: more than a write waits for the log's lock."""
+BACKLOG = 2048
+LOOK_SECONDS, WELL_SECONDS, LONGEST_WAIT = 0.1, 60.0, 30.0
+"""Between two looks at the workers; how long one lives that is started again at once; the longest wait for the next
+start of one that does not."""
+STOP_SECONDS = 30.0
+"""For workers to drain; one takes less, or is ended."""
+NAME = "workers-"
+
+
+@dataclass
+class Worker:
+    number: int
+    process: subprocess.Popen[bytes]
+    started: float
+    short: int = 0
+    """How many of its processes in a row ended soon."""
+    again: float = field(default=0.0)
+    """When it is started again, where it has ended."""
+
+
+def supervise(settings: Settings, host: str, port: int, handed: int | None) -> int:
+    """Listen, start the workers, and keep them until a signal comes; gives the exit code."""
+    try:
+        settings.home.mkdir(parents=True, exist_ok=True)
+        refuse_newer(settings)
+        refuse_open(settings, host)
+        transport(settings, host)
+        bound = _listening(host, port, handed)
+    except AssayError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    with bound, _folder(settings.home / "run") as folder, ExitStack() as open_files:
+        counts = []
+        for size in (BUCKET, ATTEMPTS):
+            file = open_files.enter_context(tempfile.TemporaryFile())
+            SharedCells.prepare(file.fileno(), size)
+            counts.append(file.fileno())
+        return _Supervisor(settings.workers, host, bound.fileno(), folder, counts).run()
+
+
+class _Supervisor:
+    def __init__(self, of: int, host: str, listening: int, folder: Path, counts: list[int]) -> None:
+        self.of, self.folder, self._asked = of, folder, 0
+        self._ends = threading.Event()
+        self._pipe, self._held = os.pipe()  # the held end closes when this process ends, and all workers see that
+        self._handed = [listening, self._pipe, *counts]
+        self._words = [
+            "--host", host, "--socket", str(listening), "--of", str(of), "--folder", str(folder),
+            "--parent", str(self._pipe), "--counts", *map(str, counts),
+        ]  # fmt: skip
+        self.workers: list[Worker] = []
+
+    def run(self) -> int:
+        """Until a signal ends it."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._signalled)
+        try:
+            self.workers = [Worker(n, self._start(n), time.monotonic()) for n in range(1, self.of + 1)]
+            while not self._ends.wait(LOOK_SECONDS):
+                for worker in self.workers:
+                    if (code := self._look(worker)) is not None:
+                        return code
+        finally:
+            self._stop()
+        signal.signal(self._asked, signal.SIG_DFL)  # who asked sees that it was obeyed, as of a single process
+        shutil.rmtree(self.folder, ignore_errors=True)
+        os.kill(os.getpid(), self._asked)
+        return 0
+
+    def _signalled(self, number: int, _: object) -> None:
+        if self._ends.is_set():  # asked twice: not even draining is waited for
+            for worker in self.workers:
+                worker.process.kill()
+        self._asked = number
+        self._ends.set()
+
+    def _start(self, number: int) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "tasks.cli.worker", "--number", str(number), *self._words],
+            stdin=subprocess.DEVNULL,
+            env=os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(self.folder / "metrics")},
+            pass_fds=self._handed,
+        )
+
+    def _look(self, worker: Worker) -> int | None:
+        """Start a worker again where that is due; gives an exit code where none can ever start."""
+        code = worker.process.poll()
+        if code is None:
+            return None
+        if not worker.again:
+            if code > 0 and not any(self.folder.glob("*.json")):  # it said why, and the others will say the same
+                return code
+            self._note(worker, code)
+        if time.monotonic() >= worker.again:
+            worker.process, worker.started, worker.again = self._start(worker.number), time.monotonic(), 0.0
+        return None
+
+    def _note(self, worker: Worker, code: int) -> None:
+        """Decide when one that ended is started again, and let the others tell."""
+        now = time.monotonic()
+        worker.short = worker.short + 1 if now - worker.started < WELL_SECONDS else 0
+        wait = min(2.0 ** (worker.short - 2), LONGEST_WAIT) if worker.short > 1 else 0.0
+        worker.again = now + wait
+        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        soon = f"in {wait:g} s" if wait else "now"
+        said = f"process {worker.process.pid} {how}; another is started {soon}"
+        print(f"worker {worker.number}: {said}", file=sys.stderr, flush=True)
+        with suppress(OSError):
+            write_down(Place(0, self.of, self.folder), worker.number, {"ended": said})
+
+    def _stop(self) -> None:
+        processes = [worker.process for worker in self.workers]
+        for process in processes:
+            with suppress(ProcessLookupError):
+                process.terminate()
+        until = time.monotonic() + STOP_SECONDS
+        for process in processes:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=max(until - time.monotonic(), 0.01))
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def _listening(host: str, port: int, handed: int | None) -> socket.socket:
+    """The socket that all workers take connections from.
+
+    Raises:
+        ConfigError: nobody can listen there.
+    """
+    if handed is not None:
+        bound = socket.socket(fileno=handed)
+    else:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        try:
+            bound = socket.create_server((host, port), family=family, backlog=BACKLOG)
+        except OSError as error:
+            raise ConfigError(
+                f"{host}:{port} cannot be listened on ({os.strerror(error.errno or 0)}). Stop what listens there, or "
+                "choose another --port."
+            ) from None
+    return bound
+
+
+@contextmanager
+def _folder(run: Path) -> Iterator[Path]:
+    """A folder in which the workers tell of themselves and count; what processes that died left is removed."""
+    run.mkdir(exist_ok=True)
+    for left in run.glob(f"{NAME}*"):
+        number = left.name.removeprefix(NAME)
+        if not number.isdigit() or not psutil.pid_exists(int(number)):
+            shutil.rmtree(left, ignore_errors=True)
+    made = run / f"{NAME}{os.getpid()}"
+    shutil.rmtree(made, ignore_errors=True)  # of a process that had this number before
+    (made / "metrics").mkdir(parents=True)
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
 
 
 def main() -> int:
@@ -38,111 +198,19 @@ def main() -> int:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8090)
     parser.add_argument("--socket", type=int, help="number of a socket that listens already, instead of host and port")
-    arguments = parser.parse_args()
+    parser.add_argument("--workers", type=int, help="processes that answer; else what ASSAY_WORKERS says")
+    told = parser.parse_args()
+    host = told.host if told.socket is None else bound_host(told.socket)
     try:
-        settings = Settings()
-        settings.home.mkdir(parents=True, exist_ok=True)
-        refuse_newer(settings)
-        host = _bound(arguments.socket) if arguments.socket is not None else arguments.host
-        transport = _transport(settings, host)
-        access = _access(settings, host)
-        trust = Trust(settings.home / "keys/examiners", settings.home / "service/heights.json")
-        log = PredictionLog(settings.log_database)
+        settings = Settings() if told.workers is None else Settings(workers=told.workers)
     except AssayError as error:
         print(error, file=sys.stderr)
         return error.exit_code
-    app = create_app(settings.releases, trust, log, Prediction, settings.most_body_bytes, access)
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # each connection is a file, and so is the log
-    app.mount("/reports", StaticFiles(directory=settings.reports, html=True, check_dir=False), name="reports")
-    config = uvicorn.Config(
-        app,
-        host=arguments.host,
-        port=arguments.port,
-        access_log=False,
-        log_level="warning",
-        timeout_graceful_shutdown=DRAIN_SECONDS,
-        server_header=False,
-        http=bounded(settings.most_connections, settings.read_seconds),
-        **transport,
-    )
-    # The app closes the log: after a signal uvicorn drains, lets the app end, and then raises the signal again,
-    # which ends this process.
-    serve(config, arguments.socket)
-    return 0
+    if settings.workers == 1:
+        from tasks.cli.worker import run  # a parent that answers nobody loads nothing that it takes to answer
 
-
-def _access(settings: Settings, host: str) -> Access:
-    """Who may ask.
-
-    Raises:
-        ConfigError: nobody is asked for a key, and others than this machine could reach the service.
-    """
-    requests, rows = settings.most_requests, settings.most_rows
-    if settings.access == "open":
-        if not _is_loopback(host) or settings.proxy_addresses:
-            raise ConfigError(
-                f"ASSAY_ACCESS=open lets nobody but this machine ask, and the service was to listen on {host}"
-                f"{' behind ' + settings.proxies if settings.proxies else ''}. Unset ASSAY_ACCESS and use keys, or "
-                "listen on 127.0.0.1 without ASSAY_PROXIES."
-            )
-        print(f"warning: {OPEN}", file=sys.stderr, flush=True)
-        return Access(None, None, requests=requests, rows=rows)
-    folder = settings.access_folder
-    named = frozenset() if _is_loopback(host) or _is_any(host) else frozenset({host.lower()})
-    return Access(Keys(folder), Sessions(folder), settings.host_names | named, requests, rows)
-
-
-def _transport(settings: Settings, host: str) -> dict[str, Any]:
-    """What uvicorn is told of certificates and proxies.
-
-    Raises:
-        ConfigError: a file is missing, or keys would travel in clear text.
-    """
-    if (settings.tls_cert is None) != (settings.tls_key is None):
-        raise ConfigError("ASSAY_TLS_CERT and ASSAY_TLS_KEY go together: set both, or neither.")
-    for name, file in (("ASSAY_TLS_CERT", settings.tls_cert), ("ASSAY_TLS_KEY", settings.tls_key)):
-        if file is not None and not os.access(file, os.R_OK):
-            raise ConfigError(f"{name} is {file}, which cannot be read. Name a PEM file.")
-    for address in settings.proxy_addresses:
-        try:
-            ipaddress.ip_network(address)
-        except ValueError:
-            raise ConfigError(
-                f"ASSAY_PROXIES has {address!r}; allowed are addresses and networks, such as 127.0.0.1 or 10.0.0.0/8."
-            ) from None
-    if settings.tls_cert is None and not settings.proxy_addresses and not _is_loopback(host):
-        raise ConfigError(
-            f"the service was to listen on {host} in clear text, where others read the keys. Set ASSAY_TLS_CERT and "
-            "ASSAY_TLS_KEY, or ASSAY_PROXIES where a proxy before it speaks TLS."
-        )
-    # uvicorn would believe whoever asks from 127.0.0.1
-    return {
-        "proxy_headers": bool(settings.proxy_addresses),
-        "forwarded_allow_ips": settings.proxy_addresses or None,
-        "ssl_certfile": str(settings.tls_cert) if settings.tls_cert else None,
-        "ssl_keyfile": str(settings.tls_key) if settings.tls_key else None,
-    }
-
-
-def _bound(number: int) -> str:
-    """The address that a socket which was handed over listens on."""
-    with socket.socket(fileno=os.dup(number)) as handed:
-        return str(handed.getsockname()[0])
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _is_any(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_unspecified
-    except ValueError:
-        return not host
+        return run(host, told.port, told.socket)
+    return supervise(settings, host, told.port, told.socket)
 
 
 if __name__ == "__main__":

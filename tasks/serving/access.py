@@ -16,12 +16,15 @@ import msgspec
 from fastapi import Depends, HTTPException, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tasks.serving.cells import Cells, OwnCells
 from tasks.serving.keys import IN_TEXT, MAKE, ROLES, Key, Keys
 from tasks.serving.permits import Permit, permits_of
 from tasks.serving.problems import PROBLEM, printable, refusal
-from tasks.serving.rates import Bucket
+from tasks.serving.rates import ATTEMPTS, BUCKET, Attempts, Bucket
 from tasks.serving.sessions import Sessions
 
+WRONG_A_MINUTE = 30
+"""Wrong keys of one address, of programs; a form takes fewer."""
 SENDER = "assay.sender"
 """Where a request's scope holds its sender."""
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -127,6 +130,7 @@ class Access:
         hosts: names by which the service may be asked, besides those of loopback.
         requests: a second, of a key that says nothing else.
         rows: the same.
+        rates: where what was asked is counted, and ``failures`` where wrong keys are.
     """
 
     keys: Keys | None
@@ -134,6 +138,8 @@ class Access:
     hosts: frozenset[str] = frozenset()
     requests: float = 20_000.0
     rows: float = 500_000.0
+    rates: Cells = field(default_factory=lambda: OwnCells(BUCKET))
+    failures: Cells = field(default_factory=lambda: OwnCells(ATTEMPTS))
     _senders: dict[str, tuple[Key, Sender]] = field(default_factory=dict)
 
     @property
@@ -141,7 +147,8 @@ class Access:
         return self.keys is None
 
     def __post_init__(self) -> None:
-        self.anybody = Sender(None, "whoever asks", frozenset(ROLES), None, Bucket(self.requests), Bucket(self.rows))
+        self.anybody = Sender(None, "whoever asks", frozenset(ROLES), None, *self._buckets("", None, None))
+        self.wrong_keys = Attempts(WRONG_A_MINUTE, cells=self.failures, kind="key")
 
     def sender(self, key: Key, session: str = "") -> Sender:
         """One for each key, so that its buckets are, too."""
@@ -153,14 +160,19 @@ class Access:
                 f"key {key.id} ({key.name})",
                 frozenset(key.roles),
                 models,
-                Bucket(key.requests or self.requests),
-                Bucket(key.rows or self.rows),
+                *self._buckets(key.id, key.requests, key.rows),
             )
             known = self._senders[key.id] = (key, made)
         found = known[1]
         if not session:
             return found
         return Sender(found.id, found.name, found.roles, found.models, found.requests, found.rows, session)
+
+    def _buckets(self, key: str, requests: float | None, rows: float | None) -> tuple[Bucket, Bucket]:
+        return (
+            Bucket(requests or self.requests, self.rates, f"requests {key}"),
+            Bucket(rows or self.rows, self.rates, f"rows {key}"),
+        )
 
 
 class Door:
@@ -267,12 +279,24 @@ class Door:
             scheme, _, token = sent[0].decode("latin-1").partition(" ")
             key = keys.of(token.strip()) if scheme.lower() == "bearer" else None
             if key is None:
-                said = keys.problem or WRONG_KEY.format(role=needs)
-                raise Refused(503 if keys.problem else 401, said, "wrong key", _challenge("invalid_token"))
+                raise self._wrong_key(scope, keys, needs)
             if (state := key.state()) != "holds":
                 raise Refused(401, _ended(key, state, needs), state, _challenge("invalid_token"))
+            keys.used(key)
             return self.access.sender(key)
         return self._in_browser(scope, keys, permit)
+
+    def _wrong_key(self, scope: Scope, keys: Keys, needs: str) -> Refused:
+        """Many of one address have to wait; whoever sends a right one from there is answered meanwhile."""
+        if keys.problem:
+            return Refused(503, keys.problem, "wrong key", _challenge("invalid_token"))
+        address = scope["client"][0] if scope["client"] else "an unknown address"
+        wait = self.access.wrong_keys.wait(address)
+        if wait > 0:
+            said = f"too many wrong keys came from {address}. Try again in {math.ceil(wait)} s"
+            return Refused(429, said, "wrong key", retry_after(wait))
+        self.access.wrong_keys.failed(address)
+        return Refused(401, WRONG_KEY.format(role=needs), "wrong key", _challenge("invalid_token"))
 
     def _in_browser(self, scope: Scope, keys: Keys, permit: Permit | None) -> Sender | None:
         """By the session of a cookie, which only reads, and ends itself."""

@@ -13,13 +13,15 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from tasks.serving.access import Access, Door
+from tasks.serving.crew import Place
+from tasks.serving.document import completed
 from tasks.serving.elsewhere import ModelUnavailable
 from tasks.serving.follower import Follower
 from tasks.serving.health import Health
 from tasks.serving.limits import BodyLimit
 from tasks.serving.login import LoginRoutes
 from tasks.serving.metrics import Metrics
-from tasks.serving.problems import PROBLEM, of_errors, refusal, schemas
+from tasks.serving.problems import PROBLEM, of_errors, refusal
 from tasks.serving.quick import Quick
 from tasks.serving.routes import Log, Routes
 from tasks.serving.together import Together
@@ -31,18 +33,25 @@ RETRY = {"retry-after": "1"}
 
 
 def create_app(
-    releases: Path, trust: Trust, log: Log, make_row: Callable[..., Any], most_body_bytes: int, access: Access
+    releases: Path,
+    trust: Trust,
+    log: Log,
+    make_row: Callable[..., Any],
+    most_body_bytes: int,
+    access: Access,
+    place: Place | None = None,
 ) -> FastAPI:
     """The service over one release store and one log; ``make_row`` builds a row of that log.
 
     Args:
         trust: which pointers of the store it follows.
         access: who may ask.
+        place: of this process among those that answer on one port; None where it is alone.
 
     The log belongs to the app: it is closed when the app ends, after the last request in flight was answered.
     """
     follower, metrics, together = Follower(releases, trust), Metrics(), Together(log.append_rows)
-    health = Health(follower, log)
+    health = Health(follower, log, place)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -95,15 +104,11 @@ def _refused(status: int, said: Any, headers: Mapping[str, str] | None = None) -
 
 
 def _document(app: FastAPI, follower: Follower) -> None:
-    """Put the row schema of every model that serves now into the OpenAPI document."""
+    """Say in the OpenAPI document what serves now, too."""
     general = app.openapi
 
     def openapi() -> dict[str, Any]:
         app.openapi_schema = None
-        document = general()
-        document["components"]["schemas"] |= schemas()
-        for now in follower.serving.values():
-            document["components"]["schemas"][now.row.name] = now.row.json_schema()
-        return document
+        return completed(general(), follower.serving)
 
     app.openapi = openapi  # type: ignore[method-assign]

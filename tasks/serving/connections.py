@@ -43,6 +43,9 @@ class Bounded(HttpToolsProtocol):
         self._arrived()
         super().on_message_complete()
 
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(400, "this is no HTTP/1.1 request that can be read; send one as RFC 9112 says")
+
     def _wait(self) -> None:
         self._arrived()
         self._end = self.loop.call_later(self.seconds, self._late)

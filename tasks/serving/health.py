@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Protocol
 
+from tasks.serving.crew import Crew, Place
 from tasks.serving.follower import EVERY_SECONDS, Follower
 from tasks.spec.errors import LogUnavailable
 
@@ -30,10 +31,15 @@ class Probed(Protocol):
 
 
 class Health:
-    """Tries the log in a thread of its own, and says what is wrong."""
+    """Tries the log in a thread of its own, and says what is wrong.
 
-    def __init__(self, follower: Follower, log: Probed) -> None:
+    Args:
+        place: where several processes answer on one port, that of this one; what is wrong with another is told, too.
+    """
+
+    def __init__(self, follower: Follower, log: Probed, place: Place | None = None) -> None:
         self.follower, self.log = follower, log
+        self.crew = None if place is None else Crew(place, self._of_this_one)
         self.log_problem, self._probed = "", time.monotonic()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -42,9 +48,13 @@ class Health:
         self._try()
         self._thread = threading.Thread(target=self._watch, name="health", daemon=True)
         self._thread.start()
+        if self.crew:
+            self.crew.start()
 
     def stop(self) -> None:
         self._stop.set()
+        if self.crew:
+            self.crew.stop()
         if self._thread:
             self._thread.join(timeout=10)
 
@@ -54,6 +64,17 @@ class Health:
 
     def problems(self) -> dict[str, str]:
         """A sentence for each model that is not answered as its pointer asks, and for each part that does not work."""
+        return (self.crew.problems() if self.crew else {}) | self._own_problems()
+
+    def workers(self) -> dict[str, dict[str, object]]:
+        """Of each process that answers on this port, what it said last; nothing where this one is alone."""
+        return self.crew.told() if self.crew else {}
+
+    def _of_this_one(self) -> dict[str, object]:
+        versions = {name: now.version for name, now in self.follower.serving.items()}
+        return {"versions": versions, "problems": self._own_problems()}
+
+    def _own_problems(self) -> dict[str, str]:
         found = {
             name: f"stopped: {now.pointer.stopped}"
             for name, now in self.follower.serving.items()

@@ -16,7 +16,7 @@ import secrets
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal, get_args
@@ -35,6 +35,8 @@ IN_TEXT = re.compile(f"{PREFIX}[0-9a-f]{{12}}_")
 """How a key begins, wherever it stands."""
 FILE, FOLDER_MODE, FILE_MODE = "keys.json", 0o700, 0o600
 DAYS, MOST_DAYS = 90, 3650
+USED, USED_SECONDS = "used", 60.0
+"""Folder of empty files, one a key, whose date is that of its last use; seconds that the date may be behind."""
 LOOK_SECONDS = 0.5
 """Between two looks at the file, so a revoked key is refused within this time."""
 MAKE = "assay keys add NAME --role {role}"
@@ -168,6 +170,14 @@ class KeyFile:
                 keys[public] = keys[public].model_copy(update={"revoked": now})
             return keys[public]
 
+    def last_used(self, public: str) -> str | None:
+        """When a key was last sent and held, give or take a minute; None where nobody knows of it."""
+        try:
+            moment = (self.folder / USED / public).stat().st_mtime
+        except OSError:
+            return None
+        return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")
+
     @contextmanager
     def _changed(self) -> Iterator[dict[str, Key]]:
         private_folder(self.folder)
@@ -188,6 +198,19 @@ class Keys:
         self._known: dict[str, Key] = {}
         self._stamp: tuple[int, ...] | None = (-1,)
         self._looked, self._lock = 0.0, threading.Lock()
+        self._told: dict[str, float] = {}
+
+    def used(self, key: Key) -> None:
+        """Note that a key was sent; once a minute that is written, by one of the processes that see it."""
+        now = time.monotonic()
+        if now - self._told.get(key.id, -USED_SECONDS) < USED_SECONDS:
+            return
+        self._told[key.id] = now
+        path = self.file.folder / USED / key.id
+        with suppress(OSError):  # nobody is refused for that
+            if not path.exists() or time.time() - path.stat().st_mtime >= USED_SECONDS:
+                private_folder(path.parent)
+                path.touch(mode=FILE_MODE)
 
     def of(self, token: str) -> Key | None:
         """The key, where its secret is the right one; whether it still holds is for :meth:`Key.state`."""

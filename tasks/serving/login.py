@@ -40,7 +40,7 @@ def safe_next(asked: str) -> str:
 class LoginRoutes:
     def __init__(self, access: Access) -> None:
         self.access = access
-        self._attempts = Attempts(FAILS_A_MINUTE)
+        self._attempts = Attempts(FAILS_A_MINUTE, cells=access.failures, kind="log-in")
 
     def router(self) -> APIRouter:
         router = APIRouter(include_in_schema=False)

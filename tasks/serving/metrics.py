@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-import threading
+import os
+from collections.abc import Iterator
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, Metric, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from tasks.serving.follower import Follower
+
+TOGETHER = "PROMETHEUS_MULTIPROC_DIR"
+"""The client library's own variable: a folder in which all processes of one service count together."""
 
 
 class Metrics:
@@ -23,14 +29,7 @@ class Metrics:
         self.human = Counter(
             "assay_human", "Overrides, appeals and reviews received", ["model", "what", "kind"], registry=self.registry
         )
-        self.info = Gauge(
-            "assay_champion", "1 for the version that serves", ["model", "version"], registry=self.registry
-        )
-        self.problems = Gauge(
-            "assay_release_problem", "1 where a new release could not be loaded", ["model"], registry=self.registry
-        )
         self._rows: dict[tuple[str, str, str], Counter] = {}
-        self._lock = threading.Lock()
 
     def answered(self, model: str, version: str, decision: bool | str | None) -> None:
         """Count one row."""
@@ -44,12 +43,30 @@ class Metrics:
         self.seconds.labels(model).observe(seconds)
 
     def render(self, follower: Follower) -> bytes:
-        """The text of all metrics; the gauges say what the follower says at this moment."""
-        with self._lock:
-            self.info.clear()
-            self.problems.clear()
-            for model, serving in follower.serving.items():
-                self.info.labels(model, serving.version).set(1)
-            for model in follower.problems:
-                self.problems.labels(model).set(1)
-            return generate_latest(self.registry)
+        """The text of all metrics; counters of all processes of this service, gauges of what this one follows."""
+        counted = self.registry
+        if folder := os.environ.get(TOGETHER):
+            counted = CollectorRegistry()
+            MultiProcessCollector(counted, folder)  # type: ignore[no-untyped-call]
+        gauges = CollectorRegistry()
+        gauges.register(_Now(follower))
+        return generate_latest(counted) + generate_latest(gauges)
+
+
+class _Now:
+    """The gauges, as the follower says at this moment."""
+
+    def __init__(self, follower: Follower) -> None:
+        self.follower = follower
+
+    def collect(self) -> Iterator[Metric]:
+        info = GaugeMetricFamily("assay_champion", "1 for the version that serves", labels=["model", "version"])
+        for model, serving in self.follower.serving.items():
+            info.add_metric([model, serving.version], 1)
+        yield info
+        problems = GaugeMetricFamily(
+            "assay_release_problem", "1 where a new release could not be loaded", labels=["model"]
+        )
+        for model in self.follower.problems:
+            problems.add_metric([model], 1)
+        yield problems

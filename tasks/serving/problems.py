@@ -42,7 +42,8 @@ class Refusal(BaseModel):
     more: bool = Field(False, description="Whether more places are wrong than are listed.")
 
 
-def _documented(description: str) -> dict[str, Any]:
+def documented(description: str) -> dict[str, Any]:
+    """A refusal, as the OpenAPI document describes it."""
     return {"description": description, "content": {PROBLEM: {"schema": {"$ref": SCHEMAS.format(model="Refusal")}}}}
 
 
@@ -53,13 +54,13 @@ def schemas() -> dict[str, Any]:
 
 
 REFUSED: dict[int | str, dict[str, Any]] = {
-    400: _documented("The body is no JSON, or the host is not one of this service."),
-    401: _documented("No key was sent, or none that holds."),
-    403: _documented("The key has not the role, or is for other models."),
-    413: _documented("The body is larger than is allowed."),
-    422: _documented("The body is JSON, and a value in it is not allowed."),
-    429: _documented("The key sends more than its rate; Retry-After says when to send again."),
-    503: _documented("Nothing is answered now: the model is stopped, or the log cannot be written."),
+    400: documented("The body is no JSON, or the host is not one of this service."),
+    401: documented("No key was sent, or none that holds."),
+    403: documented("The key has not the role, or is for other models."),
+    413: documented("The body is larger than is allowed."),
+    422: documented("The body is JSON, and a value in it is not allowed."),
+    429: documented("The key sends more than its rate; Retry-After says when to send again."),
+    503: documented("Nothing is answered now: the model is stopped, or the log cannot be written."),
 }
 """For the OpenAPI document of every route that takes a body."""
 

@@ -1,10 +1,18 @@
-"""How much one key may ask in a second: token buckets, one for requests and one for rows, in each process."""
+"""How much one key may ask in a second: token buckets, one for requests and one for rows.
+
+They count in cells (:mod:`tasks.serving.cells`), so that several processes on one port keep one limit together. The
+monotonic clock is the machine's: what one process wrote of it, another reads.
+"""
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
+
+from tasks.serving.cells import Cells, OwnCells
+
+BUCKET, ATTEMPTS = 2, 30
+"""Numbers of a cell of buckets, and of one of attempts."""
 
 
 class Bucket:
@@ -12,22 +20,27 @@ class Bucket:
 
     Args:
         rate: units a second. One draw that is larger than that is taken from a full bucket, and owed.
+        cells: of :data:`BUCKET` numbers.
+        name: of the bucket, there.
     """
 
-    def __init__(self, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, rate: float, cells: Cells | None = None, name: str = "", clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.rate, self.most, self._clock = rate, max(rate, 1.0), clock
-        self._level, self._since, self._lock = self.most, clock(), threading.Lock()
+        self._cells, self._name = cells or OwnCells(BUCKET), name
 
     def draw(self, units: float) -> float:
         """Take units; 0, or the seconds to wait where they are not there, and then nothing is taken."""
-        with self._lock:  # some routes run in threads
+        with self._cells.held(self._name) as cell:  # some routes run in threads
             now = self._clock()
-            self._level = min(self.most, self._level + (now - self._since) * self.rate)
-            self._since = now
+            level, since = cell
+            level = min(self.most, level + (now - since) * self.rate) if since else self.most
+            cell[:] = level, now
             wanted = min(units, self.most)
-            if self._level < wanted - 1e-9:  # what a clock adds up to is not exact
-                return (wanted - self._level) / self.rate
-            self._level -= units
+            if level < wanted - 1e-9:  # what a clock adds up to is not exact
+                return (wanted - level) / self.rate
+            cell[0] = level - units
             return 0.0
 
 
@@ -35,26 +48,32 @@ class Attempts:
     """Failed attempts of each address within a minute; who has too many waits.
 
     Args:
-        most: attempts that may fail within ``seconds``.
+        most: attempts that may fail within ``seconds``; :data:`ATTEMPTS` at most.
+        cells: of :data:`ATTEMPTS` numbers.
+        kind: of attempts; those of another kind are counted for themselves.
     """
 
-    MOST_ADDRESSES = 10_000
-
-    def __init__(self, most: int, seconds: float = 60.0, clock: Callable[[], float] = time.monotonic) -> None:
-        self.most, self.seconds, self._clock = most, seconds, clock
-        self._failed: dict[str, list[float]] = {}
+    def __init__(
+        self,
+        most: int,
+        seconds: float = 60.0,
+        cells: Cells | None = None,
+        kind: str = "",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.most, self.seconds, self._clock, self._kind = most, seconds, clock, kind
+        self._cells = cells or OwnCells(ATTEMPTS)
 
     def wait(self, address: str) -> float:
         """Seconds until the address may try again; 0 where it may now."""
-        recent = self._recent(address)
+        with self._cells.held(f"{self._kind} {address}") as cell:
+            recent = self._recent(cell)
         return recent[-self.most] + self.seconds - self._clock() if len(recent) >= self.most else 0.0
 
     def failed(self, address: str) -> None:
-        recent = self._recent(address)
-        if len(self._failed) >= self.MOST_ADDRESSES:  # the one that came first is forgotten
-            self._failed.pop(next(iter(self._failed)))
-        self._failed[address] = [*recent, self._clock()][-self.most :]
+        with self._cells.held(f"{self._kind} {address}") as cell:
+            cell[cell.index(min(cell))] = self._clock()
 
-    def _recent(self, address: str) -> list[float]:
+    def _recent(self, cell: list[float]) -> list[float]:
         after = self._clock() - self.seconds
-        return [moment for moment in self._failed.get(address, ()) if moment > after]
+        return sorted(moment for moment in cell if moment > after)

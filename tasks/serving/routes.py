@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -9,7 +10,7 @@ from typing import Annotated, Any, Protocol
 
 import numpy as np
 from fastapi import APIRouter, Depends, HTTPException, Response
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 
 from tasks.serving.access import OPEN, Access, From, Sender, sender_of
 from tasks.serving.bodies import (
@@ -76,9 +77,13 @@ class Routes:
         router.get("/models", summary="What serves")(self.models)
         router.get("/models/{name}", summary="One model: version, manifest and input schema")(self.model)
         router.get("/health/live", summary="Whether this process answers at all")(self.live)
-        router.get("/health/ready", summary="Whether it should be asked: 503 with a sentence where not")(self.ready)
+        router.get(
+            "/health/ready",
+            summary="Whether it should be asked: 503 with a sentence where not",
+            responses={503: {"description": "Something is wrong.", "content": {"application/json": {"schema": {}}}}},
+        )(self.ready)
         router.get("/health", summary="Whether every model serves what the registry asks for")(self.health)
-        router.get("/metrics", summary="For Prometheus")(self.prometheus)
+        router.get("/metrics", summary="For Prometheus", response_class=PlainTextResponse)(self.prometheus)
         router.get("/", response_class=HTMLResponse, include_in_schema=False)(self.home)
         return router
 
@@ -147,7 +152,7 @@ class Routes:
         record = self.follower.trust.record()
         status = "degraded" if found or record or self.access.open else "ok"
         said: dict[str, Any] = {"models": self._versions(), "problems": found, "general": self.follower.general()}
-        said |= {"access": OPEN if self.access.open else "keys"}
+        said |= {"access": OPEN if self.access.open else "keys", "process": os.getpid(), "workers": self.now.workers()}
         stopped = sorted(name for name, s in self.follower.serving.items() if s.pointer.stopped)
         return JSONResponse({"status": status, **said, "stopped": stopped, "heights": heights, "record": record})
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from filelock import FileLock
+
 from tasks.signing import signatures
 from tasks.spec.errors import CorruptionError
 from tasks.spec.manifest import Pointer
@@ -18,15 +20,7 @@ class Trust:
 
     def __init__(self, examiners: Path, heights: Path) -> None:
         self.examiners, self.path = examiners, heights
-        self.heights: dict[str, int] = {}
-        if heights.exists():
-            try:
-                self.heights = {str(name): int(height) for name, height in json.loads(heights.read_text()).items()}
-            except (ValueError, TypeError, AttributeError):
-                raise CorruptionError(
-                    f"{heights} cannot be read, so nobody knows which pointers are old. Bring it back from a backup: "
-                    "assay restore FILE --replace"
-                ) from None
+        self.heights = self._written()
 
     def check(self, model: str, pointer: Pointer) -> None:
         """Accept a pointer, or say why not.
@@ -73,9 +67,23 @@ class Trust:
         if pointer.signature and pointer.height > self.heights.get(model, -1):
             self.heights = self.heights | {model: pointer.height}
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            draft = self.path.with_name(f".{self.path.name}")
-            draft.write_text(json.dumps(self.heights))
-            draft.replace(self.path)
+            with FileLock(self.path.with_name(f".{self.path.name}.lock"), timeout=30):
+                for name, height in self._written().items():  # several processes may serve from one home
+                    self.heights = self.heights | {name: max(height, self.heights.get(name, -1))}
+                draft = self.path.with_name(f".{self.path.name}")
+                draft.write_text(json.dumps(self.heights))
+                draft.replace(self.path)
+
+    def _written(self) -> dict[str, int]:
+        try:
+            return {str(name): int(height) for name, height in json.loads(self.path.read_text()).items()}
+        except FileNotFoundError:
+            return {}
+        except (ValueError, TypeError, AttributeError):
+            raise CorruptionError(
+                f"{self.path} cannot be read, so nobody knows which pointers are old. Bring it back from a backup: "
+                "assay restore FILE --replace"
+            ) from None
 
     def _keys(self) -> tuple[str, ...]:
         try:

@@ -27,6 +27,8 @@ class Settings(BaseSettings):
     """SQLAlchemy URL of the prediction log; empty: SQLite in ``<home>/predictions.db``."""
     service_url: str = ""
     """Where another installation's service is; empty: the one that runs from ``home``."""
+    workers: int = Field(1, ge=1, le=64)
+    """Processes of the service that answer on its port."""
     most_body_bytes: int = 8 * 1024 * 1024
     """The largest request body that the prediction service reads."""
     most_connections: int = Field(1000, gt=0)
@@ -45,7 +47,7 @@ class Settings(BaseSettings):
     """PEM file of the certificate, with its chain, that the service shows; with ``tls_key``."""
     tls_key: Path | None = None
     most_requests: float = Field(20_000.0, gt=0)
-    """Requests a second that one key may send to one process of the service, where the key says nothing else."""
+    """Requests a second that one key may send to a service, where the key says nothing else."""
     most_rows: float = Field(500_000.0, gt=0)
     """The same in rows."""
     examiner_key: Path | None = None

@@ -351,7 +351,7 @@ def test_the_service_keeps_its_log_in_postgresql(
 
 def test_the_service_starts_without_the_orchestrator() -> None:
     code = (
-        "import sys, tasks.cli.service; print([m for m in ('prefect', 'dvc', 'great_expectations', 'gto') if m in "
+        "import sys, tasks.cli.worker; print([m for m in ('prefect', 'dvc', 'great_expectations', 'gto') if m in "
         "sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -13,6 +13,7 @@ from urllib.parse import unquote
 import sqlalchemy as sa
 
 from tasks.records.log.migration import HEAD, migrate, revision_of
+from tasks.records.log.turns import Turns
 from tasks.spec.errors import ConfigError, LogUnavailable
 
 APPEND_ORDER = 0x4153534159  # "ASSAY": the key of the lock that serialises writers on PostgreSQL
@@ -37,6 +38,7 @@ class Database:
         self.where = address.render_as_string(hide_password=True)
         self.file = _file(address.database) if kind == "sqlite" else None
         self._sqlite = kind == "sqlite"
+        self._turns = Turns(self.file) if self.file else None
         if self._sqlite:
             self.engine = sa.create_engine(address)
             sa.event.listen(self.engine, "connect", self._prepare_sqlite)
@@ -80,7 +82,7 @@ class Database:
         """
         try:
             self._refuse_another_file()
-            with self.engine.connect() as connection:
+            with self._turns.turn() if self._turns else nullcontext(), self.engine.connect() as connection:
                 if self._sqlite:
                     connection.exec_driver_sql("BEGIN IMMEDIATE")
                 else:
@@ -132,6 +134,8 @@ class Database:
 
     def close(self) -> None:
         self.engine.dispose()
+        if self._turns:
+            self._turns.close()
 
     def _prepare_sqlite(self, connection: Any, record: Any) -> None:
         for setting in ("busy_timeout=20000", "journal_mode=WAL", "synchronous=FULL", "secure_delete=ON"):
