@@ -104,7 +104,7 @@ def examine(
         files = ["model.yaml"] * (gate.name in changed) + ["rules.yaml"] * held_to.get(gate.kind, False)
         said = [outcome.reason, *(ASKED_ON_MAIN.format(file=file) for file in files)]
         results.append(outcome.model_copy(update={"reason": "; ".join(said)}))
-    beside = (made_here(candidate), same_question(candidate.config), described_as_asked(candidate))
+    beside = (made_here(candidate), same_question(candidate.config, candidate.commit), described_as_asked(candidate))
     results += [told for told in beside if told is not None]
     results += missing_gates(materiality(candidate), gates, grouped=not unprotected(candidate))
     waived, refused = apply_waivers(tuple(results), _signed_waivers(candidate, requesters))

@@ -28,7 +28,10 @@ def bomb(levels: int) -> str:
     ("text", "said"),
     [
         ("a: 1\nb: 2026-13-45\n", f", line 2 is not valid YAML: '2026-13-45' cannot be read as timestamp, {QUOTE}"),
-        ("b: 2001-1-1 99:00:00", f", line 1 is not valid YAML: '2001-1-1 99:00:00' cannot be read as timestamp, {QUOTE}"),
+        (
+            "b: 2001-1-1 99:00:00",
+            f", line 1 is not valid YAML: '2001-1-1 99:00:00' cannot be read as timestamp, {QUOTE}",
+        ),
         ("2026-13-45: b", f", line 1 is not valid YAML: '2026-13-45' cannot be read as timestamp, {QUOTE}"),
         ("b: !!int x", f", line 1 is not valid YAML: 'x' cannot be read as int, {QUOTE}"),
         ("b: !!int ''", f", line 1 is not valid YAML: '' cannot be read as int, {QUOTE}"),
