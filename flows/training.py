@@ -7,8 +7,9 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from tasks.approval import ask_for_signature, needs_signature
-from tasks.data import check_data, collect_rows, prepare_data
+from tasks.data import check_data, prepare_data
 from tasks.evaluation import score_champion_and_challenger
+from tasks.labels import collect_rows
 from tasks.promotion import promote, record_examined, reject, reject_data, same_as_champion
 from tasks.reporting import evidence_of, fail_with_message, report_data, report_model, report_verdict
 from tasks.spec.errors import PromotionConflict
@@ -31,8 +32,8 @@ def train(request: TrainingRequest) -> State:
     """
     model = request.model
     with checkout(request) as worktree:
-        if request.collect and (rows := collect_rows(worktree, model)):
-            commit_data(worktree, request, rows)
+        if request.collect and (collected := collect_rows(worktree, model)):
+            commit_data(worktree, request, collected)
         prepare_data(worktree, model)
         data, checks = check_data(worktree, model)
         report_data(model, checks)
@@ -62,10 +63,10 @@ def train(request: TrainingRequest) -> State:
             if not request.promote:
                 record_examined(candidate, verdict, request, evidence_of(candidate, verdict))
                 return Completed(message=f"Fit to serve: {said}. Not promoted, as asked.", name=FinalState.EXAMINED)
-            if needs_signature(candidate):
+            if why := needs_signature(candidate, verdict):
                 ask_for_signature(candidate, verdict, request, evidence_of(candidate, verdict))
                 return Completed(
-                    message=f"Fit to serve: {said}. A second person signs with: "
+                    message=f"Fit to serve: {said}. It waits, since {why}. A second person signs with: "
                     f"assay approve {model} {candidate.commit[:12]}",
                     name=FinalState.AWAITING_SIGNATURE,
                 )

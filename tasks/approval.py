@@ -1,4 +1,8 @@
-"""Tasks of the four eyes: where a model's materiality is high, a person other than the requester signs first."""
+"""Tasks of the four eyes: a person other than the requester signs first.
+
+So it is where a model's materiality is high, and where its labels come from one source, or from sources that do not
+agree.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +29,10 @@ from tasks.spec.verdicts import verdict_sentence
 from tasks.versions import Candidate, materiality
 
 
-def needs_signature(candidate: Candidate) -> bool:
-    """Whether somebody has to sign."""
-    return materiality(candidate) == "high"
+def needs_signature(candidate: Candidate, verdict: Verdict) -> str:
+    """Why somebody has to sign; empty where nobody has."""
+    why = ["its materiality is high"] if materiality(candidate) == "high" else []
+    return "; ".join([*why, *(f"{gate.gate} did not pass: {gate.reason}" for gate in verdict.doubted)])
 
 
 @task(cache_policy=NO_CACHE, task_run_name="ask for a signature")
@@ -35,7 +40,7 @@ def ask_for_signature(
     candidate: Candidate, verdict: Verdict, request: TrainingRequest, evidence: dict[str, Any]
 ) -> None:
     """Write down that a fit candidate waits for a person; the champion keeps serving."""
-    why = "fit to serve, and waits for the signature of a second person, since its materiality is high"
+    why = f"fit to serve, and waits for the signature of a second person, since {needs_signature(candidate, verdict)}"
     sentence = f"{why}: {verdict_sentence(verdict)}"
     _, author = candidate.requesters(request.actor)
     details = AwaitingDetails(author=flat(author))

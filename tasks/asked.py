@@ -130,6 +130,7 @@ def _other_question(own: ModelConfig) -> list[str]:
     asked["seed"] = (main.seed, own.seed)  # it chooses the sides of the split
     asked |= _columns(main, own)
     asked["monitoring"] = (main.monitoring, own.monitoring)
+    asked["labels"] = (main.labels, own.labels)
     if main.data.holdout_sha256 is not None:
         asked["data.holdout_sha256"] = (main.data.holdout_sha256, own.data.holdout_sha256)
     asked |= {f"protected.{name}": (spec, own.protected.get(name)) for name, spec in main.protected.items()}

@@ -1,4 +1,4 @@
-"""Tasks around data: take in labelled rows, let DVC prepare them, check them against expectations."""
+"""Tasks around data: let DVC prepare the rows, and check them against expectations."""
 
 from __future__ import annotations
 
@@ -14,12 +14,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks.asked import ASKED_ON_MAIN, expectations_of
-from tasks.records.log.predictions import PredictionLog
-from tasks.records.registry.registry import Registry
 from tasks.records.repository import dvc
-from tasks.records.repository.changes import collected_until
-from tasks.records.repository.git import Git
-from tasks.science.data.tables import LABEL
 from tasks.spec.base import load_yaml
 from tasks.spec.columns import to_table
 from tasks.spec.errors import ConfigError
@@ -28,7 +23,6 @@ from tasks.spec.expectations import COMPUTED, Expectations, in_table_form, obser
 from tasks.spec.expression_types import condition_fault
 from tasks.spec.kind import DeclaredColumn
 from tasks.spec.model import ModelConfig
-from tasks.spec.settings import Settings
 from tasks.spec.training import load_training
 from tasks.stages.common import ModelPaths
 from tasks.tables.expressions import evaluate
@@ -50,43 +44,6 @@ NO_ARGUMENTS = ("type", "row_condition", "condition_parser")
 """Keys of an expectation that Great Expectations does not see."""
 UNSAID = ("or_equal", "ignore_row_if")
 """Arguments that are no part of what is said of an expectation, or stand in its words already."""
-
-
-@task(cache_policy=NO_CACHE, task_run_name="collect labelled rows")
-def collect_rows(worktree: Path, model: str) -> int:
-    """Write the labelled rows of the prediction log that no data version holds yet as a new DVC-tracked file.
-
-    Returns:
-        How many rows were taken in; 0 where a run before this one took in what is there, and no champion knows it yet.
-
-    Raises:
-        ConfigError: there is no new labelled row.
-    """
-    paths = ModelPaths(worktree, model)
-    config = load_training(worktree, model)
-    known = {path.name.removesuffix(".parquet.dvc") for path in paths.collected.glob("*.parquet.dvc")}
-    after = max((int(name.split("-")[-1]) for name in known), default=0)
-    log = PredictionLog(Settings().log_database)
-    try:
-        rows = log.labelled(model, after)
-    finally:
-        log.close()
-    if rows.empty:
-        champion = Registry(Settings()).champion(model)
-        if champion is not None and collected_until(Git(worktree), champion.commit, model) < after:
-            return 0
-        raise ConfigError(
-            f"no labelled row of {model} came after row {after} of the log; send outcomes to "
-            f"/models/{model}/outcomes first."
-        )
-    last = int(rows["_seq"].max())
-    label: Any = {"binary": bool, "multiclass": "str", "regression": float}[config.kind]
-    table = to_table(config.inputs, rows).assign(**{LABEL: rows[LABEL].astype(label), "_id": rows["_id"].astype(str)})
-    path = paths.collected / f"rows-{after + 1:09d}-{last:09d}.parquet"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    table.to_parquet(path, index=False)
-    dvc.add(worktree, path)
-    return len(table)
 
 
 @task(cache_policy=NO_CACHE, task_run_name="dvc repro prepare@{model}")

@@ -10,6 +10,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks.apart import model_apart
+from tasks.labels import NOBODY, count_taught, labels_policy
 from tasks.records.log.forgetting import Forgotten
 from tasks.records.log.outbox import Decision
 from tasks.records.log.predictions import PredictionLog, Window
@@ -175,7 +176,7 @@ def _report(
     model = files.config.name
     history = [r for r in window_input.history if r.window != window.number]
     since = max(_collected_until(registry, model), _trouble_began(history, window.first_seq) - 1)
-    labelled = log.count_labelled(model, since)
+    labelled = count_taught(log, Settings(), files.config, since)
     decision = decide(
         DecisionContext(
             files.config,
@@ -185,6 +186,7 @@ def _report(
             labelled,
             window.number,
             being_rolled_back(history, window.number),
+            "" if labels_policy(files.config).sources else NOBODY,
         )
     )
     return WindowReport(

@@ -42,6 +42,10 @@ def promote(candidate: Candidate, verdict: Verdict, request: TrainingRequest, ev
         raise PromotionRefused(
             f"{candidate.model} at {candidate.commit[:12]} has no verdict that passed; nothing was promoted."
         )
+    if verdict.doubted:
+        raise PromotionRefused(
+            f"{candidate.model} at {candidate.commit[:12]} waits for a person's signature: {verdict.doubted[0].reason}."
+        )
     return register(verdict, evidence, request.actor, request.reason)
 
 

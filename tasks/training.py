@@ -13,6 +13,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
+from tasks.labels import Collected
 from tasks.records.registry import ledger, settled
 from tasks.records.repository import dvc, lockfile, workspace
 from tasks.records.repository.git import Git
@@ -41,10 +42,11 @@ def checkout(request: TrainingRequest) -> Iterator[Path]:
 
 
 @task(cache_policy=NO_CACHE, task_run_name="commit the new data version")
-def commit_data(worktree: Path, request: TrainingRequest, rows: int) -> str:
+def commit_data(worktree: Path, request: TrainingRequest, collected: Collected) -> str:
     """Record the collected rows as a commit on the main branch; a model's fate does not change what the data are."""
     message = (
-        f"data: {rows:,} labelled rows of {request.model} collected in production\n\n"
+        f"data: {collected.rows:,} labelled rows of {request.model} collected in production\n\n"
+        f"{collected.sentence}\n\n"
         f"Assay-Run-Reason: {request.reason}\nAssay-Actor: {request.actor}\n"
     )
     return workspace.push_data(Settings(), worktree, message)

@@ -11,6 +11,7 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks.asked import ASKED_ON_MAIN, gates_of, rules_of, same_question
 from tasks.evaluation import examination
+from tasks.label_sources import check_label_sources
 from tasks.records.registry import waivers
 from tasks.records.registry.authority import Source, State
 from tasks.records.registry.registry import Registry
@@ -104,7 +105,12 @@ def examine(
         files = ["model.yaml"] * (gate.name in changed) + ["rules.yaml"] * held_to.get(gate.kind, False)
         said = [outcome.reason, *(ASKED_ON_MAIN.format(file=file) for file in files)]
         results.append(outcome.model_copy(update={"reason": "; ".join(said)}))
-    beside = (made_here(candidate), same_question(candidate.config, candidate.commit), described_as_asked(candidate))
+    beside = (
+        made_here(candidate),
+        same_question(candidate.config, candidate.commit),
+        described_as_asked(candidate),
+        check_label_sources(candidate),
+    )
     results += [told for told in beside if told is not None]
     results += missing_gates(materiality(candidate), gates, grouped=not unprotected(candidate))
     waived, refused = apply_waivers(tuple(results), _signed_waivers(candidate, requesters))

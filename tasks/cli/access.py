@@ -63,13 +63,18 @@ def list_keys(as_json: Json = False) -> None:
 
 @keys.command()
 def revoke(
-    key: Annotated[str, typer.Argument(help="The public id, as 'assay keys list' shows it.")], as_json: Json = False
+    key: Annotated[str, typer.Argument(help="The public id, as 'assay keys list' shows it.")],
+    stolen_since: Annotated[
+        str | None, typer.Option(help="A moment (UTC): outcomes that came with the key since then teach no more.")
+    ] = None,
+    as_json: Json = False,
 ) -> None:
     """End a key and the sessions of browsers that logged in with it; services refuse it within a second."""
     from tasks.serving.keys import KeyFile
 
-    done = KeyFile(settings().access_folder).revoke(key)
-    say(_shown(done), as_json, f"key {done.id} ({done.name}) is revoked")
+    done = KeyFile(settings().access_folder).revoke(key, stolen_since)
+    teaches = f"; its outcomes since {done.stolen} teach no more" if done.stolen else ""
+    say(_shown(done), as_json, f"key {done.id} ({done.name}) is revoked{teaches}")
 
 
 def login(as_json: Json = False) -> None:

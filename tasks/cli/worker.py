@@ -71,6 +71,7 @@ def run(
         timeout_graceful_shutdown=DRAIN_SECONDS,
         server_header=False,
         http=bounded(settings.most_connections, settings.read_seconds),
+        ws="none",  # no route speaks it, and the library for it leaves half a greeting unanswered
         **told,
     )
     # The app closes the log: after a signal uvicorn drains, lets the app end, and then raises the signal again,

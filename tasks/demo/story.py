@@ -163,9 +163,10 @@ class Story:
         return made
 
     @cached_property
-    def reports_outcomes(self) -> str:
-        """A key of its own: who reports what became of people is not who asked about them."""
-        return KeyFile(self.settings.access_folder).add("the demo's outcomes", ("outcomes",), (self.model,), days=1)[0]
+    def sources(self) -> list[str]:
+        """A key for each source of labels that the model trusts: who reports what became of people did not ask."""
+        keys = KeyFile(self.settings.access_folder)
+        return [keys.add(name, ("outcomes",), (self.model,), days=1)[0] for name in self.config.labels.sources]
 
     def wait_for_service(self, version: str) -> None:
         def serving() -> bool:
@@ -190,13 +191,15 @@ class Story:
         return selected / len(rows)
 
     def send_outcomes(self) -> int:
-        """Report the outcome of every prediction that has none."""
+        """Report the outcome of every prediction that has none; the sources take turns."""
         outcomes = [{"id": key, "label": label} for key, label in self.sent.items()]
-        with self.client(self.reports_outcomes) as client:
-            for start in range(0, len(outcomes), 2 * BATCH):
-                part = outcomes[start : start + 2 * BATCH]
-                answer = client.post(f"/models/{self.model}/outcomes", json={"outcomes": part})
-                expect(answer.status_code == 200, f"the service answered {answer.status_code}: {answer.text[:300]}")
+        for number, key in enumerate(self.sources):
+            mine = outcomes[number :: len(self.sources)]
+            with self.client(key) as client:
+                for start in range(0, len(mine), 2 * BATCH):
+                    part = mine[start : start + 2 * BATCH]
+                    answer = client.post(f"/models/{self.model}/outcomes", json={"outcomes": part})
+                    expect(answer.status_code == 200, f"the service answered {answer.status_code}: {answer.text[:300]}")
         self.sent.clear()
         return len(outcomes)
 

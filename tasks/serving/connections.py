@@ -67,6 +67,9 @@ class Bounded(HttpToolsProtocol):
             head = f"HTTP/1.1 {status} {http.HTTPStatus(status).phrase}\r\ncontent-type: {PROBLEM}\r\n"
             more = f"content-length: {len(body)}\r\nretry-after: 1\r\nconnection: close\r\n\r\n"
             self.transport.write((head + more).encode() + body)
+        if self.cycle is not None:
+            self.cycle.disconnected = True  # what answers it meanwhile must not write to a closed connection
+        self.pipeline.clear()
         self.transport.close()
 
 

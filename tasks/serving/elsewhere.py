@@ -2,7 +2,7 @@
 
 Array code is checked and answers in the service. What an estimator of somebody's choice does with a row, nobody has
 checked, and it may end or hang its process on a row that no trial knew. So it does that here: with limits of time,
-memory and file sizes, without the service's keys and passwords, and one request at a time.
+memory and file sizes, without the network, the service's keys and passwords, and one request at a time.
 
 What goes through the pipes is one line of JSON each way; Python's floats come back with the same bits.
 """
@@ -27,6 +27,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from tasks.serving.offline import go_offline
 from tasks.serving.release import Release, blank, load_release
 from tasks.spec.errors import AssayError, CorruptionError
 from tasks.spec.line import flat
@@ -44,6 +45,9 @@ KEPT = ("PATH", "LANG", "LC_ALL", "OMP_NUM_THREADS", "GOMP_SPINCOUNT", "SSL_CERT
 """What of the service's environment the process gets to see."""
 
 
+ONLINE = "and this machine does not keep its process from the network"
+
+
 class ModelUnavailable(AssayError):
     """The process that answers for a model is gone, over its time, or asked by too many; nothing was scored."""
 
@@ -59,6 +63,8 @@ class Process:
         self.folder, self.manifest = folder, manifest
         self.trouble = ""
         """Why it does not answer now, a sentence; empty while it does."""
+        self.offline = False
+        """Whether it is kept from the network."""
         self._alone, self._room = threading.Lock(), threading.Semaphore(WAITING + 1)
         self._process: subprocess.Popen[bytes] | None = None
         self._kept, self._started = b"", 0.0
@@ -112,7 +118,7 @@ class Process:
         said = self._heard(LOAD_SECONDS)
         if said.get("model_digest") != self.manifest.model_digest:
             self._stop(flat(str(said.get("error") or "it loaded another file than the service checked"))[:LONGEST])
-        self.trouble = ""
+        self.trouble, self.offline = "", said.get("offline") is True
 
     def _asked(self, question: dict[str, Any], seconds: float) -> Any:
         assert self._process is not None and self._process.stdin is not None
@@ -210,7 +216,9 @@ def load_elsewhere(folder: Path, manifest: Manifest, why: str) -> Release:
     Raises:
         CorruptionError: it could not be loaded there, or does not answer.
     """
-    release = ReleaseElsewhere(manifest, None, None, why, Process(folder, manifest))
+    process = Process(folder, manifest)
+    told = why if process.offline else f"{why}; {ONLINE}"
+    release = ReleaseElsewhere(manifest, None, None, told, process)
     try:
         release.answer([blank(release)])
     except ModelUnavailable as error:
@@ -235,13 +243,14 @@ def main() -> int:
         answers.write(json.dumps(words).encode() + b"\n")
         answers.flush()
 
+    offline = go_offline()
     signal.setitimer(signal.ITIMER_PROF, LOAD_SECONDS)  # nobody handles its signal, so that it ends the process
     try:
         release = load_release(Path(sys.argv[1]))
     except Exception as error:  # scikit-learn raises whatever it likes over what a file holds
         say({"error": str(error) if isinstance(error, AssayError) else f"{type(error).__name__}: {error}"})
         return 1
-    say({"model_digest": release.manifest.model_digest})
+    say({"model_digest": release.manifest.model_digest, "offline": offline})
     for line in sys.stdin.buffer:
         rows = json.loads(line)["rows"]
         signal.setitimer(signal.ITIMER_PROF, _seconds(len(rows)))

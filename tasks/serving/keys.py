@@ -63,6 +63,8 @@ class Key(BaseModel):
     expires: str
     """ISO 8601, UTC."""
     revoked: str | None = None
+    stolen: str | None = None
+    """The moment from which what came with it is not believed: outcomes do not teach. ISO 8601, UTC."""
     requests: float | None = Field(None, gt=0)
     """A second at most; None: what the service's setting says."""
     rows: float | None = Field(None, gt=0)
@@ -156,18 +158,24 @@ class KeyFile:
             keys[key.id] = key
         return token, key
 
-    def revoke(self, public: str) -> Key:
-        """End a key; services refuse it within a second. Revoking again changes nothing.
+    def revoke(self, public: str, stolen: str | None = None) -> Key:
+        """End a key; services refuse it within a second. Revoking again changes nothing but an earlier ``stolen``.
+
+        Args:
+            stolen: the moment from which its outcomes teach no more (ISO 8601; UTC without a zone).
 
         Raises:
-            ConfigError: no key has this id.
+            ConfigError: no key has this id, or the moment is none.
         """
+        since = _moment(stolen) if stolen is not None else None
         with self._changed() as keys:
             if public not in keys:
                 raise ConfigError(f"no key has the id {public!r}; ids stand in the first column of: assay keys list")
             if keys[public].revoked is None:
                 now = datetime.now(UTC).isoformat(timespec="seconds")
                 keys[public] = keys[public].model_copy(update={"revoked": now})
+            if since is not None and since < (keys[public].stolen or "9999"):
+                keys[public] = keys[public].model_copy(update={"stolen": since})
             return keys[public]
 
     def last_used(self, public: str) -> str | None:
@@ -184,8 +192,21 @@ class KeyFile:
         with FileLock(self.folder / f"{FILE}.lock", timeout=30):
             keys = self.keys()
             yield keys
-            document = {"format": ACCESS_KEYS.number, "keys": [k.model_dump(mode="json") for k in keys.values()]}
+            document = {
+                "format": ACCESS_KEYS.number,
+                "keys": [k.model_dump(mode="json", exclude_none=True) for k in keys.values()],
+            }
             write_private(self.path, json.dumps(document, indent=1) + "\n")
+
+
+def _moment(text: str) -> str:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(
+            f"{text!r} is no moment; write one such as 2026-11-29T14:00 (UTC), or with its zone."
+        ) from None
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC).isoformat(timespec="milliseconds")
 
 
 class Keys:

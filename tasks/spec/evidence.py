@@ -160,6 +160,10 @@ class Isolation(Spec):
         return f"the candidate's code ran where this machine let it {', '.join(could)}; so may whoever pushes"
 
 
+SIGNED_UNLESS_PASSED = ("sources",)
+"""Kinds of gates whose doubt a person may overrule by signing, and nobody else."""
+
+
 class Verdict(Spec):
     """All gates of one candidate against one champion."""
 
@@ -191,6 +195,11 @@ class Verdict(Spec):
     @property
     def waived(self) -> tuple[GateResult, ...]:
         return tuple(g for g in self.gates if g.waiver is not None)
+
+    @property
+    def doubted(self) -> tuple[GateResult, ...]:
+        """Gates that refuse nobody, and without whose pass a person has to sign."""
+        return tuple(g for g in self.gates if g.kind in SIGNED_UNLESS_PASSED and g.state != "pass" and g.waiver is None)
 
 
 class Finding(Spec):

@@ -19,7 +19,7 @@ from tasks.spec.gates import GateConfig
 from tasks.spec.metrics import METRIC_NAMES, MetricName
 from tasks.spec.models import Name, model_file
 from tasks.spec.training import Placed, TrainingConfig, no_inputs, read_config
-from tasks.spec.watching import Monitoring
+from tasks.spec.watching import Labels, Monitoring
 
 BENCHMARKS = ("holdout", "newest", "all")
 """What every model has: the base holdout, the rows that came last, and all rows."""
@@ -122,6 +122,8 @@ class ModelConfig(TrainingConfig):
     """What a version must pass before it may serve."""
     monitoring: Monitoring = Monitoring()
     """How it is watched while it serves."""
+    labels: Labels = Labels()
+    """Whose outcomes may teach it."""
 
     @model_validator(mode="after")
     def _check_gates(self, info: ValidationInfo) -> ModelConfig:

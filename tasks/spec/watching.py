@@ -1,12 +1,13 @@
-"""How a model is watched while it serves: the ``monitoring`` part of ``model.yaml``."""
+"""What comes back while a model serves: how it is watched (``monitoring``), and whose outcomes teach (``labels``)."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tasks.spec.base import Spec
+from tasks.spec.line import Line
 from tasks.spec.metrics import MetricName
 
 
@@ -90,3 +91,28 @@ class Monitoring(Spec):
     embedding: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")] | None = None
     """``package.module:function`` that takes the pipeline and raw rows and gives (n, d) numbers; without it, by kind of
     estimator. It is of an installed package, or of the model's own ``code/`` at the version that is watched."""
+
+
+NO_KEY = "(no key)"
+"""The source of outcomes that came without a key, where the service asks for none (``ASSAY_ACCESS=open``)."""
+SourceName = Annotated[Line, Field(min_length=1, max_length=80)]
+
+
+class Labels(Spec):
+    sources: tuple[SourceName, ...] = ()
+    """Names of the keys (``assay keys add NAME``) whose outcomes teach; without any, no logged outcome does.
+
+    Several keys of one name are one source, so a key that replaces another goes on where that ended. ``(no key)`` is
+    what comes without one.
+    """
+    most_share: float = Field(0.8, ge=0.5, lt=1)
+    """Share of the rows taken in at a time that one source may have beside others; more of its rows are left out."""
+    large_share: float = Field(0.1, gt=0, le=0.5)
+    """Share of the collected rows from which a candidate is compared with one that is trained without the source."""
+
+    @model_validator(mode="after")
+    def _once(self) -> Labels:
+        twice = sorted({name for name in self.sources if self.sources.count(name) > 1})
+        if twice:
+            raise ValueError(f"sources names {', '.join(map(repr, twice))} more than once; name each once")
+        return self

@@ -45,7 +45,7 @@ def train(paths: ModelPaths, config: TrainingConfig) -> None:
     pipeline, features, trusted = build(config, paths.root), rows[list(config.features)], trusted_types(paths)
     _refuse_foreign_modules(paths, config, _modules_below(paths.root) - known)
     try_out(paths, pipeline, features, label, trusted)
-    _fit(config, pipeline, features, label, _weights(config, pipeline, rows))
+    fit(config, pipeline, rows)
     _refuse_foreign_modules(paths, config, _modules_below(paths.root) - known)  # what is imported only now
     refuse_unservable(paths, pipeline, trusted)
     paths.model.mkdir(parents=True, exist_ok=True)
@@ -77,9 +77,15 @@ def _requests(
     return pd.concat([asked, more]), requests + as_requests(config, more)
 
 
-def _fit(
-    config: TrainingConfig, pipeline: Any, features: pd.DataFrame, label: np.ndarray, weights: dict[str, Any]
-) -> None:
+def fit(config: TrainingConfig, pipeline: Any, rows: pd.DataFrame) -> None:
+    """Fit a pipeline on training rows.
+
+    Raises:
+        ConfigError: the labels do not vary, or the estimator does not take these rows or parameters.
+    """
+    label = label_array(config, rows[LABEL])
+    _refuse_untrainable(config, label)
+    features, weights = rows[list(config.features)], _weights(config, pipeline, rows)
     try:
         pipeline.fit(features, label, **weights)
     except Exception as error:  # an estimator raises whatever it likes of parameters and rows that do not suit it

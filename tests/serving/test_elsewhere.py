@@ -118,6 +118,9 @@ class Biter(LogisticRegression):
             os.abort()
         if age > 4.2:
             bytearray(16 * 2**30)
+        if 3.6 < age < 4.2:
+            import socket
+            socket.create_connection(("127.0.0.1", 1))
         while hours > 3.5:
             pass
         return super().predict_proba(X)
@@ -139,12 +142,15 @@ def test_rows_that_end_hang_or_swell_a_custom_model_hurt_nobody_else(
     (code / "trusted.yaml").write_text("types: [biting_of_mine.Biter]\nbecause: looked at by us\n")
     monkeypatch.syspath_prepend(str(code))
     with opened(paths) as door:
+        general = door.client.get("/health").json()["general"][NAME]
+        assert elsewhere.ONLINE not in general, "this machine cuts its network"
         row = people(2)[0] | {"age": 40.0, "hours": 20}
         usual = ask(door, [row])
         assert usual.status_code == 200
         for name, value, status, said in (
             ("age", 120.0, 503, "it ended by SIGABRT"),
             ("age", 113.0, 422, "the model cannot score this row (ValueError: its estimator raised MemoryError"),
+            ("age", 103.0, 422, "its estimator raised PermissionError: [Errno 13] Permission denied"),
             ("hours", 80, 503, "it did not answer within 3.2 s"),
         ):
             answer = ask(door, [row | {name: value}])

@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +25,7 @@ from tests import asking
 from tests.conftest import ROOT
 from tests.serving.running import Service, point, release, start, until
 from tests.serving.stranger import PAGE, assay
+from tests.serving.under_load import Load
 
 WORKERS = 2
 
@@ -185,46 +185,11 @@ def test_keys_list_says_when_a_key_was_last_used(service: Service, each: dict[in
     assert used.stat().st_mtime_ns == written and used.stat().st_mode & 0o777 == 0o600
 
 
-class Load:
-    """Clients that ask until they are told to end; they count what was acknowledged and what was not answered."""
-
-    def __init__(self, service: Service, clients: int = 6) -> None:
-        self.service, self.ended = service, threading.Event()
-        self.ids: list[str] = []
-        self.broken, self.other = 0, 0
-        self._threads = [threading.Thread(target=self._ask) for _ in range(clients)]
-
-    def __enter__(self) -> Load:
-        for thread in self._threads:
-            thread.start()
-        until(lambda: len(self.ids) > 50)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.ended.set()
-        for thread in self._threads:
-            thread.join(30)
-
-    def _ask(self) -> None:
-        with asking.client(self.service.url) as client:
-            while not self.ended.is_set():
-                try:
-                    answer = predict(self.service, client)
-                except httpx.HTTPError:
-                    self.broken += 1
-                    time.sleep(0.01)
-                    continue
-                if answer.status_code == 200:
-                    self.ids.extend(p["id"] for p in answer.json()["predictions"])
-                else:
-                    self.other += 1
-
-
 def test_a_worker_that_is_killed_takes_no_answer_with_it_and_is_started_again(
     service: Service, each: dict[int, httpx.Client]
 ) -> None:
     ready = f"{service.url}/health/ready"
-    with Load(service) as load:
+    with Load(service.url, service.rows(1)) as load:
         for pause, soon in ((0.0, "now"), (1.0, "in 1 s")):
             before = workers(service)
             victim = next(iter(before))
@@ -238,8 +203,8 @@ def test_a_worker_that_is_killed_takes_no_answer_with_it_and_is_started_again(
             assert time.monotonic() - killed > pause
             after = workers(service)
             assert victim not in after and len(after) == WORKERS
-    assert set(load.ids) <= set(service.log()["_id"]) and len(load.ids) > 100
-    assert load.other == 0 and load.broken <= 2 * 6, "one that is killed breaks the connections that it had"
+    assert load.ids <= set(service.log()["_id"]) and len(load.ids) > 100
+    assert not any(load.refused) and load.broken <= 2 * 6, "one that is killed breaks the connections that it had"
     said = (service.home / "said").read_text()
     assert said.count("was ended by SIGKILL; another is started") == 2 and "Traceback" not in said
 
@@ -257,10 +222,10 @@ def family(service: Service) -> list[psutil.Process]:
 def test_a_stop_drains_and_leaves_nobody(service: Service) -> None:
     """The last test of this service."""
     children = family(service)
-    with Load(service) as load:
+    with Load(service.url, service.rows(1)) as load:
         service.process.send_signal(signal.SIGTERM)
         assert service.process.wait(timeout=30) == -signal.SIGTERM
-    assert set(load.ids) <= set(service.log()["_id"]) and load.other == 0
+    assert load.ids <= set(service.log()["_id"]) and not any(load.refused)
     assert len(children) == WORKERS and not psutil.wait_procs(children, timeout=1)[1]
     assert list((service.home / "run").glob("workers-*")) == []
 
@@ -269,11 +234,11 @@ def test_no_worker_outlives_who_started_it(tmp_path: Path) -> None:
     service = serving(tmp_path)
     children = family(service)
     try:
-        with Load(service) as load:
+        with Load(service.url, service.rows(1)) as load:
             service.process.kill()
             service.process.wait()
             assert not psutil.wait_procs(children, timeout=20)[1]
-        assert set(load.ids) <= set(service.log()["_id"])
+        assert load.ids <= set(service.log()["_id"])
     finally:
         for one in children:
             with suppress(psutil.NoSuchProcess):

@@ -55,7 +55,7 @@ class Answers(Part):
     """Each writer gives the number of rows by what became of them; the numbers add up to the rows it was given.
 
     - ``accepted``: the first of its prediction.
-    - ``repeated``: says what is known already, and is not stored again.
+    - ``repeated``: says what is known already, and is not stored again; of outcomes, one that another key repeats is.
     - ``changed``: contradicts the one before and counts from now on; both are kept.
     - ``unknown``: no prediction of this model has that id; not stored.
 
@@ -195,11 +195,11 @@ class Answers(Part):
                     else "changed"
                 )
                 counts[kind] += 1
-                if position is None or kind == "repeated":
+                if position is None or (kind == "repeated" and not _of_another(table, old, sender)):
                     continue
                 kept.append(row | {"model": model, "prediction": position, "time": now, "sender": sender})
                 if kind != "late":
-                    counting[position] = _Row(row)
+                    counting[position] = _Row(row | {"sender": sender})
             if kept:
                 connection.execute(sa.insert(table), kept)
         return counts
@@ -210,6 +210,11 @@ class _Row:
 
     def __init__(self, values: dict[str, Any]) -> None:
         self.__dict__.update(values)
+
+
+def _of_another(table: sa.Table, old: Any, sender: str | None) -> bool:
+    """Whether an outcome was told with another key before: who else says the same is worth knowing."""
+    return table is OUTCOMES and old.sender != sender
 
 
 def _same_label(new: dict[str, Any], old: Any) -> bool:

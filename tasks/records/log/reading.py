@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,17 @@ ASKED_AT_ONCE = 5_000
 END = 2**62
 EXTRAS = ("_override", "_appeal", "_review", "_sender", "_label_sender")
 OWN = ("_seq", "_id", "_time", "_version", "_score", "_decision", "_label")
+
+
+@dataclass(frozen=True)
+class Told:
+    """One outcome, and who asked about the row and who reported it; None where it came without a key."""
+
+    prediction: int
+    sender: str | None
+    asker: str | None
+    time: str
+    label: Label
 
 
 class Reading(Part):
@@ -100,6 +112,26 @@ class Reading(Part):
             seqs = connection.execute(query).scalars().all()
         return self._whole(self._at(model, seqs, columns), columns, False)
 
+    def at(self, model: str, seqs: Sequence[int]) -> pd.DataFrame:
+        """The predictions at positions that are in order; as :meth:`frame`."""
+        return self._whole(self._at(model, seqs), None, False)
+
+    def told(self, model: str, after_seq: int) -> list[Told]:
+        """Every outcome of the predictions after a position, by prediction and then as they came."""
+        o, p = OUTCOMES.c, PREDICTIONS.c
+        query = (
+            sa.select(o.prediction, o.sender, p.sender, o.time, o.label, o.label_name, o.label_number)
+            .join(PREDICTIONS, p.seq == o.prediction)
+            .where(o.model == model, o.prediction > after_seq)
+            .order_by(o.prediction, o.seq)
+        )
+        with self.database.engine.connect() as connection:
+            return [
+                Told(prediction, sender, asker, time, from_columns(*value))
+                for part in streamed(connection, query)
+                for prediction, sender, asker, time, *value in part
+            ]
+
     def sample(
         self, model: str, first_seq: int, last_seq: int, most: int, seed: int, columns: Sequence[str] | None = None
     ) -> pd.DataFrame:
@@ -149,6 +181,29 @@ class Reading(Part):
         o = OUTCOMES.c
         query = sa.select(sa.func.count(sa.distinct(o.prediction))).where(
             o.model == model, o.prediction > after_seq, o.prediction <= last_seq
+        )
+        with self.database.engine.connect() as connection:
+            return int(connection.execute(query).scalar_one())
+
+    def count_taught(self, model: str, after_seq: int, believed: Mapping[str | None, str | None]) -> int:
+        """How many predictions after a position have an outcome of a sender who is believed and did not ask for it.
+
+        Args:
+            believed: by sender, the moment (ISO 8601, UTC) from which it is not any more; None where it always is.
+        """
+        o, p = OUTCOMES.c, PREDICTIONS.c
+        who = [
+            sa.and_(
+                o.sender == sender if sender is not None else o.sender.is_(None),
+                o.time < until if until is not None else sa.true(),
+            )
+            for sender, until in believed.items()
+        ]
+        query = (
+            sa.select(sa.func.count(sa.distinct(o.prediction)))
+            .join(PREDICTIONS, p.seq == o.prediction)
+            .where(o.model == model, o.prediction > after_seq, sa.or_(sa.false(), *who))
+            .where(sa.or_(p.sender.is_(None), o.sender.is_(None), p.sender != o.sender))
         )
         with self.database.engine.connect() as connection:
             return int(connection.execute(query).scalar_one())

@@ -16,6 +16,8 @@ from tasks.tables.expressions import values
 from tasks.tables.typed import as_json
 
 LABEL, BENCHMARK, ROW, SCORE, ENTITY, WEIGHT = "_label", "_benchmark", "_row", "_score", "_entity", "_weight"
+SOURCE = "_source"
+"""Who labelled a row that was collected in production; missing in all others."""
 
 
 def labels(config: TrainingConfig, table: pd.DataFrame) -> pd.Series:

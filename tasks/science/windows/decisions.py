@@ -36,6 +36,8 @@ class DecisionContext:
     """Its number; None where it is later than all of the history."""
     being_rolled_back: bool = False
     """A window just before this one called for a rollback: what its version did is no reason to retrain the next."""
+    untaught: str = ""
+    """Why no outcome may teach, where none may."""
 
     @property
     def alarms(self) -> list[Finding]:
@@ -160,6 +162,12 @@ def _retrain(context: DecisionContext) -> Decision | None:
     if refused:
         return Decision(
             action="alert", reason=f"{refused}; {context.reason}", policy="one retraining per cause and cool-down"
+        )
+    if context.untaught:
+        return Decision(
+            action="alert",
+            reason=f"{context.untaught}; {context.reason}",
+            policy="alert where a retraining is due and nobody's outcomes may teach",
         )
     labelled = context.labelled_rows
     missing = max(context.config.monitoring.retrain_rows - labelled, 0)

@@ -1,0 +1,161 @@
+"""Labels that lie, reported to a running system with keys of its own: what retrains alone, and what waits for a
+person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import numpy as np
+import pandas as pd
+import pytest
+
+from tasks.records.registry import ledger
+from tasks.science.data.tables import LABEL, as_requests
+from tasks.serving.keys import KeyFile
+from tasks.spec.evidence import Verdict
+from tasks.spec.model import load_model
+from tests import asking
+from tests.conftest import ROOT
+from tests.keys import key
+from tests.system import Running, replay_rows, require_package_index, running_system, set_value
+
+pytestmark = pytest.mark.acceptance
+ROWS = 2600
+
+
+class Doors:
+    """A system with ``care`` v1.0.0, its replay rows, and a key of each who asks or reports."""
+
+    def __init__(self, running: Running) -> None:
+        self.running = running
+        commit = running.push("care: first release", model=set_value("max_iter", "81"))
+        assert running.finished("train/training", commit)["name"] == "Promoted"
+        running.until(lambda: running.serves("care") == "v1.0.0", "v1.0.0 in the service")
+        self.config = load_model(ROOT, "care")
+        self.rows = replay_rows(running, "care").sample(frac=1, random_state=1)
+        keys = KeyFile(running.settings.access_folder)
+        self.keys = {
+            name: keys.add(name, (role,), ("care",))[0]
+            for name, role in (("desk", "predict"), ("student", "outcomes"), *((s, "outcomes") for s in SOURCES))
+        }
+
+    def ask(self, count: int) -> tuple[list[str], pd.DataFrame]:
+        """Rows that were not asked about before, by the desk: ids of the predictions, and the rows."""
+        rows, self.rows = self.rows.head(count), self.rows.iloc[count:]
+        assert len(rows) == count
+        found: list[str] = []
+        for start in range(0, count, 500):
+            part = as_requests(self.config, rows.iloc[start : start + 500])
+            found += [p["id"] for p in self._post("desk", "predict", {"rows": part})["predictions"]]
+        return found, rows
+
+    def report(self, who: str, labels: dict[str, bool]) -> None:
+        outcomes = [{"id": one, "label": bool(label)} for one, label in labels.items()]
+        for start in range(0, len(outcomes), 1000):
+            self._post(who, "outcomes", {"outcomes": outcomes[start : start + 1000]})
+
+    def retrain(self) -> dict[str, Any]:
+        """What monitoring starts; gives the final state."""
+        request = {"model": "care", "reason": "retrain", "actor": "assay", "revision": "main", "collect": True}
+        return self.running.api.wait(self.running.api.start("train/training", request), seconds=400)
+
+    def gate(self, kind: Any) -> Any:
+        entry = next(ledger.newest(self.running.settings, "care", (kind,)))
+        evidence = ledger.evidence(self.running.settings, str(entry.evidence))
+        verdict = Verdict.model_validate(evidence["verdict"], strict=False)
+        return next(g for g in verdict.gates if g.gate == "label-sources")
+
+    def _post(self, who: str, what: str, body: dict[str, Any]) -> Any:
+        url = f"{self.running.system.service_url}/models/care/{what}"
+        answer = httpx.post(url, json=body, headers=asking.bearer(self.keys[who]), timeout=60)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+
+SOURCES = ("claims office", "yearly interview")
+
+
+@pytest.fixture(scope="module")
+def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
+    require_package_index()
+    with running_system(tmp_path_factory.mktemp("labels")) as running:
+        yield Doors(running)
+
+
+def test_what_nobody_who_is_named_says_teaches_nothing(doors: Doors) -> None:
+    ids, rows = doors.ask(300)
+    doors.report("student", dict.fromkeys(ids, True))
+    state = doors.retrain()
+    assert state["type"] == "FAILED" and state["message"] == (
+        "no labelled row of care came after row 0 of the log that may teach: 300 rows labelled by nobody whom "
+        "labels.sources names. Outcomes came from student (300); labels.sources allows: claims office, yearly "
+        "interview."
+    )
+    assert doors.running.champion() == "v1.0.0"
+
+
+def test_two_sources_that_bear_each_other_out_retrain_alone(doors: Doors) -> None:
+    ids, rows = doors.ask(ROWS)
+    truth = dict(zip(ids, rows[LABEL].astype(bool), strict=True))
+    for number, source in enumerate(SOURCES):
+        doors.report(source, dict(list(truth.items())[number::2]))
+    state = doors.retrain()
+    assert state["name"] == "Promoted", state["message"]
+    gate = doors.gate("promoted")
+    assert gate.state == "pass" and gate.reason.startswith(
+        f"{ROWS:,} rows from production, labelled by claims office 50%, yearly interview 50%; no source stands out"
+    )
+    running = doors.running
+    running.git("fetch", "--quiet", "origin")
+    said = running.git("log", "-1", "--format=%B", "--grep", "collected in production", "origin/main")
+    assert said.splitlines()[2] == (
+        f"labelled by claims office {ROWS // 2:,}, yearly interview {ROWS // 2:,}; left out: 300 labelled by nobody "
+        "whom labels.sources names"
+    )
+
+
+def test_a_stolen_key_does_not_retrain_alone_and_a_person_may_sign(doors: Doors, tmp_path_factory: Any) -> None:
+    """A third of what one source says is wrong, all one way: nobody is told a secret, and the champion stays."""
+    running, rng = doors.running, np.random.default_rng(2)
+    ids, rows = doors.ask(ROWS)
+    truth = rows[LABEL].to_numpy(bool)
+    said = truth | ((np.arange(ROWS) % 2 == 0) & (rng.random(ROWS) < 0.5))
+    told = dict(zip(ids, said, strict=True))
+    for number, source in enumerate(SOURCES):
+        doors.report(source, dict(list(told.items())[number::2]))
+    state = doors.retrain()
+    if state["name"] in ("Rejected", "Insufficient evidence"):  # another gate saw it first
+        assert "label-sources" in state["message"] or doors.gate("rejected").state == "fail"
+    else:
+        assert state["name"] == "Awaiting signature", state["message"]
+        assert "It waits, since label-sources did not pass: " in state["message"]
+        assert "claims office and the others label like rows differently" in state["message"]
+    assert running.champion() == "v2.0.0" and running.serves("care") == "v2.0.0"
+    kind = "awaiting_signature" if state["name"] == "Awaiting signature" else "rejected"
+    assert doors.gate(kind).state == "fail"
+
+
+def test_one_source_alone_waits_for_a_person_who_may_sign(doors: Doors, tmp_path_factory: Any) -> None:
+    """From here on nothing of the poisoned data is left: main takes it out, as whoever looks at it would."""
+    running = doors.running
+    running.git("pull", "--quiet", "--rebase", "origin", "main")
+    newest = sorted((running.clone / "data/care/collected").glob("*.parquet.dvc"))
+    for path in newest[1:]:
+        path.unlink()
+    commit = running.push("care: rows of a stolen key are taken out")
+    assert running.finished("train/training", commit)["type"] in ("COMPLETED", "FAILED")
+    ids, rows = doors.ask(1200)
+    doors.report(SOURCES[1], dict(zip(ids, rows[LABEL].astype(bool), strict=True)))
+    policy = "labels: {sources: [claims office, yearly interview]}"
+    running.push("care: one source", model=lambda text: text.replace(policy, "labels: {sources: [yearly interview]}"))
+    state = doors.retrain()
+    assert state["name"] == "Awaiting signature", state["message"]
+    assert "waits, since label-sources did not pass" in state["message"]
+    running.appoint(ruth=key(tmp_path_factory.mktemp("keys"), "ruth"))
+    commit = str(next(ledger.newest(running.settings, "care", ("awaiting_signature",))).commit)
+    signed = running.signed()
+    done = running.assay("approve", "care", commit[:12], *signed)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert running.champion() == "v3.0.0"
