@@ -143,12 +143,11 @@ def _other_question(own: ModelConfig) -> list[str]:
 def _columns(main: ModelConfig, own: ModelConfig) -> dict[str, tuple[Any, Any]]:
     """Each column of the main branch that a candidate declares, too, as both have it; another column is its own."""
     besides = {key: Column.model_fields[key].default for key in SAID_OF_A_COLUMN}
-    here = {column.name: column.model_copy(update=besides) for column in own.data.columns}
-    found: dict[str, tuple[Any, Any]] = {
-        f"data.columns.{column.name}": (column.model_copy(update=besides), here[column.name])
-        for column in main.data.columns
-        if column.name in here
-    }
+    here, found = {column.name: column for column in own.data.columns}, dict[str, tuple[Any, Any]]()
+    for column in main.data.columns:
+        other = here.get(column.name, column)
+        if column.model_copy(update=besides) != other.model_copy(update=besides):
+            found[f"data.columns.{column.name}"] = column, other
     if not main.data.source.reading.header:  # cells have the order of the columns
         there, names = ([c.name for c in config.data.columns] for config in (main, own))
         found["data.columns"] = there, names

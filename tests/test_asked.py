@@ -104,7 +104,7 @@ def test_a_branch_without_its_rules_is_held_to_those_of_main(tree: Path) -> None
         (
             "{name: mdvis,",
             "{name: mdvis, source: visits,",
-            'data.columns.mdvis is {"name": "mdvis", "source": "visits"',
+            'data.columns.mdvis is {"name": "mdvis", "type": "integer", "source": "visits"',
         ),
         ("{name: mdvis,", "{name: mdvis, missing: ['0'],", "data.columns.mdvis is "),
         ("{name: num, type: integer, minimum: 1", "{name: num, type: integer, minimum: 0", "data.columns.num is "),
@@ -182,7 +182,7 @@ def of_branch(settings: Settings, clone: Path) -> GateResult | None:
         ({EARLIER: None}, f"{EARLIER} is missing"),
         ({LATER: "outs: [9]\n"}, f"{LATER} is another file"),
         ({EARLIER.replace("10.", "15."): "outs: [9]\n"}, f"{EARLIER.replace('10.', '15.')} is new"),
-        ({"data/.gitattributes": "*.csv working-tree-encoding=UTF-16\n"}, "data/.gitattributes is new"),
+        ({"data/.gitattributes": "*.csv working-tree-encoding=latin-1\n"}, "data/.gitattributes is new"),
     ],
 )
 def test_a_branch_that_brings_its_own_rows_fails_with_the_files(
