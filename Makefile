@@ -31,7 +31,7 @@ demo: setup  ## Six acts on real data: release, watch, refuse, retrain, roll bac
 test: setup lint  ## Format, lint, types, floors, and all tests
 	@OMP_NUM_THREADS=1 $(RUN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
-acceptance: setup  ## Long runs from outside, under an hour: all models, the demo, forgeries, kills, pages
+acceptance: setup  ## Long runs from outside, an hour or two: all models, the demo, forgeries, kills, swaps, strange requests, pages
 	@OMP_NUM_THREADS=1 $(RUN)/python -m pytest -q -m acceptance -o timeout=2700 --durations=15
 
 lint: setup  ## Lint, format, types and floors alone

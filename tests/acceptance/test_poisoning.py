@@ -3,6 +3,7 @@ person."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,10 +20,17 @@ from tasks.spec.model import load_model
 from tests import asking
 from tests.conftest import ROOT
 from tests.keys import key
-from tests.system import Running, replay_rows, require_package_index, running_system, set_value
+from tests.system import Running, replay_rows, require_package_index, running_system
 
 pytestmark = pytest.mark.acceptance
-ROWS = 2600
+HONEST, POISONED = 2400, 1300
+
+
+def more_replay(text: str) -> str:
+    """``care`` keeps a tenth of its rows for replay, and three rounds of outcomes need more."""
+    changed, count = re.subn(r"split: {.*}", "split: {train: 0.45, holdout: 0.35, replay: 0.2}", text)
+    assert count == 1
+    return re.sub(r', sha256: "sha256:[0-9a-f]+"', "", changed)
 
 
 class Doors:
@@ -30,8 +38,9 @@ class Doors:
 
     def __init__(self, running: Running) -> None:
         self.running = running
-        commit = running.push("care: first release", model=set_value("max_iter", "81"))
-        assert running.finished("train/training", commit)["name"] == "Promoted"
+        commit = running.push("care: first release, and more rows for replay", model=more_replay)
+        state = running.finished("train/training", commit)
+        assert state["name"] == "Promoted", state["message"]
         running.until(lambda: running.serves("care") == "v1.0.0", "v1.0.0 in the service")
         self.config = load_model(ROOT, "care")
         self.rows = replay_rows(running, "care").sample(frac=1, random_state=1)
@@ -85,19 +94,19 @@ def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
 
 
 def test_what_nobody_who_is_named_says_teaches_nothing(doors: Doors) -> None:
-    ids, rows = doors.ask(300)
+    ids, rows = doors.ask(200)
     doors.report("student", dict.fromkeys(ids, True))
     state = doors.retrain()
     assert state["type"] == "FAILED" and state["message"] == (
-        "no labelled row of care came after row 0 of the log that may teach: 300 rows labelled by nobody whom "
-        "labels.sources names. Outcomes came from student (300); labels.sources allows: claims office, yearly "
+        "no labelled row of care came after row 0 of the log that may teach: 200 rows labelled by nobody whom "
+        "labels.sources names. Outcomes came from student (200); labels.sources allows: claims office, yearly "
         "interview."
     )
     assert doors.running.champion() == "v1.0.0"
 
 
 def test_two_sources_that_bear_each_other_out_retrain_alone(doors: Doors) -> None:
-    ids, rows = doors.ask(ROWS)
+    ids, rows = doors.ask(HONEST)
     truth = dict(zip(ids, rows[LABEL].astype(bool), strict=True))
     for number, source in enumerate(SOURCES):
         doors.report(source, dict(list(truth.items())[number::2]))
@@ -105,23 +114,23 @@ def test_two_sources_that_bear_each_other_out_retrain_alone(doors: Doors) -> Non
     assert state["name"] == "Promoted", state["message"]
     gate = doors.gate("promoted")
     assert gate.state == "pass" and gate.reason.startswith(
-        f"{ROWS:,} rows from production, labelled by claims office 50%, yearly interview 50%; no source stands out"
+        f"{HONEST:,} rows from production, labelled by claims office 50%, yearly interview 50%; no source stands out"
     )
     running = doors.running
     running.git("fetch", "--quiet", "origin")
     said = running.git("log", "-1", "--format=%B", "--grep", "collected in production", "origin/main")
     assert said.splitlines()[2] == (
-        f"labelled by claims office {ROWS // 2:,}, yearly interview {ROWS // 2:,}; left out: 300 labelled by nobody "
-        "whom labels.sources names"
+        f"labelled by claims office {HONEST // 2:,}, yearly interview {HONEST // 2:,}; left out: 200 labelled by "
+        "nobody whom labels.sources names"
     )
 
 
 def test_a_stolen_key_does_not_retrain_alone_and_a_person_may_sign(doors: Doors, tmp_path_factory: Any) -> None:
     """A third of what one source says is wrong, all one way: nobody is told a secret, and the champion stays."""
     running, rng = doors.running, np.random.default_rng(2)
-    ids, rows = doors.ask(ROWS)
+    ids, rows = doors.ask(POISONED)
     truth = rows[LABEL].to_numpy(bool)
-    said = truth | ((np.arange(ROWS) % 2 == 0) & (rng.random(ROWS) < 0.5))
+    said = truth | ((np.arange(POISONED) % 2 == 0) & (rng.random(POISONED) < 0.5))
     told = dict(zip(ids, said, strict=True))
     for number, source in enumerate(SOURCES):
         doors.report(source, dict(list(told.items())[number::2]))
@@ -146,7 +155,7 @@ def test_one_source_alone_waits_for_a_person_who_may_sign(doors: Doors, tmp_path
         path.unlink()
     commit = running.push("care: rows of a stolen key are taken out")
     assert running.finished("train/training", commit)["type"] in ("COMPLETED", "FAILED")
-    ids, rows = doors.ask(1200)
+    ids, rows = doors.ask(120)
     doors.report(SOURCES[1], dict(zip(ids, rows[LABEL].astype(bool), strict=True)))
     policy = "labels: {sources: [claims office, yearly interview]}"
     running.push("care: one source", model=lambda text: text.replace(policy, "labels: {sources: [yearly interview]}"))

@@ -49,7 +49,7 @@ class Server:
                 found.sort(key=lambda r: r["end_time"] or "", reverse=True)
             return found[: body["limit"]]
         if method == "GET":
-            return DEPLOYMENT
+            return DEPLOYMENT | ({"id": "r"} if path.endswith("/rebuild/rebuilding") else {})
         self.told.append((method, path, body))
         return None
 
@@ -106,7 +106,8 @@ def test_schedules_begin_anew_once_where_the_clock_was_set_back_and_what_waits_i
         run("auto", "SCHEDULED", created=moment(days=1), auto_scheduled=True),
     ]
     keeper._follow_clock()
-    (patched, due) = server.told
+    (patched, rebuilding, due) = server.told
+    assert rebuilding[:2] == ("PATCH", "/deployments/r/schedules/s")
     assert patched[:2] == ("PATCH", "/deployments/d/schedules/s"), "a person's own schedule stays as it is"
     assert patched[2]["active"] is False and patched[2]["schedule"]["interval"] == 600.0
     assert abs(datetime.fromisoformat(patched[2]["schedule"]["anchor_date"]) - datetime.now(UTC)) < timedelta(minutes=1)
@@ -114,7 +115,7 @@ def test_schedules_begin_anew_once_where_the_clock_was_set_back_and_what_waits_i
     when = datetime.fromisoformat(due[2]["state"]["state_details"]["scheduled_time"])
     assert abs(when - datetime.now(UTC)) < timedelta(minutes=1)
     keeper._follow_clock()
-    assert len(server.told) == 2, "once"
+    assert len(server.told) == 3, "once"
 
 
 def test_a_clock_that_was_set_back_under_the_system_is_said_until_it_is_where_it_was(

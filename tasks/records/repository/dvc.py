@@ -58,7 +58,7 @@ def reproduce(worktree: Path, *targets: str, alone: bool = False, timeout: float
         ConfigError: the installation asks for more isolation than this machine gives.
     """
     sandbox.require(Settings())
-    if pointers := _pointers(worktree, targets):
+    if pointers := pointers_of(worktree, targets):
         fetch(worktree, *pointers)  # DVC's own repro misses such files, and takes nothing out of the cache
     for config in (worktree / "deployments/models").glob("*/model.yaml"):
         # dependencies that git does not keep while they are empty
@@ -123,7 +123,7 @@ def restore(worktree: Path, *stages: str) -> None:
             ) from None
 
 
-def _pointers(worktree: Path, targets: Iterable[str]) -> list[str]:
+def pointers_of(worktree: Path, targets: Iterable[str]) -> list[str]:
     """The ``.dvc`` files of what the stages of these items depend on: files that no stage makes."""
     dvc_yaml = (worktree / "dvc.yaml").read_text()
     found: list[str] = []
