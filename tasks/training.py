@@ -16,7 +16,7 @@ from prefect.runtime import flow_run
 
 from tasks.labels import Collected
 from tasks.records.registry import ledger, settled
-from tasks.records.repository import dvc, machine, workspace
+from tasks.records.repository import dvc, lockfile, machine, workspace
 from tasks.records.repository.git import Git
 from tasks.spec.base import digest_file
 from tasks.spec.errors import AssayError, CorruptionError
@@ -38,7 +38,7 @@ def checkout(request: TrainingRequest) -> Iterator[Path]:
     name = uuid.UUID(flow_run.id).hex[:12] if flow_run.id else None
     with workspace.worktree(Settings(), request.revision, name) as path:
         load_model(path, request.model)  # a wrong config ends here, before any work
-        dvc.claim_nothing(path, request.model)
+        lockfile.claim_nothing(path, request.model)
         yield path
 
 

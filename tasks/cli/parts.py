@@ -15,7 +15,6 @@ from typing import Any, Literal
 
 import httpx
 import sqlalchemy as sa
-import yaml
 
 from tasks.cli import state
 from tasks.cli.clocks import MEND, clock_problems, set_back
@@ -27,6 +26,7 @@ from tasks.records.log.database import Database
 from tasks.records.registry import memory, pointers, releases
 from tasks.records.registry.registry import Registry
 from tasks.records.registry.state import state as state_of
+from tasks.records.repository import lockfile
 from tasks.records.repository.git import Git
 from tasks.records.repository.tracked import kept
 from tasks.records.repository.workspace import ensure_clone, left_out
@@ -290,5 +290,6 @@ def _cache(settings: Settings) -> str | None:
 
 
 def _outs(git: Git, commit: str, model: str) -> list[str]:
-    stages = (yaml.safe_load(git.read("show", f"{commit}:dvc.lock")) or {}).get("stages", {})
-    return [out["md5"] for name, stage in stages.items() if name.endswith(f"@{model}") for out in stage.get("outs", ())]
+    stages = lockfile.stages_of(git.run("show", f"{commit}:dvc.lock"), f"dvc.lock of {commit[:12]}")
+    made = (out for name, stage in stages.items() if name.endswith(f"@{model}") for out in stage.get("outs") or ())
+    return [out["md5"] for out in made]

@@ -27,7 +27,7 @@ from tasks.cli.state import PARTS, PATIENCE, System, alone, state
 from tasks.records.registry import ledger, pointers
 from tasks.records.repository.git import Git
 from tasks.records.repository.workspace import ensure_clone, prepare_origin, take_back
-from tasks.spec.errors import AssayError, ConfigError
+from tasks.spec.errors import AssayError, UnreachableError
 from tasks.spec.settings import ROOT, Settings
 
 SERVER_PORT, SERVICE_PORT = 4200, 8090
@@ -91,7 +91,9 @@ def _started(settings: Settings, system: System, sockets: dict[str, socket.socke
     _deploy(settings, environment | of_client(settings))
     try:
         align_models(settings, system)
-    except ConfigError as error:  # a list that cannot be read must not keep what serves from starting
+    except UnreachableError:
+        raise
+    except AssayError as error:  # what somebody pushed must not keep what serves from starting
         print(f"schedules and forms stay as they are: {error}", file=sys.stderr)
     _wait(settings, "service", f"{system.service_url}/health/live")
     (settings.home / "run/system.json").write_text(json.dumps(system.__dict__))

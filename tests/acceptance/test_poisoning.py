@@ -120,8 +120,8 @@ def test_two_sources_that_bear_each_other_out_retrain_alone(doors: Doors) -> Non
     running.git("fetch", "--quiet", "origin")
     said = running.git("log", "-1", "--format=%B", "--grep", "collected in production", "origin/main")
     assert said.splitlines()[2] == (
-        f"labelled by claims office {HONEST // 2:,}, yearly interview {HONEST // 2:,}; left out: 200 labelled by nobody "
-        "whom labels.sources names"
+        f"labelled by claims office {HONEST // 2:,}, yearly interview {HONEST // 2:,}; left out: 200 labelled by "
+        "nobody whom labels.sources names"
     )
 
 

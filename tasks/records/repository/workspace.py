@@ -12,8 +12,9 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from tasks.records.repository import dvc
+from tasks.records.repository import dvc, lockfile
 from tasks.records.repository.git import Declined, Git, GitError, Overtaken
+from tasks.records.repository.links import refuse_links
 from tasks.spec.errors import CheckoutError
 from tasks.spec.settings import Settings
 
@@ -226,6 +227,9 @@ def worktree(settings: Settings, revision: str, name: str | None = None) -> Iter
 
     Args:
         name: twelve hexadecimal digits that say whose it is; by default nobody's.
+
+    Raises:
+        CheckoutError: there is no such commit, or one of its links leads to where Assay must not write or read.
     """
     git = ensure_clone(settings)
     commit = resolve(git, revision)
@@ -238,7 +242,8 @@ def worktree(settings: Settings, revision: str, name: str | None = None) -> Iter
                 git.run("worktree", "prune")
             git.run("worktree", "add", "--quiet", "--detach", str(path), commit)
         try:
-            (path / ".dvc").mkdir(exist_ok=True)
+            refuse_links(path)
+            lockfile.make_folder(path, path / ".dvc")
             dvc.write_config(path, settings.cache, settings.home / "dvc-site")
             yield path
         finally:
