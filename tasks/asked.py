@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from tasks.records.repository.git import Git
+from tasks.records.repository.git import Git, GitError
 from tasks.spec.base import S, Spec, load_yaml, parse_yaml, registered_document
+from tasks.spec.data import Column
+from tasks.spec.data_source import collected_folder, source_folder
 from tasks.spec.evidence import GateResult
 from tasks.spec.expectations import Expectations
 from tasks.spec.gates import GateConfig
+from tasks.spec.line import flat
 from tasks.spec.model import ModelConfig
 from tasks.spec.models import model_folder
 from tasks.spec.rules import ExpertRules
 from tasks.spec.settings import Settings
 
 ASKED_ON_MAIN = "asked as the main branch asks it, not as the candidate's own {file} does"
-QUESTION = ("rows", "base", "period", "entity", "split")
+QUESTION = ("source", "rows", "base", "period", "entity", "split")
 """Parts of ``data`` that choose which rows are examined. Whoever chooses them has chosen the examination."""
+SAID_OF_A_COLUMN = ("description", "changes")
+"""What a column declares that decides neither its cells nor who may send them."""
+ATTRIBUTES = ".gitattributes"
+"""Git lays a file out in other bytes where such a file says so."""
 
 
 def main_config(model: str) -> ModelConfig | None:
@@ -84,22 +91,29 @@ def expectations_of(worktree: Path, model: str) -> tuple[Expectations, bool]:
     return both, bool(ingested or prepared)
 
 
-def same_question(own: ModelConfig) -> GateResult | None:
+def same_question(own: ModelConfig, commit: str) -> GateResult | None:
     """A mandatory gate that fails where a candidate answers another question than the main branch asks.
 
-    Which label, of which rows, for which groups, and how it is watched afterwards. None where it is the same, or the
-    main branch does not have the model.
+    Which label, of which rows, for which groups, and how it is watched afterwards. Rows and labels come from files, so
+    these are the main branch's, too. None where all is the same, or the main branch does not have the model.
+
+    Args:
+        commit: the candidate's.
     """
-    found = _other_question(own)
+    question = _other_question(own)
+    files = [] if main_config(own.name) is None else _other_rows(own.name, commit)
+    found = [*question, *files]
     if not found:
         return None
+    branch = Settings().branch
+    merge = f"; or merge {branch}, if it was changed there" if files else ""
     return GateResult(
         gate="same-question",
         kind="same_question",
         mandatory=True,
         state="fail",
-        reason=f"the candidate answers another question than the branch {Settings().branch} asks: {'; '.join(found)}",
-        remedy=f"to ask it, push the changed model.yaml to {Settings().branch} first",
+        reason=f"the candidate answers another question than the branch {branch} asks: {'; '.join(found)}",
+        remedy=f"to ask it, push the changed {'files' if files else 'model.yaml'} to {branch} first{merge}",
     )
 
 
@@ -113,6 +127,8 @@ def _other_question(own: ModelConfig) -> list[str]:
         f"data.{name}": (getattr(main.data, name), getattr(own.data, name)) for name in QUESTION
     }
     asked["data.target"] = (main.data.target.model_copy(update=threshold), own.data.target)
+    asked["seed"] = (main.seed, own.seed)  # it chooses the sides of the split
+    asked |= _columns(main, own)
     asked["monitoring"] = (main.monitoring, own.monitoring)
     asked["labels"] = (main.labels, own.labels)
     if main.data.holdout_sha256 is not None:
@@ -122,6 +138,61 @@ def _other_question(own: ModelConfig) -> list[str]:
     return [
         f"{place} is {_said(here)} and not {_said(there)}" for place, (there, here) in asked.items() if there != here
     ]
+
+
+def _columns(main: ModelConfig, own: ModelConfig) -> dict[str, tuple[Any, Any]]:
+    """Each column of the main branch that a candidate declares, too, as both have it; another column is its own."""
+    besides = {key: Column.model_fields[key].default for key in SAID_OF_A_COLUMN}
+    here, found = {column.name: column for column in own.data.columns}, dict[str, tuple[Any, Any]]()
+    for column in main.data.columns:
+        other = here.get(column.name, column)
+        if column.model_copy(update=besides) != other.model_copy(update=besides):
+            found[f"data.columns.{column.name}"] = column, other
+    if not main.data.source.reading.header:  # cells have the order of the columns
+        there, names = ([c.name for c in config.data.columns] for config in (main, own))
+        found["data.columns"] = there, names
+    return found
+
+
+def _other_rows(model: str, commit: str) -> list[str]:
+    """The files that rows and labels are read from, where a candidate has others than the main branch, in words.
+
+    What git keeps is compared by its objects, and what DVC keeps by its pointers. Of the rows that were collected in
+    production a candidate may lack those that came to the main branch after it, and no others.
+    """
+    settings = Settings()
+    git, branch = Git(settings.clone), f"refs/remotes/origin/{settings.branch}"
+    here, there = _kept(git, commit, model), _kept(git, branch, model)
+    begun = _kept(git, _fork(git, commit, branch), model)
+    collected = f"{collected_folder(model)}/"
+    found = []
+    for path in sorted(here.keys() | there.keys()):
+        if here.get(path) == there.get(path):
+            continue
+        if path.startswith(collected) and path not in here and path not in begun:
+            continue
+        how = "another file" if path in here and path in there else "new" if path in here else "missing"
+        found.append(f"{flat(path)} is {how}")
+    return found
+
+
+def _kept(git: Git, commit: str, model: str) -> dict[str, str]:
+    """Path and object of all that a model's rows are read from at a commit; nothing of no commit."""
+    source, collected = source_folder(model), collected_folder(model)
+    folders = [PurePosixPath(folder) for folder in (source, collected)]
+    above = sorted({str(parent / ATTRIBUTES) for folder in folders for parent in folder.parents})
+    named = [source, f"{source}.dvc", collected, f"{collected}.dvc", *above]
+    lines = git.lines("ls-tree", "-r", "-z", commit, "--", *named, end="\0") if commit else []
+    kept = {line.partition("\t")[2]: line.partition("\t")[0] for line in lines}
+    return {path: about for path, about in kept.items() if not path.endswith("/.gitignore")}
+
+
+def _fork(git: Git, commit: str, branch: str) -> str:
+    """The commit that two have in common; empty where they have none."""
+    try:
+        return git.run("merge-base", commit, branch)
+    except GitError:
+        return ""
 
 
 def _said(value: Any) -> str:

@@ -24,6 +24,7 @@ from tasks.checks.needs import (
 from tasks.data import run_suite, suite_faults
 from tasks.evaluation import laid_out
 from tasks.records.repository.tracked import changed, say_add
+from tasks.signing import signatures
 from tasks.spec.data_record import DataRecord
 from tasks.spec.errors import ConfigError
 from tasks.spec.expectations import Expectations
@@ -31,6 +32,7 @@ from tasks.spec.model import ModelConfig, nobody_looked_after
 from tasks.spec.models import model_file, model_folder
 from tasks.spec.rules import ExpertRules
 from tasks.spec.training import NOT_OF_TRAINING, TrainingConfig, beside, misfits
+from tasks.spec.waivers import Waivers
 from tasks.validation import missing_gates
 
 LISTED = "deployments/models.yaml"
@@ -73,9 +75,22 @@ def check(root: Path, name: str) -> Checked:
     if edited := changed(root, name):
         done.findings.append(Finding(f"{edited[0]}.dvc", None, "data.source", say_add(edited)))
     _check(root, name, documents, done)
+    done.findings += _unreadable_waivers(root, path.with_name("waivers.yaml"))
     order = {document.name: place for place, document in enumerate(documents.values())}
     done.findings.sort(key=lambda f: (order.get(f.file, -1), f.line or 0))
     return done
+
+
+def _unreadable_waivers(root: Path, path: Path) -> list[Finding]:
+    """Waivers that are signed by nobody as they stand: another reader would not take what one takes."""
+    found: list[Finding] = []
+    if path.exists():
+        document = read(path, path.relative_to(root).as_posix(), found)
+        waivers = understood(document, Waivers, found)[0] if document.node else None
+        for number, waiver in enumerate(waivers.waivers if waivers else ()):
+            if waiver.signature and (why := signatures.unreadable(waiver.signature)):
+                found.append(document.finding(("waivers", number, "signature"), why))
+    return found
 
 
 @dataclass

@@ -19,7 +19,7 @@ from tasks.spec.base import load_yaml
 from tasks.spec.columns import to_table
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import GateResult, Measurement
-from tasks.spec.expectations import Expectations, in_table_form, observed_text
+from tasks.spec.expectations import COMPUTED, Expectations, in_table_form, observed_text
 from tasks.spec.expression_types import condition_fault
 from tasks.spec.kind import DeclaredColumn
 from tasks.spec.model import ModelConfig
@@ -149,10 +149,11 @@ def run_suite(
 
 
 def _expectation(kind: str) -> Any:
-    """The class that Great Expectations has for a name, or None."""
+    """The class that Great Expectations has for a name that may be asked, or None."""
     import great_expectations as gx
 
-    return getattr(gx.expectations, "".join(part.title() for part in kind.split("_")), None)
+    name = "".join(part.title() for part in kind.split("_"))
+    return getattr(gx.expectations, name) if kind in COMPUTED else None
 
 
 def suite_faults(
@@ -185,8 +186,8 @@ def _built(table: str, item: dict[str, Any]) -> Any:
     known = _expectation(str(kind))
     if known is None:
         raise ConfigError(
-            f"expectations.yaml, {table}: {kind!r} is no expectation of Great Expectations. Use a name such as "
-            "expect_column_values_to_be_between."
+            f"expectations.yaml, {table}: {kind!r} is no expectation that a table alone answers. Allowed are these of "
+            f"Great Expectations: {', '.join(sorted(COMPUTED))}."
         )
     try:
         return known(**{key: value for key, value in item.items() if key not in NO_ARGUMENTS})

@@ -13,7 +13,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks.apart import answering, command_apart, model_apart
-from tasks.labels import contested, labels_policy
+from tasks.labels import CONTESTED, labels_policy, recorded
 from tasks.records.registry.registry import Registry
 from tasks.records.repository import process
 from tasks.records.repository.changes import collected_until
@@ -36,22 +36,24 @@ def check_label_sources(candidate: Candidate) -> GateResult | None:
 
     Rows that the champion's data hold were judged when it was promoted.
     """
-    if not _learned_more(candidate):
+    before = _known_until(candidate)
+    if before is None:
         return None
     try:
-        return _judged(candidate)
+        return _judged(candidate, before)
     except AssayError as error:
         return _unknown(f"what each source taught could not be found out: {error}")
 
 
-def _learned_more(candidate: Candidate) -> bool:
+def _known_until(candidate: Candidate) -> int | None:
+    """The last row of the log that the champion knows; None where the candidate knows no later one."""
     settings, model = Settings(), candidate.model
     git, champion = Git(settings.clone), Registry(settings).champion(model)
     before = collected_until(git, champion.commit, model) if champion else 0
-    return collected_until(git, candidate.commit, model) > before
+    return before if collected_until(git, candidate.commit, model) > before else None
 
 
-def _judged(candidate: Candidate) -> GateResult:
+def _judged(candidate: Candidate, before: int) -> GateResult:
     config, policy = candidate.config, labels_policy(candidate.config)
     train, holdout = (_collected(candidate, side) for side in ("train", "holdout"))
     if SOURCE not in holdout or holdout[SOURCE].isna().all():
@@ -67,7 +69,8 @@ def _judged(candidate: Candidate) -> GateResult:
         source=known[SOURCE].to_numpy(str),
         held_out=held_out,
         score=answering(candidate.paths.model).score(unseen),
-        contested=contested(candidate.paths),
+        contested=recorded(candidate.paths).left_out.get(CONTESTED, 0),
+        new=recorded(candidate.paths, before).sources,
     )
     asked = [party for party in parties(found.source, policy) if party.large]
     with ThreadPoolExecutor(AT_ONCE) as pool:

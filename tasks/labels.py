@@ -220,13 +220,20 @@ def _write(path: Path, table: pd.DataFrame, done: Collected) -> None:
     pq.write_table(whole.replace_schema_metadata({**(whole.schema.metadata or {}), **counts}), path)
 
 
-def contested(paths: ModelPaths) -> int:
-    """Rows of a checkout's collected files that two sources labelled differently."""
-    found = 0
-    for path in paths.collected.glob("*.parquet"):
+def recorded(paths: ModelPaths, after: int = 0) -> Collected:
+    """What a checkout's collected files say of who labelled their rows, and of what was left out.
+
+    Args:
+        after: a position of the log; files that end there or before are passed over.
+    """
+    sources, left_out = Counter[str](), Counter[str]()
+    for path in paths.collected.glob("rows-*.parquet"):
         counts = (pq.read_schema(path).metadata or {}).get(METADATA)
-        found += int(json.loads(counts)["left_out"].get(CONTESTED, 0)) if counts else 0
-    return found
+        if counts and int(path.stem.split("-")[-1]) > after:
+            found = json.loads(counts)
+            sources.update(found["sources"])
+            left_out.update(found["left_out"])
+    return Collected(sources.total(), dict(sources), dict(left_out))
 
 
 def _nothing(model: str, after: int, told: list[Told], sources: Sources, policy: Labels, chosen: Taught) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from prefect.runtime import flow_run
 
 from tasks.labels import Collected
 from tasks.records.registry import ledger, settled
-from tasks.records.repository import dvc, workspace
+from tasks.records.repository import dvc, lockfile, machine, workspace
 from tasks.records.repository.git import Git
 from tasks.spec.base import digest_file
 from tasks.spec.errors import AssayError, CorruptionError
@@ -37,7 +38,7 @@ def checkout(request: TrainingRequest) -> Iterator[Path]:
     name = uuid.UUID(flow_run.id).hex[:12] if flow_run.id else None
     with workspace.worktree(Settings(), request.revision, name) as path:
         load_model(path, request.model)  # a wrong config ends here, before any work
-        dvc.claim_nothing(path, request.model)
+        lockfile.claim_nothing(path, request.model)
         yield path
 
 
@@ -90,7 +91,11 @@ def commit_candidate(worktree: Path, request: TrainingRequest) -> Candidate:
         actor=request.actor,
         reason=request.reason,
         sentence=f"a candidate was trained on {manifest.trained_rows:,} rows",
-        evidence={"metrics": metrics, "manifest": manifest.model_dump(mode="json")},
+        evidence={
+            "metrics": metrics,
+            "manifest": manifest.model_dump(mode="json"),
+            "machine": machine.apart(Path(sys.executable), Path(sys.prefix)),
+        },
         details=TrainedDetails(base=base, branch=branch),
     )
     ledger.append(settings, draft, refs=[f"{commit}:refs/heads/{branch}"])

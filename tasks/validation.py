@@ -107,7 +107,7 @@ def examine(
         results.append(outcome.model_copy(update={"reason": "; ".join(said)}))
     beside = (
         made_here(candidate),
-        same_question(candidate.config),
+        same_question(candidate.config, candidate.commit),
         described_as_asked(candidate),
         check_label_sources(candidate),
     )

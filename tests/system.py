@@ -77,13 +77,13 @@ class Running:
         self.said = self.git("push", "origin", "HEAD:main")
         return self.git("rev-parse", "HEAD")
 
-    def finished(self, deployment: str, revision: str) -> dict[str, Any]:
+    def finished(self, deployment: str, revision: str, seconds: float = 240) -> dict[str, Any]:
         """Wait for the run that a push of a commit started; gives its final state."""
         end = time.monotonic() + 60
         while True:
             runs = [r for r in self.api.runs(deployment) if r["parameters"]["request"]["revision"] == revision]
             if runs:
-                return self.api.wait(runs[0]["id"], seconds=240)
+                return self.api.wait(runs[0]["id"], seconds=seconds)
             assert time.monotonic() < end, f"no run of {deployment} for {revision} came; the push said: {self.said}"
             time.sleep(0.3)
 
@@ -146,7 +146,11 @@ class Running:
         return self.api.call("POST", path, body)
 
 
-EDITS = {"model": MODEL, "expectations": "deployments/models/care/expectations.yaml"}
+EDITS = {
+    "model": MODEL,
+    "expectations": "deployments/models/care/expectations.yaml",
+    "income": "deployments/models/income/model.yaml",
+}
 
 
 def set_value(key: str, value: str) -> Callable[[str], str]:

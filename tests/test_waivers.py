@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tasks.checking import check
 from tasks.cli.waivers import add_waiver
 from tasks.records.pages.verdict import verdict_markdown, verdict_page
 from tasks.records.registry import ledger
@@ -170,6 +171,16 @@ def test_the_command_signs_what_stands_in_the_file_and_refuses_what_is_wrong(sig
         file = add_waiver(settings, copy, "care", TERMS | {"gate": gate}, path)
     found = load_yaml(file, Waivers).waivers
     assert [signed.problem(w) for w in found] == ["", ""]
+    file.write_text(file.read_text().replace("\n\n", " "))  # as who folds lines leaves it
+    folded = load_yaml(file, Waivers).waivers[0]
+    assert signed.problem(folded) == (
+        "the waiver of auc-floor for v3.0.0 by jo@example.org does not hold: the signature is not as ssh-keygen wrote "
+        "it: blanks, line ends or padding are others, as where an editor folds lines. Paste it unchanged, or sign again"
+    )
+    findings = [f for f in check(copy, "care").findings if f.file.endswith("waivers.yaml")]
+    assert [(f.key, f.message) for f in findings] == [
+        (f"waivers.{n}.signature", signatures.UNREADABLE) for n in range(2)
+    ]
     assert [w.model_dump(mode="json", include={"list", "head"}) for w in found] == [place(settings)] * 2
     with pytest.raises(ConfigError, match="care has no gate 'nothing'; allowed: data-expectations, auc-floor"):
         add_waiver(settings, copy, "care", TERMS | {"gate": "nothing"}, path)

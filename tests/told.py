@@ -22,7 +22,7 @@ import yaml
 
 from tasks.evaluation import examination, score_champion_and_challenger
 from tasks.promotion import assign_version, record_examined, register, reject, stop_serving
-from tasks.records.repository import dvc, workspace
+from tasks.records.repository import dvc, lockfile, workspace
 from tasks.reporting import evidence_of
 from tasks.science.gates.run import run_gate
 from tasks.spec.evidence import GateResult
@@ -80,7 +80,7 @@ class Past:
         """Train what was pushed last, judge it by its floor and comparison, and end it as asked; gives the commit."""
         request = TrainingRequest(model=NAME, reason="push", actor=actor)
         with workspace.worktree(self.settings, self.settings.branch) as tree:
-            dvc.claim_nothing(tree, NAME)
+            lockfile.claim_nothing(tree, NAME)
             dvc.reproduce(tree, f"evaluate@{NAME}")
             made = commit_candidate.fn(tree, request)
             evidence, champion = score_champion_and_challenger.fn(made)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import yaml
 
-from tasks.spec.base import PLACED, UNQUOTED, Spec, problems_of, read_yaml
+from tasks.spec.base import PLACED, UNQUOTED, Loader, Spec, problems_of, read_yaml
 from tasks.spec.data import Column
 from tasks.spec.errors import ConfigError, Problem
 
@@ -89,8 +89,8 @@ def read(path: Path, name: str, findings: list[Finding]) -> Document:
     """Read a file; where it holds no mapping, or a key twice, that is a finding."""
     found = Document(path, name)
     try:
-        found.raw = read_yaml(path, yaml.SafeLoader)
-        found.node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        found.raw = read_yaml(path, Loader)
+        found.node = yaml.compose(path.read_text(encoding="utf-8"), Loader=Loader)
     except ConfigError as error:
         findings.append(Finding(name, error.line, "", str(error).removeprefix(f"{path} ").rstrip(".")))
     return found

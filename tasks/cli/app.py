@@ -341,6 +341,7 @@ for command in (
     history.served,
     history.decision,
     diff.diff,
+    history.rebuild,
     records.review,
     records.replay,
     records.export,

@@ -6,6 +6,8 @@ origin as git hands it out. No flow writes its record meanwhile, so that the cop
 
 from __future__ import annotations
 
+import fcntl
+import glob
 import hashlib
 import io
 import json
@@ -14,7 +16,7 @@ import shutil
 import tarfile
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -25,7 +27,7 @@ from tasks.records.log.migration import copy_database
 from tasks.records.registry import index, verification
 from tasks.records.registry.memory import NAME as REMEMBERED
 from tasks.records.repository.git import Git, GitError
-from tasks.records.repository.workspace import ensure_clone, lock
+from tasks.records.repository.workspace import ensure_clone, lock, owned
 from tasks.spec.errors import ConfigError, CorruptionError
 from tasks.spec.formats import BACKUP, refuse_other_format
 from tasks.spec.settings import Settings
@@ -72,21 +74,38 @@ def backup(settings: Settings, file: Path, cache: bool = True, log: bool = True)
         raise ConfigError(f"{file} exists. Name another file, or move it away.")
     if file.is_relative_to(settings.home) and file.relative_to(settings.home).parts[0] not in REMADE:
         raise ConfigError(f"{file} lies in the home that is lost with its disk. Name a file elsewhere.")
+    _clear(file)
     draft = file.with_name(f".{file.name}-{uuid.uuid4().hex[:8]}")
-    staged = settings.home / f"worktrees/backup-{uuid.uuid4().hex[:8]}"
-    try:
-        staged.mkdir(parents=True, mode=0o700)
-        os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, PRIVATE))
-        with tarfile.open(draft, "w") as tar:
+    staged = settings.worktrees / uuid.uuid4().hex[:12]  # the keeper clears what nobody owns there
+    settings.worktrees.mkdir(parents=True, exist_ok=True)
+    with owned(staged):
+        try:
+            staged.mkdir(mode=0o700)
+            digests = _write(settings, draft, staged, cache, log)
+            draft.replace(file)
+        finally:
+            draft.unlink(missing_ok=True)
+            shutil.rmtree(staged, ignore_errors=True)
+    return Found(file, file.stat().st_size, len(digests), _notes(settings, cache, log))
+
+
+def _write(settings: Settings, draft: Path, staged: Path, cache: bool, log: bool) -> dict[str, str]:
+    with os.fdopen(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, PRIVATE), "w+b") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)  # gone with the process
+        with tarfile.open(fileobj=stream, mode="w") as tar:
             digests = _pack(settings, tar, staged, cache, log)
             _add_json(tar, DIGESTS, digests)
-        with draft.open("rb") as stream:
-            os.fsync(stream.fileno())
-        draft.replace(file)
-    finally:
-        draft.unlink(missing_ok=True)
-        shutil.rmtree(staged, ignore_errors=True)
-    return Found(file, file.stat().st_size, len(digests), _notes(settings, cache, log))
+        stream.flush()
+        os.fsync(stream.fileno())
+    return digests
+
+
+def _clear(file: Path) -> None:
+    """Remove what backups to the same file left that were killed; one that is being written is locked."""
+    for path in file.parent.glob(f".{glob.escape(file.name)}-{'[0-9a-f]' * 8}"):
+        with suppress(OSError), path.open("rb") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
 
 
 def _notes(settings: Settings, cache: bool, log: bool) -> tuple[str, ...]:

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-import yaml
 from pyarrow import compute, parquet
 
 from tasks.records.registry.registry import Registry
-from tasks.records.repository import dvc, workspace
+from tasks.records.repository import dvc, lockfile, workspace
 from tasks.records.repository.git import Git
 from tasks.records.repository.tracked import kept
 from tasks.spec.data_source import collected_folder
@@ -61,14 +60,14 @@ def _collected(git: Git, commit: str, model: str) -> list[str]:
     """md5 of a commit's collected files."""
     folder = f"{collected_folder(model)}/"
     names = git.lines("ls-tree", "--name-only", "-z", commit, folder, end="\0")
-    pointers = [yaml.safe_load(git.run("show", f"{commit}:{name}")) for name in names if name.endswith(".parquet.dvc")]
-    return [out["md5"] for pointer in pointers for out in pointer["outs"]]
+    texts = {name: git.run("show", f"{commit}:{name}") for name in names if name.endswith(".parquet.dvc")}
+    return [out["md5"] for name, text in texts.items() for out in lockfile.pointed(text, f"{name} of {commit[:12]}")]
 
 
 def _made(settings: Settings, git: Git, commit: str, model: str) -> set[str]:
     """md5 of the tables of a version's prepared data, and of the list of them."""
-    stages = (yaml.safe_load(git.run("show", f"{commit}:dvc.lock")) or {}).get("stages", {})
-    tops = {out["md5"] for out in stages.get(f"prepare@{model}", {}).get("outs", ())}
+    stages = lockfile.stages_of(git.run("show", f"{commit}:dvc.lock"), f"dvc.lock of {commit[:12]}")
+    tops = {out["md5"] for out in stages.get(f"prepare@{model}", {}).get("outs") or ()}
     lists = [kept(settings.cache, md5) for md5 in tops if md5.endswith(".dir")]
     tables = [i for file in lists if file.exists() for i in json.loads(file.read_bytes())]
     return tops | {item["md5"] for item in tables if item["relpath"].endswith(".parquet")}

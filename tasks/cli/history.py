@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tasks.cli.common import Json, Model, row, say, settings
+from tasks.cli.common import ROOT, Json, Model, row, say, settings
 from tasks.spec.display import metric_form, metric_name, with_display_names
 from tasks.spec.line import flat
 from tasks.spec.wording import number, plural
@@ -55,6 +55,38 @@ def decision(
     found = rebuilt(settings(), id, explain)
     say(decisions.as_json(found), as_json, decisions.text(found))
     raise typer.Exit({True: 0, False: 1, None: UNSURE}[found.again.same])
+
+
+def rebuild(
+    model: Model,
+    version: Annotated[str | None, typer.Argument(help="As 'assay versions' names it.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every version, one after the other.")] = False,
+    reuse: Annotated[
+        bool, typer.Option("--reuse", help="Use the running environment where the version's lock file is its own.")
+    ] = False,
+    record: Annotated[bool, typer.Option(help="Write what came of it into the ledger.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Make a version again from its record alone. Exit 0: identical, or by processor; 1: it differs; 3: impossible."""
+    from tasks.cli.runs import actor
+    from tasks.rebuilding import Environments, chosen, enter, rebuilt
+    from tasks.spec.errors import ConfigError
+
+    if every == (version is not None):
+        raise ConfigError("say which version, such as v1.0.0, or --all.")
+    here, found = settings(), []
+    with Environments(here, reuse) as environments:
+        for one in chosen(here, model, version, every):
+            done = rebuilt(here, model, one, environments)
+            entry = enter(here, done, actor(ROOT), "person") if record else None
+            found.append(asdict(done) | {"entry": entry.sequence if entry else None})
+            if not as_json:
+                kept = f" (entry {entry.sequence})" if entry else ""
+                print("\n".join(row(done.version, f"{done.sentence}{kept}")), flush=True)
+    if as_json:
+        say(found, True, "")
+    outcomes = {one["outcome"] for one in found}
+    raise typer.Exit(1 if "differs" in outcomes else UNSURE if "impossible" in outcomes else 0)
 
 
 def _served_json(found: Served, zoned: bool) -> dict[str, Any]:

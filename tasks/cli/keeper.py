@@ -19,10 +19,10 @@ from typing import Any
 
 import psutil
 
-from tasks.cli.alignment import restart
+from tasks.cli.alignment import WATCHING, request_of, restart
 from tasks.cli.clocks import AHEAD, clock_problems, set_back
 from tasks.cli.logins import own_server
-from tasks.cli.prefect_api import PrefectApi
+from tasks.cli.prefect_api import POOL, PrefectApi
 from tasks.cli.pushes import Pushes
 from tasks.records.registry import ledger, pointers
 from tasks.records.registry.registry import Registry
@@ -45,9 +45,10 @@ PATIENCE = 45.0
 """Seconds that a run may wait between its worker's claim and its process."""
 RECENT = 100
 """Runs that ended last and badly; by their number, since no clock needs to be right for that."""
+TRIES = 5
+"""Runs of monitoring that are started to publish one champion."""
 LATE = 3
 """Late runs of one schedule that are nothing unusual."""
-POOL = "assay"
 EFFECTS: dict[str, tuple[EntryKind, str]] = {
     "train": ("promoted", FinalState.PROMOTED),
     "promote": ("promoted", FinalState.PROMOTED),
@@ -71,6 +72,7 @@ class Keeper:
         self._furthest = _wall()
         set_back(settings).unlink(missing_ok=True)
         self._judged: set[str] = set()
+        self._started: dict[str, int] = {}
         self._record_due = 0.0
 
     def look(self) -> None:
@@ -171,6 +173,21 @@ class Keeper:
     def _point(self) -> None:
         for model in pointers.align(self.settings):
             print(f"champion.json of {model} was not what the ledger proves, and was written anew", flush=True)
+        for model, (said, entry) in pointers.behind(self.settings).items():
+            self._bring_in_line(model, said, entry)
+
+    def _bring_in_line(self, model: str, said: str, entry: str) -> None:
+        """Let monitoring publish a champion whose files the release store lacks: the run that promoted it died.
+
+        A run of the model that is at work may be just about to; a schedule that a person paused stays paused.
+        """
+        if self._started.get(entry, 0) >= TRIES or any(_concerns(run, model) for run in self._at_work()):
+            return
+        schedules = self.api.call("GET", f"/deployments/name/{WATCHING}")["schedules"]
+        if any(one["slug"] == model and one["active"] for one in schedules):
+            self._started[entry] = self._started.get(entry, 0) + 1
+            self.api.start(WATCHING, request_of(model), listed=False)
+            print(f"{said}; a run of monitoring was started, which publishes it", flush=True)
 
     def _tell_record(self) -> None:
         """Let the service say what is wrong with the record and with the clock, of which it cannot ask itself."""
@@ -209,6 +226,7 @@ class Keeper:
             died = run["state"]["type"] == "CRASHED"
             then = "its process died after that" if died else f"it failed after that: {run['state']['message']}"
             self._say(run, "COMPLETED", name, f"{sentence} ({then})")
+            self._record_due = 0.0  # what it promoted may not be published yet
         self._judged.add(run["id"])
 
     def _effect(self, run: dict[str, Any]) -> tuple[str, str] | None:
@@ -243,6 +261,10 @@ class Keeper:
         body = {"state": state, "force": ended or due is not None}  # one forced to end would keep its place in line
         self.api.call("POST", f"/flow_runs/{run['id']}/set_state", body)
         print(f"flow run {run['name']} ({run['id']}): {kind.lower()}, {message}", flush=True)
+
+
+def _concerns(run: dict[str, Any], model: str) -> bool:
+    return (run["parameters"].get("request") or {}).get("model") == model
 
 
 def _wall() -> float:

@@ -8,31 +8,38 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import httpx
 import sqlalchemy as sa
-import yaml
 
 from tasks.cli import state
 from tasks.cli.clocks import MEND, clock_problems, set_back
 from tasks.cli.credentials import client, detail
 from tasks.cli.logins import own_server
+from tasks.cli.prefect_api import QUEUED, late_runs
 from tasks.cli.processes import Processes
 from tasks.records.log.database import Database
-from tasks.records.registry import memory, releases
+from tasks.records.registry import memory, pointers, releases
 from tasks.records.registry.registry import Registry
 from tasks.records.registry.state import state as state_of
+from tasks.records.repository import lockfile
 from tasks.records.repository.git import Git
 from tasks.records.repository.tracked import kept
-from tasks.records.repository.workspace import ensure_clone
+from tasks.records.repository.workspace import ensure_clone, left_out
 from tasks.spec.errors import AssayError, CorruptionError
 from tasks.spec.settings import Settings
 
 State = Literal["well", "not started", "not well"]
 AGAIN = "assay down; assay up"
+HOOKS = {
+    "post-receive": "nobody who pushes is told what it starts",
+    "pre-receive": "a push by accident may stop the ledger",
+}
+"""Hooks of the home's own origin (``deployments/hooks``), and what is missing without each."""
 LEAST_FREE = 1 << 30
 """Bytes that a home's disk should have free: a training writes its data and its model anew."""
 
@@ -125,8 +132,17 @@ def _server(settings: Settings) -> str | None:
 
 
 def _worker(settings: Settings) -> str | None:
-    pid = _runs(settings, "worker")
-    return None if pid is None else f"process {pid}"
+    pid, started = _runs(settings, "worker"), state.recorded(settings)
+    if pid is None or started is None:
+        return None
+    late = late_runs(own_server(settings, started.api_url))
+    waits = [run for run in late if run.queue in QUEUED]
+    told = "; ".join(map(str, waits[:3]))
+    if others := [run for run in late if run.queue not in QUEUED]:
+        raise _Unwell(
+            f"{len(others)} runs are late, such as {others[0]}", "look at what runs in the Prefect UI, and cancel it"
+        )
+    return f"process {pid}" + (f"; {len(waits)} runs wait for a place: {told}" if waits else "")
 
 
 def _keeper(settings: Settings) -> str | None:
@@ -184,9 +200,18 @@ def _origin(settings: Settings) -> str | None:
     if not settings.has_origin:
         return None
     if not settings.origin:
-        hook = Git(Path(settings.origin_url)).path / "hooks/post-receive"
-        if not os.access(hook, os.X_OK):
-            raise _Unwell(f"{hook} is missing, so nobody who pushes is told what it starts", AGAIN)
+        hooks = Git(Path(settings.origin_url)).path / "hooks"
+        for name, otherwise in HOOKS.items():
+            if not os.access(hooks / name, os.X_OK):
+                raise _Unwell(f"{hooks / name} is missing, so {otherwise}", AGAIN)
+    with suppress(AssayError):  # the part "clone" says why
+        if odd := left_out(ensure_clone(settings)):
+            named = f"{odd[0][:60]!r}{'...' if len(odd[0]) > 60 else ''} ({len(odd[0])} characters)"
+            raise _Unwell(
+                f"{len(odd)} branches or tags of it cannot be had here, such as {named}: the name is too long for a "
+                "file, or stands beside one that excludes it. Nothing else depends on them",
+                "git push ORIGIN --delete NAME",
+            )
     return settings.origin_url
 
 
@@ -240,6 +265,8 @@ def _releases(settings: Settings) -> str | None:
         return None
     names = sorted(folder.name for folder in settings.releases.glob("[a-z]*") if folder.is_dir())
     wrong = [sentence for name in names if (sentence := releases.problem(settings, name))]
+    if settings.has_origin and (late := [said for said, _ in pointers.behind(settings).values()]):
+        raise _Unwell("; ".join([*wrong, *late]), "wait a minute; then: assay monitor MODEL")
     if wrong:
         raise _Unwell("; ".join(wrong), "promote the version again: assay promote MODEL VERSION --because WHY")
     return f"{settings.releases}, {len(names)} models"
@@ -263,5 +290,6 @@ def _cache(settings: Settings) -> str | None:
 
 
 def _outs(git: Git, commit: str, model: str) -> list[str]:
-    stages = (yaml.safe_load(git.read("show", f"{commit}:dvc.lock")) or {}).get("stages", {})
-    return [out["md5"] for name, stage in stages.items() if name.endswith(f"@{model}") for out in stage.get("outs", ())]
+    stages = lockfile.stages_of(git.run("show", f"{commit}:dvc.lock"), f"dvc.lock of {commit[:12]}")
+    made = (out for name, stage in stages.items() if name.endswith(f"@{model}") for out in stage.get("outs") or ())
+    return [out["md5"] for out in made]

@@ -67,7 +67,7 @@ class Pushes:
             if said is None:
                 return
             draft = self.told / f"pushes/.{new}"
-            draft.write_text("".join(f"assay: {sentence}\n" for sentence in said), encoding="utf-8")
+            draft.write_text("".join(f"assay: {sentence}\n" for sentence in said), "utf-8", "backslashreplace")
             draft.replace(self.told / "pushes" / new)
             self._reached(new)
         self._first = False
@@ -110,11 +110,12 @@ class Pushes:
             said = self._started(old, new)
         except UnreachableError:
             raise
-        except AssayError as error:
+        except Exception as error:  # also what nobody foresaw: one push must not hold up those after it
             self._refused = self._refused or time.monotonic()
             if time.monotonic() - self._refused < PATIENCE:
                 return None
-            said = [f"the run was not taken ({error}). Start it by hand: assay train MODEL --revision {new[:12]}"]
+            why, by_hand = error or type(error).__name__, f"assay train MODEL --revision {new[:12]}"
+            said = [f"the run was not taken ({why}). Start it by hand: {by_hand}"]
         self._refused = 0.0
         return said
 

@@ -20,12 +20,14 @@ from tasks.cli.alignment import align
 from tasks.cli.credentials import ensure_own_key, says_yes
 from tasks.cli.environment import for_parts
 from tasks.cli.logins import of_client, of_server, own_server
+from tasks.cli.parts import HOOKS
+from tasks.cli.prefect_api import POOL, ensure_places
 from tasks.cli.processes import HOST, Processes, listen
 from tasks.cli.state import PARTS, PATIENCE, System, alone, state
 from tasks.records.registry import ledger, pointers
 from tasks.records.repository.git import Git
 from tasks.records.repository.workspace import ensure_clone, prepare_origin, take_back
-from tasks.spec.errors import AssayError, ConfigError
+from tasks.spec.errors import AssayError, UnreachableError
 from tasks.spec.settings import ROOT, Settings
 
 SERVER_PORT, SERVICE_PORT = 4200, 8090
@@ -82,14 +84,16 @@ def _started(settings: Settings, system: System, sockets: dict[str, socket.socke
     except AssayError as error:  # the service says of each what is wrong with it, and the keeper tries again
         print(f"what serves is not pointed at anew: {error}", file=sys.stderr)
     _wait(settings, "server", f"{system.api_url}/health")
-    own_server(settings, system.api_url).ensure_pool("assay")
-    worker = ["prefect", "worker", "start", "--pool", "assay", "--type", "process", "--limit", "2"]
+    most = ensure_places(own_server(settings, system.api_url))
+    worker = ["prefect", "worker", "start", "--pool", POOL, "--type", "process", "--limit", str(most)]
     processes.start("worker", worker, environment | of_client(settings))
     processes.start("keeper", ["tasks.cli.keeper"], environment, held=place)
     _deploy(settings, environment | of_client(settings))
     try:
         align_models(settings, system)
-    except ConfigError as error:  # a list that cannot be read must not keep what serves from starting
+    except UnreachableError:
+        raise
+    except AssayError as error:  # what somebody pushed must not keep what serves from starting
         print(f"schedules and forms stay as they are: {error}", file=sys.stderr)
     _wait(settings, "service", f"{system.service_url}/health/live")
     (settings.home / "run/system.json").write_text(json.dumps(system.__dict__))
@@ -158,7 +162,10 @@ def _log_end(settings: Settings, part: str) -> str:
 
 
 def _origin(settings: Settings) -> None:
-    """A bare origin of our own, unless another one is configured; its hook tells who pushes what the keeper starts."""
+    """A bare origin of our own, unless another one is configured.
+
+    Its hooks keep others from the ledger's branch, and tell who pushes what the keeper starts.
+    """
     if settings.origin:
         return
     origin = Path(settings.origin_url)
@@ -169,9 +176,9 @@ def _origin(settings: Settings) -> None:
     if not git.run("for-each-ref", f"refs/heads/{settings.branch}"):
         Git(ROOT, str(origin)).run("push", "--quiet", str(origin), f"HEAD:refs/heads/{settings.branch}")
     take_back(git)
-    hook = origin / "hooks/post-receive"
-    shutil.copy(ROOT / "deployments/hooks/post-receive", hook)
-    hook.chmod(0o755)
+    for name in HOOKS:
+        shutil.copy(ROOT / "deployments/hooks" / name, origin / "hooks" / name)
+        (origin / "hooks" / name).chmod(0o755)
     git.run("config", "assay.branch", settings.branch)
 
 

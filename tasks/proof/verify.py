@@ -35,8 +35,8 @@ OURS, OLD = re.compile(r"entry\.json|evidence\.json"), re.compile(r"entries/\d{6
 """Files of a commit, which holds what it adds; and those of commits before 2026-11-29, which held all so far."""
 FACE, TAG = re.compile(r"[^@#]*[@#].*"), re.compile(r"(?a)[a-z][a-z0-9_]*(@v\d+\.\d+\.\d+|#champion#\d{1,9})")
 KEY = re.compile(r"(ssh|ecdsa|sk)-[a-z0-9@.-]+ [A-Za-z0-9+/]+=*")
-ARMOR = re.compile(r"-----BEGIN SSH SIGNATURE-----\s+[A-Za-z0-9+/=\s]+-----END SSH SIGNATURE-----\s*")
-GOOD, OLD_WINDOW = re.compile(rb'Good ".*" signature .*(SHA256:\S+)'), re.compile(r"window \d+: (roll back|stop); ")
+OLD_WINDOW = re.compile(r"window \d+: (roll back|stop); ")
+ORDER = 2**252 + 27742317777372353535851937790883648493  # of ed25519's group; OpenSSH takes a signature with it added
 LARGEST, AT_ONCE, BYTES_AT_ONCE, COMMITS, SECONDS, TOLD = 1 << 25, 2048, 1 << 26, 10**6, 900, 500
 """Bytes of a file; commits and bytes read at once; commits; seconds of one command; problems that are told."""
 CLOCK, FAR = 3600.0, 10**8
@@ -47,8 +47,7 @@ ENTRY: Document = {**dict.fromkeys(("time", "kind", "model", "actor", "reason", 
 }  # fmt: skip
 KINDS = ("policy", "trained", "examined", "rejected", "awaiting_signature", "promoted", "rolled_back", "monitored",
          "stopped", "forgotten")  # fmt: skip
-HEAD: Document = {"sequence": int, "digest": str}
-VERBS = {"promoted": "promote", "rolled_back": "roll_back", "stopped": "stop"}
+HEAD, VERBS = {"sequence": int, "digest": str}, {"promoted": "promote", "rolled_back": "roll_back", "stopped": "stop"}
 SELF = "a whole ledger made by somebody else, since no --root was given: what was found is self-consistent only"
 TAIL = "that the newest entries were cut off together with their tags, since no --anchor was given"
 
@@ -119,11 +118,12 @@ def entry_of(where: str, content: bytes) -> Document:
     """The entry that a file holds; ValueError where it holds none."""
     entry = parsed(content)
     need(typed(entry, ENTRY, "signature") and entry["kind"] in KINDS, "it has other keys")
-    other = where.startswith("entries/") and where != f"entries/{entry['sequence']:06d}.json"
-    need(not other, "its number is not that of its file")
-    signature, warrant = entry.get("signature"), entry["details"].get("warrant")
-    need(not warrant or typed(warrant, {"statement": dict, "armor": str}), "its warrant has other keys")
-    need(not signature or typed(signature, {"signer": str, "key": str, "armor": str}), "its signature has other keys")
+    need(where[:8] != "entries/" or int(where[8:14]) == entry["sequence"], "its number is not that of its file")
+    warrant, parts = entry["details"].get("warrant"), {"signer": str, "key": str, "armor": str}
+    need(warrant is None or typed(warrant, {"statement": dict, "armor": str}), "its warrant has other keys")
+    said = [v for v in warrant["statement"].values() if isinstance(v, str)] if warrant else []
+    need(all(map(visible, said)), "its warrant holds text that is not one visible line")
+    need("signature" not in entry or typed(entry["signature"], parts), "its signature has other keys")
     return entry
 
 
@@ -148,31 +148,32 @@ def run(command: list[str], stdin: bytes, environment: dict[str, str] | None = N
 
 @lru_cache(maxsize=1 << 13)
 def signer_of(content: bytes, armor: str, namespace: str) -> str:
-    """Fingerprint of the key whose signature over exactly this content it is; empty where it is none's."""
-    if len(armor) > 10_000 or not ARMOR.fullmatch(armor):
+    """The key, ``TYPE BASE64``, whose signature over exactly this content it is; empty where it is none's."""
+    try:
+        raw = base64.b64decode("".join(armor.split("\n")[1:]).partition("-")[0]) if len(armor) <= 10_000 else b""
+        public = raw[14 : 14 + int.from_bytes(raw[10:14])]
+        kind = public[4 : 4 + int.from_bytes(public[:4])].decode()
+    except ValueError:
+        return ""
+    text = re.sub("(.{1,70})", r"\1\n", base64.b64encode(raw).decode())
+    other = raw[:10] != b"SSHSIG\0\0\0\1" or (kind == "ssh-ed25519" and int.from_bytes(raw[-32:], "little") >= ORDER)
+    if other or armor.rstrip("\n") != f"-----BEGIN SSH SIGNATURE-----\n{text}-----END SSH SIGNATURE-----":
         return ""
     with tempfile.NamedTemporaryFile() as file:
         file.write(armor.encode())
         file.flush()
         done = run(["ssh-keygen", "-Y", "check-novalidate", "-n", namespace, "-s", file.name], content)
-    said = GOOD.match(done.stdout) if done.returncode == 0 else None
-    return said[1].decode() if said else ""
+    return "" if done.returncode or "-cert-" in kind else f"{kind} {base64.b64encode(public).decode()}"
 
 
 def signed(keys: list[str], content: bytes, armor: Any, namespace: str) -> bool:
     """Whether one of the keys of a list signed exactly this."""
-    raw = (hashlib.sha256(base64.b64decode(k.split()[1] + "==")).digest() for k in keys)
-    prints = {"SHA256:" + base64.b64encode(one).decode().rstrip("=") for one in raw}
-    return isinstance(armor, str) and signer_of(content, armor, namespace) in prints
+    return isinstance(armor, str) and signer_of(content, armor, namespace) in keys
 
 
 def who(people: Document, *roles: str) -> dict[str, list[str]]:
     """Names and keys of everybody on a list with one of the roles."""
     return {p["name"]: p["keys"] for p in people["people"] if {*p["roles"]} & {*roles}}
-
-
-def voters(people: Document) -> dict[str, list[str]]:
-    return who(people, "approver") or who(people, "examiner")
 
 
 def people_of(raw: Any) -> Document:
@@ -182,11 +183,13 @@ def people_of(raw: Any) -> Document:
     for p in raw["people"]:
         need(typed(p, {"name": str, "roles": list, "keys": list}) and p["name"] and visible(p["name"]), "no person")
         need(p["roles"] and {*map(str, p["roles"])} <= {"examiner", "approver", "operator", "auditor"}, "no such role")
+        need(p["name"] == p["name"].strip()[:100] and p["name"][0] != "-", "it holds a name that nobody may have")
         need(p["keys"] and all(isinstance(k, str) and KEY.fullmatch(k) for k in p["keys"]), "it holds what is no key")
     names = [p["name"].casefold() for p in raw["people"]]
     keys = [k.split()[1] for p in raw["people"] for k in p["keys"]]
     need(len({*names}) == len(names) and len({*keys}) == len(keys), "a name or a key is listed twice")
-    need(who(raw, "examiner") and raw["threshold"] <= len(voters(raw)), "no examiner, or fewer than its threshold")
+    enough = raw["threshold"] <= len(who(raw, "approver") or who(raw, "examiner"))
+    need(who(raw, "examiner") and enough, "no examiner, or fewer than its threshold")
     return dict(raw)
 
 
@@ -394,7 +397,8 @@ class Check:
                 self.listed(entry)
             elif self.lists:
                 self.examined(entry, self.lists[-1][0])
-                self.placed(entry, model)
+                if kind in VERBS:
+                    self.placed(entry, model)
         except ValueError as error:
             self.refused.add(entry["sequence"])
             self.tell(f"entry {entry['sequence']} does not count: {error}")
@@ -402,7 +406,7 @@ class Check:
         if kind == "awaiting_signature":
             model.waiting[commit] = {**entry, "list": self.lists[-1][1] if self.lists else ""}
         elif kind == "monitored" and version == model.champion:
-            old = OLD_WINDOW.match(entry["sentence"])
+            old = not entry["details"] and OLD_WINDOW.match(entry["sentence"])
             model.decided.append(str(entry["details"].get("action", old and old[1].replace(" ", "_"))))
         elif kind in ("promoted", "rolled_back") and version and commit:
             model.versions.setdefault(version, commit)
@@ -425,7 +429,8 @@ class Check:
         except ValueError as error:
             raise ValueError(f"its evidence holds no list: {error}") from None
         name, counter, before = digest(canonical(new)), new["counter"], new["previous"]
-        need(entry["details"] == {"policy": name, "counter": counter}, "it names another list than its evidence holds")
+        named = {"policy": name, "counter": counter}
+        need(canonical(entry["details"]) == canonical(named), "it names another list than its evidence holds")
         old, old_name, _ = self.lists[-1] if self.lists else (new, "", "")
         if before is None and counter == 1 and (not self.lists or self.root == name != self.found.root):
             champions = {model: found.champion for model, found in self.models.items() if found.champion}
@@ -436,9 +441,9 @@ class Check:
             follows = (counter, before) == (old["counter"] + 1, old_name)
             need(follows, f"it does not follow the list in force, which has counter {old['counter']}")
             for which, people in (("the list before", old), ("the new list", new)):
-                names, given = voters(people), dicts(self.evidence, "signatures")
-                asked = [(names.get(str(s.get("signer")), []), s) for s in given]
-                found = {s["signer"] for k, s in asked if signed(k, canonical(new), s.get("armor"), "assay-policy")}
+                names, given = who(people, "approver") or who(people, "examiner"), dicts(self.evidence, "signatures")
+                asked = [(str(s.get("signer")), s.get("armor")) for s in given]
+                found = {n for n, a in asked if signed(names.get(n, []), canonical(new), a, "assay-policy")}
                 asks = f"{which} asks for {people['threshold']} of {', '.join(names)} to sign it"
                 need(len(found) >= people["threshold"], f"{asks}, and {len(found)} did")
         self.examined(entry, new, *(people for people, _, _ in self.lists[-1:] if before))
@@ -449,8 +454,6 @@ class Check:
         """Need that what decides fits the versions and the champion before it, and that who may ordered it."""
         kind, version, commit, details = entry["kind"], entry["version"], entry["commit"], entry["details"]
         champion, known = model.champion or "none", model.versions.get(version)
-        if kind not in VERBS:
-            return
         if kind == "stopped":
             need(version == model.champion, f"the champion is {champion}")
         else:
@@ -525,7 +528,7 @@ class Check:
         else:  # signed before 2026-11-29
             moment = created if re.match(r"\d{4}-\d\d-\d\dT", created) and created < moment else moment
             lists = [people for people, _, _ in self.lists[-2 if self.lists[-1][2] > moment else -1 :]]
-        own = (gate.get("gate"), entry["version"]) == (waiver.get("gate"), waiver.get("version"))
+        own = (str(gate.get("gate")), entry["version"]) == (waiver.get("gate"), waiver.get("version"))
         need(own, f"{named} is for {waiver.get('gate')} of {waiver.get('version')}")
         others = signer.casefold() not in requesters(asked) | requesters(entry)
         need(others, f"{named} is signed by who asked for the candidate or wrote it")
@@ -613,17 +616,14 @@ def tag_of(name: str, kind: str, content: bytes) -> tuple[str, list[str]]:
 
 def made(name: str, lines: list[str], entry: Document) -> bool:
     """Whether an entry made a tag of its commit; tags of entries from before the first list name less."""
-    if not TAG.fullmatch(name) or ("@" in name and entry["kind"] != "promoted"):
-        return False
+    fits = TAG.fullmatch(name) and ("@" not in name or entry["kind"] == "promoted")
     known, said = str(entry["digest"]), dict(line.split(": ", 1) for line in lines if ": " in line)
-    if entry["signed"]:
-        full = [f"Evidence: {entry['evidence']}", f"Entry: {known}", f"Kind: {entry['kind']}"]
-        return lines in (full, full[:2])
-    return said.get("Evidence") == entry["evidence"] and said.get("Entry", known) == known
+    full = [f"Evidence: {entry['evidence']}", f"Entry: {known}", f"Kind: {entry['kind']}"]
+    old = said.get("Evidence") == entry["evidence"] and said.get("Entry", known) == known
+    return bool(fits and (lines in (full, full[:2]) if entry["signed"] else old))
 
 
 def check(path: Path, root: str = "", anchor: str = "") -> Found:
-    """Check the ledger that a repository holds."""
     with tempfile.TemporaryDirectory() as scratch:
         return Check(Repository(path, Path(scratch)), root).run(anchor)
 

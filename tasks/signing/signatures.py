@@ -7,10 +7,8 @@ The form is that of OpenSSH's PROTOCOL.sshsig.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import os
-import re
 import struct
 import subprocess
 import tempfile
@@ -33,8 +31,14 @@ from tasks.spec.errors import ConfigError
 STATEMENT, ENTRY, POLICY, POINTER = "assay", "assay-ledger", "assay-policy", "assay-pointer"
 """Namespaces: what was signed as one thing never holds as another."""
 MAGIC = b"SSHSIG"
-ARMOR = re.compile(r"-----BEGIN SSH SIGNATURE-----\s+([A-Za-z0-9+/=\s]+?)\s+-----END SSH SIGNATURE-----\s*")
+BEGIN, END = "-----BEGIN SSH SIGNATURE-----", "-----END SSH SIGNATURE-----"
+LONGEST = 10_000
+"""Characters of an armoured signature; that of an RSA key of 16,384 bits has 5,700."""
 ED25519 = b"ssh-ed25519"
+UNREADABLE = (
+    "the signature is not as ssh-keygen wrote it: blanks, line ends or padding are others, as where an editor folds "
+    "lines. Paste it unchanged, or sign again"
+)
 
 
 def sign(content: dict[str, Any], key: Path, namespace: str = STATEMENT) -> str:
@@ -67,10 +71,30 @@ def sign_as_examiner(content: dict[str, Any], key: Ed25519PrivateKey, namespace:
     public, how = _blob(key.public_key()), b"sha512"
     signature = _string(ED25519) + _string(key.sign(_signed(canonical_json(content), namespace.encode(), how)))
     content_of = (public, namespace.encode(), b"", how, signature)
-    raw = MAGIC + struct.pack(">I", 1) + b"".join(map(_string, content_of))
-    text = base64.b64encode(raw).decode()
-    lines = "\n".join(text[i : i + 70] for i in range(0, len(text), 70))
-    return f"-----BEGIN SSH SIGNATURE-----\n{lines}\n-----END SSH SIGNATURE-----\n"
+    return _armored(MAGIC + struct.pack(">I", 1) + b"".join(map(_string, content_of)))
+
+
+def as_written(armor: str) -> bytes:
+    """What an armor holds, which has to be the text that ssh-keygen writes, but for line feeds at its end.
+
+    Readers of blanks and padding differ, so only one form counts: a signature holds for everybody, or for nobody.
+
+    Raises:
+        ValueError: it is another text.
+    """
+    raw = base64.b64decode("".join(armor.split("\n")[1:]).partition("-")[0]) if len(armor) <= LONGEST else b""
+    if not raw.startswith(MAGIC + struct.pack(">I", 1)) or armor.rstrip("\n") + "\n" != _armored(raw):
+        raise ValueError(UNREADABLE)
+    return raw
+
+
+def unreadable(armor: str) -> str:
+    """Why an armor is none that ssh-keygen wrote, and what to do, in a sentence; empty where it is one."""
+    try:
+        as_written(armor)
+    except ValueError:
+        return UNREADABLE
+    return ""
 
 
 def holds(content: dict[str, Any], armor: str, keys: tuple[str, ...], namespace: str = STATEMENT) -> str:
@@ -80,22 +104,18 @@ def holds(content: dict[str, Any], armor: str, keys: tuple[str, ...], namespace:
         armor: the signature, as :func:`sign` gives it.
         keys: public keys, each ``TYPE BASE64``.
     """
-    found = ARMOR.fullmatch(armor)
     try:
-        raw = base64.b64decode(found[1]) if found else b""
-        public, named, reserved, how, signature = _strings(raw.removeprefix(MAGIC)[4:], 5)
-    except (binascii.Error, struct.error, ValueError):
+        public, named, reserved, how, signature = _strings(as_written(armor)[len(MAGIC) + 4 :], 5)
+        kind, proof = _strings(signature, 2)
+    except (struct.error, ValueError):
         return ""
-    if not raw.startswith(MAGIC + struct.pack(">I", 1)) or named != namespace.encode() or reserved:
-        return ""
-    key = next((k for k in keys if k.split()[1] == base64.b64encode(public).decode()), "")
-    if not key:
+    key = next((k for k in keys if k.split()[1] == base64.b64encode(public).decode() and not wrong_key(k)), "")
+    if not key or named != namespace.encode() or reserved:
         return ""
     data = canonical_json(content)
     if key.split()[0].encode() != ED25519:
-        return key if _checked_by_openssh(data, armor, key, namespace) else ""
+        return key if _checked_by_openssh(data, armor, namespace) else ""
     try:
-        kind, proof = _strings(signature, 2)
         _, point = _strings(public, 2)
         if kind != ED25519 or how not in (b"sha512", b"sha256"):
             return ""
@@ -103,6 +123,18 @@ def holds(content: dict[str, Any], armor: str, keys: tuple[str, ...], namespace:
     except (InvalidSignature, struct.error, ValueError):
         return ""
     return key
+
+
+def wrong_key(key: str) -> str:
+    """Why a line ``TYPE BASE64`` of a list is no key that a signature can hold by; empty where it is one."""
+    kind, text = key.split()
+    try:
+        raw = base64.b64decode(text)
+        if base64.b64encode(raw).decode() != text or not raw.startswith(_string(kind.encode())):
+            raise ValueError
+    except ValueError:
+        return f"{key} is no public key: its type and its content differ, or it was cut. Paste the file *.pub unchanged"
+    return f"{key} is a certificate; list the key that it certifies" if "-cert-" in kind else ""
 
 
 def fingerprint(public: str) -> str:
@@ -147,13 +179,17 @@ def public_line(key: Ed25519PrivateKey) -> str:
     return key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
 
 
-def _checked_by_openssh(data: bytes, armor: str, key: str, namespace: str) -> bool:
-    with tempfile.TemporaryDirectory() as folder:
-        listed, armoured = Path(folder) / "signers", Path(folder) / "signature"
-        listed.write_text(f'signer namespaces="{namespace}" {key}\n')
-        armoured.write_text(armor)
-        command = ["-Y", "verify", "-q", "-n", namespace, "-f", str(listed), "-I", "signer", "-s", str(armoured)]
-        return _ssh_keygen(command, data).returncode == 0
+def _armored(raw: bytes) -> str:
+    text = base64.b64encode(raw).decode()
+    return "\n".join([BEGIN, *(text[i : i + 70] for i in range(0, len(text), 70)), END, ""])
+
+
+def _checked_by_openssh(data: bytes, armor: str, namespace: str) -> bool:
+    """Whether it is a signature of the key that it names itself."""
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(armor.encode())
+        file.flush()
+        return _ssh_keygen(["-Y", "check-novalidate", "-n", namespace, "-s", file.name], data).returncode == 0
 
 
 def _blob(key: Ed25519PublicKey) -> bytes:

@@ -102,7 +102,7 @@ def load_yaml(path: Path, schema: type[S]) -> S:
     return validate(read_yaml(path), schema, str(path))
 
 
-def read_yaml(path: Path, loader: type[yaml.SafeLoader] | None = None) -> dict[str, Any]:
+def read_yaml(path: Path, loader: type[Bounded] | None = None) -> dict[str, Any]:
     """The mapping that a YAML file holds.
 
     Args:
@@ -119,15 +119,77 @@ def read_yaml(path: Path, loader: type[yaml.SafeLoader] | None = None) -> dict[s
         raise ConfigError(
             f"{path} is not UTF-8 text ({error.reason} at byte {error.start}). Save it as UTF-8."
         ) from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read ({error.strerror}). Put a file there.") from None
     return parse_yaml(text, str(path), loader)
 
 
-class _Loader(yaml.SafeLoader):
+class Bounded(yaml.composer.Composer):
+    """What a loader of PyYAML adds for texts of strangers: a line for every value, and an end to depth and aliases.
+
+    PyYAML raises whatever Python does of a date such as 2026-13-45, and an alias may repeat what holds ten others. Its
+    composer in C ends the process where a text nests deep, so this one in Python stands before it.
+    """
+
+    largest = 1 << 20
+    """Characters of a text; with every alias replaced by what it stands for, four times as many."""
+    deepest = 60
+    """Lists and mappings within each other."""
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self._depth > self.deepest:
+            said = f"it nests more than {self.deepest} lists and mappings, so write it flatter"
+            raise yaml.composer.ComposerError(None, None, said, self.peek_event().start_mark)  # type: ignore[attr-defined]
+        self._depth += 1
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+    def get_single_node(self) -> yaml.Node | None:
+        node: yaml.Node | None = super().get_single_node()
+        if node is not None and _size(node, {}) > 4 * self.largest:
+            said = f"its aliases stand for more than {4 * self.largest:,} characters, so write out what is meant"
+            raise yaml.composer.ComposerError(None, None, said, node.start_mark)
+        return node
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)  # type: ignore[misc]
+        except (ValueError, LookupError, AttributeError, TypeError, ArithmeticError):
+            if not isinstance(node, yaml.ScalarNode):
+                raise
+            shown = node.value if len(node.value) <= 40 else f"{node.value[:37]}..."
+            said = f"{shown!r} cannot be read as {node.tag.rpartition(':')[2]}, so quote it if it is text"
+            raise yaml.constructor.ConstructorError(None, None, said, node.start_mark) from None
+
+
+def _size(node: yaml.Node, sizes: dict[int, int]) -> int:
+    """Nodes and characters below a node, those that aliases repeat as often as they do."""
+    known = sizes.get(id(node))
+    if known is None:
+        sizes[id(node)] = -1
+        below = node.value if isinstance(node, yaml.SequenceNode) else ()
+        if isinstance(node, yaml.MappingNode):
+            below = [part for pair in node.value for part in pair]
+        own = len(node.value) if isinstance(node, yaml.ScalarNode) else 0
+        known = sizes[id(node)] = 1 + own + sum(_size(part, sizes) for part in below)
+    if known < 0:
+        said = "an alias stands inside its own anchor, so write out what is meant"
+        raise yaml.composer.ComposerError(None, None, said, node.start_mark)
+    return known
+
+
+class Loader(Bounded, yaml.SafeLoader):
+    """Of texts of strangers; a key that stands twice counts as the last of them."""
+
+
+class _Strict(Loader):
     """A key that stands twice is an error, as for DVC: which of the two its author means, nobody knows."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
-        for key, _ in node.value:
+        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
             name = (key.tag, key.value if isinstance(key, yaml.ScalarNode) else id(key))
             if name in seen:
                 said = f"{key.value!r} stands here again in one mapping, so remove one of the two"
@@ -136,10 +198,27 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def parse_yaml(text: str, source: str, loader: type[yaml.SafeLoader] | None = None) -> dict[str, Any]:
-    """The mapping that a YAML text holds; errors call the text ``source``, and are those of :func:`read_yaml`."""
+def parse_yaml(text: str, source: str, loader: type[Bounded] | None = None) -> dict[str, Any]:
+    """The mapping that a YAML text holds, whoever wrote it.
+
+    Args:
+        source: what errors call the text.
+        loader: as of :func:`read_yaml`.
+
+    Raises:
+        ConfigError: it is not YAML, or holds no mapping. It is larger than ``largest`` of the loader, nests too deep,
+            or has a value that cannot be, such as the date 2026-13-45. The message names the line.
+    """
+    chosen: Any = loader or _Strict
+    if len(text) > chosen.largest:
+        raise ConfigError(
+            f"{source} has {len(text):,} characters; allowed are {chosen.largest:,}. Keep long lists elsewhere."
+        )
     try:
-        raw = yaml.load(text, loader or _Loader)
+        raw = yaml.load(text, chosen)
+    except yaml.reader.ReaderError as error:
+        at = text.count("\n", 0, int(error.position)) + 1
+        raise ConfigError(f"{source}, line {at} is not valid YAML: {error.reason}. Mend that line.", line=at) from None
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         line = where.line + 1 if where else None

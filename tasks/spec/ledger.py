@@ -90,7 +90,7 @@ class Warrant(Spec):
     """A statement that a person signed: an approval of a candidate, or an order."""
 
     statement: dict[str, Any]
-    armor: str = Field(min_length=1, max_length=10_000)
+    armor: str
 
     @model_validator(mode="after")
     def _lines(self) -> Warrant:
@@ -158,6 +158,20 @@ class FeedDetails(Spec):
     """What stopped arriving, empty where it arrives again; None in entries before 2026-11-28, which do not say."""
 
 
+RebuildOutcome = Literal["identical", "differs_by_processor", "differs", "impossible"]
+
+
+class RebuiltDetails(Spec):
+    """Of a version that was made again from its record alone; the evidence holds the statement of provenance."""
+
+    subject: Literal["rebuild"] = "rebuild"
+    outcome: RebuildOutcome
+    artefact: str | None = None
+    """The first thing that is not as it was recorded."""
+    largest: float | None = None
+    """The largest difference of a score, or else of a metric, where it differs by processor alone."""
+
+
 class StoppedDetails(Spec):
     because: str
     warrant: Warrant | None = None
@@ -190,6 +204,7 @@ Details = (
     | WindowDetails
     | QuietDetails
     | FeedDetails
+    | RebuiltDetails
     | StoppedDetails
     | ForgottenDetails
 )
@@ -201,7 +216,7 @@ DETAILS: dict[EntryKind, tuple[type[Details], ...]] = {
     "awaiting_signature": (AwaitingDetails,),
     "promoted": (AssignedDetails,),
     "rolled_back": (AssignedDetails,),
-    "monitored": (WindowDetails, QuietDetails, FeedDetails),
+    "monitored": (WindowDetails, QuietDetails, FeedDetails, RebuiltDetails),
     "stopped": (StoppedDetails,),
     "forgotten": (ForgottenDetails,),
 }

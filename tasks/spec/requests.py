@@ -76,6 +76,15 @@ class ApprovalRequest(Request):
     )
 
 
+class RebuildRequest(Request):
+    version: str | None = Field(
+        None,
+        pattern=r"^v\d+\.\d+\.\d+$",
+        description="Version to make again; empty: the one for which it was longest ago.",
+    )
+    every: bool = Field(False, description="Make every version again, one after the other.")
+
+
 class FinalState(StrEnum):
     """Names of final states, for Prefect and the command line; whether a run did its work is the state's type."""
 
@@ -93,3 +102,8 @@ class FinalState(StrEnum):
     STOPPED = "Stopped"
     NOTHING_NEW = "Nothing new"
     NOTHING_TO_WATCH = "Nothing to watch"
+    REBUILT = "Rebuilt"
+    """Made again, identical or by another processor."""
+    DIFFERS = "Differs"
+    """Made again, and another, or not to be made again."""
+    NOTHING_TO_REBUILD = "Nothing to rebuild"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
-import yaml
+from tasks.spec.base import parse_yaml
+from tasks.spec.errors import ConfigError
 
 ITEM = "${item.model}"
 
@@ -19,14 +19,19 @@ def sources(dvc_yaml: str, model: str) -> tuple[str, ...]:
     Returns:
         ``dvc.yaml`` itself, then all ``deps``, the files of ``params``, and ``meta.judged_by``, each once, as paths
         below the repository's root.
+
+    Raises:
+        ConfigError: the text lists no stages.
     """
     found = ["dvc.yaml"]
-    stages: dict[str, Any] = yaml.safe_load(dvc_yaml)["stages"]
-    for stage in stages.values():
-        found += stage.get("deps", [])
-        found += [file for item in stage.get("params", []) for file in item]
-        found += stage.get("meta", {}).get("judged_by", [])
-    return tuple(dict.fromkeys(path.replace(ITEM, model) for path in found))
+    try:
+        for stage in parse_yaml(dvc_yaml, "dvc.yaml")["stages"].values():
+            found += stage.get("deps", [])
+            found += [file for item in stage.get("params", []) for file in item]
+            found += stage.get("meta", {}).get("judged_by", [])
+        return tuple(dict.fromkeys(path.replace(ITEM, model) for path in found))
+    except (KeyError, TypeError, AttributeError):
+        raise ConfigError("dvc.yaml does not say what makes a model: its stages, their deps and params.") from None
 
 
 def concerns(paths: Iterable[str], dvc_yaml: str, model: str) -> bool:

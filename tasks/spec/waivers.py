@@ -48,10 +48,16 @@ def statement(waiver: dict[str, Any], model: str) -> dict[str, Any]:
     return said | bound | {"waive": waiver.get("gate"), "model": model}
 
 
+def is_head(head: Any) -> bool:
+    """Whether it names an entry of a ledger, in the one form in which everybody reads it."""
+    fits = isinstance(head, dict) and set(head) == {"sequence", "digest"}
+    return fits and type(head["sequence"]) is int and head["sequence"] > 0 and isinstance(head["digest"], str)
+
+
 def is_over(expires: Any, day: date) -> bool:
-    """Whether a last day is over; a date that does not exist is over as well."""
+    """Whether a last day is over; a date that does not exist is over as well, and on the last day of all, all is."""
     try:
-        return date.fromisoformat(str(expires)) < day
+        return day == date.max or date.fromisoformat(str(expires)) < day
     except ValueError:
         return True
 

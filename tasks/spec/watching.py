@@ -85,6 +85,8 @@ class Monitoring(Spec):
     sampled_rows: int = Field(20000, ge=500)
     """Rows of a window, drawn at random where there are more, that the row-by-row analyses look at; counts are always
     of all rows."""
+    rebuild_days: int = Field(7, ge=1, le=365)
+    """Days between two rebuilds: each makes the version again from its record for which that was longest ago."""
     retention_days: int | None = Field(None, ge=1)
     """Days after which logged rows are deleted; their windows' reports and profiles stay. None: kept until somebody
     asks."""

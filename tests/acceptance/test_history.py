@@ -233,3 +233,8 @@ def test_a_commit_that_the_origin_lost_is_named(told: Past, tmp_path: Path) -> N
     done = told.assay("history", NAME, ASSAY_HOME=str(tmp_path / "home"), ASSAY_ORIGIN=str(shallow))
     assert done.returncode == 0, done.stderr
     assert f"unknown: the clone has no commit {told.candidates['first'].commit[:12]}" in " ".join(done.stdout.split())
+    for words in (("diff", NAME, "v1.0.0", "v2.0.0"), ("rebuild", NAME, "v1.0.0", "--reuse", "--no-record")):
+        done = told.assay(*words, ASSAY_HOME=str(tmp_path / "home"), ASSAY_ORIGIN=str(shallow))
+        said = " ".join((done.stdout + done.stderr).split())
+        assert done.returncode in (2, 3) and "Traceback" not in said, said
+        assert told.candidates["first"].commit[:12] in said, said

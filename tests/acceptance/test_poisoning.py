@@ -3,7 +3,6 @@ person."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,33 +19,27 @@ from tasks.spec.model import load_model
 from tests import asking
 from tests.conftest import ROOT
 from tests.keys import key
-from tests.system import Running, replay_rows, require_package_index, running_system
+from tests.system import Running, replay_rows, require_package_index, running_system, set_value
 
 pytestmark = pytest.mark.acceptance
-HONEST, POISONED = 2400, 1300
-
-
-def more_replay(text: str) -> str:
-    """``care`` keeps a tenth of its rows for replay, and three rounds of outcomes need more."""
-    changed, count = re.subn(r"split: {.*}", "split: {train: 0.45, holdout: 0.35, replay: 0.2}", text)
-    assert count == 1
-    return re.sub(r', sha256: "sha256:[0-9a-f]+"', "", changed)
+HONEST, POISONED = 4000, 3000
 
 
 class Doors:
-    """A system with ``care`` v1.0.0, its replay rows, and a key of each who asks or reports."""
+    """A system with ``income`` v1.0.0, its replay rows of 1994, and a key of each who asks or reports."""
 
     def __init__(self, running: Running) -> None:
         self.running = running
-        commit = running.push("care: first release, and more rows for replay", model=more_replay)
+        commit = running.push("income: first release", income=set_value("C", "0.5"))
         state = running.finished("train/training", commit)
         assert state["name"] == "Promoted", state["message"]
-        running.until(lambda: running.serves("care") == "v1.0.0", "v1.0.0 in the service")
-        self.config = load_model(ROOT, "care")
-        self.rows = replay_rows(running, "care").sample(frac=1, random_state=1)
+        running.until(lambda: running.serves("income") == "v1.0.0", "v1.0.0 in the service")
+        self.config = load_model(ROOT, "income")
+        rows = replay_rows(running, "income")
+        self.rows = rows[rows["year"] == 94].sample(frac=1, random_state=1)
         keys = KeyFile(running.settings.access_folder)
         self.keys = {
-            name: keys.add(name, (role,), ("care",))[0]
+            name: keys.add(name, (role,), ("income",))[0]
             for name, role in (("desk", "predict"), ("student", "outcomes"), *((s, "outcomes") for s in SOURCES))
         }
 
@@ -67,23 +60,23 @@ class Doors:
 
     def retrain(self) -> dict[str, Any]:
         """What monitoring starts; gives the final state."""
-        request = {"model": "care", "reason": "retrain", "actor": "assay", "revision": "main", "collect": True}
+        request = {"model": "income", "reason": "retrain", "actor": "assay", "revision": "main", "collect": True}
         return self.running.api.wait(self.running.api.start("train/training", request), seconds=400)
 
     def gate(self, kind: Any) -> Any:
-        entry = next(ledger.newest(self.running.settings, "care", (kind,)))
+        entry = next(ledger.newest(self.running.settings, "income", (kind,)))
         evidence = ledger.evidence(self.running.settings, str(entry.evidence))
         verdict = Verdict.model_validate(evidence["verdict"], strict=False)
         return next(g for g in verdict.gates if g.gate == "label-sources")
 
     def _post(self, who: str, what: str, body: dict[str, Any]) -> Any:
-        url = f"{self.running.system.service_url}/models/care/{what}"
+        url = f"{self.running.system.service_url}/models/income/{what}"
         answer = httpx.post(url, json=body, headers=asking.bearer(self.keys[who]), timeout=60)
         assert answer.status_code == 200, answer.text
         return answer.json()
 
 
-SOURCES = ("claims office", "yearly interview")
+SOURCES = ("tax office", "follow-up survey")
 
 
 @pytest.fixture(scope="module")
@@ -98,9 +91,9 @@ def test_what_nobody_who_is_named_says_teaches_nothing(doors: Doors) -> None:
     doors.report("student", dict.fromkeys(ids, True))
     state = doors.retrain()
     assert state["type"] == "FAILED" and state["message"] == (
-        "no labelled row of care came after row 0 of the log that may teach: 200 rows labelled by nobody whom "
-        "labels.sources names. Outcomes came from student (200); labels.sources allows: claims office, yearly "
-        "interview."
+        "no labelled row of income came after row 0 of the log that may teach: 200 rows labelled by nobody whom "
+        "labels.sources names. Outcomes came from student (200); labels.sources allows: tax office, "
+        "follow-up survey."
     )
     assert doors.running.champion() == "v1.0.0"
 
@@ -114,14 +107,14 @@ def test_two_sources_that_bear_each_other_out_retrain_alone(doors: Doors) -> Non
     assert state["name"] == "Promoted", state["message"]
     gate = doors.gate("promoted")
     assert gate.state == "pass" and gate.reason.startswith(
-        f"{HONEST:,} rows from production, labelled by claims office 50%, yearly interview 50%; no source stands out"
+        f"{HONEST:,} rows from production, labelled by tax office 50%, follow-up survey 50%; no source stands out"
     )
     running = doors.running
     running.git("fetch", "--quiet", "origin")
     said = running.git("log", "-1", "--format=%B", "--grep", "collected in production", "origin/main")
     each = HONEST // 2
     assert said.splitlines()[2] == (
-        f"labelled by claims office {each:,}, yearly interview {each:,}; left out: 200 labelled by nobody whom "
+        f"labelled by tax office {each:,}, follow-up survey {each:,}; left out: 200 labelled by nobody whom "
         "labels.sources names"
     )
 
@@ -141,31 +134,30 @@ def test_a_stolen_key_does_not_retrain_alone_and_a_person_may_sign(doors: Doors,
     else:
         assert state["name"] == "Awaiting signature", state["message"]
         assert "It waits, since label-sources did not pass: " in state["message"]
-        assert "claims office and the others label like rows differently" in state["message"]
-    assert running.champion() == "v2.0.0" and running.serves("care") == "v2.0.0"
+        assert "tax office and the others label like rows differently" in state["message"]
+    assert running.champion() == "v2.0.0" and running.serves("income") == "v2.0.0"
     kind = "awaiting_signature" if state["name"] == "Awaiting signature" else "rejected"
     assert doors.gate(kind).state == "fail"
 
 
 def test_one_source_alone_waits_for_a_person_who_may_sign(doors: Doors, tmp_path_factory: Any) -> None:
-    """From here on nothing of the poisoned data is left: main takes it out, as whoever looks at it would."""
+    """First main takes the poisoned rows out, as whoever looked at them would."""
     running = doors.running
     running.git("pull", "--quiet", "--rebase", "origin", "main")
-    newest = sorted((running.clone / "data/care/collected").glob("*.parquet.dvc"))
-    for path in newest[1:]:
+    for path in sorted((running.clone / "data/income/collected").glob("*.parquet.dvc"))[1:]:
         path.unlink()
-    commit = running.push("care: rows of a stolen key are taken out")
+    commit = running.push("income: rows of a stolen key are taken out")
     assert running.finished("train/training", commit)["type"] in ("COMPLETED", "FAILED")
     ids, rows = doors.ask(120)
     doors.report(SOURCES[1], dict(zip(ids, rows[LABEL].astype(bool), strict=True)))
-    policy = "labels: {sources: [claims office, yearly interview]}"
-    running.push("care: one source", model=lambda text: text.replace(policy, "labels: {sources: [yearly interview]}"))
     state = doors.retrain()
     assert state["name"] == "Awaiting signature", state["message"]
-    assert "waits, since label-sources did not pass" in state["message"]
+    assert (
+        "that no version knows were labelled by one source, follow-up survey, so that nobody could" in state["message"]
+    )
+    assert running.champion() == "v2.0.0"
     running.appoint(ruth=key(tmp_path_factory.mktemp("keys"), "ruth"))
-    commit = str(next(ledger.newest(running.settings, "care", ("awaiting_signature",))).commit)
-    signed = running.signed()
-    done = running.assay("approve", "care", commit[:12], *signed)
+    commit = str(next(ledger.newest(running.settings, "income", ("awaiting_signature",))).commit)
+    done = running.assay("approve", "income", commit[:12], *running.signed())
     assert done.returncode == 0, done.stdout + done.stderr
     assert running.champion() == "v3.0.0"

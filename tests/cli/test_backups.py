@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +24,7 @@ from tasks.records.registry import ledger, pointers, releases
 from tasks.records.registry.branch import SEEN
 from tasks.records.registry.registry import Registry
 from tasks.records.registry.verification import verify
+from tasks.records.repository import leftovers, workspace
 from tasks.records.repository.git import Git
 from tasks.spec.errors import AssayError, LogUnavailable
 from tasks.spec.model import load_model
@@ -101,6 +105,26 @@ def test_a_disk_that_is_lost_comes_back_from_one_file(home: Path, tmp_path: Path
         service.process.terminate()
         service.process.wait()
     assert len(logged(now)) == len(rows) + 2
+
+
+def test_a_backup_that_is_killed_leaves_nothing_for_long(home: Path, tmp_path: Path) -> None:
+    """It waits for a flow that writes its record, and is killed meanwhile."""
+    settings, file = Settings(home=home), tmp_path / "assay.tar"
+    with workspace.lock(settings):
+        command = [sys.executable, "-c", "from tasks.cli.app import main; main()", "backup", str(file)]
+        process = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"ASSAY_HOME": str(home)})
+        end = time.monotonic() + 60
+        while not list(tmp_path.glob(".assay.tar-*")) and time.monotonic() < end:
+            time.sleep(0.05)
+        (draft,) = tmp_path.glob(".assay.tar-*")
+        backups._clear(file)
+        assert draft.exists() and leftovers.clear(settings) == [], "it lives"
+        process.kill()
+        process.wait(10)
+    (staged,) = [path for path in settings.worktrees.iterdir() if path.is_dir()]
+    assert leftovers.clear(settings) == [staged] and not any(settings.worktrees.iterdir())
+    assert assay(home, "backup", str(file)).returncode == 0
+    assert file.is_file() and not draft.exists() and not any(settings.worktrees.iterdir())
 
 
 def test_a_ledger_that_was_cut_off_before_it_is_restored_is_still_seen(home: Path, tmp_path: Path) -> None:

@@ -15,8 +15,14 @@ from tasks.cli import prefect_api
 from tasks.cli.clocks import set_back
 from tasks.cli.keeper import Keeper
 from tasks.cli.prefect_api import PrefectApi
+from tasks.records.registry import pointers
+from tasks.records.registry.registry import Registry
 from tasks.spec.errors import UnreachableError
+from tasks.spec.model import load_model
 from tasks.spec.settings import Settings
+from tests.conftest import ROOT
+from tests.proof.ledgers import candidate, verdict
+from tests.serving.running import release
 
 DEPLOYMENT = {
     "id": "d",
@@ -34,6 +40,11 @@ class Server:
     def __init__(self) -> None:
         self.runs: list[dict[str, Any]] = []
         self.told: list[tuple[str, str, Any]] = []
+        self.started: list[tuple[str, dict[str, Any]]] = []
+
+    def start(self, deployment: str, request: dict[str, Any], listed: bool = True) -> str:
+        self.started.append((deployment, request))
+        return "new"
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         if path == "/flow_runs/filter":
@@ -49,7 +60,7 @@ class Server:
                 found.sort(key=lambda r: r["end_time"] or "", reverse=True)
             return found[: body["limit"]]
         if method == "GET":
-            return DEPLOYMENT
+            return DEPLOYMENT | ({"id": "r"} if path.endswith("/rebuild/rebuilding") else {})
         self.told.append((method, path, body))
         return None
 
@@ -106,7 +117,8 @@ def test_schedules_begin_anew_once_where_the_clock_was_set_back_and_what_waits_i
         run("auto", "SCHEDULED", created=moment(days=1), auto_scheduled=True),
     ]
     keeper._follow_clock()
-    (patched, due) = server.told
+    (patched, rebuilding, due) = server.told
+    assert rebuilding[:2] == ("PATCH", "/deployments/r/schedules/s")
     assert patched[:2] == ("PATCH", "/deployments/d/schedules/s"), "a person's own schedule stays as it is"
     assert patched[2]["active"] is False and patched[2]["schedule"]["interval"] == 600.0
     assert abs(datetime.fromisoformat(patched[2]["schedule"]["anchor_date"]) - datetime.now(UTC)) < timedelta(minutes=1)
@@ -114,7 +126,7 @@ def test_schedules_begin_anew_once_where_the_clock_was_set_back_and_what_waits_i
     when = datetime.fromisoformat(due[2]["state"]["state_details"]["scheduled_time"])
     assert abs(when - datetime.now(UTC)) < timedelta(minutes=1)
     keeper._follow_clock()
-    assert len(server.told) == 2, "once"
+    assert len(server.told) == 3, "once"
 
 
 def test_a_clock_that_was_set_back_under_the_system_is_said_until_it_is_where_it_was(
@@ -198,3 +210,31 @@ def test_a_slow_server_is_asked_again_for_what_may_come_twice(
                 api.call(method, path, body)
         slow.shutdown()
     assert len(asked) == times
+
+
+def test_a_champion_whose_promotion_died_is_published_by_a_run_of_monitoring(
+    settings: Settings, keeper: Keeper, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ledger has the version and the release store does not; who is at work on the model may just publish it."""
+    champion = Registry(settings)
+    commit = candidate(settings, "care", "one")
+    champion.promote("care", commit, verdict(settings.home, "care", commit, None, "v1.0.0"), "dana", "push", None)
+    said = "care v1.0.0 is champion by entry 2, and the service is pointed at no version"
+    assert [sentence for sentence, _ in pointers.behind(settings).values()] == [said]
+    server.runs = [run("a", "RUNNING")]
+    keeper._point()
+    assert server.told == [], "the run that promotes it lives"
+    server.runs = []
+    monkeypatch.setitem(DEPLOYMENT["schedules"][0], "active", True)  # type: ignore[index,arg-type]
+    for _ in range(9):
+        keeper._point()
+    assert [(flow, request) for flow, request in server.started] == [
+        ("monitor/monitoring", {"model": "care", "reason": "schedule", "actor": "schedule"})
+    ] * 5, "and then a person has to look"
+    monkeypatch.setitem(DEPLOYMENT["schedules"][0], "active", False)  # type: ignore[index,arg-type]
+    other = Keeper(settings, keeper.api)
+    other._point()
+    assert len(server.started) == 5, "a person paused it"
+    release(settings.home, load_model(ROOT, "care"), "v1.0.0", seed=1)
+    other._point()
+    assert pointers.behind(settings) == {} and server.told == []

@@ -52,6 +52,35 @@ def test_odd_branches_and_tags_stop_no_command(home: Path, developer: Path) -> N
     assert (found.problems, found.notices) == ([], [])
 
 
+def test_names_that_the_clone_cannot_have_stop_nothing_and_are_named(home: Path, developer: Path) -> None:
+    """An origin may pack names that are too long for a file, or that only a shorter path leaves room for."""
+    settings = Settings(home=home)
+    ensure_clone(settings)
+    first, packed = git(developer, "rev-parse", "main"), home / "origin.git/packed-refs"
+    long = "z" + 20 * f"/{'a' * 200}"
+    names = [f"heads/{long}/{'b' * 40}", f"heads/{'c' * 254}", f"tags/{long}/{'b' * 60}"]
+    packed.write_text("# pack-refs with: sorted \n" + "".join(f"{first} refs/{name}\n" for name in names))
+    (developer / "more.txt").write_text("more\n")
+    git(developer, "add", "more.txt")
+    git(developer, "commit", "--quiet", "-m", "more")
+    pushed(developer, "refs/heads/main", "refs/heads/other", "refs/heads/a")
+    tip, clone = git(developer, "rev-parse", "main"), ensure_clone(settings)
+    assert {clone.rev_parse(f"refs/remotes/origin/{name}") for name in ("main", "other")} == {tip}
+    assert "c" * 254 not in clone.lines("for-each-ref", "--format=%(refname:strip=3)", "refs/remotes/origin")
+    fetched = (clone.path / ".git/FETCH_HEAD").stat().st_mtime_ns
+    assert (ensure_clone(settings).path / ".git/FETCH_HEAD").stat().st_mtime_ns == fetched, "it is known to be the same"
+    number = ledger.append(settings, DRAFT).sequence
+    assert [e.sequence for e in ledger.entries(settings)][-1] == number
+    status = assay(home, "status")
+    said = f"3 branches or tags of it cannot be had here, such as '{'c' * 60}'... (254 characters): the name is"
+    assert status.returncode == 1 and said in status.stdout, status.stdout + status.stderr
+    packed.unlink()
+    git(developer, "push", "--quiet", "origin", ":refs/heads/a")
+    pushed(developer, "refs/heads/a/b")  # where a was
+    assert ensure_clone(settings).rev_parse("refs/remotes/origin/a/b") == tip
+    assert assay(home, "status").returncode == 0
+
+
 def test_odd_names_that_look_like_ours_are_named_on_one_line(home: Path, developer: Path) -> None:
     names = [f"care@v1.0.0{name.replace('/', '')}" for name in ODD]
     pushed(developer, *(f"refs/tags/{name}" for name in names))

@@ -327,3 +327,40 @@ def test_a_list_of_models_that_cannot_be_read_is_told_and_starts_nothing(clone: 
     said = push(clone)
     assert server.started == [] and "Traceback" not in said
     assert "assay: nothing was started: deployments/models.yaml of this push cannot be read: " in said
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("owner: 2026-13-45", "'2026-13-45' cannot be read as timestamp, so quote it if it is text"),
+        ("owner: !!bool x", "'x' cannot be read as bool, so quote it if it is text"),
+        ("owner: " + "9" * 5000, f"'{'9' * 37}...' cannot be read as int, so quote it if it is text"),
+        ("owner: " + "[" * 3000, "it nests more than 60 lists and mappings, so write it flatter"),
+        ("owner: &a [*a]", "an alias stands inside its own anchor, so write out what is meant"),
+    ],
+)
+def test_a_model_that_cannot_be_read_holds_up_neither_others_nor_later_pushes(
+    clone: Path, server: Server, line: str, said: str
+) -> None:
+    """``monitoring`` is looked at while schedules are brought in line; the training itself says what is wrong."""
+    for model in ALL:
+        write(clone, f"deployments/models/{model}/model.yaml", f"name: {model}\nmonitoring: {{every_seconds: 60}}\n")
+    assert "assay: income is watched every 60 s" in push(clone)
+    server.started.clear()
+    path = "deployments/models/care/model.yaml"
+    write(clone, path, f"name: care\n{line}\n")
+    told = push(clone)
+    assert (
+        f"assay: the schedule of care stays as it is: {path}, line 2 is not valid YAML: {said}. Mend that line." in told
+    )
+    assert "assay: income is watched every 60 s" in told and [run["model"] for run in server.started] == ["care"]
+    write(clone, path, "name: care\nmonitoring: {every_seconds: 90}\n")
+    assert "assay: care is watched every 90 s" in push(clone) and len(server.started) == 2
+
+
+def test_a_list_of_stages_that_cannot_be_read_starts_every_model_and_later_pushes(clone: Path, server: Server) -> None:
+    for text in ("stages: 2026-13-45\n", "stages: [1]\n", "stages: {a: {deps: 5}}\n", "a: " + "[" * 3000):
+        write(clone, "dvc.yaml", text)
+        server.started.clear()
+        push(clone)
+        assert [run["model"] for run in server.started] == ALL

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tasks.cli.parts import HOOKS
 from tasks.records.log.predictions import PredictionLog
 from tasks.records.registry import ledger
 from tasks.records.repository.git import Git
@@ -35,7 +36,8 @@ def stopped_home(tmp_path: Path) -> Path:
     settings.home.mkdir()
     (tmp_path / "origin.git").rename(settings.home / "origin.git")
     prepare_origin(Git(settings.home / "origin.git"))
-    shutil.copy(ROOT / "deployments/hooks/post-receive", settings.home / "origin.git/hooks/post-receive")
+    for name in HOOKS:
+        shutil.copy(ROOT / "deployments/hooks" / name, settings.home / "origin.git/hooks" / name)
     ledger.append(settings, DRAFT)
     PredictionLog(settings.log_database).close()
     release(settings.home, load_model(ROOT, "care"), "v1.0.0", seed=1)

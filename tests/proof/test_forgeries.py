@@ -30,21 +30,6 @@ from tests.proof.ledgers import Document, Ledger
 from tests.proof.with_stolen_key import STOLEN
 
 
-@pytest.fixture(scope="module")
-def honest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
-    folder = tmp_path_factory.mktemp("ledger")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
-        git(folder, "init", "--quiet", "--bare", "--initial-branch", "main", "origin.git")
-        git(folder, "clone", "--quiet", "origin.git", "developer")
-        (folder / "developer/model.txt").write_text("first\n")
-        git(folder / "developer", "checkout", "--quiet", "-B", "main")
-        git(folder / "developer", "add", ".")
-        git(folder / "developer", "commit", "--quiet", "-m", "first")
-        git(folder / "developer", "push", "--quiet", "origin", "main")
-        yield ledgers.build(folder, folder / "origin.git")
-
-
 def asked(capsys: pytest.CaptureFixture[str], repository: Path, *words: str) -> tuple[int, Document]:
     code = main([str(repository), "--json", *words])
     return code, json.loads(capsys.readouterr().out)

@@ -232,6 +232,7 @@ def judged(world: World, reported: Reported, seed: int) -> tuple[GateResult, flo
         source=known[SOURCE].to_numpy(str),
         held_out=np.arange(len(known)) >= len(sides["train"]),
         score=candidate(unseen),
+        new=known[SOURCE].value_counts().to_dict(),
         contested=chosen.left_out[CONTESTED],
     )
     scores = {}

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, ValidationError
 from tasks.records.registry import verdicts
 from tasks.records.registry.verdicts import Listed, Waits
 from tasks.signing import signatures
-from tasks.spec.base import digest_json
+from tasks.spec.base import canonical_json, digest_json
 from tasks.spec.errors import AssayError, CorruptionError
 from tasks.spec.ledger import (
     AssignedDetails,
@@ -23,7 +23,7 @@ from tasks.spec.ledger import (
     WindowDetails,
 )
 from tasks.spec.line import one_line, person
-from tasks.spec.waivers import is_over
+from tasks.spec.waivers import is_head, is_over
 
 AUTOMATIC = {"rolled_back": "roll_back", "stopped": "stop"}
 """What monitoring must have decided for an entry that no person ordered."""
@@ -230,12 +230,12 @@ def _policy_refusal(state: State, entry: Entry, source: Source, root: str) -> st
     try:
         document = source.evidence(str(entry.evidence))
         new = Policy.model_validate(document["policy"], strict=False)
-        if new.model_dump(mode="json") != document["policy"]:
+        if canonical_json(new.model_dump(mode="json")) != canonical_json(document["policy"]):
             return "its evidence holds no list"
     except (AssayError, KeyError, TypeError, ValidationError):
         return "its evidence holds no list"
-    details, digest = entry.read, digest_json(new.model_dump(mode="json"))
-    if not isinstance(details, PolicyDetails) or (details.policy, details.counter) != (digest, new.counter):
+    digest = digest_json(new.model_dump(mode="json"))
+    if canonical_json(entry.details) != canonical_json({"policy": digest, "counter": new.counter}):
         return "it names another list than its evidence holds"
     if new.counter == 1 and new.previous is None and (state.policy is None or root == digest != state.root):
         if document.get("adopts") not in (None, adopted(state)):
@@ -245,7 +245,9 @@ def _policy_refusal(state: State, entry: Entry, source: Source, root: str) -> st
         return "it is no first list, and none is in force"
     if (new.counter, new.previous) != (state.policy.counter + 1, state.policy_digest):
         return f"it does not follow the list in force, which has counter {state.policy.counter}"
-    missing = policy_signatures_missing(state.policy, new, list(document.get("signatures") or []))
+    given = document.get("signatures")
+    signed = [s for s in given if isinstance(s, dict)] if isinstance(given, list) else []
+    missing = policy_signatures_missing(state.policy, new, signed)
     if missing or (_unsigned(state.policy, entry) and (why := _unsigned(new, entry))):  # the old key may be lost
         return missing or why
     return _unseemly(entry)
@@ -256,7 +258,7 @@ def _misplaced(model: ModelState, entry: Entry) -> str:
     if entry.kind == "stopped":
         return "" if entry.version == model.champion else f"the champion is {model.champion or 'none'}"
     known = model.versions.get(str(entry.version))
-    if not isinstance(entry.read, AssignedDetails) or not entry.version or not entry.commit:
+    if not entry.details or not isinstance(entry.read, AssignedDetails) or not entry.version or not entry.commit:
         return "it names no version and commit"
     if entry.read.previous != model.champion:
         return f"it was made after {entry.read.previous or 'none'}, and the champion is {model.champion or 'none'}"
@@ -272,21 +274,21 @@ def _misplaced(model: ModelState, entry: Entry) -> str:
 
 def _unwarranted(state: State, entry: Entry, source: Source) -> str:
     assert state.policy is not None
-    model, details = state.of(entry.model), entry.read
-    assert isinstance(details, AssignedDetails | StoppedDetails)
+    model, details = state.of(entry.model), entry.read if entry.details else None
+    warrant = details.warrant if isinstance(details, AssignedDetails | StoppedDetails) else None
     if entry.kind == "promoted" and entry.version not in model.versions:
         waits = model.waiting.get(str(entry.commit))
-        why = _approval_refusal(state, entry, waits, details.warrant, source) if waits else ""
+        why = _approval_refusal(state, entry, waits, warrant, source) if waits else ""
         return why or _verdict_refusal(state, entry, waits, source)
     if not state.policy.orders_are_signed:
         return ""
-    if details.warrant is None:
+    if warrant is None:
         if entry.kind in AUTOMATIC and AUTOMATIC[entry.kind] in model.decided:
             return ""
         names = ", ".join(p.name for p in state.policy.who("approver", "operator"))
         return f"nobody who may order it signed it ({names})"
     wanted = order(state, VERBS[entry.kind], entry.model, entry.version, "", "", "")
-    return _warrant_refusal(state.policy, entry, details.warrant, wanted, ("approver", "operator"))
+    return _warrant_refusal(state.policy, entry, warrant, wanted, ("approver", "operator"))
 
 
 def _approval_refusal(state: State, entry: Entry, waits: Waits, warrant: Warrant | None, source: Source) -> str:
@@ -295,12 +297,11 @@ def _approval_refusal(state: State, entry: Entry, waits: Waits, warrant: Warrant
         return "its commit waits for an approver's signature, and it carries none"
     if warrant.signer.casefold() in {person(r).casefold() for r in waits.requesters}:
         return f"{warrant.signer} asked for it or wrote it, and nobody signs for themselves"
-    head = warrant.statement.get("head")
-    try:
-        sequence, digest = int(head["sequence"]), str(head["digest"])  # type: ignore[index]
-    except (KeyError, TypeError, ValueError):
+    head: Any = warrant.statement.get("head")
+    if not is_head(head):
         return "its approval names no head of the ledger"
-    if not waits.sequence <= sequence < entry.sequence or source.digest_of(sequence) != digest:
+    sequence = head["sequence"]
+    if not waits.sequence <= sequence < entry.sequence or source.digest_of(sequence) != head["digest"]:
         return "its approval was signed on another ledger"
     if entry.evidence != waits.evidence:
         return "its evidence is not what waited for a signature"
@@ -333,8 +334,9 @@ def _warrant_refusal(
     said = warrant.statement
     for key in ("signer", "because", "expires"):
         wanted = wanted | {key: said.get(key)}
-    if said != wanted:
-        key = next(k for k in sorted(set(said) | set(wanted)) if said.get(k) != wanted.get(k))
+    for key in sorted(set(said) | set(wanted)):
+        if key in said and key in wanted and canonical_json([said[key]]) == canonical_json([wanted[key]]):
+            continue  # to Python 1, 1.0 and True are one, and to who signs they are three
         return (
             f"what {warrant.signer} signed says {key} {said.get(key)!r}, and {wanted.get(key)!r} holds now; sign again"
         )
@@ -342,6 +344,8 @@ def _warrant_refusal(
         return f"what {warrant.signer} signed expired on {said['expires']}; sign again"
     people = {p.name: p for p in policy.who(*roles)}
     person = people.get(warrant.signer)
+    if why := signatures.unreadable(warrant.armor):
+        return why
     if person is None or not signatures.holds(said, warrant.armor, person.keys):
         return (
             f"the signature is not {warrant.signer or 'nobody'}'s over exactly this statement. Who may sign: "

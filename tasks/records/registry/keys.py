@@ -114,6 +114,8 @@ def _signers(settings: Settings, git: Git) -> list[Person]:
             person = Person(name=name, roles=("approver",), keys=tuple(dict.fromkeys(keys)))
         except ValidationError:
             continue
+        if any(map(signatures.wrong_key, person.keys)):
+            continue
         if not used & {name.casefold(), *person.keys}:
             people.append(person)
             used |= {name.casefold(), *person.keys}

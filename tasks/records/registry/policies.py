@@ -83,7 +83,11 @@ def draft(settings: Settings, path: Path, new_root: bool) -> dict[str, Any]:
 
 
 def sign(path: Path, signer: str, key: Path) -> list[str]:
-    """Add a signature to an edited list; gives who has signed by now."""
+    """Add a signature to an edited list; gives who has signed by now.
+
+    Raises:
+        ConfigError: the file holds no list, a key or a signature that nobody could read, or the key cannot sign.
+    """
     policy, signed = _read(path)
     document = policy.model_dump(mode="json")
     made = {"signer": signer, "armor": signatures.sign(document, key, signatures.POLICY)}
@@ -96,6 +100,7 @@ def enter(settings: Settings, path: Path, actor: str) -> dict[str, Any]:
     """Put a list into force, where all have signed that it takes; this home's examiner signs by itself.
 
     Raises:
+        ConfigError: the file holds no list, or a key or a signature that nobody could read.
         PromotionRefused: signatures are missing, or another list came first.
     """
     policy, signed = _read(path)
@@ -130,4 +135,10 @@ def _read(path: Path) -> tuple[Policy, list[dict[str, Any]]]:
         raise ConfigError(
             f"{path} is no drafted list ({type(error).__name__}: {error}). Write one with: assay policy --draft {path}"
         ) from None
-    return validate(raw, Policy, str(path)), signed
+    policy = validate(raw, Policy, str(path))
+    for why in filter(None, (signatures.wrong_key(key) for person in policy.people for key in person.keys)):
+        raise ConfigError(f"{path}: {why}.")
+    for one in signed:
+        if why := signatures.unreadable(str(one.get("armor"))):
+            raise ConfigError(f"{path}: of {one.get('signer')}, {why}.")
+    return policy, signed

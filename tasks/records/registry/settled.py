@@ -54,7 +54,12 @@ def _older(git: Git) -> dict[str, str]:
     """Branch and commit of candidates that are not among the newest of their model, newest first."""
     place = f"refs/remotes/origin/{CANDIDATES}"
     form = "--format=%(objectname) %(refname:strip=3)"
-    listed = (line.split(" ", 1) for line in git.lines("for-each-ref", form, "--sort=-committerdate", place))
+    listed = [line.split(" ", 1) for line in git.lines("for-each-ref", form, place)]
+    # for-each-ref ends at the first commit whose date no clock has, which anybody can push
+    asked = "".join(f"{commit}\n" for commit, _ in listed).encode()
+    newest = git.lines("rev-list", "--no-walk=sorted", "--stdin", stdin=asked) if listed else []
+    rank = {commit: at for at, commit in enumerate(newest)}
+    listed.sort(key=lambda pair: rank[pair[0]])
     seen: Counter[str] = Counter()
     found = {}
     for commit, name in listed:

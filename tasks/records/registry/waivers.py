@@ -9,7 +9,7 @@ from typing import Any
 
 from tasks.signing import signatures
 from tasks.spec.line import person
-from tasks.spec.waivers import is_over, statement
+from tasks.spec.waivers import is_head, is_over, statement
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,8 @@ def problem(waiver: dict[str, Any], at: Place) -> str:
         return f"{named} names neither the list nor the ledger that it was signed on; {again}"
     if is_bound(waiver) and (why := _elsewhere(waiver, at)):
         return f"{named} {why}; {again}"
+    if why := signatures.unreadable(str(waiver["signature"])):
+        return f"{named} does not hold: {why}"
     if not signatures.holds(statement(waiver, at.model), str(waiver["signature"]), at.approvers.get(who, ())):
         return (
             f"{named} does not hold: the signature is not {who}'s over exactly this statement. Who may sign: "
@@ -75,5 +77,5 @@ def _elsewhere(waiver: dict[str, Any], at: Place) -> str:
     head = waiver.get("head")
     if not isinstance(head, dict) or set(head) != {"sequence", "digest"} or type(head["sequence"]) is not int:
         return "names no entry of the ledger that it was signed on"
-    holds = head["sequence"] > 0 and at.holds(head["sequence"], head["digest"])
+    holds = is_head(head) and at.holds(head["sequence"], head["digest"])
     return "" if holds else f"was signed on another ledger, whose entry {head['sequence']} is {head['digest']}"

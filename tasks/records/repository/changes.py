@@ -6,11 +6,9 @@ import re
 import sys
 from pathlib import Path
 
-import yaml
-
 from tasks.records.repository.git import Git, GitError
 from tasks.spec.base import parse_yaml, validate
-from tasks.spec.errors import AssayError
+from tasks.spec.errors import AssayError, ConfigError
 from tasks.spec.models import ModelList
 from tasks.spec.sources import concerns, sources
 
@@ -37,7 +35,7 @@ def concerned_models(git: Git, old: str, new: str) -> list[str]:
         if all(len(sources(dvc_yaml, model)) < 2 for model in listed):
             return list(listed)
         return [model for model in listed if model not in before or concerns(paths, dvc_yaml, model)]
-    except (GitError, yaml.YAMLError, KeyError, TypeError, AttributeError):
+    except (GitError, ConfigError):
         return list(listed)
 
 

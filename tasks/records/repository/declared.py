@@ -6,10 +6,10 @@ import re
 from functools import lru_cache
 from typing import Any
 
-import yaml
+from tasks.records.repository.lockfile import Quick
+from tasks.spec.base import parse_yaml
+from tasks.spec.errors import ConfigError
 
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""The same grammar in C, where it is installed: a long history holds thousands of these files."""
 PINNED = re.compile(r"(?m)^([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?==([^\s;\\]+)")
 MAKES = ("title", "seed", "data", "features", "estimator")
 """Keys of ``model.yaml`` that make a model; the others judge, watch or describe it."""
@@ -33,11 +33,11 @@ def parameters(text: str) -> dict[str, Any]:
     What cannot be read is empty: whoever asks compares commits that were trained, and shows what there is.
     """
     try:
-        read = yaml.load(text, LOADER)
-    except (yaml.YAMLError, ValueError, RecursionError):
+        read = parse_yaml(text, "model.yaml", Quick)
+    except ConfigError:
         return {}
     found: dict[str, Any] = {}
-    _flatten(read if isinstance(read, dict) else {}, "", found)
+    _flatten(read, "", found)
     return found
 
 
@@ -65,13 +65,13 @@ def stage(lock: str, name: str) -> dict[str, Any]:
     if not found:
         return {}
     try:
-        read = yaml.load(found[1], LOADER)
-    except yaml.YAMLError:
+        return parse_yaml(found[1], "dvc.lock", Quick)
+    except ConfigError:
         return {}
-    return read if isinstance(read, dict) else {}
 
 
 def digests(lock: str, name: str, side: str) -> dict[str, str]:
     """Path and md5 of what a stage read (``deps``) or made (``outs``), by ``dvc.lock``."""
-    items = (item for item in stage(lock, name).get(side) or () if isinstance(item, dict))
+    listed = stage(lock, name).get(side)
+    items = (item for item in (listed if isinstance(listed, list) else ()) if isinstance(item, dict))
     return {str(item.get("path")): str(item.get("md5")) for item in items}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import re
 import subprocess
@@ -12,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import yaml
 from configobj import ConfigObj, ConfigObjError
 
-from tasks.records.repository import process, reach, sandbox, tracked
+from tasks.records.repository import lockfile, process, reach, sandbox, tracked
 from tasks.records.repository.git import Git
+from tasks.records.repository.lockfile import LOCK
 from tasks.records.repository.modules import importable
 from tasks.spec.data_source import collected_folder, source_folder
 from tasks.spec.errors import CorruptionError, StageError
@@ -39,19 +40,6 @@ class Out:
     record: str
 
 
-def claim_nothing(worktree: Path, model: str) -> None:
-    """Strike a model's stages from ``dvc.lock``, so that each is run here, or was before by the same code.
-
-    Whoever pushed the file could name any content of the cache as what a stage makes.
-    """
-    lock = worktree / "dvc.lock"
-    if not lock.exists():
-        return
-    read = yaml.safe_load(lock.read_text()) or {}
-    read["stages"] = {n: stage for n, stage in read.get("stages", {}).items() if n.partition("@")[2] != model}
-    lock.write_text(yaml.safe_dump(read, sort_keys=False))
-
-
 def made(worktree: Path, *stages: str) -> dict[str, str]:
     """Path and digest of what stages made, by ``dvc.lock``."""
     recorded = _stages(worktree)
@@ -70,13 +58,13 @@ def reproduce(worktree: Path, *targets: str, alone: bool = False, timeout: float
         ConfigError: the installation asks for more isolation than this machine gives.
     """
     sandbox.require(Settings())
-    if pointers := _pointers(worktree, targets):
+    if pointers := pointers_of(worktree, targets):
         fetch(worktree, *pointers)  # DVC's own repro misses such files, and takes nothing out of the cache
     for config in (worktree / "deployments/models").glob("*/model.yaml"):
         # dependencies that git does not keep while they are empty
-        (config.parent / "code").mkdir(exist_ok=True)
-        for folder in (source_folder, collected_folder):
-            (worktree / folder(config.parent.name)).mkdir(parents=True, exist_ok=True)
+        name = config.parent.name
+        for folder in (config.parent / "code", worktree / source_folder(name), worktree / collected_folder(name)):
+            lockfile.make_folder(worktree, folder)
     single = ("--single-item",) if alone else ()
     code, output = _dvc(worktree, "repro", *single, *targets, timeout=timeout, stages=True)
     if not code:
@@ -135,7 +123,7 @@ def restore(worktree: Path, *stages: str) -> None:
             ) from None
 
 
-def _pointers(worktree: Path, targets: Iterable[str]) -> list[str]:
+def pointers_of(worktree: Path, targets: Iterable[str]) -> list[str]:
     """The ``.dvc`` files of what the stages of these items depend on: files that no stage makes."""
     dvc_yaml = (worktree / "dvc.yaml").read_text()
     found: list[str] = []
@@ -197,20 +185,20 @@ def add(worktree: Path, path: Path) -> None:
 
 
 def _stages(worktree: Path) -> dict[str, Any]:
-    lock = worktree / "dvc.lock"
-    stages: dict[str, Any] = (yaml.safe_load(lock.read_text()) or {}).get("stages", {}) if lock.exists() else {}
-    return stages
+    lock = worktree / LOCK
+    return lockfile.stages_of(lockfile.read(lock, LOCK), LOCK) if lock.exists() else {}
 
 
 def _outs(stage: dict[str, Any]) -> Iterator[Out]:
-    for out in stage.get("outs", ()):
-        yield Out(out["path"], out["md5"], "dvc.lock")
+    for out in stage.get("outs") or ():
+        yield Out(out["path"], out["md5"], LOCK)
 
 
 def _pointer(worktree: Path, file: Path) -> Iterator[Out]:
     here = file.relative_to(worktree)
-    for out in yaml.safe_load(file.read_text())["outs"]:
-        yield Out((here.parent / out["path"]).as_posix(), out["md5"], here.as_posix())
+    name = here.as_posix()
+    for out in lockfile.pointed(lockfile.read(file, name), name):
+        yield Out((here.parent / out["path"]).as_posix(), out["md5"], name)
 
 
 def _needed(worktree: Path, targets: Iterable[str], without: Iterable[str] = ()) -> Iterator[Out]:
@@ -279,7 +267,7 @@ def _compare(file: Path, name: str, recorded: str, record: str, kept: Path) -> N
         return
     again = (
         "run again, and its stage makes it anew"
-        if record == "dvc.lock"
+        if record == LOCK
         else "take it from a copy of the cache, since no stage can make it anew"
     )
     raise CorruptionError(
@@ -308,8 +296,9 @@ def _config(path: Path) -> dict[str, dict[str, str]]:
     try:
         read = ConfigObj(str(path), encoding="utf-8", interpolation=False)
         return {name: values for name, values in read.items() if isinstance(values, dict)}
-    except (ConfigObjError, UnicodeDecodeError) as error:
-        raise StageError(f".dvc/{path.name} is no file of DVC's settings: {str(error).rstrip('.')}. Mend it.") from None
+    except (ConfigObjError, UnicodeDecodeError, OSError) as error:
+        said = error.strerror if isinstance(error, OSError) else str(error).rstrip(".")
+        raise StageError(f".dvc/{path.name} is no file of DVC's settings: {said}. Mend it.") from None
 
 
 def write_config(worktree: Path, cache: Path, site: Path) -> None:
@@ -329,12 +318,11 @@ def write_config(worktree: Path, cache: Path, site: Path) -> None:
     config["core"] = {"analytics": "false", "check_update": "false", "site_cache_dir": str(site)}
     config["cache"] = {"dir": str(cache), "type": "reflink,copy"}
     for name, content in (("config", kept), ("config.local", config)):
-        path = worktree / ".dvc" / name
-        if name == "config" and not path.exists():
+        if name == "config" and not (worktree / ".dvc/config").exists():
             continue
-        path.unlink(missing_ok=True)  # it may be a link
-        with path.open("wb") as file:
-            content.write(file)
+        written = io.BytesIO()
+        content.write(written)
+        lockfile.replace(worktree, f".dvc/{name}", written.getvalue())
 
 
 WITHIN = str(Path(__file__).with_name("within.py"))

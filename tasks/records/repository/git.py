@@ -36,6 +36,10 @@ OURS = {
     "i18n.commitEncoding": "UTF-8",
     "i18n.logOutputEncoding": "UTF-8",
     "init.defaultObjectFormat": "sha1",
+    "init.defaultRefFormat": "files",
+    "fetch.fsckObjects": "false",  # one odd commit of anybody's would end each fetch
+    "receive.fsckObjects": "false",
+    "transfer.fsckObjects": "false",
     "clone.defaultRemoteName": "origin",
     "clone.rejectShallow": "false",
     "push.followTags": "false",
@@ -47,9 +51,11 @@ OURS = {
 """What a person's configuration must not change; nothing of it reaches the other side of a push."""
 ELSEWHERE = re.compile(
     r"GIT_(DIR|WORK_TREE|INDEX_FILE|OBJECT_DIRECTORY|ALTERNATE_OBJECT_DIRECTORIES|COMMON_DIR|PREFIX|NAMESPACE|"
-    r"GRAFT_FILE|SHALLOW_FILE|CONFIG|CONFIG_PARAMETERS)"
+    r"GRAFT_FILE|SHALLOW_FILE|CONFIG|CONFIG_PARAMETERS|DEFAULT_HASH|DEFAULT_REF_FORMAT|REF_FORMAT|ATTR_SOURCE|"
+    r"REPLACE_REF_BASE|NO_REPLACE_OBJECTS|CEILING_DIRECTORIES|LITERAL_PATHSPECS|GLOB_PATHSPECS|NOGLOB_PATHSPECS|"
+    r"ICASE_PATHSPECS)"
 )
-"""Variables that point git at another repository than the one of its working directory."""
+"""Variables that point git at another repository than the one of its working directory, or at another form of one."""
 NETWORK = ("clone", "fetch", "ls-remote", "push")
 PATIENCE = 300.0
 """Seconds that one command may take which talks to the origin."""

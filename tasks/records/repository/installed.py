@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
-from tasks.records.repository import dvc, workspace
+from tasks.records.repository import dvc, lockfile, workspace
 from tasks.records.repository.git import Git
 from tasks.spec.base import digest_file, digest_json
 from tasks.spec.errors import AssayError
@@ -53,7 +53,7 @@ def other_than_installed(settings: Settings, commit: str, model: str) -> str | N
         own = dvc.made(tree, *(f"{stage}@{model}" for stage in ("ingest", "prepare", "evaluate")))
         try:
             dvc.checkout(tree, f"train@{model}")
-            dvc.claim_nothing(tree, model)
+            lockfile.claim_nothing(tree, model)
             dvc.reproduce(tree, f"prepare@{model}")
             dvc.reproduce(tree, f"evaluate@{model}", alone=True)
         except AssayError as error:
@@ -66,11 +66,15 @@ def other_than_installed(settings: Settings, commit: str, model: str) -> str | N
 @contextmanager
 def _with_installed_code(settings: Settings, tree: Path) -> Iterator[bool]:
     """Put the installed code in place of a commit's, as a commit of the worktree alone; gives whether it differs."""
+    for name in (*CODE, *FILES):
+        path = tree / name
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
     for name in CODE:
-        shutil.rmtree(tree / name, ignore_errors=True)
         shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in FILES:
-        (tree / name).unlink(missing_ok=True)
         shutil.copy(ROOT / name, tree / name)
     git = Git(tree, settings.origin_url)
     differs = bool(git.run("status", "--porcelain", "--untracked-files=all", "--", *CODE, *FILES))

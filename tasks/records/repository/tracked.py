@@ -6,8 +6,7 @@ import hashlib
 import shutil
 from pathlib import Path
 
-import yaml
-
+from tasks.records.repository import lockfile
 from tasks.spec.data_source import source_folder
 from tasks.spec.settings import Settings
 
@@ -16,7 +15,8 @@ def changed(root: Path, model: str) -> list[str]:
     """Files of a model's source that are not any more what their pointers say; git does not see such a change."""
     found = []
     for pointer in sorted((root / source_folder(model)).rglob("*.dvc")):
-        for out in yaml.safe_load(pointer.read_text())["outs"]:
+        name = pointer.relative_to(root).as_posix()
+        for out in lockfile.pointed(lockfile.read(pointer, name), name):
             path = pointer.parent / out["path"]
             if path.is_file() and md5_of(path) != out["md5"]:
                 found.append(path.relative_to(root).as_posix())

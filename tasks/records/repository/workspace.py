@@ -12,13 +12,19 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from tasks.records.repository import dvc
+from tasks.records.repository import dvc, lockfile
 from tasks.records.repository.git import Declined, Git, GitError, Overtaken
+from tasks.records.repository.links import refuse_links
 from tasks.spec.errors import CheckoutError
 from tasks.spec.settings import Settings
 
+ATTEMPTS = 3
 CUT = "assay.cut"
 """The key of the clone's git config that keeps what the origin lacked when the clone was completed last."""
+LEFT_OUT = "assay-left-out"
+"""The file of the clone's git folder that keeps which names of the origin the clone cannot have, a line each."""
+LONGEST = 1000
+"""Characters of a branch or tag that Assay leans on: far below what a file of git's may be called."""
 UNPUSHED = "refs/assay/unpushed"
 """Where an origin on this machine holds commits that are examined before anybody pushed them to a branch."""
 
@@ -53,9 +59,9 @@ def ensure_clone(settings: Settings, tags: bool = True) -> Git:
             git.run("config", "--replace-all", "remote.origin.url", settings.origin_url)
         _complete(git)
         _forget_head(git)
-        if _is_up_to_date(git, tags):
+        if not _differing(git, tags) - _left_out(git):
             return git
-        _fetch(git)
+        _fetch(git, settings.branch)
     return git
 
 
@@ -69,15 +75,53 @@ def _begin(settings: Settings) -> None:
     try:
         Git(settings.home).run("init", "--quiet", "--initial-branch", settings.branch, str(draft))
         git.run("remote", "add", "origin", settings.origin_url)
-        _fetch(git)
+        _fetch(git, settings.branch)
         draft.rename(settings.clone)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _fetch(git: Git) -> None:
+def _fetch(git: Git, branch: str) -> None:
+    """Take over what the origin has.
+
+    A branch may have a name that this clone cannot have: too long for a file here, or one but for the case of its
+    letters with another. Git then takes over all others and fails, which is none of theirs: such names are left out.
+    """
     rules = ("+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*", f"+{UNPUSHED}/*:{UNPUSHED}/*")
-    git.run("fetch", "--quiet", "--update-shallow", "--prune", "--prune-tags", "--force", "origin", *rules)
+    kept = git.path / ".git" / LEFT_OUT
+    for attempt in range(ATTEMPTS):
+        try:
+            git.run("fetch", "--quiet", "--update-shallow", "--prune", "--prune-tags", "--force", "origin", *rules)
+        except GitError:
+            left = _differing(git, True)
+            if any(_is_needed(name, branch) for _, name in left):
+                if attempt + 1 < ATTEMPTS:
+                    continue  # it may have moved between the two
+                raise
+            kept.write_text("".join(f"{commit} {name}\n" for commit, name in sorted(left)), "utf-8", "surrogateescape")
+        else:
+            kept.unlink(missing_ok=True)
+        return
+
+
+def _is_needed(name: str, branch: str) -> bool:
+    """Whether Assay leans on a reference of the origin; on a longer one it never does."""
+    own = (f"refs/heads/{branch}", "refs/heads/assay", f"{UNPUSHED}/")
+    return len(name) <= LONGEST and (
+        name in own[:2] or name.startswith((f"{own[1]}/", own[2])) or bool(TAG.search(name))
+    )
+
+
+def left_out(git: Git) -> list[str]:
+    """Branches and tags of the origin that this clone cannot have, as the origin calls them."""
+    left = _left_out(git)
+    return sorted({name.split("/", 2)[2] for _, name in left & _differing(git, True)}) if left else []
+
+
+def _left_out(git: Git) -> set[tuple[str, str]]:
+    kept = git.path / ".git" / LEFT_OUT
+    lines = kept.read_text("utf-8", "surrogateescape").split("\n")[:-1] if kept.exists() else []
+    return {(line.partition(" ")[0], line.partition(" ")[2]) for line in lines}
 
 
 def _complete(git: Git) -> None:
@@ -101,19 +145,25 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _is_up_to_date(git: Git, tags: bool) -> bool:
-    """Whether the clone has all branches and tags as the origin has them; asking is cheaper than fetching nothing."""
+def _differing(git: Git, tags: bool) -> set[tuple[str, str]]:
+    """Commit and name of branches and tags that only the origin or only the clone has so; empty where all is the same.
+
+    Asking is cheaper than fetching nothing.
+    """
     asked = ("refs/heads/", *(("refs/tags/", f"{UNPUSHED}/") if tags else ()))
-    there = (line.split("\t") for line in git.lines("ls-remote", "--refs", *([] if tags else ["--heads"]), "origin"))
+    lines = (line.split("\t") for line in git.lines("ls-remote", "--refs", *([] if tags else ["--heads"]), "origin"))
     ours = ("refs/remotes/origin", *(("refs/tags", UNPUSHED) if tags else ()))
     listed = git.lines("for-each-ref", "--format=%(objectname)%09%(refname)%09%(symref)", *ours)
     here = (line.rstrip("\t").split("\t") for line in listed)
     names = {
         name.replace("refs/remotes/origin/", "refs/heads/", 1): commit for commit, name, *other in here if not other
     }
-    return names == {name: commit for commit, name in there if name.startswith(asked)}
+    there = {name: commit for commit, name in lines if name.startswith(asked)}
+    return {(commit, name) for name, commit in names.items() ^ there.items()}
 
 
+TAG = re.compile(r"^refs/tags/[a-z][a-z0-9_]*[@#]")
+"""Of versions and champions (``tasks/records/registry/tags.py``)."""
 COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 """Git takes such a name for the object's, whatever references are called so."""
 
@@ -177,6 +227,9 @@ def worktree(settings: Settings, revision: str, name: str | None = None) -> Iter
 
     Args:
         name: twelve hexadecimal digits that say whose it is; by default nobody's.
+
+    Raises:
+        CheckoutError: there is no such commit, or one of its links leads to where Assay must not write or read.
     """
     git = ensure_clone(settings)
     commit = resolve(git, revision)
@@ -189,7 +242,8 @@ def worktree(settings: Settings, revision: str, name: str | None = None) -> Iter
                 git.run("worktree", "prune")
             git.run("worktree", "add", "--quiet", "--detach", str(path), commit)
         try:
-            (path / ".dvc").mkdir(exist_ok=True)
+            refuse_links(path)
+            lockfile.make_folder(path, path / ".dvc")
             dvc.write_config(path, settings.cache, settings.home / "dvc-site")
             yield path
         finally:

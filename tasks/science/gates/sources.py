@@ -58,6 +58,8 @@ class Labelled:
     """(n,) bool: rows that no training saw."""
     score: np.ndarray
     """(m,) or (m, k): the candidate's scores of the held-out rows."""
+    new: Mapping[str, int]
+    """Of the rows that no version learned from yet, how many each source labelled."""
     contested: int = 0
     """Rows that two sources labelled differently, and that are therefore not among these."""
 
@@ -108,6 +110,13 @@ def label_sources(
         reason = (
             f"all {plural(len(found.source), 'row')} from production were labelled by one source, {only}, so that "
             "nobody could contradict it"
+        )
+        return _result("insufficient_evidence", reason, shares)
+    if len(found.new) < 2:  # what others said of earlier rows does not bear these out
+        rows, only = sum(found.new.values()), "nobody" if not found.new else next(iter(found.new))
+        reason = (
+            f"all {plural(rows, 'row')} that no version knows were labelled by one source, {only}, so that nobody could "
+            "contradict it"
         )
         return _result("insufficient_evidence", reason, shares)
     contested, sentence = _contested(found)

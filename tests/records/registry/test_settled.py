@@ -61,6 +61,19 @@ def test_all_but_the_newest_of_each_model_are_gathered_and_any_clone_has_them(
         assert fresh.rev_parse(commit) == commit
 
 
+@pytest.mark.parametrize("date", ["-5", "99999999999", "99999999999999999999"])
+def test_a_commit_of_a_time_that_no_clock_has_holds_up_nothing(settings: Settings, developer: Path, date: str) -> None:
+    tree = git(developer, "rev-parse", "HEAD^{tree}")
+    text = f"tree {tree}\nauthor e <e@x> {date} +0000\ncommitter e <e@x> {date} +0000\n\nodd\n"
+    (developer / "odd").write_text(text)
+    odd = git(developer, "hash-object", "-t", "commit", "--literally", "-w", "odd")
+    git(developer, "push", "--quiet", "origin", f"{odd}:refs/heads/{settled.CANDIDATES}/care/odd")
+    made = trained(settings, "care", 31)
+    assert settled.gather(settings) == 22
+    kept = {name for name in heads(settings) if name.startswith(settled.CANDIDATES)}
+    assert len(kept) == settled.KEPT and {*list(made)[-settled.KEPT + 1 :]} <= kept
+
+
 def test_what_was_gathered_can_still_be_promoted_and_the_record_holds(settings: Settings) -> None:
     with workspace.worktree(settings, "main") as tree:
         (tree / "model.txt").write_text("slow")

@@ -209,10 +209,6 @@ LEADING_OUT = {
         {"train": {"cmd": "true", "vars": ["{home}/profiles.toml"], "outs": ["data/care/x"]}},
         "dvc.yaml names '{home}/profiles.toml' under vars or wdir, which is no path in the repository",
     ),
-    "a link elsewhere": (
-        {"train": {"cmd": "true", "vars": ["vars.yaml"], "outs": ["data/care/x"]}, "link": "{home}/profiles.toml"},
-        "vars.yaml is a link out of the repository; commit the file, or let DVC track it",
-    ),
     "a folder elsewhere": (
         {"train": {"cmd": "true", "wdir": "../..", "outs": ["data/care/x"]}},
         "dvc.yaml names '../..' under vars or wdir, which is no path in the repository",
@@ -225,13 +221,20 @@ def test_what_dvc_would_do_elsewhere_is_refused_before_it_does_anything(
     evil: Settings, dvc_developer: Path, name: str
 ) -> None:
     stages, sentence = (json.loads(json.dumps(part).replace("{home}", str(evil.home))) for part in LEADING_OUT[name])
-    if "link" in stages:
-        os.symlink(stages.pop("link"), dvc_developer / "vars.yaml")
     push(dvc_developer, stages)
     with workspace.worktree(evil, "main") as tree, pytest.raises(StageError) as caught:
         dvc.reproduce(tree, "train")
     assert str(caught.value) == f"{sentence}."
     assert all((evil.home / path).read_text() == "precious" for path in PRECIOUS)
+
+
+def test_a_link_elsewhere_in_a_persons_checkout_is_refused(evil: Settings, dvc_developer: Path) -> None:
+    os.symlink(evil.home / "profiles.toml", dvc_developer / "vars.yaml")
+    push(dvc_developer, {"train": {"cmd": "true", "vars": ["vars.yaml"], "outs": ["data/care/x"]}})
+    dvc.write_config(dvc_developer, evil.cache, evil.home / "dvc-site")
+    said = r"^vars\.yaml is a link out of the repository; commit the file, or let DVC track it\.$"
+    with pytest.raises(StageError, match=said):
+        dvc.reproduce(dvc_developer, "train")
 
 
 LEAKS = {

@@ -88,6 +88,36 @@ def test_a_users_configuration_changes_nothing(
     assert not (tmp_path / "hook-ran").exists() and not list(settings.clone.glob(".git/hooks/*"))
 
 
+def test_an_odd_commit_ends_no_fetch_of_who_checks_all_objects(
+    settings: Settings, developer: Path, habits: Path
+) -> None:
+    """Anybody can push one, and each fetch of the clone would end there."""
+    (developer / "odd").write_text(f"tree {git(developer, 'rev-parse', 'HEAD^{tree}')}\nauthor e\ncommitter e\n\nx\n")
+    odd = git(developer, "hash-object", "-t", "commit", "--literally", "-w", "odd")
+    workspace.prepare_origin(Git(Path(settings.origin)))
+    Git(developer, settings.origin).run("push", "--quiet", settings.origin, f"{odd}:refs/heads/odd")
+    with habits.open("a") as file:
+        file.write("[fetch]\nfsckObjects = true\n[transfer]\nfsckObjects = true\n[receive]\nfsckObjects = true\n")
+    assert workspace.ensure_clone(settings).rev_parse("refs/remotes/origin/odd") == odd
+    assert ledger.append(settings, DRAFT).sequence == 2
+
+
+def test_variables_that_choose_another_form_of_repository_change_nothing(
+    settings: Settings, developer: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head = git(developer, "rev-parse", "HEAD")
+    for name, value in (
+        ("GIT_DEFAULT_HASH", "sha256"),
+        ("GIT_DEFAULT_REF_FORMAT", "reftable"),
+        ("GIT_REPLACE_REF_BASE", "refs/heads/"),
+        ("GIT_ICASE_PATHSPECS", "1"),
+        ("GIT_LITERAL_PATHSPECS", "1"),
+    ):
+        monkeypatch.setenv(name, value)
+    assert workspace.ensure_clone(settings).rev_parse("refs/remotes/origin/main") == head
+    assert (settings.clone / ".git/HEAD").read_text().startswith("ref: refs/heads/")
+
+
 def test_a_caller_in_another_repository_changes_nothing(
     settings: Settings, developer: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
