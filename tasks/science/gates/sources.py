@@ -115,8 +115,8 @@ def label_sources(
     if len(found.new) < 2:  # what others said of earlier rows does not bear these out
         rows, only = sum(found.new.values()), "nobody" if not found.new else next(iter(found.new))
         reason = (
-            f"all {plural(rows, 'row')} that no version knows were labelled by one source, {only}, so that nobody could "
-            "contradict it"
+            f"all {plural(rows, 'row')} that no version knows were labelled by one source, {only}, so that nobody "
+            "could contradict it"
         )
         return _result("insufficient_evidence", reason, shares)
     contested, sentence = _contested(found)
