@@ -13,7 +13,7 @@ import pytest
 
 from tasks.labels import BEYOND, CONTESTED, OWN_ASKER, STRANGE, Sources, Taught, taught
 from tasks.records.log.predictions import PredictionLog
-from tasks.serving.keys import KeyFile
+from tasks.serving.keys import LOOK_SECONDS, KeyFile
 from tasks.spec.settings import Settings
 from tasks.spec.watching import NO_KEY, Labels
 from tests import asking
@@ -35,6 +35,7 @@ def doors(service: Service) -> Iterator[dict[str, str]]:
         "survey": keys.add("survey", ("outcomes", "predict")),
         "stranger": keys.add("a student", ("outcomes",)),
     }
+    time.sleep(2 * LOOK_SECONDS)  # the service looks at the list twice a second
     yield {name: token for name, (token, _) in made.items()}
 
 

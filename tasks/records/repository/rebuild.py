@@ -16,14 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from tasks.records.repository import dvc, process, sandbox
 from tasks.records.repository.declared import differing, packages, stage
 from tasks.records.repository.git import Git
+from tasks.records.repository.lockfile import read
 from tasks.records.repository.modules import importable
 from tasks.records.repository.tracked import kept, md5_of
-from tasks.spec.base import digest_file
+from tasks.spec.base import Loader, digest_file, parse_yaml
 from tasks.spec.data_source import collected_folder, source_folder
 from tasks.spec.errors import AssayError, StageError
 from tasks.spec.line import flat
@@ -119,17 +118,27 @@ class Rebuilding:
         """
         for dep in self.recorded(name).get("deps", ()):
             path, md5 = str(dep["path"]), str(dep["md5"])
-            found = "" if path in without else content(self.tree / path)
+            found = "" if path in without else content(self._inside(path))
             if path not in without and found != md5:
                 return Other(name, path, False, self._why(name, path, md5, found))
         for file, keys in (self.recorded(name).get("params") or {}).items():
-            now = yaml.safe_load((self.tree / file).read_text()) or {}
+            now = parse_yaml(read(self._inside(file), file), file, Loader)
             for key, value in keys.items():
                 if not alike(value, _at(now, key)):
                     place, one, other = _deepest(key, value, _at(now, key))
                     said = f"{file} says {place}: {_shown(other)}, and {name} read {_shown(one)}"
                     return Other(name, place, False, said)
         return None
+
+    def _inside(self, path: str) -> Path:
+        """A path of ``dvc.lock`` as one of the checkout.
+
+        Raises:
+            StageError: it leads out; whoever pushed the file may have written any.
+        """
+        if not (self.tree / path).resolve().is_relative_to(self.tree.resolve()):
+            raise StageError(f"dvc.lock names {flat(path)}, which lies outside the checkout. Let dvc write it anew.")
+        return self.tree / path
 
     def other_output(self, name: str) -> Other | None:
         """The first file that a stage made otherwise."""
