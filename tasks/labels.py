@@ -105,7 +105,9 @@ class Collected:
     @property
     def sentence(self) -> str:
         """Who labelled how many, and what was left out."""
-        by = ", ".join(f"{name} {n:,}" for name, n in sorted(self.sources.items(), key=lambda item: -item[1]))
+        by = ", ".join(
+            f"{name} {n:,}" for name, n in sorted(self.sources.items(), key=lambda item: (-item[1], item[0]))
+        )
         out = "; ".join(f"{n:,} {why}" for why, n in self.left_out.items())
         return f"labelled by {by}" + (f"; left out: {out}" if out else "")
 

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from tasks.records.registry import ledger
+from tasks.records.registry.registry import Registry
 from tasks.science.data.tables import LABEL, as_requests
 from tasks.serving.keys import KeyFile
 from tasks.spec.evidence import Verdict
@@ -63,6 +64,10 @@ class Doors:
         request = {"model": "income", "reason": "retrain", "actor": "assay", "revision": "main", "collect": True}
         return self.running.api.wait(self.running.api.start("train/training", request), seconds=400)
 
+    def champion(self) -> str | None:
+        found = Registry(self.running.settings).champion("income")
+        return found.tag if found else None
+
     def gate(self, kind: Any) -> Any:
         entry = next(ledger.newest(self.running.settings, "income", (kind,)))
         evidence = ledger.evidence(self.running.settings, str(entry.evidence))
@@ -95,7 +100,7 @@ def test_what_nobody_who_is_named_says_teaches_nothing(doors: Doors) -> None:
         "labels.sources names. Outcomes came from student (200); labels.sources allows: tax office, "
         "follow-up survey."
     )
-    assert doors.running.champion() == "v1.0.0"
+    assert doors.champion() == "v1.0.0"
 
 
 def test_two_sources_that_bear_each_other_out_retrain_alone(doors: Doors) -> None:
@@ -107,14 +112,14 @@ def test_two_sources_that_bear_each_other_out_retrain_alone(doors: Doors) -> Non
     assert state["name"] == "Promoted", state["message"]
     gate = doors.gate("promoted")
     assert gate.state == "pass" and gate.reason.startswith(
-        f"{HONEST:,} rows from production, labelled by tax office 50%, follow-up survey 50%; no source stands out"
+        f"{HONEST:,} rows from production, labelled by follow-up survey 50%, tax office 50%; no source stands out"
     )
     running = doors.running
     running.git("fetch", "--quiet", "origin")
     said = running.git("log", "-1", "--format=%B", "--grep", "collected in production", "origin/main")
     each = HONEST // 2
     assert said.splitlines()[2] == (
-        f"labelled by tax office {each:,}, follow-up survey {each:,}; left out: 200 labelled by nobody whom "
+        f"labelled by follow-up survey {each:,}, tax office {each:,}; left out: 200 labelled by nobody whom "
         "labels.sources names"
     )
 
@@ -134,8 +139,8 @@ def test_a_stolen_key_does_not_retrain_alone_and_a_person_may_sign(doors: Doors,
     else:
         assert state["name"] == "Awaiting signature", state["message"]
         assert "It waits, since label-sources did not pass: " in state["message"]
-        assert "tax office and the others label like rows differently" in state["message"]
-    assert running.champion() == "v2.0.0" and running.serves("income") == "v2.0.0"
+        assert "and the others label like rows differently" in state["message"]
+    assert doors.champion() == "v2.0.0" and running.serves("income") == "v2.0.0"
     kind = "awaiting_signature" if state["name"] == "Awaiting signature" else "rejected"
     assert doors.gate(kind).state == "fail"
 
@@ -155,9 +160,9 @@ def test_one_source_alone_waits_for_a_person_who_may_sign(doors: Doors, tmp_path
     assert (
         "that no version knows were labelled by one source, follow-up survey, so that nobody could" in state["message"]
     )
-    assert running.champion() == "v2.0.0"
+    assert doors.champion() == "v2.0.0"
     running.appoint(ruth=key(tmp_path_factory.mktemp("keys"), "ruth"))
     commit = str(next(ledger.newest(running.settings, "income", ("awaiting_signature",))).commit)
     done = running.assay("approve", "income", commit[:12], *running.signed())
     assert done.returncode == 0, done.stdout + done.stderr
-    assert running.champion() == "v3.0.0"
+    assert doors.champion() == "v3.0.0"
