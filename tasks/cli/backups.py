@@ -147,6 +147,10 @@ def _pack(settings: Settings, tar: tarfile.TarFile, staged: Path, cache: bool, l
     return digests
 
 
+BESIDE = ("-wal", "-shm", "-journal", ".db-gate", ".db-turn")
+"""Ends of files that stand beside a database while it is used, and hold nothing once it was copied."""
+
+
 def _files(home: Path, cache: bool) -> Iterator[Path]:
     """Files of a home that are neither made anew, nor the origin's, nor DVC's cache, nor another file's log."""
     for top in sorted(home.iterdir()):
@@ -154,7 +158,7 @@ def _files(home: Path, cache: bool) -> Iterator[Path]:
         if skipped or (top.is_file() and top.suffix in (".lock", ".part")):
             continue
         for path in _below(top) if top.is_dir() else [top]:
-            if not path.name.endswith(("-wal", "-shm", "-journal")) and path.is_file():
+            if not path.name.endswith(BESIDE) and path.is_file():
                 yield path
 
 
