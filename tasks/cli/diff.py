@@ -177,10 +177,11 @@ def _did(found: Comparison, document: dict[str, Any]) -> Iterator[str]:
 
 
 def _table(effects: Any, unit: str) -> Iterator[str]:
-    from tasks.records.pages.side_by_side import signed, value_said
+    from tasks.records.pages.side_by_side import signed
+    from tasks.spec.display import metric_said
 
     for effect in effects:
-        values = [value_said(value, effect.name, unit) for value in (effect.old, effect.new)]
+        values = [metric_said(value, effect.name, unit) for value in (effect.old, effect.new)]
         ends = [signed(end, effect.name) for end in (effect.low, effect.high)]
         interval = f" ({ends[0]} to {ends[1]})" if all(ends) else ""
         name, moved = metric_name(effect.name)[:20], signed(effect.difference, effect.name)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tasks.cli.common import ROOT, Json, Model, row, say, settings
-from tasks.spec.display import metric_form, metric_name, with_display_names
+from tasks.spec.display import metric_name, metric_said, with_display_names
 from tasks.spec.line import flat
 from tasks.spec.wording import number, plural
 
@@ -197,8 +197,7 @@ def _metric(metric: Metric, champion: str | None) -> str:
 
 
 def _number(value: float, metric: Metric, sign: str = "") -> str:
-    form = metric_form(metric.metric)
-    said = f"{value:.4f}" if form == "number" else number(value, form)
+    said = metric_said(value, metric.metric)
     return f"+{said}" if sign and value >= 0 else said
 
 

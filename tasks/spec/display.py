@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from tasks.spec.evidence import Finding
-from tasks.spec.wording import NumberForm
+from tasks.spec.wording import PLAIN, NumberForm, number
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,12 @@ def metric_form(quantity: str) -> NumberForm:
 def finding_name(kind: str) -> str:
     found = FINDINGS.get(kind)
     return found.name if found else kind.replace("_", " ")
+
+
+def metric_said(value: float, quantity: str, unit: str = "") -> str:
+    """A value of a metric, with as many digits as its differences have."""
+    form = metric_form(quantity)
+    return f"{value:.4f}" if form == PLAIN else number(value, form, unit)
 
 
 def finding_form(finding: Finding) -> NumberForm:

@@ -20,6 +20,7 @@ def plural(count: int | float, noun: str, nouns: str = "") -> str:
 
 NumberForm = Literal["number", "rate", "seconds", "target"]
 """How people read a value: a plain number, a share of one, a length of time, or in the unit of the model's target."""
+PLAIN: NumberForm = "number"
 
 
 def number(value: float | str | None, form: NumberForm = "number", unit: str = "") -> str:

@@ -27,8 +27,7 @@ from tasks.records.pages.canvas import (
 )
 from tasks.records.pages.canvas import WIDTH as PLOT
 from tasks.records.pages.words import PAGES
-from tasks.spec.display import metric_form, metric_name
-from tasks.spec.wording import number
+from tasks.spec.display import metric_name, metric_said
 
 WIDTH = 250
 MOST = 12
@@ -60,20 +59,14 @@ def comparison_page(found: dict[str, Any], names: tuple[str, str], value: Any) -
 
 
 def plain(effect: dict[str, Any], key: str, unit: str = "") -> str:
-    return value_said(effect[key], effect["name"], unit)
-
-
-def value_said(value: float, name: str, unit: str = "") -> str:
-    """A metric's value, with as many digits as its differences have."""
-    form = metric_form(name)
-    return f"{value:.4f}" if form == "number" else number(value, form, unit)
+    return metric_said(effect[key], effect["name"], unit)
 
 
 def signed(value: float | None, name: str, unit: str = "") -> str:
     """A difference with its sign, in the form in which people read the metric."""
     if value is None:
         return ""
-    said = value_said(value, name, unit)
+    said = metric_said(value, name, unit)
     return f"+{said}" if value >= 0 else said
 
 
