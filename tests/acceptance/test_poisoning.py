@@ -26,12 +26,19 @@ pytestmark = pytest.mark.acceptance
 HONEST, POISONED = 4000, 3000
 
 
+def wider(text: str) -> str:
+    """Gates on few rows of a group are decided by chance from one split to the next; what is tested here is not."""
+    changed = text.replace("statistic: difference, limit: 0.25}", "statistic: difference, limit: 0.4}")
+    assert changed != text
+    return set_value("C", "0.5")(changed)
+
+
 class Doors:
     """A system with ``income`` v1.0.0, its replay rows of 1994, and a key of each who asks or reports."""
 
     def __init__(self, running: Running) -> None:
         self.running = running
-        commit = running.push("income: first release", income=set_value("C", "0.5"))
+        commit = running.push("income: first release", income=wider)
         state = running.finished("train/training", commit)
         assert state["name"] == "Promoted", state["message"]
         running.until(lambda: running.serves("income") == "v1.0.0", "v1.0.0 in the service")
