@@ -19,7 +19,6 @@ from tasks.spec.evidence import Verdict
 from tasks.spec.model import load_model
 from tests import asking
 from tests.conftest import ROOT
-from tests.keys import key
 from tests.system import Running, replay_rows, require_package_index, running_system, set_value
 
 pytestmark = pytest.mark.acceptance
@@ -131,7 +130,7 @@ def test_two_sources_that_bear_each_other_out_retrain_alone(doors: Doors) -> Non
     )
 
 
-def test_a_stolen_key_does_not_retrain_alone_and_a_person_may_sign(doors: Doors, tmp_path_factory: Any) -> None:
+def test_a_stolen_key_does_not_retrain_alone(doors: Doors) -> None:
     """A third of what one source says is wrong, all one way: nobody is told a secret, and the champion stays."""
     running, rng = doors.running, np.random.default_rng(2)
     ids, rows = doors.ask(POISONED)
@@ -150,26 +149,3 @@ def test_a_stolen_key_does_not_retrain_alone_and_a_person_may_sign(doors: Doors,
     assert doors.champion() == "v2.0.0" and running.serves("income") == "v2.0.0"
     kind = "awaiting_signature" if state["name"] == "Awaiting signature" else "rejected"
     assert doors.gate(kind).state == "fail"
-
-
-def test_one_source_alone_waits_for_a_person_who_may_sign(doors: Doors, tmp_path_factory: Any) -> None:
-    """First main takes the poisoned rows out, as whoever looked at them would."""
-    running = doors.running
-    running.git("pull", "--quiet", "--rebase", "origin", "main")
-    for path in sorted((running.clone / "data/income/collected").glob("*.parquet.dvc"))[1:]:
-        path.unlink()
-    commit = running.push("income: rows of a stolen key are taken out")
-    assert running.finished("train/training", commit)["type"] in ("COMPLETED", "FAILED")
-    ids, rows = doors.ask(120)
-    doors.report(SOURCES[1], dict(zip(ids, rows[LABEL].astype(bool), strict=True)))
-    state = doors.retrain()
-    assert state["name"] == "Awaiting signature", state["message"]
-    assert (
-        "that no version knows were labelled by one source, follow-up survey, so that nobody could" in state["message"]
-    )
-    assert doors.champion() == "v2.0.0"
-    running.appoint(ruth=key(tmp_path_factory.mktemp("keys"), "ruth"))
-    commit = str(next(ledger.newest(running.settings, "income", ("awaiting_signature",))).commit)
-    done = running.assay("approve", "income", commit[:12], *running.signed())
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert doors.champion() == "v3.0.0"
