@@ -41,7 +41,7 @@ def check_label_sources(candidate: Candidate) -> GateResult | None:
         return None
     try:
         return _judged(candidate, before)
-    except AssayError as error:
+    except (AssayError, ValueError) as error:  # a model raises the latter for rows that it cannot score
         return _unknown(f"what each source taught could not be found out: {error}")
 
 

@@ -99,19 +99,6 @@ class Reading(Part):
             begin = connection.execute(sa.select(sa.func.min(newest.c.seq))).scalar()
         return self.frame(model, begin or 0, END)
 
-    def labelled(self, model: str, after_seq: int, columns: Sequence[str] | None = None) -> pd.DataFrame:
-        """Predictions after a position whose outcome is known; as :meth:`frame`."""
-        o = OUTCOMES.c
-        with self.database.engine.connect() as connection:
-            query = (
-                sa.select(o.prediction)
-                .where(o.model == model, o.prediction > after_seq)
-                .distinct()
-                .order_by(o.prediction)
-            )
-            seqs = connection.execute(query).scalars().all()
-        return self._whole(self._at(model, seqs, columns), columns, False)
-
     def at(self, model: str, seqs: Sequence[int]) -> pd.DataFrame:
         """The predictions at positions that are in order; as :meth:`frame`."""
         return self._whole(self._at(model, seqs), None, False)
