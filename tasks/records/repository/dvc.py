@@ -46,11 +46,14 @@ def made(worktree: Path, *stages: str) -> dict[str, str]:
     return {out.path: out.md5 for name in stages if name in recorded for out in _outs(recorded[name])}
 
 
-def reproduce(worktree: Path, *targets: str, alone: bool = False, timeout: float = 3600) -> None:
+def reproduce(
+    worktree: Path, *targets: str, alone: bool = False, timeout: float = 3600, environment: Path | None = None
+) -> None:
     """Bring the stages up to date, and compare all files they were made from with their recorded digests.
 
     Args:
         alone: leave out the stages that these depend on.
+        environment: the folder of the Python environment that the stages run in; by default the running one.
 
     Raises:
         StageError: a stage failed; a stage's own ``error:`` line is the message where it printed one.
@@ -66,7 +69,7 @@ def reproduce(worktree: Path, *targets: str, alone: bool = False, timeout: float
         for folder in (config.parent / "code", worktree / source_folder(name), worktree / collected_folder(name)):
             lockfile.make_folder(worktree, folder)
     single = ("--single-item",) if alone else ()
-    code, output = _dvc(worktree, "repro", *single, *targets, timeout=timeout, stages=True)
+    code, output = _dvc(worktree, "repro", *single, *targets, timeout=timeout, stages=True, environment=environment)
     if not code:
         _verify(worktree, _needed(worktree, targets))
         _refuse_other_inputs(worktree, {target.partition("@")[2] for target in targets})
@@ -330,7 +333,9 @@ NOT_CODE = re.compile(r"(data|deployments|docs|tests)|.*\.md")
 """What lies at the top of a repository and no stage's code is imported from, unless a stage depends on it by name."""
 
 
-def _dvc(worktree: Path, *arguments: str, timeout: float, stages: bool = False) -> tuple[int, str]:
+def _dvc(
+    worktree: Path, *arguments: str, timeout: float, stages: bool = False, environment: Path | None = None
+) -> tuple[int, str]:
     """Run DVC, kept to the worktree and the cache; the stages that it starts run apart from it.
 
     Only what pulls is given a person's credentials and the remotes that are folders. What runs stages may reach package
@@ -338,6 +343,7 @@ def _dvc(worktree: Path, *arguments: str, timeout: float, stages: bool = False) 
 
     Args:
         stages: whether it starts any.
+        environment: of the stages, where it is not the running one.
     """
     pulls = arguments[0] == "pull"
     addresses = list(remotes(worktree).values()) if pulls else []
@@ -347,13 +353,16 @@ def _dvc(worktree: Path, *arguments: str, timeout: float, stages: bool = False) 
     written = [worktree / "data" / item for item in sorted(items)]
     for folder in (cache, site, *written):
         folder.mkdir(parents=True, exist_ok=True)
+    seen = [] if environment is None else [environment]
     with (
         importable(worktree) as (modules, path),
-        sandbox.apart(written, [worktree, modules], environment=path) as alone,
+        sandbox.apart(
+            written, [worktree, modules, *seen], environment={**path, **sandbox.python_of(environment)}
+        ) as alone,
     ):
         shell, temporary = sandbox.shell(alone)
         ours = {"DVC_NO_ANALYTICS": "true", "DO_NOT_TRACK": "1", "DVC_SITE_CACHE_DIR": str(site), "SHELL": shell}
-        read = [temporary.parent, modules, *reach.git_folders(worktree), *reach.folders(worktree, addresses)]
+        read = [temporary.parent, modules, *seen, *reach.git_folders(worktree), *reach.folders(worktree, addresses)]
         ports = reach.ports(addresses) if pulls else () if stages else None
         with sandbox.kept_to([worktree, cache, site, temporary], read, ours, ports, pulls) as kept:
             # where no stage runs none is remembered, and a repository may have no commit yet
