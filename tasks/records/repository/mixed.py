@@ -27,9 +27,9 @@ Part = Literal["code", "data", "parameters", "environment"]
 PARTS: tuple[Part, ...] = ("code", "data", "parameters", "environment")
 """What makes a model, beside its seed."""
 OUTSIDE = re.compile(r"(data|deployments|docs|tests)/.*|[^/]*\.md")
-"""What holds no code of the stages. A model has a folder of its own for that."""
+"""What holds no code of the stages, a model's own folder apart."""
 APART = ("title", "seed")
-"""Keys that belong to no part. The title changes no number, and the seed is chosen anew."""
+"""Keys that belong to no part."""
 
 
 @dataclass(frozen=True)
