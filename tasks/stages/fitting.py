@@ -67,7 +67,7 @@ def _by_epochs(
         rate = config.estimator.layout.learning_rate
         raise ConfigError(
             f"estimator.network.learning_rate of {config.name} is {rate:g}, and in epoch {epoch} the loss became "
-            "infinite or no number. Lower it."
+            "infinite or NaN. Lower it."
         ) from None
     return Epochs(
         loss="squared_error" if config.kind == "regression" else "log_loss",

@@ -235,7 +235,7 @@ def test_a_loss_that_is_no_number_is_one_sentence(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.strip().startswith(
         "error: estimator.network.learning_rate of small is 10, and in epoch "
-    ) and done.stderr.strip().endswith("the loss became infinite or no number. Lower it.")
+    ) and done.stderr.strip().endswith("the loss became infinite or NaN. Lower it.")
     assert not (paths.model / "model.skops").exists()
 
 

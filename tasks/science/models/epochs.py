@@ -24,7 +24,7 @@ OF_TRAINING = ("_optimizer", "_random_state", "_best_coefs", "_best_intercepts",
 
 
 class Diverged(ArithmeticError):
-    """The weights or a loss became infinite or no number; the text is the epoch."""
+    """Weights or a loss became infinite or NaN; the text is the epoch."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Losses:
 
 
 def fit_by_epochs(network: Any, learned: Rows, held_out: Rows) -> Losses:
-    """Fit an unfitted network, and leave it with the weights of the epoch whose validation loss was least.
+    """Fit an unfitted network, and leave it with the weights of the epoch of least validation loss.
 
     Epochs, patience and tolerance are the network's ``max_iter``, ``n_iter_no_change`` and ``tol``. Of epochs of equal
     loss the first is kept. An epoch is an improvement if its loss is below the least so far by more than the tolerance.
@@ -68,7 +68,7 @@ def fit_by_epochs(network: Any, learned: Rows, held_out: Rows) -> Losses:
         squared. Rows count by weight where there are weights. The regularisation is no part of it.
 
     Raises:
-        Diverged: the weights, or a loss, became infinite or no number.
+        Diverged: the weights, or a loss, became infinite or NaN.
     """
     seed, unit, middle = network.random_state, 1.0, 0.0
     if not is_classifier(network):
