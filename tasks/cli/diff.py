@@ -182,9 +182,10 @@ def _learned(found: Comparison) -> Iterator[str]:
     """Of each network, the epoch that is kept and the last one."""
     from tasks.records.pages.networks import losses_short
 
-    for side, run in zip((found.old, found.new), found.network.epochs if found.network else (), strict=False):
-        if run is not None:
-            yield from _row("learned", f"{side.name}: {losses_short(run)}")
+    runs = zip((found.old, found.new), found.network.epochs if found.network else (), strict=False)
+    told = [f"{side.name}: {losses_short(run)}" for side, run in runs if run is not None]
+    for at, said in enumerate(told):
+        yield from _row("learned" if not at else "", said)
 
 
 def _table(effects: Any, unit: str) -> Iterator[str]:

@@ -10,8 +10,8 @@ from markupsafe import Markup
 from tasks.records.pages.canvas import ACCENT, BOTTOM, INK, LEFT, SOFT, WIDTH, ends, frame, line, short, svg, text
 from tasks.spec.display import metric_name
 
-DRAWN, GAP, HIGH = 12, 6.0, 150.0
-"""Units of a layer that are drawn at most, the room between them, and how high a column of them is at most."""
+DRAWN, HIGH = 12, 150.0
+"""Units of a layer that are drawn at most, and how high a column of them is."""
 
 
 def figures(evaluation: dict[str, Any]) -> list[tuple[str, Markup, str]]:
@@ -104,8 +104,9 @@ def architecture(layers: Sequence[dict[str, Any]]) -> Markup:
 
 
 def _places(units: int) -> list[float]:
-    """The heights of the units that are drawn."""
+    """The heights of the units that are drawn; with a gap in the middle where they are not all."""
     drawn = min(units, DRAWN)
     apart = min(HIGH / DRAWN, 22.0)
     first = 10 + (HIGH - apart * (drawn - 1)) / 2
-    return [first + apart * at for at in range(drawn)]
+    places = [first + apart * at for at in range(drawn)]
+    return places if drawn == units else places[: drawn // 2 - 1] + places[drawn // 2 + 1 :]
