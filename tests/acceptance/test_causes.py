@@ -13,8 +13,8 @@ from tests.stages.worlds import NAME, table
 from tests.told import CONFIG, SOURCE, Past, changed_table, home_of, model_yaml
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(2700)]
-TRAIN = "tasks/stages/train.py"
-KEPT = "    features, weights = rows[list(config.features)], _weights(config, pipeline, rows)\n"
+FITTING = "tasks/stages/fitting.py"
+KEPT = "    weights = _weights(config, pipeline, rows)\n"
 
 
 @pytest.fixture(scope="module")
@@ -58,18 +58,18 @@ def test_code_that_hurts_is_named_and_a_parameter_of_no_account_is_not(made: Pas
     made.write(CONFIG, model_yaml(lambda m: m["estimator"].update(parameters={"C": 1.001})))
     made.write(SOURCE, lambda _: table(1500).to_csv(index=False))
     slip = KEPT + "    label = np.where(np.arange(len(label)) % 2 == 0, label[::-1], label)\n"
-    made.write(TRAIN, lambda text: text.replace(KEPT, slip))
+    made.write(FITTING, lambda text: text.replace(KEPT, slip))
     found = asked(made, made.push("code"), "--seeds", "3", "--metric", "log_loss")
     first, second = found["attribution"]["shares"]
     assert (first["cause"], first["moved"], second["cause"], second["moved"]) == ("code", True, "parameters", False)
-    made.write(TRAIN, lambda text: text.replace(slip, KEPT))
+    made.write(FITTING, lambda text: text.replace(slip, KEPT))
 
 
 def test_newer_code_that_asks_for_a_newer_parameter_is_one_cause_with_it(made: Past) -> None:
     asking = (
         KEPT + "    if config.estimator.parameters.get('C') != 0.0005:\n        raise ConfigError('C is no 0.0005.')\n"
     )
-    made.write(TRAIN, lambda text: text.replace(KEPT, asking))
+    made.write(FITTING, lambda text: text.replace(KEPT, asking))
     made.write(CONFIG, model_yaml(lambda m: m["estimator"].update(parameters={"C": 0.0005})))
     found = asked(made, made.push("both"), "--seeds", "2")
     (share,) = found["attribution"]["shares"]
@@ -77,7 +77,7 @@ def test_newer_code_that_asks_for_a_newer_parameter_is_one_cause_with_it(made: P
     assert found["joined"] == [
         "code and parameters are taken as one, since with code alone of the newer C is no 0.0005"
     ]
-    made.write(TRAIN, lambda text: text.replace(asking, KEPT))
+    made.write(FITTING, lambda text: text.replace(asking, KEPT))
 
 
 def test_an_environment_of_its_own_is_made_and_does_nothing(made: Past) -> None:
