@@ -39,15 +39,7 @@ def train(paths: ModelPaths, config: TrainingConfig) -> None:
         record = DataRecord.model_validate_json(paths.record.read_text())
     with paths.reading(paths.source_rows, "ingest"):
         kept = kept_rows(paths.source_rows)
-    label = label_array(config, rows[LABEL])
-    _refuse_untrainable(config, label)
-    known = _modules_below(paths.root)
-    pipeline, features, trusted = build(config, paths.root), rows[list(config.features)], trusted_types(paths)
-    _refuse_foreign_modules(paths, config, _modules_below(paths.root) - known)
-    try_out(paths, pipeline, features, label, trusted)
-    fit(config, pipeline, rows)
-    _refuse_foreign_modules(paths, config, _modules_below(paths.root) - known)  # what is imported only now
-    refuse_unservable(paths, pipeline, trusted)
+    pipeline, trusted = fitted(paths, config, rows)
     paths.model.mkdir(parents=True, exist_ok=True)
     save_model(pipeline, paths.model / "model.skops")
     manifest = described(config, rows, record, trusted, digest_file(paths.model / "model.skops"))
@@ -60,6 +52,28 @@ def train(paths: ModelPaths, config: TrainingConfig) -> None:
     (paths.model / "manifest.json").write_text(json.dumps(manifest.model_dump(mode="json"), indent=2) + "\n")
     document = {"rows": requests, "scores": scores.tolist()}
     (paths.model / "requests.json").write_text(json.dumps(document, allow_nan=False) + "\n")
+
+
+def fitted(paths: ModelPaths, config: TrainingConfig, rows: pd.DataFrame) -> tuple[Any, tuple[str, ...]]:
+    """A pipeline that is fitted on training rows and can be served, and the types that its own folder trusts.
+
+    Args:
+        rows: (n, columns) with the features, ``_label`` and, where the config names a weight, ``_weight``.
+
+    Raises:
+        ConfigError: nothing can be learned from the rows, the estimator does not take them or its parameters, or
+            nobody could load what comes of it.
+    """
+    label = label_array(config, rows[LABEL])
+    _refuse_untrainable(config, label)
+    known = _modules_below(paths.root)
+    pipeline, trusted = build(config, paths.root), trusted_types(paths)
+    _refuse_foreign_modules(paths, config, _modules_below(paths.root) - known)
+    try_out(paths, pipeline, rows[list(config.features)], label, trusted)
+    fit(config, pipeline, rows)
+    _refuse_foreign_modules(paths, config, _modules_below(paths.root) - known)  # what is imported only now
+    refuse_unservable(paths, pipeline, trusted)
+    return pipeline, trusted
 
 
 def _requests(
