@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from tasks.answering.outline import outline
+from tasks.answering.outline import Layer, layer_changes, layers, outline
 from tasks.apart import model_apart
 from tasks.records.registry import ledger
 from tasks.records.registry.candidates import candidates
@@ -46,6 +46,9 @@ VERSION = re.compile(r"v\d+\.\d+\.\d+")
 SIDES = ("train", "holdout", "replay")
 SIDE, OWN = "_side", (ROW, BENCHMARK, ENTITY, WEIGHT, "_side")
 """Columns of prepared tables that the stages add beside inputs and label."""
+
+OF_LAYERS = ("estimator.hidden_layer_sizes", "estimator.activation")
+"""Parameters of two networks that are told layer by layer."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,17 @@ class Effects:
 
 
 @dataclass(frozen=True)
+class Networks:
+    """Layers and losses of both; empty or None of one that has none."""
+
+    layers: tuple[list[Layer], list[Layer]]
+    changes: tuple[str, ...]
+    """Of the layers, a line each; none where one of the two is no network."""
+    epochs: tuple[dict[str, Any] | None, dict[str, Any] | None]
+    """Fields of :class:`tasks.spec.estimator.Epochs`."""
+
+
+@dataclass(frozen=True)
 class Comparison:
     model: str
     title: str
@@ -100,6 +114,8 @@ class Comparison:
     seeds: tuple[int | None, int | None] = (None, None)
     data: Data | None = None
     effects: Effects | None = None
+    network: Networks | None = None
+    """Where one of them is a network at least."""
     importance: dict[str, tuple[float, float]] = field(default_factory=dict)
     """By feature, the share of the attribution that each gives it."""
     unknown: tuple[str, ...] = ()
@@ -223,9 +239,21 @@ def _laid_open(base: Comparison, old: ModelPaths, new: ModelPaths) -> Comparison
     configs = [load_registered(model_folder(p.root, p.name) / "model.yaml", ModelConfig) for p in (old, new)]
     tables = [_tables(paths) for paths in (old, new)]
     pipeline = differing(*(outline(paths.model / "model.skops") for paths in (old, new)))
+    network = _networks(old, new)
+    if network is not None and all(network.layers):
+        pipeline = {key: values for key, values in pipeline.items() if key not in OF_LAYERS}
     effects, unknown = _effects(old, new, configs, tables)
-    data, shares = _data(configs, tables), _importance(old, new)
-    return _with(base, configs, pipeline=pipeline, data=data, effects=effects, importance=shares, unknown=unknown)
+    found = {"data": _data(configs, tables), "network": network, "importance": _importance(old, new)}
+    return _with(base, configs, pipeline=pipeline, effects=effects, unknown=unknown, **found)
+
+
+def _networks(old: ModelPaths, new: ModelPaths) -> Networks | None:
+    """By the arrays of both model files, so that the layers of one from before the losses were kept are there too."""
+    one, other = (layers(paths.model / "model.skops") for paths in (old, new))
+    if not one and not other:
+        return None
+    runs = [None if epochs is None else epochs.model_dump(mode="json") for epochs in (old.epochs(), new.epochs())]
+    return Networks((one, other), tuple(layer_changes(one, other)), (runs[0], runs[1]))
 
 
 def _tables(paths: ModelPaths) -> dict[str, pd.DataFrame]:

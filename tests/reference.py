@@ -68,6 +68,7 @@ EXAMPLES: dict[str, Any] = {
     "Data.weight": "survey_weight",
     "Data.holdout_sha256": "sha256:" + "0" * 64,
     "Estimator.factory": "deployments.models.credit.code.forest:build",
+    "Estimator.network": {"layers": [64, 32], "alpha": 0.001},
     "Estimator.class_weight": "balanced",
     "Estimator.encoding": {"postcode": "target"},
     "LeakageGate.excused": {"last_score": "an earlier answer, known on the day"},

@@ -24,6 +24,7 @@ from tasks.science.windows.reference import load_reference
 from tasks.serving.keys import KeyFile
 from tasks.spec.base import digest_json, load_yaml
 from tasks.spec.errors import ConfigError
+from tasks.spec.estimator import Epochs
 from tasks.spec.evidence import Verdict
 from tasks.spec.expectations import Expectations
 from tasks.spec.formats import BACKUP, NUMBERED, refuse_other_format
@@ -185,6 +186,11 @@ def access_keys(log: PredictionLog) -> None:
     )
 
 
+def losses_by_epoch(log: PredictionLog) -> None:
+    found = Epochs.model_validate_json(text("loss.json"))
+    assert (found.kept, found.validation, found.by, found.stopped) == (2, (0.7, 0.61, 0.65), "period", "patience")
+
+
 READ: tuple[Callable[[PredictionLog], None], ...] = (
     fitted_reference,
     profile_layout,
@@ -203,6 +209,7 @@ READ: tuple[Callable[[PredictionLog], None], ...] = (
     expectations,
     waivers,
     manifest,
+    losses_by_epoch,
     pointer,
     home,
     backup,

@@ -97,7 +97,7 @@ def text(found: Comparison, document: dict[str, Any]) -> str:
     ]
     lines += ["", "What changed", *_changed(found, document)]
     if found.effects is not None:
-        lines += ["", "What it did", *_did(found, document)]
+        lines += ["", "What it did", *_did(found, document), *_learned(found)]
     for said in found.unknown:
         lines += ["", *_row("unknown", said)]
     return "\n".join(lines)
@@ -113,6 +113,8 @@ def _changed(found: Comparison, document: dict[str, Any]) -> Iterator[str]:
         yield from _row("", f"and {plural(len(changed.code) - CODE, 'more function')}")
     yield from _pairs("settings", {k: v for k, v in changed.parameters.items() if k != "seed"})
     yield from _pairs("pipeline", found.pipeline)
+    for at, said in enumerate(found.network.changes if found.network else ()):
+        yield from _row("layers" if not at else "", said)
     for name, features in zip(("added", "removed"), found.features, strict=True):
         if features:
             yield from _row("features", f"{name}: {', '.join(features)}")
@@ -125,7 +127,7 @@ def _changed(found: Comparison, document: dict[str, Any]) -> Iterator[str]:
         yield from _row("data", ", ".join(changed.data))
     yield from _pairs("packages", changed.packages)
     yield from _pairs("judging", changed.judging)
-    if not changed.any and not found.pipeline:
+    if not changed.any and not found.pipeline and not (found.network and found.network.changes):
         yield "  nothing that makes or judges it"
 
 
@@ -174,6 +176,16 @@ def _did(found: Comparison, document: dict[str, Any]) -> Iterator[str]:
     moved = sorted(found.importance.items(), key=lambda item: -abs(item[1][1] - item[1][0]))[:5]
     said = ", ".join(f"{name} {old:.1%} to {new:.1%}" for name, (old, new) in moved)
     yield from _row("explained", said)
+
+
+def _learned(found: Comparison) -> Iterator[str]:
+    """Of each network, the epoch that is kept and the last one."""
+    from tasks.records.pages.networks import losses_short
+
+    runs = zip((found.old, found.new), found.network.epochs if found.network else (), strict=False)
+    told = [f"{side.name}: {losses_short(run)}" for side, run in runs if run is not None]
+    for at, said in enumerate(told):
+        yield from _row("learned" if not at else "", said)
 
 
 def _table(effects: Any, unit: str) -> Iterator[str]:

@@ -17,7 +17,8 @@ from tasks.spec.training import Placed, TrainingConfig, no_inputs
 
 KIND, FEATURES, THRESHOLD = "estimator.kind", "features", "data.target.decision_threshold"
 PARAMETERS, ENCODING, CLASS_WEIGHT = "estimator.parameters.", "estimator.encoding.", "estimator.class_weight"
-ALLOWED = (KIND, f"{PARAMETERS}NAME", CLASS_WEIGHT, f"{ENCODING}COLUMN", FEATURES, THRESHOLD)
+NETWORK = "estimator.network."
+ALLOWED = (KIND, f"{PARAMETERS}NAME", f"{NETWORK}NAME", CLASS_WEIGHT, f"{ENCODING}COLUMN", FEATURES, THRESHOLD)
 """Places of ``model.yaml`` that may be searched: those that make a model and leave its rows as they are."""
 _PLACE = re.compile("|".join(re.escape(place).replace("NAME", r"\w+").replace("COLUMN", ".+") for place in ALLOWED))
 
@@ -158,7 +159,7 @@ class Search(Spec):
 def drawn(document: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration that drawn values make.
 
-    What ``model.yaml`` says of parameters, factory and class weights holds for its own kind of estimator alone.
+    What ``model.yaml`` says of parameters, network, factory and class weights holds for its own kind alone.
 
     Args:
         document: ``model.yaml`` as a mapping, or the part of it that makes a model.
@@ -169,10 +170,9 @@ def drawn(document: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, A
     if kind != estimator["kind"]:
         made["estimator"] = {key: value for key, value in estimator.items() if key == "encoding"} | {"kind": kind}
     for place, value in values.items():
-        if place.startswith(PARAMETERS):
-            _put(made["estimator"].setdefault("parameters", {}), place.removeprefix(PARAMETERS), value)
-        elif place.startswith(ENCODING):
-            _put(made["estimator"].setdefault("encoding", {}), place.removeprefix(ENCODING), value)
+        part = next((p for p in (PARAMETERS, NETWORK, ENCODING) if place.startswith(p)), None)
+        if part is not None:
+            _put(made["estimator"].setdefault(part.split(".")[1], {}), place.removeprefix(part), value)
         elif place == CLASS_WEIGHT:
             _put(made["estimator"], "class_weight", value)
         elif place == THRESHOLD:

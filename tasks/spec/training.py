@@ -17,7 +17,7 @@ from tasks.spec.base import Spec, read_yaml, refuse, registered, validate
 from tasks.spec.data import Column, Data
 from tasks.spec.data_source import misplaced, source_folder
 from tasks.spec.errors import ConfigError
-from tasks.spec.estimator import ESTIMATORS, Estimator
+from tasks.spec.estimator import ESTIMATORS, FORMER, Estimator, renamed
 from tasks.spec.expression_types import columns_named, condition_fault, label_fault, operands, resolve
 from tasks.spec.metrics import TargetKind
 from tasks.spec.models import Name, model_file
@@ -46,8 +46,10 @@ class TrainingConfig(Spec):
     @classmethod
     def upgraded(cls, document: dict[str, Any]) -> dict[str, Any]:
         """Registered versions from before 2026-11-28 have ``decision_threshold`` beside ``data``, not in
-        ``data.target``."""
-        data = document.get("data")
+        ``data.target``; those from before 2026-12-01 may call an mlp ``neural_network``."""
+        data, estimator = document.get("data"), document.get("estimator")
+        if isinstance(estimator, dict) and estimator.get("kind") == FORMER:
+            document = document | {"estimator": renamed(estimator)}
         if BESIDE not in document or not isinstance(data, dict) or not isinstance(data.get("target"), dict):
             return document
         kept = {key: value for key, value in document.items() if key != BESIDE}
@@ -269,7 +271,7 @@ def read_config(root: Path, name: str, schema: type[C], without: Collection[str]
     path = model_file(root, name)
     raw = {key: value for key, value in read_yaml(path).items() if key not in without}
     if found := beside(raw):
-        raise ConfigError(f"{path}: {found[0][1]}.")
+        raise ConfigError(f"{path}: {'; '.join(said for _, said in found)}.")
     config = validate(raw, schema, str(path))
     if found := misfits(config, name):
         raise ConfigError(f"{path}: {'; '.join(said for _, said in found)}.")
@@ -277,9 +279,21 @@ def read_config(root: Path, name: str, schema: type[C], without: Collection[str]
 
 
 def beside(raw: Mapping[str, Any]) -> list[Placed]:
-    """What a registered version may have beside ``data``: of what is trained now, DVC has to see every change."""
-    said = f"{BESIDE} stands beside data, where DVC does not see it. Move it into data.target"
-    return [((BESIDE,), said)] if BESIDE in raw else []
+    """What a registered version may say in a way of its time, and nothing that is trained now.
+
+    The threshold beside ``data``, where DVC does not see it change; and the former name of an mlp.
+    """
+    found: list[Placed] = []
+    if BESIDE in raw:
+        found.append(((BESIDE,), f"{BESIDE} stands beside data, where DVC does not see it. Move it into data.target"))
+    estimator = raw.get("estimator")
+    if isinstance(estimator, dict) and estimator.get("kind") == FORMER:
+        said = (
+            f"estimator.kind is {FORMER!r}, which is called mlp now. Write kind: mlp, and say its layers and how it is "
+            "trained under estimator.network"
+        )
+        found.append((("estimator", "kind"), said))
+    return found
 
 
 def misfits(config: TrainingConfig, name: str) -> list[Placed]:

@@ -13,6 +13,7 @@ import pandas as pd
 
 from tasks.spec.data_source import collected_folder
 from tasks.spec.errors import AssayError, ConfigError, CorruptionError
+from tasks.spec.estimator import Epochs
 from tasks.spec.training import TrainingConfig, load_training
 
 
@@ -69,6 +70,18 @@ class ModelPaths:
     @property
     def plots(self) -> Path:
         return self.data / "plots"
+
+    def epochs(self) -> Epochs | None:
+        """What became of a network's loss, as the stage ``train`` wrote it; None of what was fitted at one go.
+
+        Raises:
+            CorruptionError: the file is no such record.
+        """
+        path = self.model / "loss.json"
+        if not path.exists():
+            return None
+        with self.reading(path, "train"):
+            return Epochs.model_validate_json(path.read_text())
 
     def table(self, path: Path, stage: str, needed: Iterable[str] = ()) -> pd.DataFrame:
         """A table that an earlier stage wrote.

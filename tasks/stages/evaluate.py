@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_curve
 
+from tasks.answering.outline import layers
 from tasks.science.data.tables import BENCHMARK, LABEL, label_array, score_array, with_scores
 from tasks.science.models.explanations import attributions, importance
 from tasks.science.stats.metrics import METRICS
@@ -41,7 +44,7 @@ def evaluate(paths: ModelPaths, config: TrainingConfig) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     holdout.to_parquet(paths.evaluation / "holdout_scored.parquet", index=False)
     explained.to_parquet(paths.evaluation / "attributions.parquet")
-    document = {"metrics": metrics, "curves": curves, "importance": importance(explained)}
+    document = {"metrics": metrics, "curves": curves, "importance": importance(explained), "network": _network(paths)}
     (paths.evaluation / "evaluation.json").write_text(json.dumps(document, indent=1, allow_nan=False))
     paths.metrics.write_text(json.dumps(metrics, indent=2, sort_keys=True, allow_nan=False) + "\n")
     pd.DataFrame(curves["roc"], columns=["false_positive_rate", "true_positive_rate"]).to_csv(
@@ -60,6 +63,17 @@ def _release(paths: ModelPaths) -> Release:
         return load_release(paths.model)
     except CorruptionError as error:
         raise CorruptionError(f"{error} In a checkout: dvc repro --force train@{paths.name}.") from None
+
+
+def _network(paths: ModelPaths) -> dict[str, Any] | None:
+    """Layers and losses by epoch, as pages draw them; None of what is no network."""
+    found, epochs = layers(paths.model / "model.skops"), paths.epochs()
+    if not found:
+        return None
+    return {
+        "layers": [asdict(layer) for layer in found],
+        "epochs": None if epochs is None else epochs.model_dump(mode="json"),
+    }
 
 
 def _metrics(part: pd.DataFrame, config: TrainingConfig) -> dict[str, float | None]:

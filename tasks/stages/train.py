@@ -9,19 +9,20 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.utils.validation import has_fit_parameter
 
 from tasks.answering.asking import one_by_one
 from tasks.answering.proving import Recorded, prove
-from tasks.science.data.tables import LABEL, ROW, WEIGHT, as_requests, label_array
+from tasks.science.data.tables import ENTITY, LABEL, ROW, WEIGHT, as_requests, label_array
 from tasks.science.models.estimators import build
 from tasks.serving.release import load_pipeline, save_model
 from tasks.spec.base import digest_file
 from tasks.spec.data_record import DataRecord
 from tasks.spec.errors import ConfigError
+from tasks.spec.estimator import Epochs
 from tasks.spec.training import TrainingConfig
 from tasks.stages.common import ModelPaths, run
 from tasks.stages.described import described
+from tasks.stages.fitting import fit, refuse_untrainable
 from tasks.stages.servable import refuse_unservable, trusted_types, try_out
 from tasks.tables.replayed import kept_rows, source_requests
 
@@ -32,14 +33,17 @@ asked about one row at a time. The service must give the same bits.
 
 
 def train(paths: ModelPaths, config: TrainingConfig) -> None:
-    """Write ``model/{model.skops,manifest.json,requests.json}``."""
+    """Write ``model/{model.skops,manifest.json,requests.json}``, of a network ``model/loss.json``; and
+    ``plots/loss.csv``, which holds no epoch where there are none."""
     needed = [*config.features, LABEL, ROW, *([WEIGHT] if config.data.weight else [])]
+    if config.estimator.kind == "mlp":
+        needed += [*([ENTITY] if config.data.entity else []), *([config.data.period] if config.data.period else [])]
     rows = paths.table(paths.prepared / "train.parquet", "prepare", needed)
     with paths.reading(paths.record, "prepare"):
         record = DataRecord.model_validate_json(paths.record.read_text())
     with paths.reading(paths.source_rows, "ingest"):
         kept = kept_rows(paths.source_rows)
-    pipeline, trusted = fitted(paths, config, rows)
+    pipeline, trusted, epochs = fitted(paths, config, rows)
     paths.model.mkdir(parents=True, exist_ok=True)
     save_model(pipeline, paths.model / "model.skops")
     manifest = described(config, rows, record, trusted, digest_file(paths.model / "model.skops"))
@@ -52,28 +56,45 @@ def train(paths: ModelPaths, config: TrainingConfig) -> None:
     (paths.model / "manifest.json").write_text(json.dumps(manifest.model_dump(mode="json"), indent=2) + "\n")
     document = {"rows": requests, "scores": scores.tolist()}
     (paths.model / "requests.json").write_text(json.dumps(document, allow_nan=False) + "\n")
+    _write_losses(paths, epochs)
 
 
-def fitted(paths: ModelPaths, config: TrainingConfig, rows: pd.DataFrame) -> tuple[Any, tuple[str, ...]]:
-    """A pipeline that is fitted on training rows and can be served, and the types that its own folder trusts.
+def _write_losses(paths: ModelPaths, epochs: Epochs | None) -> None:
+    (paths.model / "loss.json").unlink(missing_ok=True)
+    if epochs is not None:
+        (paths.model / "loss.json").write_text(epochs.model_dump_json(indent=1) + "\n")
+    sides = ("training", "validation")
+    table = pd.DataFrame({side: getattr(epochs, side, ()) for side in sides}, dtype=float)
+    table.insert(0, "epoch", range(1, len(table) + 1))
+    paths.plots.mkdir(parents=True, exist_ok=True)
+    table.to_csv(paths.plots / "loss.csv", index=False)
+
+
+def fitted(paths: ModelPaths, config: TrainingConfig, rows: pd.DataFrame) -> tuple[Any, tuple[str, ...], Epochs | None]:
+    """A pipeline that is fitted on training rows and can be served.
 
     Args:
-        rows: (n, columns) with the features, ``_label`` and, where the config names a weight, ``_weight``.
+        rows: (n, columns) with the features and ``_label``; where the config names them, with ``_weight``, and of a
+            network with ``_entity`` and the period.
+
+    Returns:
+        The pipeline, the types that its own folder trusts, and of a network what became of its loss.
 
     Raises:
         ConfigError: nothing can be learned from the rows, the estimator does not take them or its parameters, or
             nobody could load what comes of it.
     """
     label = label_array(config, rows[LABEL])
-    _refuse_untrainable(config, label)
+    refuse_untrainable(config, label)
     known = _modules_below(paths.root)
-    pipeline, trusted = build(config, paths.root), trusted_types(paths)
+    pipeline, features, trusted = build(config, paths.root), rows[list(config.features)], trusted_types(paths)
     _refuse_foreign_modules(paths, config, _modules_below(paths.root) - known)
-    try_out(paths, pipeline, rows[list(config.features)], label, trusted)
-    fit(config, pipeline, rows)
+    if config.estimator.kind != "mlp":  # whose types are known, and which has other rows to stop it
+        try_out(paths, pipeline, features, label, trusted)
+    epochs = fit(config, pipeline, rows)
     _refuse_foreign_modules(paths, config, _modules_below(paths.root) - known)  # what is imported only now
     refuse_unservable(paths, pipeline, trusted)
-    return pipeline, trusted
+    return pipeline, trusted, epochs
 
 
 def _requests(
@@ -89,51 +110,6 @@ def _requests(
     requests = source_requests(paths.source_rows, config.inputs, asked[ROW].tolist())
     more = rows[~kept].sample(min(REQUESTS - len(asked), int((~kept).sum())), random_state=config.seed)
     return pd.concat([asked, more]), requests + as_requests(config, more)
-
-
-def fit(config: TrainingConfig, pipeline: Any, rows: pd.DataFrame) -> None:
-    """Fit a pipeline on training rows.
-
-    Raises:
-        ConfigError: the labels do not vary, or the estimator does not take these rows or parameters.
-    """
-    label = label_array(config, rows[LABEL])
-    _refuse_untrainable(config, label)
-    features, weights = rows[list(config.features)], _weights(config, pipeline, rows)
-    try:
-        pipeline.fit(features, label, **weights)
-    except Exception as error:  # an estimator raises whatever it likes of parameters and rows that do not suit it
-        raise ConfigError(
-            f"estimator cannot be fitted on the {len(features)} training rows of {config.name}: "
-            f"{type(error).__name__}: {error}"
-        ) from None
-
-
-def _weights(config: TrainingConfig, pipeline: Any, rows: pd.DataFrame) -> dict[str, Any]:
-    """What ``fit`` takes beside rows and labels; a row that was collected in production weighs as the mean row does."""
-    if config.data.weight is None:
-        return {}
-    if not has_fit_parameter(pipeline.named_steps["estimator"], "sample_weight"):
-        raise ConfigError(
-            f"data.weight is {config.data.weight}, and {config.estimator.factory} makes an estimator whose fit takes "
-            "no sample_weight. Leave data.weight out, or choose another estimator."
-        )
-    return {"estimator__sample_weight": rows[WEIGHT].fillna(1.0).to_numpy(float)}
-
-
-def _refuse_untrainable(config: TrainingConfig, label: np.ndarray) -> None:
-    """Every class has to occur, and a number has to vary: else nothing could be learned, or a class never be chosen."""
-    absent = [name for code, name in enumerate(config.classes) if not (label == code).any()]
-    if absent:
-        raise ConfigError(
-            f"the {len(label)} training rows of {config.name} hold no row of class {', '.join(absent)}; remove it "
-            "from data.target.classes, or bring rows of it."
-        )
-    if len(np.unique(label)) < 2:
-        alike = "one number only" if config.kind == "regression" else "one class only"
-        raise ConfigError(
-            f"the {len(label)} training rows of {config.name} hold {alike}; look at data.target.expression."
-        )
 
 
 def _modules_below(root: Path) -> set[Path]:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from tasks.answering.asking import as_scores
-from tasks.science.data.tables import LABEL, WEIGHT
+from tasks.science.data.tables import LABEL
 from tasks.science.models.estimators import build
 from tasks.spec.base import validate
 from tasks.spec.training import TrainingConfig
@@ -47,8 +47,7 @@ class Trying:
         They are those of the pipeline asked about all rows at once, which is faster by far. From what the service
         answers row by row they differ in the last bits alone.
         """
-        columns = [*config.features, LABEL, *([WEIGHT] if config.data.weight else [])]
-        pipeline, _ = fitted(self.paths, config, self.rows.loc[_numbers(learned), columns])
+        pipeline, _, _ = fitted(self.paths, config, self.rows.loc[_numbers(learned)].reset_index(drop=True))
         asked = self.rows.loc[_numbers(predicted), list(config.features)]
         found = pipeline.predict(asked) if config.kind == "regression" else pipeline.predict_proba(asked)
         scores = as_scores(config.kind, np.asarray(found, dtype=float), pipeline, len(config.classes))

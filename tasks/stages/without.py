@@ -19,8 +19,8 @@ from tasks.spec.data_record import DataRecord
 from tasks.spec.errors import AssayError
 from tasks.stages.common import ModelPaths
 from tasks.stages.described import described
+from tasks.stages.fitting import fit
 from tasks.stages.servable import refuse_unservable, trusted_types
-from tasks.stages.train import fit
 
 
 def without(paths: ModelPaths, sources: list[str], out: Path) -> None:

@@ -21,7 +21,7 @@ from tests.told import CONFIG, SOURCE, Past, home_of, model_yaml
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(2700)]
 KINDS: dict[str, dict[str, Any]] = {
-    "neural_network": {"hidden_layer_sizes": [8], "max_iter": 400},
+    "mlp": {"layers": [8], "learning_rate": 0.01},
     "hist_gradient_boosting": {"max_iter": 20, "max_leaf_nodes": 5},
     "random_forest": {"n_estimators": 20, "max_depth": 5, "min_samples_leaf": 10},
     "logistic_regression": {},
@@ -34,7 +34,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Past]:
     with home_of(tmp_path_factory.mktemp("kinds")) as past:
         past.write(SOURCE, lambda _: table(1500).to_csv(index=False))
         for kind, parameters in KINDS.items():
-            estimator = {"kind": kind, "parameters": parameters}
+            estimator = {"kind": kind, "network" if kind == "mlp" else "parameters": parameters}
             past.write(CONFIG, model_yaml(partial(dict.update, estimator=estimator)))
             past.push(kind)
             past.train(kind)

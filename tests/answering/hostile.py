@@ -217,4 +217,4 @@ NETWORK: dict[str, tuple[Change, str]] = {
     "a weight that is none": (member("MLPClassifier", "coefs_", first(np.nan), 1), "with numbers that are not finite"),
     "another number of layers": (word("MLPClassifier", "n_layers_", 9), "of 3 layers that says it has another number"),
 }
-HOSTILE = {"random_forest": FOREST, "hist_gradient_boosting": BOOSTING, "linear": LINEAR, "neural_network": NETWORK}
+HOSTILE = {"random_forest": FOREST, "hist_gradient_boosting": BOOSTING, "linear": LINEAR, "mlp": NETWORK}

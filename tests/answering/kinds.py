@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tasks.science.data.tables import LABEL, ROW
 from tasks.science.models.estimators import build
 from tasks.serving.release import load_pipeline, save_model
 from tasks.spec.base import digest_file
 from tasks.spec.manifest import Manifest
 from tasks.spec.metrics import TargetKind
 from tasks.spec.training import TrainingConfig, load_training
+from tasks.stages.fitting import fit
 from tasks.tables.typed import markers
 from tests.stages.worlds import NAME, document, write
 
@@ -23,7 +25,7 @@ ESTIMATORS: dict[str, dict[str, Any]] = {
     "linear": {},
     "hist_gradient_boosting": {"max_iter": 25, "max_leaf_nodes": 9, "min_samples_leaf": 10},
     "random_forest": {"n_estimators": 12, "min_samples_leaf": 5},
-    "neural_network": {"hidden_layer_sizes": [9, 4], "max_iter": 30, "n_iter_no_change": 2},
+    "mlp": {"layers": [9, 4], "epochs": 30, "patience": 2},
 }
 COLUMNS: list[dict[str, Any]] = [
     {"name": "age", "type": "number", "minimum": 0, "maximum": 120, "nullable": True},
@@ -96,7 +98,8 @@ def made(
     boosted = estimator == "hist_gradient_boosting"  # which cannot be fitted on a column without values
     model["features"] = [name for name in MIXES[mix] if not (boosted and name == "never")]
     model["gates"] = []
-    model["estimator"] = {"kind": chosen, "parameters": ESTIMATORS[estimator] | parameters, "encoding": encoding}
+    key = "network" if estimator == "mlp" else "parameters"
+    model["estimator"] = {"kind": chosen, key: ESTIMATORS[estimator] | parameters, "encoding": encoding}
     paths = write(root, model, pd.DataFrame({c["name"]: [] for c in COLUMNS}))
     config = load_training(paths.root, NAME)
     table, value = frame(rows)
@@ -106,7 +109,10 @@ def made(
     if kind == "multiclass":
         label = np.searchsorted(np.quantile(value, np.linspace(0, 1, classes + 1)[1:-1]), value)
     file = paths.root / "model.skops"
-    save_model(build(config, paths.root).fit(table[list(config.features)], label), file)
+    pipeline = build(config, paths.root)
+    named = np.array(config.classes, dtype=object)[label] if kind == "multiclass" else label
+    fit(config, pipeline, table.assign(**{LABEL: named, ROW: np.arange(rows)}))
+    save_model(pipeline, file)
     manifest = Manifest(
         model=NAME,
         title="",

@@ -82,7 +82,7 @@ def test_every_family_gives_shapley_values_that_add_up(
         assert found.base == pytest.approx(mean([]), abs=1e-12)
         assert found.output == pytest.approx(output(answering, place, vector[None], estimator)[0], abs=1e-12)
         assert found.columns.sum() == pytest.approx(found.output - found.base, abs=1e-9)
-        if estimator == "neural_network":
+        if estimator == "mlp":
             assert found.standard_error is not None and 0 < found.standard_error < 0.05
             assert np.abs(found.columns - expected).max() < 6 * found.standard_error
         else:
@@ -90,7 +90,7 @@ def test_every_family_gives_shapley_values_that_add_up(
 
 
 def test_the_output_is_the_log_odds_of_what_is_answered(tmp_path: Path, quiet: Any) -> None:
-    for estimator in ("linear", "hist_gradient_boosting", "neural_network"):
+    for estimator in ("linear", "hist_gradient_boosting", "mlp"):
         model = made(tmp_path / estimator, estimator, "binary", "all", rows=300)
         answering, background = read(model)
         scores = model.pipeline.predict_proba(model.rows[list(model.manifest.features)].head(5))[:, 1]

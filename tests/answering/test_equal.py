@@ -89,13 +89,13 @@ def test_every_kind_answers_with_the_bits_of_the_pipeline(
         ("linear", "multiclass", "all", 11, {}),
         ("hist_gradient_boosting", "multiclass", "all", 11, {"max_iter": 4}),
         ("random_forest", "multiclass", "names", 11, {"n_estimators": 4}),
-        ("neural_network", "multiclass", "numbers", 11, {}),
+        ("mlp", "multiclass", "numbers", 11, {}),
         ("linear", "regression", "all", 3, {"fit_intercept": False}),
         ("linear", "binary", "numbers", 3, {"fit_intercept": False}),
         ("hist_gradient_boosting", "regression", "all", 3, {"loss": "quantile", "quantile": 0.8}),
         ("random_forest", "binary", "numbers", 3, {"max_depth": None, "min_samples_leaf": 1}),
-        ("neural_network", "binary", "numbers", 3, {"activation": "tanh"}),
-        ("neural_network", "regression", "names", 3, {"activation": "logistic"}),
+        ("mlp", "binary", "numbers", 3, {"activation": "tanh"}),
+        ("mlp", "regression", "names", 3, {"activation": "logistic"}),
     ],
 )
 def test_parameters_that_change_the_arithmetic(
@@ -161,7 +161,7 @@ def test_a_threshold_is_met_from_both_sides(tmp_path: Path) -> None:
 
 def test_scores_of_a_batch_are_what_scikit_learn_does_not_promise(tmp_path: Path) -> None:
     """The reason for all of this: scikit-learn's batch has other bits, and the general path asks row by row."""
-    model = made(tmp_path, "neural_network", "regression", "numbers")
+    model = made(tmp_path, "mlp", "regression", "numbers")
     asked = model.rows[list(model.manifest.features)]
     assert differing(model.pipeline.predict(asked), singly(model, asked)) > 0
     general = Release(model.manifest, model.pipeline)

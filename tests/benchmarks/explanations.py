@@ -38,8 +38,8 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "forest, 100 trees 8 deep": ("random_forest", {"max_depth": 8}),
     "forest, 100 trees, 20 rows a leaf": ("random_forest", {"min_samples_leaf": 20}),
     "forest, 100 trees as deep as they go": ("random_forest", {}),
-    "network of 100": ("neural_network", {}),
-    "network of 100 and 50": ("neural_network", {"hidden_layer_sizes": [100, 50]}),
+    "network of 100": ("mlp", {"layers": [100]}),
+    "network of 100 and 50": ("mlp", {"layers": [100, 50]}),
 }
 
 
@@ -55,7 +55,7 @@ def again(paths: ModelPaths, kind: str, parameters: dict[str, Any]) -> TrainingC
     """The same rows learned by another estimator; rows with gaps stay as they are."""
     path = paths.root / f"deployments/models/{paths.name}/model.yaml"
     document = yaml.safe_load(path.read_text())
-    document["estimator"] = {"kind": kind, "parameters": parameters}
+    document["estimator"] = {"kind": kind, "network" if kind == "mlp" else "parameters": parameters}
     path.write_text(yaml.safe_dump(document, sort_keys=False))
     config = load_training(paths.root, paths.name)
     train(paths, config)

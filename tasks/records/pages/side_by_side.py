@@ -26,6 +26,7 @@ from tasks.records.pages.canvas import (
     ticks,
 )
 from tasks.records.pages.canvas import WIDTH as PLOT
+from tasks.records.pages.networks import architecture, losses, losses_short
 from tasks.records.pages.words import PAGES
 from tasks.spec.display import metric_name, metric_said
 
@@ -52,10 +53,24 @@ def comparison_page(found: dict[str, Any], names: tuple[str, str], value: Any) -
         value=value,
         moved=[(c, distributions(c, names)) for c in moved],
         difference=difference,
+        network=_networks(found["network"], names) if found["network"] else [],
         importance=importance(found["importance"], names) if found["importance"] else "",
         signed=signed,
         plain=plain,
     )
+
+
+def _networks(network: dict[str, Any], names: tuple[str, str]) -> list[tuple[str, Markup, list[str]]]:
+    """Losses of both in one plot, and the layers of each."""
+    runs = [(name, run) for name, run in zip(names, network["epochs"], strict=True) if run is not None]
+    drawn = []
+    if runs and len({run["loss"] for _, run in runs}) == 1:
+        told = [f"{name}: {losses_short(run)}" for name, run in runs]
+        drawn.append(("Loss by epoch", losses(runs), told))
+    for name, layers in zip(names, network["layers"], strict=True):
+        if layers:
+            drawn.append((f"Layers of {name}", architecture(layers), []))
+    return drawn
 
 
 def plain(effect: dict[str, Any], key: str, unit: str = "") -> str:

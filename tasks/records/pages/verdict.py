@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tasks.records.pages import plots
+from tasks.records.pages import networks, plots
 from tasks.records.pages.drawings import draw
 from tasks.records.pages.forest import FIRST, forest, ordered
 from tasks.records.pages.words import PAGES, WORDS, cell, code, page_link, sentence
@@ -32,6 +32,7 @@ def verdict_page(verdict: Verdict, title: str, evaluation: dict[str, Any], unit:
         gates=list(enumerate(ordered(verdict.gates), 1)),
         sentence=sentence(verdict_sentence(verdict)),
         plots=plots.evaluation_plots(evaluation),
+        network=networks.figures(evaluation),
         waived=waiver_sentence,
         draw=draw,
         forest=forest,
@@ -112,7 +113,10 @@ def verdict_markdown(verdict: Verdict, evaluation: dict[str, Any], address: str 
         lines.append(f"- **No protected group is looked after.** {cell(sentence(verdict.unprotected))}")
     lines += [f"- {cell(sentence(said))}" for said in [search_sentence(verdict), *data_sentences(verdict)] if said]
     lines += [f"- {cell(file.name)}: sha256 {code(file.sha256)}" for file in _files(verdict)[:FILES]]
-    pictures = "\n\n".join(plots.picture(plot) for plot in plots.evaluation_plots(evaluation))
+    network = networks.figures(evaluation)
+    drawn = [*plots.evaluation_plots(evaluation), *(picture for _, picture, _ in network)]
+    lines += [f"- {title}: {cell(sentence(said))}" for title, _, said in network if said]
+    pictures = "\n\n".join(plots.picture(plot) for plot in drawn)
     return (
         head + "\n".join(lines) + f"\n\n{pictures}\n\nCommit {code(verdict.commit[:12])}, compared with "
         f"{cell(verdict.champion or 'no champion yet')}.{page_link(address)}"

@@ -26,6 +26,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler, TargetEncoder
 
 from tasks.spec.errors import ConfigError
+from tasks.spec.estimator import Network
 from tasks.spec.models import model_folder
 from tasks.spec.training import TrainingConfig
 
@@ -36,14 +37,14 @@ CLASSIFIERS: dict[str, tuple[type[Any], dict[str, Any]]] = {
     "logistic_regression": (LogisticRegression, {"max_iter": 500}),
     "hist_gradient_boosting": (HistGradientBoostingClassifier, {}),
     "random_forest": (RandomForestClassifier, {"n_jobs": 1}),
-    "neural_network": (MLPClassifier, {"early_stopping": True}),
+    "mlp": (MLPClassifier, {}),
 }
 """Of two classes or more: logistic regression is multinomial where there are more."""
 REGRESSORS: dict[str, tuple[type[Any], dict[str, Any]]] = {
     "ridge": (Ridge, {}),
     "hist_gradient_boosting": (HistGradientBoostingRegressor, {}),
     "random_forest": (RandomForestRegressor, {"n_jobs": 1}),
-    "neural_network": (MLPRegressor, {"early_stopping": True}),
+    "mlp": (MLPRegressor, {}),
 }
 
 
@@ -106,8 +107,25 @@ def _estimator(config: TrainingConfig, root: Path) -> BaseEstimator:
         codes = (False, True) if config.kind == "binary" else range(len(config.classes))
         weights = {code: weights[name] for code, name in zip(codes, config.class_names, strict=True)}
     chosen = {} if weights is None else {"class_weight": weights}
-    estimator: BaseEstimator = kind(**{"random_state": config.seed, **defaults, **spec.parameters, **chosen})
+    given = _of_network(spec.layout) if spec.kind == "mlp" else spec.parameters
+    estimator: BaseEstimator = kind(**{"random_state": config.seed, **defaults, **given, **chosen})
     return estimator
+
+
+def _of_network(layout: Network) -> dict[str, Any]:
+    """As scikit-learn names it; :mod:`tasks.science.models.epochs` stops it early, on rows that the model says."""
+    return {
+        "hidden_layer_sizes": layout.layers,
+        "activation": layout.activation,
+        "solver": layout.solver,
+        "learning_rate_init": layout.learning_rate,
+        "alpha": layout.alpha,
+        "batch_size": layout.batch_size,
+        "max_iter": layout.epochs,
+        "n_iter_no_change": layout.patience,
+        "tol": layout.tolerance,
+        "validation_fraction": layout.validation,
+    }
 
 
 def _custom(config: TrainingConfig, own: Path) -> BaseEstimator:
