@@ -188,7 +188,7 @@ def test_what_cannot_be_searched_is_one_sentence(tmp_path: Path, home: Path) -> 
         ({"fairness": "floor"}, "search.fairness names 'floor', which is no gate of kind fairness; allowed: fairness"),
         (
             {"space": [{"place": "data.rows", "draw": "choice", "of": ["a", "b"]}]},
-            "search.space names 'data.rows'; allowed: estimator.kind, estimator.parameters.NAME, estimator.network.NAME",
+            "search.space names 'data.rows'; allowed: estimator.kind, estimator.parameters.NAME, ",
         ),
         (
             {"space": [{"place": "features", "draw": "subset", "of": ["pay"]}]},
