@@ -42,8 +42,8 @@ def ask_for_signature(
     """Write down that a fit candidate waits for a person; the champion keeps serving."""
     why = f"fit to serve, and waits for the signature of a second person, since {needs_signature(candidate, verdict)}"
     sentence = f"{why}: {verdict_sentence(verdict)}"
-    _, author = candidate.requesters(request.actor)
-    details = AwaitingDetails(author=flat(author))
+    _, author, *others = map(flat, candidate.requesters(request.actor))
+    details = AwaitingDetails(author=author, authors=tuple(others))
     draft = note("awaiting_signature", candidate, request, sentence, evidence, details)
     event = {"commit": candidate.commit, "evidence": digest_json(evidence), "verdict": verdict.created}
     settings = Settings()

@@ -130,7 +130,7 @@ def compare(settings: Settings, model: str, old: str, new: str) -> Comparison:
         CheckoutError: there is no such commit, or the clone lacks it.
         UnreachableError: the origin does not answer.
     """
-    sides = [_side(settings, model, name) for name in (old, new)]
+    sides = [side_of(settings, model, name) for name in (old, new)]
     objects = Objects(workspace.ensure_clone(settings, tags=False))
     lost = objects.lacking(side.commit for side in sides)
     if lost:
@@ -145,22 +145,29 @@ def compare(settings: Settings, model: str, old: str, new: str) -> Comparison:
     if untrained:
         said = f"nothing was trained from {' and '.join(untrained)}, so what it did cannot be shown; train it with: " \
                f"assay train {model} --revision {untrained[0]}"  # fmt: skip
-        return _with(base, _declared(objects, model, sides), unknown=(said,))
+        return _with(base, declared(objects, model, sides), unknown=(said,))
     try:
         with _restored(settings, model, sides[0]) as one, _restored(settings, model, sides[1]) as other:
             return _laid_open(base, one, other)
     except (CorruptionError, StageError, OSError) as error:
-        return _with(base, _declared(objects, model, sides), unknown=(_why(settings, model, sides, error),))
+        return _with(base, declared(objects, model, sides), unknown=(_why(settings, model, sides, error),))
 
 
-def _side(settings: Settings, model: str, name: str) -> Side:
+def side_of(settings: Settings, model: str, name: str) -> Side:
+    """What a name stands for: a version, a candidate's commit, or a commit or branch; of a pushed commit the candidate
+    that was trained from it last.
+
+    Raises:
+        ConfigError: there is no such model or version.
+        CheckoutError: there is no such commit.
+    """
     git = workspace.ensure_clone(settings)
     now = state(settings)
-    if not now.of(model).versions and not now.of(model).waiting:
-        model_file(ROOT, model)
     tags = {known.commit: tag for tag, known in now.of(model).versions.items()}
     if VERSION.fullmatch(name):
         if name not in now.of(model).versions:
+            if not now.of(model).versions:
+                model_file(ROOT, model)
             known = ", ".join(now.of(model).versions) or "no version"
             raise ConfigError(f"the ledger knows no {model} {name}; it knows {known}.")
         commit = now.of(model).versions[name].commit
@@ -169,6 +176,8 @@ def _side(settings: Settings, model: str, name: str) -> Side:
     objects = Objects(git)
     if objects.lacking([commit]):
         return Side(name, commit, tags.get(commit), True)
+    if f"deployments/models/{model}/model.yaml" not in objects.tree(commit):
+        raise ConfigError(f"commit {commit[:12]} has no model {model!r}; name a commit that has its model.yaml.")
     if not _trained(objects, model, commit):
         entries, _ = ledger.counting(settings)
         of_it = [told.commit for told in candidates(entries, model) if told.base == commit and told.trained_evidence]
@@ -202,7 +211,7 @@ def _why(settings: Settings, model: str, sides: Sequence[Side], error: Exception
     return f"{said}: {'; '.join([*dict.fromkeys(gone), str(error).rstrip('.')])}"
 
 
-def _declared(objects: Objects, model: str, sides: Sequence[Side]) -> list[ModelConfig | None]:
+def declared(objects: Objects, model: str, sides: Sequence[Side]) -> list[ModelConfig | None]:
     """Both configurations as their commits have them; None of one that cannot be read."""
     found: list[ModelConfig | None] = []
     for side in sides:

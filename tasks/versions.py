@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +28,7 @@ from tasks.spec.manifest import Manifest
 from tasks.spec.model import ModelConfig, load_model
 from tasks.spec.models import model_folder
 from tasks.spec.settings import Settings
+from tasks.spec.sources import sources
 from tasks.stages.common import ModelPaths
 
 KEPT_VERSIONS = 5
@@ -168,9 +171,35 @@ class Candidate:
     def manifest(self) -> Manifest:
         return Manifest.model_validate_json((self.paths.model / "manifest.json").read_text())
 
-    def requesters(self, actor: str) -> tuple[str, str]:
-        """Who may not sign for this candidate: who asked for it, and the author of the commit it was trained from."""
-        return actor, Git(self.worktree).run("log", "-1", "--format=%ae", f"{self.commit}^")
+    def requesters(self, actor: str) -> tuple[str, ...]:
+        """Who may not sign for this candidate: who asked for it, and who wrote what is new in it.
+
+        The author of the commit that it was trained from comes first after who asked.
+        """
+        git = Git(self.worktree)
+        base = git.run("log", "-1", "--format=%ae", f"{self.commit}^")
+        return (actor, *dict.fromkeys([base, *self._authors(git)]))
+
+    def _authors(self, git: Git) -> Iterator[str]:
+        """Who, since the champion, changed what makes or judges the model; where nothing serves yet, its own files.
+
+        Whoever merges a change did not write it, unless the merge holds something that no side of it had.
+        """
+        champion = Registry(Settings()).champion(self.model)
+        since, paths = [f"{self.commit}^"], [f"deployments/models/{self.model}", f"data/{self.model}"]
+        if champion is not None and git.has(champion.commit):
+            since.append(f"^{champion.commit}")
+            paths += sources(git.run("show", f"{self.commit}:dvc.yaml"), self.model)
+        asked = (*since, "--", *(f":(literal){path}" for path in paths))
+        together = "%(trailers:key=Co-authored-by,valueonly,only)"
+        for line in git.lines("log", "--no-merges", "--full-history", f"--format=%ae%n{together}", *asked):
+            if line.strip():
+                yield (re.findall(r"<([^<>]*)>", line) or [line.strip()])[-1]
+        merges = git.read("log", "--merges", "--full-history", "--cc", "--name-only", "--format=%x01%ae", *asked)
+        for merge in merges.decode(errors="replace").split("\1"):
+            author, _, files = merge.partition("\n")
+            if files.strip():
+                yield author
 
 
 def materiality(candidate: Candidate) -> Materiality:

@@ -259,3 +259,46 @@ def examination(rows: pd.DataFrame) -> Examination:
         decision_threshold=0.5, seed=1,
         rules=None, data_check=None,
     )  # fmt: skip
+
+
+def by(developer: Path, who: str, *words: str) -> None:
+    git(developer, "-c", f"user.email={who}@example.org", "-c", f"user.name={who}", *words)
+
+
+def test_all_who_wrote_what_is_new_may_not_sign_and_who_merges_may(
+    dvc_developer: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASSAY_HOME", str(settings.home))
+    monkeypatch.setenv("ASSAY_ORIGIN", settings.origin)
+    first = candidate(dvc_developer, settings, stage("model"))
+    config = dvc_developer / "deployments/models/income/model.yaml"
+
+    def wrote(who: str, path: Path, message: str) -> None:
+        path.write_text(f"{path.read_text() if path.exists() else ''}# {who}\n")
+        git(dvc_developer, "add", ".")
+        by(dvc_developer, who, "commit", "--quiet", "-m", message)
+
+    wrote("old", config, "before there was a champion")
+    git(dvc_developer, "commit", "--quiet", "--allow-empty", "-m", "candidate")
+    git(dvc_developer, "push", "--quiet", "origin", "main")
+    with workspace.worktree(settings, "main") as tree:
+        made = Candidate("income", git(dvc_developer, "rev-parse", "HEAD"), "b", tree, "sha256:0")
+        found = made.requesters("asks@example.org")
+        assert found[:2] == ("asks@example.org", "old@example.org") and len(found) == 3  # and who began the model
+    evidence = passed("income", first)
+    Registry(settings).promote("income", first, evidence, "test", "person", None)
+    git(dvc_developer, "fetch", "--quiet", "origin")
+    git(dvc_developer, "reset", "--quiet", "--hard", f"{first}^")
+    git(dvc_developer, "checkout", "--quiet", "-b", "work")
+    wrote("jo", config, "a change\n\nCo-authored-by: Pat <pat@example.org>")
+    wrote("doc", dvc_developer / "README.md", "a text that makes nothing")
+    git(dvc_developer, "checkout", "--quiet", "main")
+    wrote("other", dvc_developer / "CHANGES.md", "beside it")
+    by(dvc_developer, "carl", "merge", "--quiet", "--no-ff", "-m", "merge", "work")
+    wrote("last", dvc_developer / "NOTES.md", "what is trained from")
+    git(dvc_developer, "commit", "--quiet", "--allow-empty", "-m", "candidate")
+    git(dvc_developer, "push", "--quiet", "--force", "origin", "main")
+    with workspace.worktree(settings, "main") as tree:
+        made = Candidate("income", git(dvc_developer, "rev-parse", "HEAD"), "b", tree, "sha256:0")
+        found = made.requesters("asks@example.org")
+    assert found == tuple(f"{who}@example.org" for who in ("asks", "last", "jo", "pat"))

@@ -354,6 +354,7 @@ for command in (
     history.served,
     history.decision,
     diff.diff,
+    diff.why,
     history.rebuild,
     records.review,
     records.replay,

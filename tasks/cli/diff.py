@@ -1,7 +1,8 @@
-"""``assay diff``: two versions, candidates or commits side by side, for a terminal, machines and browsers."""
+"""``assay diff`` and ``assay why``: two versions, candidates or commits, for a terminal, machines and browsers."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -10,12 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tasks.cli.common import Json, Model, row, say, settings
-from tasks.spec.display import metric_name
+from tasks.spec.display import metric_name, metric_said
 from tasks.spec.errors import ConfigError
 from tasks.spec.wording import number, plural
 
 if TYPE_CHECKING:
+    from tasks.causes import Why
     from tasks.comparison import Comparison
+    from tasks.science.examination.causes import Share
 
 OF = "A version such as v1.0.0, a candidate's commit, or a commit or branch of the origin."
 INDENT, UNSURE, CODE, COLUMNS, FLIPS = 13, 3, 12, 12, 6
@@ -41,6 +44,60 @@ def diff(
         write(page, comparison_page(document, (found.old.name, found.new.name), value_said))
     say(document, as_json, text(found, document) + (f"\n\npage  {page}" if page else ""))
     raise typer.Exit(UNSURE if found.unknown else 0)
+
+
+def why(
+    model: Model,
+    old: Annotated[str, typer.Argument(metavar="A", help=OF)],
+    new: Annotated[str, typer.Argument(metavar="B", help=OF)],
+    metric: Annotated[str | None, typer.Option(help="By default the one that the champion is compared by.")] = None,
+    seeds: Annotated[int, typer.Option(help="How many trainings each mix of the changes gets.")] = 5,
+    as_json: Json = False,
+) -> None:
+    """Tell which change moved a metric from A to B, by training every mix of them: exit 3 where that cannot be done."""
+    from tasks.causes import why as asked
+
+    found = asked(settings(), model, old, new, metric, seeds, lambda line: print(line, file=sys.stderr, flush=True))
+    say(asdict(found), as_json, "\n".join(_causes(found)))
+    raise typer.Exit(UNSURE if found.unknown else 0)
+
+
+def _causes(found: Why) -> Iterator[str]:
+    name = metric_name(found.metric)
+    yield f"{found.model}: what moved {name} from {found.old.name} to {found.new.name}"
+    yield ""
+    yield from _row("changed", found.changed)
+    if found.recorded is not None:
+        was, now = (metric_said(value, found.metric) for value in found.recorded)
+        yield from _row("recorded", f"{was} to {now}, {_moved(found.recorded[1] - found.recorded[0], found.metric)}")
+    told = found.attribution
+    if told is not None:
+        same = f"{metric_said(told.old, found.metric)} to {metric_said(told.new, found.metric)}"
+        yield from _row("same rows", f"{same}, over {told.seeds} seeds that all share, {plural(told.rows, 'row')}")
+        indent = max(INDENT, *(len(share.cause) + 4 for share in told.shares))
+        for share in told.shares:
+            yield from row(share.cause, _share(share, found.metric), indent)
+    elif not found.unknown:
+        yield from _row("cause", "nothing that makes the model differs but its seed")
+    if found.remainder is not None:
+        said = f"{_moved(found.remainder, found.metric)} of the recorded difference comes of its own seed and rows"
+        yield from _row("remainder", said)
+    for said in found.joined:
+        yield from _row("as one", said)
+    if found.unknown:
+        yield from _row("unknown", found.unknown)
+
+
+def _share(share: Share, metric: str) -> str:
+    value = _moved(share.value, metric)
+    if share.low is None or share.high is None:
+        return f"{value}, too few rows for an interval, so not told apart from chance"
+    said = "" if share.moved else ", not told apart from chance"
+    return f"{value} ({_moved(share.low, metric)} to {_moved(share.high, metric)}){said}"
+
+
+def _moved(value: float, metric: str) -> str:
+    return f"{'+' if value >= 0 else ''}{metric_said(value, metric)}"
 
 
 def write(page: Path, text: str) -> None:

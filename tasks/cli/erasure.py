@@ -12,7 +12,7 @@ import pyarrow as pa
 from pyarrow import compute, parquet
 
 from tasks.records.registry.registry import Registry
-from tasks.records.repository import dvc, lockfile, workspace
+from tasks.records.repository import dvc, dvc_settings, lockfile, workspace
 from tasks.records.repository.git import Git
 from tasks.records.repository.tracked import kept
 from tasks.spec.data_source import collected_folder
@@ -100,7 +100,7 @@ def teach_no_more(settings: Settings, model: str, ids: Iterable[str], actor: str
     """
     asked, changed = pa.array(sorted(ids), type=pa.string()), 0
     with workspace.worktree(settings, settings.branch) as tree:
-        remotes = dvc.remotes(tree)
+        remotes = dvc_settings.remotes(tree)
         for pointer in sorted((tree / collected_folder(model)).glob("*.parquet.dvc")):
             dvc.fetch(tree, pointer.relative_to(tree).as_posix())
             path = pointer.with_suffix("")

@@ -50,6 +50,7 @@ KINDS = ("policy", "trained", "examined", "rejected", "awaiting_signature", "pro
 HEAD, VERBS = {"sequence": int, "digest": str}, {"promoted": "promote", "rolled_back": "roll_back", "stopped": "stop"}
 SELF = "a whole ledger made by somebody else, since no --root was given: what was found is self-consistent only"
 TAIL = "that the newest entries were cut off together with their tags, since no --anchor was given"
+LATER = "that entries after the one that --anchor names were cut off together with their tags"
 
 
 def cut(out: bytes, end: str = "\n") -> list[str]:
@@ -227,7 +228,8 @@ class Repository:
     def __init__(self, path: Path, scratch: Path) -> None:
         homes = [p for p in (path, path / ".git") if (p / "objects").is_dir() and (p / "HEAD").is_file()]
         if not homes:
-            raise Unusable(f"{path} is no git repository; name a clone of the origin")
+            where = f", since its .git is a file that says {path / '.git'}" * (path / ".git").is_file()
+            raise Unusable(f"{path} is no git repository{where}; name a clone of the origin: git clone --mirror")
         (scratch / "refs").mkdir()
         (scratch / "HEAD").write_text("ref: refs/heads/none\n")
         self.home, self.scratch = homes[0].absolute(), scratch
@@ -258,11 +260,13 @@ class Repository:
             part, rows = rows[:count], rows[count:]
             asked = "".join(f"{name}\n" for name, _, size in part if 0 <= size <= LARGEST).encode()
             out, at = self.git("cat-file", "--batch", stdin=asked) if asked else b"", 0
-            for _, kind, size in part:
+            for name, kind, size in part:
                 there = 0 <= size <= LARGEST
                 begin = out.index(b"\n", at) + 1 if there else at
-                yield kind, out[begin : begin + size] if there else b""
-                at = begin + size + 1 if there else at
+                content, at = (out[begin : begin + size], begin + size + 1) if there else (b"", at)
+                own = hashlib.sha1(f"{kind} {size}\0".encode() + content, usedforsecurity=False).hexdigest()
+                need(own == name or not there, f"object {name} holds something else than its name says; see git fsck")
+                yield kind, content
 
 
 class Check:
@@ -286,6 +290,7 @@ class Check:
                 if anchor and anchor not in {*self.held, *self.digests.values()}:
                     self.tell(f"the ledger does not hold {anchor}: what was written up to there was changed or cut off")
             self.tags()
+            all(self.repository.contents([*{e["commit"]: 0 for e in self.assigned if e["commit"]}]))
         except ValueError as error:
             self.tell(f"the repository cannot be read to its end: {error}")
         found.champions = {name: m.champion for name, m in sorted(self.models.items()) if m.champion}
@@ -298,6 +303,8 @@ class Check:
         """Go through the commits: each adds the next entry with its evidence, and does nothing else."""
         how = ("--raw", "--no-abbrev", "--no-renames", "--first-parent", "--diff-merges=first-parent", "--reverse")
         asked = f"{self.since}..{self.found.tip}" if self.since else self.found.tip
+        listed = cut(self.repository.git("rev-list", "--objects", "--no-object-names", "--filter=blob:none", asked))
+        all(self.repository.contents(listed))  # compares each with its name, which git does not as it reads
         records = cut(self.repository.git("log", "--format=%x01%H %ct %P", *how, f"--max-count={COMMITS}", asked), "\1")
         for part in (records[at : at + AT_ONCE] for at in range(0, len(records), AT_ONCE)):
             self.read([step for record in part for step in self.added(record)])
@@ -597,7 +604,9 @@ def by_number(name: str) -> tuple[str, int, str]:
 
 
 def requesters(e: Document) -> set[str]:
-    return {str(n).removesuffix(" (shared login)").casefold() for n in (e["actor"], e["details"].get("author", ""))}
+    authors = e["details"].get("authors", [])
+    named = (e["actor"], e["details"].get("author", ""), *(authors if isinstance(authors, list) else ()))
+    return {str(n).removesuffix(" (shared login)").casefold() for n in named}
 
 
 def apart(time: str, moment: int) -> float:
@@ -647,13 +656,14 @@ def main(words: list[str] | None = None) -> int:
                 text = "is no digest (sha256: and 64 digits), nor for --anchor 40 of a commit or a token with --tsa"
                 raise Unusable(f"{given} {text}")
         found = check(asked.repository, root, anchor)
-    except Unusable as error:
+    except (Unusable, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
     missing = [] if found.tip else [f"there is no ledger: the branch {BRANCHES[0][11:]} is missing"]
     found.problems[:] = [*missing, *found.problems, *unproven]
     found.timestamp = f"{anchor} was there on {moment}" if moment else ""
     open_ends = [text for given, text in ((root, SELF), (anchor, TAIL)) if not given]
+    open_ends += [LATER] if anchor and anchor not in (found.tip, found.head) else []
     if asked.json:
         print(json.dumps({"holds": not found.problems, **asdict(found), "not_excluded": open_ends}, indent=2))
     else:

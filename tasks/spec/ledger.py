@@ -127,6 +127,8 @@ class RejectedDetails(Spec):
 class AwaitingDetails(Spec):
     author: str
     """Of the commit that the candidate was trained from; neither this person nor who asked for it may approve it."""
+    authors: tuple[str, ...] = ()
+    """All others who wrote what is new in it; they may not approve it either."""
 
 
 class AssignedDetails(Spec):

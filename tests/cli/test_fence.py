@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import subprocess
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tasks.records.registry import ledger
+from tasks.signing import signatures
+from tasks.spec.base import canonical_json, digest_json
 from tasks.spec.settings import Settings
 from tests.cli.test_status import DRAFT, stopped_home
 from tests.conftest import git
@@ -25,13 +29,15 @@ def home(tmp_path: Path, developer: Path) -> Path:
     return made
 
 
-def commit(clone: Path, content: str, parent: str) -> str:
+def commit(clone: Path, content: str, parent: str, evidence: str = "") -> str:
     def told(stdin: str, *words: str) -> str:
         done = subprocess.run(["git", *words], cwd=clone, input=stdin, capture_output=True, text=True, check=True)
         return done.stdout.strip()
 
-    blob = told(content, "hash-object", "-w", "--stdin")
-    return git(clone, "commit-tree", told(f"100644 blob {blob}\tentry.json\n", "mktree"), "-p", parent, "-m", "junk")
+    files = {"entry.json": content} | ({"evidence.json": evidence} if evidence else {})
+    blobs = {name: told(text, "hash-object", "-w", "--stdin") for name, text in files.items()}
+    tree = told("".join(f"100644 blob {blob}\t{name}\n" for name, blob in blobs.items()), "mktree")
+    return git(clone, "commit-tree", tree, "-p", parent, "-m", "junk")
 
 
 def refused(clone: Path, *what: str) -> str:
@@ -70,3 +76,28 @@ def test_what_was_cut_off_or_put_on_past_the_hook_is_pushed_back(home: Path, dev
         git(origin, "update-ref", LEDGER, there)
         git(home / "clone", "push", "--quiet", "--force", "origin", f"{tip}:{LEDGER}")
         assert git(origin, "rev-parse", LEDGER) == tip
+
+
+def test_a_list_by_a_key_that_nobody_knows_and_another_view_of_objects_are_refused(home: Path, developer: Path) -> None:
+    """Either stopped every rollback until somebody pushed by force."""
+    origin = home / "origin.git"
+    tip = git(origin, "rev-parse", LEDGER)
+    before = git(origin, "cat-file", "blob", f"{LEDGER}:entry.json")
+    theirs = Ed25519PrivateKey.generate()
+    me = {"name": "me", "roles": ["examiner"], "keys": [signatures.public_line(theirs)]}
+    previous = f"sha256:{sha256(before.encode()).hexdigest()}"
+    for evidence in ({}, {"policy": {"people": [me]}, "signatures": []}):
+        bare = {"kind": "policy", "previous": previous, "evidence": digest_json(evidence)}
+        armor = signatures.sign_as_examiner(bare, theirs, "assay-ledger")
+        entry = canonical_json({**bare, "signature": {"armor": armor}}).decode()
+        new = commit(developer, entry, tip, canonical_json(evidence).decode())
+        assert f"commit {new[:12]} adds no entry that an examiner" in refused(developer, f"{new}:{LEDGER}"), evidence
+    junk = commit(developer, "junk", tip)
+    assert refused(developer, f"{junk}:refs/replace/{tip}") == (
+        f"assay: refs/replace/{tip} would show others another object than its name says, so nothing was pushed. Leave "
+        "it out"
+    )
+    git(developer, "push", "--quiet", "origin", f"{junk}:refs/heads/junk")
+    git(origin, "update-ref", f"refs/replace/{tip}", junk)  # as an older origin may have one
+    assert f"this would take off commit {tip[:12]}" in refused(developer, f"+{tip}~1:{LEDGER}")
+    assert ledger.append(Settings(home=home), DRAFT).sequence == json.loads(before)["sequence"] + 1

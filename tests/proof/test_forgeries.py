@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -98,6 +99,49 @@ def other_answers(honest: Ledger, repository: Path, name: str, found: Document) 
         yield f"{name}: readers refuse entries {ours}, and the verifier refuses {theirs}"
 
 
+@pytest.mark.parametrize("what", ["the tip", "its tree", "an entry", "a tag", "the commit of a version"])
+def test_an_object_that_is_another_one_than_its_name_says_is_named(
+    honest: Ledger, tmp_path: Path, capsys: pytest.CaptureFixture[str], what: str
+) -> None:
+    """Git reads an object without a look at its name, so that whoever hands out a clone could swap two."""
+    repository, last, before = ledgers.copy(honest, tmp_path / "swapped.git"), honest.commits[-1], honest.commits[-3]
+    name, other = {
+        "the tip": (last, before),
+        "its tree": (f"{last}^{{tree}}", f"{before}^{{tree}}"),
+        "an entry": (f"{last}:entry.json", f"{before}:entry.json"),
+        "a tag": ("refs/tags/income@v3.0.0", "refs/tags/income@v2.0.0"),
+        "the commit of a version": ("income@v3.0.0^{commit}", honest.spare),
+    }[what]
+    name, other = (git(repository, "rev-parse", one) for one in (name, other))
+    kind, said = git(repository, "cat-file", "-t", other), tmp_path / "object"
+    content = subprocess.run(["git", "cat-file", kind, other], cwd=repository, capture_output=True, check=True).stdout
+    said.write_bytes(zlib.compress(f"{kind} {len(content)}\0".encode() + content))
+    for pack in list((repository / "objects/pack").glob("*.pack")):
+        (tmp_path / "packs").mkdir(exist_ok=True)
+        moved = pack.rename(tmp_path / "packs" / pack.name)
+        pack.with_suffix(".idx").unlink()
+        with moved.open("rb") as stream:
+            subprocess.run(["git", "unpack-objects", "-q"], cwd=repository, stdin=stream, check=True)
+    loose = repository / "objects" / name[:2] / name[2:]
+    loose.unlink()
+    said.rename(loose)
+    code, found = asked(capsys, repository, "--root", honest.root, "--anchor", last)
+    says = f"object {name} holds something else than its name says; see git fsck"
+    assert code == 3 and any(says in problem for problem in found["problems"]), found["problems"]
+
+
+def test_what_no_clone_is_and_a_damaged_one_is_one_sentence(
+    honest: Ledger, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damaged = ledgers.copy(honest, tmp_path / "damaged.git")
+    (damaged / "config").write_text("[core\n")
+    git(tmp_path, "clone", "--quiet", "--separate-git-dir", str(tmp_path / "apart"), str(honest.origin), "work")
+    for path, says in ((damaged, "bad config line"), (tmp_path / "work", "since its .git is a file that says")):
+        assert main([str(path), "--root", honest.root]) == 2
+        err = capsys.readouterr().err
+        assert says in err and err.count("\n") == 1
+
+
 def test_there_are_at_least_a_hundred() -> None:
     assert len({name for name, _, _ in CASES}) == len(CASES) >= 100
 
@@ -137,7 +181,9 @@ def test_what_was_not_told_is_said(honest: Ledger, tmp_path: Path, capsys: pytes
     assert "self-consistent only" in said and "cut off together with their tags" in said
     assert f"first list (root): {honest.root}" in said and said.endswith("it is self-consistent only\n")
     assert main([str(honest.origin), "--root", honest.root, "--anchor", honest.commits[3]]) == 0
-    assert capsys.readouterr().out.endswith("champions: care v1.0.0, income v3.0.0\nit holds\n")
+    told = capsys.readouterr().out
+    assert told.endswith("champions: care v1.0.0, income v3.0.0\nit holds\n")
+    assert "not excluded: that entries after the one that --anchor names were cut off" in told
     code, found = asked(capsys, honest.origin, "--root", f"sha256:{'0' * 64}")
     assert code == 3 and found["problems"] == [
         f"the first list is {honest.root}, and sha256:{'0' * 64} was named: nothing is proven"

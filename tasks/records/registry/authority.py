@@ -320,7 +320,7 @@ def _verdict_refusal(state: State, entry: Entry, waits: Waits | None, source: So
 
 def _waits(state: State, entry: Entry) -> Waits:
     """What is known of a candidate from the entry that first brings its verdict."""
-    author = (entry.read.author,) if isinstance(entry.read, AwaitingDetails) else ()
+    author = (entry.read.author, *entry.read.authors) if isinstance(entry.read, AwaitingDetails) else ()
     return Waits(
         sequence=entry.sequence, evidence=str(entry.evidence), requesters=(entry.actor, *author), time=entry.time,
         list=state.policy_digest,

@@ -84,14 +84,18 @@ def keep_own(settings: Settings, key: Ed25519PrivateKey) -> None:
 
 
 def keep_examiners(settings: Settings, policy: Policy) -> None:
-    """Write the examiners' public keys where the service reads them, which knows no ledger."""
-    path = settings.home / "keys/examiners"
-    text = "".join(f"{key}\n" for p in policy.who("examiner") for key in p.keys)
-    if not path.exists() or path.read_text() != text:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".examiners-{digest_json(text)[-8:]}")
-        draft.write_text(text)
-        draft.replace(path)
+    """Write the public keys of a list where those read them who know no ledger.
+
+    The examiners' are for the service and the origin's hook, and those of whoever signs the next list for the hook.
+    """
+    for name, people in (("examiners", policy.who("examiner")), ("signers", policy.voters)):
+        path = settings.home / "keys" / name
+        text = "".join(f"{key}\n" for person in people for key in person.keys)
+        if not path.exists() or path.read_text() != text:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            draft = path.with_name(f".{name}-{digest_json(text)[-8:]}")
+            draft.write_text(text)
+            draft.replace(path)
 
 
 def _signers(settings: Settings, git: Git) -> list[Person]:

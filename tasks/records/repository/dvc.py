@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from configobj import ConfigObj, ConfigObjError
-
-from tasks.records.repository import lockfile, process, reach, sandbox, tracked
+from tasks.records.repository import dvc_settings, lockfile, process, reach, sandbox, tracked
 from tasks.records.repository.git import Git
 from tasks.records.repository.lockfile import LOCK
 from tasks.records.repository.modules import importable
@@ -46,11 +43,14 @@ def made(worktree: Path, *stages: str) -> dict[str, str]:
     return {out.path: out.md5 for name in stages if name in recorded for out in _outs(recorded[name])}
 
 
-def reproduce(worktree: Path, *targets: str, alone: bool = False, timeout: float = 3600) -> None:
+def reproduce(
+    worktree: Path, *targets: str, alone: bool = False, timeout: float = 3600, environment: Path | None = None
+) -> None:
     """Bring the stages up to date, and compare all files they were made from with their recorded digests.
 
     Args:
         alone: leave out the stages that these depend on.
+        environment: the folder of the Python environment that the stages run in; by default the running one.
 
     Raises:
         StageError: a stage failed; a stage's own ``error:`` line is the message where it printed one.
@@ -65,11 +65,12 @@ def reproduce(worktree: Path, *targets: str, alone: bool = False, timeout: float
         name = config.parent.name
         for folder in (config.parent / "code", worktree / source_folder(name), worktree / collected_folder(name)):
             lockfile.make_folder(worktree, folder)
+    given = {dep: tracked.content(worktree / dep) for dep in _given(worktree, targets)}
     single = ("--single-item",) if alone else ()
-    code, output = _dvc(worktree, "repro", *single, *targets, timeout=timeout, stages=True)
+    code, output = _dvc(worktree, "repro", *single, *targets, timeout=timeout, stages=True, environment=environment)
     if not code:
         _verify(worktree, _needed(worktree, targets))
-        _refuse_other_inputs(worktree, {target.partition("@")[2] for target in targets})
+        _refuse_other_inputs(worktree, {target.partition("@")[2] for target in targets}, given)
         return
     failed = set(FAILED.findall(output))
     # A stage may have failed over damaged rows: then the damage is the news. What it wrote itself is not on record.
@@ -165,12 +166,6 @@ def fetch(worktree: Path, *pointers: str) -> None:
         checkout(worktree, *pointers)
 
 
-def remotes(worktree: Path) -> dict[str, str]:
-    """Name and address of each remote that the repository names."""
-    named = {re.fullmatch(r"""'?remote "(.+)"'?""", s): v for s, v in _config(worktree / ".dvc/config").items()}
-    return {found[1]: str(values.get("url", "")) for found, values in named.items() if found}
-
-
 def add(worktree: Path, path: Path) -> None:
     """Track one file; a home that was named gets it as well, for its flows look into its own cache.
 
@@ -220,16 +215,33 @@ def _needed(worktree: Path, targets: Iterable[str], without: Iterable[str] = ())
                 yield from _pointer(worktree, file)
 
 
-def _refuse_other_inputs(worktree: Path, items: set[str]) -> None:
-    """A stage that changes what an earlier one made, and puts it back, would be examined on other rows than it saw."""
+def _given(worktree: Path, targets: Iterable[str]) -> Iterator[str]:
+    """What the stages of these items read where they also write, and no stage has made yet."""
+    dvc_yaml = (worktree / "dvc.yaml").read_text()
+    for item in dict.fromkeys(target.partition("@")[2] for target in targets):
+        yield from (dep for dep in sources(dvc_yaml, item) if _below(dep, item) and (worktree / dep).exists())
+
+
+def _below(path: str, item: str) -> bool:
+    return PurePosixPath(path).is_relative_to(f"data/{item}")
+
+
+def _refuse_other_inputs(worktree: Path, items: set[str], given: Mapping[str, str]) -> None:
+    """A stage that changes what it did not make, and puts it back, would be examined on other rows than it saw.
+
+    Args:
+        given: digests of what lay where stages write, before any ran.
+    """
     stages = {n: stage for n, stage in _stages(worktree).items() if n.partition("@")[2] in items}
     made_by = {out.path: (name, out.md5) for name, stage in stages.items() for out in _outs(stage)}
     for name, stage in stages.items():
         for dep in stage.get("deps", ()):
-            maker, md5 = made_by.get(dep["path"], ("", dep.get("md5")))
-            if md5 != dep.get("md5"):
+            path, md5 = dep["path"], dep.get("md5")
+            own = any(_below(path, item) for item in items)
+            maker, before = made_by.get(path, ("the commit", given.get(path) if own else md5))
+            if before != md5:
                 raise StageError(
-                    f"{name} read another {dep['path']} than {maker} had made: a stage in between changed it. A stage "
+                    f"{name} read another {path} than {maker} had made: a stage in between changed it. A stage "
                     "writes its own outputs alone."
                 )
 
@@ -278,51 +290,7 @@ def _compare(file: Path, name: str, recorded: str, record: str, kept: Path) -> N
 
 def _cache(worktree: Path) -> Path:
     """The cache folder as DVC finds it: a relative path starts at the config file's own folder."""
-    return (worktree / ".dvc" / _setting(worktree, "cache", "dir", "cache")).resolve()
-
-
-def _setting(worktree: Path, section: str, name: str, default: str) -> str:
-    for file in ("config", "config.local"):
-        default = _config(worktree / ".dvc" / file).get(section, {}).get(name, default)
-    return default
-
-
-def _config(path: Path) -> dict[str, dict[str, str]]:
-    """The sections of a file of DVC's settings; what stands before the first of them means nothing to DVC.
-
-    Raises:
-        StageError: it is not in that notation.
-    """
-    try:
-        read = ConfigObj(str(path), encoding="utf-8", interpolation=False)
-        return {name: values for name, values in read.items() if isinstance(values, dict)}
-    except (ConfigObjError, UnicodeDecodeError, OSError) as error:
-        said = error.strerror if isinstance(error, OSError) else str(error).rstrip(".")
-        raise StageError(f".dvc/{path.name} is no file of DVC's settings: {said}. Mend it.") from None
-
-
-def write_config(worktree: Path, cache: Path, site: Path) -> None:
-    """Let a worktree share a cache, in DVC's own notation: a comma or a ``#`` in a bare path would end it.
-
-    Of the repository's own settings only its remotes count, and what comes from them is compared with its digest.
-    Others name folders that DVC writes to, plugins that it loads, and links by which a stage writes into the cache.
-    """
-    theirs = _config(worktree / ".dvc/config")
-    kept = ConfigObj(encoding="utf-8", interpolation=False)
-    remote = theirs.get("core", {}).get("remote")
-    kept["core"] = {"remote": remote} if isinstance(remote, str) else {}
-    for section, values in theirs.items():
-        if re.match(r"""['"]?remote\b""", section):
-            kept[section] = {**values, "verify": "true"}
-    config = ConfigObj(encoding="utf-8", interpolation=False)
-    config["core"] = {"analytics": "false", "check_update": "false", "site_cache_dir": str(site)}
-    config["cache"] = {"dir": str(cache), "type": "reflink,copy"}
-    for name, content in (("config", kept), ("config.local", config)):
-        if name == "config" and not (worktree / ".dvc/config").exists():
-            continue
-        written = io.BytesIO()
-        content.write(written)
-        lockfile.replace(worktree, f".dvc/{name}", written.getvalue())
+    return (worktree / ".dvc" / dvc_settings.setting(worktree, "cache", "dir", "cache")).resolve()
 
 
 WITHIN = str(Path(__file__).with_name("within.py"))
@@ -330,7 +298,9 @@ NOT_CODE = re.compile(r"(data|deployments|docs|tests)|.*\.md")
 """What lies at the top of a repository and no stage's code is imported from, unless a stage depends on it by name."""
 
 
-def _dvc(worktree: Path, *arguments: str, timeout: float, stages: bool = False) -> tuple[int, str]:
+def _dvc(
+    worktree: Path, *arguments: str, timeout: float, stages: bool = False, environment: Path | None = None
+) -> tuple[int, str]:
     """Run DVC, kept to the worktree and the cache; the stages that it starts run apart from it.
 
     Only what pulls is given a person's credentials and the remotes that are folders. What runs stages may reach package
@@ -338,22 +308,29 @@ def _dvc(worktree: Path, *arguments: str, timeout: float, stages: bool = False) 
 
     Args:
         stages: whether it starts any.
+        environment: of the stages, where it is not the running one.
     """
     pulls = arguments[0] == "pull"
-    addresses = list(remotes(worktree).values()) if pulls else []
-    cache, site = _cache(worktree), Path(_setting(worktree, "core", "site_cache_dir", str(worktree / ".dvc/tmp")))
+    addresses = list(dvc_settings.remotes(worktree).values()) if pulls else []
+    cache, site = (
+        _cache(worktree),
+        Path(dvc_settings.setting(worktree, "core", "site_cache_dir", str(worktree / ".dvc/tmp"))),
+    )
     named = [word for word in arguments[1:] if not word.startswith("--")]
     items = {target.partition("@")[2] for target in named} if stages else set()
     written = [worktree / "data" / item for item in sorted(items)]
     for folder in (cache, site, *written):
         folder.mkdir(parents=True, exist_ok=True)
+    seen = [] if environment is None else [environment]
     with (
         importable(worktree) as (modules, path),
-        sandbox.apart(written, [worktree, modules], environment=path) as alone,
+        sandbox.apart(
+            written, [worktree, modules, *seen], environment={**path, **sandbox.python_of(environment)}
+        ) as alone,
     ):
         shell, temporary = sandbox.shell(alone)
         ours = {"DVC_NO_ANALYTICS": "true", "DO_NOT_TRACK": "1", "DVC_SITE_CACHE_DIR": str(site), "SHELL": shell}
-        read = [temporary.parent, modules, *reach.git_folders(worktree), *reach.folders(worktree, addresses)]
+        read = [temporary.parent, modules, *seen, *reach.git_folders(worktree), *reach.folders(worktree, addresses)]
         ports = reach.ports(addresses) if pulls else () if stages else None
         with sandbox.kept_to([worktree, cache, site, temporary], read, ours, ports, pulls) as kept:
             # where no stage runs none is remembered, and a repository may have no commit yet

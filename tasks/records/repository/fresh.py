@@ -49,8 +49,9 @@ def _commands(lock: Path, folder: Path) -> list[list[str]]:
     if uv is None:
         install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--require-hashes"]
         return [[base, "-m", "venv", str(folder)], [str(python(folder)), *install, "-r", str(lock)]]
-    own = [uv, "--system-certs", "pip", "install", "--quiet", "--python", str(python(folder)), "--require-hashes"]
-    made = [uv, "--system-certs", "venv", "--quiet", "--clear", "--python", base, str(folder)]
+    alone = [uv, "--system-certs", "--no-config"]  # a home may lie in a checkout, whose settings are none of this
+    own = [*alone, "pip", "install", "--quiet", "--python", str(python(folder)), "--require-hashes"]
+    made = [*alone, "venv", "--no-project", "--quiet", "--clear", "--python", base, str(folder)]
     return [made, [*own, "--no-deps", "-r", str(lock)]]
 
 

@@ -166,6 +166,7 @@ class Git:
         for number, (key, value) in enumerate(rules.items(), first):
             kept |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
         own = {"GIT_CONFIG_COUNT": str(first + len(rules)), "GIT_TERMINAL_PROMPT": "0", "GIT_TEMPLATE_DIR": ""}
+        own["GIT_NO_REPLACE_OBJECTS"] = "1"  # an object is what its name says, whatever was pushed to refs/replace
         return kept | IDENTITY | own | {"LC_ALL": "C"}
 
     def _occupied(self, branch: str, wanted: str, said: str) -> GitError:

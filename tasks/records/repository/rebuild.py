@@ -21,7 +21,7 @@ from tasks.records.repository.declared import differing, packages, stage
 from tasks.records.repository.git import Git
 from tasks.records.repository.lockfile import read
 from tasks.records.repository.modules import importable
-from tasks.records.repository.tracked import kept, md5_of
+from tasks.records.repository.tracked import content, kept, md5_of
 from tasks.spec.base import Loader, digest_file, parse_yaml
 from tasks.spec.data_source import collected_folder, source_folder
 from tasks.spec.errors import AssayError, StageError
@@ -270,18 +270,6 @@ class Rebuilding:
         except (OSError, ValueError):
             return {}
         return found if isinstance(found, dict) else {}
-
-
-def content(path: Path) -> str:
-    """DVC's name of what a file or folder holds: its md5, or that of the sorted list; empty where nothing is there."""
-    if path.is_file():
-        return md5_of(path)
-    if not path.is_dir():
-        return ""
-    files = [f for f in path.rglob("*") if f.is_file() and "__pycache__" not in f.parts]
-    items = [{"md5": md5_of(f), "relpath": f.relative_to(path).as_posix()} for f in files]
-    items.sort(key=lambda item: tuple(item["relpath"].split("/")))
-    return hashlib.md5(json.dumps(items, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
 
 
 def alike(one: Any, other: Any) -> bool:

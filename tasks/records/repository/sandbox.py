@@ -230,9 +230,15 @@ def _known() -> dict[str, str]:
     return {name: os.environ[name] for name in names if name in os.environ}
 
 
+def python_of(environment: Path | None) -> dict[str, str]:
+    """The variable by which what runs apart finds the Python of an environment; by default the running one."""
+    folder = Path(sys.executable).parent if environment is None else environment / "bin"
+    return {"PATH": f"{folder}{os.pathsep}/usr/local/bin:/usr/bin:/bin"}
+
+
 def _allowed(temporary: Path) -> dict[str, str]:
-    path = f"{Path(sys.executable).parent}{os.pathsep}/usr/local/bin:/usr/bin:/bin"
-    here = {"HOME": str(temporary), "TMPDIR": str(temporary), "USER": "candidate", "PATH": path, "SHELL": "/bin/sh"}
+    own = {"HOME": str(temporary), "TMPDIR": str(temporary), "USER": "candidate", "SHELL": "/bin/sh"}
+    here = own | python_of(None)
     quiet = {"DO_NOT_TRACK": "1", "PYTHONDONTWRITEBYTECODE": "1", "JOBLIB_MULTIPROCESSING": "0"}
     return {name: os.environ[name] for name in ENVIRONMENT if name in os.environ} | here | quiet
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from pathlib import Path
 
@@ -58,3 +59,15 @@ def md5_of(path: Path) -> str:
     """
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def content(path: Path) -> str:
+    """DVC's name of what a file or folder holds: its md5, or that of the sorted list; empty where nothing is there."""
+    if path.is_file():
+        return md5_of(path)
+    if not path.is_dir():
+        return ""
+    files = [f for f in path.rglob("*") if f.is_file() and "__pycache__" not in f.parts]
+    items = [{"md5": md5_of(f), "relpath": f.relative_to(path).as_posix()} for f in files]
+    items.sort(key=lambda item: tuple(item["relpath"].split("/")))
+    return hashlib.md5(json.dumps(items, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"

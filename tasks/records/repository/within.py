@@ -14,12 +14,13 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from dvc.cli import main as dvc_main
 from dvc.exceptions import DvcException
+from dvc.fs import localfs
 from dvc.repo import Repo
 from dvc.stage.cache import StageCache
 from dvc.utils.serialize import YAMLFileCorruptedError, load_yaml
@@ -30,16 +31,45 @@ WRITTEN = "data"
 """The folder of a repository that stages write to."""
 
 
-def refused(root: Path) -> Iterator[str]:
-    """What a repository asks for that leads out of it, a sentence each."""
+def refused(root: Path, runs: bool) -> Iterator[str]:
+    """What a repository asks for that leads out of it, a sentence each.
+
+    Args:
+        runs: whether stages will run: then none comes from another file, and none reads what DVC does not hash.
+    """
     yield from _links(root)
     yield from _variables(root)
     repo = Repo(str(root))
     try:
-        for stage in repo.index.stages:
+        stages = repo.index.stages
+        for stage in stages:
             yield from _leading_out(root, stage)
+        if runs:
+            yield from _elsewhere(root)
+            yield from _hidden(root, repo, stages)
     finally:
         repo.close()
+
+
+def _elsewhere(root: Path) -> Iterator[str]:
+    """A stage of another file may write into what a stage of ours reads, and DVC runs it first."""
+    for path in _files_of_stages(root):
+        if path.parent != root:
+            yield f"{path.relative_to(root)} declares stages; stages are declared in the dvc.yaml at the top alone"
+
+
+def _hidden(root: Path, repo: Repo, stages: Iterable[Any]) -> Iterator[str]:
+    """Files of a folder that a stage reads and DVC does not hash: a run of it would be remembered without them."""
+    own = (root / ".git").is_dir()  # of a person, where Python has left its bytecode
+    folders = {dep.fs_path for stage in stages for dep in stage.deps if dep.protocol == "local"}
+    for folder in sorted(f for f in folders if Path(f).is_dir() and _inside(root, Path(f))):
+        seen = set(repo.dvcignore.find(localfs, folder))
+        for where, below, files in os.walk(folder):
+            below[:] = [name for name in below if not (own and name == "__pycache__")]
+            for path in (os.path.join(where, name) for name in sorted(files)):
+                if path not in seen:
+                    shown = Path(path).relative_to(root)
+                    yield f"{shown} is hidden from DVC, by .dvcignore or its name, and a stage reads it; remove it"
 
 
 def _links(root: Path) -> Iterator[str]:
@@ -114,7 +144,7 @@ def main() -> int:
 
     StageCache.__init__ = begun
     try:
-        found = next(refused(Path.cwd()), None)
+        found = next(refused(Path.cwd(), arguments[0] == "repro"), None)
     except DvcException as error:  # what cannot be read cannot be looked at
         found = str(error).strip().removesuffix(".")
     if found:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from tasks.records.repository import dvc, lockfile
+from tasks.records.repository import dvc_settings, lockfile
 from tasks.records.repository.git import Declined, Git, GitError, Overtaken
 from tasks.records.repository.links import refuse_links
 from tasks.spec.errors import CheckoutError
@@ -244,7 +244,7 @@ def worktree(settings: Settings, revision: str, name: str | None = None) -> Iter
         try:
             refuse_links(path)
             lockfile.make_folder(path, path / ".dvc")
-            dvc.write_config(path, settings.cache, settings.home / "dvc-site")
+            dvc_settings.write(path, settings.cache, settings.home / "dvc-site")
             yield path
         finally:
             shutil.rmtree(path, ignore_errors=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tasks.records.repository import dvc, sandbox, workspace
+from tasks.records.repository import dvc, dvc_settings, sandbox, workspace
 from tasks.spec.errors import StageError
 from tasks.spec.settings import Settings
 from tests.candidates import commit_run
@@ -231,7 +231,7 @@ def test_what_dvc_would_do_elsewhere_is_refused_before_it_does_anything(
 def test_a_link_elsewhere_in_a_persons_checkout_is_refused(evil: Settings, dvc_developer: Path) -> None:
     os.symlink(evil.home / "profiles.toml", dvc_developer / "vars.yaml")
     push(dvc_developer, {"train": {"cmd": "true", "vars": ["vars.yaml"], "outs": ["data/care/x"]}})
-    dvc.write_config(dvc_developer, evil.cache, evil.home / "dvc-site")
+    dvc_settings.write(dvc_developer, evil.cache, evil.home / "dvc-site")
     said = r"^vars\.yaml is a link out of the repository; commit the file, or let DVC track it\.$"
     with pytest.raises(StageError, match=said):
         dvc.reproduce(dvc_developer, "train")
@@ -333,7 +333,7 @@ def test_what_a_stage_leaves_for_others_to_follow_is_refused(evil: Settings, dvc
     stages = {"train": {"cmd": command, "outs": ["data/care/model.bin"]}}
     (dvc_developer / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
     (dvc_developer / "leave.py").write_text(f"import os, sys\nos.makedirs('data/care', exist_ok=True)\n{leave}\n")
-    dvc.write_config(dvc_developer, evil.cache, evil.home / "dvc-site")
+    dvc_settings.write(dvc_developer, evil.cache, evil.home / "dvc-site")
     with pytest.raises(StageError, match=r"^.*/data/care/.* was left behind\. A stage leaves plain files and folders"):
         dvc.reproduce(dvc_developer, "train")
 

@@ -12,7 +12,7 @@ from dvc.config import Config
 
 from tasks.records.registry import ledger
 from tasks.records.registry.verification import verify
-from tasks.records.repository import dvc, workspace
+from tasks.records.repository import dvc, dvc_settings, workspace
 from tasks.records.repository.git import Git
 from tasks.spec.errors import CheckoutError
 from tasks.spec.ledger import EntryDraft
@@ -192,7 +192,7 @@ PATHS = ["a,b", "a#b", "a?b", "100%", "with blank", "Ümlaut", 'quo"te', "it's",
 def test_any_path_of_a_home_holds_the_cache(dvc_developer: Path, tmp_path: Path) -> None:
     """A comma or a # in DVC's configuration ends a bare path, and the cache would be elsewhere, unseen."""
     for name in PATHS:
-        dvc.write_config(dvc_developer, tmp_path / name / "dvc-cache", tmp_path / name / "dvc-site")
+        dvc_settings.write(dvc_developer, tmp_path / name / "dvc-cache", tmp_path / name / "dvc-site")
         read = Config(str(dvc_developer / ".dvc"))
         assert read["cache"]["dir"] == str(tmp_path / name / "dvc-cache") == str(dvc._cache(dvc_developer))
         assert read["core"]["site_cache_dir"] == str(tmp_path / name / "dvc-site")
