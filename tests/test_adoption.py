@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -35,11 +34,10 @@ def test_just_what_was_drawn_changes_and_comments_stay() -> None:
     assert len(after.splitlines()) == len(CARE.splitlines())
 
 
-def test_other_layouts_stay() -> None:
-    flat, wide = yaml.safe_dump(yaml.safe_load(CARE), sort_keys=False, width=1000), re.sub(r"(?m)^( +)", r"\1\1", CARE)
-    for text in (flat, wide):
-        (line,) = changed_lines(adoption.with_values(text, {"estimator.parameters.max_iter": 33}), text)
-        assert "max_iter: 33" in line
+def test_another_layout_stays() -> None:
+    flat = yaml.safe_dump(yaml.safe_load(CARE), sort_keys=False, width=1000)
+    (line,) = changed_lines(adoption.with_values(flat, {"estimator.parameters.max_iter": 33}), flat)
+    assert line == "    max_iter: 33"
 
 
 def test_another_kind_takes_its_parameters_alone() -> None:
