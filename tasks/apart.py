@@ -19,7 +19,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, NoReturn
@@ -32,10 +32,9 @@ from tasks.records.repository import sandbox
 from tasks.serving.release import read_manifest
 from tasks.spec.errors import ConfigError, CorruptionError
 from tasks.spec.line import flat
-from tasks.spec.manifest import Manifest
 from tasks.spec.model import ModelConfig
 from tasks.spec.settings import ROOT
-from tasks.stages.apart import bytes_of, send
+from tasks.stages.messages import bytes_of, send
 
 SECONDS, GRACE = 300, 20
 """For one answer, by the kernel's clock in the other process; and what is waited beyond that."""
@@ -47,114 +46,72 @@ KINDS: dict[str, type[Exception]] = {
 """Errors of the other process that are the same here; all others of a model become ValueErrors."""
 
 
-class ModelApart:
-    """One model file, loaded elsewhere. Threads may share it; it answers one of them at a time.
+class ProcessApart:
+    """A process of ours that answers questions apart. Threads may share it; it answers one of them at a time.
 
     Args:
-        folder: with ``model.skops`` and ``manifest.json``.
-        code: ``deployments/models/<name>/code`` of the same version, which ``monitoring.embedding`` may name.
+        what: it is, in sentences, such as "care's model file".
+        command: what runs it, for as long as the block lasts.
         seconds: for one answer.
 
     Raises:
-        CorruptionError: the files are not what they were recorded as, or loading them ended the process.
+        CorruptionError: it ended before it had begun to answer.
     """
 
-    def __init__(self, folder: Path, code: Path | None = None, seconds: int = SECONDS) -> None:
-        self.manifest: Manifest = read_manifest(folder)
-        self.seconds = seconds
-        self._alone, self._backgrounds, self._ended = threading.Lock(), 0, ""
-        self._resources = ExitStack()
-        self._process, self._said = self._started(folder, code)
+    def __init__(self, what: str, command: AbstractContextManager[list[str]], seconds: int = SECONDS) -> None:
+        self.what, self.seconds = what, seconds
+        self._alone, self._ended, self._resources = threading.Lock(), "", ExitStack()
+        self._said: IO[bytes] = self._resources.enter_context(tempfile.TemporaryFile())  # noqa: SIM115  (closed there)
+        pipe, words = subprocess.PIPE, self._resources.enter_context(command)
+        self._process = subprocess.Popen(
+            words, cwd="/", env={}, stdin=pipe, stdout=pipe, stderr=self._said, start_new_session=True
+        )
         self._answers = _Timed(self._process.stdout)
         self._end = weakref.finalize(self, _end, self._process, self._resources)
         try:
-            words, _ = self._heard()
-            if words.get("model_digest") != self.manifest.model_digest:
-                raise CorruptionError(f"{folder} changed while it was read. Run it again.")
+            words_of_first, _ = self._heard()
+            self._begun(words_of_first)
         except BaseException:
             self._end()
             raise
 
-    def fits(self, rows: pd.DataFrame) -> bool:
-        """Whether the rows have every feature; a version may need one that is not logged any more."""
-        return set(self.manifest.features) <= set(rows.columns)
+    def _begun(self, words: dict[str, Any]) -> None:
+        """Look at what it says first."""
 
-    def score(self, rows: pd.DataFrame) -> np.ndarray:
-        """Scores of raw rows, as :meth:`tasks.serving.release.Release.score` gives them.
-
-        Raises:
-            CorruptionError: it did not answer, or with what are no scores.
-            ValueError: the model cannot score these rows.
-        """
-        _, (found,) = self._asked("score", rows[list(self.manifest.features)], 1)
-        shape = (len(rows), len(self.manifest.classes)) if self.manifest.kind == "multiclass" else (len(rows),)
-        return self._shaped(found, shape)
-
-    def explainer(self, background: pd.DataFrame) -> Callable[[pd.DataFrame, int], pd.DataFrame]:
-        """Attributions of raw rows under a seed against a background, as
-        :class:`tasks.science.models.explanations.Explainer` gives them."""
-        features = list(self.manifest.features)
-        self._asked("background", background[features], 0)
-        number, self._backgrounds = self._backgrounds, self._backgrounds + 1
-
-        def explain(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
-            _, (found,) = self._asked("explain", rows[features], 1, number=number, seed=seed)
-            return pd.DataFrame(self._shaped(found, (len(rows), len(features))), index=rows.index, columns=features)
-
-        return explain
-
-    def representing(self, config: ModelConfig) -> Callable[[pd.DataFrame], tuple[str, Any]]:
-        """What :func:`tasks.science.models.embeddings.representing` gives."""
-        document, inputs = config.model_dump(mode="json"), [c.name for c in config.inputs]
-
-        def represent(rows: pd.DataFrame) -> tuple[str, Any]:
-            words, found = self._asked("represent", rows[[c for c in inputs if c in rows]], None, config=document)
-            source = flat(str(words["source"]))[:LONGEST]
-            if len(found) == 1:
-                return source, self._shaped(found[0], (len(rows), *found[0].shape[1:2]))
-            try:
-                table = sparse.csr_matrix(tuple(found), shape=(len(rows), int(words["width"])))
-                table.check_format(full_check=True)
-            except (ValueError, KeyError, TypeError) as error:
-                raise self._nonsense(f"a table that is none ({error})") from None
-            return source, table
-
-        return represent
+    @property
+    def ended(self) -> bool:
+        """Whether it answers no more."""
+        return bool(self._ended)
 
     def close(self) -> None:
         self._end()
 
-    def _started(self, folder: Path, code: Path | None) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
-        said: IO[bytes] = self._resources.enter_context(tempfile.TemporaryFile())  # noqa: SIM115  (the stack closes it)
-        words, model = [str(folder.resolve()), str(self.seconds)], self.manifest.model
-        command = self._resources.enter_context(command_apart("tasks.stages.apart", words, [folder], [], model, code))
-        pipe = subprocess.PIPE
-        return subprocess.Popen(
-            command, cwd="/", env={}, stdin=pipe, stdout=pipe, stderr=said, start_new_session=True
-        ), said
-
-    def _asked(
-        self, verb: str, rows: pd.DataFrame, answers: int | None, **words: Any
+    def asked(
+        self, verb: str, parts: Sequence[bytes], answers: int | None, **words: Any
     ) -> tuple[dict[str, Any], list[np.ndarray]]:
-        content = bytes_of(rows)
+        """Ask one question.
+
+        Args:
+            parts: what goes with it.
+            answers: how many tables of numbers are the answer; None where it may be any.
+
+        Raises:
+            CorruptionError: it did not answer, or otherwise.
+            ConfigError, ArithmeticError, ValueError: what was raised there.
+        """
         with self._alone:
             if self._ended:
                 raise CorruptionError(self._ended)
             assert self._process.stdin is not None
             with suppress(OSError):  # where it is gone, why is said below
-                send(self._process.stdin, {"verb": verb, **words}, [content])
+                send(self._process.stdin, {"verb": verb, **words}, parts)
             told, arrays = self._heard()
         if answers is not None and len(arrays) != answers:
-            raise self._nonsense(f"{len(arrays)} tables")
+            raise self.nonsense(f"{len(arrays)} tables")
         return told, arrays
 
     def _heard(self) -> tuple[dict[str, Any], list[np.ndarray]]:
-        """One answer.
-
-        Raises:
-            CorruptionError: the process ended, is over its time, or sent what is no answer.
-            ConfigError, ArithmeticError, ValueError: what the model raised.
-        """
+        """One answer; see :meth:`asked` for the errors."""
         self._answers.until = time.monotonic() + self.seconds + GRACE
         try:
             found = _answer(self._answers)
@@ -180,17 +137,88 @@ class ModelApart:
         return f"ended while it loaded or answered ({flat(lines[-1])[:LONGEST]})"
 
     def _stop(self, why: str) -> NoReturn:
-        self._ended = f"The process of {self.manifest.model}'s model file {why}, so nothing is concluded from it."
+        self._ended = f"The process of {self.what} {why}, so nothing is concluded from it."
         self._end()
         raise CorruptionError(self._ended)
 
-    def _nonsense(self, what: str) -> CorruptionError:
-        return CorruptionError(f"the process of {self.manifest.model}'s model file answered {what}.")
+    def nonsense(self, answered: str) -> CorruptionError:
+        return CorruptionError(f"the process of {self.what} answered {answered}.")
 
-    def _shaped(self, found: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    def shaped(self, found: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        """Numbers that have to be of a shape; see :meth:`asked` for the errors."""
         if found.shape != shape or found.dtype != np.float64:
-            raise self._nonsense(f"numbers of the shape {found.shape}, not {shape}")
+            raise self.nonsense(f"numbers of the shape {found.shape}, not {shape}")
         return found
+
+
+class ModelApart(ProcessApart):
+    """One model file, loaded elsewhere.
+
+    Args:
+        folder: with ``model.skops`` and ``manifest.json``.
+        code: ``deployments/models/<name>/code`` of the same version, which ``monitoring.embedding`` may name.
+        seconds: for one answer.
+
+    Raises:
+        CorruptionError: the files are not what they were recorded as, or loading them ended the process.
+    """
+
+    def __init__(self, folder: Path, code: Path | None = None, seconds: int = SECONDS) -> None:
+        self.folder, self.manifest, self._backgrounds = folder, read_manifest(folder), 0
+        words, model = [str(folder.resolve()), str(seconds)], self.manifest.model
+        command = command_apart("tasks.stages.apart", words, [folder], [], model, code)
+        super().__init__(f"{model}'s model file", command, seconds)
+
+    def _begun(self, words: dict[str, Any]) -> None:
+        if words.get("model_digest") != self.manifest.model_digest:
+            raise CorruptionError(f"{self.folder} changed while it was read. Run it again.")
+
+    def fits(self, rows: pd.DataFrame) -> bool:
+        """Whether the rows have every feature; a version may need one that is not logged any more."""
+        return set(self.manifest.features) <= set(rows.columns)
+
+    def score(self, rows: pd.DataFrame) -> np.ndarray:
+        """Scores of raw rows, as :meth:`tasks.serving.release.Release.score` gives them.
+
+        Raises:
+            CorruptionError: it did not answer, or with what are no scores.
+            ValueError: the model cannot score these rows.
+        """
+        _, (found,) = self.asked("score", [bytes_of(rows[list(self.manifest.features)])], 1)
+        shape = (len(rows), len(self.manifest.classes)) if self.manifest.kind == "multiclass" else (len(rows),)
+        return self.shaped(found, shape)
+
+    def explainer(self, background: pd.DataFrame) -> Callable[[pd.DataFrame, int], pd.DataFrame]:
+        """Attributions of raw rows under a seed against a background, as
+        :class:`tasks.science.models.explanations.Explainer` gives them."""
+        features = list(self.manifest.features)
+        self.asked("background", [bytes_of(background[features])], 0)
+        number, self._backgrounds = self._backgrounds, self._backgrounds + 1
+
+        def explain(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
+            _, (found,) = self.asked("explain", [bytes_of(rows[features])], 1, number=number, seed=seed)
+            return pd.DataFrame(self.shaped(found, (len(rows), len(features))), index=rows.index, columns=features)
+
+        return explain
+
+    def representing(self, config: ModelConfig) -> Callable[[pd.DataFrame], tuple[str, Any]]:
+        """What :func:`tasks.science.models.embeddings.representing` gives."""
+        document, inputs = config.model_dump(mode="json"), [c.name for c in config.inputs]
+
+        def represent(rows: pd.DataFrame) -> tuple[str, Any]:
+            content = bytes_of(rows[[c for c in inputs if c in rows]])
+            words, found = self.asked("represent", [content], None, config=document)
+            source = flat(str(words["source"]))[:LONGEST]
+            if len(found) == 1:
+                return source, self.shaped(found[0], (len(rows), *found[0].shape[1:2]))
+            try:
+                table = sparse.csr_matrix(tuple(found), shape=(len(rows), int(words["width"])))
+                table.check_format(full_check=True)
+            except (ValueError, KeyError, TypeError) as error:
+                raise self.nonsense(f"a table that is none ({error})") from None
+            return source, table
+
+        return represent
 
 
 @contextmanager

@@ -33,9 +33,8 @@ from tasks.science.windows.decisions import (
 )
 from tasks.science.windows.look import WindowResult, examine_window, judge_again
 from tasks.spec.errors import ConfigError
-from tasks.spec.evidence import Alternative, Finding, WindowReport
+from tasks.spec.evidence import Alternative, Finding, Pictures, WindowReport
 from tasks.spec.ledger import EntryDraft, FeedDetails, ForgottenDetails, WindowDetails
-from tasks.spec.pictures import Pictures
 from tasks.spec.requests import MonitoringRequest
 from tasks.spec.settings import Settings
 from tasks.versions import VersionFiles, version_files

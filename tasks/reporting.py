@@ -21,6 +21,7 @@ from tasks.callers import as_proven
 from tasks.records.log.predictions import PredictionLog
 from tasks.records.pages.account import index_page
 from tasks.records.pages.model import model_markdown, model_page
+from tasks.records.pages.study import study_markdown, study_page
 from tasks.records.pages.verdict import data_page, data_rows, verdict_markdown, verdict_page
 from tasks.records.pages.watch import ModelStatus
 from tasks.records.pages.window import window_markdown, window_page
@@ -30,6 +31,7 @@ from tasks.science.monitors.forecast.findings import watched_series
 from tasks.science.monitors.forecast.track_record import record_rows, record_sentence, trigger_record
 from tasks.science.windows.monitors import ranks
 from tasks.science.windows.review_answers import answered_by_people, review_summary
+from tasks.searching import Searching, show_progress
 from tasks.spec.errors import AssayError
 from tasks.spec.evidence import Finding, Verdict, WindowReport
 from tasks.spec.forecast import Forecast, Observation, TriggerRecord
@@ -124,6 +126,19 @@ def report_verdict(candidate: Candidate, verdict: Verdict) -> str:
         description=f"Verdict on {candidate.commit[:12]}",
     )
     return name
+
+
+def report_search(found: Searching) -> None:
+    """A study as it stands: how far it is as a bar, its trials as a page and as an artifact."""
+    record, importance = found.study.record(), found.study.importance()
+    name, key = f"{record.model}/search-{record.study}.html", f"search-{_key(record.model)}"
+    show_progress(found, f"{key}-progress")
+    write_page(name, study_page(record, found.config.title, importance))
+    create_markdown_artifact(
+        key=key,
+        markdown=study_markdown(record, importance, address_of(name)),
+        description=f"Study {record.study}",
+    )
 
 
 @task(cache_policy=NO_CACHE, task_run_name="show the windows")

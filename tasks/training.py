@@ -23,14 +23,14 @@ from tasks.spec.errors import AssayError, CorruptionError
 from tasks.spec.ledger import EntryDraft, TrainedDetails
 from tasks.spec.manifest import Manifest
 from tasks.spec.model import load_model
-from tasks.spec.requests import TrainingRequest
+from tasks.spec.requests import SearchRequest, TrainingRequest
 from tasks.spec.settings import Settings
 from tasks.stages.common import ModelPaths
 from tasks.versions import Candidate
 
 
 @contextmanager
-def checkout(request: TrainingRequest) -> Iterator[Path]:
+def checkout(request: TrainingRequest | SearchRequest) -> Iterator[Path]:
     """A clean checkout of the requested commit, apart from anybody's working tree; gone at the end.
 
     It has the name of the flow run, and so has the candidate's branch: what a run that died had done is known by it.

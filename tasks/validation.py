@@ -15,6 +15,7 @@ from tasks.label_sources import check_label_sources
 from tasks.records.registry import waivers
 from tasks.records.registry.authority import Source, State
 from tasks.records.registry.registry import Registry
+from tasks.records.registry.searches import origin_of
 from tasks.records.registry.state import Branch, state
 from tasks.records.repository import sandbox
 from tasks.records.repository.git import Git
@@ -114,7 +115,8 @@ def examine(
     results += [told for told in beside if told is not None]
     results += missing_gates(materiality(candidate), gates, grouped=not unprotected(candidate))
     waived, refused = apply_waivers(tuple(results), _signed_waivers(candidate, requesters))
-    return verdict_of(candidate, champion, waived, refused)
+    found = verdict_of(candidate, champion, waived, refused)
+    return found.model_copy(update={"search": origin_of(Settings(), candidate.config)})
 
 
 def missing_gates(asked: Materiality, gates: tuple[GateConfig, ...], grouped: bool = True) -> list[GateResult]:

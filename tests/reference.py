@@ -82,6 +82,10 @@ EXAMPLES: dict[str, Any] = {
     "FeedPolicy.silent_seconds": 3600,
     "FeedPolicy.labels_seconds": 86400,
     "ForecastPolicy.season": 7,
+    "Search.fairness": "opportunity-by-sex",
+    "Search.sampler": "random",
+    "Choice.kinds": ["logistic_regression"],
+    "Subset.kinds": ["logistic_regression"],
 }
 """By ``Class.key``, where a value of a shipped model, the default, or one made from the type would say little."""
 
@@ -165,8 +169,9 @@ def page() -> str:
         done.add(name)
         described = schema if name == ModelConfig.__name__ else schema["$defs"][name]
         title = f"`{where}`" if where else "The whole file"
-        kind = described["properties"].get("kind", {}).get("const")
-        title += f", kind `{kind}`" if kind else ""
+        for chooses in ("kind", "draw"):
+            named = described["properties"].get(chooses, {}).get("const")
+            title += f", {chooses} `{named}`" if named else ""
         parts.append(section(title, known[name], described, examples))
         for key, field in described["properties"].items():
             inside = f"{where}.{key}" if where else key

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tasks.cli import access, diff, history, new, people, records
+from tasks.cli import access, changes, diff, history, new, people, records
 from tasks.cli.common import ROOT, Because, Json, Model, of_disk, say, settings
 from tasks.spec.errors import AssayError
 from tasks.spec.requests import FinalState
@@ -208,6 +208,27 @@ def monitor(
 
 
 @app.command()
+def search(
+    model: Model,
+    revision: Annotated[
+        str | None,
+        typer.Option(help="Commit, tag or branch that the origin knows; without it the commit of this checkout."),
+    ] = None,
+    trials: Annotated[int | None, typer.Option(help="Trials of the study at most; else what model.yaml says.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Time of this run; else what model.yaml says.")] = None,
+    study: Annotated[str | None, typer.Option(help="Go on with this study, or refuse where it asks another.")] = None,
+    wait: Annotated[bool, typer.Option(help="Wait for the end.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Try the configurations of a model's search: part; a study that was begun goes on."""
+    from tasks.cli import runs
+
+    revision = revision or runs.committed(ROOT, model, "search")
+    limits = {"revision": revision, "trials": trials, "minutes": minutes, "study": study}
+    _run("search/searching", {"model": model, "reason": "person", **limits}, as_json, wait)
+
+
+@app.command()
 def predict(
     model: Model,
     file: Annotated[Path, typer.Argument(help="CSV, Parquet or JSON lines of input rows, of any size.")],
@@ -229,16 +250,6 @@ def predict(
     url = settings().service_url or (system.service_url if system else runs.nothing_runs("ASSAY_SERVICE_URL"))
     found = batches.score_file(credentials.client(settings(), url), model, config, file, out, explain)
     batches.print_answers(found, as_json, quiet=out is not None)
-
-
-@app.command()
-def snapshot(model: Model, as_json: Json = False) -> None:
-    """Ask the query of a model's source again, and keep its rows as a Parquet file that DVC tracks."""
-    from tasks.cli.snapshots import snapshot as take
-    from tasks.cli.snapshots import snapshot_text
-
-    found = take(ROOT, model)
-    say(found, as_json, snapshot_text(found))
 
 
 @app.command()
@@ -336,6 +347,8 @@ def restore(
 
 for command in (
     new.new,
+    changes.snapshot,
+    changes.adopt,
     records.versions,
     history.history,
     history.served,

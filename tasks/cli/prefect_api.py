@@ -18,7 +18,7 @@ ATTEMPTS, AGAIN = 6, 3
 TIMEOUT = 30.0
 """Seconds; a server whose clock was set, or whose machine is busy, is slow for a minute."""
 POOL = "assay"
-PLACES = {"rollback": 2, "promotion": 2, "monitoring": 2, "training": 2, "rebuilding": 1}
+PLACES = {"rollback": 2, "promotion": 2, "monitoring": 2, "training": 2, "searching": 1, "rebuilding": 1}
 """Runs at once of each work queue of ``deployments/prefect.yaml``, the most urgent queue first.
 
 A training may last as long as its stages may (an hour), and two pushes would hold both places of a worker that had two.
@@ -26,8 +26,8 @@ A rollback, a stop and a look at new windows do not wait for that.
 """
 LATE = 60.0
 """Seconds after which a run that has not begun is told; on a busy machine a start takes half of that."""
-QUEUED = ("training", "rebuilding")
-"""Where it is usual that runs wait: those take minutes."""
+QUEUED = ("training", "searching", "rebuilding")
+"""Where it is usual that runs wait: those take minutes or hours."""
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 

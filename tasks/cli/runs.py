@@ -25,6 +25,7 @@ from tasks.spec.requests import (
     PromotionRequest,
     Request,
     RollbackRequest,
+    SearchRequest,
     StopRequest,
     TrainingRequest,
 )
@@ -37,6 +38,7 @@ FORMS: dict[str, type[Request]] = {
     "approve/approval": ApprovalRequest,
     "roll-back/rollback": RollbackRequest,
     "stop/stop": StopRequest,
+    "search/searching": SearchRequest,
 }
 """What each deployment takes. The server looks at the form alone: there a wrong text would end the run."""
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
@@ -108,8 +110,8 @@ def committed(root: Path, model: str, verb: str = "train") -> str:
         named = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
         raise CheckoutError(
             f"the checkout has uncommitted changes ({named}), and Assay trains only what is committed. Commit "
-            f"{'and push ' if verb == 'train' else ''}them, or name a commit: assay {verb} {model} --revision "
-            f"{'main' if verb == 'train' else 'HEAD'}"
+            f"{'' if verb == 'examine' else 'and push '}them, or name a commit: assay {verb} {model} --revision "
+            f"{'HEAD' if verb == 'examine' else 'main'}"
         )
     if edited := tracked.changed(root, model):
         raise CheckoutError(f"{tracked.say_add(edited)}.")

@@ -10,8 +10,9 @@ from tasks.spec.base import Finite, Spec, Text
 from tasks.spec.columns import known_type
 from tasks.spec.data_record import DataRecord
 from tasks.spec.forecast import Forecast
-from tasks.spec.groupings import GroupSummary
+from tasks.spec.groupings import EmbeddingMap, GroupSummary
 from tasks.spec.review import ReviewItem
+from tasks.spec.search import SearchOrigin
 from tasks.spec.waivers import Waiver
 
 State = Literal["pass", "fail", "insufficient_evidence"]
@@ -186,6 +187,8 @@ class Verdict(Spec):
     """Digest of the installed code that examined, with its lock file; verdicts before 2026-11-29 have none."""
     isolation: Isolation | None = None
     """What the candidate's code was kept from; verdicts before 2026-11-29 do not say."""
+    search: SearchOrigin | None = None
+    """The study that tried this configuration, where the ledger knows one."""
 
     @property
     def failed(self) -> tuple[GateResult, ...]:
@@ -271,3 +274,11 @@ class WindowReport(Spec):
     review: tuple[ReviewItem, ...] = ()
     """What an expert should look at, most urgent first."""
     decision: Decision
+
+
+class Pictures(Spec):
+    """What is drawn of one window: kept beside its report, which is read far more often."""
+
+    plots: tuple[Plot, ...] = ()
+    """Of expert rules and attributions."""
+    map: EmbeddingMap | None = None

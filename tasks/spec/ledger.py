@@ -174,6 +174,15 @@ class RebuiltDetails(Spec):
     """The largest difference of a score, or else of a metric, where it differs by processor alone."""
 
 
+class SearchedDetails(Spec):
+    """Of a study, as it stood at the end of a run; the evidence holds every trial (docs/search.md)."""
+
+    subject: Literal["search"] = "search"
+    study: str
+    trials: int
+    """Finished ones."""
+
+
 class StoppedDetails(Spec):
     because: str
     warrant: Warrant | None = None
@@ -207,6 +216,7 @@ Details = (
     | QuietDetails
     | FeedDetails
     | RebuiltDetails
+    | SearchedDetails
     | StoppedDetails
     | ForgottenDetails
 )
@@ -218,7 +228,7 @@ DETAILS: dict[EntryKind, tuple[type[Details], ...]] = {
     "awaiting_signature": (AwaitingDetails,),
     "promoted": (AssignedDetails,),
     "rolled_back": (AssignedDetails,),
-    "monitored": (WindowDetails, QuietDetails, FeedDetails, RebuiltDetails),
+    "monitored": (WindowDetails, QuietDetails, FeedDetails, RebuiltDetails, SearchedDetails),
     "stopped": (StoppedDetails,),
     "forgotten": (ForgottenDetails,),
 }

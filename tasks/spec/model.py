@@ -15,9 +15,10 @@ from tasks.spec.errors import ConfigError
 from tasks.spec.expression_types import condition_fault
 from tasks.spec.expressions import Expression
 from tasks.spec.gate import Materiality
-from tasks.spec.gates import GateConfig
+from tasks.spec.gates import FairnessGate, GateConfig
 from tasks.spec.metrics import METRIC_NAMES, MetricName
 from tasks.spec.models import Name, model_file
+from tasks.spec.search import Search, space_problems
 from tasks.spec.training import Placed, TrainingConfig, no_inputs, read_config
 from tasks.spec.watching import Labels, Monitoring
 
@@ -124,12 +125,29 @@ class ModelConfig(TrainingConfig):
     """How it is watched while it serves."""
     labels: Labels = Labels()
     """Whose outcomes may teach it."""
+    search: Search | None = None
+    """Which other configurations ``assay search`` tries; see docs/search.md."""
 
     @model_validator(mode="after")
     def _check_gates(self, info: ValidationInfo) -> ModelConfig:
         found = [*self._group_problems(), *self._gate_problems(), *self._watch_problems()]
-        refuse("ModelConfig", found if registered(info) else [*found, *self._expression_problems()])
+        now = [] if registered(info) else [*self._expression_problems(), *self._search_problems()]
+        refuse("ModelConfig", [*found, *now])
         return self
+
+    def _search_problems(self) -> list[Placed]:
+        search = self.search
+        if search is None:
+            return []
+        found: list[Placed] = []
+        if search.metric not in METRIC_NAMES[self.kind]:
+            allowed = f"allowed for a {self.kind} model: {', '.join(METRIC_NAMES[self.kind])}"
+            found.append((("search", "metric"), f"search.metric names the metric {search.metric!r}; {allowed}"))
+        gates = [g.name for g in self.gates if isinstance(g, FairnessGate)]
+        if search.fairness is not None and search.fairness not in gates:
+            said = f"search.fairness names {search.fairness!r}, which is no gate of kind fairness; allowed: "
+            found.append((("search", "fairness"), said + (", ".join(gates) or "none")))
+        return [*found, *space_problems(search, self)]
 
     def _group_problems(self) -> list[Placed]:
         columns = [(("protected", name, "column"), p.column) for name, p in self.protected.items()]

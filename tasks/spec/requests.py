@@ -85,6 +85,24 @@ class RebuildRequest(Request):
     every: bool = Field(False, description="Make every version again, one after the other.")
 
 
+class SearchRequest(Request):
+    revision: Line = Field(
+        "main",
+        min_length=1,
+        max_length=200,
+        description="Commit, tag or branch of the origin whose search: part is tried; never the working tree.",
+    )
+    trials: int | None = Field(
+        None, ge=1, le=2000, description="Trials that the study has at most; empty: what model.yaml says."
+    )
+    minutes: float | None = Field(None, gt=0, le=10_080, description="Time of this run; empty: what model.yaml says.")
+    study: str | None = Field(
+        None,
+        pattern=r"^[0-9a-f]{12}$",
+        description="Go on with this study, or not at all where it asks something else; empty: whichever fits.",
+    )
+
+
 class FinalState(StrEnum):
     """Names of final states, for Prefect and the command line; whether a run did its work is the state's type."""
 
@@ -98,6 +116,8 @@ class FinalState(StrEnum):
     INSUFFICIENT_EVIDENCE = "Insufficient evidence"
     """Not promoted, and no mandatory gate failed outright."""
     OVERTAKEN = "Overtaken"
+    SEARCHED = "Searched"
+    """Everything that the budget allows was tried."""
     ROLLED_BACK = "Rolled back"
     STOPPED = "Stopped"
     NOTHING_NEW = "Nothing new"

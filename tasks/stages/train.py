@@ -43,16 +43,7 @@ def train(paths: ModelPaths, config: TrainingConfig) -> None:
         record = DataRecord.model_validate_json(paths.record.read_text())
     with paths.reading(paths.source_rows, "ingest"):
         kept = kept_rows(paths.source_rows)
-    label = label_array(config, rows[LABEL])
-    refuse_untrainable(config, label)
-    known = _modules_below(paths.root)
-    pipeline, features, trusted = build(config, paths.root), rows[list(config.features)], trusted_types(paths)
-    _refuse_foreign_modules(paths, config, _modules_below(paths.root) - known)
-    if config.estimator.kind != "mlp":  # whose types are known, and which has other rows to stop it
-        try_out(paths, pipeline, features, label, trusted)
-    epochs = fit(config, pipeline, rows)
-    _refuse_foreign_modules(paths, config, _modules_below(paths.root) - known)  # what is imported only now
-    refuse_unservable(paths, pipeline, trusted)
+    pipeline, trusted, epochs = fitted(paths, config, rows)
     paths.model.mkdir(parents=True, exist_ok=True)
     save_model(pipeline, paths.model / "model.skops")
     manifest = described(config, rows, record, trusted, digest_file(paths.model / "model.skops"))
@@ -77,6 +68,33 @@ def _write_losses(paths: ModelPaths, epochs: Epochs | None) -> None:
     table.insert(0, "epoch", range(1, len(table) + 1))
     paths.plots.mkdir(parents=True, exist_ok=True)
     table.to_csv(paths.plots / "loss.csv", index=False)
+
+
+def fitted(paths: ModelPaths, config: TrainingConfig, rows: pd.DataFrame) -> tuple[Any, tuple[str, ...], Epochs | None]:
+    """A pipeline that is fitted on training rows and can be served.
+
+    Args:
+        rows: (n, columns) with the features and ``_label``; where the config names them, with ``_weight``, and of a
+            network with ``_entity`` and the period.
+
+    Returns:
+        The pipeline, the types that its own folder trusts, and of a network what became of its loss.
+
+    Raises:
+        ConfigError: nothing can be learned from the rows, the estimator does not take them or its parameters, or
+            nobody could load what comes of it.
+    """
+    label = label_array(config, rows[LABEL])
+    refuse_untrainable(config, label)
+    known = _modules_below(paths.root)
+    pipeline, features, trusted = build(config, paths.root), rows[list(config.features)], trusted_types(paths)
+    _refuse_foreign_modules(paths, config, _modules_below(paths.root) - known)
+    if config.estimator.kind != "mlp":  # whose types are known, and which has other rows to stop it
+        try_out(paths, pipeline, features, label, trusted)
+    epochs = fit(config, pipeline, rows)
+    _refuse_foreign_modules(paths, config, _modules_below(paths.root) - known)  # what is imported only now
+    refuse_unservable(paths, pipeline, trusted)
+    return pipeline, trusted, epochs
 
 
 def _requests(

@@ -190,7 +190,7 @@ def test_an_author_of_any_name_is_one_visible_line(clone: Path, server: Server) 
         ("README.md", []),
         ("tasks/cli/app.py", []),
         ("tasks/science/windows/look.py", []),
-        ("tasks/spec/pictures.py", []),
+        ("tasks/spec/requests.py", []),
         ("tasks/spec/rules.py", ALL),
         ("tasks/spec/watching.py", ALL),  # whose labels teach
         ("tasks/specification.md", []),

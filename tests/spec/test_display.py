@@ -20,10 +20,9 @@ from tasks.spec.display import (
     metric_name,
     with_display_names,
 )
-from tasks.spec.evidence import Decision, Finding, GateResult, Measurement, Plot, Verdict, WindowReport
+from tasks.spec.evidence import Decision, Finding, GateResult, Measurement, Pictures, Plot, Verdict, WindowReport
 from tasks.spec.gates import FairnessGate, SliceMetric
 from tasks.spec.metrics import METRIC_NAMES, MetricName
-from tasks.spec.pictures import Pictures
 from tasks.spec.wording import number
 
 

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 import yaml
 from pyarrow import parquet
 
-from tasks.cli.snapshots import snapshot
+from tasks.cli.changes import take as snapshot
 from tasks.spec.data_source import SqlSource
 from tasks.spec.errors import ConfigError, UnreachableError
 from tasks.spec.model import load_model

@@ -19,6 +19,7 @@ from tasks.records.log.outbox import Decision, keep
 from tasks.records.log.tables import PROFILES
 from tasks.spec.arrivals import FeedFacts
 from tasks.spec.errors import CorruptionError
+from tasks.spec.evidence import Pictures
 from tasks.spec.formats import (
     FEED_FACTS,
     FITTED_REFERENCE,
@@ -29,7 +30,6 @@ from tasks.spec.formats import (
     Format,
     refuse_other_format,
 )
-from tasks.spec.pictures import Pictures
 
 NO_WINDOW = 0
 """The window number of documents that belong to a version or a model."""

@@ -9,8 +9,9 @@ from tasks.records.pages.drawings import draw
 from tasks.records.pages.forest import FIRST, forest, ordered
 from tasks.records.pages.words import PAGES, WORDS, cell, code, page_link, sentence
 from tasks.spec.data_record import SourceFile
-from tasks.spec.display import metric_form
+from tasks.spec.display import metric_form, metric_name
 from tasks.spec.evidence import GateResult, Plot, Verdict
+from tasks.spec.search import Estimate
 from tasks.spec.verdicts import verdict_sentence
 from tasks.spec.waivers import Waiver
 from tasks.spec.wording import number, plural
@@ -38,6 +39,7 @@ def verdict_page(verdict: Verdict, title: str, evaluation: dict[str, Any], unit:
         gate_plots=_gate_plots,
         unit=unit,
         data=data_sentences(verdict),
+        search=search_sentence(verdict),
     )
 
 
@@ -58,6 +60,23 @@ def data_sentences(verdict: Verdict) -> list[str]:
     if record.collected:
         said.append(f"{plural(record.collected, 'row')} collected in production joined those that train and examine")
     return said
+
+
+def search_sentence(verdict: Verdict) -> str:
+    """Which study tried the configuration, and how it did there; empty where none did."""
+    found = verdict.search
+    if found is None:
+        return ""
+    value, low, high = (number(v, metric_form(found.metric)) for v in _ends(found.estimate))
+    between = f" ({low} to {high})" if low else ""
+    return (
+        f"its configuration is that of trial {found.trial} of study {found.study}, one of "
+        f"{plural(found.trials, 'trial')}; {metric_name(found.metric)} was {value}{between} over folds of training rows"
+    )
+
+
+def _ends(found: Estimate) -> tuple[float | None, float | None, float | None]:
+    return found.value, found.low, found.high
 
 
 def _files(verdict: Verdict) -> tuple[SourceFile, ...]:
@@ -92,7 +111,7 @@ def verdict_markdown(verdict: Verdict, evaluation: dict[str, Any], address: str 
         lines.append(f"- **Not kept apart.** {cell(sentence(verdict.isolation.sentence))}")
     if verdict.unprotected:
         lines.append(f"- **No protected group is looked after.** {cell(sentence(verdict.unprotected))}")
-    lines += [f"- {cell(sentence(said))}" for said in data_sentences(verdict)]
+    lines += [f"- {cell(sentence(said))}" for said in [search_sentence(verdict), *data_sentences(verdict)] if said]
     lines += [f"- {cell(file.name)}: sha256 {code(file.sha256)}" for file in _files(verdict)[:FILES]]
     network = networks.figures(evaluation)
     drawn = [*plots.evaluation_plots(evaluation), *(picture for _, picture, _ in network)]

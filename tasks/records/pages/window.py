@@ -12,8 +12,7 @@ from tasks.records.pages.embedding_map import embedding_map
 from tasks.records.pages.over_time import timeline
 from tasks.records.pages.words import PAGES, action, cell, gallery, page_link, sentence
 from tasks.spec.display import finding_name, with_display_names
-from tasks.spec.evidence import WindowReport
-from tasks.spec.pictures import Pictures
+from tasks.spec.evidence import Pictures, WindowReport
 from tasks.spec.wording import plural
 
 

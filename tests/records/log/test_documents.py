@@ -13,8 +13,7 @@ import sqlalchemy as sa
 from tasks.records.log.predictions import FeedFacts, PredictionLog
 from tasks.records.log.tables import PROFILES
 from tasks.spec.errors import AssayError, ConfigError, CorruptionError
-from tasks.spec.evidence import Plot, Point, Series
-from tasks.spec.pictures import Pictures
+from tasks.spec.evidence import Pictures, Plot, Point, Series
 
 FACTS = FeedFacts(
     rows=10,
