@@ -83,7 +83,7 @@ def test_a_study_goes_on_and_finished_trials_are_kept(tmp_path: Path, home: Path
     pd.testing.assert_frame_equal(first[shared], then.iloc[:1][shared], check_dtype=False)
 
 
-def kill_at_random(root: Path, home: Path, kills: int, seed: int) -> dict[str, int]:
+def kill_at_random(root: Path, home: Path, kills: int, seed: int, longest: float = 9.0) -> dict[str, int]:
     """Search in processes that are killed; gives how many trials each had finished."""
     draw, seen, counts = random.Random(seed), dict[int, tuple[Any, ...]](), {"kills": 0, "finished": 0}
     environment = os.environ | {"ASSAY_HOME": str(home), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -93,7 +93,7 @@ def kill_at_random(root: Path, home: Path, kills: int, seed: int) -> dict[str, i
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
         )  # fmt: skip
         try:
-            process.wait(draw.uniform(1.0, 9.0))
+            process.wait(draw.uniform(1.0, longest))
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             counts["kills"] += 1
@@ -123,7 +123,7 @@ def results(home: Path) -> dict[int, tuple[Any, ...]]:
 
 
 def test_no_finished_trial_is_lost_when_the_search_is_killed(tmp_path: Path, home: Path) -> None:
-    """The fast version of tests/acceptance/test_search_kills.py."""
+    """Each time what is on disk is read past Optuna, and compared with what was there before."""
     searches.checkout(tmp_path / "co", rows=400, search=searches.part(trials=3, folds=2))
     kill_at_random(tmp_path / "co", home, KILLS, 5)
     before = results(home)
@@ -255,3 +255,22 @@ def test_a_trial_reads_the_training_rows_alone(tmp_path: Path, home: Path) -> No
     (folder / "own.py").write_text(code.replace(".read_bytes()", ".name").replace("C=C", "C=C, max_iter=300"))
     searches.run(root)
     assert list(studied(home)["state"]) == ["complete"]
+
+
+def test_fairness_is_a_second_objective(tmp_path: Path, home: Path) -> None:
+    """The gate's measure of all predicted rows, by hand: the difference of true-positive rates by sex."""
+    weights = {"place": "data.target.decision_threshold", "draw": "choice", "of": [0.4, 0.6]}
+    part = searches.part(trials=1, folds=2, space=[weights], fairness="fairness")
+    paths = searches.checkout(tmp_path / "co", search=part)
+    said = searches.run(tmp_path / "co")
+    assert "between roc_auc and fairness no other dominates 0" in said
+    table, config = studied(home), paths.training()
+    rows = pd.read_parquet(paths.prepared / "train.parquet")
+    label, score = rows["_label"].to_numpy(bool), np.empty(len(rows))
+    for fold in by_class(label, 2, 7):
+        pipeline = build(config).fit(rows[list(config.features)].iloc[fold.learned], label[fold.learned])
+        score[fold.predicted] = pipeline.predict_proba(rows[list(config.features)].iloc[fold.predicted])[:, 1]
+    chosen = score >= float(table["data.target.decision_threshold"][0])
+    rates = [chosen[label & (rows["sex"] == sex)].mean() for sex in ("f", "m")]
+    assert table["fairness"][0] == pytest.approx(abs(rates[0] - rates[1]))
+    assert table["fairness_low"][0] <= table["fairness"][0] <= table["fairness_high"][0]
