@@ -71,7 +71,7 @@ class ProcessApart:
         try:
             words_of_first, _ = self._heard()
             self._begun(words_of_first)
-        except BaseException:
+        except BaseException:  # whatever stops it, a cancellation too: the process must not outlive it
             self._end()
             raise
 
