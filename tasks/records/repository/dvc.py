@@ -238,10 +238,11 @@ def _refuse_other_inputs(worktree: Path, items: set[str], given: Mapping[str, st
         for dep in stage.get("deps", ()):
             path, md5 = dep["path"], dep.get("md5")
             own = any(_below(path, item) for item in items)
-            maker, before = made_by.get(path, ("the commit", given.get(path) if own else md5))
+            maker, before = made_by.get(path, ("", given.get(path) if own else md5))
             if before != md5:
+                was = f"{maker} had made" if maker else "the commit holds"
                 raise StageError(
-                    f"{name} read another {path} than {maker} had made: a stage in between changed it. A stage "
+                    f"{name} read another {path} than {was}: a stage in between changed it. A stage "
                     "writes its own outputs alone."
                 )
 
@@ -312,10 +313,8 @@ def _dvc(
     """
     pulls = arguments[0] == "pull"
     addresses = list(dvc_settings.remotes(worktree).values()) if pulls else []
-    cache, site = (
-        _cache(worktree),
-        Path(dvc_settings.setting(worktree, "core", "site_cache_dir", str(worktree / ".dvc/tmp"))),
-    )
+    site = Path(dvc_settings.setting(worktree, "core", "site_cache_dir", str(worktree / ".dvc/tmp")))
+    cache = _cache(worktree)
     named = [word for word in arguments[1:] if not word.startswith("--")]
     items = {target.partition("@")[2] for target in named} if stages else set()
     written = [worktree / "data" / item for item in sorted(items)]

@@ -97,7 +97,7 @@ def test_a_stage_that_writes_rows_is_refused_though_it_puts_them_back(
             "cmd": f'python -c "{write.format("honest", made.format("b.txt"))}"',
         }  # fmt: skip
     push(honest, {"dvc.yaml": yaml.safe_dump({"stages": stages})})
-    said = f"prepare@{MODEL} read another data/{MODEL}/source than the commit had made: a stage in between changed it."
+    said = f"prepare@{MODEL} read another data/{MODEL}/source than the commit holds: a stage in between changed it."
     with workspace.worktree(settings, "main") as tree, pytest.raises(StageError) as caught:
         dvc.reproduce(tree, f"{'back' if back else 'prepare'}@{MODEL}")
     assert str(caught.value).startswith(said)
