@@ -126,7 +126,7 @@ def test_features_parameters_and_columns_of_its_own_are_no_other_question(tree: 
         tree,
         "model.yaml",
         {
-            "hlthf, hlthp]": "hlthf]",
+            "child, hlthg, hlthf, hlthp]": "child, hlthg, hlthf]",
             "max_iter: 80": "max_iter: 90",
             '"self-rated health is poor"}': '"poor health"}\n    - {name: linc, type: number, nullable: true}',
             "{name: num,": "{name: num, changes: free,",

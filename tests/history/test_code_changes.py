@@ -179,7 +179,7 @@ def test_names_that_are_none_are_one_sentence(home: Path, tmp_path: Path) -> Non
     for words, said in (
         (("care", "v9.0.0", "main"), "the ledger knows no care v9.0.0; it knows no version."),
         (("care", "main", "--", "-x[red]\x1b[2J"), "is not a commit that the origin knows"),
-        (("nobody", "main", "main"), "model 'nobody' is not listed in deployments/models.yaml"),
+        (("nobody", "main", "main"), "has no model 'nobody'; name a commit that has its model.yaml."),
         (("care", "main", "0123456789" * 4), "is not a commit that the origin knows"),
     ):
         done = assay("diff", *words)

@@ -96,10 +96,12 @@ def test_the_same_bits_come_again_for_every_kind_of_model(answered: dict[str, An
 def test_what_differs_or_cannot_be_had_is_named(answered: dict[str, Any]) -> None:
     settings, key = answered["settings"], answered["answers"][1]["id"]
     database = answered["door"].log.database
-    change = sa.text("UPDATE predictions SET score = score + :by WHERE id = :key")
-    for by, code in ((0.25, 1), (-0.25, 0)):
+    change = sa.text("UPDATE predictions SET score = :score WHERE id = :key")
+    with database.writing() as connection:
+        kept = connection.execute(sa.text("SELECT score FROM predictions WHERE id = :key"), {"key": key}).scalar_one()
+    for score, code in ((kept + 0.25, 1), (kept, 0)):
         with database.writing() as connection:
-            connection.execute(change, {"by": by, "key": key})
+            connection.execute(change, {"score": score, "key": key})
         done = assay(answered, "decision", key)
         assert done.returncode == code, done.stdout
     file = settings.home / f"versions/{NAME}/v1.0.0/model/model.skops"
