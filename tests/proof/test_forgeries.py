@@ -142,9 +142,7 @@ def test_what_no_clone_is_and_a_damaged_one_is_one_sentence(
         assert says in err and err.count("\n") == 1
 
 
-def test_a_shallow_clone_is_told_to_be_one(
-    honest: Ledger, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_shallow_clone_is_told_to_be_one(honest: Ledger, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     where = f"file://{honest.origin}"
     git(tmp_path, "clone", "--quiet", "--mirror", "--depth", "1", "--no-single-branch", where, "shallow.git")
     code, found = asked(capsys, tmp_path / "shallow.git", "--root", honest.root)
