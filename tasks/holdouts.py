@@ -179,7 +179,7 @@ def _is_sealed(one: Asked) -> bool:
 
 
 def _distinct(found: Sequence[Asked], candidate: Candidate, now: HoldoutRows) -> tuple[Asked, list[Asked]]:
-    """The candidate's own place on record, and all others but those that tell no number more.
+    """The candidate's own place on record, and all others but those that tell nothing more.
 
     The same model file on the same rows gives the same numbers, whoever asks. Of a sealed holdout each verdict is one
     bit more, since champion and level are others.

@@ -170,7 +170,7 @@ class HoldoutRows(Spec):
     columns: tuple[str, ...]
     """By which one row is told from another."""
     sealed: bool = False
-    """Whether the candidate's commit holds no number that was measured on them."""
+    """Whether the candidate's commit holds nothing that was measured on them."""
 
 
 class HoldoutUse(Spec):
