@@ -9,6 +9,7 @@ from prefect.states import Completed, Failed
 from tasks.approval import ask_for_signature, needs_signature
 from tasks.data import check_data, prepare_data
 from tasks.evaluation import score_champion_and_challenger
+from tasks.label_faults import refuse_faulty_labels
 from tasks.labels import collect_rows
 from tasks.promotion import promote, record_examined, reject, reject_data, same_as_champion
 from tasks.reporting import evidence_of, fail_with_message, report_data, report_model, report_verdict
@@ -32,8 +33,10 @@ def train(request: TrainingRequest) -> State:
     """
     model = request.model
     with checkout(request) as worktree:
-        if request.collect and (collected := collect_rows(worktree, model)):
-            commit_data(worktree, request, collected)
+        if request.collect:
+            refuse_faulty_labels(request)
+            if collected := collect_rows(worktree, model):
+                commit_data(worktree, request, collected)
         prepare_data(worktree, model)
         data, checks = check_data(worktree, model)
         report_data(model, checks)

@@ -10,6 +10,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks.apart import model_apart
+from tasks.label_faults import fault_of_labels
 from tasks.labels import NOBODY, count_taught, labels_policy
 from tasks.records.log.forgetting import Forgotten
 from tasks.records.log.outbox import Decision
@@ -28,6 +29,7 @@ from tasks.science.windows.decisions import (
     asks_for_retraining,
     being_rolled_back,
     decide,
+    foresees,
     of_the_model,
     performance_at_risk,
 )
@@ -176,6 +178,10 @@ def _report(
     history = [r for r in window_input.history if r.window != window.number]
     since = max(_collected_until(registry, model), _trouble_began(history, window.first_seq) - 1)
     labelled = count_taught(log, Settings(), files.config, since)
+    untaught = "" if labels_policy(files.config).sources else NOBODY
+    if not untaught and (performance_at_risk(files.config, seen.findings) or foresees(seen.findings)):
+        fault = fault_of_labels(log, Settings(), files, since)
+        untaught = f"nothing is learned from these labels: {fault}" if fault else ""
     decision = decide(
         DecisionContext(
             files.config,
@@ -185,7 +191,7 @@ def _report(
             labelled,
             window.number,
             being_rolled_back(history, window.number),
-            "" if labels_policy(files.config).sources else NOBODY,
+            untaught,
         )
     )
     return WindowReport(
@@ -201,12 +207,20 @@ def _report(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         newest_seq=log.newest_seq(model),
         findings=seen.findings,
+        first_estimates=_first_estimates(next((r for r in window_input.history if r.window == window.number), None)),
         alternatives=tuple(alternatives),
         forecasts=seen.forecasts,
         groups=seen.groups,
         review=seen.review,
         decision=decision,
     )
+
+
+def _first_estimates(before: WindowReport | None) -> tuple[Finding, ...]:
+    """What the first look at a window estimated; the report of a later one keeps it, for it takes the other's place."""
+    if before is None:
+        return ()
+    return before.first_estimates or tuple(f for f in before.findings if f.kind == "estimated_performance")
 
 
 def _alternatives(

@@ -233,6 +233,7 @@ class Repository:
         (scratch / "refs").mkdir()
         (scratch / "HEAD").write_text("ref: refs/heads/none\n")
         self.home, self.scratch = homes[0].absolute(), scratch
+        self.shallow = (self.home / "shallow").is_file()
         out = self.git("for-each-ref", "--format=%(objectname) %(refname)", home=self.home)
         self.names = {line[41:]: line[:40] for line in cut(out)}
 
@@ -292,7 +293,8 @@ class Check:
             self.tags()
             all(self.repository.contents([*{e["commit"]: 0 for e in self.assigned if e["commit"]}]))
         except ValueError as error:
-            self.tell(f"the repository cannot be read to its end: {error}")
+            why = "; it is a shallow clone: take a whole one by git clone --mirror" * self.repository.shallow
+            self.tell(f"the repository cannot be read to its end: {error}{why}")
         found.champions = {name: m.champion for name, m in sorted(self.models.items()) if m.champion}
         if self.root not in ("", found.root) and not (found.problems and not found.root):
             self.tell(f"the first list is {found.root or 'missing'}, and {self.root} was named: nothing is proven")

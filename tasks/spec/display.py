@@ -56,11 +56,14 @@ QUANTITIES: dict[str, Display] = {
 
 FINDINGS: dict[str, Display] = {
     "realized_performance": Display("realized performance"),
+    "label_drift": Display("outcome drift"),
     "estimated_performance": Display("estimated performance"),
     "forecast": Display("forecast"),
     "prediction_drift": Display("prediction drift"),
     "selection_rate": Display("selection rate", "rate"),
+    "realized_fairness": Display("realized fairness", "rate"),
     "estimated_fairness": Display("estimated fairness", "rate"),
+    "protected_groups": Display("protected groups"),
     "data_quality": Display("data quality", "rate"),
     "feed": Display("feed"),
     "expert_rule": Display("expert rule"),

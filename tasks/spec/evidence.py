@@ -268,6 +268,8 @@ class WindowReport(Spec):
     """The log's newest prediction of the model when the report was made, which tells before from after whatever a clock
     says; None in reports from before 2026-11-29."""
     findings: tuple[Finding, ...]
+    first_estimates: tuple[Finding, ...] = ()
+    """What the first look estimated, before labels came; empty in the first look's own report."""
     alternatives: tuple[Alternative, ...] = ()
     forecasts: tuple[Forecast, ...] = ()
     groups: GroupSummary | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -114,8 +115,14 @@ def _requests(
 
 def _modules_below(root: Path) -> set[Path]:
     """Files of the checkout that this process has imported; packages of an environment inside it are not among them."""
-    files = {Path(str(m.__file__)).resolve() for m in list(sys.modules.values()) if getattr(m, "__file__", None)}
+    files = {_resolved(str(m.__file__)) for m in list(sys.modules.values()) if getattr(m, "__file__", None)}
     return {f for f in files if f.is_relative_to(root.resolve()) and not f.is_relative_to(sys.prefix)}
+
+
+@cache
+def _resolved(file: str) -> Path:
+    """Where a module's file really is: a training asks it three times of some two thousand."""
+    return Path(file).resolve()
 
 
 def _refuse_foreign_modules(paths: ModelPaths, config: TrainingConfig, imported: set[Path]) -> None:

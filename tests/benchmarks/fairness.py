@@ -13,8 +13,8 @@ import pandas as pd
 from fairlearn import metrics as fairlearn
 from sklearn.metrics import accuracy_score, precision_score
 
-from tasks.science.gates.fairness_counts import count_groups
 from tasks.science.stats.disparity import disparity_interval
+from tasks.science.stats.group_counts import count_groups
 
 ROWS, REPLICATES, REPEATS = 1_000_000, 1000, 5
 PEERS = {

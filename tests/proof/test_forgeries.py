@@ -142,6 +142,14 @@ def test_what_no_clone_is_and_a_damaged_one_is_one_sentence(
         assert says in err and err.count("\n") == 1
 
 
+def test_a_shallow_clone_is_told_to_be_one(honest: Ledger, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    where = f"file://{honest.origin}"
+    git(tmp_path, "clone", "--quiet", "--mirror", "--depth", "1", "--no-single-branch", where, "shallow.git")
+    code, found = asked(capsys, tmp_path / "shallow.git", "--root", honest.root)
+    assert code == 3
+    assert found["problems"][-1].endswith("; it is a shallow clone: take a whole one by git clone --mirror")
+
+
 def test_there_are_at_least_a_hundred() -> None:
     assert len({name for name, _, _ in CASES}) == len(CASES) >= 100
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import pytest
 
+from tasks.label_faults import fault_of_labels
 from tasks.labels import BEYOND, CONTESTED, OWN_ASKER, STRANGE, Sources, Taught, taught
 from tasks.records.log.predictions import PredictionLog
 from tasks.serving.keys import LOOK_SECONDS, KeyFile
@@ -19,6 +21,7 @@ from tasks.spec.watching import NO_KEY, Labels
 from tests import asking
 from tests.serving.running import Service
 from tests.serving.stranger import assay, serving
+from tests.worlds import on_disk, world
 
 service = pytest.fixture(scope="module")(serving)
 POLICY = Labels(sources=("office", "survey"))
@@ -81,6 +84,25 @@ def test_a_stranger_teaches_nothing_and_stands_in_nobodys_way(service: Service, 
     tell(service, doors["stranger"], {one: False, third: True})  # comes last, and changes nothing
     learned, chosen = found(service, [one, other, third])
     assert learned == {one: ("office", True), other: ("survey", False)} and chosen.left_out == {STRANGE: 1}
+
+
+def test_outcomes_that_a_broken_program_sends_teach_no_retraining(
+    service: Service, doors: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the 41st row on every outcome is positive, and the 40th happened to be."""
+    monkeypatch.setenv("ASSAY_HOME", str(service.home))
+    monkeypatch.setenv("ASSAY_ORIGIN", str(tmp_path / "none.git"))
+    settings, version = Settings(home=service.home), on_disk(world(), tmp_path)
+    config = version.folder / "model.yaml"
+    config.write_text(config.read_text().replace("[claims office, yearly interview]", "[office, survey]"))
+    with closing(PredictionLog(settings.log_database)) as log:
+        before = log.newest_seq("care") or 0
+        ids = ask(service, doors["front"], 90)
+        tell(service, doors["office"], {one: i % 3 == 0 or i >= 40 for i, one in enumerate(ids)})
+        said = fault_of_labels(log, settings, version, before)
+        assert said.startswith("51 outcomes in a row are 'at least one visit', from number 40 of 90 on; elsewhere ")
+        tell(service, doors["office"], {one: i % 3 == 0 for i, one in enumerate(ids)})  # somebody mended the program
+        assert fault_of_labels(log, settings, version, before) == ""
 
 
 def test_who_asks_does_not_label_what_retrains_alone(service: Service, doors: dict[str, str]) -> None:

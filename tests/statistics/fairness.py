@@ -11,8 +11,8 @@ import pandas as pd
 
 from tasks.science.examination.examination import Examination
 from tasks.science.gates.fairness import fairness
-from tasks.science.gates.fairness_counts import Groups
 from tasks.science.stats.disparity import disparity, disparity_interval
+from tasks.science.stats.group_counts import Groups
 from tasks.spec.evidence import GateResult
 from tasks.spec.gates import FairnessGate
 from tests.statistics.studies import Study

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from tasks.science.gates.fairness_counts import MEASURES, count_groups
 from tasks.science.stats.calibration import calibration_error, intercept, mean_calibration, slope
 from tasks.science.stats.clusters import entities
 from tasks.science.stats.disparity import disparity, disparity_interval
+from tasks.science.stats.group_counts import MEASURES, count_groups
 from tests.statistics.persons import Shape
 
 SEED = 20261129

@@ -152,7 +152,7 @@ def performance(reports: Sequence[WindowReport], unit: str = "") -> list[tuple[s
 
 
 def fairness(reports: Sequence[WindowReport]) -> list[tuple[str, Markup]]:
-    """Pictures by protected attribute: the selection rate of its groups, and estimated gaps where there are any."""
+    """Pictures by protected attribute: the selection rate of its groups, and gaps, estimated and by labels apart."""
     drawn = []
     subjects = _subjects(reports, ("selection_rate",))
     for attribute in dict.fromkeys(s.split(" ")[0] for s in subjects):
@@ -169,16 +169,17 @@ def fairness(reports: Sequence[WindowReport]) -> list[tuple[str, Markup]]:
                 ),
             )
         )
-    gaps = [s for s in _subjects(reports, ("estimated_fairness",)) if " difference by " in s]
-    for attribute in dict.fromkeys(s.split(" difference by ")[1] for s in gaps):
-        lines = [
-            _line(reports, "estimated_fairness", s, metric_name(s.split(" difference by ")[0]))
-            for s in gaps
-            if s.endswith(f" by {attribute}")
-        ]
-        title = f"Gaps by {attribute.replace('_', ' ')}, estimated without labels"
-        shown = lines[: len(STYLES)]
-        drawn.append((title, over_windows(title, "largest difference", shown, begins=begins(reports), form="rate")))
+    for kind, how in (("realized_fairness", "by labels"), ("estimated_fairness", "estimated without labels")):
+        gaps = [s for s in _subjects(reports, (kind,)) if " difference by " in s]
+        for attribute in dict.fromkeys(s.split(" difference by ")[1] for s in gaps):
+            lines = [
+                _line(reports, kind, s, metric_name(s.split(" difference by ")[0]))
+                for s in gaps
+                if s.endswith(f" by {attribute}")
+            ]
+            title = f"Gaps by {attribute.replace('_', ' ')}, {how}"
+            shown = lines[: len(STYLES)]
+            drawn.append((title, over_windows(title, "largest difference", shown, begins=begins(reports), form="rate")))
     return drawn
 
 

@@ -10,11 +10,11 @@ from tasks.science.data.protected import NAME_GROUPS, absent_groups, ungrouped
 from tasks.science.examination.examination import Examination
 from tasks.science.examination.targets import wrong_scores
 from tasks.science.examination.verdicts import judge, result
-from tasks.science.gates.fairness_counts import AMONG, MEASURES, Groups, count_errors, count_groups
 from tasks.science.stats.clusters import entities
 from tasks.science.stats.comparison import OVER_EFFECT
 from tasks.science.stats.counts import MINIMUM
 from tasks.science.stats.disparity import Sample, disparity, disparity_interval, group_intervals, parity_p_value
+from tasks.science.stats.group_counts import AMONG, MEASURES, Groups, count_errors, count_groups
 from tasks.science.stats.validity import label_fault
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import GateResult, Measurement, State

@@ -11,6 +11,8 @@ from scipy import stats
 from tasks.science.stats.intervals import wilson_share
 
 REPLICATES = 2000
+AT_ONCE = 20_000
+"""Replicates held in memory together."""
 STEPS = 12
 """Halvings in the search for a bound: finer than the noise of the replicates."""
 NEAR = 1.4
@@ -104,6 +106,26 @@ def disparity_interval(
     reach = 8 * float(sample.error(sample.centre).max()) if statistic == "difference" else 1.0
     highest = np.inf if sample.spread is not None and statistic == "difference" else 1.0
     return _bound(holds, estimate, max(estimate - reach, 0.0)), _bound(holds, estimate, min(estimate + reach, highest))
+
+
+def limit_p_value(sample: Sample, statistic: str, limit: float, seed: int, level: float) -> float:
+    """Two-sided p-value of "the disparity is ``limit``", by the resampling of :func:`disparity_interval`.
+
+    The estimate counts as one of the replicates (Davison & Hinkley 1997, section 4.2). Where the first
+    :data:`REPLICATES` do not decide at ``level``, so many follow that the smallest p-value is a twentieth of it.
+    """
+    rng = np.random.default_rng(seed)
+    truth = _nearest(sample, statistic, limit)
+    centre = limit if statistic == "difference" else np.log(max(limit, LEAST))
+    away, error = np.abs(_comparable(sample, sample.values, statistic) - centre) - 1e-12, sample.error(truth)
+    further, drawn, wanted = 0, 0, int(np.ceil(20 / level))
+    while drawn < wanted:
+        deviations = sample.deviations(min(REPLICATES if not drawn else AT_ONCE, wanted - drawn), rng)
+        found = _comparable(sample, truth + deviations * error, statistic)
+        further, drawn = further + int((np.abs(found - centre) >= away).sum()), drawn + len(deviations)
+        if further > 2 * level * wanted:  # twice what the whole run may hold: it is not refuted
+            break
+    return (1 + further) / (drawn + 1)
 
 
 def _comparable(sample: Sample, values: np.ndarray, statistic: str) -> np.ndarray:

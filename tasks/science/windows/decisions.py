@@ -199,6 +199,7 @@ def _foreseen(context: DecisionContext) -> Decision | None:
         not performance
         or context.being_rolled_back
         or context.labelled_rows < context.config.monitoring.retrain_rows
+        or context.untaught
         or _asked_already(context)
     ):
         return Decision(

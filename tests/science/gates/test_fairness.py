@@ -12,8 +12,8 @@ from sklearn.metrics import accuracy_score, precision_score
 from statsmodels.stats.proportion import proportion_confint
 
 from tasks.science.examination.examination import Examination
-from tasks.science.gates import fairness_counts as fairness
 from tasks.science.gates.run import run_gate
+from tasks.science.stats import group_counts as fairness
 from tasks.science.stats.disparity import Sample, disparity, disparity_interval, group_intervals
 from tasks.spec.base import validate
 from tasks.spec.errors import ConfigError

@@ -12,9 +12,9 @@ from pydantic import ValidationError
 from sklearn.metrics import mean_absolute_error
 
 from tasks.science.examination.examination import Examination
-from tasks.science.gates.fairness_counts import count_errors
 from tasks.science.gates.run import run_gate
 from tasks.science.stats.disparity import Sample, disparity, disparity_interval
+from tasks.science.stats.group_counts import count_errors
 from tasks.spec.gates import FairnessGate
 from tests.science.gates.test_metrics import examination
 from tests.statistics.non_inferiority import regression

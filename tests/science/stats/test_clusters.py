@@ -12,11 +12,11 @@ from scipy.special import ndtri
 from scipy.stats import kurtosis, skew, t
 from sklearn.metrics import f1_score, roc_auc_score, root_mean_squared_error
 
-from tasks.science.gates.fairness_counts import count_groups
 from tasks.science.stats.calibration import calibration_error, intercept, mean_calibration, slope
 from tasks.science.stats.clusters import design_effect, entities, gathered, numbered, shared
 from tasks.science.stats.comparison import metric_estimate, paired_estimate
 from tasks.science.stats.disparity import disparity_interval
+from tasks.science.stats.group_counts import count_groups
 from tasks.spec.metrics import METRIC_NAMES, TargetKind
 from tests.statistics import non_inferiority as independent
 from tests.statistics.persons import DRAWS, Shape, drawn

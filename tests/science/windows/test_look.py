@@ -79,8 +79,11 @@ def test_labels_that_follow_no_more_are_seen_once_they_come(care: World) -> None
     of_labels = {kind.name for monitor in MONITORS if monitor.of_labels for kind in monitor.kinds}
     assert of_labels == {
         "realized_performance",
+        "label_drift",
         "estimated_performance",
+        "realized_fairness",
         "estimated_fairness",
+        "protected_groups",
         "estimator",
         "forecast",
     }

@@ -18,6 +18,8 @@ from tasks.science.monitors.performance.groups import (
     estimated_disparity,
     fitted_group,
 )
+from tasks.science.monitors.performance.label_drift import label_findings
+from tasks.science.monitors.performance.presence import presence_findings
 from tasks.science.monitors.performance.realized import (
     beyond,
     greater_is_better,
@@ -26,12 +28,21 @@ from tasks.science.monitors.performance.realized import (
     measured,
     realized_findings,
 )
+from tasks.science.monitors.performance.realized_fairness import realized_fairness
 from tasks.science.monitors.performance.track_record import estimator_findings
 from tasks.spec.evidence import Finding, WindowReport
 from tasks.spec.gates import FairnessGate
 from tasks.spec.model import ModelConfig
 
-KINDS = ("realized_performance", "estimated_performance", "estimated_fairness", "estimator")
+KINDS = (
+    "realized_performance",
+    "label_drift",
+    "estimated_performance",
+    "realized_fairness",
+    "estimated_fairness",
+    "protected_groups",
+    "estimator",
+)
 ODDS = ("true_positive_rate", "false_positive_rate")
 
 
@@ -45,8 +56,9 @@ def performance_findings(
     history: Sequence[WindowReport] = (),
     recent: pd.DataFrame | None = None,
     losses: LossModel | None = None,
+    number: int | None = None,
 ) -> list[Finding]:
-    """Findings of the kinds estimated_performance, estimated_fairness, realized_performance and estimator.
+    """Findings of all :data:`KINDS`. Where labels are in, what was estimated of the same is told and alarms no more.
 
     Args:
         reference: (m, columns) raw inputs, scores and labels. window: (n, columns) the same; a label is missing where
@@ -56,15 +68,35 @@ def performance_findings(
         history: reports on the same version, this window's earlier ones included.
         recent: labelled rows of the last windows, which may contradict the estimator; losses: as of
             :func:`choose_estimator`.
+        number: of the window, by which its own earlier reports are known.
     """
+    absent = {c.name for c in config.inputs if c.name not in window or (len(window) and window[c.name].isna().all())}
     window = window.assign(**{c.name: np.nan for c in config.inputs if c.name not in window})
     choice = choose_estimator(config, reference, window, attention, seed, recent, losses)
     levels = dict.fromkeys(KINDS, alpha) if isinstance(alpha, float) else alpha
     estimates = estimated_findings(config, reference, window, choice, levels["estimated_performance"])
+    labels = label_findings(config, reference, window, levels["label_drift"])
     realized = realized_findings(config, reference, window, levels["realized_performance"], seed)
+    if any(f.alarm for f in labels):  # so that no metric escapes by having no value
+        realized = [f.model_copy(update={"alarm": True}) if f.value is None else f for f in realized]
     fairness = fairness_findings(config, reference, window, choice, levels["estimated_fairness"], seed)
-    errors = estimator_findings(config, [*estimates, *realized], history, levels["estimator"])
-    return [*estimates, *fairness, *realized, *errors]
+    then, now = protected_groups(config, labelled_part(reference)), protected_groups(config, window)
+    shown = realized_fairness(config, now, window, levels["realized_fairness"], seed)
+    presence = presence_findings(config, then, now, absent, levels["protected_groups"])
+    errors = estimator_findings(config, [*estimates, *realized], history, levels["estimator"], number)
+    estimates, fairness = _outranked(estimates, realized), _outranked(fairness, shown)
+    return [*estimates, *fairness, *realized, *shown, *presence, *labels, *errors]
+
+
+def _outranked(estimated: list[Finding], realized: list[Finding]) -> list[Finding]:
+    """The estimates, of which none alarms whose subject labels have shown."""
+    known = {f.subject for f in realized if f.value is not None}
+    return [
+        f.model_copy(update={"alarm": False, "sentence": f"{f.sentence}; its labels are in, and they decide"})
+        if f.alarm and f.subject in known
+        else f
+        for f in estimated
+    ]
 
 
 def estimated_findings(

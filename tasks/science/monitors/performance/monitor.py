@@ -16,9 +16,12 @@ class PerformanceMonitor(Monitor):
     name = "performance"
     kinds = (
         FindingKind("realized_performance", rank=10, share=Fraction(1, 16), concern="performance"),
+        FindingKind("label_drift", rank=15, share=Fraction(1, 32)),
         FindingKind("estimated_performance", rank=20, share=Fraction(1, 16), concern="performance"),
-        FindingKind("estimated_fairness", rank=60, share=Fraction(1, 16)),
-        FindingKind("estimator", rank=170, share=Fraction(1, 16)),
+        FindingKind("realized_fairness", rank=55, share=Fraction(1, 32)),
+        FindingKind("estimated_fairness", rank=60, share=Fraction(1, 64)),
+        FindingKind("protected_groups", rank=65, share=Fraction(1, 64)),
+        FindingKind("estimator", rank=170, share=Fraction(1, 32)),
     )
     of_labels = True
 
@@ -38,6 +41,7 @@ class PerformanceMonitor(Monitor):
                 window.history,
                 window.recent,
                 losses,
+                window.number,
             )
         )
 

@@ -10,9 +10,10 @@ from tasks.science.monitors.performance.expected_metrics import Expected, expect
 from tasks.science.monitors.performance.multiclass import expected_classes
 from tasks.science.stats.comparison import Interval, metric_interval
 from tasks.science.stats.intervals import BOUND
-from tasks.science.stats.metrics import METRICS
+from tasks.science.stats.metrics import METRICS, NEED_CLASSES, measurable
 from tasks.spec.evidence import Finding
 from tasks.spec.model import ModelConfig
+from tasks.spec.wording import plural
 
 
 def greater_is_better(metric: str) -> bool:
@@ -66,17 +67,24 @@ def interval(config: ModelConfig, metric: str, rows: pd.DataFrame, confidence: f
     )
 
 
-def unjudgeable(config: ModelConfig, rows: pd.DataFrame, where: str) -> str:
-    """Why the labelled rows cannot be measured, in words; empty where they can."""
+def unjudgeable(config: ModelConfig, metric: str, rows: pd.DataFrame, where: str) -> str:
+    """Why a metric cannot be measured on the labelled rows, in words; empty where it can.
+
+    A metric that needs no second class, such as log-loss, is measured where the labels hold one class only.
+    """
     if len(rows) < 2:
-        return f"the {where} holds {len(rows)} labelled rows"
-    label = label_array(config, rows[LABEL])
-    if config.kind == "binary" and min(label.sum(), (~label).sum()) < 2:
-        return f"the {len(label)} labelled rows of the {where} hold one class only, or all but one row"
+        return f"the {where} holds {plural(len(rows), 'labelled row')}"
+    label, score = label_array(config, rows[LABEL]), score_array(config, rows)
     if config.kind == "multiclass" and (label < 0).any():
         return f"{int((label < 0).sum())} labels of the {where} are of no class that the config names"
-    if config.kind == "multiclass" and len(np.unique(label)) < 2:
-        return f"the {len(label)} labelled rows of the {where} hold one class only"
+    if not np.isfinite(score).all():
+        return f"some scores of the {where} are missing or infinite"
+    if metric not in NEED_CLASSES or config.kind == "regression":
+        return ""
+    if config.kind == "binary" and min(label.sum(), (~label).sum()) < 2:
+        return f"the {len(label):,} labelled rows of the {where} hold one class only, or all but one row"
+    if config.kind == "multiclass" and not measurable(metric, label, score):
+        return f"the {len(label):,} labelled rows of the {where} do not hold every class"
     return ""
 
 
@@ -91,9 +99,9 @@ def realized_findings(
     judged, known = labelled_part(window), labelled_part(reference)
     if not len(window) or len(judged) / len(window) < config.monitoring.label_share:
         return []
-    reason = unjudgeable(config, judged, "window") or unjudgeable(config, known, "reference")
     level, findings = 1 - alpha / len(config.watched), []
     for metric, tolerated in config.watched.items():
+        reason = unjudgeable(config, metric, judged, "window") or unjudgeable(config, metric, known, "reference")
         if reason:
             findings.append(_unknown(metric, len(judged), f"{metric} is not computed: {reason}"))
             continue

@@ -16,32 +16,42 @@ WHOLE = 0.9
 rows."""
 
 
-def pairs(metric: str, current: Sequence[Finding], history: Sequence[WindowReport]) -> list[tuple[Finding, Finding]]:
+def pairs(
+    metric: str, current: Sequence[Finding], history: Sequence[WindowReport], number: int | None = None
+) -> list[tuple[Finding, Finding]]:
     """Estimated and realized finding of every window that has both, the current one last.
 
-    Of several reports on a window the first estimate counts, for it was made without labels, and the last realized
-    value.
+    Of several looks at a window the first estimate counts, for it was made without labels, and the last realized
+    value. So an estimate that labels contradicted, which the second look no longer makes, stays on the record.
+
+    Args:
+        number: of the current window, which the history may hold already.
     """
     estimated: dict[tuple[str, int], Finding] = {}
     realized: dict[tuple[str, int], Finding] = {}
     for report in sorted(history, key=lambda r: r.created):
         key = report.version, report.window
-        for f in report.findings:
+        for f in (*report.first_estimates, *report.findings):
             if f.subject == metric and f.value is not None:
                 if f.kind == "estimated_performance" and f.low is not None:
                     estimated.setdefault(key, f)
                 elif f.kind == "realized_performance":
                     realized[key] = f
-    found = [(estimated[key], realized[key]) for key in estimated if key in realized]
+    found = [(estimated[key], realized[key]) for key in estimated if key in realized and key[1] != number]
     own = [
         next((f for f in current if f.kind == kind and f.subject == metric and f.value is not None), None)
         for kind in ("estimated_performance", "realized_performance")
     ]
+    own[0] = next((f for key, f in estimated.items() if key[1] == number), own[0])
     return [*found, (own[0], own[1])] if own[0] is not None and own[1] is not None else found
 
 
 def estimator_findings(
-    config: ModelConfig, current: Sequence[Finding], history: Sequence[WindowReport], alpha: float
+    config: ModelConfig,
+    current: Sequence[Finding],
+    history: Sequence[WindowReport],
+    alpha: float,
+    number: int | None = None,
 ) -> list[Finding]:
     """Mean absolute error and coverage of the estimates so far, one finding per metric.
 
@@ -51,7 +61,7 @@ def estimator_findings(
     """
     findings = []
     for metric in config.watched:
-        both = pairs(metric, current, history)
+        both = pairs(metric, current, history, number)
         if not both:
             text = (
                 f"no window has both an estimate of {metric} and enough labels, so the estimator's error is not "
