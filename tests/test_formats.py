@@ -13,9 +13,11 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 
+from tasks.card import read_card
 from tasks.cli.homes import number_of
 from tasks.records.log.predictions import PredictionLog
 from tasks.records.log.tables import PROFILES, REPORTS
+from tasks.records.pages.card import card_page
 from tasks.science.monitors.drift.reference import load_drift_reference
 from tasks.science.monitors.groupings.reference import load_groupings
 from tasks.science.monitors.profiles.layout import load_layout
@@ -27,7 +29,7 @@ from tasks.spec.errors import ConfigError
 from tasks.spec.estimator import Epochs
 from tasks.spec.evidence import Verdict
 from tasks.spec.expectations import Expectations
-from tasks.spec.formats import BACKUP, NUMBERED, refuse_other_format
+from tasks.spec.formats import BACKUP, CARD, NUMBERED, refuse_other_format
 from tasks.spec.ledger import Entry
 from tasks.spec.manifest import Manifest, Pointer
 from tasks.spec.model import ModelConfig
@@ -191,6 +193,15 @@ def losses_by_epoch(log: PredictionLog) -> None:
     assert (found.kept, found.validation, found.by, found.stopped) == (2, (0.7, 0.61, 0.65), "period", "patience")
 
 
+def model_card(log: PredictionLog) -> None:
+    document, shown = read_card(OLD / "card.json")
+    refuse_other_format(document, CARD, "")
+    said = {one["id"]: one for one in document["statements"]}
+    assert shown == [] and said["card.risks"]["state"] == "missing"
+    assert said["gate.auc-floor.0"]["sources"][0]["pointer"] == "/verdict/gates/1/measurements/0"
+    assert card_page(document).count('data-statement="gate.auc-floor.0"') == 3
+
+
 READ: tuple[Callable[[PredictionLog], None], ...] = (
     fitted_reference,
     profile_layout,
@@ -214,6 +225,7 @@ READ: tuple[Callable[[PredictionLog], None], ...] = (
     home,
     backup,
     access_keys,
+    model_card,
 )
 """One check a kind of ``docs/formats.md``, named as it is there."""
 
