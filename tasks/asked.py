@@ -37,14 +37,19 @@ def main_config(model: str) -> ModelConfig | None:
     return _on_main(model, "model.yaml", ModelConfig)
 
 
+def has_main() -> bool:
+    """Whether the clone knows a main branch; without a clone no flow looks, but a person at files."""
+    settings = Settings()
+    branch = f"refs/remotes/origin/{settings.branch}"
+    return settings.clone.is_dir() and bool(Git(settings.clone).run("for-each-ref", "--format=%(refname)", branch))
+
+
 def _on_main(model: str, name: str, schema: type[S]) -> S | None:
     """One file of a model's folder as the main branch has it now."""
     settings = Settings()
     path = f"{model_folder(Path(), model).as_posix()}/{name}"
-    if not settings.clone.is_dir():  # nothing was checked out from it: no flow looks, but a person at files
-        return None
     git, branch = Git(settings.clone), f"refs/remotes/origin/{settings.branch}"
-    if not git.run("for-each-ref", "--format=%(refname)", branch) or not git.run("ls-tree", branch, "--", path):
+    if not has_main() or not git.run("ls-tree", branch, "--", path):
         return None
     source = f"{path} of the branch {settings.branch}"
     return registered_document(parse_yaml(git.run("show", f"{branch}:{path}"), source), schema, source)

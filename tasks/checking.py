@@ -139,9 +139,23 @@ def _configured(name: str, folder: _Folder, done: Checked) -> TrainingConfig | N
         raw = [g for g in model.raw.get("gates") or () if isinstance(g, dict) and g.get("mandatory", True)]
         listed = {g.get("kind") for g in raw}  # also one that is wrong, and told so
         done.findings += [model.finding(("materiality",), gate.reason) for gate in asked if gate.kind not in listed]
+        done.findings += _unsaid(config, model)
     if training is not None:
         done.findings += [model.finding(place, said) for place, said in misfits(training, name)]
     return training
+
+
+def _unsaid(config: ModelConfig, model: Document) -> list[Finding]:
+    """Texts of the model card that the gate ``transparency`` would miss."""
+    asked = any(gate.kind == "transparency" for gate in config.gates)
+    return [
+        model.finding(
+            tuple(place.split(".")),
+            f"{place} is empty or a place kept, and {config.materiality} materiality asks for it; write it",
+            wrong=config.held_to_card,
+        )
+        for place in (config.unsaid(config.materiality) if asked else ())
+    ]
 
 
 def _try_out(paths: Scratch, training: TrainingConfig, folder: _Folder, done: Checked) -> None:

@@ -17,7 +17,8 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks.apart import ModelApart, answering, command_apart, model_apart
-from tasks.asked import gates_of, rules_of
+from tasks.asked import gates_of, has_main, rules_of
+from tasks.card import asked_of
 from tasks.records.log.predictions import PredictionLog
 from tasks.records.registry.registry import Registry, Version
 from tasks.records.repository import process
@@ -40,7 +41,7 @@ from tasks.spec.model import ModelConfig
 from tasks.spec.rules import ExpertRules
 from tasks.spec.settings import Settings
 from tasks.stages.common import ModelPaths
-from tasks.versions import Candidate, version_files
+from tasks.versions import Candidate, materiality, version_files
 
 CHAMPION = "_champion_score"
 EXPLAINED_ROWS = 1000
@@ -119,7 +120,9 @@ def _evidence(candidate: Candidate, evidence: Path) -> Examination:
     config = candidate.config
     rules, _ = rules_of(candidate.worktree, candidate.model)
     found = laid_out(candidate.paths, config, pd.read_parquet(evidence), rules)
-    return replace(found, served=_served(candidate.model, config), readiness=_readiness(candidate))
+    return replace(
+        found, served=_served(candidate.model, config), readiness=_readiness(candidate), card=_card(candidate)
+    )
 
 
 def laid_out(paths: ModelPaths, config: ModelConfig, rows: pd.DataFrame, rules: ExpertRules | None) -> Examination:
@@ -181,6 +184,49 @@ def _readiness(candidate: Candidate) -> dict[str, Any] | None:
             lines = said.decode(errors="replace").strip().splitlines()
             return {"error": flat((lines or ["the process ended without an answer"])[-1])}
     return found
+
+
+def _card(candidate: Candidate) -> dict[str, Any] | None:
+    """What the model card lacks, and whether a committed one follows from the records; None without such a gate."""
+    config = candidate.config
+    if not any(g.kind == "transparency" for g in gates_of(config)[0]):
+        return None
+    # without a main branch there is no champion that could ask for more
+    return asked_of(candidate.worktree, config, materiality(candidate) if has_main() else config.materiality)
+
+
+def base_rates(paths: ModelPaths, config: ModelConfig) -> list[dict[str, Any]]:
+    """Labels by side of the split, of all rows and of each protected group: what a rate of the model is held against.
+
+    Returns:
+        For each, ``side``, ``attribute`` and ``group`` (both None for all rows), ``rows``, and ``counts`` of the labels
+        by class, or of a number ``mean`` and ``sd``.
+    """
+    found: list[dict[str, Any]] = []
+    for side in ("train", "holdout"):
+        rows = pd.read_parquet(paths.prepared / f"{side}.parquet")
+        label, groups = label_array(config, rows[LABEL]), protected_groups(config, rows)
+        found.append({"side": side, "attribute": None, "group": None} | _rate(label, config))
+        for attribute in groups:
+            values = groups[attribute]
+            for group in sorted(values.dropna().unique(), key=str):
+                of_it = (values == group).fillna(False).to_numpy(bool)
+                found.append(
+                    {"side": side, "attribute": str(attribute), "group": str(group)} | _rate(label[of_it], config)
+                )
+    return found
+
+
+def _rate(label: np.ndarray, config: ModelConfig) -> dict[str, Any]:
+    if config.kind == "regression":
+        known = len(label) > 0
+        mean, spread = (float(f(label)) if known else None for f in (np.mean, np.std))
+        return {"rows": len(label), "counts": None, "mean": mean, "sd": spread}
+    codes = label.astype(int)
+    return {
+        "rows": len(label),
+        "counts": {name: int((codes == at).sum()) for at, name in enumerate(config.class_names)},
+    }
 
 
 def _served(model: str, config: ModelConfig) -> pd.DataFrame:

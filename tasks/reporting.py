@@ -18,6 +18,8 @@ from prefect.exceptions import FailedRun
 from prefect.states import Failed
 
 from tasks.callers import as_proven
+from tasks.card import card, page_of
+from tasks.evaluation import base_rates
 from tasks.records.log.predictions import PredictionLog
 from tasks.records.pages.account import index_page
 from tasks.records.pages.model import model_markdown, model_page
@@ -97,6 +99,7 @@ def evidence_of(candidate: Candidate, verdict: Verdict) -> dict[str, Any]:
         "verdict": verdict.model_dump(mode="json"),
         "metrics": evaluation["metrics"],
         "importance": evaluation["importance"],
+        "base_rates": base_rates(candidate.paths, candidate.config),
     }
 
 
@@ -220,6 +223,7 @@ def _report_model(model: str, silence: list[Finding]) -> None:
         markdown=model_markdown(watched, address_of(name)),
         description=f"How {model} is doing",
     )
+    write_page(f"{model}/card.html", page_of(card(settings, model, champion.tag)))
 
 
 def _answers(log: PredictionLog, config: ModelConfig, reports: list[WindowReport]) -> list[str]:

@@ -70,9 +70,12 @@ gates:
   - {name: calibrated, kind: calibration, error: 0.3, slope: [0.2, 5], intercept: 2}
   - {name: rules, kind: rules}
   - {name: ready, kind: readiness}
+  - {name: transparency, kind: transparency}
 
 monitoring:
   every_seconds: 5  # bound
+
+card: {intended_use: A test., limits: " ", out_of_scope: The rest., ethics: It harms nobody., contact: r@e.org}  # text
 """
 EXPECTATIONS = """\
 ingested:
@@ -95,6 +98,7 @@ SAID = {
     "empty": r"score is missing in all \d+ training rows",
     "cell": r"loans\.csv, row 7, column months: 'a year' is no whole number",
     "feature": r"features names 'postcode', which is no input column",
+    "text": r"card\.limits is empty or a place kept, and medium materiality asks for it; write it",
     "missing gate": r"medium materiality asks for a mandatory gate of kind robustness",
     "benchmark": r"gate auc-old: benchmark 'old' has no rows",
     "unknown benchmark": r"gate auc-new names the benchmark 'newst'; allowed: holdout, newest, all, old",

@@ -14,9 +14,11 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 
+from tasks.card import read_card
 from tasks.cli.homes import number_of
 from tasks.records.log.predictions import PredictionLog
 from tasks.records.log.tables import PROFILES, REPORTS
+from tasks.records.pages.card import card_page
 from tasks.science.data.asked_rows import keys_digest, row_keys, shared_rows
 from tasks.science.monitors.drift.reference import load_drift_reference
 from tasks.science.monitors.groupings.reference import load_groupings
@@ -29,7 +31,7 @@ from tasks.spec.errors import ConfigError
 from tasks.spec.estimator import Epochs
 from tasks.spec.evidence import Verdict
 from tasks.spec.expectations import Expectations
-from tasks.spec.formats import BACKUP, NUMBERED, refuse_other_format
+from tasks.spec.formats import BACKUP, CARD, NUMBERED, refuse_other_format
 from tasks.spec.ledger import Entry
 from tasks.spec.manifest import Manifest, Pointer
 from tasks.spec.model import ModelConfig
@@ -202,6 +204,15 @@ def holdout_keys(log: PredictionLog) -> None:
     assert keys_digest(columns, stored) == "sha256:067060494a38e8aea611407e8794bc3497814fabb0099623d719dc6a77489d81"
 
 
+def model_card(log: PredictionLog) -> None:
+    document, shown = read_card(OLD / "card.json")
+    refuse_other_format(document, CARD, "")
+    said = {one["id"]: one for one in document["statements"]}
+    assert shown == [] and said["card.risks"]["state"] == "missing"
+    assert said["gate.auc-floor.0"]["sources"][0]["pointer"] == "/verdict/gates/1/measurements/0"
+    assert card_page(document).count('data-statement="gate.auc-floor.0"') == 3
+
+
 READ: tuple[Callable[[PredictionLog], None], ...] = (
     fitted_reference,
     profile_layout,
@@ -226,6 +237,7 @@ READ: tuple[Callable[[PredictionLog], None], ...] = (
     home,
     backup,
     access_keys,
+    model_card,
 )
 """One check a kind of ``docs/formats.md``, named as it is there."""
 

@@ -350,6 +350,7 @@ for command in (
     changes.snapshot,
     changes.adopt,
     records.versions,
+    records.card,
     history.history,
     history.served,
     history.decision,

@@ -100,12 +100,17 @@ def _moved(value: float, metric: str) -> str:
     return f"{'+' if value >= 0 else ''}{metric_said(value, metric)}"
 
 
-def write(page: Path, text: str) -> None:
+def write(page: Path, text: str, option: str = "--page") -> None:
+    """Write a file that an option names.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
     try:
         page.write_text(text, encoding="utf-8")
     except OSError as error:
         raise ConfigError(
-            f"--page {page} cannot be written ({error.strerror}). Name a file in a folder that is there."
+            f"{option} {page} cannot be written ({error.strerror}). Name a file in a folder that is there."
         ) from None
 
 

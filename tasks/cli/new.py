@@ -38,6 +38,11 @@ def new(
     title: Annotated[str | None, typer.Option(help="What the model predicts.")] = None,
     purpose: Annotated[str | None, typer.Option(help="What it is for, and what it must not be used for.")] = None,
     owner: Annotated[str | None, typer.Option(help="Whom to ask; without it, the address that git knows.")] = None,
+    intended_use: Annotated[str | None, typer.Option(help="Who uses its answers, about whom, and when.")] = None,
+    limits: Annotated[str | None, typer.Option(help="What it cannot do, and where it answers worse.")] = None,
+    out_of_scope: Annotated[str | None, typer.Option(help="Uses that it was not made for.")] = None,
+    ethics: Annotated[str | None, typer.Option(help="Whom its errors harm, and what was weighed.")] = None,
+    contact: Annotated[str | None, typer.Option(help="Where those who are decided about ask and object.")] = None,
     materiality: Annotated[
         Materiality | None,
         typer.Option(help="How much depends on it; without it medium where people's groups are seen, else low."),
@@ -75,9 +80,14 @@ def new(
         "quote": quote,
     }  # fmt: skip
     written = {key: value for key, value in options.items() if value is not None}
+    texts = {
+        "intended_use": intended_use, "limits": limits, "out_of_scope": out_of_scope, "ethics": ethics,
+        "contact": contact,
+    }  # fmt: skip
+    card = {key: value for key, value in texts.items() if value is not None}
     said = Answers(
         title, purpose, owner or (who if "@" in who else None), materiality, unprotected, kind, positive, entity,
-        period, split, tuple(after or ()), tuple(leave_out or ()), written,
+        period, split, tuple(after or ()), tuple(leave_out or ()), card, written,
     )  # fmt: skip
     if sys.stdin.isatty() and sys.stderr.isatty() and not as_json:
         said = _asked(said)
@@ -136,8 +146,14 @@ def _text(made: Created) -> str:
     lines += [f"  ? {question}" for question in made.questions[:SHOWN]]
     if len(made.questions) > SHOWN:
         lines.append(f"  and {len(made.questions) - SHOWN} more in {folder}/model.yaml")
+    waits = (
+        f"These have to be written, or its gate transparency refuses it: {', '.join(made.unsaid)}. Each other answer "
+        "stands as a guess until you change its line. Then:"
+    )
     lines += [
-        "Nothing waits for an answer: each stands as a guess until you change its line. Then:",
+        waits
+        if made.unsaid
+        else "Nothing waits for an answer: each stands as a guess until you change its line. Then:",
         f"  assay check {made.model}",
         f"  git add {folder} data/{made.model} deployments/models.yaml",
         f"  git commit -m 'Bring {made.model}'",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from tasks.cli.common import ROOT, Json, Model, say, settings
+from tasks.cli.common import ROOT, Json, Model, row, say, settings
+from tasks.spec.wording import plural
 
 
 def versions(model: Model, as_json: Json = False) -> None:
@@ -34,6 +35,72 @@ def versions(model: Model, as_json: Json = False) -> None:
         for v in found
     ]
     say(found, as_json, "\n".join(lines) or f"{model} has no registered version yet")
+
+
+def card(
+    model: Model,
+    version: Annotated[
+        str | None, typer.Argument(help="Such as v1.0.0, or a candidate's commit; without it the champion.")
+    ] = None,
+    page: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the card as one HTML page.")] = None,
+    sbom: Annotated[Path | None, typer.Option(metavar="FILE", help="Write its CycloneDX bill of materials.")] = None,
+    check: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Recompute every statement of a card, JSON or HTML.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Make the model card of a version from records, or check one: exit 1 where it is stale or lacks what is asked."""
+    from tasks import card as cards
+    from tasks.cli.diff import write
+
+    if check is not None:
+        _checked(model, version, check, as_json)
+    made = cards.card(settings(), model, version)
+    if page is not None:
+        write(page, cards.page_of(made))
+    if sbom is not None:
+        write(sbom, json.dumps(made.document["sbom"], indent=1) + "\n", "--sbom")
+    files = "".join(f"\n{name:<5} {file}" for name, file in (("page", page), ("sbom", sbom)) if file is not None)
+    say(made.document, as_json, _card_text(made.document) + ("\n" if files else "") + files)
+
+
+def _checked(model: str, version: str | None, file: Path, as_json: bool) -> None:
+    """Check a card against the records, say what does not hold, and end with the exit code."""
+    from dataclasses import asdict, replace
+
+    from tasks import card as cards
+    from tasks.spec.errors import ConfigError
+
+    document, shown = cards.read_card(file)
+    asked = {"model": model} | ({"version": version} if version else {})
+    for key, value in asked.items():
+        if document.get(key) != value:
+            raise ConfigError(f"{file} is the card of {key} {document.get(key)!r}, and {value!r} was asked for.")
+    done = cards.check(settings(), document)
+    done = replace(done, stale=(*shown, *done.stale))
+    lines = [part for one in done.stale for part in row("stale", f"{one.id}: {one.said}")]
+    for one in done.missing:
+        lines += row("missing", one.said if one.asked else f"{one.said} (its materiality does not ask for it)")
+    stale, missing = plural(len(done.stale), "difference"), plural(len(done.missing), "statement")
+    said = f"stale: {stale} from the records" if done.stale else "every statement follows from the records"
+    lines.append(f"{done.model} {done.version}: {plural(done.statements, 'statement')}; {said}; {missing} missing")
+    say(asdict(done) | {"holds": done.holds}, as_json, "\n".join(lines))
+    raise typer.Exit(0 if done.holds else 1)
+
+
+def _card_text(document: dict[str, Any]) -> str:
+    """The card under the headings of the common model card, without the numbers of each gate."""
+    from tasks.records.pages.card import is_number
+
+    said = {one["id"]: one for one in document["statements"]}
+    lines = [f"{document['title']}: {document['model']} {document['version']} ({document['commit'][:12]})"]
+    for heading in document["views"][0]["headings"]:
+        lines += ["", heading["title"]]
+        for topic in heading["topics"]:
+            for id in topic["statements"]:
+                if not is_number(id):
+                    lines += row("?" if said[id]["state"] == "missing" else "-", said[id]["text"], 4)
+    return "\n".join(lines)
 
 
 def review(

@@ -14,6 +14,16 @@ from tasks.spec.gate import Materiality
 
 SPLIT = {"train": 0.55, "holdout": 0.35, "replay": 0.1}
 DETAILS = ("format", "zone", "unit", "minimum", "maximum", "categories", "missing")
+CARD_QUESTIONS = {
+    "intended_use": "who uses its answers, about whom, and at which step of a decision?",
+    "limits": "what can it not do, and for whom or when does it answer worse?",
+    "out_of_scope": "which uses was it not made for?",
+    "ethics": "whom do its errors harm, and what was weighed against what?",
+    "contact": "where do those who are decided about ask and object?",
+    "oversight": "who may overrule or stop it? High materiality asks for it",
+    "risks": "where does its risk assessment stand? High materiality asks for it",
+}
+"""What no file can say, and the model card asks for."""
 FEW_ROWS = 300
 """Rows under which no gate can say anything."""
 
@@ -36,6 +46,8 @@ class Answers:
     """Original names of columns that are known only afterwards."""
     leave_out: tuple[str, ...] = ()
     """Original names of columns that nobody shall use."""
+    card: Mapping[str, str] = field(default_factory=dict)
+    """Texts of the model card: fields of :class:`tasks.spec.model.CardText`."""
     written: Mapping[str, Any] = field(default_factory=dict)
     """How the file is written: options of :class:`tasks.spec.data_source.Reading`; the others are guessed."""
 
@@ -132,6 +144,7 @@ class Draft:
             "estimator": self.estimator,
             "gates": self.gates,
             "monitoring": self.monitoring,
+            "card": self.card,
         }
         return document | ({"unprotected": self.unprotected} if not roles.protected else {})
 
@@ -170,6 +183,11 @@ class Draft:
     @property
     def owner(self) -> str:
         return self.answers.owner or "nobody@example.org"
+
+    @property
+    def card(self) -> dict[str, str]:
+        """Texts of the card that some materiality asks for; what nobody said is empty, and so it is missing."""
+        return {name: self.answers.card.get(name, "") for name in CARD_QUESTIONS}
 
     @property
     def unprotected(self) -> str:

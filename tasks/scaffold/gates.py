@@ -76,6 +76,7 @@ class Limits:
             *self._fairness(protected),
             GateGuess({"name": "expert-rules", "kind": "rules"}, ""),
             GateGuess({"name": "ready-to-serve", "kind": "readiness"}, ""),
+            GateGuess({"name": "transparency", "kind": "transparency"}, ""),
             self._calibration(),
             self._robustness(),
             self._leakage(),

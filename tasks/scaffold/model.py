@@ -22,7 +22,16 @@ from tasks.records.repository import dvc
 from tasks.scaffold import reading
 from tasks.scaffold.baseline import CANDIDATES, Baseline, fit_baseline, leaks
 from tasks.scaffold.columns import guess_columns
-from tasks.scaffold.draft import FEW_ROWS, Answers, Draft, apply_answers, named, names_of, refuse_contradictions
+from tasks.scaffold.draft import (
+    CARD_QUESTIONS,
+    FEW_ROWS,
+    Answers,
+    Draft,
+    apply_answers,
+    named,
+    names_of,
+    refuse_contradictions,
+)
 from tasks.scaffold.gates import GateGuess, Limits
 from tasks.scaffold.pages import page
 from tasks.scaffold.roles import guess_roles
@@ -60,6 +69,8 @@ class Created:
     guesses: int
     dropped: tuple[str, ...]
     """Rows of the file that the model will not use, with their number and the reason."""
+    unsaid: tuple[str, ...] = ()
+    """Texts without which the model's own gates refuse it; they stand in ``model.yaml`` as questions."""
 
 
 def create(
@@ -316,6 +327,7 @@ def _write(
             estimator=draft.estimator,
             gates=gates,
             monitoring=draft.monitoring,
+            card=[(name, said, "" if said else CARD_QUESTIONS[name]) for name, said in draft.card.items()],
         ),
         "rules.yaml": page("rules.yaml", asked, **rules(draft, baseline)),
         "expectations.yaml": page("expectations.yaml", asked, **expectations(draft, config, train)),
@@ -344,7 +356,7 @@ def _moved(root: Path, shop: Path, draft: Draft, dropped: tuple[str, ...]) -> Cr
         before = listed.read_text(encoding="utf-8")  # only now: another model may have been listed meanwhile
         after = with_model(before, name)
         listed.write_text(after, encoding="utf-8")
-        load_model(root, name)
+        config = load_model(root, name)
     except BaseException:  # Ctrl-C and a closed session too: nothing half-written stays
         if after and listed.read_text(encoding="utf-8") in (after, ""):  # empty where the write itself was cut off
             listed.write_text(before, encoding="utf-8")
@@ -356,7 +368,8 @@ def _moved(root: Path, shop: Path, draft: Draft, dropped: tuple[str, ...]) -> Cr
     questions = _questions(text)
     made = [p for p in (*folder.rglob("*"), *data.rglob("*")) if p.is_file() and p != root / draft.place]
     files = sorted(str(p.relative_to(root)) for p in made)
-    return Created(name, (*files, LISTED), tuple(questions), (text + rules_text).count("# guess"), dropped)
+    unsaid = config.unsaid(config.materiality) if config.held_to_card else ()
+    return Created(name, (*files, LISTED), tuple(questions), (text + rules_text).count("# guess"), dropped, unsaid)
 
 
 def _questions(text: str) -> list[str]:

@@ -292,6 +292,11 @@ class Decision(Spec):
     findings: tuple[str, ...] = ()
     """The alarms that it rests on, each as ``kind: subject``, in the order in which a person should hear of them."""
 
+    @property
+    def acts(self) -> bool:
+        """Whether it starts a run now."""
+        return self.action in ("roll_back", "stop") or (self.action == "retrain" and self.waits_for == 0)
+
 
 class WindowReport(Spec):
     model: str

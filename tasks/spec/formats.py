@@ -34,6 +34,7 @@ SILENT_FEEDS = Format("silent feeds", 1)
 HOME = Format("home", 2)
 BACKUP = Format("backup", 1)
 ACCESS_KEYS = Format("access keys", 1)
+CARD = Format("model card", 1)
 NUMBERED = (
     FITTED_REFERENCE,
     LAYOUT,
@@ -47,6 +48,7 @@ NUMBERED = (
     HOME,
     BACKUP,
     ACCESS_KEYS,
+    CARD,
 )
 """All documents that carry their format number."""
 

@@ -319,6 +319,18 @@ class CalibrationGate(Gate):
         return self
 
 
+class TransparencyGate(Gate):
+    """The model card is whole: all texts that the materiality asks for, and no statement that stopped following.
+
+    The texts stand under ``card`` in ``model.yaml``. Where a ``card.json`` stands beside it, each statement there is
+    recomputed from the records that it names.
+    """
+
+    needed_from = "medium"
+
+    kind: Literal["transparency"]
+
+
 GateConfig = Annotated[
     DataGate
     | FloorGate
@@ -328,6 +340,7 @@ GateConfig = Annotated[
     | FairnessGate
     | CalibrationGate
     | RobustnessGate
+    | TransparencyGate
     | LeakageGate
     | SlicesGate
     | StabilityGate

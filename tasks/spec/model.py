@@ -14,7 +14,7 @@ from tasks.spec.data import Column
 from tasks.spec.errors import ConfigError
 from tasks.spec.expression_types import condition_fault
 from tasks.spec.expressions import Expression
-from tasks.spec.gate import Materiality
+from tasks.spec.gate import MATERIALITIES, Materiality
 from tasks.spec.gates import FairnessGate, GateConfig
 from tasks.spec.metrics import METRIC_NAMES, MetricName
 from tasks.spec.models import Name, model_file
@@ -102,6 +102,44 @@ class Benchmark(Spec):
     """Digest of the rows and their labels; once pinned, a gate on any other content fails."""
 
 
+class CardText(Spec):
+    """What a model card says that no record can: each a text of a person. An empty one is missing, and says so."""
+
+    intended_use: str = Field("", max_length=2000)
+    """Who uses its answers, about whom, and at which step of a decision; what it is for is said by ``purpose``."""
+    limits: str = Field("", max_length=2000)
+    """What it cannot do, and for whom or when it answers worse."""
+    out_of_scope: str = Field("", max_length=2000)
+    """Uses that it was not made for, and must not be put to."""
+    ethics: str = Field("", max_length=2000)
+    """Whom its errors harm, what was weighed against what, and what its data say of people."""
+    contact: str = Field("", max_length=300)
+    """Where those who are decided about ask and object; of a role, since people leave."""
+    oversight: str = Field("", max_length=2000)
+    """Who may overrule or stop it, and how they learn that they should."""
+    risks: str = Field("", max_length=2000)
+    """Where its risk assessment stands, and what is left of each risk."""
+    standards: str = Field("", max_length=2000)
+    """Standards that were applied, or what was done instead."""
+    conformity: str = Field("", max_length=2000)
+    """Where the declaration of conformity is, or why none is needed."""
+
+
+CARD_ASKED: dict[Materiality, tuple[str, ...]] = {
+    "low": ("purpose", "owner", "card.intended_use", "card.contact"),
+    "medium": ("card.limits", "card.out_of_scope", "card.ethics"),
+    "high": ("card.oversight", "card.risks"),
+}
+"""Texts that a card needs from each materiality on; those that no level names are told, and asked of nobody."""
+NOT_SAID = ("", "?", "-", "n/a", "na", "none", "tbd", "todo", "unknown", "nobody@example.org")
+
+
+def is_said(text: str) -> bool:
+    """Whether a person has said something, by more than a place kept for it."""
+    plain = text.strip().strip(".").casefold()
+    return plain not in NOT_SAID and not plain.startswith(("not said yet", "to be written"))
+
+
 class ModelConfig(TrainingConfig):
     """All of ``model.yaml``: what makes the model, what describes it, what judges it, and how it is watched."""
 
@@ -129,6 +167,8 @@ class ModelConfig(TrainingConfig):
     """Whose outcomes may teach it."""
     search: Search | None = None
     """Which other configurations ``assay search`` tries; see docs/search.md."""
+    card: CardText = CardText()
+    """What its model card says that no record can; see docs/card.md."""
 
     @model_validator(mode="after")
     def _check_gates(self, info: ValidationInfo) -> ModelConfig:
@@ -241,6 +281,21 @@ class ModelConfig(TrainingConfig):
                     )
                     found.append((place, said))
         return found
+
+    def unsaid(self, materiality: Materiality) -> tuple[str, ...]:
+        """Texts that a card of this materiality needs, and nobody has written: their places in ``model.yaml``."""
+        levels = MATERIALITIES[: MATERIALITIES.index(materiality) + 1]
+        return tuple(place for level in levels for place in CARD_ASKED[level] if not is_said(self.said(place)))
+
+    @property
+    def held_to_card(self) -> bool:
+        """Whether a gate refuses the model for what its card lacks."""
+        return any(gate.kind == "transparency" and gate.mandatory for gate in self.gates)
+
+    def said(self, place: str) -> str:
+        """The text at a place of :data:`CARD_ASKED`, or of another field of ``card``."""
+        holder, key = (self.card, place.removeprefix("card.")) if place.startswith("card.") else (self, place)
+        return str(getattr(holder, key))
 
     @property
     def watched(self) -> dict[MetricName, float]:

@@ -85,6 +85,29 @@ def _moment(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
 
 
+def test_a_card_of_real_evidence_follows_from_it_and_finds_an_edit(told: Past, tmp_path: Path) -> None:
+    """What no hand wrote: the stages' manifest, machine and base rates, and the numbers of real gates."""
+    file, page = tmp_path / "card.json", tmp_path / "card.html"
+    document = as_json(told, "card", NAME, "v2.0.0", "--page", str(page))
+    said = {one["id"]: one for one in document["statements"]}
+    verdict = ledger.verdict(told.settings, said["verdict.passed"]["sources"][0]["digest"])
+    assert verdict is not None and said["gate.floor.0"]["value"]["value"] == verdict.gates[0].measurements[0].value
+    rates = [one["value"] for id, one in said.items() if id.startswith("base_rates.")]
+    assert [(r["side"], r["group"]) for r in rates] == [
+        (side, group) for side in ("train", "holdout") for group in (None, "f", "m")
+    ]
+    assert all(sum(r["counts"].values()) == r["rows"] for r in rates)
+    assert rates[0]["rows"] == said["training.rows"]["value"] and said["training.machine"]["value"]["threads"] > 0
+    file.write_text(json.dumps(document))
+    for whole in (file, page):
+        checked = as_json(told, "card", NAME, "--check", str(whole))
+        assert checked["stale"] == [] and [one["id"] for one in checked["missing"] if one["asked"]] == []
+    text = said["gate.floor.0"]["text"]
+    file.write_text(json.dumps(document).replace(text, text.replace("0.", "0.9", 1)))
+    checked = as_json(told, "card", NAME, "--check", str(file), code=1)
+    assert [one["id"] for one in checked["stale"]] == ["gate.floor.0"]
+
+
 def test_history_is_read_in_80_columns_and_nothing_of_a_name_steers_the_terminal(told: Past) -> None:
     done = told.assay("history", NAME)
     assert done.returncode == 0, done.stderr

@@ -18,6 +18,12 @@ from tests.scaffold.files import FILES
 from tests.system import Running
 
 pytestmark = pytest.mark.acceptance
+SAID = tuple(
+    word
+    for flag in ("purpose", "intended-use", "limits", "out-of-scope", "ethics", "contact")
+    for word in (f"--{flag}", "It is a test's own.")
+)
+"""What no file says, and the model card asks for."""
 ENOUGH = 20
 """Rows beyond a window, so that one is whole."""
 
@@ -64,7 +70,7 @@ def test_a_strangers_file_is_served_and_watched(name: str, running: Running, tmp
     cache = ("config", "--local", "cache.dir", str(running.settings.cache))
     subprocess.run([sys.executable, "-m", "dvc", *cache], cwd=running.clone, check=True)
     path, arguments = FILES[name].write(tmp_path), FILES[name].arguments
-    assay(running, "new", name, f"sqlite:///{path}" if "--query" in arguments else str(path), *arguments)
+    assay(running, "new", name, f"sqlite:///{path}" if "--query" in arguments else str(path), *arguments, *SAID)
     assert assay(running, "check", name)["wrong"] == 0
     commit = running.push(f"Bring {name}")
     state = trained(running, name, commit)

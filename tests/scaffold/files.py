@@ -245,7 +245,10 @@ def bring(root: Path, name: str, folder: Path) -> ModelConfig:
     given = dict(zip(FILES[name].arguments[::2], FILES[name].arguments[1::2], strict=True))
     target, after, query = given.pop("--target"), given.pop("--after", None), given.pop("--query", "")
     said = Answers(
-        **{key.removeprefix("--"): value for key, value in given.items()}, after=() if after is None else (after,)
+        **{key.removeprefix("--"): value for key, value in given.items()},
+        after=() if after is None else (after,),
+        purpose="A test of what a stranger's file becomes.",
+        card=dict.fromkeys(("intended_use", "limits", "out_of_scope", "ethics", "contact"), "It is a test's own."),
     )
     path = FILES[name].write(folder)
     create(root, name, f"sqlite:///{path}" if query else str(path), target, said, lambda text: None, query)

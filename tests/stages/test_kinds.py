@@ -139,7 +139,7 @@ def test_scores_that_are_none_of_the_kind_pass_nothing(evidence: Examination) ->
     wrong = np.where(np.isfinite(evidence.score), np.nan, 0.0)
     changed = Examination(**{**_fields(evidence), "score": wrong, "predict": lambda rows: wrong[: len(rows)]})
     passed = [g.kind for g in evidence.config.gates if run_gate(g, changed).state == "pass"]  # type: ignore[union-attr]
-    assert set(passed) <= {"data", "readiness", "stability"}  # which look at no score of this table
+    assert set(passed) <= {"data", "readiness", "stability", "transparency"}  # which look at no score of this table
 
 
 def _fields(evidence: Examination) -> dict[str, Any]:

@@ -72,6 +72,7 @@ def document(kind: TargetKind) -> dict[str, Any]:
         {"name": "comparison", "kind": "comparison", "metric": metric, "margin": 0.05},
         {"name": "rules", "kind": "rules"},
         {"name": "readiness", "kind": "readiness", "latency_ms": 5000},
+        {"name": "transparency", "kind": "transparency"},
         {"name": "calibration", "kind": "calibration", "error": 0.15, "slope": [0.6, 1.7], "intercept": 0.6},
         {"name": "robustness", "kind": "robustness", "metric": metric, "limit": 0.2},
         {"name": "stability", "kind": "stability", "rank_correlation": 0.4, "top": 2},
@@ -106,6 +107,9 @@ def document(kind: TargetKind) -> dict[str, Any]:
         "features": ["age", "hours", "job"],
         "estimator": {"kind": estimator, "parameters": parameters},
         "gates": gates,
+        "card": dict.fromkeys(
+            ("intended_use", "limits", "out_of_scope", "ethics", "contact", "oversight", "risks"), "It is a test's own."
+        ),
     }  # fmt: skip
 
 

@@ -75,6 +75,8 @@ class Examination:
     """Raw rows and a seed to attributions, (rows, features)."""
     readiness: dict[str, Any] | None = None
     """What :mod:`tasks.serving.readiness` measured."""
+    card: dict[str, Any] | None = None
+    """What :func:`tasks.card.asked_of` found in the candidate's model card."""
 
     @property
     def decision(self) -> np.ndarray:

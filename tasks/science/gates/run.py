@@ -16,6 +16,7 @@ from tasks.science.gates.readiness import readiness
 from tasks.science.gates.robustness import robustness
 from tasks.science.gates.rules import rules
 from tasks.science.gates.slices import slices
+from tasks.science.gates.transparency import transparency
 from tasks.spec.evidence import GateResult
 from tasks.spec.gates import GateConfig
 
@@ -32,10 +33,11 @@ GATES: dict[str, Callable[[Any, Examination], GateResult]] = {
     "calibration": calibration,
     "leakage": leakage,
     "slices": slices,
+    "transparency": transparency,
 }
 
 
-WITHOUT_INTERVALS = ("data", "readiness", "stability", "faithfulness")
+WITHOUT_INTERVALS = ("data", "readiness", "stability", "faithfulness", "transparency")
 """Kinds that draw no conclusion from rows to the next ones; all others must know whose row is whose."""
 
 
