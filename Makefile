@@ -29,7 +29,7 @@ demo: setup  ## Six acts on real data: release, watch, refuse, retrain, roll bac
 	@$(RUN)/python -m tasks.demo
 
 test: setup lint  ## Format, lint, types, floors, and all tests
-	@OMP_NUM_THREADS=1 $(RUN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+	@OMP_NUM_THREADS=1 $(RUN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --durations=25
 
 acceptance: setup  ## Long runs from outside, an hour or two: all models, the demo, forgeries, kills, swaps, strange requests, pages
 	@OMP_NUM_THREADS=1 $(RUN)/python -m pytest -q -m acceptance -o timeout=2700 --durations=15

@@ -33,9 +33,12 @@ def monitor(request: MonitoringRequest) -> State:
     deliver(model)  # what a run before this one decided and could not carry to its end
     silence = watch_feed(request)
     unseen, labelled = find_work(request)
-    reports = [look_at_window(request, window) for window in [*unseen, *labelled]]
-    for report in reports:
+    reports = []
+    for window in [*labelled, *unseen]:  # what labels show outranks what is estimated, so it is decided first
+        reports.append(report := look_at_window(request, window))
         print(f"window {report.window}: {report.decision.action}; {report.decision.reason}")
+        if report.decision.acts:
+            deliver(model)  # at once: other windows may take long
     deliver(model)
     report_model(model, silence)
     timestamp_ledger(at_most_daily=True)
@@ -44,4 +47,5 @@ def monitor(request: MonitoringRequest) -> State:
             message=f"No new window of {model} is complete, and no new labels came.", name=FinalState.NOTHING_NEW
         )
     report_windows(model, reports)
-    return Completed(message=f"{plural(len(reports), 'window')}; newest decision: {reports[-1].decision.action}.")
+    newest = max(reports, key=lambda report: report.window)
+    return Completed(message=f"{plural(len(reports), 'window')}; newest decision: {newest.decision.action}.")

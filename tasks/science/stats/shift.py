@@ -10,6 +10,8 @@ from scipy.spatial.distance import jensenshannon
 from scipy.stats import chi2_contingency, fisher_exact, ks_2samp
 
 BINS = 10
+SPIKE = 0.05
+"""Share of rows at the largest value from which it is a bin of its own."""
 EXPECTED = 5
 """Smallest expected count of a cell, in either sample, for which chi-squared holds its level (Cochran 1954)."""
 
@@ -93,7 +95,10 @@ def category_p_value(table: np.ndarray) -> float:
 def _numeric_table(reference: pd.Series, window: pd.Series) -> np.ndarray:
     known = reference.dropna().to_numpy(float)
     inner = np.unique(np.quantile(known, np.linspace(0, 1, BINS + 1))) if len(known) else np.array([0.0])
-    # each distinct edge is a bin of its own start, so that a spike at the minimum is not hidden in the first decile
+    # each distinct edge is a bin of its own start, so that a spike at the minimum is not hidden in the first decile;
+    # a spike at the maximum ends there, so that a constant that moves up does not stay in its bin
+    if len(known) and np.mean(known == known.max()) >= SPIKE:
+        inner = np.append(inner, np.nextafter(known.max(), np.inf))
     rows = []
     for series in (reference, window):
         values = series.dropna().to_numpy(float)

@@ -140,3 +140,12 @@ def test_the_name_missing_and_a_missing_value_are_two_categories() -> None:
     assert shift(named, named, "c").p_value == 1.0 and shift(absent, absent, "c").p_value == 1.0
     found = shift(named, absent, "c")
     assert found.p_value < 1e-100 and found.distance == pytest.approx(np.sqrt(0.5))
+
+
+@pytest.mark.parametrize("now", [2.0, 0.0, 1e9, -1.0])
+def test_a_constant_that_moves_is_seen_on_either_side(now: float) -> None:
+    found = shift(pd.Series([1.0] * 300), pd.Series([now] * 300), "unit")
+    assert found.p_value < 1e-9 and found.distance == 1.0
+    half = shift(pd.Series([1.0] * 300), pd.Series([1.0, now] * 150), "unit")
+    assert half.p_value < 1e-9 and half.distance > 0.4
+    assert shift(pd.Series([1.0] * 300), pd.Series([1.0] * 200), "unit").p_value == 1.0

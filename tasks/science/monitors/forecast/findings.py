@@ -62,7 +62,8 @@ def forecast_findings(
     findings: list[Finding] = []
     forecasts: list[Forecast] = []
     short: list[str] = []
-    recent = [(r.window, r.findings) for r in history if number - looked_back(policy.season) < r.window < number]
+    begins = number - looked_back(policy.season)  # of each window the first estimate counts, so it comes last
+    recent = [(r.window, (*r.findings, *r.first_estimates)) for r in history if begins < r.window < number]
     for watched in watched_series(config, [*recent, (number, tuple(now))]):
         future = look_ahead(watched.series, policy.horizon, policy.season, seed, number)
         made = [

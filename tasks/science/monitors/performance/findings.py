@@ -43,6 +43,8 @@ KINDS = (
     "protected_groups",
     "estimator",
 )
+SELF_CHECK = 0.5
+"""Part of the tolerated worsening by which a stand-in may be off on the reference."""
 ODDS = ("true_positive_rate", "false_positive_rate")
 
 
@@ -103,27 +105,27 @@ def estimated_findings(
     config: ModelConfig, reference: pd.DataFrame, window: pd.DataFrame, choice: EstimatorChoice, alpha: float
 ) -> list[Finding]:
     """Watched metrics without labels; an alarm needs a value beyond the tolerated one and a significant change, at a
-    share of ``alpha`` a metric."""
+    share of ``alpha`` a metric.
+
+    Where the other inputs stand in for the score, they first have to say of the reference what its labels show, within
+    :data:`SELF_CHECK` of the tolerated worsening. So reference and limit are always of the metric itself.
+    """
     known, findings = labelled_part(reference), []
     for metric, tolerated in config.watched.items():
         found = choice.estimate(metric) if choice.estimate is not None else None
         if found is None or not np.isfinite([found.value, found.low, found.high]).all():
             why = choice.why if found is None else "the scores of the window leave no two classes to tell apart"
-            text = f"{metric} is not estimated: {why}"
-            findings.append(
-                Finding(
-                    kind="estimated_performance",
-                    subject=metric,
-                    value=None,
-                    rows=len(window),
-                    alarm=False,
-                    sentence=text,
-                )
-            )
+            findings.append(_not_estimated(metric, len(window), f"{metric} is not estimated: {why}"))
             continue
-        # what the other inputs say is held against what they say of the reference
-        before = measured(config, metric, known).value if choice.score_believed else found.reference
+        before = measured(config, metric, known).value
         limit = limit_of(metric, before, tolerated)
+        if not choice.score_believed and abs(found.reference - before) > SELF_CHECK * abs(limit - before):
+            text = (
+                f"{metric} is not estimated: {choice.why}; but of the reference they say {found.reference:.3f}, where "
+                f"labels show {before:.3f}, so they cannot judge this model"
+            )
+            findings.append(_not_estimated(metric, len(window), text))
+            continue
         worse_p = 1 - found.greater_p if greater_is_better(metric) else found.greater_p
         alarm = beyond(metric, found.value, limit) and worse_p <= alpha / len(config.watched)
         text = (
@@ -145,6 +147,10 @@ def estimated_findings(
             )
         )
     return findings
+
+
+def _not_estimated(metric: str, rows: int, text: str) -> Finding:
+    return Finding(kind="estimated_performance", subject=metric, value=None, rows=rows, alarm=False, sentence=text)
 
 
 def _looks(config: ModelConfig, attribute: str) -> dict[tuple[str, str], float | None]:

@@ -3,9 +3,12 @@ record."""
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import expit
 from sklearn import metrics as sk
 
 from tasks.science.monitors.performance.estimators import choose_estimator
@@ -112,6 +115,45 @@ def test_a_stuck_column_is_named_and_the_estimate_does_not_follow_the_broken_sco
         "estimated_fairness"
     ]
     assert all(f.value is None and "xage" in f.sentence and not f.alarm for f in fairness)
+
+
+def test_other_inputs_that_cannot_judge_the_reference_judge_no_window(config: ModelConfig) -> None:
+    """One column decides nearly everything; without it, the others say of a good model that it is a bad one."""
+
+    def drawn(n: int, seed: int) -> pd.DataFrame:
+        rng = np.random.default_rng(seed)
+        rows = inputs(people(n, 0.0, rng))
+        score = expit(0.4 * (rows["xage"] - 45))
+        return rows.assign(_score=score, _label=(rng.random(n) < score).astype(float))
+
+    then, now = drawn(3000, 1), drawn(800, 2).assign(xage=44.0)
+    now["_score"] = expit(0.4 * (now["xage"] - 45))
+    (found,) = kinds(performance_findings(config, then, now.assign(_label=np.nan), {}, ALPHA, 0))[
+        "estimated_performance"
+    ]
+    assert found.value is None and not found.alarm
+    truth = measured(config, "log_loss", then).value
+    assert found.sentence.endswith(f"where labels show {truth:.3f}, so they cannot judge this model"), found.sentence
+    said = float(re.search(r"of the reference they say (\d\.\d+)", found.sentence)[1])  # type: ignore[index]
+    assert said > 1.15 * truth
+
+
+def test_the_first_look_stays_on_the_estimators_record(config: ModelConfig, reference: pd.DataFrame) -> None:
+    """The second look no longer estimates what labels contradict, and takes the first report's place."""
+    rows = window(1500)
+    blind = performance_findings(config, reference, rows.assign(_label=np.nan), {}, ALPHA, 0)
+    said = next(f for f in blind if f.kind == "estimated_performance")
+    turned = rows.assign(_label=1 - rows["_label"])
+    first = report(1, 0, 0).model_copy(update={"findings": tuple(blind)})
+    again = performance_findings(config, reference, turned, {}, ALPHA, 0, [first], number=1)
+    (of_it,) = kinds(again)["estimator"]
+    shown = next(f for f in again if f.kind == "realized_performance")
+    assert said.value is not None and shown.value is not None
+    assert next(f for f in again if f.kind == "estimated_performance").value is None
+    assert of_it.value == pytest.approx(abs(said.value - shown.value)) and "in 1 window," in of_it.sentence
+    second = first.model_copy(update={"findings": tuple(again), "first_estimates": (said,)})
+    (later,) = kinds(performance_findings(config, reference, rows, {}, ALPHA, 0, [second], number=2))["estimator"]
+    assert "in 2 windows, of which 1 of 2 lay inside" in later.sentence, later.sentence
 
 
 def test_a_stuck_column_that_the_score_ignores_is_no_reason_to_abstain(
