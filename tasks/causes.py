@@ -99,6 +99,10 @@ def why(
     git = workspace.ensure_clone(settings)
     objects = Objects(git)
     configs = [_readable(config, side) for config, side in zip(declared(objects, model, sides), sides, strict=True)]
+    if "sealed" in [config.data.holdout for config in configs]:
+        raise ConfigError(
+            f"the holdout of {model} is sealed, and what moved a metric is measured on it. Ask assay diff."
+        )
     asked = _metric(configs[1], metric)
     if [configs[0].kind, configs[0].class_names] != [configs[1].kind, configs[1].class_names]:
         raise ConfigError(f"{sides[0].name} and {sides[1].name} predict different targets, so no metric of both moved.")

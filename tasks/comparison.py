@@ -293,6 +293,8 @@ def _effects(
     other = _other_question(configs)
     if other:
         return None, (f"they cannot be compared on the same rows: {other}",)
+    if config.data.holdout == "sealed":
+        return None, ("the holdout is sealed, so nothing that is measured on it is shown",)
     fresh = unseen(holdout, tables[0]["train"], ENTITY, OWN)
     rows = holdout[fresh].reset_index(drop=True)
     if len(rows) < MINIMUM:

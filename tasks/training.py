@@ -14,6 +14,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
+from tasks.holdouts import refuse_numbers, refuse_unsealed, rows_of
 from tasks.labels import Collected
 from tasks.records.registry import ledger, settled
 from tasks.records.repository import dvc, lockfile, machine, workspace
@@ -37,7 +38,7 @@ def checkout(request: TrainingRequest | SearchRequest) -> Iterator[Path]:
     """
     name = uuid.UUID(flow_run.id).hex[:12] if flow_run.id else None
     with workspace.worktree(Settings(), request.revision, name) as path:
-        load_model(path, request.model)  # a wrong config ends here, before any work
+        refuse_unsealed(load_model(path, request.model))  # a wrong config ends here, before any work
         lockfile.claim_nothing(path, request.model)
         yield path
 
@@ -69,7 +70,8 @@ def commit_candidate(worktree: Path, request: TrainingRequest) -> Candidate:
     """Leave one commit that holds code, parameters, ``dvc.lock`` and metrics, on a branch of its own in the origin."""
     name, settings = request.model, Settings()
     base = Git(worktree).rev_parse("HEAD")
-    paths = ModelPaths(worktree, name)
+    paths, config = ModelPaths(worktree, name), load_model(worktree, name)
+    refuse_numbers(paths, config)
     metrics = json.loads(paths.metrics.read_text())
     manifest = Manifest.model_validate_json((paths.model / "manifest.json").read_text())
     digest = digest_file(paths.model / "model.skops")
@@ -95,6 +97,7 @@ def commit_candidate(worktree: Path, request: TrainingRequest) -> Candidate:
             "metrics": metrics,
             "manifest": manifest.model_dump(mode="json"),
             "machine": machine.apart(Path(sys.executable), Path(sys.prefix)),
+            "holdout": rows_of(settings, paths, config).model_dump(mode="json"),
         },
         details=TrainedDetails(base=base, branch=branch),
     )

@@ -11,6 +11,7 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks.asked import ASKED_ON_MAIN, gates_of, rules_of, same_question
 from tasks.evaluation import examination
+from tasks.holdouts import asking, over_budget, seal
 from tasks.label_sources import check_label_sources
 from tasks.records.registry import waivers
 from tasks.records.registry.authority import Source, State
@@ -94,8 +95,9 @@ def examine(
         requesters: who asked for the candidate or wrote it; a waiver that one of them signed does not hold.
     """
     gates, changed = gates_of(candidate.config)
+    again = asking(Settings(), candidate)
     held_to = {"rules": rules_of(candidate.worktree, candidate.model)[1]}
-    runs = [check_gate.submit(gate, candidate, evidence, data) for gate in gates]
+    runs = [check_gate.submit(again.held_to(gate), candidate, evidence, data) for gate in gates]
     results = []
     for gate, run in zip(gates, runs, strict=True):
         run.wait()
@@ -105,18 +107,22 @@ def examine(
             outcome = GateResult(gate=gate.name, kind=gate.kind, mandatory=gate.mandatory, state="fail", reason=reason)
         files = ["model.yaml"] * (gate.name in changed) + ["rules.yaml"] * held_to.get(gate.kind, False)
         said = [outcome.reason, *(ASKED_ON_MAIN.format(file=file) for file in files)]
-        results.append(outcome.model_copy(update={"reason": "; ".join(said)}))
+        results.append(again.judged(gate, outcome.model_copy(update={"reason": "; ".join(said)})))
+    use = again.implied(gates, results)
     beside = (
         made_here(candidate),
         same_question(candidate.config, candidate.commit),
         described_as_asked(candidate),
         check_label_sources(candidate),
+        over_budget(again, candidate.config),
     )
     results += [told for told in beside if told is not None]
+    if again.sealed:
+        results, use = seal(Settings(), candidate, again, results)
     results += missing_gates(materiality(candidate), gates, grouped=not unprotected(candidate))
     waived, refused = apply_waivers(tuple(results), _signed_waivers(candidate, requesters))
     found = verdict_of(candidate, champion, waived, refused)
-    return found.model_copy(update={"search": origin_of(Settings(), candidate.config)})
+    return found.model_copy(update={"search": origin_of(Settings(), candidate.config), "holdout": use})
 
 
 def missing_gates(asked: Materiality, gates: tuple[GateConfig, ...], grouped: bool = True) -> list[GateResult]:

@@ -191,6 +191,11 @@ class Data(Spec):
     """What is predicted."""
     split: Split
     """Which rows are trained on, examined on and replayed."""
+    holdout: Literal["open", "sealed"] = "open"
+    """``sealed``: nothing that is measured on the holdout is shown, and its gates answer pass or fail together.
+
+    What that guarantees, and what it cannot keep from whoever may read the rows, is in docs/holdout.md.
+    """
     holdout_sha256: str | None = Field(None, pattern=r"^sha256:[0-9a-f]{64}$")
     """Digest of the base holdout's content; once pinned, ``prepare`` refuses any other."""
 

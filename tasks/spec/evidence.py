@@ -161,6 +161,44 @@ class Isolation(Spec):
         return f"the candidate's code ran where this machine let it {', '.join(could)}; so may whoever pushes"
 
 
+class HoldoutRows(Spec):
+    """The rows that a candidate was measured on, as the entry about its training keeps them."""
+
+    content: str
+    """Digest of their keys (:func:`tasks.science.data.asked_rows.keys_digest`)."""
+    rows: int
+    columns: tuple[str, ...]
+    """By which one row is told from another."""
+    sealed: bool = False
+    """Whether the candidate's commit holds nothing that was measured on them."""
+
+
+class HoldoutUse(Spec):
+    """How often the rows of a holdout have been asked, the examination at hand included (docs/holdout.md)."""
+
+    content: str
+    """As of :class:`HoldoutRows`."""
+    rows: int
+    asked: int
+    """Answers on record that shared a row with these."""
+    counted: Finite
+    """The same, each by the share of these rows that it saw."""
+    unknown: int
+    """Answers of which nobody knows any more which rows they saw; they are taken to have seen all."""
+    actors: int
+    """Different names that asked."""
+    budget: int | None
+    """Answers until the verdict is insufficient evidence; None of a sealed holdout, which has no budget."""
+    widening: Finite
+    """How many times as wide as a first answer's a bound at 95 % is that holds whatever was read."""
+    unsure: tuple[str, ...] = ()
+    """Floors and comparisons that pass, and whose bound of that width would not."""
+    level: Finite | None = None
+    """Of a sealed holdout: the share of each floor's and comparison's level that this answer spends."""
+    withheld: str | None = None
+    """Of a sealed holdout: digest of the document with all that the gates said, kept in the home."""
+
+
 SIGNED_UNLESS_PASSED = ("sources",)
 """Kinds of gates whose doubt a person may overrule by signing, and nobody else."""
 
@@ -189,6 +227,8 @@ class Verdict(Spec):
     """What the candidate's code was kept from; verdicts before 2026-11-29 do not say."""
     search: SearchOrigin | None = None
     """The study that tried this configuration, where the ledger knows one."""
+    holdout: HoldoutUse | None = None
+    """How often its rows have been asked; verdicts before 2026-12-01 do not say."""
 
     @property
     def failed(self) -> tuple[GateResult, ...]:

@@ -53,8 +53,8 @@ class ComparisonGate(Gate):
     kind: Literal["comparison"]
     metric: MetricName
     """What is measured."""
-    margin: float = Field(gt=0)
-    """How much worse than the champion is tolerated."""
+    margin: float = Field(ge=0)
+    """How much worse than the champion is tolerated; at 0 only what is better passes, or answers every row alike."""
     benchmark: str = "holdout"
     """The rows that both answer."""
 

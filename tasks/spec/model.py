@@ -159,6 +159,8 @@ class ModelConfig(TrainingConfig):
     """Sets of holdout rows that every version must answer, by name."""
     gates: Annotated[tuple[GateConfig, ...], Field(min_length=1)]
     """What a version must pass before it may serve."""
+    holdout_budget: int = Field(100, ge=2)
+    """Answers that the rows of the holdout give while their numbers are read; see docs/holdout.md."""
     monitoring: Monitoring = Monitoring()
     """How it is watched while it serves."""
     labels: Labels = Labels()

@@ -18,6 +18,12 @@ def plural(count: int | float, noun: str, nouns: str = "") -> str:
     return f"{shown} {noun if count == 1 else nouns or noun + 's'}"
 
 
+def ordinal(count: int) -> str:
+    """A place in figures: ``1st``, ``2nd``, ``11th``, ``1,003rd``."""
+    ending = "th" if count % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(count % 10, "th")
+    return f"{count:,}{ending}"
+
+
 NumberForm = Literal["number", "rate", "seconds", "target"]
 """How people read a value: a plain number, a share of one, a length of time, or in the unit of the model's target."""
 PLAIN: NumberForm = "number"

@@ -26,19 +26,24 @@ CALIBRATION_BINS = 10
 
 
 def evaluate(paths: ModelPaths, config: TrainingConfig) -> None:
-    """Write ``evaluation/``, ``metrics.json`` and ``plots/``."""
+    """Write ``evaluation/``, ``metrics.json`` and ``plots/``; of a sealed holdout they hold its row counts alone."""
     release = _release(paths)
     features = release.manifest.features
     holdout = paths.table(paths.prepared / "holdout.parquet", "prepare", (*features, LABEL, BENCHMARK))
     holdout = with_scores(config, holdout, release.score(holdout))
-    metrics = {name: _metrics(part, config) for name, part in holdout.groupby(BENCHMARK)}
+    sealed = config.data.holdout == "sealed"
+    metrics = {
+        name: {"rows": len(part)} if sealed else _metrics(part, config) for name, part in holdout.groupby(BENCHMARK)
+    }
     sample = holdout.sample(min(EXPLAINED_ROWS, len(holdout)), random_state=config.seed)
     train = paths.table(paths.prepared / "train.parquet", "prepare", features)
     background = train.sample(min(EXPLAINED_ROWS, len(train)), random_state=config.seed)
     explained = attributions(
         release.pipeline, sample[list(config.features)], background[list(config.features)], config.seed
     )
-    curves = {"roc": _roc(holdout, config), "calibration": _calibration(holdout, config)}
+    curves: dict[str, list[list[float]]] = {"roc": [], "calibration": []}
+    if not sealed:
+        curves = {"roc": _roc(holdout, config), "calibration": _calibration(holdout, config)}
 
     for folder in (paths.evaluation, paths.plots):
         folder.mkdir(parents=True, exist_ok=True)

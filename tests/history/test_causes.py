@@ -22,6 +22,8 @@ def pushed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Past, lis
             CONFIG, model_yaml(lambda found: found["data"].update(target=TARGETS["binary"] | {"positive": "much"}))
         )
         commits.append(made.push("target"))
+        made.write(CONFIG, model_yaml(lambda found: found["data"].update(holdout="sealed")))
+        commits.append(made.push("sealed"))
         made.write(CONFIG, lambda _: "name: small\n")
         commits.append(made.push("broken"))
         yield made, commits
@@ -49,7 +51,8 @@ def test_another_seed_is_no_cause(pushed: tuple[Past, list[str]]) -> None:
         (("0", "1", "--metric", "mae"), "--metric is 'mae'; a binary model is measured by roc_auc, average_precision"),
         (("0", "1", "--seeds", "1"), "--seeds is 1; allowed are 2 to 50, since one seed says nothing of chance."),
         (("0", "2"), "predict different targets, so no metric of both moved."),
-        (("0", "3"), "cannot be read, so it cannot be mixed with another."),
+        (("0", "3"), "the holdout of small is sealed, and what moved a metric is measured on it. Ask assay diff."),
+        (("0", "4"), "cannot be read, so it cannot be mixed with another."),
         (("0", "no-such"), "revision 'no-such' is not a commit that the origin knows."),
     ],
 )

@@ -14,7 +14,7 @@ from tasks.spec.evidence import GateResult, Plot, Verdict
 from tasks.spec.search import Estimate
 from tasks.spec.verdicts import verdict_sentence
 from tasks.spec.waivers import Waiver
-from tasks.spec.wording import number, plural
+from tasks.spec.wording import number, ordinal, plural
 
 SHOWN = 3
 """Plots of what holds that are shown beside those of what does not."""
@@ -40,6 +40,7 @@ def verdict_page(verdict: Verdict, title: str, evaluation: dict[str, Any], unit:
         unit=unit,
         data=data_sentences(verdict),
         search=search_sentence(verdict),
+        holdout=holdout_sentence(verdict),
     )
 
 
@@ -73,6 +74,29 @@ def search_sentence(verdict: Verdict) -> str:
         f"its configuration is that of trial {found.trial} of study {found.study}, one of "
         f"{plural(found.trials, 'trial')}; {metric_name(found.metric)} was {value}{between} over folds of training rows"
     )
+
+
+def holdout_sentence(verdict: Verdict) -> str:
+    """How often the rows have been asked, and what that does to a bound; empty where the verdict does not say."""
+    use = verdict.holdout
+    if use is None:
+        return ""
+    times = "time" if use.budget is None else f"of {use.budget:,} times"
+    said = f"the {use.rows:,} rows of the holdout answer for the {ordinal(use.asked)} {times}, asked by "
+    said += plural(use.actors, "name")
+    if use.counted < use.asked - 0.005:
+        said += f"; by the share of rows that each answer saw, {use.counted:.1f} times"
+    if use.unknown:
+        said += f"; of {plural(use.unknown, 'answer')} nobody knows the rows, so all count as asked"
+    if use.level is not None:
+        return f"{said}; the holdout is sealed, and this answer spends {use.level:.3g} of the level of its gates"
+    if use.counted > 1:
+        said += (
+            f"; a bound that holds whatever was read of them is {use.widening:.2g} times as wide as of a first answer"
+        )
+    if use.unsure:
+        said += f", and by it {', '.join(use.unsure)} would not pass"
+    return said
 
 
 def _ends(found: Estimate) -> tuple[float | None, float | None, float | None]:
@@ -111,7 +135,8 @@ def verdict_markdown(verdict: Verdict, evaluation: dict[str, Any], address: str 
         lines.append(f"- **Not kept apart.** {cell(sentence(verdict.isolation.sentence))}")
     if verdict.unprotected:
         lines.append(f"- **No protected group is looked after.** {cell(sentence(verdict.unprotected))}")
-    lines += [f"- {cell(sentence(said))}" for said in [search_sentence(verdict), *data_sentences(verdict)] if said]
+    origin = [search_sentence(verdict), holdout_sentence(verdict), *data_sentences(verdict)]
+    lines += [f"- {cell(sentence(said))}" for said in origin if said]
     lines += [f"- {cell(file.name)}: sha256 {code(file.sha256)}" for file in _files(verdict)[:FILES]]
     network = networks.figures(evaluation)
     drawn = [*plots.evaluation_plots(evaluation), *(picture for _, picture, _ in network)]

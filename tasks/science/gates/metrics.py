@@ -195,7 +195,12 @@ def _judge_answer(
         interval.value, interval.low if better else interval.high, limit, better, refuted, chance
     )
     reason, remedy = sentence.format(interval.value, interval.low, interval.high), ""
-    if (
+    if state == "pass" and not found.same and chance < found.estimate.least:
+        state, reason = (
+            "insufficient_evidence",
+            f"{reason}; its method tells no error below {found.estimate.least:.2g}, and {chance:.2g} is asked",
+        )
+    elif (
         state == "pass" and not interval.low < interval.high and not found.same
     ):  # the same answers are equal by identity, with nothing to estimate
         state, reason = (

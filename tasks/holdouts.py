@@ -1,0 +1,326 @@
+"""What the rows of a holdout have been asked, what one more answer costs, and what a sealed holdout keeps to itself."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.special import ndtr
+
+from tasks.asked import main_config
+from tasks.records.registry.holdouts import Asked, asked
+from tasks.science.data.asked_rows import keys_digest, row_keys, shared_rows
+from tasks.science.stats.intervals import normal_quantile
+from tasks.science.stats.reuse import FARTHEST, fresh_rows, level_share, reach
+from tasks.spec.base import canonical_json, digest_json
+from tasks.spec.errors import ConfigError, CorruptionError
+from tasks.spec.evidence import GateResult, HoldoutRows, HoldoutUse, Measurement
+from tasks.spec.gates import ComparisonGate, FloorGate, GateConfig
+from tasks.spec.model import ModelConfig
+from tasks.spec.settings import Settings
+from tasks.spec.wording import ordinal
+from tasks.stages.common import ModelPaths
+from tasks.versions import Candidate
+
+LEVEL = 0.05
+"""At which the widening of an interval is told."""
+
+
+def rows_of(settings: Settings, paths: ModelPaths, config: ModelConfig) -> HoldoutRows:
+    """The rows that a checkout's candidate is measured on; the home keeps their keys, to compare later ones with."""
+    columns, keys = row_keys(pd.read_parquet(paths.prepared / "holdout.parquet"))
+    rows = HoldoutRows(content=keys_digest(columns, keys), rows=len(keys), columns=columns, sealed=sealed(config))
+    if _keys(settings, paths.name, rows) is None:
+        path = _kept(settings, paths.name, rows.content)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f".{os.getpid()}-{path.name}")
+        with draft.open("wb") as stream:
+            np.save(stream, keys)
+        draft.replace(path)
+    return rows
+
+
+def _kept(settings: Settings, model: str, digest: str) -> Path:
+    return settings.home / "holdouts" / model / f"{digest.removeprefix('sha256:')}.npy"
+
+
+def _keys(settings: Settings, model: str, rows: HoldoutRows) -> np.ndarray | None:
+    """The keys of an earlier holdout; None where the home does not hold those that the ledger speaks of."""
+    try:
+        found = np.load(_kept(settings, model, rows.content), allow_pickle=False)
+    except (OSError, ValueError):
+        return None
+    return found if keys_digest(rows.columns, found) == rows.content else None
+
+
+def sealed(own: ModelConfig) -> bool:
+    """Whether a candidate's holdout is sealed: by its own config or by the main branch's."""
+    main = main_config(own.name)
+    return "sealed" in (own.data.holdout, main.data.holdout if main is not None else "open")
+
+
+def budget(own: ModelConfig) -> int:
+    """The smaller one of the candidate's and the main branch's."""
+    main = main_config(own.name)
+    return min(own.holdout_budget, main.holdout_budget if main is not None else own.holdout_budget)
+
+
+def refuse_unsealed(own: ModelConfig) -> None:
+    """Refuse a branch that would show what the main branch seals, before anything is measured.
+
+    Raises:
+        ConfigError: the main branch seals the holdout, and this config does not.
+    """
+    if sealed(own) and own.data.holdout != "sealed":
+        raise ConfigError(
+            f"data.holdout of {own.name} is open, and the branch {Settings().branch} seals it: what this candidate "
+            "measures would be read by all. Write holdout: sealed under data, or unseal it on that branch first."
+        )
+
+
+@dataclass(frozen=True)
+class Asking:
+    """One more answer of a holdout: what is on record of its rows, and by which level they are asked now."""
+
+    use: HoldoutUse
+
+    @property
+    def sealed(self) -> bool:
+        return self.use.level is not None
+
+    def _reach(self, gate: GateConfig) -> float:
+        """Standard errors from an estimate to the bound that holds whatever was read of these rows."""
+        share = 1.0 if self.use.level is None else self.use.level
+        return reach(self.use.counted, (1 - gate.confidence) * share)
+
+    def held_to(self, gate: GateConfig) -> GateConfig:
+        """The gate as it is asked: floors and comparisons of a sealed holdout at the level that this answer spends."""
+        if not self.sealed or not isinstance(gate, FloorGate | ComparisonGate):
+            return gate
+        return gate.model_copy(update={"confidence": float(ndtr(min(self._reach(gate), FARTHEST)))})
+
+    def judged(self, gate: GateConfig, found: GateResult) -> GateResult:
+        """A result of :meth:`held_to`; where so much was read that no bound can be computed any more, it is no pass."""
+        bounded = self.sealed and isinstance(gate, FloorGate | ComparisonGate)
+        if not bounded or found.state != "pass" or self._reach(gate) <= FARTHEST:
+            return found
+        said = f"{found.reason}; these rows have answered so often that no bound of it can be computed"
+        return found.model_copy(update={"state": "insufficient_evidence", "reason": said})
+
+    def implied(self, gates: Sequence[GateConfig], results: Sequence[GateResult]) -> HoldoutUse:
+        """What is on record, with the floors and comparisons that pass, and would not by the bound that it implies."""
+        if self.sealed:
+            return self.use
+        unsure = [
+            gate.name
+            for gate, found in zip(gates, results, strict=True)
+            if isinstance(gate, FloorGate | ComparisonGate)
+            and found.state == "pass"
+            and any(_misses(m, self._reach(gate) / normal_quantile(gate.confidence)) for m in found.measurements)
+        ]
+        return self.use.model_copy(update={"unsure": tuple(unsure)})
+
+
+def _misses(m: Measurement, widening: float) -> bool:
+    """Whether a bound so many times as far from the estimate is on the other side of the limit."""
+    if m.value is None or m.limit is None:
+        return False
+    better = m.value >= m.limit
+    bound = m.low if better else m.high
+    return bound is None or widening * abs(m.value - bound) > abs(m.value - m.limit)
+
+
+def asking(settings: Settings, candidate: Candidate) -> Asking:
+    """What a candidate's verdict will be one more answer of, by the ledger's entries that count.
+
+    Of the rows that an earlier candidate saw, those that this holdout still has were asked. Which they are is known by
+    their keys in the home. Where these are lost, or other columns tell rows apart, all rows count as asked.
+
+    Raises:
+        CorruptionError: the ledger proves nothing.
+    """
+    own, model = candidate.config, candidate.model
+    now = rows_of(settings, candidate.paths, own)
+    shares = _Shares(settings, model, now)
+    here, others = _distinct(asked(settings, model), candidate, now)
+    others = [one for one in others if shares.of(one) > 0]
+    closed = [one for one in others if _is_sealed(one)]
+    level = None
+    if sealed(own):
+        before = [*(one.verdicts or (False,) for one in closed), here.verdicts]  # one that is under way takes its turn
+        level = level_share(1 + sum(map(len, before)), sum(map(sum, before)))
+        others_told = [one for one in others if not _is_sealed(one) or any(one.verdicts)]
+    else:
+        others_told = others
+    counted = 1 + sum(shares.of(one) for one in others_told)
+    use = HoldoutUse(
+        content=now.content,
+        rows=now.rows,
+        asked=len(others) + 1,
+        counted=counted,
+        unknown=sum(shares.unknown(one) for one in others),
+        actors=len({name for one in (*others, here) for name in one.actors}),
+        budget=None if sealed(own) else budget(own),
+        widening=reach(counted, LEVEL * (1.0 if level is None else level)) / normal_quantile(1 - LEVEL),
+        level=level,
+    )
+    return Asking(use)
+
+
+def _is_sealed(one: Asked) -> bool:
+    return one.rows is not None and one.rows.sealed
+
+
+def _distinct(found: Sequence[Asked], candidate: Candidate, now: HoldoutRows) -> tuple[Asked, list[Asked]]:
+    """The candidate's own place on record, and all others but those that tell nothing more.
+
+    The same model file on the same rows gives the same numbers, whoever asks. Of a sealed holdout each verdict is one
+    bit more, since champion and level are others.
+    """
+    blank = Asked(candidate.commit, now, candidate.model_digest, (), ())
+    here = next((one for one in found if one.commit == candidate.commit), blank)
+    seen, others = {(here.model_digest, now.content)}, []
+    for one in found:
+        if one.commit == candidate.commit:
+            continue
+        key = (one.model_digest, one.rows.content if one.rows else "")
+        if all(key) and not _is_sealed(one):
+            if key in seen and not now.sealed:
+                continue
+            seen.add(key)
+        others.append(one)
+    return here, others
+
+
+class _Shares:
+    """The share of a holdout's rows that earlier candidates saw."""
+
+    def __init__(self, settings: Settings, model: str, now: HoldoutRows) -> None:
+        self._settings, self._model, self._now = settings, model, now
+        self._mine = _keys(settings, model, now)
+        self._known: dict[str, float | None] = {now.content: 1.0}
+
+    def of(self, one: Asked) -> float:
+        """In [0, 1]; 1 where nobody knows."""
+        share = self._share(one)
+        return 1.0 if share is None else share
+
+    def unknown(self, one: Asked) -> bool:
+        return self._share(one) is None
+
+    def _share(self, one: Asked) -> float | None:
+        if one.rows is None:
+            return None
+        if one.rows.content not in self._known:
+            self._known[one.rows.content] = self._compared(one.rows)
+        return self._known[one.rows.content]
+
+    def _compared(self, then: HoldoutRows) -> float | None:
+        theirs = _keys(self._settings, self._model, then) if then.columns == self._now.columns else None
+        if theirs is None or self._mine is None:
+            return None
+        return shared_rows(self._mine, theirs) / max(len(self._mine), 1)
+
+
+def over_budget(asking: Asking, config: ModelConfig) -> GateResult | None:
+    """A mandatory gate that lacks evidence where the rows were asked too often; None within the budget.
+
+    Args:
+        config: of the candidate; its split says how many labelled rows bring one to the holdout.
+    """
+    use = asking.use
+    if use.budget is None or use.counted <= use.budget + 1e-9:
+        return None
+    fresh, split = fresh_rows(use.rows, use.counted, use.budget), config.data.split
+    share = split.holdout / (split.train + split.holdout)
+    return GateResult(
+        gate="holdout-budget",
+        kind="holdout_budget",
+        mandatory=True,
+        state="insufficient_evidence",
+        reason=f"these {use.rows:,} rows have answered {use.counted:,.4g} times with this one, and holdout_budget is "
+        f"{use.budget}: a bound that holds whatever was read of them is {use.widening:.2g} times as wide as of a first "
+        "answer",
+        remedy=f"bring {fresh:,} fresh rows to the holdout: about {math.ceil(fresh / share):,} rows labelled in "
+        f"production, of which the split gives it {share:.0%}",
+    )
+
+
+SEALED = ("floor", "comparison", "fairness", "calibration", "slices", "robustness", "rules", "leakage", "stability",
+          "faithfulness")  # fmt: skip
+"""Kinds of gates that look at rows of the holdout. What they say alone is not shown of a sealed one."""
+
+
+def seal(
+    settings: Settings, candidate: Candidate, asking: Asking, results: Sequence[GateResult]
+) -> tuple[list[GateResult], HoldoutUse]:
+    """The results as a sealed holdout shows them: one gate in the place of all that look at its rows.
+
+    It passes or fails, and says neither which gate refused nor how far off it was. All that they said is kept in the
+    home, readable by its owner alone. Its digest is on the verdict, so that whoever unseals it can show that it is so.
+
+    Returns:
+        The results, and what is on record with the digest.
+    """
+    use = asking.use
+    hidden = [found for found in results if found.kind in SEALED]
+    document = {"commit": candidate.commit, "nonce": secrets.token_hex(16),
+                "gates": [found.model_dump(mode="json") for found in hidden]}  # fmt: skip
+    digest = digest_json(document)
+    path = settings.home / "sealed" / candidate.model / f"{digest.removeprefix('sha256:')}.json"
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
+        stream.write(canonical_json(document))
+    passed = all(found.state == "pass" for found in hidden if found.mandatory)
+    asked_here = ", ".join(found.gate for found in hidden if found.mandatory)
+    together = GateResult(
+        gate="sealed-holdout",
+        kind="sealed_holdout",
+        mandatory=True,
+        state="pass" if passed else "fail",
+        reason=f"the holdout is sealed, and its gates answer together, here for the {ordinal(use.asked)} time: "
+        f"{asked_here}",
+        estimator=f"floors and comparisons spend {use.level:.3g} of their level on this answer; reach of numbers that "
+        "were read by Scheffé (1953), levels by the description length of Dwork et al. (2015)",
+        remedy=""
+        if passed
+        else "change the model by what its training rows say: assay search asks them as often as you like",
+    )
+    shown = [_bare(found) for found in results if found.kind not in SEALED]
+    return [*shown, together], use.model_copy(update={"withheld": digest})
+
+
+def _bare(found: GateResult) -> GateResult:
+    """A gate on labels from production measures some of the rows, too: its state is shown alone."""
+    if found.kind != "sources" or not found.measurements:
+        return found
+    kept = "what it measured is on the holdout, which is sealed"
+    return found.model_copy(update={"measurements": (), "plots": (), "reason": kept, "remedy": ""})
+
+
+def refuse_numbers(paths: ModelPaths, config: ModelConfig) -> None:
+    """Refuse a commit of a sealed candidate whose files hold a number that was measured on the holdout.
+
+    The stage ``evaluate`` writes none. It is the candidate's own, so what it wrote is looked at.
+
+    Raises:
+        CorruptionError: a file is not as the installed code writes it for a sealed holdout.
+    """
+    if not sealed(config):
+        return
+    document = json.loads((paths.evaluation / "evaluation.json").read_text())
+    metrics = json.loads(paths.metrics.read_text())
+    heads = [(paths.plots / name).read_text().splitlines()[1:] for name in ("roc.csv", "calibration.csv")]
+    rows = all(set(part) == {"rows"} for part in (*metrics.values(), *document["metrics"].values()))
+    if not rows or any(heads) or any(document["curves"].values()):
+        raise CorruptionError(
+            f"the holdout of {config.name} is sealed, and the stage evaluate of this commit wrote what it measured on "
+            "it. Nothing was committed: use the stage of the installed code."
+        )
