@@ -35,10 +35,12 @@ def judged(writer: Writer, found: Records) -> None:
             writer.lack(f"{topic}.gates", topic, "Gates", source)
         return
     told = {_gate(writer, found, at, gate) for at, gate in enumerate(gates) if isinstance(gate, dict)}
+    closed = _asked(writer, found)
+    why = "withheld, since the holdout is sealed" if closed else "missing: none was asked"
     for topic in dict.fromkeys(TOPIC_OF.values()):
         if topic not in told:
             kinds = " or ".join(kind for kind, where in TOPIC_OF.items() if where == topic)
-            writer.lack(f"{topic}.gates", topic, f"Gate of kind {kinds}", source, said="missing: none was asked")
+            writer.lack(f"{topic}.gates", topic, f"Gate of kind {kinds}", source, said=why)
 
 
 def _data(writer: Writer, found: Records) -> None:
@@ -132,6 +134,18 @@ def _examined(writer: Writer, found: Records) -> None:
         writer.say("environment.isolation", "environment", said[:1].upper() + said[1:], held, source)
     else:
         writer.lack("environment.isolation", "environment", "What its code was kept from", source)
+
+
+def _asked(writer: Writer, found: Records) -> bool:
+    """How often the holdout's rows have been asked; gives whether what gates said of them is withheld."""
+    use, source = found.verdict.at("verdict", "holdout")
+    if not isinstance(use, dict):
+        writer.lack("verdict.holdout", "verdict", "How often the rows of the holdout have been asked", source)
+        return False
+    times = plural(int(use.get("asked") or 0), "time")
+    text = f"The rows of the holdout have been asked {times}, under {plural(int(use.get('actors') or 0), 'name')}"
+    writer.say("verdict.holdout", "verdict", text, use, source)
+    return bool(use.get("withheld"))
 
 
 def _metrics(writer: Writer, found: Records) -> None:

@@ -195,15 +195,18 @@ def _card(candidate: Candidate) -> dict[str, Any] | None:
     return asked_of(candidate.worktree, config, materiality(candidate) if has_main() else config.materiality)
 
 
-def base_rates(paths: ModelPaths, config: ModelConfig) -> list[dict[str, Any]]:
+def base_rates(paths: ModelPaths, config: ModelConfig, closed: bool = False) -> list[dict[str, Any]]:
     """Labels by side of the split, of all rows and of each protected group: what a rate of the model is held against.
+
+    Args:
+        closed: the holdout is sealed, so that its labels are told to nobody; the training rows' are.
 
     Returns:
         For each, ``side``, ``attribute`` and ``group`` (both None for all rows), ``rows``, and ``counts`` of the labels
         by class, or of a number ``mean`` and ``sd``.
     """
     found: list[dict[str, Any]] = []
-    for side in ("train", "holdout"):
+    for side in ("train",) if closed else ("train", "holdout"):
         rows = pd.read_parquet(paths.prepared / f"{side}.parquet")
         label, groups = label_array(config, rows[LABEL]), protected_groups(config, rows)
         found.append({"side": side, "attribute": None, "group": None} | _rate(label, config))

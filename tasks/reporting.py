@@ -20,6 +20,7 @@ from prefect.states import Failed
 from tasks.callers import as_proven
 from tasks.card import card, page_of
 from tasks.evaluation import base_rates
+from tasks.holdouts import sealed
 from tasks.records.log.predictions import PredictionLog
 from tasks.records.pages.account import index_page
 from tasks.records.pages.model import model_markdown, model_page
@@ -99,7 +100,7 @@ def evidence_of(candidate: Candidate, verdict: Verdict) -> dict[str, Any]:
         "verdict": verdict.model_dump(mode="json"),
         "metrics": evaluation["metrics"],
         "importance": evaluation["importance"],
-        "base_rates": base_rates(candidate.paths, candidate.config),
+        "base_rates": base_rates(candidate.paths, candidate.config, closed=sealed(candidate.config)),
     }
 
 

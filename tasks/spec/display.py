@@ -84,6 +84,7 @@ SUBJECTS: dict[tuple[str, str], NumberForm] = {
     ("feed", "delay of outcomes"): "seconds",
     ("feed", "clock"): "seconds",
     ("feed", "duplicates"): "rate",
+    ("label_drift", "outcomes"): "rate",
     ("attribution_drift", "attribution"): "rate",
     ("multivariate_drift", "classifier"): "rate",
 }

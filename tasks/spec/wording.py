@@ -56,3 +56,8 @@ def _time(seconds: float) -> str:
         if abs(seconds) >= 2 * size:
             return f"{seconds / size:.3g} {name}"
     return f"{seconds:.3g} seconds"
+
+
+def p_value(value: float) -> str:
+    """A p-value as a person reads it: ``p 0.013``, or ``p under 1e-12`` where more digits would say no more."""
+    return "p under 1e-12" if value < 1e-12 else f"p {value:.2g}"

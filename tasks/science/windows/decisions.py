@@ -167,7 +167,7 @@ def _retrain(context: DecisionContext) -> Decision | None:
         return Decision(
             action="alert",
             reason=f"{context.untaught}; {context.reason}",
-            policy="alert where a retraining is due and nobody's outcomes may teach",
+            policy="alert where a retraining is due and no outcomes may teach",
         )
     labelled = context.labelled_rows
     missing = max(context.config.monitoring.retrain_rows - labelled, 0)

@@ -18,7 +18,7 @@ from tasks.science.gates.run import GATES, run_gate
 from tasks.science.stats.comparison import delong, metric_interval
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import GateResult
-from tasks.spec.gates import GATE_KINDS, ComparisonGate, DataGate, FairnessGate, FloorGate, RulesGate
+from tasks.spec.gates import GATE_KINDS, ComparisonGate, DataGate, FairnessGate, FloorGate, RulesGate, TransparencyGate
 from tasks.spec.model import Benchmark, load_model
 from tasks.spec.rules import Direction, ExpertRules, ForbiddenDriver
 from tests.conftest import ROOT
@@ -64,6 +64,31 @@ RULES = RulesGate(name="rules", kind="rules")
 
 def test_every_gate_that_a_config_may_list_runs() -> None:
     assert set(GATES) == set(GATE_KINDS)
+
+
+WHOLE: dict[str, Any] = {"materiality": "medium", "asked": 7, "missing": [], "statements": None, "stale": []}
+
+
+@pytest.mark.parametrize(
+    ("card", "state", "says"),
+    [
+        (None, "fail", "nobody looked at the candidate's model card, and this gate is there to see it"),
+        ({"error": "card.json holds no model card"}, "fail",
+         "the candidate's model card cannot be checked: card.json holds no model card"),
+        (WHOLE, "pass", "all 7 texts that medium materiality asks for are there; no card.json is committed"),
+        (WHOLE | {"statements": 90}, "pass",
+         "all 7 texts that medium materiality asks for are there; card.json follows from the records"),
+        (WHOLE | {"missing": ["card.limits", "card.ethics"]}, "fail",
+         "medium materiality asks for card.limits, card.ethics, and nobody has written them"),
+        (WHOLE | {"statements": 90, "stale": ["a: it is another"] * 7}, "fail",
+         f"card.json does not follow from the records: {'; '.join(['a: it is another'] * 5)}; and 2 more statements"),
+    ],
+)  # fmt: skip
+def test_a_card_is_whole_or_the_gate_names_what_is_not(card: dict[str, Any] | None, state: str, says: str) -> None:
+    found = run_gate(TransparencyGate(name="transparency", kind="transparency"), examination(card=card))
+    assert (found.state, found.reason) == (state, says)
+    helps = {"missing": "write card.limits and card.ethics in model.yaml", "stale": "make card.json anew"}
+    assert all(said in found.remedy for key, said in helps.items() if (card or {}).get(key))
 
 
 def test_delong_gives_sklearns_auc_and_the_variance_of_resampling() -> None:

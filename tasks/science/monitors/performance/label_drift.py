@@ -13,10 +13,11 @@ from tasks.science.data.tables import LABEL, label_array
 from tasks.science.monitors.performance.realized import labelled_part
 from tasks.spec.evidence import Finding
 from tasks.spec.model import ModelConfig
+from tasks.spec.wording import p_value
 
 BINS = 10
 """Parts of equal size into which the reference's numbers are cut, for the distance between two distributions."""
-KIND, SUBJECT = "label_drift", "outcomes"
+KIND = "label_drift"
 
 
 @dataclass(frozen=True)
@@ -44,20 +45,21 @@ def label_findings(config: ModelConfig, reference: pd.DataFrame, window: pd.Data
     if not len(window) or len(judged) / len(window) < config.monitoring.label_share:
         return []
     change = label_change(config, known, judged)
+    subject = "mean outcome" if config.kind == "regression" else "outcomes"
     if change is None:
         text = (
             f"outcomes are not compared: {len(judged):,} labelled rows in the window, {len(known):,} in the reference"
         )
-        return [Finding(kind=KIND, subject=SUBJECT, value=None, rows=len(judged), alarm=False, sentence=text)]
+        return [Finding(kind=KIND, subject=subject, value=None, rows=len(judged), alarm=False, sentence=text)]
     return [
         Finding(
             kind=KIND,
-            subject=SUBJECT,
+            subject=subject,
             value=change.value,
             reference=change.reference,
             rows=len(judged),
             alarm=change.p_value <= alpha and change.distance >= config.monitoring.drift_distance,
-            sentence=f"{change.words} (p {change.p_value:.2g}, Jensen-Shannon distance {change.distance:.3f})",
+            sentence=f"{change.words} ({p_value(change.p_value)}, Jensen-Shannon distance {change.distance:.3f})",
         )
     ]
 
@@ -103,8 +105,9 @@ def _of_classes(names: tuple[str, ...], then: np.ndarray, now: np.ndarray) -> La
         f"outcomes are {name!r} in {shares[1][moved]:.1%} of {len(now):,} labelled rows, {shares[0][moved]:.1%} in the "
         "reference"
     )
-    p_value = min(1.0, len(values) * min(values))
-    return LabelChange(p_value, _distance(*counts), float(shares[1][moved]), float(shares[0][moved]), words)
+    return LabelChange(
+        min(1.0, len(values) * min(values)), _distance(*counts), float(shares[1][moved]), float(shares[0][moved]), words
+    )
 
 
 def _distance(then: np.ndarray, now: np.ndarray) -> float:

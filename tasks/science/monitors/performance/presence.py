@@ -10,7 +10,7 @@ from scipy.stats import fisher_exact
 from tasks.science.data.protected import group_titles
 from tasks.spec.evidence import Finding
 from tasks.spec.model import ModelConfig
-from tasks.spec.wording import plural
+from tasks.spec.wording import p_value, plural
 
 KIND, NONE = "protected_groups", "no group"
 
@@ -76,5 +76,5 @@ def _compared(
         limit=config.monitoring.drift_distance,
         rows=int(after.sum()),
         alarm=alarm,
-        sentence=f"{text} (p {min(1.0, len(names) * min(p_values)):.2g}, Jensen-Shannon distance {distance:.3f})",
+        sentence=f"{text} ({p_value(min(1.0, len(names) * min(p_values)))}, Jensen-Shannon distance {distance:.3f})",
     )
