@@ -19,6 +19,7 @@ import pandas as pd
 
 from tasks.apart import model_apart
 from tasks.comparison import OWN, Side, declared, side_of
+from tasks.holdouts import sealed
 from tasks.rebuilding import Environments
 from tasks.records.repository import dvc, lockfile, workspace
 from tasks.records.repository.mixed import Mixing, Part
@@ -99,7 +100,7 @@ def why(
     git = workspace.ensure_clone(settings)
     objects = Objects(git)
     configs = [_readable(config, side) for config, side in zip(declared(objects, model, sides), sides, strict=True)]
-    if "sealed" in [config.data.holdout for config in configs]:
+    if any(sealed(config) for config in configs):
         raise ConfigError(
             f"the holdout of {model} is sealed, and what moved a metric is measured on it. Ask assay diff."
         )

@@ -13,6 +13,7 @@ import pandas as pd
 
 from tasks.answering.outline import Layer, layer_changes, layers, outline
 from tasks.apart import model_apart
+from tasks.holdouts import sealed
 from tasks.records.registry import ledger
 from tasks.records.registry.candidates import candidates
 from tasks.records.registry.state import state
@@ -293,7 +294,7 @@ def _effects(
     other = _other_question(configs)
     if other:
         return None, (f"they cannot be compared on the same rows: {other}",)
-    if config.data.holdout == "sealed":
+    if any(sealed(one) for one in configs):  # the newer rows may be those that the older one keeps to itself
         return None, ("the holdout is sealed, so nothing that is measured on it is shown",)
     fresh = unseen(holdout, tables[0]["train"], ENTITY, OWN)
     rows = holdout[fresh].reset_index(drop=True)

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtr
 
-from tasks.asked import main_config
+from tasks.asked import main_config, same_question
 from tasks.records.registry.holdouts import Asked, asked
 from tasks.science.data.asked_rows import keys_digest, row_keys, shared_rows
 from tasks.science.stats.intervals import normal_quantile
@@ -82,6 +82,26 @@ def refuse_unsealed(own: ModelConfig) -> None:
         raise ConfigError(
             f"data.holdout of {own.name} is open, and the branch {Settings().branch} seals it: what this candidate "
             "measures would be read by all. Write holdout: sealed under data, or unseal it on that branch first."
+        )
+
+
+def refuse_searched(own: ModelConfig, commit: str) -> None:
+    """Refuse a search whose training rows may be the main branch's sealed holdout: its trials tell numbers of them.
+
+    Args:
+        commit: whose rows are searched.
+
+    Raises:
+        ConfigError: the main branch seals the holdout, and other rows or another split are asked for than there.
+    """
+    main = main_config(own.name)
+    if main is None or main.data.holdout != "sealed":
+        return
+    other = same_question(own, commit)
+    if other is not None:
+        raise ConfigError(
+            f"the branch {Settings().branch} seals the holdout of {own.name}, and trials of this search may score its "
+            f"rows, since {other.reason}. Search what that branch asks."
         )
 
 

@@ -13,8 +13,18 @@ import pandas as pd
 import pytest
 import yaml
 
+from tasks.causes import why
 from tasks.comparison import _effects
-from tasks.holdouts import Asking, asking, over_budget, refuse_numbers, refuse_unsealed, rows_of, seal
+from tasks.holdouts import (
+    Asking,
+    asking,
+    over_budget,
+    refuse_numbers,
+    refuse_searched,
+    refuse_unsealed,
+    rows_of,
+    seal,
+)
 from tasks.records.pages.verdict import holdout_sentence, verdict_markdown, verdict_page
 from tasks.records.registry import ledger
 from tasks.records.registry.verdicts import Waits, refusal
@@ -225,13 +235,13 @@ def test_rows_that_were_read_openly_are_not_whole_again_because_they_are_sealed(
 def test_a_sealed_verdict_lets_a_version_in_as_any_other(settings: Settings, holdout: Holdout) -> None:
     seals(holdout)
     again = asking(settings, holdout.candidate())
-    for state, why in (("pass", ""), ("fail", "gate sealed-holdout did not pass, and nobody waived it")):
+    for state, reason in (("pass", ""), ("fail", "gate sealed-holdout did not pass, and nobody waived it")):
         shown, use = seal(settings, holdout.candidate(), again, [measured("floor", 0.9, 0.85, 0.8, state)])
         document = {"verdict": verdict(use, *shown).model_dump(mode="json") | {"passed": True}}
         holdout.enter("examined", "f" * 40, "ann", document)
         entry = ledger.entries(settings)[-1]
         waits = Waits(sequence=1, evidence="", requesters=(), time="2026-12-01", list="")
-        assert refusal(entry, document, waits, [], lambda number: None) == why
+        assert refusal(entry, document, waits, [], lambda number: None) == reason
 
 
 def test_main_seals_for_every_branch(holdout: Holdout, developer: Path, settings: Settings) -> None:
@@ -252,6 +262,26 @@ def test_main_seals_for_every_branch(holdout: Holdout, developer: Path, settings
         "data.holdout of small is open, and the branch main seals it: what this candidate measures would be read by "
         "all. Write holdout: sealed under data, or unseal it on that branch first."
     )
+    here = model_yaml(holdout).read_text()
+    commits = []
+    for seed in (8, 9):  # two open commits beside the branch that seals
+        (developer / folder / "model.yaml").write_text(here.replace("seed: 7", f"seed: {seed}"))
+        git(developer, "commit", "--quiet", "-am", f"seed {seed}")
+        commits.append(git(developer, "rev-parse", "HEAD").strip())
+    git(developer, "push", "--quiet", "origin", "HEAD:refs/heads/open")
+    with pytest.raises(ConfigError, match="the holdout of small is sealed, and what moved a metric is measured on it"):
+        why(settings, worlds.NAME, *commits)
+    told, said = _effects(holdout.paths, holdout.paths, [holdout.config()] * 2, [{"holdout": FRESH}] * 2)
+    assert told is None and said == ("the holdout is sealed, so nothing that is measured on it is shown",)
+    other = holdout.config().model_copy(update={"seed": 8})
+    with pytest.raises(ConfigError) as error:
+        refuse_searched(other, commits[0])
+    assert str(error.value) == (
+        "the branch main seals the holdout of small, and trials of this search may score its rows, since the candidate "
+        "answers another question than the branch main asks: seed is 8 and not 7. Search what "
+        "that branch asks."
+    )
+    refuse_searched(holdout.config(), commits[0])
 
 
 def test_the_stages_of_a_sealed_model_write_no_number_that_was_measured(tmp_path: Path) -> None:
@@ -264,8 +294,10 @@ def test_the_stages_of_a_sealed_model_write_no_number_that_was_measured(tmp_path
     assert (paths.plots / "roc.csv").read_text().splitlines() == ["false_positive_rate,true_positive_rate"]
     refuse_numbers(paths, config)
     rows = pd.read_parquet(paths.prepared / "holdout.parquet")
-    told, why = _effects(paths, paths, [config, config], [{"train": rows[:0], "holdout": rows}] * 2)
-    assert told is None and why == ("the holdout is sealed, so nothing that is measured on it is shown",)
+    opened = config.model_copy(update={"data": config.data.model_copy(update={"holdout": "open"})})
+    for pair in ([config, config], [config, opened], [opened, config]):
+        told, said = _effects(paths, paths, pair, [{"train": rows[:0], "holdout": rows}] * 2)
+        assert told is None and said == ("the holdout is sealed, so nothing that is measured on it is shown",)
     (paths.root / f"deployments/models/{paths.name}/model.yaml").write_text(yaml.safe_dump(document))
     evaluate(paths, paths.training())  # as a branch whose own stage shows all
     with pytest.raises(CorruptionError, match="the stage evaluate of this commit wrote what it measured on it"):
@@ -275,8 +307,12 @@ def test_the_stages_of_a_sealed_model_write_no_number_that_was_measured(tmp_path
 Normal = NormalDist()
 
 
+def model_yaml(holdout: Holdout) -> Path:
+    return holdout.paths.root / f"deployments/models/{worlds.NAME}/model.yaml"
+
+
 def seals(holdout: Holdout, how: str = "sealed") -> None:
-    path = holdout.paths.root / f"deployments/models/{worlds.NAME}/model.yaml"
+    path = model_yaml(holdout)
     document = yaml.safe_load(path.read_text())
     path.write_text(yaml.safe_dump(document | {"data": document["data"] | {"holdout": how}}))
 
