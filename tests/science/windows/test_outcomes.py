@@ -65,7 +65,7 @@ def test_outcomes_as_in_the_reference_raise_hardly_an_alarm(care: World) -> None
         window = drawn(care, 500, seed)
         groups = protected_groups(config, window)
         alarms["labels"] += any(f.alarm for f in label_findings(config, then, window, 0.05))
-        alarms["fairness"] += any(f.alarm for f in realized_fairness(config, groups, window, 0.05, 0))
+        alarms["fairness"] += any(f.alarm for f in realized_fairness(config, window, 0.05, 0))
         alarms["groups"] += any(f.alarm for f in presence_findings(config, before, groups, set(), 0.05))
     assert max(alarms.values()) <= 8, alarms
 

@@ -83,7 +83,7 @@ def performance_findings(
         realized = [f.model_copy(update={"alarm": True}) if f.value is None else f for f in realized]
     fairness = fairness_findings(config, reference, window, choice, levels["estimated_fairness"], seed)
     then, now = protected_groups(config, labelled_part(reference)), protected_groups(config, window)
-    shown = realized_fairness(config, now, window, levels["realized_fairness"], seed)
+    shown = realized_fairness(config, window, levels["realized_fairness"], seed, recent)
     presence = presence_findings(config, then, now, absent, levels["protected_groups"])
     errors = estimator_findings(config, [*estimates, *realized], history, levels["estimator"], number)
     estimates, fairness = _outranked(estimates, realized), _outranked(fairness, shown)
