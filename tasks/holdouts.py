@@ -154,7 +154,8 @@ def asking(settings: Settings, candidate: Candidate) -> Asking:
     closed = [one for one in others if _is_sealed(one)]
     level = None
     if sealed(own):
-        before = [*(one.verdicts or (False,) for one in closed), here.verdicts]  # one that is under way takes its turn
+        told = [_verdicts(settings, model, one) for one in closed]
+        before = [*(one or (False,) for one in told), _verdicts(settings, model, here)]  # who is under way has a turn
         level = level_share(1 + sum(map(len, before)), sum(map(sum, before)))
         others_told = [one for one in others if not _is_sealed(one) or any(one.verdicts)]
     else:
@@ -172,6 +173,17 @@ def asking(settings: Settings, candidate: Candidate) -> Asking:
         level=level,
     )
     return Asking(use)
+
+
+def _verdicts(settings: Settings, model: str, one: Asked) -> tuple[bool, ...]:
+    """A sealed candidate's verdicts; those that no entry speaks of had passed, and another champion came first."""
+    kept = len(list(_withheld(settings, model).glob(f"{one.commit[:12]}-*.json")))
+    return (*one.verdicts, *(True for _ in range(kept - len(one.verdicts))))
+
+
+def _withheld(settings: Settings, model: str) -> Path:
+    """Where the home keeps what gates said of a sealed holdout."""
+    return settings.home / "sealed" / model
 
 
 def _is_sealed(one: Asked) -> bool:
@@ -274,7 +286,8 @@ def seal(
     document = {"commit": candidate.commit, "nonce": secrets.token_hex(16),
                 "gates": [found.model_dump(mode="json") for found in hidden]}  # fmt: skip
     digest = digest_json(document)
-    path = settings.home / "sealed" / candidate.model / f"{digest.removeprefix('sha256:')}.json"
+    name = f"{candidate.commit[:12]}-{digest.removeprefix('sha256:')}.json"
+    path = _withheld(settings, candidate.model) / name
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
         stream.write(canonical_json(document))

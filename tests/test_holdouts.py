@@ -191,10 +191,14 @@ def test_a_sealed_holdout_answers_in_one_bit_at_a_level_that_falls(settings: Set
         text = json.dumps(verdict(use, *shown).model_dump(mode="json")) + verdict_page(verdict(use, *shown), "S", {})
         assert "0.9" not in text.replace("0.95", "") and "insufficient" not in text and "slices" not in text
         assert "sealed, and its gates answer together, here for the 4th time: floor" in text
-        kept = settings.home / "sealed" / worlds.NAME / f"{str(use.withheld).removeprefix('sha256:')}.json"
+        name = f"{'f' * 12}-{str(use.withheld).removeprefix('sha256:')}.json"
+        kept = settings.home / "sealed" / worlds.NAME / name
         document = json.loads(kept.read_bytes())
         assert digest_json(document) == use.withheld and kept.stat().st_mode & 0o077 == 0
         assert [g["state"] for g in document["gates"]] == [state, "fail"]
+    assert asking(settings, holdout.candidate()).use.level == level_share(6, 2)  # no entry speaks of these two
+    for kept in (settings.home / "sealed" / worlds.NAME).iterdir():
+        kept.unlink()
     holdout.trained(fit=True)
     found = asking(settings, holdout.candidate())
     assert (found.use.level, found.use.counted) == (level_share(5, 1), 2)  # what serves shows its reference

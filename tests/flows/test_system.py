@@ -148,6 +148,7 @@ def test_a_push_trains_examines_promotes_and_serves(running: Running, released: 
     assert link is not None
     page = asking.get(link[1]).text
     assert "auc-floor" in page and "<script" not in page
+    assert "rows of the holdout answer for the 1st of 100 times, asked by 1 name." in page
     assert "care: v1.0.0 is champion and serves" in running.assay("status").stdout
 
 
