@@ -133,16 +133,16 @@ def outcomes(case: str, rate: float, n: int, rng: np.random.Generator) -> Labels
         chance[n // 2 :] = expit(logit(rate) + 1)
     if case == "another meaning of yes":
         chance = 1 - chance
-    label, delay, due = rng.random(n) < chance, rng.exponential(3600, n), n
+    label, delay, waiting = rng.random(n) < chance, rng.exponential(3600, n), 0
     if case == "all of one class":
         label[:] = True
     if case == "stuck from the middle on":
         label[n // 2 :] = True
     if case == "half are still due":
-        due = 2 * n
+        waiting = n
     if case == "the slow ones are missing":
-        delay, due = delay * np.where(label, 1, 20), 2 * n
-    return LabelsToLearn(label, delay, due)
+        delay, waiting = delay * np.where(label, 1, 20), n
+    return LabelsToLearn(label, delay, waiting)
 
 
 def faults(case: str, runs: int, seed: int) -> dict[str, Any]:

@@ -23,6 +23,8 @@ LEAST = 30
 """Rows that a group needs where no gate says another number: positives for true-positive rates, and so on."""
 SHOWN = 0.95
 """Confidence of the intervals that are shown, each simultaneous over its groups."""
+LEFT_OUT = "not judged"
+"""In the sentence of a finding that says nothing of some group."""
 ERRORS = ("mean_error", "mean_absolute_error")
 
 
@@ -47,15 +49,18 @@ class FairnessLook:
 def fairness_looks(config: ModelConfig) -> list[FairnessLook]:
     """What the gates ask with their limits; and of a binary model the rates of each protected attribute, which have no
     limit where no gate names one."""
-    looks = {
-        look.subject: look
+    asked = [
+        look
         for gate in config.gates
         if isinstance(gate, FairnessGate) and gate.measure in gate.takes[config.kind]
         if (gate.class_name in config.classes) == (config.kind == "multiclass")
         for look in [
             FairnessLook(gate.among, gate.measure, gate.statistic, gate.limit, gate.class_name, gate.minimum_rows)
         ]
-    }
+    ]
+    looks: dict[str, FairnessLook] = {}
+    for look in sorted(asked, key=lambda each: (each.limit or 0) * (1 if each.statistic == "difference" else -1)):
+        looks.setdefault(look.subject, look)  # of several gates the strictest
     for attribute in config.protected if config.kind == "binary" else ():
         for measure in MEASURES:
             shown = FairnessLook((attribute,), measure, "difference", None)
@@ -68,11 +73,11 @@ def realized_fairness(
 ) -> list[Finding]:
     """Disparities of the labelled rows; none until ``label_share`` of the window is labelled.
 
-    An alarm needs a disparity beyond its gate's limit that refutes the limit itself, by
-    :func:`tasks.science.stats.disparity.limit_p_value`: in the window alone, which sees a sudden break, or together
-    with the windows before it, which sees a lasting one that few rows show. Each gets half of the share of ``alpha``
-    that each limit has (Bonferroni). So a version that stands just within its limits raises no more alarms in a window
-    than ``alpha`` says. A group under the gate's minimum of rows is named and left out. Rows are taken as independent.
+    An alarm needs a disparity beyond its gate's limit that refutes the limit itself
+    (:func:`tasks.science.stats.disparity.limit_p_value`). The window alone shows a sudden break; together with the
+    windows before it, it shows a lasting one of which each has few rows. Each gets half of the share of ``alpha`` that
+    each limit has (Bonferroni). So a version just within its limits raises no more alarms in a window than ``alpha``
+    says. A group under the gate's minimum of rows is named and left out. Rows are taken as independent.
 
     Args:
         window: (n, columns) scored rows with all protected columns.
@@ -81,12 +86,12 @@ def realized_fairness(
     judged = labelled_part(window)
     if not len(window) or len(judged) / len(window) < config.monitoring.label_share:
         return []
-    if not np.isfinite(score_array(config, judged)).all():
-        return []  # the metrics say that no score may be missing
+    if not np.isfinite(score_array(config, judged)).all() or _of_no_class(config, judged):
+        return []  # the metrics say that no score may be missing, and no label of no class
     looks, findings = fairness_looks(config), []
     level = alpha / max(1, sum(look.limit is not None for look in looks)) / 2
     longer = None if recent is None or recent.empty else pd.concat([recent, judged], ignore_index=True)
-    known = longer is not None and bool(np.isfinite(score_array(config, longer)).all())
+    known = longer is not None and np.isfinite(score_array(config, longer)).all() and not _of_no_class(config, longer)
     for look in looks:
         found = _finding(look, _counted(config, look, judged), level, seed)
         if longer is not None and known and look.limit is not None:
@@ -95,6 +100,10 @@ def realized_fairness(
             found = found.model_copy(update=text)
         findings.append(found)
     return findings
+
+
+def _of_no_class(config: ModelConfig, rows: pd.DataFrame) -> bool:
+    return config.kind == "multiclass" and bool((label_array(config, rows[LABEL]) < 0).any())
 
 
 def _lasting(look: FairnessLook, found: Groups, level: float, seed: int) -> str:
@@ -139,7 +148,7 @@ def _counted(config: ModelConfig, look: FairnessLook, rows: pd.DataFrame) -> Gro
 def _finding(look: FairnessLook, found: Groups, level: float, seed: int) -> Finding:
     large = _large(look, found)
     judged, small = found.select(large), [name for name, n in zip(found.names, large, strict=True) if not n]
-    aside = f"; not judged, with under {look.minimum} {_among(look)}: {', '.join(small)}" if small else ""
+    aside = f"; {LEFT_OUT}, with under {look.minimum} {_among(look)}: {', '.join(small)}" if small else ""
     counted = int(found.rows.sum()) if found.names else 0
     if len(judged.names) < 2:
         return _unknown(look, counted, f"there are not two groups to compare{aside}")
