@@ -10,7 +10,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks.apart import model_apart
-from tasks.label_faults import fault_of_labels
+from tasks.label_faults import fault_of_labels, fault_of_window
 from tasks.labels import NOBODY, count_taught, labels_policy
 from tasks.records.log.forgetting import Forgotten
 from tasks.records.log.outbox import Decision
@@ -22,7 +22,7 @@ from tasks.records.repository.git import Git
 from tasks.records.repository.workspace import turn
 from tasks.science.data.tables import LABEL, label_array, score_array
 from tasks.science.monitors.feed.silence import silence_findings
-from tasks.science.monitors.protocol import WindowInput
+from tasks.science.monitors.protocol import Reference, WindowInput
 from tasks.science.windows.alternatives import compare_versions
 from tasks.science.windows.decisions import (
     DecisionContext,
@@ -102,7 +102,8 @@ def _expire(log: PredictionLog, request: MonitoringRequest, days: int) -> None:
 
 
 def _labels_came(log: PredictionLog, report: WindowReport, share: float) -> bool:
-    if any(f.kind == "realized_performance" and f.value is not None for f in report.findings):
+    shown = [f for f in report.findings if f.kind == "realized_performance"]
+    if shown and all(f.value is not None for f in shown):
         return False
     now = log.labelled_share(report.model, report.first_seq, report.last_seq)
     return now >= share and now > report.labelled / max(report.rows, 1)
@@ -135,8 +136,8 @@ def look_at_window(request: MonitoringRequest, window: Window) -> WindowReport:
             else judge_again(files.config, reference, window_input, before)
         )
         alternatives = _alternatives(registry, files, window_input.rows, seen.findings, model)
-        report = _report(log, registry, files, window, window_input, seen, alternatives)
-        if before is not None and asks_for_retraining(before) and report.decision.action != "roll_back":
+        report = _report(log, registry, files, reference, window, window_input, seen, alternatives)
+        if before is not None and asks_for_retraining(before) and report.decision.action not in ("roll_back", "stop"):
             # What was asked for stands, with its time: else a second look would forget that the retraining was started.
             stands = {key: getattr(before, key) for key in ("decision", "created", "newest_seq")}
             report = report.model_copy(update=stands)
@@ -169,6 +170,7 @@ def _report(
     log: PredictionLog,
     registry: Registry,
     files: VersionFiles,
+    reference: Reference,
     window: Window,
     window_input: WindowInput,
     seen: WindowResult,
@@ -180,8 +182,7 @@ def _report(
     labelled = count_taught(log, Settings(), files.config, since)
     untaught = "" if labels_policy(files.config).sources else NOBODY
     if not untaught and (performance_at_risk(files.config, seen.findings) or foresees(seen.findings)):
-        fault = fault_of_labels(log, Settings(), files, since)
-        untaught = f"nothing is learned from these labels: {fault}" if fault else ""
+        untaught = fault_of_labels(log, Settings(), files, _collected_until(registry, model))
     decision = decide(
         DecisionContext(
             files.config,
@@ -192,6 +193,7 @@ def _report(
             window.number,
             being_rolled_back(history, window.number),
             untaught,
+            fault_of_window(files.config, reference.rows, window_input.rows),
         )
     )
     return WindowReport(

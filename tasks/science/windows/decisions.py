@@ -38,6 +38,8 @@ class DecisionContext:
     """A window just before this one called for a rollback: what its version did is no reason to retrain the next."""
     untaught: str = ""
     """Why no outcome may teach, where none may."""
+    faulty: str = ""
+    """Why this window's own outcomes look like a fault; what they show is then no reason to act."""
 
     @property
     def alarms(self) -> list[Finding]:
@@ -89,6 +91,18 @@ def decide(context: DecisionContext) -> Decision:
     return decision.model_copy(update={"findings": tuple(f"{f.kind}: {f.subject}" for f in context.ranked)})
 
 
+def _faulty(context: DecisionContext) -> Decision | None:
+    """Outcomes of a program that broke say nothing of the model, however bad they make it look."""
+    shown = [f for f in context.ranked if f.kind in ("realized_performance", "label_drift", "realized_fairness")]
+    if not context.faulty or not shown:
+        return None
+    return Decision(
+        action="alert",
+        reason=f"{context.faulty}; {context.reason}",
+        policy="alert where outcomes look like a fault; nothing is decided by them",
+    )
+
+
 def _stop(context: DecisionContext) -> Decision | None:
     """Realized performance beyond an absolute limit, interval included, and nothing better to return to."""
     if any(a.better for a in context.alternatives) or not _confirmed(context):
@@ -111,7 +125,8 @@ def _stop(context: DecisionContext) -> Decision | None:
 
 def _roll_back(context: DecisionContext) -> Decision | None:
     better = sorted((a for a in context.alternatives if a.better), key=lambda a: a.difference_high)
-    if not better or not (context.kinds & kinds_about("performance") or context.broken) or not _confirmed(context):
+    measured = {f.kind for f in context.alarms if f.value is not None}
+    if not better or not (measured & kinds_about("performance") or context.broken) or not _confirmed(context):
         return None
     a = better[0]
     text = (
@@ -237,6 +252,7 @@ def _nothing(context: DecisionContext) -> Decision:
 
 
 POLICY: tuple[Callable[[DecisionContext], Decision | None], ...] = (
+    _faulty,
     _stop,
     _roll_back,
     _being_rolled_back,

@@ -14,7 +14,11 @@ CHANCE = 1e-6
 TENFOLD = 10.0
 """Odds ratio against the reference from which a class's share is taken for a fault."""
 WHOLE = 0.9
-"""Share of the due outcomes from which it does not matter who waits."""
+"""Share of the outcomes from which it does not matter who waits."""
+SLOW = 0.95
+"""Quantile of the delays: what is not there after that is not waited for."""
+SORTED = 0.25
+"""How far the rank of a run's scores may be from a half; beyond, rows came in the order of what is expected of them."""
 APART = 0.2
 """Difference between early and late outcomes, as a share of a class or a rank correlation, that biases what waits."""
 
@@ -23,14 +27,26 @@ APART = 0.2
 class LabelsToLearn:
     """Outcomes in the order of their predictions.
 
-    ``label`` (n,): class codes, or numbers. ``delay`` (n,): seconds from prediction to outcome. ``entity`` (n,): whose
-    row it is, or None where each row is its own. ``due``: predictions between the first and the last of them.
+    ``label`` (n,): class codes, or numbers. ``delay`` (n,): seconds from prediction to outcome. ``waiting``:
+    predictions beside them that have no outcome yet and are not older than outcomes take (:func:`still_waiting`).
+    ``entity`` (n,): whose row it is, or None where each row is its own. ``score`` (n,): what the model expected.
     """
 
     label: np.ndarray
     delay: np.ndarray
-    due: int
+    waiting: int = 0
     entity: np.ndarray | None = None
+    score: np.ndarray | None = None
+
+
+def still_waiting(delay: np.ndarray, age: np.ndarray) -> int:
+    """How many predictions without an outcome are younger than outcomes take; who is older may never have one.
+
+    Args:
+        delay: (n,) seconds of those that have an outcome. age: (m,) seconds of those that have none.
+    """
+    known = delay[np.isfinite(delay)]
+    return int((age <= np.quantile(known, SLOW)).sum()) if len(known) else 0
 
 
 def label_fault(config: ModelConfig, reference: np.ndarray, found: LabelsToLearn) -> str:
@@ -39,7 +55,8 @@ def label_fault(config: ModelConfig, reference: np.ndarray, found: LabelsToLearn
     Five faults are looked for:
 
     - one class only, where the reference has two;
-    - a run of equal outcomes longer than chance gives (union bound over its starts), as of a feed that broke;
+    - a run of equal outcomes longer than chance gives (union bound over its starts), as of a feed that broke, whose
+      rows have scores like the others';
     - a class whose odds are surely tenfold the reference's (Woolf 1955, half a row added);
     - numbers of which half lie outside the range that holds 98 % of the reference;
     - outcomes that come later for one side while a part is still due (Mann & Whitney 1947; of numbers, Spearman's rank
@@ -83,9 +100,7 @@ def _only_one(config: ModelConfig, reference: np.ndarray, found: LabelsToLearn) 
 
 def _by_entity(found: LabelsToLearn) -> np.ndarray:
     """The first outcome of each entity, so that one person's rows make no run."""
-    if found.entity is None:
-        return found.label
-    return found.label[np.sort(np.unique(found.entity, return_index=True)[1])]
+    return np.asarray(found.label if found.entity is None else found.label[_first_of_each(found.entity)])
 
 
 def _run(config: ModelConfig, reference: np.ndarray, found: LabelsToLearn) -> str:
@@ -96,12 +111,29 @@ def _run(config: ModelConfig, reference: np.ndarray, found: LabelsToLearn) -> st
         start, length, value = int(starts[at]), int(lengths[at]), label[starts[at]]
         outside = np.delete(label, slice(start, start + length))
         share = max(_share(reference, value), _share(outside, value))
-        if np.log(len(label)) + length * np.log(share) < np.log(CHANCE):
+        rare = np.log(len(label)) + length * np.log(share) < np.log(CHANCE)
+        if rare and not _as_expected(found, slice(start, start + length)):
             return (
                 f"{length:,} outcomes in a row are {_name(config, value)}, from number {start + 1:,} of "
                 f"{len(label):,} on; elsewhere {share:.1%} are"
             )
     return ""
+
+
+def _as_expected(found: LabelsToLearn, run: slice) -> bool:
+    """Whether the run's rows have other scores than the rest, as where a batch came sorted (Mann & Whitney 1947)."""
+    if found.score is None or not np.isfinite(found.score).all():
+        return False
+    score = found.score if found.entity is None else found.score[_first_of_each(found.entity)]
+    inside, outside = score[run], np.delete(score, run)
+    if not len(outside):
+        return False
+    rank = float(mannwhitneyu(inside, outside).statistic) / (len(inside) * len(outside))
+    return abs(rank - 0.5) > SORTED
+
+
+def _first_of_each(entity: np.ndarray) -> np.ndarray:
+    return np.asarray(np.sort(np.unique(entity, return_index=True)[1]))
 
 
 def _odds(config: ModelConfig, reference: np.ndarray, found: LabelsToLearn) -> str:
@@ -131,7 +163,7 @@ def _range(reference: np.ndarray, found: LabelsToLearn) -> str:
 
 def _waiting(config: ModelConfig, found: LabelsToLearn) -> str:
     known = np.isfinite(found.delay)
-    share = len(found.label) / max(found.due, 1)
+    share = len(found.label) / (len(found.label) + found.waiting)
     if share >= WHOLE or known.sum() < 100:
         return ""
     label, delay = found.label[known], found.delay[known]
@@ -142,7 +174,7 @@ def _waiting(config: ModelConfig, found: LabelsToLearn) -> str:
         said = (
             f"higher numbers come {'later' if rank.statistic > 0 else 'sooner'} (rank correlation {rank.statistic:.2f})"
         )
-        return f"{said}, and {1 - share:.0%} of the due outcomes are missing"
+        return f"{said}, and {1 - share:.0%} of the outcomes are still due"
     early = delay <= np.median(delay)
     for code, name in enumerate(config.class_names):
         own = label == code
@@ -152,6 +184,6 @@ def _waiting(config: ModelConfig, found: LabelsToLearn) -> str:
         if abs(sides[0] - sides[1]) > APART and mannwhitneyu(delay[own], delay[~own]).pvalue < CHANCE:
             return (
                 f"outcomes are {name!r} in {sides[0]:.0%} of those that came sooner and {sides[1]:.0%} of the others, "
-                f"and {1 - share:.0%} of the due ones are missing"
+                f"and {1 - share:.0%} of all are still due"
             )
     return ""

@@ -105,6 +105,31 @@ def test_what_is_acted_on(config: ModelConfig, kinds: list[str], alone: str, bes
     assert (decision.target == "v1.0.0") == (decision.action == "roll_back")
 
 
+def test_outcomes_that_look_like_a_fault_decide_nothing(config: ModelConfig) -> None:
+    """Neither a stop nor a rollback follows from what a broken program reports, and nothing is learned from it."""
+    limited = watched(config, metric_limits={"log_loss": 0.9})
+    broken = finding("realized_performance", 3.6, subject="log_loss").model_copy(update={"low": 3.4, "high": 3.8})
+    better = [alternative("v1.0.0", -0.1)]
+    assert decide(limited, [broken], [], [], 9999).action == "stop"
+    assert decide(limited, [broken], [], better, 9999).action == "roll_back"
+    for alternatives in ([], better):
+        found = decide(limited, [broken], [], alternatives, 9999, faulty="it is not believed: all are positive")
+        assert (found.action, found.policy) == (
+            "alert",
+            "alert where outcomes look like a fault; nothing is decided by them",
+        )
+        assert found.reason.startswith("it is not believed: all are positive; ")
+    quiet = decide(config, [], [], [], 9999, faulty="it is not believed: all are positive")
+    assert quiet.action == "nothing"
+
+
+def test_a_metric_without_a_value_withdraws_no_version(config: ModelConfig) -> None:
+    found = decide(
+        config, [finding("realized_performance", None)], [], [alternative("v1.0.0", -0.1)], 9999, untaught="it waits"
+    )
+    assert (found.action, found.reason[:10]) == ("alert", "it waits; ")
+
+
 @pytest.mark.parametrize(("importance", "action"), [(0.001, "nothing"), (0.2, "alert")])
 def test_drift_of_a_column_counts_by_what_it_carries(config: ModelConfig, importance: float, action: str) -> None:
     assert decide(config, [finding("data_drift", importance=importance)], [], [], 9999).action == action
@@ -270,6 +295,7 @@ def test_no_kind_of_alarm_falls_through(config: ModelConfig, kind: str) -> None:
 BAD, FEED, NO = finding("realized_performance"), finding("feed"), finding("realized_performance", alarm=False)
 BETTER, EQUAL = alternative("v1.0.0", -0.1), alternative("v1.0.0", 0.1)
 LINES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "_faulty": ({"found": [BAD], "faulty": "stuck"}, {"found": [NO], "faulty": "stuck"}),
     "_stop": (
         {"found": [LOSS], "limits": {"metric_limits": {"log_loss": 0.4}}},
         {"found": [LOSS], "limits": {"metric_limits": {"log_loss": 0.46}}},
@@ -303,6 +329,7 @@ def test_a_line_of_the_policy(config: ModelConfig, line: str, applies: bool) -> 
         c.get("offered", []),
         9999,
         being_rolled_back=c.get("leaving", False),
+        faulty=c.get("faulty", ""),
     )
     first = next(step.__name__ for step in POLICY if step(context) is not None)
     assert (first == line) is applies

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tasks.science.windows.label_faults import LabelsToLearn, label_fault
+from tasks.science.windows.label_faults import LabelsToLearn, label_fault, still_waiting
 from tests.science import watched
 
 BINARY, CLASSES, NUMBERS = (watched.config(kind) for kind in ("binary", "multiclass", "regression"))
@@ -17,9 +17,8 @@ THREE = RNG.choice(3, 3000, p=[0.5, 0.3, 0.2])
 PAY = RNG.lognormal(8, 1, 3000)
 
 
-def learned(label: np.ndarray, due: int | None = None, delay: np.ndarray | None = None) -> LabelsToLearn:
-    n = len(label)
-    return LabelsToLearn(label, np.full(n, 60.0) if delay is None else delay, due or n)
+def learned(label: np.ndarray, waiting: int = 0, delay: np.ndarray | None = None) -> LabelsToLearn:
+    return LabelsToLearn(label, np.full(len(label), 60.0) if delay is None else delay, waiting)
 
 
 def test_outcomes_of_one_class_are_named() -> None:
@@ -63,20 +62,34 @@ def test_a_rate_beyond_tenfold_odds_is_named_and_a_changed_world_is_not() -> Non
     assert label_fault(NUMBERS, PAY, learned(RNG.lognormal(8.5, 1, 500))) == ""
 
 
-@pytest.mark.parametrize("due", [1000, 4000])
-def test_outcomes_that_come_sooner_for_one_side_wait_until_the_others_are_in(due: int) -> None:
+def test_a_batch_that_came_sorted_is_no_broken_feed() -> None:
+    score = np.sort(RNG.random(1000))
+    label = RNG.random(1000) < np.clip(3 * (score - 0.35), 0, 1)
+    assert "in a row" in label_fault(BINARY, REFERENCE, learned(label))
+    assert label_fault(BINARY, REFERENCE, replace(learned(label), score=score)) == ""
+    stuck = np.append(RNG.random(500) < 0.37, np.full(500, True))
+    assert "in a row" in label_fault(BINARY, REFERENCE, replace(learned(stuck), score=RNG.random(1000)))
+
+
+def test_who_never_answers_is_not_waited_for() -> None:
+    delay = np.array([60.0, 120.0, 600.0] * 100)
+    assert still_waiting(delay, np.array([10.0, 599.0, 601.0, 86_400.0])) == 2
+
+
+@pytest.mark.parametrize("waiting", [0, 3000])
+def test_outcomes_that_come_sooner_for_one_side_wait_until_the_others_are_in(waiting: int) -> None:
     label = RNG.random(1000) < 0.37
     delay = RNG.exponential(np.where(label, 3600, 36_000))
-    said = label_fault(BINARY, REFERENCE, learned(label, due, delay))
-    if due == 1000:  # all are in, so nobody is missing
+    said = label_fault(BINARY, REFERENCE, learned(label, waiting, delay))
+    if not waiting:
         assert said == ""
     else:
-        assert "of those that came sooner" in said and said.endswith("and 75% of the due ones are missing")
-    assert label_fault(BINARY, REFERENCE, learned(label, due, RNG.exponential(3600, 1000))) == ""
+        assert "of those that came sooner" in said and said.endswith("and 75% of all are still due")
+    assert label_fault(BINARY, REFERENCE, learned(label, waiting, RNG.exponential(3600, 1000))) == ""
     pay = RNG.lognormal(8, 1, 1000)
-    if due > 1000:
+    if waiting:
         assert "higher numbers come later" in label_fault(
-            NUMBERS, PAY, learned(pay, due, pay * RNG.uniform(1, 2, 1000))
+            NUMBERS, PAY, learned(pay, waiting, pay * RNG.uniform(1, 2, 1000))
         )
 
 
@@ -86,5 +99,5 @@ def test_honest_samples_are_hardly_ever_called_a_fault() -> None:
     for _ in range(300):
         rate = rng.uniform(0.05, 0.95)
         reference, label = rng.random(1000) < rate, rng.random(int(rng.integers(100, 3000))) < rate
-        said = label_fault(BINARY, reference, learned(label, 2 * len(label), rng.exponential(60, len(label))))
+        said = label_fault(BINARY, reference, learned(label, len(label), rng.exponential(60, len(label))))
         assert said == "", (rate, len(label), said)

@@ -9,12 +9,14 @@ import pytest
 from sklearn.metrics import log_loss, recall_score
 
 from tasks.science.data.protected import protected_groups
+from tasks.science.monitors.performance.findings import outranked
 from tasks.science.monitors.performance.label_drift import label_findings
 from tasks.science.monitors.performance.presence import presence_findings
-from tasks.science.monitors.performance.realized_fairness import realized_fairness
+from tasks.science.monitors.performance.realized_fairness import fairness_looks, realized_fairness
 from tasks.science.stats.disparity import Sample, limit_p_value
 from tasks.science.windows.look import WindowResult, examine_window
 from tasks.spec.evidence import Finding
+from tasks.spec.gates import FairnessGate
 from tests.worlds import World, world
 
 
@@ -65,7 +67,7 @@ def test_outcomes_as_in_the_reference_raise_hardly_an_alarm(care: World) -> None
         window = drawn(care, 500, seed)
         groups = protected_groups(config, window)
         alarms["labels"] += any(f.alarm for f in label_findings(config, then, window, 0.05))
-        alarms["fairness"] += any(f.alarm for f in realized_fairness(config, groups, window, 0.05, 0))
+        alarms["fairness"] += any(f.alarm for f in realized_fairness(config, window, 0.05, 0))
         alarms["groups"] += any(f.alarm for f in presence_findings(config, before, groups, set(), 0.05))
     assert max(alarms.values()) <= 8, alarms
 
@@ -97,6 +99,27 @@ def test_what_labels_show_outranks_what_was_estimated(care: World) -> None:
     assert not finding(seen, "estimated_performance", "log_loss").alarm
 
 
+def test_labels_of_large_groups_do_not_silence_the_alarm_about_a_small_one(care: World) -> None:
+    window = drawn(care, 2000, 6)
+    window.loc[window["xage"] < 18, "_label"] = 0.0  # so that the youngest have no positives to be judged by
+    subject = "true_positive_rate difference by age_band"
+    shown = finding(look(care, window), "realized_fairness", subject)
+    assert shown.value is not None and "; not judged, with under 30 positives: 0 to 18" in shown.sentence
+    guess = Finding(kind="estimated_fairness", subject=subject, value=0.5, rows=9, alarm=True, sentence="guessed")
+    assert outranked([guess], [shown])[0].alarm
+    whole = shown.model_copy(update={"sentence": "all groups"})
+    assert not outranked([guess], [whole])[0].alarm
+
+
+def test_of_several_gates_the_strictest_limit_holds(care: World) -> None:
+    asked = {"kind": "fairness", "attribute": "race", "measure": "precision", "statistic": "ratio", "limit": 0.8}
+    strict = FairnessGate.model_validate({"name": "strict", **asked})
+    loose = strict.model_copy(update={"name": "loose", "limit": 0.1, "mandatory": False})
+    for gates in ((strict, loose), (loose, strict)):
+        looks = fairness_looks(care.config.model_copy(update={"gates": gates}))
+        assert [each.limit for each in looks if each.limit is not None] == [0.8]
+
+
 def test_groups_that_stay_away_are_told_whatever_the_model_makes_of_them(care: World) -> None:
     window = drawn(care, 500, 4)
     found = finding(look(care, window.assign(female="0")), "protected_groups", "sex")
@@ -104,6 +127,12 @@ def test_groups_that_stay_away_are_told_whatever_the_model_makes_of_them(care: W
     found = finding(look(care, window.assign(female=None)), "protected_groups", "sex")
     assert found.alarm
     assert found.sentence == "female does not come any more, so fairness by sex cannot be watched"
+    rare = window.assign(female=np.where(np.arange(500) < 5, "1", None))  # a column that hardly anybody gives
+    groups = protected_groups(care.config, rare), protected_groups(care.config, rare.iloc[5:])
+    assert not any(f.alarm for f in presence_findings(care.config, *groups, {"female"}, 0.01 / 64))
+    nobody = [part.assign(sex=None) for part in groups]
+    (_, found, _) = presence_findings(care.config, nobody[0], nobody[1], {"female"}, 0.01 / 64)
+    assert found.value is None and not found.alarm
     collapsed = window.assign(female=np.where(np.arange(500) < 20, "1", "0"))
     found = finding(look(care, collapsed), "protected_groups", "sex")
     assert found.alarm and "female of sex is 4.0% of 500 rows" in found.sentence

@@ -28,7 +28,7 @@ from tasks.science.monitors.performance.realized import (
     measured,
     realized_findings,
 )
-from tasks.science.monitors.performance.realized_fairness import realized_fairness
+from tasks.science.monitors.performance.realized_fairness import LEFT_OUT, realized_fairness
 from tasks.science.monitors.performance.track_record import estimator_findings
 from tasks.spec.evidence import Finding, WindowReport
 from tasks.spec.gates import FairnessGate
@@ -83,16 +83,16 @@ def performance_findings(
         realized = [f.model_copy(update={"alarm": True}) if f.value is None else f for f in realized]
     fairness = fairness_findings(config, reference, window, choice, levels["estimated_fairness"], seed)
     then, now = protected_groups(config, labelled_part(reference)), protected_groups(config, window)
-    shown = realized_fairness(config, now, window, levels["realized_fairness"], seed)
+    shown = realized_fairness(config, window, levels["realized_fairness"], seed, recent)
     presence = presence_findings(config, then, now, absent, levels["protected_groups"])
     errors = estimator_findings(config, [*estimates, *realized], history, levels["estimator"], number)
-    estimates, fairness = _outranked(estimates, realized), _outranked(fairness, shown)
+    estimates, fairness = outranked(estimates, realized), outranked(fairness, shown)
     return [*estimates, *fairness, *realized, *shown, *presence, *labels, *errors]
 
 
-def _outranked(estimated: list[Finding], realized: list[Finding]) -> list[Finding]:
-    """The estimates, of which none alarms whose subject labels have shown."""
-    known = {f.subject for f in realized if f.value is not None}
+def outranked(estimated: list[Finding], realized: list[Finding]) -> list[Finding]:
+    """The estimates, of which none alarms whose subject labels have shown; where they left a group out, it does."""
+    known = {f.subject for f in realized if f.value is not None and LEFT_OUT not in f.sentence}
     return [
         f.model_copy(update={"alarm": False, "sentence": f"{f.sentence}; its labels are in, and they decide"})
         if f.alarm and f.subject in known
@@ -162,7 +162,9 @@ def _looks(config: ModelConfig, attribute: str) -> dict[tuple[str, str], float |
             and gate.attribute == attribute
             and gate.measure in (*MEASURES, "accuracy", "equalized_odds")
         ):
-            found[gate.measure, gate.statistic] = gate.limit
+            before = found.get((gate.measure, gate.statistic))
+            strictest = min if gate.statistic == "difference" else max
+            found[gate.measure, gate.statistic] = gate.limit if before is None else strictest(before, gate.limit)
     return found
 
 

@@ -22,7 +22,7 @@ def presence_findings(
 
     Fisher's exact test of each group against all other rows, Bonferroni over groups and attributes. An alarm needs a
     significant change, and a Jensen-Shannon distance of at least ``monitoring.drift_distance`` or a declared group that
-    has no row any more. A column that does not come at all alarms without a test. Without this, fairness would only
+    has no row any more. Without this, fairness would only
     fall silent, since a column may be protected and matter nothing to the model.
 
     Args:
@@ -35,17 +35,17 @@ def presence_findings(
         before, after = (
             part[attribute].fillna(NONE).value_counts().reindex(names, fill_value=0).to_numpy() for part in (then, now)
         )
-        if spec.column in absent:
-            text = f"{spec.column} does not come any more, so fairness by {attribute} cannot be watched"
-            findings.append(Finding(kind=KIND, subject=attribute, value=1.0, rows=len(now), alarm=True, sentence=text))
-            continue
-        if not before.sum() or not after.sum():
-            text = f"the groups of {attribute} are not compared, since one side has no rows"
+        if not before[:-1].sum() or not after.sum():
+            text = f"the groups of {attribute} are not compared, since none has a row on one side"
             findings.append(
                 Finding(kind=KIND, subject=attribute, value=None, rows=len(now), alarm=False, sentence=text)
             )
             continue
-        findings.append(_compared(attribute, names, before, after, alpha / len(config.protected), config))
+        found = _compared(attribute, names, before, after, alpha / len(config.protected), config)
+        if spec.column in absent and found.alarm:
+            text = f"{spec.column} does not come any more, so fairness by {attribute} cannot be watched"
+            found = found.model_copy(update={"sentence": text})
+        findings.append(found)
     return findings
 
 
