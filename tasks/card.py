@@ -13,7 +13,7 @@ from tasks.card_bom import bill
 from tasks.card_declared import declared, environment
 from tasks.card_history import lived
 from tasks.card_judged import judged
-from tasks.card_statements import NOWHERE, Document, Records, Source, Statement, Writer, by_heading, of_entry
+from tasks.card_statements import DEFAULT, NOWHERE, Document, Records, Source, Statement, Writer, by_heading, of_entry
 from tasks.records.pages.card import card_page, embedded, shown_otherwise
 from tasks.records.registry import ledger
 from tasks.records.registry.candidates import Told, candidates
@@ -200,12 +200,13 @@ def _evidence(settings: Settings, told: Told, digest: str | None) -> Document:
     return Document(ledger.evidence(settings, digest), Source("evidence", entry.sequence, digest))
 
 
-def check(settings: Settings, document: Mapping[str, Any], then: bool = False) -> Checked:
+def check(settings: Settings, document: Mapping[str, Any], then: bool = False, known: bool = False) -> Checked:
     """Recompute every statement of a card.
 
     Args:
         document: a card's JSON, from anybody.
         then: by the records as they were at the card's own newest entry; else by all that there are now.
+        known: only what another release, which words it otherwise and states more, has to state alike.
 
     Raises:
         ConfigError: it is no card, or of a model or version that the ledger does not know; else as :func:`card`.
@@ -218,7 +219,7 @@ def check(settings: Settings, document: Mapping[str, Any], then: bool = False) -
     until = sequence if type(sequence) is int and sequence > 0 else None
     lost = until is None or head != _head(settings, until)
     fresh = card(settings, model, version, until if then and not lost else None)
-    done = compared(document, fresh)
+    done = (compared_known if known else compared)(document, fresh)
     if lost:
         found = Found("head", f"it was made at the entry {_short(head)}, which the ledger lacks")
         done = replace(done, stale=(found, *done.stale))
@@ -237,6 +238,31 @@ def compared(document: Mapping[str, Any], fresh: Card) -> Checked:
     stale += _statements(document["statements"], made["statements"])
     missing = [Found(one.id, one.text, one.id in fresh.unsaid) for one in fresh.statements if one.state == "missing"]
     return Checked(made["model"], made["version"], len(fresh.statements), tuple(stale), tuple(missing))
+
+
+def compared_known(document: Mapping[str, Any], fresh: Card) -> Checked:
+    """As :func:`compared`, for a card of another release: value and sources of statements that both state.
+
+    Texts, new statements, and what is a default of the release are not compared.
+    """
+    made, given = fresh.document, {}
+    for one in document["statements"]:
+        if isinstance(one, dict) and isinstance(one.get("id"), str):
+            given[one["id"]] = one
+    stale = [
+        Found(part, _other(document.get(part), made[part]))
+        for part in ("model", "version", "commit")
+        if document.get(part) != made[part]
+    ]
+    both = [
+        (given[one["id"]], one)
+        for one in made["statements"]
+        if one["id"] in given and one["how"] != DEFAULT and given[one["id"]].get("state") == one["state"]
+    ]
+    for one, other in both:
+        keys = [key for key in ("value", "sources") if _json(one.get(key)) != _json(other[key])]
+        stale += [Found(str(other["id"]), _differs(one, other, keys))] if keys else []
+    return Checked(made["model"], made["version"], len(both), tuple(stale))
 
 
 def _other(given: Any, fresh: Any) -> str:
@@ -335,7 +361,8 @@ def page_of(made: Card) -> str:
 def asked_of(worktree: Path, config: ModelConfig, materiality: Materiality) -> dict[str, Any]:
     """What the gate ``transparency`` is told of a candidate: its missing texts, and its committed card, recomputed.
 
-    The records are those of the card's own newest entry, since what came after it was not there to be said.
+    The records are those of the card's own newest entry, since what came after it was not there to be said. A card that
+    the champion's commit has, too, was examined with that: another release may word it otherwise and state more.
 
     Args:
         materiality: what is asked for; the candidate's own may be a lower one.
@@ -354,7 +381,17 @@ def asked_of(worktree: Path, config: ModelConfig, materiality: Materiality) -> d
         document, _ = read_card(path)
         if document.get("model") != config.name:
             raise ConfigError(f"{COMMITTED} is the card of {_short(document.get('model'))}, and not of {config.name}.")
-        checked = check(Settings(), document, then=True)
+        checked = check(Settings(), document, then=True, known=_of_champion(path, config.name))
     except AssayError as error:
         return {"error": str(error).replace(f"{worktree}/", "").rstrip(".")}
     return found | {"statements": checked.statements, "stale": [f"{one.id}: {one.said}" for one in checked.stale]}
+
+
+def _of_champion(path: Path, model: str) -> bool:
+    """Whether the champion's commit has the same card, so that no candidate of now brought it."""
+    champion = Registry(Settings()).champion(model)
+    if champion is None:
+        return False
+    objects = Objects(ensure_clone(Settings(), tags=False))
+    place = (model_folder(Path(), model) / COMMITTED).as_posix()
+    return objects.text(objects.tree(champion.commit).get(place)) == path.read_text(encoding="utf-8")

@@ -235,6 +235,35 @@ def test_what_came_since_makes_a_card_stale_and_a_committed_one_speaks_of_its_da
         assert why in cards.asked_of(developer, config, "medium")["error"]
 
 
+def test_an_older_card_that_the_champion_has_too_refuses_no_retraining(
+    settings: Settings, developer: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A release after it words a statement otherwise and makes a new one; a value of another is found still."""
+    lived(settings, developer)
+    monkeypatch.setenv("ASSAY_HOME", str(settings.home))
+    monkeypatch.setenv("ASSAY_ORIGIN", settings.origin)
+    made = cards.card(settings, NAME)
+    old = json.loads(json.dumps(made.document))
+    gone = old["statements"].pop(3)["id"]
+    old["statements"][0]["text"] = "as the release before said it"
+    config, path = load_model(developer, NAME), developer / f"deployments/models/{NAME}/card.json"
+    path.write_text(json.dumps(old))
+    brought = cards.asked_of(developer, config, "medium")["stale"]
+    assert [one for one in brought if one.startswith(f"{gone}: the card lacks it")] and len(brought) >= 2
+    git(developer, "add", ".")
+    git(developer, "commit", "--quiet", "-m", "card")
+    git(developer, "push", "--quiet", "origin", "main")
+    third = candidate(settings, "three")
+    Registry(settings).promote(NAME, third, judged(third, "v1.0.0"), "anna@example.org", "push", "v1.0.0")
+    kept = cards.asked_of(developer, config, "medium")
+    assert kept["stale"] == [] and kept["statements"] > 20
+    path.write_text(json.dumps(old) + "\n")  # whoever touches it brings it, and answers for all of it
+    assert cards.asked_of(developer, config, "medium")["stale"] == brought
+    floor = next(one for one in old["statements"] if one["id"] == "gate.auc-floor.0")
+    floor["value"]["value"] = 0.99
+    assert [one.id for one in cards.compared_known(old, made).stale] == ["gate.auc-floor.0"]
+
+
 def assay(settings: Settings, *words: str) -> subprocess.CompletedProcess[str]:
     where = {"ASSAY_HOME": str(settings.home), "ASSAY_ORIGIN": settings.origin}
     return subprocess.run(
