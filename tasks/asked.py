@@ -37,6 +37,12 @@ def main_config(model: str) -> ModelConfig | None:
     return _on_main(model, "model.yaml", ModelConfig)
 
 
+def sealed(own: ModelConfig) -> bool:
+    """Whether a candidate's holdout is sealed: by its own config or by the main branch's."""
+    main = main_config(own.name)
+    return "sealed" in (own.data.holdout, main.data.holdout if main is not None else "open")
+
+
 def has_main() -> bool:
     """Whether the clone knows a main branch; without a clone no flow looks, but a person at files."""
     settings = Settings()

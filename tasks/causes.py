@@ -18,8 +18,8 @@ import numpy as np
 import pandas as pd
 
 from tasks.apart import model_apart
+from tasks.asked import sealed
 from tasks.comparison import OWN, Side, declared, side_of
-from tasks.holdouts import sealed
 from tasks.rebuilding import Environments
 from tasks.records.repository import dvc, lockfile, workspace
 from tasks.records.repository.mixed import Mixing, Part

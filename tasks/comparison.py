@@ -13,7 +13,7 @@ import pandas as pd
 
 from tasks.answering.outline import Layer, layer_changes, layers, outline
 from tasks.apart import model_apart
-from tasks.holdouts import sealed
+from tasks.asked import sealed
 from tasks.records.registry import ledger
 from tasks.records.registry.candidates import candidates
 from tasks.records.registry.state import state

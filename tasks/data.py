@@ -13,16 +13,16 @@ import pandas as pd
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from tasks.asked import ASKED_ON_MAIN, expectations_of
+from tasks.asked import ASKED_ON_MAIN, expectations_of, sealed
 from tasks.records.repository import dvc
 from tasks.spec.base import load_yaml
 from tasks.spec.columns import to_table
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import GateResult, Measurement
 from tasks.spec.expectations import COMPUTED, Expectations, in_table_form, observed_text
-from tasks.spec.expression_types import condition_fault
+from tasks.spec.expression_types import columns_named, condition, condition_fault, operands, resolve
 from tasks.spec.kind import DeclaredColumn
-from tasks.spec.model import ModelConfig
+from tasks.spec.model import ModelConfig, load_model
 from tasks.spec.training import load_training
 from tasks.stages.common import ModelPaths
 from tasks.tables.expressions import evaluate
@@ -54,10 +54,20 @@ def prepare_data(worktree: Path, model: str) -> None:
 
 @task(cache_policy=NO_CACHE, task_run_name="check data expectations")
 def check_data(worktree: Path, model: str) -> tuple[GateResult, list[dict[str, Any]]]:
-    """Run both suites of the model's folder; a validator reports, it does not repair."""
-    paths = ModelPaths(worktree, model)
+    """Run both suites of the model's folder; a validator reports, it does not repair.
+
+    Of a sealed holdout no label is asked: ``prepared`` sees the training rows alone.
+
+    Raises:
+        ConfigError: a suite cannot be run, or asks ``ingested`` for labels of a sealed holdout.
+    """
+    paths, config = ModelPaths(worktree, model), load_model(worktree, model)
     suites, added = expectations_of(worktree, model)
-    prepared = pd.concat([pd.read_parquet(paths.prepared / f"{side}.parquet") for side in ("train", "holdout")])
+    closed = sealed(config)
+    if closed:
+        refuse_labels(config, suites)
+    sides = ("train",) if closed else ("train", "holdout")
+    prepared = pd.concat([pd.read_parquet(paths.prepared / f"{side}.parquet") for side in sides])
     columns = load_training(worktree, model).data.columns
     checks = run_suite("ingested", pd.read_parquet(paths.ingested), suites.ingested, columns)
     checks += run_suite("prepared", prepared, suites.prepared, columns)
@@ -66,6 +76,28 @@ def check_data(worktree: Path, model: str) -> tuple[GateResult, list[dict[str, A
         said = f"{verdict.reason}; {ASKED_ON_MAIN.format(file='expectations.yaml')}"
         verdict = verdict.model_copy(update={"reason": said})
     return verdict, checks
+
+
+def refuse_labels(config: ModelConfig, suites: Expectations) -> None:
+    """Refuse expectations that would tell labels of a sealed holdout, one answer an expectation, and uncounted.
+
+    Raises:
+        ConfigError: one on the ingested table names what the label is made from, or what is known only after it.
+    """
+    known = config.data.columns
+    labels = {c.name for c in known if c.available == "after"}
+    labels |= set(columns_named(resolve(config.data.target.expression, operands(known))))
+    for item in suites.ingested:
+        where, written = f"expectations.yaml, ingested, {item.get('type')}", item.get("row_condition")
+        if written is not None and (fault := condition_fault(f"{where}: row_condition", str(written), known)):
+            raise ConfigError(fault)
+        named = columns_named(condition(str(written), operands(known))) if written is not None else []
+        told = [name for name in (*_columns(item), *named) if name in labels]
+        if told:
+            raise ConfigError(
+                f"{where} asks {told[0]!r}, which tells labels of all rows, and the holdout of {config.name} "
+                "is sealed. Ask _label under prepared, which sees training rows alone."
+            )
 
 
 def data_verdict(checks: list[dict[str, Any]]) -> GateResult:

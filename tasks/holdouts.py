@@ -6,6 +6,7 @@ import json
 import math
 import os
 import secrets
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +15,11 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtr
 
-from tasks.asked import main_config, same_question
+from tasks.asked import SAID_OF_A_COLUMN, main_config, same_question, sealed
 from tasks.records.registry.holdouts import Asked, asked
 from tasks.science.data.asked_rows import keys_digest, row_keys, shared_rows
 from tasks.science.stats.intervals import normal_quantile
-from tasks.science.stats.reuse import FARTHEST, fresh_rows, level_share, reach
+from tasks.science.stats.reuse import FARTHEST, by_shares, fresh_rows, level_share, reach
 from tasks.spec.base import canonical_json, digest_json
 from tasks.spec.errors import ConfigError, CorruptionError
 from tasks.spec.evidence import GateResult, HoldoutRows, HoldoutUse, Measurement
@@ -36,7 +37,13 @@ LEVEL = 0.05
 def rows_of(settings: Settings, paths: ModelPaths, config: ModelConfig) -> HoldoutRows:
     """The rows that a checkout's candidate is measured on; the home keeps their keys, to compare later ones with."""
     columns, keys = row_keys(pd.read_parquet(paths.prepared / "holdout.parquet"))
-    rows = HoldoutRows(content=keys_digest(columns, keys), rows=len(keys), columns=columns, sealed=sealed(config))
+    rows = HoldoutRows(
+        content=keys_digest(columns, keys),
+        rows=len(keys),
+        columns=columns,
+        declared=_declared(config, columns),
+        sealed=sealed(config),
+    )
     if _keys(settings, paths.name, rows) is None:
         path = _kept(settings, paths.name, rows.content)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -45,6 +52,16 @@ def rows_of(settings: Settings, paths: ModelPaths, config: ModelConfig) -> Holdo
             np.save(stream, keys)
         draft.replace(path)
     return rows
+
+
+def _declared(config: ModelConfig, columns: Sequence[str]) -> str:
+    """Digest of what decides how a cell becomes a value: another type or unit gives the same row another key."""
+    said = {
+        column.name: column.model_dump(mode="json", exclude=set(SAID_OF_A_COLUMN))
+        for column in config.data.columns
+        if column.name in columns
+    }
+    return digest_json({"columns": said, "reading": config.data.source.reading.model_dump(mode="json")})
 
 
 def _kept(settings: Settings, model: str, digest: str) -> Path:
@@ -58,12 +75,6 @@ def _keys(settings: Settings, model: str, rows: HoldoutRows) -> np.ndarray | Non
     except (OSError, ValueError):
         return None
     return found if keys_digest(rows.columns, found) == rows.content else None
-
-
-def sealed(own: ModelConfig) -> bool:
-    """Whether a candidate's holdout is sealed: by its own config or by the main branch's."""
-    main = main_config(own.name)
-    return "sealed" in (own.data.holdout, main.data.holdout if main is not None else "open")
 
 
 def budget(own: ModelConfig) -> int:
@@ -110,6 +121,8 @@ class Asking:
     """One more answer of a holdout: what is on record of its rows, and by which level they are asked now."""
 
     use: HoldoutUse
+    weighed: float | None = None
+    """Answers by :func:`by_shares` alone, which fresh rows bring down; None: what is counted."""
 
     @property
     def sealed(self) -> bool:
@@ -126,10 +139,14 @@ class Asking:
             return gate
         return gate.model_copy(update={"confidence": float(ndtr(min(self._reach(gate), FARTHEST)))})
 
+    def beyond(self, gate: GateConfig) -> bool:
+        """Whether so much was read of a sealed holdout that no bound of a gate can be computed any more."""
+        bounded = self.sealed and isinstance(gate, FloorGate | ComparisonGate)
+        return bounded and self._reach(gate) > FARTHEST
+
     def judged(self, gate: GateConfig, found: GateResult) -> GateResult:
         """A result of :meth:`held_to`; where so much was read that no bound can be computed any more, it is no pass."""
-        bounded = self.sealed and isinstance(gate, FloorGate | ComparisonGate)
-        if not bounded or found.state != "pass" or self._reach(gate) <= FARTHEST:
+        if found.state != "pass" or not self.beyond(gate):
             return found
         said = f"{found.reason}; these rows have answered so often that no bound of it can be computed"
         return found.model_copy(update={"state": "insufficient_evidence", "reason": said})
@@ -169,7 +186,7 @@ def asking(settings: Settings, candidate: Candidate) -> Asking:
     own, model = candidate.config, candidate.model
     now = rows_of(settings, candidate.paths, own)
     shares = _Shares(settings, model, now)
-    here, others = _distinct(asked(settings, model), candidate, now)
+    here, others = _apart(asked(settings, model), candidate, now)
     others = [one for one in others if shares.of(one) > 0]
     closed = [one for one in others if _is_sealed(one)]
     level = None
@@ -180,7 +197,9 @@ def asking(settings: Settings, candidate: Candidate) -> Asking:
         others_told = [one for one in others if not _is_sealed(one) or any(one.verdicts)]
     else:
         others_told = others
-    counted = 1 + sum(shares.of(one) for one in others_told)
+    parts = Counter(shares.part(one) for one in others_told)
+    weighed = 1 + by_shares([(share, answers) for (_, share), answers in parts.items()])
+    counted = min(weighed, 1.0 + len(others_told))
     use = HoldoutUse(
         content=now.content,
         rows=now.rows,
@@ -192,7 +211,7 @@ def asking(settings: Settings, candidate: Candidate) -> Asking:
         widening=reach(counted, LEVEL * (1.0 if level is None else level)) / normal_quantile(1 - LEVEL),
         level=level,
     )
-    return Asking(use)
+    return Asking(use, weighed)
 
 
 def _verdicts(settings: Settings, model: str, one: Asked) -> tuple[bool, ...]:
@@ -210,25 +229,14 @@ def _is_sealed(one: Asked) -> bool:
     return one.rows is not None and one.rows.sealed
 
 
-def _distinct(found: Sequence[Asked], candidate: Candidate, now: HoldoutRows) -> tuple[Asked, list[Asked]]:
-    """The candidate's own place on record, and all others but those that tell nothing more.
+def _apart(found: Sequence[Asked], candidate: Candidate, now: HoldoutRows) -> tuple[Asked, list[Asked]]:
+    """The candidate's own place on record, and all others.
 
-    The same model file on the same rows gives the same numbers, whoever asks. Of a sealed holdout each verdict is one
-    bit more, since champion and level are others.
+    The same model file is another answer, too: its threshold, groups, benchmarks or stage may tell other numbers.
     """
     blank = Asked(candidate.commit, now, candidate.model_digest, (), ())
     here = next((one for one in found if one.commit == candidate.commit), blank)
-    seen, others = {(here.model_digest, now.content)}, []
-    for one in found:
-        if one.commit == candidate.commit:
-            continue
-        key = (one.model_digest, one.rows.content if one.rows else "")
-        if all(key) and not _is_sealed(one):
-            if key in seen and not now.sealed:
-                continue
-            seen.add(key)
-        others.append(one)
-    return here, others
+    return here, [one for one in found if one.commit != candidate.commit]
 
 
 class _Shares:
@@ -237,12 +245,17 @@ class _Shares:
     def __init__(self, settings: Settings, model: str, now: HoldoutRows) -> None:
         self._settings, self._model, self._now = settings, model, now
         self._mine = _keys(settings, model, now)
-        self._known: dict[str, float | None] = {now.content: 1.0}
+        self._known: dict[tuple[str, str], float | None] = {(now.content, now.declared): 1.0}
 
     def of(self, one: Asked) -> float:
         """In [0, 1]; 1 where nobody knows."""
         share = self._share(one)
         return 1.0 if share is None else share
+
+    def part(self, one: Asked) -> tuple[str, float]:
+        """The rows that it saw, by their digest, and the share; answers of all rows belong together."""
+        share = self.of(one)
+        return "" if one.rows is None or share >= 1 else one.rows.content, share
 
     def unknown(self, one: Asked) -> bool:
         return self._share(one) is None
@@ -250,12 +263,14 @@ class _Shares:
     def _share(self, one: Asked) -> float | None:
         if one.rows is None:
             return None
-        if one.rows.content not in self._known:
-            self._known[one.rows.content] = self._compared(one.rows)
-        return self._known[one.rows.content]
+        key = (one.rows.content, one.rows.declared)
+        if key not in self._known:
+            self._known[key] = self._compared(one.rows)
+        return self._known[key]
 
     def _compared(self, then: HoldoutRows) -> float | None:
-        theirs = _keys(self._settings, self._model, then) if then.columns == self._now.columns else None
+        alike = (then.columns, then.declared) == (self._now.columns, self._now.declared)
+        theirs = _keys(self._settings, self._model, then) if alike else None
         if theirs is None or self._mine is None:
             return None
         return shared_rows(self._mine, theirs) / max(len(self._mine), 1)
@@ -270,7 +285,7 @@ def over_budget(asking: Asking, config: ModelConfig) -> GateResult | None:
     use = asking.use
     if use.budget is None or use.counted <= use.budget + 1e-9:
         return None
-    fresh, split = fresh_rows(use.rows, use.counted, use.budget), config.data.split
+    fresh, split = fresh_rows(use.rows, asking.weighed or use.counted, use.budget), config.data.split
     share = split.holdout / (split.train + split.holdout)
     return GateResult(
         gate="holdout-budget",
@@ -282,6 +297,26 @@ def over_budget(asking: Asking, config: ModelConfig) -> GateResult | None:
         "answer",
         remedy=f"bring {fresh:,} fresh rows to the holdout: about {math.ceil(fresh / share):,} rows labelled in "
         f"production, of which the split gives it {share:.0%}",
+    )
+
+
+def spent(asking: Asking, gates: Sequence[GateConfig]) -> GateResult | None:
+    """A mandatory gate that lacks evidence where a sealed holdout can let nothing pass any more; None where it can.
+
+    It follows from what is on record alone, so it tells nothing of the rows.
+    """
+    use = asking.use
+    if not asking.sealed or not any(asking.beyond(gate) for gate in gates):
+        return None
+    return GateResult(
+        gate="holdout-spent",
+        kind="holdout_budget",
+        mandatory=True,
+        state="insufficient_evidence",
+        reason=f"the sealed holdout is spent: its {use.rows:,} rows answer for the {ordinal(use.asked)} time, and at "
+        f"the {use.level:.2g} of a gate's level that is left no floor or comparison can pass",
+        remedy=f"replace the holdout by about {use.rows:,} rows that no candidate was measured on, of a new period or "
+        "file: each that stays keeps its history",
     )
 
 

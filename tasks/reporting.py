@@ -17,10 +17,10 @@ from prefect.client.schemas.objects import State
 from prefect.exceptions import FailedRun
 from prefect.states import Failed
 
+from tasks.asked import sealed
 from tasks.callers import as_proven
 from tasks.card import card, page_of
 from tasks.evaluation import base_rates
-from tasks.holdouts import sealed
 from tasks.records.log.predictions import PredictionLog
 from tasks.records.pages.account import index_page
 from tasks.records.pages.model import model_markdown, model_page

@@ -11,7 +11,7 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks.asked import ASKED_ON_MAIN, gates_of, rules_of, same_question
 from tasks.evaluation import examination
-from tasks.holdouts import asking, over_budget, seal
+from tasks.holdouts import asking, over_budget, seal, spent
 from tasks.label_sources import check_label_sources
 from tasks.records.registry import waivers
 from tasks.records.registry.authority import Source, State
@@ -115,6 +115,7 @@ def examine(
         described_as_asked(candidate),
         check_label_sources(candidate),
         over_budget(again, candidate.config),
+        spent(again, gates),
     )
     results += [told for told in beside if told is not None]
     if again.sealed:

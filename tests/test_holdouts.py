@@ -15,6 +15,7 @@ import yaml
 
 from tasks.causes import why
 from tasks.comparison import _effects
+from tasks.data import check_data
 from tasks.holdouts import (
     Asking,
     asking,
@@ -24,6 +25,7 @@ from tasks.holdouts import (
     refuse_unsealed,
     rows_of,
     seal,
+    spent,
 )
 from tasks.records.pages.verdict import holdout_sentence, verdict_markdown, verdict_page
 from tasks.records.registry import ledger
@@ -105,21 +107,21 @@ def verdict(use: HoldoutUse, *gates: GateResult) -> Verdict:
 
 
 def test_every_candidate_counts_whoever_asked_and_whatever_became_of_it(holdout: Holdout) -> None:
-    """One without a verdict counts, since its metrics are in git; what told the same numbers again does not."""
+    """One without a verdict counts, since its metrics are in git, and so does the same model file again."""
     assert (holdout.use().asked, holdout.use().counted, holdout.use().actors) == (1, 1, 0)
     holdout.trained("ann@example.org", fit=True)
     holdout.trained("monitoring", fit=False)
-    holdout.trained("ann@example.org", digest="sha256:2")
+    holdout.trained("ann@example.org", digest="sha256:1")
     own = holdout.trained("bo@example.org", digest="sha256:new")
     holdout.enter("rejected", "e" * 40, "bo@example.org", {"data": 1}, RejectedDetails(trained=False))
     found = asking(holdout.settings, holdout.candidate(commit=own))
-    assert (found.use.asked, found.use.counted, found.use.unknown, found.use.actors) == (3, 3, 0, 3)
-    assert found.use.widening == pytest.approx(reach(3, 0.05) / 1.644853627)
+    assert (found.use.asked, found.use.counted, found.use.unknown, found.use.actors) == (4, 4, 0, 3)
+    assert found.use.widening == pytest.approx(reach(4, 0.05) / 1.644853627)
     assert over_budget(found, holdout.config()) is None
     page = verdict_page(verdict(found.use), "Small", {})
     assert (
-        "The 1,000 rows of the holdout answer for the 3rd of 4 times, asked by 3 names; a bound that holds whatever "
-        "was read of them is 1.6 times as wide as of a first answer." in page
+        "The 1,000 rows of the holdout answer for the 4th of 4 times, asked by 3 names; a bound that holds whatever "
+        "was read of them is 1.8 times as wide as of a first answer." in page
     )
 
 
@@ -163,6 +165,22 @@ def test_rows_are_fresh_by_their_content_alone(holdout: Holdout) -> None:
     found = holdout.use()
     assert (found.counted, found.unknown) == (2, 1)
     assert "of 1 answer nobody knows the rows, so all count as asked" in holdout_sentence(verdict(found))
+
+
+def test_answers_of_disjoint_parts_count_in_full(holdout: Holdout) -> None:
+    """Each part is known exactly by its own answers, so together they know the whole."""
+    for part in range(4):
+        holdout.holds(range(part * 250, part * 250 + 250))
+        for _ in range(3):
+            holdout.trained()
+    holdout.holds(range(1000))
+    assert holdout.use().counted == pytest.approx(13, abs=0.1)
+    holdout.holds(range(2000))  # half of them are fresh
+    found = asking(holdout.settings, holdout.candidate())
+    assert found.use.counted == pytest.approx(7, abs=0.1)
+    refused = over_budget(found, holdout.config())
+    assert refused is not None  # six answers have to be three
+    assert int(refused.remedy.split()[1].replace(",", "")) == pytest.approx(2000, rel=0.02)
 
 
 def test_candidates_of_before_count_for_all_rows(holdout: Holdout) -> None:
@@ -223,13 +241,60 @@ def test_rows_that_were_read_openly_are_not_whole_again_because_they_are_sealed(
     seals(holdout)
     found = asking(holdout.settings, holdout.candidate())
     floor = next(g for g in holdout.config().gates if g.name == "floor")
-    assert (len(opened), found.use.counted, found.use.level) == (3, 4, 0.4)
+    assert (len(opened), found.use.counted, found.use.level) == (3, 4, pytest.approx(0.4))
     held = found.held_to(floor)
     assert Normal.inv_cdf(held.confidence) == pytest.approx(reach(4, 0.05 * 0.4))
     far = Asking(found.use.model_copy(update={"counted": 200.0}))
     answer = far.judged(floor, measured("floor", 0.9, 0.89, 0.8))
     assert answer.state == "insufficient_evidence"
     assert answer.reason.endswith("these rows have answered so often that no bound of it can be computed")
+
+
+def test_a_sealed_holdout_that_can_pass_nothing_more_says_so(holdout: Holdout) -> None:
+    seals(holdout)
+    gates = holdout.config().gates
+    assert spent(asking(holdout.settings, holdout.candidate()), gates) is None
+    use = holdout.use().model_copy(update={"asked": 30, "counted": 15.0, "level": level_share(30, 14)})
+    told = spent(Asking(use), gates)
+    assert told is not None and (told.state, told.mandatory) == ("insufficient_evidence", True)
+    assert told.reason == (
+        "the sealed holdout is spent: its 1,000 rows answer for the 30th time, and at the "
+        f"{level_share(30, 14):.2g} of a gate's level that is left no floor or comparison can pass"
+    )
+
+
+def test_a_column_that_is_declared_otherwise_makes_no_row_fresh(holdout: Holdout) -> None:
+    holdout.trained()
+    document = yaml.safe_load(model_yaml(holdout).read_text())
+    hours = next(column for column in document["data"]["columns"] if column["name"] == "hours")
+    hours["unit"] = "minutes"
+    model_yaml(holdout).write_text(yaml.safe_dump(document))
+    path = holdout.paths.prepared / "holdout.parquet"
+    rows = pd.read_parquet(path)
+    rows.assign(hours=rows["hours"] * 60).to_parquet(path)
+    assert (holdout.use().counted, holdout.use().unknown) == (2, 1)
+
+
+def test_expectations_tell_no_label_of_a_sealed_holdout(holdout: Holdout) -> None:
+    """One that names a row and its label would read it out, before anything is counted."""
+    paths, folder = holdout.paths, model_yaml(holdout).parent
+    rows = pd.read_parquet(paths.prepared / "holdout.parquet")
+    rows.assign(_label=False).to_parquet(paths.prepared / "train.parquet")
+    rows.assign(pay=1.0, level="low").to_parquet(paths.ingested)
+    mean = {"type": "expect_column_mean_to_be_between", "column": "_label", "min_value": 2, "max_value": 3}
+    (folder / "expectations.yaml").write_text(yaml.safe_dump({"ingested": [], "prepared": [mean]}))
+    for how, seen in (("open", "observed 0.5"), ("sealed", "observed 0")):
+        seals(holdout, how)
+        data, _ = check_data.fn(paths.root, worlds.NAME)
+        assert data.reason.endswith(f"({seen})")
+    asked = {"type": "expect_table_row_count_to_be_between", "min_value": 1, "row_condition": "pay > 30 and age == 40"}
+    (folder / "expectations.yaml").write_text(yaml.safe_dump({"ingested": [asked], "prepared": [mean]}))
+    with pytest.raises(ConfigError) as error:
+        check_data.fn(paths.root, worlds.NAME)
+    assert str(error.value) == (
+        "expectations.yaml, ingested, expect_table_row_count_to_be_between asks 'pay', which tells labels of all rows, "
+        "and the holdout of small is sealed. Ask _label under prepared, which sees training rows alone."
+    )
 
 
 def test_a_sealed_verdict_lets_a_version_in_as_any_other(settings: Settings, holdout: Holdout) -> None:

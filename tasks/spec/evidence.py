@@ -169,6 +169,8 @@ class HoldoutRows(Spec):
     rows: int
     columns: tuple[str, ...]
     """By which one row is told from another."""
+    declared: str = ""
+    """Digest of how these columns were declared and read; empty for candidates from before it was kept."""
     sealed: bool = False
     """Whether the candidate's commit holds nothing that was measured on them."""
 

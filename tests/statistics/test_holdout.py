@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+from math import comb
+
 import numpy as np
 import pytest
 from scipy.stats import chi2, norm
 
 from tasks.science.stats.comparison import paired_estimate
-from tasks.science.stats.reuse import fresh_rows, level_share, reach
+from tasks.science.stats.reuse import FARTHEST, by_shares, fresh_rows, level_share, reach
 from tests.statistics.holdout import LEVEL, Rows, gained, opened, sealed, worst
 
 SEED = 11
@@ -41,6 +44,19 @@ def test_all_histories_together_spend_the_level_once() -> None:
     assert sum(level_share(k, 0) for k in range(1, 20_000)) == pytest.approx(0.8, abs=1e-4)
     with pytest.raises(ValueError, match="fewer passes than answers"):
         level_share(3, 3)
+    for k, j in ((1, 0), (12, 5), (40, 39)):
+        exact = Fraction(4, 5) * Fraction(1, 5) ** j / (k * (k + 1) * comb(k - 1, j))
+        assert level_share(k, j) == pytest.approx(float(exact), rel=1e-9)
+    assert reach(1, LEVEL * level_share(5000, 2500)) > FARTHEST  # where no power of it is a float
+
+
+def test_parts_count_by_shares_and_disjoint_ones_in_full() -> None:
+    assert by_shares([(0.25, 8)]) == pytest.approx(2)
+    assert by_shares([(1 / 40, 30)] * 40) == pytest.approx(1200)
+    rng, size = np.random.default_rng(SEED), np.array([0.5, 0.3, 0.2])
+    known = np.sqrt(rng.chisquare(20, size=(20_000, 3)))  # joint size of 20 answers of each part, in its own errors
+    whole = np.sqrt((size * known**2).sum(axis=1))  # of parts that are independent
+    assert (whole**2).mean() < by_shares([(share, 20) for share in size])
 
 
 def test_fresh_rows_bring_the_count_down_to_the_budget() -> None:

@@ -28,12 +28,15 @@ The order of growth, the square root of the answers, is that of attacks which bo
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from scipy.optimize import brentq
 from scipy.stats import chi2
 
 FARTHEST = 8.0
 """Standard errors beyond which no bound can be told apart from certainty in floating point."""
+SMALLEST = 1e-290
+"""A share of a level that floating point still tells from 0; its bound is far beyond :data:`FARTHEST`."""
 PER_PASS = 0.2
 """Of what remains of the level, the share that is kept for after the next pass."""
 
@@ -65,12 +68,28 @@ def reach(answers: float, level: float) -> float:
     return float(brentq(beyond, 0.0, most, xtol=1e-9))
 
 
+def by_shares(parts: Sequence[tuple[float, int]]) -> float:
+    """Answers that count for all rows, where earlier ones saw parts of them.
+
+    An estimate on all rows is the mean of those on the parts by their shares. A part of share s has an error of
+    ``sqrt(s)`` standard errors of the whole per direction, and n answers know a joint size of about ``sqrt(n)`` of it.
+    By the triangle inequality parts together know at most the sum of ``sqrt(s n)``, which is that of its square of
+    answers about all rows. Parts that are disjoint count in full by it, and nested ones for more: no answer is more
+    than one direction, so a caller takes no more than all answers.
+
+    Args:
+        parts: of each set of rows that was asked, its share of all in [0, 1], and how many answers it gave.
+    """
+    return round(sum(math.sqrt(share * answers) for share, answers in parts) ** 2, 9)  # three whole answers are 3
+
+
 def level_share(answer: int, passes: int) -> float:
     """The share of a gate's level that the k-th sealed answer of the same rows may spend.
 
     It is ``w(k) v(j) / C(k - 1, j)`` after j passes, with w(k) = 1 / (k (k + 1)) and v(j) = 0.8 * 0.2^j. So many
     histories lead to the k-th answer, and over all of them the shares sum to 1 (``w`` and ``v`` each do). No number of
-    answers has to be stated beforehand. Numbers that a pass reveals are :func:`reach`'s.
+    answers has to be stated beforehand. Numbers that a pass reveals are :func:`reach`'s. A share is at least
+    :data:`SMALLEST`.
 
     Args:
         answer: k, from 1.
@@ -81,7 +100,9 @@ def level_share(answer: int, passes: int) -> float:
     """
     if answer < 1 or not 0 <= passes < answer:
         raise ValueError(f"answer is {answer} and passes {passes}; allowed: from 1, and fewer passes than answers")
-    return (1 - PER_PASS) * PER_PASS**passes / (answer * (answer + 1) * math.comb(answer - 1, passes))
+    histories = math.lgamma(answer) - math.lgamma(passes + 1) - math.lgamma(answer - passes)  # of C(k - 1, j)
+    share = math.log(1 - PER_PASS) + passes * math.log(PER_PASS) - math.log(answer) - math.log(answer + 1) - histories
+    return max(math.exp(share), SMALLEST)
 
 
 def fresh_rows(rows: int, counted: float, budget: int) -> int:
