@@ -26,6 +26,8 @@ def pushed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Past, lis
         commits.append(made.push("sealed"))
         made.write(CONFIG, lambda _: "name: small\n")
         commits.append(made.push("broken"))
+        made.write(CONFIG, lambda _: model_yaml()(""))  # what main says counts, too: it seals nothing, and can be read
+        made.push("as it was")
         yield made, commits
 
 
