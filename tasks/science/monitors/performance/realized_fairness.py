@@ -92,10 +92,12 @@ def realized_fairness(
     level = alpha / max(1, sum(look.limit is not None for look in looks)) / 2
     longer = None if recent is None or recent.empty else pd.concat([recent, judged], ignore_index=True)
     known = longer is not None and np.isfinite(score_array(config, longer)).all() and not _of_no_class(config, longer)
+    groups = protected_groups(config, judged)
+    all_groups = groups if longer is None else protected_groups(config, longer)
     for look in looks:
-        found = _finding(look, _counted(config, look, judged), level, seed)
+        found = _finding(look, _counted(config, look, judged, groups), level, seed)
         if longer is not None and known and look.limit is not None:
-            said = _lasting(look, _counted(config, look, longer), level, seed)
+            said = _lasting(look, _counted(config, look, longer, all_groups), level, seed)
             text = {"alarm": True, "sentence": f"{found.sentence}; {said}"} if said else {}
             found = found.model_copy(update=text)
         findings.append(found)
@@ -131,8 +133,7 @@ def _surely_beyond(look: FairnessLook, sample: Sample, value: float, level: floa
     return limit_p_value(sample, look.statistic, look.limit, seed, level) <= level
 
 
-def _counted(config: ModelConfig, look: FairnessLook, rows: pd.DataFrame) -> Groups:
-    groups = protected_groups(config, rows)
+def _counted(config: ModelConfig, look: FairnessLook, rows: pd.DataFrame, groups: pd.DataFrame) -> Groups:
     label, score, wanted = label_array(config, rows[LABEL]), score_array(config, rows), groups[list(look.among)]
     if look.measure in ERRORS:
         return count_errors(label, score, wanted, look.measure == "mean_absolute_error").groups(*look.among)
