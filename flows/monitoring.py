@@ -24,13 +24,13 @@ def monitor(request: MonitoringRequest) -> State:
         request: which model, whether to act, and who asked.
     """
     model = request.model
+    deliver(model)  # what a run before this one decided and could not carry to its end; a first release may wait in it
     if waits_for_a_release(request):
         return Completed(
             message=f"{model} has no champion yet; its schedule watches it from its first release on.",
             name=FinalState.NOTHING_TO_WATCH,
         )
     align_service(model)
-    deliver(model)  # what a run before this one decided and could not carry to its end
     silence = watch_feed(request)
     unseen, labelled = find_work(request)
     reports = []

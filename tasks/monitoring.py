@@ -33,6 +33,7 @@ from tasks.science.windows.decisions import (
     of_the_model,
     performance_at_risk,
 )
+from tasks.science.windows.label_requests import answered_rounds, seen_rounds
 from tasks.science.windows.look import WindowResult, examine_window, judge_again
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import Alternative, Finding, Pictures, WindowReport
@@ -40,7 +41,7 @@ from tasks.spec.ledger import EntryDraft, FeedDetails, ForgottenDetails, WindowD
 from tasks.spec.requests import MonitoringRequest
 from tasks.spec.settings import Settings
 from tasks.versions import VersionFiles, version_files
-from tasks.window_inputs import open_log, read_window, reference_of
+from tasks.window_inputs import answers_of, open_log, read_window, reference_of
 
 EARLIER_VERSIONS = 2
 
@@ -102,11 +103,18 @@ def _expire(log: PredictionLog, request: MonitoringRequest, days: int) -> None:
 
 
 def _labels_came(log: PredictionLog, report: WindowReport, share: float) -> bool:
+    """Whether a second look would find more: enough of all labels, or the next answers to what was asked for."""
     shown = [f for f in report.findings if f.kind == "realized_performance"]
     if shown and all(f.value is not None for f in shown):
         return False
     now = log.labelled_share(report.model, report.first_seq, report.last_seq)
-    return now >= share and now > report.labelled / max(report.rows, 1)
+    if now >= share and now > report.labelled / max(report.rows, 1):
+        return True
+    request, seen = report.label_request, seen_rounds(report)
+    if request is None or seen == request.rounds or now == 0:
+        return False
+    rows = answers_of(log, report.model, report.first_seq, report.last_seq)
+    return answered_rounds(request, rows) > seen
 
 
 @task(cache_policy=NO_CACHE, task_run_name="window {window.number}")
@@ -214,6 +222,7 @@ def _report(
         forecasts=seen.forecasts,
         groups=seen.groups,
         review=seen.review,
+        label_request=seen.request,
         decision=decision,
     )
 

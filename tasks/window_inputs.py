@@ -13,6 +13,7 @@ import pandas as pd
 from tasks.apart import ModelApart, answering
 from tasks.data import check_window
 from tasks.records.log.predictions import PredictionLog, Window
+from tasks.science.data.tables import LABEL
 from tasks.science.monitors.drift.findings import window_p_values
 from tasks.science.monitors.drift.monitor import DRIFT
 from tasks.science.monitors.profiles.profile import Profile, merge, profile
@@ -88,6 +89,8 @@ def read_window(
     log.keep_feed_facts(model, window.number, facts)
     p_values = window_p_values(config, reference.fitted[DRIFT.name], counted, reference.importance)
     log.keep_p_values(model, window.version, window.number, p_values)
+    history = log.reports(model, last=HISTORY, version=window.version)
+    asked = any(r.window == window.number and r.label_request is not None for r in history)
     return WindowInput(
         number=window.number,
         rows=rows,
@@ -99,11 +102,21 @@ def read_window(
         represent=answers.representing(config),
         predict=answers.score,
         explain=explain,
-        history=log.reports(model, last=HISTORY, version=window.version),
+        history=history,
         past=log.p_values(model, window.version, before=window.number, last=P_VALUES),
         recent=_recent(log, config, window),
         now=now or datetime.now(UTC),
+        unsure=frozenset(_unsure(answers_of(log, model, window.first_seq, window.last_seq)) if asked else ()),
     )
+
+
+def answers_of(log: PredictionLog, model: str, first_seq: int, last_seq: int) -> pd.DataFrame:
+    """``_id``, ``_label`` and ``_review`` of the rows between two positions, as they are now."""
+    return log.frame(model, first_seq, last_seq, extras=True, columns=["_id", LABEL, "_review"])
+
+
+def _unsure(rows: pd.DataFrame) -> list[str]:
+    return rows.loc[rows["_review"] == "unsure", "_id"].astype(str).tolist()
 
 
 def _profile(log: PredictionLog, config: ModelConfig, reference: Reference, window: Window) -> Profile:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import textwrap
@@ -163,6 +164,17 @@ def test_a_file_that_is_not_what_its_manifest_says_is_not_loaded_there_either(tm
     (folder / "model.skops").write_bytes((folder / "model.skops").read_bytes() + b"x")
     with pytest.raises(CorruptionError, match="and its manifest says"):
         ModelApart(folder)
+
+
+def test_a_manifest_that_names_no_model_makes_no_folder_anywhere(tmp_path: Path) -> None:
+    folder, target = written(tmp_path / "model", config("logistic_regression")), tmp_path / "home/champion.json"
+    (tmp_path / "code").mkdir()
+    found = json.loads((folder / "manifest.json").read_text())
+    for name in (str(target), "../../x", "a/b"):
+        (folder / "manifest.json").write_text(json.dumps(found | {"model": name}))
+        with pytest.raises(CorruptionError, match="cannot be read as a manifest"):
+            ModelApart(folder, tmp_path / "code")
+    assert not target.parent.exists()
 
 
 PROBE = """

@@ -358,6 +358,7 @@ for command in (
     diff.why,
     history.rebuild,
     records.review,
+    records.label,
     records.replay,
     records.export,
     records.forget,

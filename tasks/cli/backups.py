@@ -176,7 +176,7 @@ def _is_sqlite(path: Path) -> bool:
 
 def _copy_origin(origin: Path, copy: Path) -> None:
     """As git hands it out, which no repacking disturbs; hooks and configuration as they are."""
-    Git(origin.parent, str(origin)).run("clone", "--quiet", "--mirror", f"file://{origin}", str(copy))
+    Git(origin.parent, str(origin)).run("clone", "--quiet", "--mirror", "--no-local", str(origin), str(copy))
     shutil.copy(origin / "config", copy / "config")
     shutil.copytree(origin / "hooks", copy / "hooks", dirs_exist_ok=True)
 

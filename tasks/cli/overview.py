@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def overview(settings: Settings) -> dict[str, Any]:
     found = parts(settings)
     broken = {part.name for part in found if part.state == "not well"}
     known = settings.has_origin and "clone" not in broken
-    proven, wrong = told(settings) if known else (None, [])
+    proven, wrong = _told(settings) if known else (None, [])
     log = PredictionLog(settings.log_database) if settings.has_log and "database" not in broken else None
     try:
         models = {name: _model(settings, name, health, log, proven) for name in model_names(ROOT)}
@@ -51,6 +52,14 @@ def overview(settings: Settings) -> dict[str, Any]:
         "record_problems": wrong,
         "models": models,
     }
+
+
+def _told(settings: Settings) -> tuple[State | None, list[str]]:
+    """What is proven; a home whose own files about the ledger are broken is one problem, and hides no part."""
+    try:
+        return told(settings)
+    except (AssayError, OSError, sqlite3.Error) as error:
+        return None, [f"the ledger cannot be read here: {error}"]
 
 
 def _health(settings: Settings, url: str) -> dict[str, Any] | None:

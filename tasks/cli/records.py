@@ -123,6 +123,38 @@ def review(
     say(found, as_json, work.text(found, model))
 
 
+def label(
+    model: Model,
+    answer: Annotated[
+        tuple[str, str] | None,
+        typer.Option(metavar="ID OUTCOME", help="Outcome of one prediction, or unknown where nobody can say it."),
+    ] = None,
+    answers: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Outcomes of a CSV file with the columns id and outcome.")
+    ] = None,
+    csv: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write what is asked for as CSV, to be filled in.")
+    ] = None,
+    because: Annotated[str, typer.Option(help="Why an outcome is unknown; it is kept with the answer.")] = "",
+    as_json: Json = False,
+) -> None:
+    """List the predictions whose outcomes would settle what an estimate leaves open, or record these outcomes."""
+    from tasks.cli import review as work
+
+    given = [answer] if answer is not None else [] if answers is None else work.read_answers(answers)
+    if answer is not None or answers is not None:
+        done = work.label(settings(), ROOT, model, given, because)
+        unknown = f", {done['unknown']:,} unknown" if done["unknown"] else ""
+        waits = f"{plural(done['waiting'], 'outcome')} still asked for"
+        say(done, as_json, f"recorded: {plural(done['known'], 'outcome')}{unknown}; {waits}")
+        return
+    found = work.asked(settings(), ROOT, model)
+    if csv is not None:
+        say(found, as_json, f"written: {plural(work.write_asked(found, csv), 'prediction')} to {csv}")
+        return
+    say(found, as_json, work.asked_text(found, model))
+
+
 def replay(
     model: Model,
     config: Annotated[

@@ -1,4 +1,5 @@
-"""``assay review``: what an expert should look at, with its inputs, and what the expert says."""
+"""``assay review``: what an expert should look at, with its inputs, and what the expert says. ``assay label``: rows
+whose outcomes would settle what is open."""
 
 from __future__ import annotations
 
@@ -16,10 +17,11 @@ from rich.table import Table
 from tasks.cli import runs
 from tasks.cli.credentials import own_id
 from tasks.records.log.predictions import PredictionLog, Review
+from tasks.science.windows.label_requests import waiting_rows
 from tasks.spec.display import with_display_names
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import WindowReport
-from tasks.spec.model import load_model
+from tasks.spec.model import ModelConfig, load_model
 from tasks.spec.review import ANSWERS, ReviewItem
 from tasks.spec.settings import Settings
 from tasks.spec.wording import number, plural
@@ -131,3 +133,155 @@ def answer(settings: Settings, root: Path, model: str, given: tuple[str, str], b
         who = runs.actor(root)
         log.reviews(model, [Review(identifier, known[identifier], verdict, who, because)], own_id(settings))
     return {"id": identifier, "verdict": verdict, "who": who, "because": because}
+
+
+# -- outcomes that are asked for --------------------------------------------------------------------------------------
+
+UNKNOWN = "unknown"
+"""The answer that nobody can say an outcome; it counts as whichever would be the worst."""
+LABEL_COLUMN = "outcome"
+
+
+def asked(settings: Settings, root: Path, model: str) -> list[dict[str, Any]]:
+    """Rows whose outcomes are waited for, the newest window first, in the order of asking.
+
+    Each has id, window, round, chance of having been drawn, score, inputs, and why it is asked for.
+    """
+    names = [c.name for c in load_model(root, model).inputs]
+    found = []
+    with _open(settings) as log:
+        reports = [r for r in log.reports(model, last=LOOKED_BACK) if r.label_request is not None] if log else []
+        for report in reversed(reports[-SHOWN_WINDOWS:]):
+            rows = log.frame(model, report.first_seq, report.last_seq, extras=True)
+            by_id = rows.set_index("_id")
+            for row in waiting_rows(report, rows):
+                logged = {str(k): _plain(v) for k, v in by_id.loc[row.id].items()}
+                found.append(
+                    {
+                        "id": row.id,
+                        "window": report.window,
+                        "round": row.turn + 1,
+                        "chance": report.label_request.chance(row),
+                        "score": logged.get("_score"),
+                        "inputs": {n: logged[n] for n in names if n in logged},
+                        "why": report.label_request.why,
+                    }
+                )
+    return found
+
+
+def asked_text(found: list[dict[str, Any]], model: str, width: int | None = None) -> str:
+    """The newest window's rows for a terminal; those of earlier ones are counted."""
+    if not found:
+        return f"no outcome of {model} is asked for"
+    window = found[0]["window"]
+    mine = [row for row in found if row["window"] == window]
+    shown = Table(title=f"{model}: outcomes asked for in window {window}", title_justify="left", expand=True)
+    for name, ratio in (("round", 1), ("prediction", 4), ("inputs", 8)):
+        shown.add_column(name, ratio=ratio, overflow="fold")
+    for row in mine:
+        inputs = ", ".join(f"{k} {'missing' if v is None else v}" for k, v in row["inputs"].items())
+        shown.add_row(str(row["round"]), escape(row["id"]), escape(inputs))
+    console = Console(width=width)
+    with console.capture() as captured:
+        console.print(shown)
+    more = len(found) - len(mine)
+    lines = [
+        captured.get().rstrip(),
+        f"why: {with_display_names(mine[0]['why'])}",
+        *([f"{plural(more, 'outcome')} of earlier windows, too: --csv FILE lists all"] if more else []),
+        f"answer one: assay label {model} --answer ID OUTCOME, or {UNKNOWN!r} where nobody can say",
+        f"answer many: assay label {model} --csv FILE, fill in its last column, assay label {model} --answers FILE",
+    ]
+    return "\n".join(lines)
+
+
+def write_asked(found: list[dict[str, Any]], file: Path) -> int:
+    """Write the rows as CSV, their outcome to be filled in; gives their number."""
+    flat = [
+        {"id": r["id"], "window": r["window"], "round": r["round"], **r["inputs"], LABEL_COLUMN: None} for r in found
+    ]
+    try:
+        pd.DataFrame(flat, columns=None if flat else ["id", LABEL_COLUMN]).to_csv(file, index=False)
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be written: {error.strerror}; name another file with --csv.") from None
+    return len(flat)
+
+
+def read_answers(file: Path) -> list[tuple[str, str]]:
+    """Ids and outcomes of a CSV file; rows without an outcome are left out.
+
+    Raises:
+        ConfigError: it cannot be read, or lacks a column.
+    """
+    try:
+        table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(f"{file} cannot be read as CSV: {reason}; give the file that --csv wrote.") from None
+    missing = [name for name in ("id", LABEL_COLUMN) if name not in table]
+    if missing:
+        raise ConfigError(
+            f"{file} has no column {missing[0]!r}; allowed is a file with id and {LABEL_COLUMN}, as --csv writes it."
+        )
+    pairs = [(i.strip(), o.strip()) for i, o in zip(table["id"], table[LABEL_COLUMN], strict=True)]
+    return [(i, o) for i, o in pairs if o]
+
+
+def label(settings: Settings, root: Path, model: str, given: list[tuple[str, str]], because: str) -> dict[str, int]:
+    """Record outcomes that were asked for, all or none; gives how many are known now, unknown, and still waited for.
+
+    Raises:
+        ConfigError: an outcome is none of the model's, or an id was not asked for.
+    """
+    config = load_model(root, model)
+    outcomes = {name: outcome_of(config, name, text) for name, text in given}
+    with _open(settings) as log:
+        reports = [r for r in log.reports(model, last=LOOKED_BACK) if r.label_request is not None] if log else []
+        window_of = {row.id: r.window for r in reports for row in r.label_request.rows}
+        strange = next((name for name in outcomes if name not in window_of), None)
+        if strange is not None:
+            raise ConfigError(
+                f"the outcome of {strange!r} is not asked for. List what is asked for with: assay label {model}; "
+                "outcomes of other predictions come in by the service."
+            )
+        sender, who = own_id(settings), runs.actor(root)
+        known = [(name, outcome) for name, outcome in outcomes.items() if outcome is not None]
+        unknown = [name for name, outcome in outcomes.items() if outcome is None]
+        if known:
+            log.outcomes(model, known, sender)
+        if unknown:
+            log.reviews(model, [Review(n, window_of[n], "unsure", who, because) for n in unknown], sender)
+    return {"known": len(known), "unknown": len(unknown), "waiting": len(asked(settings, root, model))}
+
+
+def outcome_of(config: ModelConfig, name: str, text: str) -> bool | float | str | None:
+    """What a person wrote as an outcome of the model; None where nobody can say it.
+
+    Raises:
+        ConfigError: the model has no such outcome.
+    """
+    target = config.data.target
+    found: bool | float | str | None
+    if text.casefold() == UNKNOWN and UNKNOWN not in config.classes:
+        return None
+    if target.kind == "binary":
+        words = {"true": True, "1": True, "yes": True, target.positive: True}
+        words |= {"false": False, "0": False, "no": False, target.negative: False}
+        found = {word.casefold(): value for word, value in words.items()}.get(text.casefold())
+        allowed = f"true ({target.positive}) or false ({target.negative})"
+    elif target.kind == "multiclass":
+        found = text if text in config.classes else None
+        allowed = ", ".join(config.classes)
+    else:
+        low = -math.inf if target.minimum is None else target.minimum
+        high = math.inf if target.maximum is None else target.maximum
+        try:
+            number_given = float(text)
+        except ValueError:
+            number_given = math.nan
+        found = number_given if math.isfinite(number_given) and low <= number_given <= high else None
+        allowed = f"a finite number from {low:g} to {high:g} in {target.unit}"
+    if found is None:
+        raise ConfigError(f"the outcome of {name} is {text!r}; allowed: {allowed}, or {UNKNOWN}. Nothing was recorded.")
+    return found

@@ -56,6 +56,7 @@ QUANTITIES: dict[str, Display] = {
 
 FINDINGS: dict[str, Display] = {
     "realized_performance": Display("realized performance"),
+    "sampled_performance": Display("performance by asked outcomes"),
     "label_drift": Display("outcome drift"),
     "estimated_performance": Display("estimated performance"),
     "forecast": Display("forecast"),
@@ -90,7 +91,7 @@ SUBJECTS: dict[tuple[str, str], NumberForm] = {
 }
 """Findings whose value is read otherwise than that of their kind."""
 
-OF_A_METRIC = ("realized_performance", "estimated_performance", "forecast", "estimator")
+OF_A_METRIC = ("realized_performance", "sampled_performance", "estimated_performance", "forecast", "estimator")
 """Kinds of findings whose subject is a metric, in whose unit the value is."""
 
 

@@ -11,7 +11,7 @@ from tasks.spec.columns import known_type
 from tasks.spec.data_record import DataRecord
 from tasks.spec.forecast import Forecast
 from tasks.spec.groupings import EmbeddingMap, GroupSummary
-from tasks.spec.review import ReviewItem
+from tasks.spec.review import LabelRequest, ReviewItem
 from tasks.spec.search import SearchOrigin
 from tasks.spec.waivers import Waiver
 
@@ -322,6 +322,8 @@ class WindowReport(Spec):
     groups: GroupSummary | None = None
     review: tuple[ReviewItem, ...] = ()
     """What an expert should look at, most urgent first."""
+    label_request: LabelRequest | None = None
+    """Rows whose outcomes are asked for; None where nothing is open, and in reports from before 2026-12-01."""
     decision: Decision
 
 

@@ -15,6 +15,7 @@ from tasks.spec.base import REGISTERED, Spec
 from tasks.spec.data import Column
 from tasks.spec.data_record import DataRecord
 from tasks.spec.metrics import TargetKind
+from tasks.spec.models import Name
 
 
 class AnsweringProof(Spec):
@@ -46,7 +47,8 @@ class ColumnBackground(Spec):
 class Manifest(Spec):
     """``manifest.json`` beside ``model.skops``: what the service must know to answer."""
 
-    model: str
+    model: Name
+    """Of whoever asks: it becomes part of paths."""
     title: str
     model_digest: str
     """sha256 of model.skops."""

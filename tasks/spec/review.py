@@ -68,3 +68,35 @@ class ReviewSummary(Spec):
     unknown: int
     """Answers to predictions that are not in the queue."""
     sentence: str
+
+
+class AskedRow(Spec):
+    """One prediction whose outcome is asked for."""
+
+    id: Annotated[str, Field(min_length=1, max_length=64)]
+    stratum: Annotated[int, Field(ge=0)]
+    turn: Annotated[int, Field(ge=0)]
+    """The round that it is asked in; each round holds one row of every stratum."""
+
+
+class LabelRequest(Spec):
+    """A probability sample of a window whose outcomes would settle what an estimate leaves open.
+
+    It is drawn once, before any of its answers is known, and is part of the window's report. A row's inclusion chance
+    is the number of rounds over the rows of its stratum.
+    """
+
+    why: str
+    """What is open, as a sentence."""
+    rows: tuple[AskedRow, ...]
+    """In the order of asking."""
+    strata: tuple[int, ...]
+    """Rows of the window in each stratum."""
+
+    @property
+    def rounds(self) -> int:
+        return len(self.rows) // len(self.strata)
+
+    def chance(self, row: AskedRow) -> float:
+        """With which the row came into the sample."""
+        return self.rounds / self.strata[row.stratum]

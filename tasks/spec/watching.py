@@ -42,6 +42,13 @@ class ReviewPolicy(Spec):
     """Rows of one window that are put into the queue at most."""
 
 
+class LabellingPolicy(Spec):
+    """How many outcomes may be asked for where an estimate abstains or a decision hangs on it."""
+
+    most: int = Field(100, ge=0, le=5000)
+    """Rows of one window at most, and always fewer than ``label_share`` of them; 0 asks for none."""
+
+
 class Monitoring(Spec):
     window_rows: int = Field(2000, ge=50)
     """Predictions in one analysis window."""
@@ -80,6 +87,8 @@ class Monitoring(Spec):
     """When silence, delay and repeats are findings."""
     review: ReviewPolicy = ReviewPolicy()
     """Which predictions an expert should look at."""
+    labelling: LabellingPolicy = LabellingPolicy()
+    """Whose outcomes are asked for; see docs/labelling.md."""
     attribution_change: float = Field(0.2, gt=0, le=1)
     """Share of the attribution that must have moved from features to others to be called attribution drift."""
     sampled_rows: int = Field(20000, ge=500)

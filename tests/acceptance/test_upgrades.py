@@ -165,7 +165,8 @@ def test_a_home_of_an_older_release_comes_forward_in_one_step_and_back_again(old
     new.done("rollback", "care", "--because", "a test")
     assert new.champion()[0] == "v1.0.0"
     new.done("ledger", "--verify", "--whole")
-    assert all(part["state"] == "well" for part in new.json("status")["parts"])
+    found = new.json("status")
+    assert all(part["state"] == "well" for part in found["parts"]), found["parts"]
     new.done("down")
 
     refused = old.assay("up")  # releases before homes had a number cannot know it; the log and the ledger are newer

@@ -40,7 +40,8 @@ from tests.serving.running import start
 
 @pytest.fixture
 def home(tmp_path: Path, developer: Path) -> Path:
-    made = stopped_home(tmp_path)
+    (tmp_path / "a%41 b").mkdir()  # git decodes what looks like an address
+    made = stopped_home(tmp_path).rename(tmp_path / "a%41 b/home")
     kept = made / "dvc-cache/files/md5/ab"
     kept.mkdir(parents=True)
     (kept / "cdef").write_bytes(b"rows that no stage can make again")

@@ -96,6 +96,17 @@ def test_damage_of_many_parts_is_told_of_each(home: Path) -> None:
     assert all(f"✕ {name}" in told for name in unwell) and "care: nobody knows which version is champion" in told
 
 
+def test_a_broken_file_of_the_homes_own_about_the_ledger_hides_no_part(home: Path) -> None:
+    parts(home)
+    kept = home / "ledger-state.json"
+    kept.unlink(missing_ok=True)
+    (kept / "full").mkdir(parents=True)  # no file can take its place
+    code, found = parts(home)
+    assert code == 1 and {"database", "origin", "release store"} <= set(found)
+    told = assay(home, "status").stdout
+    assert "record: the ledger cannot be read here: [Errno" in told and "✓ database" in told
+
+
 def test_the_digest_of_what_examines_is_that_of_the_files_of_the_checkout(home: Path) -> None:
     """Computed here as docs/ledger.md says it, and by nothing of Assay."""
     files = [*ROOT.glob("tasks/**/*.py"), *ROOT.glob("flows/**/*.py"), ROOT / "requirements.lock"]

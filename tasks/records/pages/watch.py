@@ -106,8 +106,15 @@ def next_steps(watched: ModelStatus) -> list[str]:
         waiting = plural(len(newest.review), "prediction")
         verb = "waits" if len(newest.review) == 1 else "wait"
         steps.append(f"{waiting} of window {newest.window} {verb} for an expert: assay review {watched.model}")
+    if newest.label_request is not None and not _realized(newest):
+        asked = plural(len(newest.label_request.rows), "outcome")
+        steps.append(f"{asked} of window {newest.window} would settle what is open: assay label {watched.model}")
     blind = [f for f in newest.findings if f.kind == "estimated_performance" and f.value is None]
     return steps + [f.sentence for f in blind]
+
+
+def _realized(report: WindowReport) -> bool:
+    return any(f.kind == "realized_performance" and f.value is not None for f in report.findings)
 
 
 def _alarms(report: WindowReport, ranks: Mapping[str, int]) -> list[str]:

@@ -22,6 +22,7 @@ ATTEMPTS = 3
 CUT = "assay.cut"
 """The key of the clone's git config that keeps what the origin lacked when the clone was completed last."""
 LEFT_OUT = "assay-left-out"
+VERBATIM = "* -text !eol !ident !filter !working-tree-encoding !export-subst\n"
 """The file of the clone's git folder that keeps which names of the origin the clone cannot have, a line each."""
 LONGEST = 1000
 """Characters of a branch or tag that Assay leans on: far below what a file of git's may be called."""
@@ -57,12 +58,24 @@ def ensure_clone(settings: Settings, tags: bool = True) -> Git:
         git = Git(settings.clone, settings.origin_url)
         if git.run("config", "--default", "", "--get", "remote.origin.url") != settings.origin_url:  # a home was moved
             git.run("config", "--replace-all", "remote.origin.url", settings.origin_url)
+        _as_committed(git)
         _complete(git)
         _forget_head(git)
         if not _differing(git, tags) - _left_out(git):
             return git
         _fetch(git, settings.branch)
     return git
+
+
+def _as_committed(git: Git) -> None:
+    """Files of a checkout have the bytes of the commit, whatever its ``.gitattributes`` say.
+
+    Else a commit chooses among the filters of the user's git, which run as the user, and ends of lines change.
+    """
+    rules = git.path / ".git/info/attributes"
+    if not rules.is_file() or rules.read_text("utf-8", "replace") != VERBATIM:
+        rules.parent.mkdir(exist_ok=True)
+        rules.write_text(VERBATIM, "utf-8")
 
 
 def _begin(settings: Settings) -> None:

@@ -79,6 +79,8 @@ class WindowInput:
     recent: pd.DataFrame
     """Labelled rows of the version's last windows before this one, which may contradict an estimate."""
     now: datetime
+    unsure: frozenset[str] = frozenset()
+    """Ids of rows that were asked for and whose outcome nobody can say."""
 
 
 @dataclass(frozen=True)

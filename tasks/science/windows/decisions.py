@@ -93,7 +93,8 @@ def decide(context: DecisionContext) -> Decision:
 
 def _faulty(context: DecisionContext) -> Decision | None:
     """Outcomes of a program that broke say nothing of the model, however bad they make it look."""
-    shown = [f for f in context.ranked if f.kind in ("realized_performance", "label_drift", "realized_fairness")]
+    by_outcomes = ("realized_performance", "sampled_performance", "label_drift", "realized_fairness")
+    shown = [f for f in context.ranked if f.kind in by_outcomes]
     if not context.faulty or not shown:
         return None
     return Decision(

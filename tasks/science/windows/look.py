@@ -6,14 +6,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tasks.science.monitors.performance.monitor import losses_of
 from tasks.science.monitors.protocol import Look, Monitor, MonitorResult, Reference, WindowInput
+from tasks.science.windows.label_requests import label_request
 from tasks.science.windows.monitors import levels, watching
 from tasks.science.windows.review import review_queue
 from tasks.spec.evidence import Finding, Plot, WindowReport
 from tasks.spec.forecast import Forecast
 from tasks.spec.groupings import EmbeddingMap, GroupSummary
 from tasks.spec.model import ModelConfig
-from tasks.spec.review import ReviewItem
+from tasks.spec.review import LabelRequest, ReviewItem
 from tasks.spec.wording import plural
 
 
@@ -29,6 +31,8 @@ class WindowResult:
     groups: GroupSummary | None = None
     review: tuple[ReviewItem, ...] = ()
     """Predictions that an expert should look at, most urgent first."""
+    request: LabelRequest | None = None
+    """Rows whose outcomes would settle what is open."""
 
 
 def examine_window(config: ModelConfig, reference: Reference, window_input: WindowInput) -> WindowResult:
@@ -47,6 +51,7 @@ def examine_window(config: ModelConfig, reference: Reference, window_input: Wind
     groups = next((r.group_of_row for r in results if r.group_of_row is not None), None)
     number, rows = window_input.number, window_input.rows
     queue = review_queue(config, reference.rows, rows, number, breaks, None, groups, config.seed)
+    losses = losses_of(config, reference)
     return WindowResult(
         tuple(look.found),
         tuple(p for r in results for p in r.plots),
@@ -54,6 +59,7 @@ def examine_window(config: ModelConfig, reference: Reference, window_input: Wind
         next((r.map for r in results if r.map is not None), None),
         next((r.groups for r in results if r.groups is not None), None),
         tuple(queue),
+        label_request(config, reference.rows, rows, number, look.found, losses),
     )
 
 
@@ -65,7 +71,9 @@ def judge_again(
     What needs no labels stands as it was found when the window was new, and so do the forecasts and pictures.
     """
     if _too_little(config, reference, window_input) is not None:
-        return WindowResult(before.findings, (), before.forecasts, None, before.groups, before.review)
+        return WindowResult(
+            before.findings, (), before.forecasts, None, before.groups, before.review, before.label_request
+        )
     look = Look(config, reference, window_input, levels(config))
     known = {kind.name for monitor in watching() for kind in monitor.kinds}
     look.found.extend(f for f in before.findings if f.kind not in known)  # of a monitor that looks no more
@@ -74,7 +82,9 @@ def judge_again(
             _result(monitor, look)
         else:
             look.found.extend(_of(monitor, before.findings))
-    return WindowResult(tuple(look.found), (), before.forecasts, None, before.groups, before.review)
+    return WindowResult(
+        tuple(look.found), (), before.forecasts, None, before.groups, before.review, before.label_request
+    )
 
 
 def _result(monitor: Monitor, look: Look) -> MonitorResult:

@@ -200,3 +200,24 @@ def test_any_path_of_a_home_holds_the_cache(dvc_developer: Path, tmp_path: Path)
     rows.write_text("1\n")
     dvc.add(dvc_developer, rows)
     assert len(list((tmp_path / PATHS[-1] / "dvc-cache/files/md5").rglob("*/*"))) == 1
+
+
+def test_no_commit_chooses_a_filter_of_the_users_git_or_other_ends_of_lines(
+    settings: Settings, developer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (developer / ".gitattributes").write_text("*.bin filter=own\n*.yaml text eol=crlf\n*.txt ident\n")
+    content = {"f.bin": b"pointer\n", "x.yaml": b"a: 1\n", "note.txt": b"$Id$\n", "old.yaml": b"a: 1\r\n"}
+    (developer / ".git/info").mkdir(exist_ok=True)
+    (developer / ".git/info/attributes").write_text("* -text\n")
+    for name, written in content.items():
+        (developer / name).write_bytes(written)
+    git(developer, "add", ".")
+    git(developer, "commit", "--quiet", "-m", "files with attributes")
+    git(developer, "push", "--quiet", "origin", "HEAD:main")
+    ran = tmp_path / "ran"
+    habits = tmp_path / "habits"
+    habits.write_text(f'[filter "own"]\n\tsmudge = "touch {ran}; cat"\n\tclean = cat\n\trequired = true\n')
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(habits))
+    with workspace.worktree(settings, "main") as tree:
+        assert {name: (tree / name).read_bytes() for name in content} == content
+    assert not ran.exists()

@@ -29,6 +29,7 @@ from tasks.science.monitors.performance.realized import (
     realized_findings,
 )
 from tasks.science.monitors.performance.realized_fairness import LEFT_OUT, realized_fairness
+from tasks.science.monitors.performance.sampled import sampled_findings
 from tasks.science.monitors.performance.track_record import estimator_findings
 from tasks.spec.evidence import Finding, WindowReport
 from tasks.spec.gates import FairnessGate
@@ -36,6 +37,7 @@ from tasks.spec.model import ModelConfig
 
 KINDS = (
     "realized_performance",
+    "sampled_performance",
     "label_drift",
     "estimated_performance",
     "realized_fairness",
@@ -59,6 +61,7 @@ def performance_findings(
     recent: pd.DataFrame | None = None,
     losses: LossModel | None = None,
     number: int | None = None,
+    unsure: frozenset[str] = frozenset(),
 ) -> list[Finding]:
     """Findings of all :data:`KINDS`. Where labels are in, what was estimated of the same is told and alarms no more.
 
@@ -70,7 +73,8 @@ def performance_findings(
         history: reports on the same version, this window's earlier ones included.
         recent: labelled rows of the last windows, which may contradict the estimator; losses: as of
             :func:`choose_estimator`.
-        number: of the window, by which its own earlier reports are known.
+        number: of the window, by which its own earlier reports are known, and what was asked for in them.
+        unsure: ids of rows that were asked for and whose outcome nobody can say.
     """
     absent = {c.name for c in config.inputs if c.name not in window or (len(window) and window[c.name].isna().all())}
     window = window.assign(**{c.name: np.nan for c in config.inputs if c.name not in window})
@@ -86,8 +90,12 @@ def performance_findings(
     shown = realized_fairness(config, window, levels["realized_fairness"], seed, recent)
     presence = presence_findings(config, then, now, absent, levels["protected_groups"])
     errors = estimator_findings(config, [*estimates, *realized], history, levels["estimator"], number)
-    estimates, fairness = outranked(estimates, realized), outranked(fairness, shown)
-    return [*estimates, *fairness, *realized, *shown, *presence, *labels, *errors]
+    request = next((r.label_request for r in history if r.window == number), None)
+    sampled = sampled_findings(config, reference, window, request, unsure, levels["sampled_performance"], losses)
+    known = {f.subject for f in realized if f.value is not None}
+    sampled = [f for f in sampled if f.subject not in known]
+    estimates, fairness = outranked(estimates, [*realized, *sampled]), outranked(fairness, shown)
+    return [*estimates, *fairness, *realized, *sampled, *shown, *presence, *labels, *errors]
 
 
 def outranked(estimated: list[Finding], realized: list[Finding]) -> list[Finding]:

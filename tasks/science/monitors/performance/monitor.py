@@ -7,7 +7,8 @@ from fractions import Fraction
 from tasks.science.monitors.performance.direct_loss import LossModel
 from tasks.science.monitors.performance.estimators import reference_losses
 from tasks.science.monitors.performance.findings import performance_findings
-from tasks.science.monitors.protocol import FindingKind, Look, Monitor, MonitorResult
+from tasks.science.monitors.protocol import FindingKind, Look, Monitor, MonitorResult, Reference
+from tasks.spec.model import ModelConfig
 
 
 class PerformanceMonitor(Monitor):
@@ -16,20 +17,19 @@ class PerformanceMonitor(Monitor):
     name = "performance"
     kinds = (
         FindingKind("realized_performance", rank=10, share=Fraction(1, 16), concern="performance"),
+        FindingKind("sampled_performance", rank=12, share=Fraction(1, 64), concern="performance"),
         FindingKind("label_drift", rank=15, share=Fraction(1, 32)),
         FindingKind("estimated_performance", rank=20, share=Fraction(1, 16), concern="performance"),
         FindingKind("realized_fairness", rank=55, share=Fraction(1, 32)),
         FindingKind("estimated_fairness", rank=60, share=Fraction(1, 64)),
         FindingKind("protected_groups", rank=65, share=Fraction(1, 64)),
-        FindingKind("estimator", rank=170, share=Fraction(1, 32)),
+        FindingKind("estimator", rank=170, share=Fraction(1, 64)),
     )
     of_labels = True
 
     def look(self, look: Look) -> MonitorResult:
         config, reference, window = look.config, look.reference, look.window
-        losses: LossModel | None = None
-        if config.kind == "regression":
-            losses = reference.cached("losses", lambda: reference_losses(config, reference.rows, config.seed))
+        losses = losses_of(config, reference)
         return MonitorResult(
             performance_findings(
                 config,
@@ -42,8 +42,17 @@ class PerformanceMonitor(Monitor):
                 window.recent,
                 losses,
                 window.number,
+                window.unsure,
             )
         )
+
+
+def losses_of(config: ModelConfig, reference: Reference) -> LossModel | None:
+    """Of a regression, the model of its errors; made at the first call, since it is costly."""
+    if config.kind != "regression":
+        return None
+    found: LossModel = reference.cached("losses", lambda: reference_losses(config, reference.rows, config.seed))
+    return found
 
 
 PERFORMANCE = PerformanceMonitor()
