@@ -94,7 +94,7 @@ class Settings(BaseSettings):
             raise ValueError("it must begin with http:// or https://, or be empty so that nobody is asked")
         return value
 
-    @field_validator("timestamp_ca", "key_file", "tls_cert", "tls_key", mode="before")
+    @field_validator("examiner_key", "timestamp_ca", "key_file", "tls_cert", "tls_key", mode="before")
     @classmethod
     def _from_anywhere(cls, value: Any) -> Path | None:
         """The parts of a system have other working directories than the command that starts them."""

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -90,3 +91,17 @@ def test_a_home_is_where_it_was_said_to_be_not_where_a_command_starts(tmp_path: 
     assert home() == str(ROOT / ".assay")
     assert home(ASSAY_HOME="here") == str(tmp_path / "here")
     assert home(ASSAY_HOME="~/x", HOME=str(tmp_path)) == str(tmp_path / "x")
+
+
+def test_every_path_of_a_setting_is_the_same_wherever_a_part_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    paths = [
+        name for name, found in Settings.model_fields.items() if Path in (*get_args(found.annotation), found.annotation)
+    ]
+    assert {"home", "examiner_key", "tls_key"} <= {*paths}
+    for name in paths:
+        assert getattr(Settings(**{name: "~/k"}), name) == tmp_path / "k", name
+        assert getattr(Settings(**{name: "a/k"}), name) == tmp_path / "a/k", name

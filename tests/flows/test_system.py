@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,12 @@ import psutil
 import pytest
 
 from tasks.cli.waivers import add_waiver
+from tasks.records.log.outbox import Decision
 from tasks.records.log.predictions import PredictionLog
 from tasks.records.registry.registry import Registry
 from tasks.science.data.tables import as_requests
 from tasks.spec.base import digest_file
+from tasks.spec.ledger import EntryDraft, FeedDetails
 from tasks.spec.model import load_model
 from tasks.spec.models import model_names
 from tasks.versions import version_files
@@ -114,7 +117,11 @@ def test_the_scheduler_makes_runs(running: Running) -> None:
 
 def test_watching_what_was_never_released_ends_with_a_sentence(running: Running) -> None:
     """For who asks it is a mistake; for a schedule, which begins with the system, it is none, and no run stands there
-    in red."""
+    in red. What a run decided that died is told all the same."""
+    left = EntryDraft(kind="monitored", model="care", actor="a", reason="schedule", sentence="feed: it was told late",
+                      evidence={}, details=FeedDetails(silent=("outcomes",)))  # fmt: skip
+    with closing(PredictionLog(running.settings.log_database)) as log:
+        log.decide(Decision(left, 0))
     early = running.api.start("monitor/monitoring", {"model": "care", "reason": "schedule", "actor": "schedule"})
     done = running.assay("monitor", "income", "--json")
     told = json.loads(done.stdout)
@@ -130,13 +137,14 @@ def test_watching_what_was_never_released_ends_with_a_sentence(running: Running)
     assert (state["type"], state["name"]) == ("COMPLETED", "Nothing to watch") and state["message"].startswith(
         "care has no champion yet"
     )
+    assert [e.sentence for e in running.ledger() if e.model == "care"] == ["feed: it was told late"]
 
 
 def test_a_push_trains_examines_promotes_and_serves(running: Running, released: dict[str, Any]) -> None:
     assert f"assay: training of care at {released['pushed'][:8]} started" in released["said"]
     assert released["name"] == "Promoted", released["message"]
     assert re.fullmatch(r"care v1\.0\.0 is champion: (all|\d+ of) \d+ gates passed.*\.", released["message"])
-    assert [(e.kind, e.actor) for e in running.ledger() if e.model == "care"][:2] == [
+    assert [(e.kind, e.actor) for e in running.ledger() if e.model == "care" and e.kind != "monitored"][:2] == [
         ("trained", "dana@example.org"),
         ("promoted", "dana@example.org"),
     ]

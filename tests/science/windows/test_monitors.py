@@ -46,8 +46,8 @@ def test_a_person_hears_of_performance_first_and_of_the_estimator_last() -> None
     assert list(kinds()) == [
         "realized_performance", "sampled_performance", "label_drift", "estimated_performance", "forecast",
         "prediction_drift", "selection_rate", "realized_fairness", "estimated_fairness", "protected_groups",
-        "data_quality", "feed", "expert_rule", "attribution_drift", "missingness", "new_category", "out_of_range", "data_drift",
-        "multivariate_drift", "grouping", "estimator",
+        "data_quality", "feed", "expert_rule", "attribution_drift", "missingness", "new_category", "out_of_range",
+        "data_drift", "multivariate_drift", "grouping", "estimator",
     ]  # fmt: skip
     assert kinds_about("performance") == {"realized_performance", "sampled_performance", "estimated_performance"}
     assert kinds_about("feed") == {"data_quality", "feed"}
