@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 import uuid
 from collections.abc import Callable
@@ -15,6 +16,11 @@ from tasks.signing.doors import LABEL
 from tasks.spec.errors import AssayError, UnreachableError
 
 ATTEMPTS, AGAIN = 6, 3
+BUSY = 60.0
+"""Seconds in which a server that says that it is busy (503) is asked again.
+
+Its database is locked while several write, and for longer where a clock jumped and it makes up for
+all schedules at once."""
 TIMEOUT = 30.0
 """Seconds; a server whose clock was set, or whose machine is busy, is slow for a minute."""
 POOL = "assay"
@@ -72,7 +78,8 @@ class PrefectApi:
             UnreachableError: the server does not answer, or it is another one.
             AssayError: it refuses.
         """
-        for attempt in range(ATTEMPTS):
+        begun = time.monotonic()
+        for attempt in itertools.count():
             try:
                 if self.ours is not None and not self.ours():
                     raise UnreachableError(
@@ -88,9 +95,15 @@ class PrefectApi:
                 raise UnreachableError(
                     f"the Prefect server at {self.url} does not answer ({type(error).__name__}). Start it with: make up"
                 ) from None
-            if answer.status_code < 500:
+            busy = answer.status_code == httpx.codes.SERVICE_UNAVAILABLE and time.monotonic() - begun < BUSY
+            if answer.status_code < 500 or not (busy or attempt < ATTEMPTS - 1):
                 break
-            time.sleep(0.3 * (attempt + 1))  # its SQLite database is locked for a moment when several write
+            time.sleep(min(0.3 * (attempt + 1), 3.0))
+        if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+            raise UnreachableError(
+                f"the Prefect server at {self.url} is up and has been too busy for {time.monotonic() - begun:.0f} s. "
+                "Give the command again; what keeps it busy is shown by: assay status"
+            )
         if answer.status_code == 401:
             raise AssayError(
                 f"the Prefect server at {self.url} refused the login. Of a server that another home or machine runs, "

@@ -42,12 +42,12 @@ def test_a_rollback_and_a_stop_do_not_wait_for_them(asleep: Running) -> None:
     begun = time.monotonic()
     done = asleep.assay("rollback", "care", "--because", "it harms")
     assert done.returncode == 0, done.stdout + done.stderr
-    asleep.until(lambda: asleep.serves("care") == "v1.0.0", "v1.0.0")
+    asleep.until(lambda: asleep.serves("care") == "v1.0.0", "v1.0.0", SECONDS)
     took = time.monotonic() - begun
     begun = time.monotonic()
     done = asleep.assay("stop", "care", "--because", "it harms, too")
     assert done.returncode == 0, done.stdout + done.stderr
-    asleep.until(lambda: asleep.serves("care") is None, "a stop")
+    asleep.until(lambda: asleep.serves("care") is None, "a stop", SECONDS)
     stopped = time.monotonic() - begun
     print(f"rolled back after {took:.0f} s and stopped after {stopped:.0f} s, beside {_at_work(asleep)} trainings")
     assert _at_work(asleep) == PLACES["training"] and max(took, stopped) < SECONDS

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from tasks.cli import runs
+from tasks.cli import prefect_api, runs
 from tasks.cli.overview import overview_text
 from tasks.cli.prefect_api import PrefectApi
-from tasks.spec.errors import CheckoutError
+from tasks.spec.errors import CheckoutError, UnreachableError
 from tests.conftest import ROOT, git
 
 
@@ -119,14 +119,17 @@ def push(clone: Path, branch: str) -> str:
     ).stderr
 
 
-def test_a_server_that_is_locked_for_a_moment_is_asked_again_and_starts_one_run() -> None:
-    """Twice 503, then the answer; every attempt carries the same idempotency key."""
+def test_a_server_that_is_locked_for_a_moment_is_asked_again_and_starts_one_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Twice 503, then the answer; every attempt carries the same idempotency key. One that stays busy is called so."""
     asked: list[dict[str, object]] = []
+    busy = [2]
 
     class Locked(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(503 if len(asked) < 3 else 201)
+            self.send_response(503 if len(asked) <= busy[0] else 201)
             self.end_headers()
             self.wfile.write(b'{"id": "run"}')
 
@@ -145,10 +148,16 @@ def test_a_server_that_is_locked_for_a_moment_is_asked_again_and_starts_one_run(
             assert (
                 PrefectApi(f"http://127.0.0.1:{server.server_port}").start("train/training", {"model": "care"}) == "run"
             )
+            assert len(asked) == 3 and len({str(body["idempotency_key"]) for body in asked}) == 1
+            monkeypatch.setattr(prefect_api, "BUSY", 1.0)
+            busy[0] = 1000
+            with pytest.raises(
+                UnreachableError, match=r"is up and has been too busy for [1-9] s\. Give the command again"
+            ):
+                PrefectApi(f"http://127.0.0.1:{server.server_port}").call("POST", "/flow_runs/", {})
         finally:
             server.shutdown()
             thread.join()
-    assert len(asked) == 3 and len({str(body["idempotency_key"]) for body in asked}) == 1
 
 
 @pytest.mark.parametrize(
