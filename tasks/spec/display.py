@@ -57,6 +57,7 @@ QUANTITIES: dict[str, Display] = {
 FINDINGS: dict[str, Display] = {
     "realized_performance": Display("realized performance"),
     "sampled_performance": Display("performance by asked outcomes"),
+    "label_sources": Display("sources that disagree"),
     "label_drift": Display("outcome drift"),
     "estimated_performance": Display("estimated performance"),
     "forecast": Display("forecast"),

@@ -45,8 +45,9 @@ def test_no_change_is_quiet(care: World, rows: int) -> None:
 def test_every_monitor_says_something(care: World) -> None:
     seen = look(care, drawn(care, 500, 1))
     silent = set(kinds()) - {f.kind for f in seen.findings}
-    # no rules here; the others only speak of what is there
-    assert silent == {"expert_rule", "missingness", "new_category", "out_of_range", "sampled_performance"}
+    # no rules and no keys here; the others only speak of what is there
+    there_only = {"missingness", "new_category", "out_of_range", "sampled_performance"}
+    assert silent == {"expert_rule", "label_sources"} | there_only
     assert seen.map is not None and seen.groups is not None and all(f.sentence for f in seen.findings)
 
 
@@ -80,6 +81,7 @@ def test_labels_that_follow_no_more_are_seen_once_they_come(care: World) -> None
     assert of_labels == {
         "realized_performance",
         "sampled_performance",
+        "label_sources",
         "label_drift",
         "estimated_performance",
         "realized_fairness",

@@ -30,6 +30,7 @@ from tasks.science.monitors.performance.realized import (
 )
 from tasks.science.monitors.performance.realized_fairness import LEFT_OUT, realized_fairness
 from tasks.science.monitors.performance.sampled import sampled_findings
+from tasks.science.monitors.performance.source_disagreement import source_findings
 from tasks.science.monitors.performance.track_record import estimator_findings
 from tasks.spec.evidence import Finding, WindowReport
 from tasks.spec.gates import FairnessGate
@@ -38,6 +39,7 @@ from tasks.spec.model import ModelConfig
 KINDS = (
     "realized_performance",
     "sampled_performance",
+    "label_sources",
     "label_drift",
     "estimated_performance",
     "realized_fairness",
@@ -95,7 +97,8 @@ def performance_findings(
     known = {f.subject for f in realized if f.value is not None}
     sampled = [f for f in sampled if f.subject not in known]
     estimates, fairness = outranked(estimates, [*realized, *sampled]), outranked(fairness, shown)
-    return [*estimates, *fairness, *realized, *sampled, *shown, *presence, *labels, *errors]
+    apart = source_findings(config, window, levels["label_sources"], seed, recent)
+    return [*estimates, *fairness, *realized, *sampled, *apart, *shown, *presence, *labels, *errors]
 
 
 def outranked(estimated: list[Finding], realized: list[Finding]) -> list[Finding]:

@@ -17,7 +17,8 @@ class PerformanceMonitor(Monitor):
     name = "performance"
     kinds = (
         FindingKind("realized_performance", rank=10, share=Fraction(1, 16), concern="performance"),
-        FindingKind("sampled_performance", rank=12, share=Fraction(1, 64), concern="performance"),
+        FindingKind("sampled_performance", rank=12, share=Fraction(1, 128), concern="performance"),
+        FindingKind("label_sources", rank=13, share=Fraction(1, 128)),
         FindingKind("label_drift", rank=15, share=Fraction(1, 32)),
         FindingKind("estimated_performance", rank=20, share=Fraction(1, 16), concern="performance"),
         FindingKind("realized_fairness", rank=55, share=Fraction(1, 32)),
