@@ -66,7 +66,7 @@ def quiet(kind: TargetKind, n: int, before: int, runs: int) -> dict[str, Any]:
 
 
 def power() -> list[dict[str, Any]]:
-    """At the level of service: 1 % over 64."""
+    """At the level of service: 1 % over 128."""
     cases: list[tuple[TargetKind, int, int, float]] = [
         ("binary", 500, 0, 0.5), ("binary", 500, 2, 0.5), ("binary", 2000, 0, 0.5), ("binary", 2000, 0, 1.0),
         ("regression", 2000, 0, 0.5),
@@ -84,7 +84,7 @@ STUDIES = (
     Study(
         "Sources that agree",
         "Two sources label rows of one world as they are, and one sees more of one kind of rows. Alarms at a level of "
-        f"{LEVEL:g}; in service the finding gets 1 % over 64.",
+        f"{LEVEL:g}; in service the finding gets 1 % over 128.",
         lambda: [quiet(*case) for case in QUIET],
     ),
     Study(
