@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import random
+import struct
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -12,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tasks.proof.verify import ORDER, main
 from tasks.records.registry import authority
@@ -20,7 +24,7 @@ from tasks.records.registry.verification import told
 from tasks.signing import signatures
 from tasks.spec.base import canonical_json, digest_json
 from tasks.spec.settings import Settings
-from tests.keys import key, public
+from tests.keys import armored, key, public, reserved, string
 from tests.proof import ledgers
 from tests.proof.by_verdict import listed, promoted
 from tests.proof.ledgers import LATER, Document, Ledger, files, following, mail
@@ -69,6 +73,7 @@ def keys(honest: Ledger) -> dict[str, str]:
     found["dangling"] = public(folder / "dangling") + "="
     words = ("-s", str(folder / "ca"), "-I", "kim", "-n", "kim", str(folder / "kim-ed25519.pub"))
     subprocess.run(["ssh-keygen", "-q", *words], check=True)
+    found["software"] = fido_line()
     return found
 
 
@@ -113,7 +118,7 @@ def stops(chain: Chain, keys: dict[str, str], now: str) -> None:
         details = {"because": "b", "warrant": {"statement": said, "armor": armor}}
         chain.add(name, following(made, chain.last, kind="stopped", version="v3.0.0", details=details), None, good)
 
-    for name in keys:
+    for name in keys.keys() - {"software"}:
         path = made.folder / name
         armor = signatures.sign(right, path)
         stop(name, armor, name.startswith("kim-"))
@@ -122,6 +127,11 @@ def stops(chain: Chain, keys: dict[str, str], now: str) -> None:
             stop(f"{name}: more line ends", armor + "\n\n", True)
             for how, text in spellings(armor).items():
                 stop(f"{name}: {how}", text)
+    for name in ("kim-ed25519", "kim-rsa"):
+        stop(f"{name}: reserved", reserved(signatures.sign(right, made.folder / name)))
+    stop("by a FIDO key", as_fido(right), True)
+    stop("by a FIDO key whose counter was changed", as_fido(right, b"\x01\0\0\0\x06"))
+    stop("by a FIDO key, cut", as_fido(right, b""))
     kim = made.folder / "kim-ed25519"
     stop("by a certificate", signatures.sign(right, made.folder / "kim-ed25519-cert.pub"))
     stop("other namespace", signatures.sign(right, kim, signatures.ENTRY))
@@ -141,6 +151,34 @@ def stops(chain: Chain, keys: dict[str, str], now: str) -> None:
         sentence = "v3.0.0 was taken out of service: b"
         entry = following(made, chain.last, kind="stopped", version="v3.0.0", details=details, sentence=sentence)
         chain.add(f"details {details}", entry)
+
+
+FIDO, SOFTWARE, APPLICATION = b"sk-ssh-ed25519@openssh.com", Ed25519PrivateKey.from_private_bytes(b"f" * 32), b"ssh:"
+PRESENT = b"\x01\0\0\0\x05"
+"""Of a FIDO signature: that a person touched the key, and how often it has signed."""
+
+
+def fido_line() -> str:
+    return f"{FIDO.decode()} {base64.b64encode(fido_blob()).decode()}"
+
+
+def fido_blob() -> bytes:
+    point = SOFTWARE.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    return string(FIDO) + string(point) + string(APPLICATION)
+
+
+def as_fido(said: Document, told: bytes = PRESENT) -> str:
+    """A signature as a FIDO key makes it (OpenSSH, PROTOCOL.u2f), which puts flags and a counter behind its own.
+
+    Args:
+        told: flags and counter as they are written; what is signed says ``PRESENT``.
+    """
+    digest = hashlib.sha512(canonical_json(said)).digest()
+    content = b"SSHSIG" + b"".join(map(string, (b"assay", b"", b"sha512", digest)))
+    covered = hashlib.sha256(APPLICATION).digest() + PRESENT + hashlib.sha256(content).digest()
+    proof = string(FIDO) + string(SOFTWARE.sign(covered)) + told
+    return armored(b"SSHSIG" + struct.pack(">I", 1)
+                   + b"".join(map(string, (fido_blob(), b"assay", b"", b"sha512", proof))))  # fmt: skip
 
 
 STATEMENTS: dict[str, Document] = {
@@ -164,11 +202,6 @@ STATEMENTS: dict[str, Document] = {
     "verb in capitals": {"statement": "Stop"},
     "fine because is a list": {"because": ["b"]},
 }
-
-
-def armored(raw: bytes) -> str:
-    text = base64.b64encode(raw).decode()
-    return "\n".join([BEGIN, *(text[i : i + 70] for i in range(0, len(text), 70)), END, ""])
 
 
 def approvals(chain: Chain, now: str) -> None:
