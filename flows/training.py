@@ -52,7 +52,7 @@ def train(request: TrainingRequest) -> State:
             )
         for _ in range(EXAMINATIONS):
             evidence, champion = score_champion_and_challenger(candidate)
-            verdict = examine(candidate, evidence, champion, data, candidate.requesters(request.actor))
+            verdict = examine(candidate, evidence, champion, data, request.actor, request.reason)
             said = verdict_sentence(verdict)
             report_verdict(candidate, verdict)
             if not verdict.passed:

@@ -32,7 +32,9 @@ from tasks.versions import Candidate, materiality
 def needs_signature(candidate: Candidate, verdict: Verdict) -> str:
     """Why somebody has to sign; empty where nobody has."""
     why = ["its materiality is high"] if materiality(candidate) == "high" else []
-    return "; ".join([*why, *(f"{gate.gate} did not pass: {gate.reason}" for gate in verdict.doubted)])
+    why += [f"{gate.gate} did not pass: {gate.reason}" for gate in verdict.doubted]
+    held = verdict.envelope
+    return "; ".join([*why, *([held.sentence] if held is not None and verdict.doubted else [])])
 
 
 @task(cache_policy=NO_CACHE, task_run_name="ask for a signature")

@@ -18,6 +18,7 @@ from tasks.spec.model import ModelConfig
 from tasks.spec.models import model_folder
 from tasks.spec.rules import ExpertRules
 from tasks.spec.settings import Settings
+from tasks.spec.waivers import EnvelopeSignature
 
 ASKED_ON_MAIN = "asked as the main branch asks it, not as the candidate's own {file} does"
 QUESTION = ("source", "rows", "base", "period", "entity", "split")
@@ -35,6 +36,15 @@ def main_config(model: str) -> ModelConfig | None:
         ConfigError: what it says cannot be read.
     """
     return _on_main(model, "model.yaml", ModelConfig)
+
+
+def envelope_signature(model: str) -> EnvelopeSignature | None:
+    """The signature of the main branch's envelope; None where it has none.
+
+    Raises:
+        ConfigError: the file cannot be read, or names an unknown key.
+    """
+    return _on_main(model, "envelope.yaml", EnvelopeSignature)
 
 
 def sealed(own: ModelConfig) -> bool:

@@ -33,7 +33,7 @@ from tasks.spec.model import ModelConfig, nobody_looked_after
 from tasks.spec.models import model_file, model_folder
 from tasks.spec.rules import ExpertRules
 from tasks.spec.training import NOT_OF_TRAINING, TrainingConfig, beside, misfits
-from tasks.spec.waivers import Waivers
+from tasks.spec.waivers import EnvelopeSignature, Waivers
 from tasks.validation import missing_gates
 
 LISTED = "deployments/models.yaml"
@@ -78,6 +78,7 @@ def check(root: Path, name: str) -> Checked:
         done.findings.append(Finding(f"{edited[0]}.dvc", None, "data.source", say_add(edited)))
     _check(root, name, documents, done)
     done.findings += _unreadable_waivers(root, path.with_name("waivers.yaml"))
+    done.findings += _unreadable_envelope(root, path.with_name("envelope.yaml"))
     order = {document.name: place for place, document in enumerate(documents.values())}
     done.findings.sort(key=lambda f: (order.get(f.file, -1), f.line or 0))
     return done
@@ -103,6 +104,17 @@ def _unreadable_waivers(root: Path, path: Path) -> list[Finding]:
         for number, waiver in enumerate(waivers.waivers if waivers else ()):
             if waiver.signature and (why := signatures.unreadable(waiver.signature)):
                 found.append(document.finding(("waivers", number, "signature"), why))
+    return found
+
+
+def _unreadable_envelope(root: Path, path: Path) -> list[Finding]:
+    """The signature of an envelope that counts as none as it stands."""
+    found: list[Finding] = []
+    if path.exists():
+        document = read(path, path.relative_to(root).as_posix(), found)
+        signed = understood(document, EnvelopeSignature, found)[0] if document.node else None
+        if signed is not None and (why := signatures.unreadable(signed.signature)):
+            found.append(document.finding(("signature",), why))
     return found
 
 

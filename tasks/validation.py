@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 from prefect import task
 from prefect.cache_policies import NO_CACHE
+from prefect.futures import PrefectFuture
 
 from tasks.asked import ASKED_ON_MAIN, gates_of, rules_of, same_question
+from tasks.envelopes import envelope_use
 from tasks.evaluation import examination
 from tasks.holdouts import asking, over_budget, seal, spent
 from tasks.label_sources import check_label_sources
 from tasks.records.registry import waivers
 from tasks.records.registry.authority import Source, State
+from tasks.records.registry.envelopes import UNATTENDED
 from tasks.records.registry.registry import Registry
 from tasks.records.registry.searches import origin_of
 from tasks.records.registry.state import Branch, state
@@ -25,9 +30,9 @@ from tasks.science.gates.run import run_gate
 from tasks.spec.base import digest_file, load_yaml
 from tasks.spec.data_record import DataRecord
 from tasks.spec.estimator import TrustedTypes
-from tasks.spec.evidence import GateResult, Verdict
+from tasks.spec.evidence import GateResult, Verdict, doubted
 from tasks.spec.gate import Materiality
-from tasks.spec.gates import GateConfig, needed_kinds
+from tasks.spec.gates import ComparisonGate, FloorGate, GateConfig, needed_kinds
 from tasks.spec.line import flat
 from tasks.spec.models import model_folder
 from tasks.spec.settings import Settings
@@ -87,24 +92,22 @@ def described_as_asked(candidate: Candidate) -> GateResult | None:
 
 
 def examine(
-    candidate: Candidate, evidence: Path, champion: str | None, data: GateResult, requesters: tuple[str, ...]
+    candidate: Candidate, evidence: Path, champion: str | None, data: GateResult, actor: str, reason: str
 ) -> Verdict:
     """Run all gates that are asked as tasks; one that crashes fails alone and by name.
 
     Args:
-        requesters: who asked for the candidate or wrote it; a waiver that one of them signed does not hold.
+        actor: who asked for the candidate; nobody who asked for it or wrote it signs what lets it through.
+        reason: what started the run; an envelope answers where no person did.
     """
+    requesters = candidate.requesters(actor)
     gates, changed = gates_of(candidate.config)
     again = asking(Settings(), candidate)
     held_to = {"rules": rules_of(candidate.worktree, candidate.model)[1]}
     runs = [check_gate.submit(again.held_to(gate), candidate, evidence, data) for gate in gates]
     results = []
     for gate, run in zip(gates, runs, strict=True):
-        run.wait()
-        outcome = run.state.result(raise_on_failure=False)
-        if not isinstance(outcome, GateResult):
-            reason = f"the gate itself crashed: {type(outcome).__name__}: {outcome}"
-            outcome = GateResult(gate=gate.name, kind=gate.kind, mandatory=gate.mandatory, state="fail", reason=reason)
+        outcome = _outcome(gate, run)
         files = ["model.yaml"] * (gate.name in changed) + ["rules.yaml"] * held_to.get(gate.kind, False)
         said = [outcome.reason, *(ASKED_ON_MAIN.format(file=file) for file in files)]
         results.append(again.judged(gate, outcome.model_copy(update={"reason": "; ".join(said)})))
@@ -123,7 +126,29 @@ def examine(
     results += missing_gates(materiality(candidate), gates, grouped=not unprotected(candidate))
     waived, refused = apply_waivers(tuple(results), _signed_waivers(candidate, requesters))
     found = verdict_of(candidate, champion, waived, refused)
-    return found.model_copy(update={"search": origin_of(Settings(), candidate.config), "holdout": use})
+    held = None
+    if reason in UNATTENDED and (doubt := doubted(waived)):
+        measure = partial(_measured, candidate, evidence, data)
+        held = envelope_use(candidate, requesters, doubt, again.sealed, measure)
+    search = origin_of(Settings(), candidate.config)
+    return found.model_copy(update={"search": search, "holdout": use, "envelope": held})
+
+
+def _outcome(gate: GateConfig, run: PrefectFuture[GateResult]) -> GateResult:
+    """What a gate says; where it crashed, that."""
+    run.wait()
+    outcome = run.state.result(raise_on_failure=False)
+    if isinstance(outcome, GateResult):
+        return outcome
+    reason = f"the gate itself crashed: {type(outcome).__name__}: {outcome}"
+    return GateResult(gate=gate.name, kind=gate.kind, mandatory=gate.mandatory, state="fail", reason=reason)
+
+
+def _measured(
+    candidate: Candidate, evidence: Path, data: GateResult, gates: Sequence[FloorGate | ComparisonGate]
+) -> list[GateResult]:
+    """The criteria of an envelope, on the rows that the gates look at."""
+    return [_outcome(gate, check_gate.submit(gate, candidate, evidence, data)) for gate in gates]
 
 
 def missing_gates(asked: Materiality, gates: tuple[GateConfig, ...], grouped: bool = True) -> list[GateResult]:

@@ -176,9 +176,15 @@ class Candidate:
 
         The author of the commit that it was trained from comes first after who asked.
         """
-        git = Git(self.worktree)
-        base = git.run("log", "-1", "--format=%ae", f"{self.commit}^")
-        return (actor, *dict.fromkeys([base, *self._authors(git)]))
+        git, base = Git(self.worktree), f"{self.commit}^"
+        while git.run("diff-tree", "--no-commit-id", "--name-only", "-r", base) == self._signature:
+            base += "^"
+        return (actor, *dict.fromkeys([git.run("log", "-1", "--format=%ae", base), *self._authors(git)]))
+
+    @property
+    def _signature(self) -> str:
+        """The file of an envelope's signature: whoever brings it wrote nothing of the model."""
+        return f"deployments/models/{self.model}/envelope.yaml"
 
     def _authors(self, git: Git) -> Iterator[str]:
         """Who, since the champion, changed what makes or judges the model; where nothing serves yet, its own files.
@@ -190,7 +196,7 @@ class Candidate:
         if champion is not None and git.has(champion.commit):
             since.append(f"^{champion.commit}")
             paths += sources(git.run("show", f"{self.commit}:dvc.yaml"), self.model)
-        asked = (*since, "--", *(f":(literal){path}" for path in paths))
+        asked = (*since, "--", *(f":(literal){path}" for path in paths), f":(exclude,literal){self._signature}")
         together = "%(trailers:key=Co-authored-by,valueonly,only)"
         for line in git.lines("log", "--no-merges", "--full-history", f"--format=%ae%n{together}", *asked):
             if line.strip():

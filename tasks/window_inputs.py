@@ -3,7 +3,7 @@ chunks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -12,7 +12,10 @@ import pandas as pd
 
 from tasks.apart import ModelApart, answering
 from tasks.data import check_window
+from tasks.labels import Sources, labels_policy
 from tasks.records.log.predictions import PredictionLog, Window
+from tasks.records.log.reading import EXTRAS
+from tasks.science.data.tables import SOURCE
 from tasks.science.monitors.drift.findings import window_p_values
 from tasks.science.monitors.drift.monitor import DRIFT
 from tasks.science.monitors.profiles.profile import Profile, merge, profile
@@ -79,8 +82,9 @@ def read_window(
     """Read one window: every row is counted into its profile, some are looked at row by row."""
     config, model = files.config, files.config.name
     answers, explain = _model(files), _explain(files, reference.rows)
-    sample = log.sample(model, window.first_seq, window.last_seq, config.monitoring.sampled_rows, config.seed)
-    rows, counted = decoded(config.inputs, sample), _profile(log, config, reference, window)
+    sources, most = _sources(config), config.monitoring.sampled_rows
+    sample = log.sample(model, window.first_seq, window.last_seq, most, config.seed, extras=bool(sources))
+    rows, counted = decoded(config.inputs, _named(sample, sources)), _profile(log, config, reference, window)
     facts = log.feed(model, window.first_seq, window.last_seq)
     expectations = files.folder / "expectations.yaml"
     rules = files.folder / "rules.yaml"
@@ -101,7 +105,7 @@ def read_window(
         explain=explain,
         history=log.reports(model, last=HISTORY, version=window.version),
         past=log.p_values(model, window.version, before=window.number, last=P_VALUES),
-        recent=_recent(log, config, window),
+        recent=_recent(log, config, window, sources),
         now=now or datetime.now(UTC),
     )
 
@@ -114,7 +118,28 @@ def _profile(log: PredictionLog, config: ModelConfig, reference: Reference, wind
     return profile(reference.layout, reference.rows.iloc[:0]) if found is None else found
 
 
-def _recent(log: PredictionLog, config: ModelConfig, window: Window) -> pd.DataFrame:
+def _sources(config: ModelConfig) -> Mapping[str | None, str]:
+    """Whose labels may teach, by sender; none where fewer than two sources may, so that none could contradict another.
+
+    What came with a stolen key is of nobody here: who knows of the theft needs no finding.
+    """
+    found = Sources.of(Settings(), labels_policy(config))
+    names = {sender: name for sender, name in found.names.items() if found.until[sender] is None}
+    return names if len(set(names.values())) > 1 else {}
+
+
+def _named(rows: pd.DataFrame, sources: Mapping[str | None, str]) -> pd.DataFrame:
+    """The rows with who labelled each, of those who may teach; without what people and keys said besides."""
+    if not sources:
+        return rows
+    sender = [one if isinstance(one, str) else None for one in rows["_label_sender"]]  # None is who has no key
+    named = [sources.get(one) if known else None for one, known in zip(sender, rows["_label"].notna(), strict=True)]
+    return rows.drop(columns=[name for name in EXTRAS if name in rows]).assign(
+        **{SOURCE: pd.Series(named, rows.index, dtype="str")}
+    )
+
+
+def _recent(log: PredictionLog, config: ModelConfig, window: Window, sources: Mapping[str | None, str]) -> pd.DataFrame:
     """Labelled rows of this version's last windows before this one, the newest :data:`RECENT_ROWS`."""
     model = config.name
     before = [
@@ -124,5 +149,6 @@ def _recent(log: PredictionLog, config: ModelConfig, window: Window) -> pd.DataF
     ]
     if not before:
         return log.frame(model, 1, 0)
-    rows = log.sample(model, before[0].first_seq, before[-1].last_seq, RECENT_ROWS, window.number)
+    first, last = before[0].first_seq, before[-1].last_seq
+    rows = _named(log.sample(model, first, last, RECENT_ROWS, window.number, extras=bool(sources)), sources)
     return decoded(config.inputs, rows[rows["_label"].notna()])

@@ -36,7 +36,7 @@ from tasks.spec.ledger import Entry
 from tasks.spec.manifest import Manifest, Pointer
 from tasks.spec.model import ModelConfig
 from tasks.spec.rules import ExpertRules
-from tasks.spec.waivers import Waivers
+from tasks.spec.waivers import EnvelopeSignature, Waivers
 from tests.conftest import ROOT
 
 OLD = ROOT / "tests/formats"
@@ -152,6 +152,10 @@ def expectations(log: PredictionLog) -> None:
     assert load_yaml(OLD / "expectations.yaml", Expectations)
 
 
+def envelope(log: PredictionLog) -> None:
+    assert load_yaml(OLD / "envelope.yaml", EnvelopeSignature).who == "jo@example.org"
+
+
 def waivers(log: PredictionLog) -> None:
     assert [w.gate for w in load_yaml(OLD / "waivers.yaml", Waivers).waivers] == ["fairness"]
 
@@ -230,6 +234,7 @@ READ: tuple[Callable[[PredictionLog], None], ...] = (
     expert_rules,
     expectations,
     waivers,
+    envelope,
     manifest,
     losses_by_epoch,
     holdout_keys,

@@ -302,3 +302,10 @@ def test_all_who_wrote_what_is_new_may_not_sign_and_who_merges_may(
         made = Candidate("income", git(dvc_developer, "rev-parse", "HEAD"), "b", tree, "sha256:0")
         found = made.requesters("asks@example.org")
     assert found == tuple(f"{who}@example.org" for who in ("asks", "last", "jo", "pat"))
+    git(dvc_developer, "reset", "--quiet", "--hard", "HEAD^")
+    wrote("signer", config.with_name("envelope.yaml"), "whoever brings a signature wrote nothing")
+    git(dvc_developer, "commit", "--quiet", "--allow-empty", "-m", "candidate")
+    git(dvc_developer, "push", "--quiet", "--force", "origin", "main")
+    with workspace.worktree(settings, "main") as tree:
+        made = Candidate("income", git(dvc_developer, "rev-parse", "HEAD"), "b", tree, "sha256:0")
+        assert made.requesters("asks@example.org") == found

@@ -21,13 +21,14 @@ from tasks.records.pages.model import model_page
 from tasks.records.pages.watch import ModelStatus, next_steps
 from tasks.records.pages.window import window_page
 from tasks.records.registry import ledger
-from tasks.science.data.tables import as_requests
+from tasks.science.data.tables import SOURCE, as_requests
 from tasks.science.monitors.profiles.profile import load_profile
 from tasks.science.monitors.protocol import FindingKind, FitInput, Look, Monitor, MonitorResult
 from tasks.science.windows import monitors
 from tasks.science.windows.decisions import DecisionContext, decide
 from tasks.science.windows.look import examine_window, judge_again
 from tasks.science.windows.reference import reference_document
+from tasks.serving.keys import KeyFile
 from tasks.spec.evidence import Finding, WindowReport
 from tasks.spec.requests import MonitoringRequest
 from tasks.spec.settings import Settings
@@ -120,6 +121,54 @@ def test_a_window_is_counted_in_chunks_as_if_whole(
     assert whole.profile == parts.profile and kept is not None and load_profile(kept).rows == ROWS
     assert whole.facts == parts.facts and len(whole.rows) == ROWS
     assert {c["column"] for c in whole.checks} >= {"coins", "xage"}, "the expectations are asked of live rows"
+
+
+def test_a_source_that_contradicts_another_on_like_rows_is_found_and_nothing_is_learned(
+    care: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its keys are an operator's, and what a stranger says counts for nobody."""
+    monkeypatch.setenv("ASSAY_HOME", str(tmp_path))
+    keys = KeyFile(Settings().access_folder)
+    office, survey, stranger = (
+        keys.add(name, ("outcomes",))[1].id for name in ("claims office", "yearly interview", "a student")
+    )
+    version, rng, count = on_disk(care, tmp_path), np.random.default_rng(5), 1200
+    rows = care.answered(care.people(count, rng), rng)
+    asked, moment = as_requests(care.config, rows), NOW.isoformat()
+    log = PredictionLog(f"sqlite:///{tmp_path}/log.db")
+    log.append(
+        [
+            Prediction(f"p{i}", "care", VERSION, moment, asked[i], float(rows["_score"][i]), bool(rows["_decision"][i]))
+            for i in range(count)
+        ]
+    )
+    told = rows["_label"].to_numpy(bool)
+    by = [stranger if i % 20 == 0 else (office, survey)[i % 2] for i in range(count)]
+    for sender in (office, survey, stranger):
+        mine = [i for i in range(count) if by[i] == sender]
+        log.outcomes("care", [(f"p{i}", bool(told[i]) != (sender == survey)) for i in mine], sender)
+    log.next_windows("care", count, 20, 10)
+    reference = reference_of(version, f"sqlite:///{tmp_path}/log.db")
+    seen = read_window(log, version, reference, window(log, 1))
+    assert dict(seen.rows[SOURCE].value_counts()) == {"yearly interview": 600, "claims office": 540}
+    assert "_label_sender" not in seen.rows
+    found = examine_window(care.config, reference, seen)
+    [apart] = [f for f in found.findings if f.kind == "label_sources"]
+    assert apart.alarm and apart.subject == "claims office" and apart.rows == 1140 and apart.value is not None
+    assert apart.sentence.startswith(f"labels of claims office are {apart.value:+.2f} (")
+    assert " standard deviations off those of others on like rows, in 1,140 different rows (p" in apart.sentence
+    worse = apart.model_copy(update={"kind": "realized_performance", "subject": "log_loss", "sentence": "it is worse"})
+    decision = decide(DecisionContext(care.config, [worse, apart], labelled_rows=9999))
+    assert (decision.action, decision.policy) == (
+        "alert",
+        "alert where a retraining is due and no outcomes may teach",
+    )
+    assert decision.reason.startswith(
+        "sources of labels disagree, and nothing is learned from them without a person; it is worse; labels of claims o"
+    )
+    assert decide(DecisionContext(care.config, [worse], labelled_rows=9999)).action == "retrain"
+    assert decide(DecisionContext(care.config, [apart], labelled_rows=9999)).action == "alert"
+    log.close()
 
 
 def test_a_second_look_keeps_how_the_rows_had_come_and_knows_the_windows_before(home: Path, log: PredictionLog) -> None:

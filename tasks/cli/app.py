@@ -362,6 +362,7 @@ for command in (
     records.export,
     records.forget,
     records.ledger,
+    people.envelope,
     people.policy,
     access.login,
 ):

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tasks.cli.common import ROOT, Because, Json, say, settings
+from tasks.cli.common import ROOT, Because, Json, Model, say, settings
 from tasks.spec.errors import ConfigError
 
 Signer = Annotated[str | None, typer.Option("--as", help="Who signs, as on the list that 'assay policy' shows.")]
@@ -84,6 +84,22 @@ def policy(
         say(found, as_json, policies.text(found))
 
 
+def envelope(
+    model: Model,
+    signer: Annotated[str, typer.Option("--as", help="Who signs, as on the list that 'assay policy' shows.")],
+    key: Annotated[Path, typer.Option(help="OpenSSH private key of the signer; it stays on this machine.")],
+    expires: Annotated[str, typer.Option(help="Last day on which the envelope holds, YYYY-MM-DD.")],
+    reason: Annotated[str, typer.Option(help="Why; it is part of what is signed.")],
+    as_json: Json = False,
+) -> None:
+    """Sign the envelope of this checkout's model.yaml; it has an effect once it is on the main branch."""
+    from tasks.cli.waivers import sign_envelope
+
+    values = {"who": signer, "reason": reason, "expires": _day(expires)}
+    path = sign_envelope(settings(), ROOT, model, values, key)
+    say({"file": str(path)}, as_json, f"signed into {path}; commit and push it")
+
+
 def _signed(statement: dict[str, Any], key: Path) -> dict[str, Any]:
     from tasks.signing import signatures
 
@@ -99,4 +115,4 @@ def _day(given: str) -> str:
         raise ConfigError(f"--expires is {given!r}; write a day as YYYY-MM-DD.") from None
 
 
-__all__ = ["Because", "Expires", "Key", "Signer", "approval", "order", "policy"]
+__all__ = ["Because", "Expires", "Key", "Signer", "approval", "envelope", "order", "policy"]

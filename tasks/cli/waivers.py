@@ -1,4 +1,4 @@
-"""Write a signed waiver into a model's folder."""
+"""Write a signed waiver, or the signature of an envelope, into a model's folder."""
 
 from __future__ import annotations
 
@@ -14,9 +14,35 @@ from tasks.spec.errors import ConfigError
 from tasks.spec.model import load_model
 from tasks.spec.models import model_folder
 from tasks.spec.settings import Settings
-from tasks.spec.waivers import Waiver, Waivers
+from tasks.spec.waivers import EnvelopeSignature, Waiver, Waivers, envelope_statement
 
 HEAD = "# Gates that somebody let go, each for one version; written by 'assay waive', and worth nothing when edited.\n"
+ENVELOPE_HEAD = (
+    "# The signature of the envelope in model.yaml; written by 'assay envelope', and worth nothing when edited.\n"
+)
+
+
+def sign_envelope(settings: Settings, root: Path, model: str, values: dict[str, Any], key: Path) -> Path:
+    """Sign the envelope of a checkout, on the list and the newest entry of the ledger; gives the file.
+
+    Args:
+        settings: name the origin whose ledger it is.
+        root: the checkout whose file it is.
+
+    Raises:
+        ConfigError: model.yaml has no envelope, a value is wrong, the key cannot sign, or there is no list.
+    """
+    envelope = load_model(root, model).envelope
+    if envelope is None:
+        raise ConfigError(f"model.yaml of {model} has no envelope to sign; write one as docs/envelope.md says.")
+    terms = envelope.model_dump(mode="json")
+    signed = validate(
+        values | _place(settings) | {"envelope": envelope.digest()}, EnvelopeSignature, "the signature"
+    ).model_dump(mode="json")
+    signed["signature"] = signatures.sign(envelope_statement(signed, model, terms), key)
+    path = model_folder(root, model) / "envelope.yaml"
+    path.write_text(ENVELOPE_HEAD + yaml.safe_dump(signed, sort_keys=False, allow_unicode=True, width=160))
+    return path
 
 
 def add_waiver(settings: Settings, root: Path, model: str, values: dict[str, Any], key: Path) -> Path:

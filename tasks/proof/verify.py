@@ -529,6 +529,30 @@ class Check:
                 self.waived(entry, asked, gate, gate["waiver"])
             elif gate.get("mandatory"):
                 need(gate.get("state") == "pass", f"gate {gate.get('gate')} did not pass, and nobody waived it")
+            elif gate.get("kind") == "sources" and gate.get("state") != "pass" and asked["kind"] == "promoted":
+                self.enveloped(entry, asked, gate, self.evidence["verdict"].get("envelope"))
+
+    def enveloped(self, entry: Document, asked: Document, gate: Document, envelope: Any) -> None:
+        """Need an envelope that holds, and that a run which nobody asked for stayed inside, as no person signed."""
+        envelope = envelope if isinstance(envelope, dict) else {}
+        said: Any = envelope.get("signed")
+        name = f"gate {gate.get('gate')} did not pass, and neither a person nor an envelope lets the candidate through"
+        need(isinstance(said, dict), name)
+        signer, states = str(said.get("who")), [check.get("state") for check in dicts(envelope, "checks")]
+        named, alone = f"the envelope by {signer}", entry["reason"] in ("retrain", "schedule", "monitor")
+        inside = states and all(state == "pass" for state in states) and not envelope.get("problem")
+        reaches = alone and inside and gate.get("state") == "insufficient_evidence"
+        need(reaches, f"{named} does not reach what this run did")
+        need(said.get("list") == asked["list"], f"{named} was signed under another list than the one in force")
+        need(self.holds(said.get("head"), asked["sequence"]), f"{named} was signed on another ledger")
+        others = requesters({**entry, "details": {"authors": envelope.get("authors")}})
+        need(signer.casefold() not in others, f"{named} is signed by who asked for the candidate or wrote a part of it")
+        need(not over(said.get("expires"), asked["time"]), f"{named} expired on {said.get('expires')}")
+        words = {key: said.get(key) for key in ("who", "reason", "expires", "list", "head")}
+        words |= {"model": entry["model"], "envelope": digest(canonical(envelope.get("terms")))}
+        keys = who(self.lists[-1][0], "approver").get(signer, [])
+        holds = signed(keys, canonical(words), said.get("signature"), "assay")
+        need(holds, f"{named} has no signature of an approver of that name over these terms")
 
     def waived(self, entry: Document, asked: Document, gate: Document, waiver: Document) -> None:
         """Need a waiver of this gate and version that holds where the verdict was brought, by a key that still may."""

@@ -56,6 +56,7 @@ QUANTITIES: dict[str, Display] = {
 
 FINDINGS: dict[str, Display] = {
     "realized_performance": Display("realized performance"),
+    "label_sources": Display("sources that disagree"),
     "label_drift": Display("outcome drift"),
     "estimated_performance": Display("estimated performance"),
     "forecast": Display("forecast"),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AliasChoices, Field, model_validator
 
@@ -13,7 +14,7 @@ from tasks.spec.forecast import Forecast
 from tasks.spec.groupings import EmbeddingMap, GroupSummary
 from tasks.spec.review import ReviewItem
 from tasks.spec.search import SearchOrigin
-from tasks.spec.waivers import Waiver
+from tasks.spec.waivers import EnvelopeSignature, Waiver
 
 State = Literal["pass", "fail", "insufficient_evidence"]
 Action = Literal["nothing", "alert", "retrain", "roll_back", "stop"]
@@ -201,8 +202,56 @@ class HoldoutUse(Spec):
     """Of a sealed holdout: digest of the document with all that the gates said, kept in the home."""
 
 
+class EnvelopeCheck(Spec):
+    """A bound or a criterion of an envelope."""
+
+    name: str
+    allowed: str
+    found: str
+    """What the retraining did, with its numbers."""
+    state: State
+
+
+class EnvelopeUse(Spec):
+    """What was allowed to a retraining that nobody asked for, and what it did (docs/envelope.md)."""
+
+    terms: dict[str, Any] | None = None
+    """``envelope`` of the main branch's ``model.yaml``, which is what was signed."""
+    signed: EnvelopeSignature | None = None
+    problem: str = ""
+    """Why it counts as none, in a sentence; empty where it holds."""
+    authors: tuple[str, ...] = ()
+    """Who may not have signed it: those who wrote it, or what is new in the candidate."""
+    checks: tuple[EnvelopeCheck, ...] = ()
+
+    @property
+    def inside(self) -> bool:
+        """Whether no person has to sign."""
+        checked = bool(self.checks) and all(check.state == "pass" for check in self.checks)
+        return checked and self.signed is not None and not self.problem
+
+    @property
+    def sentence(self) -> str:
+        """Its state, and which bound was left."""
+        if self.problem or self.signed is None:
+            return self.problem or "no envelope is signed"
+        by = f"the envelope that {self.signed.who} signed until {self.signed.expires}"
+        left = [f"{c.name}: {c.found}; {c.allowed}" for c in self.checks if c.state != "pass"]
+        return f"it left {by}, by {', and by '.join(left)}" if left else f"it stayed inside {by}"
+
+
 SIGNED_UNLESS_PASSED = ("sources",)
 """Kinds of gates whose doubt a person may overrule by signing, and nobody else."""
+
+
+def doubted(gates: Sequence[GateResult]) -> tuple[GateResult, ...]:
+    """Gates without whose pass a person has to sign."""
+    return tuple(g for g in gates if g.kind in SIGNED_UNLESS_PASSED and g.state != "pass" and g.waiver is None)
+
+
+def answerable(gates: Sequence[GateResult]) -> bool:
+    """Whether an envelope may answer for gates in doubt: for too little evidence, and never for labels that fail."""
+    return all(g.state == "insufficient_evidence" for g in gates)
 
 
 class Verdict(Spec):
@@ -231,6 +280,8 @@ class Verdict(Spec):
     """The study that tried this configuration, where the ledger knows one."""
     holdout: HoldoutUse | None = None
     """How often its rows have been asked; verdicts before 2026-12-01 do not say."""
+    envelope: EnvelopeUse | None = None
+    """What a retraining that nobody asked for was allowed, where a person would have to sign for its labels."""
 
     @property
     def failed(self) -> tuple[GateResult, ...]:
@@ -243,8 +294,9 @@ class Verdict(Spec):
 
     @property
     def doubted(self) -> tuple[GateResult, ...]:
-        """Gates that refuse nobody, and without whose pass a person has to sign."""
-        return tuple(g for g in self.gates if g.kind in SIGNED_UNLESS_PASSED and g.state != "pass" and g.waiver is None)
+        """Gates that refuse nobody, and without whose pass a person has to sign; none inside an envelope."""
+        found = doubted(self.gates)
+        return () if self.envelope is not None and self.envelope.inside and answerable(found) else found
 
 
 class Finding(Spec):

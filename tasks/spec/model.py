@@ -20,6 +20,7 @@ from tasks.spec.metrics import METRIC_NAMES, MetricName
 from tasks.spec.models import Name, model_file
 from tasks.spec.search import Search, space_problems
 from tasks.spec.training import Placed, TrainingConfig, no_inputs, read_config
+from tasks.spec.waivers import Envelope, envelope_problems
 from tasks.spec.watching import Labels, Monitoring
 
 BENCHMARKS = ("holdout", "newest", "all")
@@ -165,6 +166,8 @@ class ModelConfig(TrainingConfig):
     """How it is watched while it serves."""
     labels: Labels = Labels()
     """Whose outcomes may teach it."""
+    envelope: Envelope | None = None
+    """What a retraining that nobody asked for may change without a person; see docs/envelope.md."""
     search: Search | None = None
     """Which other configurations ``assay search`` tries; see docs/search.md."""
     card: CardText = CardText()
@@ -173,6 +176,8 @@ class ModelConfig(TrainingConfig):
     @model_validator(mode="after")
     def _check_gates(self, info: ValidationInfo) -> ModelConfig:
         found = [*self._group_problems(), *self._gate_problems(), *self._watch_problems()]
+        benchmarks = (*BENCHMARKS, *self.benchmarks)
+        found += envelope_problems(self.envelope, self.kind, self.classes, self.labels.sources, benchmarks)
         now = [] if registered(info) else [*self._expression_problems(), *self._search_problems()]
         refuse("ModelConfig", [*found, *now])
         return self

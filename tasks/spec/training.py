@@ -247,7 +247,7 @@ def no_inputs(part: str, named: Iterable[Placed], config: TrainingConfig) -> lis
 
 NOT_OF_TRAINING = (
     "purpose", "owner", "materiality", "protected", "unprotected", "benchmarks", "gates", "monitoring", "labels",
-    "search", "holdout_budget", "card",
+    "search", "holdout_budget", "card", "envelope",
 )  # fmt: skip
 """Keys of ``model.yaml`` that make no model: what describes, judges and watches it
 (:class:`tasks.spec.model.ModelConfig`)."""

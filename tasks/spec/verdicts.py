@@ -13,6 +13,12 @@ def verdict_sentence(verdict: Verdict) -> str:
     Returns:
         A sentence without its full stop, such as ``20 of 22 gates passed; both that did not are advisory: a and b``.
     """
+    held = verdict.envelope
+    inside = f"; {held.sentence}" if held is not None and held.inside and not verdict.doubted else ""
+    return _gates_sentence(verdict) + inside
+
+
+def _gates_sentence(verdict: Verdict) -> str:
     total, missed = len(verdict.gates), [g for g in verdict.gates if g.state != "pass"]
     if not total:
         return "no gate was run, so nothing is known about the candidate"

@@ -24,7 +24,7 @@ from tasks.spec.base import canonical_json, digest_json
 from tasks.spec.evidence import GateResult, Verdict
 from tasks.spec.ledger import AwaitingDetails, EntryDraft, TrainedDetails, Warrant, WindowDetails
 from tasks.spec.settings import Settings
-from tasks.spec.waivers import Waiver
+from tasks.spec.waivers import Waiver, envelope_statement
 from tests.candidates import commit_run
 from tests.conftest import git
 from tests.keys import key, public
@@ -96,6 +96,34 @@ def verdict(
         created=datetime.now(UTC).isoformat(timespec="milliseconds"),
     )  # fmt: skip
     return {"verdict": found.model_dump(mode="json")}
+
+
+TERMS: Document = {"sources": ["tax office"], "rows": 500}
+
+
+def enveloped(folder: Path, commit: str, at: Document, **how: Any) -> Document:
+    """A verdict on a retraining of ``income`` after v3.0.0 that one source alone taught, inside a signed envelope.
+
+    Args:
+        at: list and head that the envelope is signed on.
+        how: who signed (``by``), with which key, of which model, for how long; and what is changed afterwards.
+    """
+    by = how.get("by", "ann")
+    signed = {"who": mail(by), "reason": "the yearly update of May", "expires": how.get("expires", LATER), **at}
+    signed["envelope"] = digest_json(TERMS)
+    said = envelope_statement(signed, how.get("of", "income"), TERMS)
+    signed["signature"] = signatures.sign(said, folder / how.get("key", by))
+    check = {"name": "rows", "allowed": "allowed are 500", "found": "it adds 60 rows", "state": "pass"}
+    found = verdict(folder, "income", commit, "v3.0.0", "v4.0.0")
+    found["verdict"]["gates"].append({
+        "gate": "label-sources", "kind": "sources", "mandatory": False, "reason": "one source alone",
+        "state": "insufficient_evidence", **how.get("gate", {}),
+    })  # fmt: skip
+    found["verdict"]["envelope"] = {
+        "terms": TERMS, "signed": signed | how.get("signed", {}), "problem": "", "authors": [mail("eve")],
+        "checks": [check | how.get("check", {})], **how.get("after", {}),
+    }  # fmt: skip
+    return found
 
 
 def place(settings: Settings) -> Document:

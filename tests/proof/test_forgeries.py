@@ -22,6 +22,7 @@ from tasks.spec.base import digest_json
 from tasks.spec.settings import Settings
 from tests.conftest import git
 from tests.proof import ledgers
+from tests.proof.by_envelope import BY_ENVELOPE
 from tests.proof.by_git import BY_GIT, cut_with_tags
 from tests.proof.by_position import BY_POSITION
 from tests.proof.by_tree import OLD, PRESENT
@@ -44,7 +45,7 @@ def cases(*others: dict[str, tuple[Forgery, str]]) -> Iterator[tuple[str, Forger
         yield name, forgery, says
 
 
-CASES = list(cases(STOLEN, BY_VERDICT, BY_GIT, PRESENT))
+CASES = list(cases(STOLEN, BY_VERDICT, BY_ENVELOPE, BY_GIT, PRESENT))
 
 
 def test_each_forgery_is_named(honest: Ledger, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -120,7 +120,14 @@ class Reading(Part):
             ]
 
     def sample(
-        self, model: str, first_seq: int, last_seq: int, most: int, seed: int, columns: Sequence[str] | None = None
+        self,
+        model: str,
+        first_seq: int,
+        last_seq: int,
+        most: int,
+        seed: int,
+        columns: Sequence[str] | None = None,
+        extras: bool = False,
     ) -> pd.DataFrame:
         """At most ``most`` of the predictions between two positions, in order; as :meth:`frame`.
 
@@ -144,7 +151,7 @@ class Reading(Part):
                 )
         if len(seqs) > most:
             seqs = seqs[np.sort(np.random.default_rng(seed).choice(len(seqs), most, replace=False))]
-        table = self._whole(self._at(model, seqs.tolist(), columns), columns, False)
+        table = self._whole(self._at(model, seqs.tolist(), columns, extras), columns, extras)
         table.attrs["rows_missing"] = self.missing(model, first_seq, last_seq)
         return table
 
@@ -226,12 +233,14 @@ class Reading(Part):
         whole = joined(tables)
         return whole if columns is None else whole[list(columns)]
 
-    def _at(self, model: str, seqs: Sequence[int], columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
+    def _at(
+        self, model: str, seqs: Sequence[int], columns: Sequence[str] | None = None, extras: bool = False
+    ) -> Iterator[pd.DataFrame]:
         """The predictions at these positions, which are in order."""
         for start in range(0, len(seqs), ASKED_AT_ONCE):
             batch = seqs[start : start + ASKED_AT_ONCE]
             with self.database.engine.connect() as connection:
-                table, _ = _read(connection, model, PREDICTIONS.c.seq.in_(batch), len(batch), columns, False, batch)
+                table, _ = _read(connection, model, PREDICTIONS.c.seq.in_(batch), len(batch), columns, extras, batch)
             if table is not None:
                 yield table
 

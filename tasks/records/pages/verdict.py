@@ -41,6 +41,7 @@ def verdict_page(verdict: Verdict, title: str, evaluation: dict[str, Any], unit:
         data=data_sentences(verdict),
         search=search_sentence(verdict),
         holdout=holdout_sentence(verdict),
+        envelope=verdict.envelope,
     )
 
 
@@ -131,6 +132,7 @@ def verdict_markdown(verdict: Verdict, evaluation: dict[str, Any], address: str 
     ]
     lines += [f"- **WAIVED: {cell(g.gate)}** {cell(waiver_sentence(g.waiver))}" for g in verdict.waived if g.waiver]
     lines += [f"- {cell(sentence(problem))}" for problem in verdict.refused_waivers]
+    lines += envelope_lines(verdict)
     if verdict.isolation and not verdict.isolation.enough:
         lines.append(f"- **Not kept apart.** {cell(sentence(verdict.isolation.sentence))}")
     if verdict.unprotected:
@@ -146,6 +148,16 @@ def verdict_markdown(verdict: Verdict, evaluation: dict[str, Any], address: str 
         head + "\n".join(lines) + f"\n\n{pictures}\n\nCommit {code(verdict.commit[:12])}, compared with "
         f"{cell(verdict.champion or 'no champion yet')}.{page_link(address)}"
     )
+
+
+def envelope_lines(verdict: Verdict) -> list[str]:
+    """What an envelope allowed, what the retraining did, and whether a person signs; nothing without one."""
+    held = verdict.envelope
+    if held is None:
+        return []
+    head = f"- **Envelope.** {cell(sentence(held.sentence))}" + ("" if held.inside else " A person signs.")
+    checks = (f"{c.name}, {WORDS[c.state]}: {c.found}; {c.allowed}" for c in held.checks)
+    return [head, *(f"  - {cell(sentence(said))}" for said in checks)]
 
 
 def waiver_sentence(waiver: Waiver) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from tasks.records.registry import waivers
+from tasks.records.registry import envelopes, waivers
+from tasks.spec.evidence import SIGNED_UNLESS_PASSED
 from tasks.spec.ledger import Entry, Policy
 
 
@@ -64,8 +65,15 @@ def refusal(
             why = waivers.problem(waiver, _place(entry, gate, asked, lists, digest_of, bound))
             if why:
                 return why
-        elif isinstance(gate, dict) and gate.get("mandatory") and gate.get("state") != "pass":
+        elif not isinstance(gate, dict) or gate.get("state") == "pass":
+            continue
+        elif gate.get("mandatory"):
             return f"gate {gate.get('gate')} did not pass, and nobody waived it"
+        elif gate.get("kind") in SIGNED_UNLESS_PASSED and asked.sequence == entry.sequence:
+            envelope = verdict.get("envelope")
+            place = _now(entry, envelope, asked, lists[-1], digest_of)
+            if why := envelopes.refusal(envelope, gate, entry.reason, place):
+                return why
     return ""
 
 
@@ -95,6 +103,23 @@ def _place(
         list=asked.list,
         holds=lambda number, digest: number < asked.sequence and digest_of(number) == digest,
         of_old=asked.time < waivers.BOUND and not 0 < bound <= asked.sequence,
+    )
+
+
+def _now(
+    entry: Entry, envelope: Any, asked: Waits, listed: Listed, digest_of: Callable[[int], str | None]
+) -> waivers.Place:
+    """Where an envelope lets a candidate in at once."""
+    authors = envelope.get("authors") if isinstance(envelope, dict) else None
+    return waivers.Place(
+        model=entry.model,
+        version=str(entry.version),
+        gate="",
+        requesters=(*asked.requesters, entry.actor, *(map(str, authors) if isinstance(authors, list) else ())),
+        day=day_of(asked.time),
+        approvers={person.name: person.keys for person in listed.policy.who("approver")},
+        list=asked.list,
+        holds=lambda number, digest: number < asked.sequence and digest_of(number) == digest,
     )
 
 

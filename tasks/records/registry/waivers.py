@@ -61,7 +61,7 @@ def problem(waiver: dict[str, Any], at: Place) -> str:
         return f"{named} is signed by the one who asked for the promotion or wrote the change"
     if not is_bound(waiver) and not at.of_old:
         return f"{named} names neither the list nor the ledger that it was signed on; {again}"
-    if is_bound(waiver) and (why := _elsewhere(waiver, at)):
+    if is_bound(waiver) and (why := elsewhere(waiver, at)):
         return f"{named} {why}; {again}"
     if why := signatures.unreadable(str(waiver["signature"])):
         return f"{named} does not hold: {why}"
@@ -73,7 +73,7 @@ def problem(waiver: dict[str, Any], at: Place) -> str:
     return ""
 
 
-def _elsewhere(waiver: dict[str, Any], at: Place) -> str:
+def elsewhere(waiver: Mapping[str, Any], at: Place) -> str:
     """Whether it was signed under another list, or on another ledger."""
     if waiver.get("list") != at.list:
         return f"was signed under list {waiver.get('list')}, and list {at.list or 'none'} is in force"

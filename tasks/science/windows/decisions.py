@@ -42,6 +42,15 @@ class DecisionContext:
     """Why this window's own outcomes look like a fault; what they show is then no reason to act."""
 
     @property
+    def unlearnable(self) -> str:
+        """Why nothing is learned without a person: nobody's outcomes may teach, or sources label like rows differently.
+
+        Which of two sources is right, nobody can tell from their labels.
+        """
+        disputed = "sources of labels disagree, and nothing is learned from them without a person"
+        return self.untaught or (disputed if "label_sources" in self.kinds else "")
+
+    @property
     def alarms(self) -> list[Finding]:
         return [f for f in self.findings if f.alarm]
 
@@ -178,10 +187,10 @@ def _retrain(context: DecisionContext) -> Decision | None:
         return Decision(
             action="alert", reason=f"{refused}; {context.reason}", policy="one retraining per cause and cool-down"
         )
-    if context.untaught:
+    if context.unlearnable:
         return Decision(
             action="alert",
-            reason=f"{context.untaught}; {context.reason}",
+            reason=f"{context.unlearnable}; {context.reason}",
             policy="alert where a retraining is due and no outcomes may teach",
         )
     labelled = context.labelled_rows
@@ -214,7 +223,7 @@ def _foreseen(context: DecisionContext) -> Decision | None:
         not performance
         or context.being_rolled_back
         or context.labelled_rows < context.config.monitoring.retrain_rows
-        or context.untaught
+        or context.unlearnable
         or _asked_already(context)
     ):
         return Decision(

@@ -45,8 +45,8 @@ def test_no_change_is_quiet(care: World, rows: int) -> None:
 def test_every_monitor_says_something(care: World) -> None:
     seen = look(care, drawn(care, 500, 1))
     silent = set(kinds()) - {f.kind for f in seen.findings}
-    # no rules here; the others only speak of what is there
-    assert silent == {"expert_rule", "missingness", "new_category", "out_of_range"}
+    # no rules and no keys here; the others only speak of what is there
+    assert silent == {"expert_rule", "label_sources", "missingness", "new_category", "out_of_range"}
     assert seen.map is not None and seen.groups is not None and all(f.sentence for f in seen.findings)
 
 
@@ -79,6 +79,7 @@ def test_labels_that_follow_no_more_are_seen_once_they_come(care: World) -> None
     of_labels = {kind.name for monitor in MONITORS if monitor.of_labels for kind in monitor.kinds}
     assert of_labels == {
         "realized_performance",
+        "label_sources",
         "label_drift",
         "estimated_performance",
         "realized_fairness",

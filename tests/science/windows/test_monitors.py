@@ -36,14 +36,15 @@ def test_the_shipped_monitors_spend_alpha_exactly_and_no_kind_more_than_a_sixtee
     found = levels(config)
     assert found.pop("forecast") == 0.0
     shares = {name: round(config.monitoring.alpha / level) for name, level in found.items() if level < 0.01 / 16}
-    halves, quarters = ("label_drift", "realized_fairness", "estimator"), ("estimated_fairness", "protected_groups")
-    assert len(found) == 19 and shares == dict.fromkeys(halves, 32) | dict.fromkeys(quarters, 64)
+    halves = ("label_drift", "realized_fairness")
+    quarters = ("estimated_fairness", "protected_groups", "label_sources", "estimator")
+    assert len(found) == 20 and shares == dict.fromkeys(halves, 32) | dict.fromkeys(quarters, 64)
     assert max(found.values()) == config.monitoring.alpha / 16
 
 
 def test_a_person_hears_of_performance_first_and_of_the_estimator_last() -> None:
     assert list(kinds()) == [
-        "realized_performance", "label_drift", "estimated_performance", "forecast", "prediction_drift",
+        "realized_performance", "label_sources", "label_drift", "estimated_performance", "forecast", "prediction_drift",
         "selection_rate", "realized_fairness", "estimated_fairness", "protected_groups", "data_quality", "feed",
         "expert_rule", "attribution_drift", "missingness", "new_category", "out_of_range", "data_drift",
         "multivariate_drift", "grouping", "estimator",

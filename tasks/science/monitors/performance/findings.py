@@ -29,6 +29,7 @@ from tasks.science.monitors.performance.realized import (
     realized_findings,
 )
 from tasks.science.monitors.performance.realized_fairness import LEFT_OUT, realized_fairness
+from tasks.science.monitors.performance.source_disagreement import source_findings
 from tasks.science.monitors.performance.track_record import estimator_findings
 from tasks.spec.evidence import Finding, WindowReport
 from tasks.spec.gates import FairnessGate
@@ -36,6 +37,7 @@ from tasks.spec.model import ModelConfig
 
 KINDS = (
     "realized_performance",
+    "label_sources",
     "label_drift",
     "estimated_performance",
     "realized_fairness",
@@ -87,7 +89,8 @@ def performance_findings(
     presence = presence_findings(config, then, now, absent, levels["protected_groups"])
     errors = estimator_findings(config, [*estimates, *realized], history, levels["estimator"], number)
     estimates, fairness = outranked(estimates, realized), outranked(fairness, shown)
-    return [*estimates, *fairness, *realized, *shown, *presence, *labels, *errors]
+    apart = source_findings(config, window, levels["label_sources"], seed, recent)
+    return [*estimates, *fairness, *realized, *apart, *shown, *presence, *labels, *errors]
 
 
 def outranked(estimated: list[Finding], realized: list[Finding]) -> list[Finding]:

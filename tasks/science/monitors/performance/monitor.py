@@ -16,12 +16,13 @@ class PerformanceMonitor(Monitor):
     name = "performance"
     kinds = (
         FindingKind("realized_performance", rank=10, share=Fraction(1, 16), concern="performance"),
+        FindingKind("label_sources", rank=12, share=Fraction(1, 64)),
         FindingKind("label_drift", rank=15, share=Fraction(1, 32)),
         FindingKind("estimated_performance", rank=20, share=Fraction(1, 16), concern="performance"),
         FindingKind("realized_fairness", rank=55, share=Fraction(1, 32)),
         FindingKind("estimated_fairness", rank=60, share=Fraction(1, 64)),
         FindingKind("protected_groups", rank=65, share=Fraction(1, 64)),
-        FindingKind("estimator", rank=170, share=Fraction(1, 32)),
+        FindingKind("estimator", rank=170, share=Fraction(1, 64)),
     )
     of_labels = True
 
