@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import random
-import struct
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -14,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tasks.proof.verify import ORDER, main
 from tasks.records.registry import authority
@@ -24,7 +19,7 @@ from tasks.records.registry.verification import told
 from tasks.signing import signatures
 from tasks.spec.base import canonical_json, digest_json
 from tasks.spec.settings import Settings
-from tests.keys import armored, key, public, reserved, string
+from tests.keys import armored, as_fido, fido_line, key, public, reserved
 from tests.proof import ledgers
 from tests.proof.by_envelope import look_alikes
 from tests.proof.by_verdict import listed, promoted
@@ -152,34 +147,6 @@ def stops(chain: Chain, keys: dict[str, str], now: str) -> None:
         sentence = "v3.0.0 was taken out of service: b"
         entry = following(made, chain.last, kind="stopped", version="v3.0.0", details=details, sentence=sentence)
         chain.add(f"details {details}", entry)
-
-
-FIDO, SOFTWARE, APPLICATION = b"sk-ssh-ed25519@openssh.com", Ed25519PrivateKey.from_private_bytes(b"f" * 32), b"ssh:"
-PRESENT = b"\x01\0\0\0\x05"
-"""Of a FIDO signature: that a person touched the key, and how often it has signed."""
-
-
-def fido_line() -> str:
-    return f"{FIDO.decode()} {base64.b64encode(fido_blob()).decode()}"
-
-
-def fido_blob() -> bytes:
-    point = SOFTWARE.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-    return string(FIDO) + string(point) + string(APPLICATION)
-
-
-def as_fido(said: Document, told: bytes = PRESENT) -> str:
-    """A signature as a FIDO key makes it (OpenSSH, PROTOCOL.u2f), which puts flags and a counter behind its own.
-
-    Args:
-        told: flags and counter as they are written; what is signed says ``PRESENT``.
-    """
-    digest = hashlib.sha512(canonical_json(said)).digest()
-    content = b"SSHSIG" + b"".join(map(string, (b"assay", b"", b"sha512", digest)))
-    covered = hashlib.sha256(APPLICATION).digest() + PRESENT + hashlib.sha256(content).digest()
-    proof = string(FIDO) + string(SOFTWARE.sign(covered)) + told
-    return armored(b"SSHSIG" + struct.pack(">I", 1)
-                   + b"".join(map(string, (fido_blob(), b"assay", b"", b"sha512", proof))))  # fmt: skip
 
 
 STATEMENTS: dict[str, Document] = {
