@@ -10,7 +10,7 @@ from tasks.data import prepare_data
 from tasks.reporting import fail_with_message, report_search
 from tasks.searching import opened_search, outcome, record_search, searchable, try_configurations
 from tasks.spec.requests import FinalState, SearchRequest
-from tasks.training import checkout
+from tasks.training import checkout, refuse_sealed_elsewhere
 
 
 @flow(name="search", flow_run_name="{request.model} because of {request.reason}", log_prints=True)
@@ -24,6 +24,7 @@ def search(request: SearchRequest) -> State:
     with checkout(request) as worktree:
         searchable(worktree, request.model)
         prepare_data(worktree, request.model)
+        refuse_sealed_elsewhere(worktree, request.model)
         with opened_search(worktree, request) as found:
             try_configurations(found, report_search)
             record_search(found, request)

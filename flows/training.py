@@ -17,7 +17,7 @@ from tasks.spec.errors import PromotionConflict
 from tasks.spec.requests import FinalState, TrainingRequest
 from tasks.spec.verdicts import verdict_sentence
 from tasks.timestamps import timestamp_ledger
-from tasks.training import checkout, commit_candidate, commit_data, train_and_evaluate
+from tasks.training import checkout, commit_candidate, commit_data, refuse_sealed_elsewhere, train_and_evaluate
 from tasks.validation import examine
 
 EXAMINATIONS = 3
@@ -38,6 +38,7 @@ def train(request: TrainingRequest) -> State:
             if collected := collect_rows(worktree, model):
                 commit_data(worktree, request, collected)
         prepare_data(worktree, model)
+        refuse_sealed_elsewhere(worktree, model)
         data, checks = check_data(worktree, model)
         report_data(model, checks)
         if data.state != "pass":

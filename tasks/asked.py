@@ -12,10 +12,11 @@ from tasks.spec.data import Column
 from tasks.spec.data_source import collected_folder, source_folder
 from tasks.spec.evidence import GateResult
 from tasks.spec.expectations import Expectations
+from tasks.spec.expression_types import columns_named, operands, resolve
 from tasks.spec.gates import GateConfig
 from tasks.spec.line import flat
 from tasks.spec.model import ModelConfig
-from tasks.spec.models import model_folder
+from tasks.spec.models import LISTED, ModelList, model_folder
 from tasks.spec.rules import ExpertRules
 from tasks.spec.settings import Settings
 from tasks.spec.waivers import EnvelopeSignature
@@ -51,6 +52,39 @@ def sealed(own: ModelConfig) -> bool:
     """Whether a candidate's holdout is sealed: by its own config or by the main branch's."""
     main = main_config(own.name)
     return "sealed" in (own.data.holdout, main.data.holdout if main is not None else "open")
+
+
+def tells_labels(own: ModelConfig) -> dict[str, str]:
+    """The columns of a model from which labels of a sealed holdout follow, each with the model whose labels they are.
+
+    Of its own target, and of the models beside it that the main branch seals: both may have rows in common.
+    """
+    found = dict.fromkeys(_label_columns(own), own.name)
+    for name in _models_on_main():
+        other = main_config(name) if name != own.name else None
+        if other is None or other.data.holdout != "sealed":
+            continue
+        theirs = {name for c in other.data.columns if c.name in _label_columns(other) for name in (c.name, c.original)}
+        for column in own.data.columns:
+            if {column.name, column.original} & theirs:
+                found.setdefault(column.name, name)
+    return found
+
+
+def _label_columns(config: ModelConfig) -> set[str]:
+    """What the label is made from, and what is known only after it."""
+    known = config.data.columns
+    late = {column.name for column in known if column.available == "after"}
+    return late | set(columns_named(resolve(config.data.target.expression, operands(known))))
+
+
+def _models_on_main() -> tuple[str, ...]:
+    settings = Settings()
+    git, branch = Git(settings.clone), f"refs/remotes/origin/{settings.branch}"
+    if not has_main() or not git.run("ls-tree", branch, "--", LISTED):
+        return ()
+    source = f"{LISTED} of the branch {settings.branch}"
+    return registered_document(parse_yaml(git.run("show", f"{branch}:{LISTED}"), source), ModelList, source).models
 
 
 def has_main() -> bool:

@@ -20,6 +20,8 @@ import pandas as pd
 from tasks.apart import model_apart
 from tasks.asked import sealed
 from tasks.comparison import OWN, Side, declared, side_of
+from tasks.holdout_rows import note_shown
+from tasks.holdouts import refuse_shown
 from tasks.rebuilding import Environments
 from tasks.records.repository import dvc, lockfile, workspace
 from tasks.records.repository.mixed import Mixing, Part
@@ -30,7 +32,8 @@ from tasks.science.examination.side_by_side import DECIDED
 from tasks.science.monitors.drift.tables import unseen
 from tasks.science.stats.counts import MINIMUM
 from tasks.science.stats.shapley import subsets
-from tasks.spec.base import read_yaml, registered_document
+from tasks.spec.base import load_registered, read_yaml, registered_document
+from tasks.spec.data_record import DataRecord
 from tasks.spec.errors import AssayError, ConfigError, StageError, UnreachableError
 from tasks.spec.gates import ComparisonGate
 from tasks.spec.line import flat
@@ -40,6 +43,7 @@ from tasks.spec.models import model_folder
 from tasks.spec.settings import Settings
 from tasks.spec.training import NOT_OF_TRAINING, TrainingConfig
 from tasks.spec.wording import plural
+from tasks.stages.common import ModelPaths
 
 SEEDS, MOST_SEEDS, HOLDOUT = 5, 50, "holdout"
 TOGETHER: tuple[tuple[Part, Part], ...] = (
@@ -173,6 +177,7 @@ def _shared_out(
             except _Unmixable as error:
                 groups, said = _as_one(groups, error)
                 joined.append(said)
+        bench.note(len(groups) + 1)  # each share, and the difference
     return attributed([_name(group) for group in groups], worlds, metric, seeds[0])
 
 
@@ -207,6 +212,16 @@ class _Bench:
         self.settings, self.mixing, self.folder = settings, mixing, folder
         self.environments, self.tell = environments, tell
         self._made: dict[tuple[frozenset[Part], int], Path] = {}
+        self._asked: list[pd.DataFrame] = []
+        """Rows that answered, by seed."""
+
+    def note(self, answers: int) -> None:
+        """Let the price of the holdout count what is shown of these rows."""
+        newest = next(folder for (newer, _), folder in self._made.items() if newer == frozenset(self.mixing.parts))
+        rows = pd.concat(self._asked, ignore_index=True).drop_duplicates(ROW, ignore_index=True)
+        record = DataRecord.model_validate_json((newest / "record.json").read_text())
+        files = [file.sha256 for file in record.files]
+        note_shown(self.settings, self.mixing.model, _config(newest), rows, files, answers)
 
     def world(self, groups: Sequence[frozenset[Part]], metric: str, seed: int, seeds: int) -> World:
         """What all mixes of a seed answer on the rows that the newest holds out and none was trained on.
@@ -231,6 +246,7 @@ class _Bench:
                 f"training, and at least {MINIMUM} are needed"
             )
         rows = rows.reset_index(drop=True)
+        self._asked.append(rows)
         config = _config(newest)
         answers = {names: self._answers(made[newer], newer, rows, metric) for names, newer in chosen.items()}
         owner = rows[ENTITY if ENTITY in rows else ROW]
@@ -250,9 +266,13 @@ class _Bench:
                 if "environment" in self.mixing.parts:
                     environment = self.environments.of(tree / "requirements.lock")[0]
                 dvc.reproduce(tree, f"train@{model}", environment=environment)
+                paths = ModelPaths(tree, model)
+                refuse_shown(
+                    self.settings, paths, load_registered(model_folder(tree, model) / "model.yaml", ModelConfig)
+                )
                 shutil.copytree(tree / f"data/{model}/model", kept / "model")
-                for side in ("train", "holdout"):
-                    shutil.copy(tree / f"data/{model}/prepared/{side}.parquet", kept)
+                for name in ("train.parquet", "holdout.parquet", "record.json"):
+                    shutil.copy(paths.prepared / name, kept)
                 shutil.copytree(model_folder(tree, model), kept / "config")
         except UnreachableError:
             raise

@@ -14,6 +14,8 @@ import pandas as pd
 from tasks.answering.outline import Layer, layer_changes, layers, outline
 from tasks.apart import model_apart
 from tasks.asked import sealed
+from tasks.holdout_rows import note_shown
+from tasks.holdouts import refuse_shown
 from tasks.records.registry import ledger
 from tasks.records.registry.candidates import candidates
 from tasks.records.registry.state import state
@@ -35,6 +37,7 @@ from tasks.science.examination.side_by_side import (
 from tasks.science.monitors.drift.tables import ColumnChange, Rows, column_changes, row_changes, unseen
 from tasks.science.stats.counts import MINIMUM
 from tasks.spec.base import load_registered, parse_yaml, registered_document
+from tasks.spec.data_record import DataRecord
 from tasks.spec.errors import CheckoutError, ConfigError, CorruptionError, StageError
 from tasks.spec.ledger import ForgottenDetails
 from tasks.spec.model import ModelConfig
@@ -129,6 +132,7 @@ def compare(settings: Settings, model: str, old: str, new: str) -> Comparison:
     Raises:
         ConfigError: there is no such model or version.
         CheckoutError: there is no such commit, or the clone lacks it.
+        CorruptionError: the ledger proves nothing.
         UnreachableError: the origin does not answer.
     """
     sides = [side_of(settings, model, name) for name in (old, new)]
@@ -149,9 +153,25 @@ def compare(settings: Settings, model: str, old: str, new: str) -> Comparison:
         return _with(base, declared(objects, model, sides), unknown=(said,))
     try:
         with _restored(settings, model, sides[0]) as one, _restored(settings, model, sides[1]) as other:
-            return _laid_open(base, one, other)
+            strange = _uncounted(settings, model, sides)
+            for side, paths in zip(sides, (one, other), strict=True):
+                if side in strange:
+                    refuse_shown(settings, paths, _config(paths))
+            told = _laid_open(base, one, other)
+            if strange and told.effects is not None:
+                files = [file.sha256 for file in DataRecord.model_validate_json(other.record.read_text()).files]
+                holdout = pd.read_parquet(other.prepared / "holdout.parquet")
+                note_shown(settings, model, _config(other), holdout, files, len(strange))
+            return told
     except (CorruptionError, StageError, OSError) as error:
         return _with(base, declared(objects, model, sides), unknown=(_why(settings, model, sides, error),))
+
+
+def _uncounted(settings: Settings, model: str, sides: Sequence[Side]) -> list[Side]:
+    """Those that no entry tells of: somebody wrote the lock file that says they were trained."""
+    entries, _ = ledger.counting(settings)
+    known = {told.commit for told in candidates(entries, model)}
+    return [side for side in sides if side.commit not in known]
 
 
 def side_of(settings: Settings, model: str, name: str) -> Side:
@@ -246,7 +266,7 @@ def _with(base: Comparison, configs: Sequence[ModelConfig | None], **more: Any) 
 
 def _laid_open(base: Comparison, old: ModelPaths, new: ModelPaths) -> Comparison:
     """What the files of both say."""
-    configs = [load_registered(model_folder(p.root, p.name) / "model.yaml", ModelConfig) for p in (old, new)]
+    configs = [_config(paths) for paths in (old, new)]
     tables = [_tables(paths) for paths in (old, new)]
     pipeline = differing(*(outline(paths.model / "model.skops") for paths in (old, new)))
     network = _networks(old, new)
@@ -255,6 +275,10 @@ def _laid_open(base: Comparison, old: ModelPaths, new: ModelPaths) -> Comparison
     effects, unknown = _effects(old, new, configs, tables)
     found = {"data": _data(configs, tables), "network": network, "importance": _importance(old, new)}
     return _with(base, configs, pipeline=pipeline, effects=effects, unknown=unknown, **found)
+
+
+def _config(paths: ModelPaths) -> ModelConfig:
+    return load_registered(model_folder(paths.root, paths.name) / "model.yaml", ModelConfig)
 
 
 def _networks(old: ModelPaths, new: ModelPaths) -> Networks | None:

@@ -13,14 +13,14 @@ import pandas as pd
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from tasks.asked import ASKED_ON_MAIN, expectations_of, sealed
+from tasks.asked import ASKED_ON_MAIN, expectations_of, sealed, tells_labels
 from tasks.records.repository import dvc
 from tasks.spec.base import load_yaml
 from tasks.spec.columns import to_table
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import GateResult, Measurement
 from tasks.spec.expectations import COMPUTED, Expectations, in_table_form, observed_text
-from tasks.spec.expression_types import columns_named, condition, condition_fault, operands, resolve
+from tasks.spec.expression_types import columns_named, condition, condition_fault, operands
 from tasks.spec.kind import DeclaredColumn
 from tasks.spec.model import ModelConfig, load_model
 from tasks.spec.training import load_training
@@ -82,11 +82,9 @@ def refuse_labels(config: ModelConfig, suites: Expectations) -> None:
     """Refuse expectations that would tell labels of a sealed holdout, one answer an expectation, and uncounted.
 
     Raises:
-        ConfigError: one on the ingested table names what the label is made from, or what is known only after it.
+        ConfigError: one on the ingested table names such a column (:func:`tasks.asked.tells_labels`).
     """
-    known = config.data.columns
-    labels = {c.name for c in known if c.available == "after"}
-    labels |= set(columns_named(resolve(config.data.target.expression, operands(known))))
+    known, labels = config.data.columns, tells_labels(config)
     for item in suites.ingested:
         where, written = f"expectations.yaml, ingested, {item.get('type')}", item.get("row_condition")
         if written is not None and (fault := condition_fault(f"{where}: row_condition", str(written), known)):
@@ -95,8 +93,8 @@ def refuse_labels(config: ModelConfig, suites: Expectations) -> None:
         told = [name for name in (*_columns(item), *named) if name in labels]
         if told:
             raise ConfigError(
-                f"{where} asks {told[0]!r}, which tells labels of all rows, and the holdout of {config.name} "
-                "is sealed. Ask _label under prepared, which sees training rows alone."
+                f"{where} asks {told[0]!r}, which tells labels of all rows, and the holdout of "
+                f"{labels[told[0]]} is sealed. Ask _label under prepared, which sees training rows alone."
             )
 
 

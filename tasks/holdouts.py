@@ -7,17 +7,18 @@ import math
 import os
 import secrets
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from scipy.special import ndtr
 
-from tasks.asked import SAID_OF_A_COLUMN, main_config, same_question, sealed
+from tasks.asked import main_config, same_question, sealed
+from tasks.holdout_rows import Shares, Strangers, rows_of, shown, table_of
 from tasks.records.registry.holdouts import Asked, asked
-from tasks.science.data.asked_rows import keys_digest, row_keys, shared_rows
+from tasks.science.data.same_rows import Table
+from tasks.science.data.tables import ROW
 from tasks.science.stats.intervals import normal_quantile
 from tasks.science.stats.reuse import FARTHEST, by_shares, fresh_rows, level_share, reach
 from tasks.spec.base import canonical_json, digest_json
@@ -32,49 +33,6 @@ from tasks.versions import Candidate
 
 LEVEL = 0.05
 """At which the widening of an interval is told."""
-
-
-def rows_of(settings: Settings, paths: ModelPaths, config: ModelConfig) -> HoldoutRows:
-    """The rows that a checkout's candidate is measured on; the home keeps their keys, to compare later ones with."""
-    columns, keys = row_keys(pd.read_parquet(paths.prepared / "holdout.parquet"))
-    rows = HoldoutRows(
-        content=keys_digest(columns, keys),
-        rows=len(keys),
-        columns=columns,
-        declared=_declared(config, columns),
-        sealed=sealed(config),
-    )
-    if _keys(settings, paths.name, rows) is None:
-        path = _kept(settings, paths.name, rows.content)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".{os.getpid()}-{path.name}")
-        with draft.open("wb") as stream:
-            np.save(stream, keys)
-        draft.replace(path)
-    return rows
-
-
-def _declared(config: ModelConfig, columns: Sequence[str]) -> str:
-    """Digest of what decides how a cell becomes a value: another type or unit gives the same row another key."""
-    said = {
-        column.name: column.model_dump(mode="json", exclude=set(SAID_OF_A_COLUMN))
-        for column in config.data.columns
-        if column.name in columns
-    }
-    return digest_json({"columns": said, "reading": config.data.source.reading.model_dump(mode="json")})
-
-
-def _kept(settings: Settings, model: str, digest: str) -> Path:
-    return settings.home / "holdouts" / model / f"{digest.removeprefix('sha256:')}.npy"
-
-
-def _keys(settings: Settings, model: str, rows: HoldoutRows) -> np.ndarray | None:
-    """The keys of an earlier holdout; None where the home does not hold those that the ledger speaks of."""
-    try:
-        found = np.load(_kept(settings, model, rows.content), allow_pickle=False)
-    except (OSError, ValueError):
-        return None
-    return found if keys_digest(rows.columns, found) == rows.content else None
 
 
 def budget(own: ModelConfig) -> int:
@@ -94,6 +52,58 @@ def refuse_unsealed(own: ModelConfig) -> None:
             f"data.holdout of {own.name} is open, and the branch {Settings().branch} seals it: what this candidate "
             "measures would be read by all. Write holdout: sealed under data, or unseal it on that branch first."
         )
+
+
+def refuse_shown(settings: Settings, paths: ModelPaths, config: ModelConfig) -> None:
+    """Refuse a prepared model that would show what another one's sealed holdout keeps, before anything is trained.
+
+    Rows of a sealed holdout may be in the sealed holdout of another model, and nowhere else in it. Of an open model
+    expectations, losses, trials and metrics are read, of whichever side. So none of its source's rows may be sealed
+    elsewhere. What a later version may train on is not held out any more, so candidates from before the
+    newest promotion do not seal.
+
+    Raises:
+        ConfigError: the candidate has rows of another model's sealed holdout where they would be told of.
+        CorruptionError: the ledger proves nothing.
+    """
+    found = asked(settings)
+    others = [one for model in found if model != paths.name for one in found[model] if one.standing and _is_sealed(one)]
+    if not others:
+        return
+    closed = sealed(config)
+    for table in _told_of(paths, config, closed):
+        strangers = Strangers.of(settings, paths, config, table)
+        for one in others:
+            share = strangers.among(one)
+            if share is None or share > 0:
+                raise ConfigError(_shown(config, one, share, closed))
+
+
+def _told_of(paths: ModelPaths, config: ModelConfig, closed: bool) -> Iterator[Table]:
+    """The rows of which something is told; of a sealed model those that are not in its holdout."""
+    sides = [paths.table(paths.prepared / f"{side}.parquet", "prepare") for side in ("train", "holdout", "replay")]
+    if closed:
+        yield table_of(paths, config, pd.concat([sides[0], sides[2]], ignore_index=True))
+        return
+    yield table_of(paths, config)
+    collected = pd.concat(sides, ignore_index=True)
+    yield table_of(paths, config, collected[collected[ROW] < 0])
+
+
+def _shown(config: ModelConfig, one: Asked, share: float | None, closed: bool) -> str:
+    rows = one.rows.rows if one.rows is not None else 0
+    many = f"perhaps all of the {rows:,}" if share is None else f"about {math.ceil(share * rows):,} of the {rows:,}"
+    same = f"the source, seed and split of {one.model}, so that they are in its holdout alone"
+    if closed:
+        return (
+            f"{many} rows of the sealed holdout of {one.model} are among those that {config.name} trains on or "
+            f"replays, which would tell their labels. Give {config.name} {same}."
+        )
+    return (
+        f"{many} rows of the sealed holdout of {one.model} are in the source of {config.name}, whose answers about "
+        f"them would be read. Write holdout: sealed under data of {config.name}, and give it {same}; or bring other "
+        "rows."
+    )
 
 
 def refuse_searched(own: ModelConfig, commit: str) -> None:
@@ -175,24 +185,25 @@ def _misses(m: Measurement, widening: float) -> bool:
 
 
 def asking(settings: Settings, candidate: Candidate) -> Asking:
-    """What a candidate's verdict will be one more answer of, by the ledger's entries that count.
+    """What a candidate's verdict will be one more answer of, by the ledger's entries that count and the home's notes.
 
-    Of the rows that an earlier candidate saw, those that this holdout still has were asked. Which they are is known by
-    their keys in the home. Where these are lost, or other columns tell rows apart, all rows count as asked.
+    Of the rows that an earlier candidate saw, those that this holdout still has were asked, whichever model it was of.
+    Which they are is known by what the home keeps of them. Where it is lost, all rows count as asked; of another model
+    they do where it was made from a file of this one's.
 
     Raises:
         CorruptionError: the ledger proves nothing.
     """
-    own, model = candidate.config, candidate.model
+    own = candidate.config
     now = rows_of(settings, candidate.paths, own)
-    shares = _Shares(settings, model, now)
-    here, others = _apart(asked(settings, model), candidate, now)
-    others = [one for one in others if shares.of(one) > 0]
+    shares = Shares(settings, candidate.paths, own, now)
+    here, others = _apart(asked(settings), candidate, now)
+    others = [one for one in (*others, *shown(settings)) if shares.of(one) > 0]
     closed = [one for one in others if _is_sealed(one)]
     level = None
     if sealed(own):
-        told = [_verdicts(settings, model, one) for one in closed]
-        before = [*(one or (False,) for one in told), _verdicts(settings, model, here)]  # who is under way has a turn
+        told = [_verdicts(settings, one) for one in closed]
+        before = [*(one or (False,) for one in told), _verdicts(settings, here)]  # who is under way has a turn
         level = level_share(1 + sum(map(len, before)), sum(map(sum, before)))
         others_told = [one for one in others if not _is_sealed(one) or any(one.verdicts)]
     else:
@@ -207,6 +218,7 @@ def asking(settings: Settings, candidate: Candidate) -> Asking:
         counted=counted,
         unknown=sum(shares.unknown(one) for one in others),
         actors=len({name for one in (*others, here) for name in one.actors}),
+        elsewhere=sum(one.model != candidate.model for one in others),
         budget=None if sealed(own) else budget(own),
         widening=reach(counted, LEVEL * (1.0 if level is None else level)) / normal_quantile(1 - LEVEL),
         level=level,
@@ -214,9 +226,9 @@ def asking(settings: Settings, candidate: Candidate) -> Asking:
     return Asking(use, weighed)
 
 
-def _verdicts(settings: Settings, model: str, one: Asked) -> tuple[bool, ...]:
+def _verdicts(settings: Settings, one: Asked) -> tuple[bool, ...]:
     """A sealed candidate's verdicts; those that no entry speaks of had passed, and another champion came first."""
-    kept = len(list(_withheld(settings, model).glob(f"{one.commit[:12]}-*.json")))
+    kept = len(list(_withheld(settings, one.model).glob(f"{one.commit[:12]}-*.json")))
     return (*one.verdicts, *(True for _ in range(kept - len(one.verdicts))))
 
 
@@ -229,51 +241,18 @@ def _is_sealed(one: Asked) -> bool:
     return one.rows is not None and one.rows.sealed
 
 
-def _apart(found: Sequence[Asked], candidate: Candidate, now: HoldoutRows) -> tuple[Asked, list[Asked]]:
-    """The candidate's own place on record, and all others.
+def _apart(found: dict[str, list[Asked]], candidate: Candidate, now: HoldoutRows) -> tuple[Asked, list[Asked]]:
+    """The candidate's own place on record, and all others, those of other models last.
 
     The same model file is another answer, too: its threshold, groups, benchmarks or stage may tell other numbers.
     """
-    blank = Asked(candidate.commit, now, candidate.model_digest, (), ())
-    here = next((one for one in found if one.commit == candidate.commit), blank)
-    return here, [one for one in found if one.commit != candidate.commit]
-
-
-class _Shares:
-    """The share of a holdout's rows that earlier candidates saw."""
-
-    def __init__(self, settings: Settings, model: str, now: HoldoutRows) -> None:
-        self._settings, self._model, self._now = settings, model, now
-        self._mine = _keys(settings, model, now)
-        self._known: dict[tuple[str, str], float | None] = {(now.content, now.declared): 1.0}
-
-    def of(self, one: Asked) -> float:
-        """In [0, 1]; 1 where nobody knows."""
-        share = self._share(one)
-        return 1.0 if share is None else share
-
-    def part(self, one: Asked) -> tuple[str, float]:
-        """The rows that it saw, by their digest, and the share; answers of all rows belong together."""
-        share = self.of(one)
-        return "" if one.rows is None or share >= 1 else one.rows.content, share
-
-    def unknown(self, one: Asked) -> bool:
-        return self._share(one) is None
-
-    def _share(self, one: Asked) -> float | None:
-        if one.rows is None:
-            return None
-        key = (one.rows.content, one.rows.declared)
-        if key not in self._known:
-            self._known[key] = self._compared(one.rows)
-        return self._known[key]
-
-    def _compared(self, then: HoldoutRows) -> float | None:
-        alike = (then.columns, then.declared) == (self._now.columns, self._now.declared)
-        theirs = _keys(self._settings, self._model, then) if alike else None
-        if theirs is None or self._mine is None:
-            return None
-        return shared_rows(self._mine, theirs) / max(len(self._mine), 1)
+    own = found.get(candidate.model, [])
+    blank = Asked(candidate.model, candidate.commit, now, candidate.model_digest, (), ())
+    here = next((one for one in own if one.commit == candidate.commit), blank)
+    return here, [
+        *(one for one in own if one.commit != candidate.commit),
+        *(one for model, ones in found.items() for one in ones if model != candidate.model),
+    ]
 
 
 def over_budget(asking: Asking, config: ModelConfig) -> GateResult | None:

@@ -14,7 +14,8 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
-from tasks.holdouts import refuse_numbers, refuse_unsealed, rows_of
+from tasks.holdout_rows import rows_of
+from tasks.holdouts import refuse_numbers, refuse_shown, refuse_unsealed
 from tasks.labels import Collected
 from tasks.records.registry import ledger, settled
 from tasks.records.repository import dvc, lockfile, machine, workspace
@@ -44,6 +45,11 @@ def checkout(request: TrainingRequest | SearchRequest) -> Iterator[Path]:
         refuse_unsealed(load_model(path, request.model))  # a wrong config ends here, before any work
         lockfile.claim_nothing(path, request.model)
         yield path
+
+
+def refuse_sealed_elsewhere(worktree: Path, model: str) -> None:
+    """Refuse prepared rows that another model's sealed holdout keeps; as :func:`tasks.holdouts.refuse_shown`."""
+    refuse_shown(Settings(), ModelPaths(worktree, model), load_model(worktree, model))
 
 
 @task(cache_policy=NO_CACHE, task_run_name="commit the new data version")

@@ -20,6 +20,7 @@ from tasks.records.log.predictions import PredictionLog
 from tasks.records.log.tables import PROFILES, REPORTS
 from tasks.records.pages.card import card_page
 from tasks.science.data.asked_rows import keys_digest, row_keys, shared_rows
+from tasks.science.data.same_rows import Declared, Table
 from tasks.science.monitors.drift.reference import load_drift_reference
 from tasks.science.monitors.groupings.reference import load_groupings
 from tasks.science.monitors.profiles.layout import load_layout
@@ -206,6 +207,11 @@ def holdout_keys(log: PredictionLog) -> None:
     stored = np.load(OLD / "holdout-keys.npy", allow_pickle=False)
     assert np.array_equal(keys, stored) and shared_rows(keys, stored) == 3
     assert keys_digest(columns, stored) == "sha256:067060494a38e8aea611407e8794bc3497814fabb0099623d719dc6a77489d81"
+    declared = [Declared((name,), "alike") for name in rows]
+    assert (
+        Table(declared, rows).sample(2).digest
+        == "sha256:74fc7f37e44c57b892ce9a68a6ea14c8a5dc913b1a00b111e33184c5babc80eb"
+    )
 
 
 def model_card(log: PredictionLog) -> None:

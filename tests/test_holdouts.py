@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
@@ -23,7 +22,6 @@ from tasks.holdouts import (
     refuse_numbers,
     refuse_searched,
     refuse_unsealed,
-    rows_of,
     seal,
     spent,
 )
@@ -34,64 +32,13 @@ from tasks.science.stats.reuse import level_share, reach
 from tasks.spec.base import digest_json
 from tasks.spec.errors import ConfigError, CorruptionError
 from tasks.spec.evidence import GateResult, HoldoutUse, Measurement, Verdict
-from tasks.spec.ledger import EntryDraft, EntryKind, RejectedDetails, TrainedDetails
+from tasks.spec.ledger import RejectedDetails
 from tasks.spec.model import load_model
 from tasks.spec.settings import Settings
-from tasks.stages.common import ModelPaths
 from tasks.stages.evaluate import evaluate
-from tasks.versions import Candidate
+from tests.asked_twice import FRESH, Holdout
 from tests.conftest import git
 from tests.stages import worlds
-
-FRESH = worlds.table(9000, seed=3)
-NAMES = ("age", "hours", "job", "sex")
-
-
-class Holdout:
-    """A model in a checkout whose holdout is any rows, and a ledger that knows earlier candidates."""
-
-    def __init__(self, settings: Settings, root: Path, **changes: Any) -> None:
-        self.settings, self.tried = settings, 0
-        config = worlds.document("binary") | {"holdout_budget": 4} | changes
-        self.paths: ModelPaths = worlds.write(root, config, worlds.table(20))
-        self.paths.prepared.mkdir(parents=True)
-        self.holds(range(0, 1000))
-        ledger.begin(settings)
-
-    def holds(self, rows: Sequence[int], benchmark: str = "holdout") -> None:
-        table = FRESH.iloc[list(rows)][list(NAMES)].assign(_label=True, _row=list(rows), _benchmark=benchmark)
-        table.to_parquet(self.paths.prepared / "holdout.parquet", index=False)
-
-    def candidate(self, model_digest: str = "sha256:new", commit: str = "f" * 40) -> Candidate:
-        return Candidate(worlds.NAME, commit, "branch", self.paths.root, model_digest)
-
-    def config(self) -> Any:
-        return load_model(self.paths.root, worlds.NAME)
-
-    def enter(self, kind: EntryKind, commit: str, actor: str, evidence: Any, details: Any = None) -> None:
-        draft = EntryDraft(kind=kind, model=worlds.NAME, commit=commit, actor=actor, reason="push", sentence="told",
-                           evidence=evidence, details=details)  # fmt: skip
-        ledger.append(self.settings, draft)
-
-    def trained(
-        self, actor: str = "ann@example.org", told: bool = True, digest: str = "", fit: bool | None = None
-    ) -> str:
-        """Enter a candidate that was measured on the rows of now, and a verdict on it."""
-        self.tried += 1
-        commit = f"{self.tried:040x}"
-        evidence: dict[str, Any] = {"manifest": {"model_digest": digest or f"sha256:{self.tried}"}}
-        if told:
-            rows = rows_of(self.settings, self.paths, self.config())
-            evidence["holdout"] = rows.model_dump(mode="json")
-        self.enter("trained", commit, actor, evidence, TrainedDetails(base="a" * 40, branch="b"))
-        if fit is True:
-            self.enter("examined", commit, actor, {"verdict": self.tried})
-        elif fit is False:
-            self.enter("rejected", commit, actor, {"verdict": self.tried}, RejectedDetails(trained=True))
-        return commit
-
-    def use(self) -> HoldoutUse:
-        return asking(self.settings, self.candidate()).use
 
 
 @pytest.fixture
@@ -160,7 +107,7 @@ def test_rows_are_fresh_by_their_content_alone(holdout: Holdout) -> None:
     again.assign(more=1.0).to_parquet(path)
     assert (holdout.use().counted, holdout.use().unknown) == (2, 1)
     again.iloc[1:].to_parquet(path)
-    for kept in (holdout.settings.home / "holdouts" / worlds.NAME).iterdir():
+    for kept in (holdout.settings.home / "holdouts" / worlds.NAME).glob("*.npy"):
         np.save(kept, np.arange(5, dtype=np.uint64))  # somebody's word for which rows were asked
     found = holdout.use()
     assert (found.counted, found.unknown) == (2, 1)
@@ -373,7 +320,7 @@ Normal = NormalDist()
 
 
 def model_yaml(holdout: Holdout) -> Path:
-    return holdout.paths.root / f"deployments/models/{worlds.NAME}/model.yaml"
+    return holdout.paths.root / f"deployments/models/{holdout.name}/model.yaml"
 
 
 def seals(holdout: Holdout, how: str = "sealed") -> None:

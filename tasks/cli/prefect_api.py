@@ -17,8 +17,10 @@ from tasks.spec.errors import AssayError, UnreachableError
 
 ATTEMPTS, AGAIN = 6, 3
 BUSY = 60.0
-"""Seconds in which a server that says that it is busy (503) is asked again. Its database is locked while several write,
-and for longer where a clock jumped and it makes up for all schedules at once."""
+"""Seconds in which a server that says that it is busy (503) is asked again.
+
+Its database is locked while several write, and for longer where a clock jumped and it makes up for
+all schedules at once."""
 TIMEOUT = 30.0
 """Seconds; a server whose clock was set, or whose machine is busy, is slow for a minute."""
 POOL = "assay"

@@ -174,6 +174,12 @@ class HoldoutRows(Spec):
     """Digest of how these columns were declared and read; empty for candidates from before it was kept."""
     sealed: bool = False
     """Whether the candidate's commit holds nothing that was measured on them."""
+    cells: str = ""
+    """Digest of the cells that the home keeps of some of them, by which other models' holdouts know them."""
+    reading: str = ""
+    """Digest of how the files are read."""
+    files: tuple[str, ...] = ()
+    """sha256 of the files that they came from, and of those that the stages made of them."""
 
 
 class HoldoutUse(Spec):
@@ -190,6 +196,8 @@ class HoldoutUse(Spec):
     """Answers of which nobody knows any more which rows they saw; they are taken to have seen all."""
     actors: int
     """Different names that asked."""
+    elsewhere: int = 0
+    """How many of the answers are those of other models."""
     budget: int | None
     """Answers until the verdict is insufficient evidence; None of a sealed holdout, which has no budget."""
     widening: Finite

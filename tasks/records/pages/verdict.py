@@ -85,6 +85,8 @@ def holdout_sentence(verdict: Verdict) -> str:
     times = "time" if use.budget is None else f"of {use.budget:,} times"
     said = f"the {use.rows:,} rows of the holdout answer for the {ordinal(use.asked)} {times}, asked by "
     said += plural(use.actors, "name")
+    if use.elsewhere:
+        said += f", {use.elsewhere:,} of them as the rows of another model"
     if use.counted < use.asked - 0.005:
         said += f"; by the share of rows that each answer saw, {use.counted:.1f} times"
     if use.unknown:

@@ -70,6 +70,20 @@ def rewritten(settings: Settings, seen: str, tip: str | None, is_here: bool) -> 
     return f"the ledger was rewritten or cut off since this clone last saw it: {now}. {how}"
 
 
+def refuse_cut(settings: Settings, git: Git, tip: str) -> None:
+    """Refuse a ledger whose first entries a shallow origin lacks: what is there would look as if somebody changed it.
+
+    Raises:
+        CheckoutError: the branch of the ledger is cut off before its beginning.
+    """
+    cut = git.path / ".git/shallow"
+    if cut.exists() and not set(cut.read_text().split()).isdisjoint(git.lines("rev-list", tip)):
+        raise CheckoutError(
+            f"the origin {settings.origin_url} is a shallow clone, and its ledger is cut off before its first entry, "
+            "so nothing can be told from it. Complete it there: git fetch --unshallow"
+        )
+
+
 def alone(settings: Settings) -> tuple[str, ...]:
     """Options of a push of nothing but this branch, to an origin on this machine.
 

@@ -190,7 +190,7 @@ def what_ends_it(settings: Settings, model: str, found: Traces, remotes: dict[st
     objects = [*found.files, *found.derived]
     here = [str(kept(settings.cache, md5)) for md5 in objects if kept(settings.cache, md5).exists()]
     here += [str(p) for p in sorted((settings.home / "evidence" / model).glob("*.parquet")) if found.versions]
-    here += [str(p) for p in sorted((settings.home / "holdouts" / model).glob("*.npy")) if found.versions]
+    here += [str(p) for p in sorted((settings.home / "holdouts" / model).glob("*.np[yz]")) if found.versions]
     said = [f"still in this home: rm -f {' '.join(map(shlex.quote, here))}"] if here else []
     below = ", ".join(f"files/md5/{md5[:2]}/{md5[2:]}" for md5 in objects)
     for name, url in remotes.items() if below else ():

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic import ValidationError
 
 from tasks.records.registry import ledger
 from tasks.records.registry.candidates import Told, candidates
+from tasks.spec.data_record import DataRecord
 from tasks.spec.evidence import HoldoutRows
 from tasks.spec.settings import Settings
 
@@ -19,6 +21,7 @@ FIT = ("examined", "awaiting_signature", "promoted")
 class Asked:
     """One candidate that was measured on a holdout. Its numbers are in git from then on, whatever became of it."""
 
+    model: str
     commit: str
     rows: HoldoutRows | None
     """None where the entry does not say: those before 2026-12-01, and one that cannot be read."""
@@ -28,35 +31,63 @@ class Asked:
     """Who asked for it, or for a verdict on it."""
     verdicts: tuple[bool, ...]
     """Whether each verdict on it passed, oldest first; none of a candidate whose run ended before."""
+    files: tuple[str, ...] = ()
+    """sha256 of the files that its rows came from, as the entry or its manifest says."""
+    standing: bool = True
+    """Whether no later candidate of the model was promoted: what such a one holds out may train the next."""
 
 
-def asked(settings: Settings, model: str) -> list[Asked]:
-    """Every candidate of a model that was measured, in the order of their first entries.
+def asked(settings: Settings) -> dict[str, list[Asked]]:
+    """Every candidate that was measured by its model, in the order of their first entries.
 
     Raises:
         CorruptionError: nothing that the ledger says is proven, or a document of it was changed.
     """
     entries, _ = ledger.counting(settings)
-    found = [told for told in candidates(entries, model) if not told.first.rejected_untrained]
-    named = [told.trained_evidence for told in found if told.trained_evidence]
+    models = dict.fromkeys(entry.model for entry in entries if entry.model)
+    told = {model: [one for one in candidates(entries, model) if not one.first.rejected_untrained] for model in models}
+    named = [one.trained_evidence for found in told.values() for one in found if one.trained_evidence]
     documents = dict(ledger.documents(settings, named))
-    return [_asked(told, documents.get(told.trained_evidence or "", {})) for told in found]
+    return {
+        model: [
+            _asked(model, one, documents.get(one.trained_evidence or "", {}), place >= _champion(found))
+            for place, one in enumerate(found)
+        ]
+        for model, found in told.items()
+    }
 
 
-def _asked(told: Told, trained: dict) -> Asked:
+def _champion(found: list[Told]) -> int:
+    """The place of the newest that was promoted; before all, where none was."""
+    return max((place for place, one in enumerate(found) if one.version is not None), default=-1)
+
+
+def _asked(model: str, told: Told, trained: dict, standing: bool) -> Asked:
     try:
         rows = HoldoutRows.model_validate(trained.get("holdout"), strict=False)
     except ValidationError:
         rows = None
     manifest = trained.get("manifest")
-    digest = manifest.get("model_digest") if isinstance(manifest, dict) else None
+    made = manifest if isinstance(manifest, dict) else {}
+    digest = made.get("model_digest")
     return Asked(
+        model=model,
         commit=told.commit,
         rows=rows,
         model_digest=digest if isinstance(digest, str) else "",
         actors=tuple(dict.fromkeys(entry.actor for entry in told.entries)),
         verdicts=tuple(_verdicts(told)),
+        files=rows.files if rows is not None and rows.files else _files(made.get("data")),
+        standing=standing,
     )
+
+
+def _files(data: Any) -> tuple[str, ...]:
+    """Of candidates from before an entry named them."""
+    try:
+        return tuple(file.sha256 for file in DataRecord.model_validate(data, strict=False).files)
+    except ValidationError:
+        return ()
 
 
 def _verdicts(told: Told) -> list[bool]:

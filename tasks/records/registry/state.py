@@ -63,6 +63,8 @@ def _proven(settings: Settings, git: Git) -> State:
     seen = branch.seen_beyond(git, tip, known.marks)
     at = seen or tip
     is_here = at is None or git.has(at)
+    if at is not None and is_here:
+        branch.refuse_cut(settings, git, at)
     found = _kept(settings, git, at) if is_here else State()
     if at is not None and is_here and (found.tip != at or found.problems):  # what broke it may have been put back
         read_on(found, git, at, pin(settings, known))

@@ -91,7 +91,8 @@ class Mixing:
         if path == LOCK:
             return "environment"
         if path.startswith(data):
-            return None if path == f"{data}metrics.json" else "data"
+            made = path == f"{data}metrics.json" or path.startswith(f"{data}plots/")  # a candidate's commit has them
+            return None if made else "data"
         if path.startswith(own):
             return "code"
         return None if OUTSIDE.fullmatch(path) or path == "dvc.lock" else "code"

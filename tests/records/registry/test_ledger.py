@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sqlite3
+import subprocess
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -22,7 +24,9 @@ from tasks.spec.errors import CorruptionError
 from tasks.spec.ledger import EntryDraft, EntryKind, StoppedDetails, TrainedDetails
 from tasks.spec.settings import Settings
 from tests.candidates import commit_run, passed
+from tests.conftest import git
 from tests.proof.ledgers import in_old_form
+from tests.told import MAIN
 
 Change = Callable[[Path], None]
 
@@ -337,3 +341,18 @@ def test_verify_goes_on_from_what_it_verified_last(written: Settings) -> None:
     Git(written.clone).run("update-ref", "-d", SEEN)  # a person accepts what is there now
     (written.home / memory.NAME).unlink()
     assert verified(written).before == 0 and verified(written).found.entries == 6
+
+
+def test_a_shallow_origin_is_told_to_be_one(written: Settings, tmp_path: Path) -> None:
+    """What it has of the ledger would look as if somebody had changed it, and its versions as if there were none."""
+    where = tmp_path / "shallow.git"
+    git(tmp_path, "clone", "--quiet", "--mirror", "--depth", "1", "--no-single-branch", f"file://{written.origin}",
+        str(where))  # fmt: skip
+    known = {**os.environ, "ASSAY_HOME": str(tmp_path / "another"), "ASSAY_ORIGIN": str(where)}
+    for words in ("history income", "diff income v1.0.0 main", "rebuild income v1.0.0 --reuse --no-record"):
+        done = subprocess.run([*MAIN, *words.split()], env=known, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (
+            2,
+            f"error: the origin {where} is a shallow clone, and its ledger is cut off before its first entry, so "
+            "nothing can be told from it. Complete it there: git fetch --unshallow\n",
+        )

@@ -94,3 +94,11 @@ def test_a_source_that_is_pinned_otherwise_is_data(pair: tuple[Past, str, str]) 
     named = [yaml.safe_load(clone.read("show", f"{mix.commit(p, 1)}:{CONFIG}"))["data"]["source"]["path"]
              for p in ((), ("data",))]  # fmt: skip
     assert named == [SOURCE, f"data/{NAME}/source/other.csv"]
+
+
+def test_what_a_candidate_commits_of_its_stages_is_no_data(pair: tuple[Past, str, str]) -> None:
+    made = pair[0]
+    base = git(made.developer, "rev-parse", "HEAD")
+    for name in ("metrics.json", "plots/roc.csv"):
+        made.write(f"data/{NAME}/{name}", lambda _: "measured\n")
+    assert mixing(pair, base, made.push("candidate"))[0].parts == ()
