@@ -23,6 +23,7 @@ from tasks.checks.needs import (
 )
 from tasks.data import run_suite, suite_faults
 from tasks.evaluation import laid_out
+from tasks.records.repository.readers import differences
 from tasks.records.repository.tracked import changed, say_add
 from tasks.signing import signatures
 from tasks.spec.data_record import DataRecord
@@ -72,6 +73,7 @@ def check(root: Path, name: str) -> Checked:
     }
     for document in documents.values():
         done.findings += repeated(document)
+    done.findings += _ambiguous(documents["model"])
     if edited := changed(root, name):
         done.findings.append(Finding(f"{edited[0]}.dvc", None, "data.source", say_add(edited)))
     _check(root, name, documents, done)
@@ -80,6 +82,17 @@ def check(root: Path, name: str) -> Checked:
     order = {document.name: place for place, document in enumerate(documents.values())}
     done.findings.sort(key=lambda f: (order.get(f.file, -1), f.line or 0))
     return done
+
+
+def _ambiguous(model: Document) -> list[Finding]:
+    """What DVC would hash as other values than the stages read; training refuses it."""
+    if model.node is None:
+        return []
+    keys = [key for key in model.raw if key not in NOT_OF_TRAINING]
+    try:
+        return [model.finding(*found) for found in differences(model.path.read_text("utf-8"), model.name, keys)]
+    except ConfigError:  # a key that stands twice, which is told where it stands
+        return []
 
 
 def _unreadable_waivers(root: Path, path: Path) -> list[Finding]:

@@ -16,12 +16,13 @@ from prefect.runtime import flow_run
 
 from tasks.records.log.outbox import Decision, Waiting
 from tasks.records.log.predictions import PredictionLog
-from tasks.records.registry import ledger
+from tasks.records.registry import erasure, ledger
 from tasks.records.registry.registry import Registry
 from tasks.records.repository.workspace import turn
 from tasks.science.windows.decisions import asks_for_retraining
 from tasks.signing.doors import LABEL, seal
 from tasks.spec.base import merkle_root
+from tasks.spec.errors import AssayError
 from tasks.spec.evidence import WindowReport
 from tasks.spec.ledger import QuietDetails, WindowDetails
 from tasks.spec.settings import Settings
@@ -60,10 +61,16 @@ def deliver(model: str) -> None:
                 _told(client, log, waiting)
                 continue
             log.enter(waiting, partial(ledger.append, settings))
+            if waiting.decision.forgets:
+                continue
             told = _told(client, log, waiting)
             acted = _acted(client, log, waiting)
             if told and acted:
                 log.settle(waiting)
+        try:
+            erasure.take_out(settings, model, log)
+        except AssayError as error:  # what watches a model does not stop for it; the next run tries again
+            print(f"rows that were forgotten are still in the collected files of {settings.branch}: {error}")
 
 
 def gather_quiet(log: PredictionLog, model: str) -> None:

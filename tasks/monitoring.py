@@ -15,7 +15,7 @@ from tasks.labels import NOBODY, count_taught, labels_policy
 from tasks.records.log.forgetting import Forgotten
 from tasks.records.log.outbox import Decision
 from tasks.records.log.predictions import PredictionLog, Window
-from tasks.records.registry import ledger
+from tasks.records.registry import erasure, ledger
 from tasks.records.registry.registry import Registry
 from tasks.records.repository.changes import collected_until
 from tasks.records.repository.git import Git
@@ -81,12 +81,14 @@ def _expire(log: PredictionLog, request: MonitoringRequest, days: int) -> None:
     """Delete what is older than the model keeps; the ledger says how much, and nothing where there was nothing."""
     settings, before = Settings(), datetime.now(UTC) - timedelta(days=days)
     height = ledger.height(settings)
+    learned = erasure.traces(settings, request.model, older) if (older := log.older(request.model, before)) else None
 
     def decided(found: Forgotten) -> Decision:
         sentence = (
             f"{found.predictions:,} predictions older than {days} days were deleted, as monitoring.retention_days says"
         )
-        details = ForgottenDetails.model_validate({"by": "age", **found.numbers()})
+        of = {"learned": learned.versions, "files": learned.files} if learned else {}
+        details = ForgottenDetails(by="age", **found.numbers(), **of)  # type: ignore[arg-type]
         draft = EntryDraft(
             kind="forgotten",
             model=request.model,

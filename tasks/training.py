@@ -21,7 +21,7 @@ from tasks.records.registry import ledger, settled
 from tasks.records.repository import dvc, lockfile, machine, workspace
 from tasks.records.repository.git import Git
 from tasks.spec.base import digest_file
-from tasks.spec.errors import AssayError, CorruptionError
+from tasks.spec.errors import AssayError, CorruptionError, StageError
 from tasks.spec.ledger import EntryDraft, TrainedDetails
 from tasks.spec.manifest import Manifest
 from tasks.spec.model import load_model
@@ -29,6 +29,9 @@ from tasks.spec.requests import SearchRequest, TrainingRequest
 from tasks.spec.settings import Settings
 from tasks.stages.common import ModelPaths
 from tasks.versions import Candidate
+
+LARGEST = 4 << 20
+"""Bytes of a candidate's manifest, and of its metrics."""
 
 
 @contextmanager
@@ -71,6 +74,16 @@ def candidate_branch(model: str, base: str, worktree: Path) -> str:
     return f"{settled.CANDIDATES}/{model}/{datetime.now(UTC):%Y%m%dT%H%M%S}-{base[:8]}-{worktree.name}"
 
 
+def _bounded(path: Path) -> str:
+    """What a stage, whose code is the candidate's own, wrote for the record."""
+    if (size := path.stat().st_size) > LARGEST:
+        raise StageError(
+            f"{path.name} of the candidate has {size:,} bytes, and allowed are {LARGEST:,}: it goes into the ledger, "
+            "which everybody reads. Let the stage that writes it write less."
+        )
+    return path.read_text()
+
+
 @task(cache_policy=NO_CACHE, task_run_name="commit the candidate")
 def commit_candidate(worktree: Path, request: TrainingRequest) -> Candidate:
     """Leave one commit that holds code, parameters, ``dvc.lock`` and metrics, on a branch of its own in the origin."""
@@ -78,8 +91,8 @@ def commit_candidate(worktree: Path, request: TrainingRequest) -> Candidate:
     base = Git(worktree).rev_parse("HEAD")
     paths, config = ModelPaths(worktree, name), load_model(worktree, name)
     refuse_numbers(paths, config)
-    metrics = json.loads(paths.metrics.read_text())
-    manifest = Manifest.model_validate_json((paths.model / "manifest.json").read_text())
+    metrics = json.loads(_bounded(paths.metrics))
+    manifest = Manifest.model_validate_json(_bounded(paths.model / "manifest.json"))
     digest = digest_file(paths.model / "model.skops")
     if manifest.model_digest != digest:  # a text of the candidate's own code, which trailers are made of
         raise CorruptionError(

@@ -33,7 +33,7 @@ DEPLOYMENTS = yaml.safe_load((ROOT / "deployments/prefect.yaml").read_text())["d
 
 def test_modules_and_functions_stay_readable() -> None:
     lines = {f.relative_to(ROOT).as_posix(): len(f.read_text().splitlines()) for f in SOURCE}
-    whole = {"tasks/proof/verify.py": 711}  # one file by purpose: an auditor copies it and reads it alone
+    whole = {"tasks/proof/verify.py": 715}  # one file by purpose: an auditor copies it and reads it alone
     long = [f"{name}: {n}" for name, n in lines.items() if n > whole.get(name, 400)]
     for f in SOURCE:
         for node in ast.walk(ast.parse(f.read_text())):

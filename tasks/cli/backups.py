@@ -30,7 +30,7 @@ from tasks.records.repository.git import Git, GitError
 from tasks.records.repository.workspace import ensure_clone, lock, owned
 from tasks.spec.errors import ConfigError, CorruptionError
 from tasks.spec.formats import BACKUP, refuse_other_format
-from tasks.spec.settings import Settings
+from tasks.spec.settings import Settings, anonymous
 
 ABOUT, DIGESTS, CLONE = "assay-backup.json", "assay-digests.json", "clone-memory.json"
 ORIGIN, CACHE = "origin.git", "dvc-cache"
@@ -118,9 +118,10 @@ def _notes(settings: Settings, cache: bool, log: bool) -> tuple[str, ...]:
             'pg_dump --format=custom --file=LOG.dump "$ASSAY_LOG_URL"'
         )
     elif settings.log_url:
-        notes.append(f"the prediction log is not in it: ASSAY_LOG_URL names {settings.log_url}, which is yours to copy")
+        named = anonymous(settings.log_url)
+        notes.append(f"the prediction log is not in it: ASSAY_LOG_URL names {named}, which is yours to copy")
     if settings.origin:
-        notes.append(f"the origin {settings.origin} is not in it, since it is not below the home")
+        notes.append(f"the origin {settings.origin_named} is not in it, since it is not below the home")
     if not cache:
         notes.append("DVC's cache is not in it")
     return tuple(notes)

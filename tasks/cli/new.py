@@ -161,7 +161,7 @@ def _text(made: Created) -> str:
     if "assay" not in Git(ROOT).lines("remote"):
         lines += [
             "  make up                       # once: the system, and the repository that a push goes to",
-            f"  git remote add assay {settings().origin_url}",
+            f"  git remote add assay {settings().origin_named}",
         ]
     lines.append("  git push assay HEAD:main      # trains and examines it")
     return "\n".join(lines)

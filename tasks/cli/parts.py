@@ -212,7 +212,7 @@ def _origin(settings: Settings) -> str | None:
                 "file, or stands beside one that excludes it. Nothing else depends on them",
                 "git push ORIGIN --delete NAME",
             )
-    return settings.origin_url
+    return settings.origin_named
 
 
 def _clone(settings: Settings) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -10,11 +11,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from tasks.cli.erasure import Traces, file_holds, teach_no_more, traces, what_ends_it
 from tasks.cli.runs import actor
+from tasks.records.log.forgetting import equal
 from tasks.records.log.outbox import Decision
 from tasks.records.log.predictions import Forgotten, PredictionLog
 from tasks.records.registry import ledger
+from tasks.records.registry.erasure import Traces, found_in_files, ids_in, remotes_of, take_out, traces, what_ends_it
 from tasks.records.registry.registry import Registry
 from tasks.records.repository import dvc, workspace
 from tasks.spec.base import load_registered
@@ -25,6 +27,8 @@ from tasks.spec.model import ModelConfig, load_model
 from tasks.spec.models import model_folder
 from tasks.spec.settings import Settings
 
+AGE = "age"
+"""How an entry says that rows were deleted for their age. What was collected from them before goes on to teach."""
 FILES = ("evidence", "collected")
 """Folders of a model's data in which Parquet files hold logged rows by id."""
 
@@ -91,29 +95,55 @@ def forget(
     if bool(ids) + (where is not None) + expired != 1:
         raise ConfigError("say which rows in one way: --id (as often as needed), --where column=value, or --expired.")
     log = PredictionLog(settings.log_database)
+    before = None
     try:
+        with suppress(AssayError):  # what a command before left open; where it cannot be done yet, it is told below
+            before = _finish(settings, log, model)
         if where is not None:
-            ids = log.find(model, *_condition(where))
-        learned = Traces() if expired else traces(settings, model, ids)
+            ids = _found(settings, log, model, where)
+        limit = _limit(config.name, config.monitoring.retention_days) if expired else ""
+        learned = traces(settings, model, log.older(model, limit) if expired else ids)
         decided = _told(root, settings, model, _way(where, expired), because, learned)
-        if expired:
-            with workspace.turn(settings, model):
-                found = log.expire(model, _limit(config.name, config.monitoring.retention_days), decided)
-        else:
-            found = log.forget(model, ids, decided)
-        copies = [str(path) for path in log.copies_holding(model, None if expired else ids)]
+        with workspace.turn(settings, model):
+            if expired:
+                found = log.expire(model, limit, decided)
+            else:
+                found = log.forget(model, ids, decided)
+                open_ones = {key for waiting in log.waiting(model) for key in waiting.decision.forgets}
+                if set(learned.taught) - open_ones and not found.predictions:  # gone from the log, and they teach on
+                    log.decide(decided(found))
+            copies = [str(path) for path in log.copies_holding(model, None if expired else ids)]
         _enter(settings, log, model, found)
+        taught = _finish(settings, log, model) or before
     finally:
         log.close()
-    taught, remotes = teach_no_more(settings, model, ids, actor(root)) if learned.files else (None, {})
     return found.numbers() | {
         "swept": found.swept,
         "still_in": [] if expired else still_in(root, model, ids),
         "copies": copies,
         "learned": list(learned.versions),
         "rewritten": taught,
-        "ends": what_ends_it(settings, model, learned, remotes),
+        "ends": what_ends_it(settings, model, learned, remotes_of(settings) if learned.files else {}),
     }
+
+
+def _finish(settings: Settings, log: PredictionLog, model: str) -> str | None:
+    """Enter what waits, and take deleted rows out of the main branch; gives the newest commit there."""
+    with workspace.turn(settings, model):
+        log.enter_all(model, partial(ledger.append, settings))
+        return take_out(settings, model, log)
+
+
+def _found(settings: Settings, log: PredictionLog, model: str, where: str) -> list[str]:
+    """Ids of rows whose input has a value, in the log and in what was collected from it before."""
+    column, value = _condition(where)
+    ids = found_in_files(settings, model, lambda values: equal(values, column, value), column)
+    try:
+        return sorted({*ids, *log.find(model, column, value)})
+    except ConfigError:
+        if ids:  # the log may hold no row any more
+            return ids
+        raise
 
 
 def _told(
@@ -133,7 +163,7 @@ def _told(
             evidence={"at": datetime.now(UTC).isoformat(), **details.model_dump(mode="json")},
             details=details,
         )
-        return Decision(draft, height)
+        return Decision(draft, height, forgets=() if way == AGE else learned.taught)
 
     return decided
 
@@ -164,7 +194,7 @@ def _condition(where: str) -> tuple[str, str]:
 
 def _way(where: str | None, expired: bool) -> str:
     """The value of the column is the person's, and stays out of the ledger."""
-    return "age" if expired else f"column {where.partition('=')[0]}" if where else "id"
+    return AGE if expired else f"column {where.partition('=')[0]}" if where else "id"
 
 
 def _sentence(found: Forgotten, because: str, learned: Traces) -> str:
@@ -190,7 +220,7 @@ def still_in(root: Path, model: str, ids: list[str]) -> list[str]:
     """
     asked = pa.array(ids, type=pa.string())
     paths = sorted(p for folder in FILES for p in (root / "data" / model / folder).glob("*.parquet"))
-    return [path.relative_to(root).as_posix() for path in paths if file_holds(path, asked)]
+    return [path.relative_to(root).as_posix() for path in paths if ids_in(path, asked)]
 
 
 def forgotten_text(found: dict[str, Any]) -> str:

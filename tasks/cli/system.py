@@ -58,7 +58,7 @@ def up(settings: Settings, server_port: int = SERVER_PORT, service_port: int = S
         scheme = "https" if settings.tls_cert else "http"
         try:
             return _started(
-                settings, System(f"http://{api}/api", f"{scheme}://{service}", settings.origin_url), sockets
+                settings, System(f"http://{api}/api", f"{scheme}://{service}", settings.origin_named), sockets
             )
         except BaseException:  # Ctrl-C too: what was started must not outlive a start that failed
             _down(settings)

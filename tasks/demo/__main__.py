@@ -36,7 +36,7 @@ def main() -> int:
         with running(settings) as system:
             os.environ["PREFECT_API_URL"] = system.api_url
             clone = HOME / "developer"
-            _clone(settings.origin_url, clone)
+            _clone(settings.origin_named, clone)
             out.print(
                 f"Prefect UI {system.api_url.removesuffix('/api')}   service {system.service_url}   "
                 f"({time.monotonic() - begun:.0f} s)\nlog in once {login_link(settings, system.service_url)}\n"

@@ -35,7 +35,7 @@ OURS, OLD = re.compile(r"entry\.json|evidence\.json"), re.compile(r"entries/\d{6
 """Files of a commit, which holds what it adds; and those of commits before 2026-11-29, which held all so far."""
 FACE, TAG = re.compile(r"[^@#]*[@#].*"), re.compile(r"(?a)[a-z][a-z0-9_]*(@v\d+\.\d+\.\d+|#champion#\d{1,9})")
 KEY = re.compile(r"(ssh|ecdsa|sk)-[a-z0-9@.-]+ [A-Za-z0-9+/]+=*")
-OLD_WINDOW = re.compile(r"window \d+: (roll back|stop); ")
+BOUND, OLD_WINDOW = "2026-11-29", re.compile(r"window \d+: (roll back|stop); ")
 ORDER = 2**252 + 27742317777372353535851937790883648493  # of ed25519's group; OpenSSH takes a signature with it added
 LARGEST, AT_ONCE, BYTES_AT_ONCE, COMMITS, SECONDS, TOLD = 1 << 25, 2048, 1 << 26, 10**6, 900, 500
 """Bytes of a file; commits and bytes read at once; commits; seconds of one command; problems that are told."""
@@ -153,11 +153,12 @@ def signer_of(content: bytes, armor: str, namespace: str) -> str:
     try:
         raw = base64.b64decode("".join(armor.split("\n")[1:]).partition("-")[0]) if len(armor) <= 10_000 else b""
         public = raw[14 : 14 + int.from_bytes(raw[10:14])]
-        kind = public[4 : 4 + int.from_bytes(public[:4])].decode()
+        kind, rest = public[4 : 4 + int.from_bytes(public[:4])].decode(), raw[14 + len(public) :]
     except ValueError:
         return ""
     text = re.sub("(.{1,70})", r"\1\n", base64.b64encode(raw).decode())
     other = raw[:10] != b"SSHSIG\0\0\0\1" or (kind == "ssh-ed25519" and int.from_bytes(raw[-32:], "little") >= ORDER)
+    other = other or rest[4 + int.from_bytes(rest[:4]) :][:4] != bytes(4)  # what is reserved is empty, and not signed
     if other or armor.rstrip("\n") != f"-----BEGIN SSH SIGNATURE-----\n{text}-----END SSH SIGNATURE-----":
         return ""
     with tempfile.NamedTemporaryFile() as file:
@@ -267,7 +268,7 @@ class Repository:
                 content, at = (out[begin : begin + size], begin + size + 1) if there else (b"", at)
                 own = hashlib.sha1(f"{kind} {size}\0".encode() + content, usedforsecurity=False).hexdigest()
                 need(own == name or not there, f"object {name} holds something else than its name says; see git fsck")
-                yield kind, content
+                yield kind if there or size < 0 else "large", content
 
 
 class Check:
@@ -279,6 +280,7 @@ class Check:
         self.place, self.intact, self.present, self.files = 0, True, False, dict[str, str]()
         self.previous: str | None = None
         self.digests, self.assigned, self.refused = dict[int, str](), list[Document](), set[int]()
+        self.bound = float("inf")  # the first entry since waivers name list and head
         self.lists: list[tuple[Document, str, str]] = []  # each with its digest, and the time of its entry
         self.models, self.evidence, self.held = dict[str, Model](), Document(), set[str]()
 
@@ -356,7 +358,7 @@ class Check:
             list(pool.map(lambda one: signer_of(*one, "assay-ledger"), made_by))
         documents = self.repository.contents([name for _, _, name in new if name])
         for entry, intact, name in new:
-            self.evidence = self.document(entry, next(documents)[1] if name else None)
+            self.evidence = self.document(entry, *(next(documents) if name else ("", None)))
             if intact:
                 self.judge(entry)
             if entry["kind"] in ("promoted", "rolled_back") and entry["version"]:
@@ -378,16 +380,19 @@ class Check:
             self.tell(f"entry {number} does not follow from the one before: it was changed or put in later")
         self.intact = self.intact and before == self.previous and number == self.place + 1
         self.place, self.previous, self.digests[number] = max(number, self.place), name, name
+        self.bound = min(self.bound, number) if entry["time"] >= BOUND else self.bound
         self.found.entries += 1
         return entry
 
-    def document(self, entry: Document, content: bytes | None) -> Document:
+    def document(self, entry: Document, kind: str, content: bytes | None) -> Document:
         """The evidence that an entry names; empty where it is not there, was changed or cannot be read."""
         named = entry["evidence"]
         if named is None:
             return {}
         if content is None:
             self.tell(f"entry {entry['sequence']}: the ledger holds no evidence {named}")
+        elif kind == "large":
+            self.tell(f"entry {entry['sequence']}: evidence {named} is too large to be read here ({LARGEST} bytes)")
         elif (there := digest(content)) != named:
             self.tell(f"entry {entry['sequence']}: evidence {named} was changed: its content has digest {there}")
         else:
@@ -553,19 +558,18 @@ class Check:
         """Need a waiver of this gate and version that holds where the verdict was brought, by a key that still may."""
         signer, head = str(waiver.get("who")), waiver.get("head")
         named = f"the waiver of {gate.get('gate')} by {signer}"
-        moment, created = asked["time"], str(self.evidence["verdict"].get("created"))
         if bound := waiver.get("list") is not None or head is not None:
             need(waiver.get("list") == asked["list"], f"{named} was signed under another list than the one in force")
             need(self.holds(head, asked["sequence"]), f"{named} was signed on another ledger")
             lists = [people for people, name, _ in self.lists if name == asked["list"]][-1:] + [self.lists[-1][0]]
-        else:  # signed before 2026-11-29
-            moment = created if re.match(r"\d{4}-\d\d-\d\dT", created) and created < moment else moment
-            lists = [people for people, _, _ in self.lists[-2 if self.lists[-1][2] > moment else -1 :]]
+        else:
+            need(asked["sequence"] < self.bound, f"{named} names no list and no head, as none does since {BOUND}")
+            lists = [people for people, _, _ in self.lists[-2 if self.lists[-1][2] > asked["time"] else -1 :]]
         own = (str(gate.get("gate")), entry["version"]) == (waiver.get("gate"), waiver.get("version"))
         need(own, f"{named} is for {waiver.get('gate')} of {waiver.get('version')}")
         others = signer.casefold() not in requesters(asked) | requesters(entry)
         need(others, f"{named} is signed by who asked for the candidate or wrote it")
-        need(not over(waiver.get("expires"), moment), f"{named} expired on {waiver.get('expires')}")
+        need(not over(waiver.get("expires"), asked["time"]), f"{named} expired on {waiver.get('expires')}")
         said = {key: waiver.get(key) for key in ("version", "reason", "who", "expires")}
         said |= {key: waiver[key] for key in ("list", "head") if waiver.get(key) is not None}
         said |= {"model": entry["model"], "waive": gate.get("gate")}

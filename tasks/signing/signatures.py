@@ -106,17 +106,16 @@ def holds(content: dict[str, Any], armor: str, keys: tuple[str, ...], namespace:
     """
     try:
         public, named, reserved, how, signature = _strings(as_written(armor)[len(MAGIC) + 4 :], 5)
-        kind, proof = _strings(signature, 2)
     except (struct.error, ValueError):
         return ""
     key = next((k for k in keys if k.split()[1] == base64.b64encode(public).decode() and not wrong_key(k)), "")
     if not key or named != namespace.encode() or reserved:
         return ""
     data = canonical_json(content)
-    if key.split()[0].encode() != ED25519:
+    if key.split()[0].encode() != ED25519:  # of a FIDO key, flags and a counter follow the signature
         return key if _checked_by_openssh(data, armor, namespace) else ""
     try:
-        _, point = _strings(public, 2)
+        (_, point), (kind, proof) = _strings(public, 2), _strings(signature, 2)
         if kind != ED25519 or how not in (b"sha512", b"sha256"):
             return ""
         Ed25519PublicKey.from_public_bytes(point).verify(proof, _signed(data, named, how))

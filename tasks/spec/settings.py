@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
@@ -13,6 +14,11 @@ from tasks.spec.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
 """The checkout that this code runs from: its deployments, and where its commands start."""
+
+
+def anonymous(text: str) -> str:
+    """A text whose URLs name neither user nor password."""
+    return re.sub(r"(?<=://)[^/?#\s]+@", "", text)
 
 
 class Settings(BaseSettings):
@@ -111,6 +117,11 @@ class Settings(BaseSettings):
     @property
     def origin_url(self) -> str:
         return self.origin or str(self.home / "origin.git")
+
+    @property
+    def origin_named(self) -> str:
+        """The same without user and password: for a command line, a file and whoever reads it."""
+        return anonymous(self.origin_url)
 
     @property
     def clone(self) -> Path:

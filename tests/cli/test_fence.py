@@ -16,6 +16,7 @@ from tasks.spec.base import canonical_json, digest_json
 from tasks.spec.settings import Settings
 from tests.cli.test_status import DRAFT, stopped_home
 from tests.conftest import git
+from tests.keys import reserved
 
 LEDGER = "refs/heads/assay/ledger"
 
@@ -51,7 +52,11 @@ def test_a_push_to_the_ledger_by_accident_is_refused(home: Path, developer: Path
     tip = git(origin, "rev-parse", LEDGER)
     entry = json.loads(git(origin, "cat-file", "blob", f"{LEDGER}:entry.json"))
     stolen = json.dumps({**entry, "reason": "person"}, sort_keys=True, separators=(",", ":"))
-    for content in ('{"a":1}', "junk", "[]", json.dumps(entry), stolen):
+    following = {**entry, "sequence": entry["sequence"] + 1, "previous": digest_json(entry)}
+    bare = {key: value for key, value in following.items() if key != "signature"}
+    armor = signatures.sign_as_examiner(bare, signatures.examiner_key(settings.examiner), signatures.ENTRY)
+    odd = canonical_json({**following, "signature": {**entry["signature"], "armor": reserved(armor)}}).decode()
+    for content in ('{"a":1}', "junk", "[]", json.dumps(entry), stolen, odd):
         new = commit(developer, content, tip)
         assert refused(developer, f"{new}:{LEDGER}") == (
             f"assay: the branch assay/ledger is written by Assay alone, and commit {new[:12]} adds no entry that an "

@@ -181,6 +181,49 @@ def test_what_learned_from_forgotten_rows_is_named_and_nothing_learns_from_them_
     assert "DVC's cache has lost the collected files" in again["ends"][-1] and verify(settings) == []
 
 
+def test_a_command_that_dies_after_the_deletion_leaves_its_last_step_to_the_next(
+    checkout: Path, settings: Settings, log: PredictionLog, tmp_path: Path
+) -> None:
+    """The branch is protected just then, as if the process had ended there: the log has forgotten, main has not."""
+    (checkout / "dvc.yaml").write_text(STAGE)
+    git(checkout, "add", "dvc.yaml")
+    git(checkout, "commit", "--quiet", "-m", "a stage")
+    git(checkout, "push", "--quiet", "origin", "HEAD")
+    ids = [f"p-v1.0.0-{n}" for n in range(3)]
+    version = collected(settings, ids, "rows-000000001-000000003")
+    hook = tmp_path / "origin.git/hooks/pre-receive"
+    hook.write_text("#!/bin/sh\nif grep -q refs/heads/main; then exit 1; fi\n")
+    hook.chmod(0o755)
+    with pytest.raises(CheckoutError, match="a hook of the origin refused the new data"):
+        commands.forget(checkout, settings, "care", ids[:1], None, False, "asked in a letter")
+    assert ids[0] not in set(log.frame("care", 0, ALL)["_id"])
+    (waiting,) = log.waiting("care")
+    assert waiting.decision.forgets == (ids[0],) and waiting.entry is not None
+
+    hook.unlink()
+    found = commands.forget(checkout, settings, "care", ["nobody"], None, False, "another person")
+    assert found["rewritten"] is not None and log.waiting("care") == []
+    assert in_main(settings) == ids[1:]
+
+    log.forget("care", ids[1:])  # by a release that knew no such step, or on a copy
+    found = commands.forget(checkout, settings, "care", [], "x=2", False, "asked in a letter")
+    assert (found["predictions"], found["learned"]) == (0, [version]) and found["rewritten"] is not None
+    with pytest.raises(ConfigError, match="has an input 'nom'"):
+        commands.forget(checkout, settings, "care", [], "nom=Smith", False, "asked in a letter")
+    assert in_main(settings) == ids[1:2]
+    kinds = [
+        (e.details["predictions"], e.details["learned"]) for e in ledger.entries(settings) if e.kind == "forgotten"
+    ]
+    assert kinds == [(1, [version]), (0, [version])]
+
+
+def in_main(settings: Settings) -> list[str]:
+    with workspace.worktree(settings, "main") as tree:
+        pointers = sorted((tree / "data/care/collected").glob("*.dvc"))
+        dvc.fetch(tree, *(path.relative_to(tree).as_posix() for path in pointers))
+        return [key for path in pointers for key in pd.read_parquet(path.with_suffix(""))["_id"]]
+
+
 def test_what_the_ledger_cannot_be_told_at_once_is_told_later_and_nothing_is_deleted_where_nobody_can_ask(
     checkout: Path, settings: Settings, log: PredictionLog, tmp_path: Path
 ) -> None:

@@ -13,6 +13,8 @@ from tests.proof import ledgers
 from tests.proof.forging import Forgery, at_end
 from tests.proof.ledgers import LATER, OVER, Document, Ledger, files, following, mail, write
 
+UNBOUND = "{by}@example.org names no list and no head, as none does since 2026-11-29"
+
 
 def promoted(made: Ledger, last: Document | None = None, **change: Any) -> Document:
     """A promotion of the spare commit as the next version, on no verdict."""
@@ -44,6 +46,19 @@ def waived(at: Document | None = None, **how: str) -> Callable[[Ledger], tuple[D
         signed = {name: value for name, value in how.items() if name != "version"}
         evidence = ledgers.verdict(made.folder, "income", made.spare, "v3.0.0", version, place, **signed)
         return promoted(made, evidence=digest_json(evidence), actor="cy@example.org"), evidence
+
+    return make
+
+
+def backdated(
+    by: str, created: Callable[[Ledger], str], expires: str = LATER, **change: str
+) -> Callable[[Ledger], tuple[Document, Document]]:
+    """A promotion on a waiver of before 2026-11-29, by a verdict that says it is as old."""
+
+    def make(made: Ledger) -> tuple[Document, Document]:
+        evidence = ledgers.verdict(made.folder, "income", made.spare, "v3.0.0", "v4.0.0", None, by=by, expires=expires)
+        evidence["verdict"]["created"] = created(made)
+        return promoted(made, evidence=digest_json(evidence), **change), evidence
 
     return make
 
@@ -111,7 +126,7 @@ BY_VERDICT: dict[str, tuple[Forgery, str]] = {
     **{
         f"{when}waiver {name}": (
             at_end(waived(at, **how)),
-            f"entry 15 does not count: the waiver of auc-floor by {says}",
+            f"entry 15 does not count: the waiver of auc-floor by {says if at is not None else UNBOUND.format(**how)}",
         )
         for when, at in (("old ", None), ("", {}))
         for name, how, says in (
@@ -161,6 +176,18 @@ BY_VERDICT: dict[str, tuple[Forgery, str]] = {
             ),
         )
     },
+    "old waiver by a revoked key in a backdated verdict": (
+        at_end(backdated("bo", lambda m: m.of("policy", "")["time"][:10] + "T00:00:00.000+00:00")),
+        "entry 15 does not count: the waiver of auc-floor by bo@example.org names no list and no head, as none does",
+    ),
+    "old waiver that expired unused in a backdated verdict": (
+        at_end(backdated("ann", lambda m: "2026-05-20T00:00:00.000+00:00", expires="2026-06-01")),
+        "entry 15 does not count: the waiver of auc-floor by ann@example.org names no list and no head",
+    ),
+    "old waiver in a backdated entry": (
+        at_end(backdated("ann", lambda m: "2026-05-20T00:00:00.000+00:00", time="2026-05-20T00:00:00.000+00:00")),
+        "entry 15 does not count: the waiver of auc-floor by ann@example.org names no list and no head",
+    ),
     "waiver moved to another ledger after it was signed": (
         at_end(moved),
         "the waiver of auc-floor by ann@example.org has no signature of an approver of that name",

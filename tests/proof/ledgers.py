@@ -146,7 +146,7 @@ def build(folder: Path, origin: Path) -> Ledger:
     def promote(model: str, text: str, champion: str | None, **waived: str) -> str:
         commit = candidate(settings, model, text)
         version = registry.next_version(model)
-        evidence = verdict(folder, model, commit, champion, version, **waived)  # a waiver as before 2026-11-29
+        evidence = verdict(folder, model, commit, champion, version, place(settings) if waived else None, **waived)
         return registry.promote(model, commit, evidence, "dana", "push", champion).tag
 
     trained = TrainedDetails(base="a" * 40, branch="assay/candidates/income/one")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import random
 import subprocess
@@ -20,7 +19,7 @@ from tasks.records.registry.verification import told
 from tasks.signing import signatures
 from tasks.spec.base import canonical_json, digest_json
 from tasks.spec.settings import Settings
-from tests.keys import key, public
+from tests.keys import armored, as_fido, fido_line, key, public, reserved
 from tests.proof import ledgers
 from tests.proof.by_envelope import look_alikes
 from tests.proof.by_verdict import listed, promoted
@@ -70,6 +69,7 @@ def keys(honest: Ledger) -> dict[str, str]:
     found["dangling"] = public(folder / "dangling") + "="
     words = ("-s", str(folder / "ca"), "-I", "kim", "-n", "kim", str(folder / "kim-ed25519.pub"))
     subprocess.run(["ssh-keygen", "-q", *words], check=True)
+    found["software"] = fido_line()
     return found
 
 
@@ -114,7 +114,7 @@ def stops(chain: Chain, keys: dict[str, str], now: str) -> None:
         details = {"because": "b", "warrant": {"statement": said, "armor": armor}}
         chain.add(name, following(made, chain.last, kind="stopped", version="v3.0.0", details=details), None, good)
 
-    for name in keys:
+    for name in keys.keys() - {"software"}:
         path = made.folder / name
         armor = signatures.sign(right, path)
         stop(name, armor, name.startswith("kim-"))
@@ -123,6 +123,11 @@ def stops(chain: Chain, keys: dict[str, str], now: str) -> None:
             stop(f"{name}: more line ends", armor + "\n\n", True)
             for how, text in spellings(armor).items():
                 stop(f"{name}: {how}", text)
+    for name in ("kim-ed25519", "kim-rsa"):
+        stop(f"{name}: reserved", reserved(signatures.sign(right, made.folder / name)))
+    stop("by a FIDO key", as_fido(right), True)
+    stop("by a FIDO key whose counter was changed", as_fido(right, b"\x01\0\0\0\x06"))
+    stop("by a FIDO key, cut", as_fido(right, b""))
     kim = made.folder / "kim-ed25519"
     stop("by a certificate", signatures.sign(right, made.folder / "kim-ed25519-cert.pub"))
     stop("other namespace", signatures.sign(right, kim, signatures.ENTRY))
@@ -165,11 +170,6 @@ STATEMENTS: dict[str, Document] = {
     "verb in capitals": {"statement": "Stop"},
     "fine because is a list": {"because": ["b"]},
 }
-
-
-def armored(raw: bytes) -> str:
-    text = base64.b64encode(raw).decode()
-    return "\n".join([BEGIN, *(text[i : i + 70] for i in range(0, len(text), 70)), END, ""])
 
 
 def approvals(chain: Chain, now: str) -> None:

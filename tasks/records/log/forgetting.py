@@ -90,7 +90,7 @@ class Forgetting(Reading):
         keys, known = [], False
         for table in self.chunks(model, 0, END, columns=[column, "_id"]):
             known = known or bool(table[column].notna().any())
-            keys += table.loc[_equal(table[column], column, value), "_id"].tolist()
+            keys += table.loc[equal(table[column], column, value), "_id"].tolist()
         if not known:
             raise ConfigError(
                 f"no logged prediction of {model} has an input {column!r}; the newest has: "
@@ -108,10 +108,7 @@ class Forgetting(Reading):
             decided: what is to be told of all that was deleted so far; each transaction keeps it in place of the one
                 before.
         """
-        moment = pd.Timestamp(before)
-        limit = (moment.tz_localize(UTC) if moment.tzinfo is None else moment.tz_convert(UTC)).isoformat(
-            timespec="milliseconds"
-        )
+        limit = _limit(before)
         p = PREDICTIONS.c
         total: Counter[str] = Counter()
         after, young, kept = 0, 0, None
@@ -133,6 +130,13 @@ class Forgetting(Reading):
                         kept = keep(connection, decided(_counted(total)), instead_of=kept)
         found = _counted(total)
         return self._swept(found, thorough=False) if total else found
+
+    def older(self, model: str, before: datetime | str) -> list[str]:
+        """Ids of the predictions made before a time, which :meth:`expire` would delete."""
+        p = PREDICTIONS.c
+        with self.database.engine.connect() as connection:
+            query = sa.select(p.id).where(p.model == model, p.time != "", p.time < _limit(before))
+            return list(connection.execute(query).scalars())
 
     def copies_holding(self, model: str, ids: Sequence[str] | None = None) -> list[Path]:
         """Copies of the SQLite file from before an upgrade that still hold predictions of a model.
@@ -182,6 +186,13 @@ class Forgetting(Reading):
         return True
 
 
+def _limit(before: datetime | str) -> str:
+    """A time as the log writes it."""
+    moment = pd.Timestamp(before)
+    utc = moment.tz_localize(UTC) if moment.tzinfo is None else moment.tz_convert(UTC)
+    return str(utc.isoformat(timespec="milliseconds"))
+
+
 def _parts(items: Sequence[Any]) -> list[Sequence[Any]]:
     return [items[start : start + ASKED_AT_ONCE] for start in range(0, len(items), ASKED_AT_ONCE)]
 
@@ -221,7 +232,8 @@ def _holds(copy: Path, model: str, ids: Sequence[str] | None) -> bool:
         return any(key in asked for (key,) in found)
 
 
-def _equal(values: pd.Series, column: str, value: str) -> pd.Series:
+def equal(values: pd.Series, column: str, value: str) -> pd.Series:
+    """Which of a column's values is meant by a text; errors as of :meth:`Forgetting.find`."""
     if values.dtype == "str":
         return values == value
     if values.isna().all():

@@ -22,7 +22,7 @@ from tasks.spec.errors import ConfigError
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0003"
+HEAD = "0004"
 """The revision of :mod:`tasks.records.log.tables`; the newest script below ``migrations/versions`` leads to it."""
 SCRIPTS = Path(__file__).parent / "migrations"
 _ALEMBIC = threading.Lock()

@@ -35,6 +35,8 @@ class Decision:
     """Name and payload of each, and its id once it has one, by which nobody hears it twice."""
     window: int | None = None
     """The window whose decision is to be acted on; None where nothing is to be started."""
+    forgets: tuple[str, ...] = ()
+    """Ids of deleted rows that the main branch's collected files held then, and that are to be taken out of them."""
 
     def __post_init__(self) -> None:
         if self.draft.evidence is None:
@@ -108,7 +110,8 @@ class Outbox(Part):
         """Enter what waits and tell nobody else, as a deletion by a command does; errors as of :meth:`enter`."""
         for waiting in self.waiting(model):
             self.enter(waiting, append)
-            if not waiting.decision.events and waiting.decision.window is None:
+            decision = waiting.decision
+            if not decision.events and decision.window is None and not decision.forgets:
                 self.settle(waiting)
 
     def gather(self, parts: Sequence[Waiting], whole: Decision) -> None:
@@ -141,6 +144,7 @@ def keep(connection: sa.Connection, decision: Decision, instead_of: int | None =
         "height": decision.height,
         "events": json.dumps(decision.identified),
         "window": decision.window,
+        "forgets": json.dumps(decision.forgets) if decision.forgets else None,
     }
     if instead_of is not None:
         connection.execute(sa.update(OUTBOX).where(OUTBOX.c.seq == instead_of).values(**row))
@@ -153,5 +157,5 @@ def keep(connection: sa.Connection, decision: Decision, instead_of: int | None =
 def _read(row: sa.Row[Any]) -> Waiting:
     draft = EntryDraft.model_validate_json(row.draft)
     events = tuple((name, payload, key) for name, payload, key in json.loads(row.events))
-    decision = Decision(draft, row.height, events, row.window)
+    decision = Decision(draft, row.height, events, row.window, tuple(json.loads(row.forgets or "[]")))
     return Waiting(row.seq, decision, row.entry, row.told, row.run, row.attempts)

@@ -171,6 +171,7 @@ OUTBOX = sa.Table(
     sa.Column("told", sa.String(40)),
     sa.Column("run", sa.String(40)),
     sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("forgets", sa.Text),
     sa.Index("outbox_in_order", "model", "seq"),
     sqlite_autoincrement=True,
 )

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from tasks.records.registry import verdicts
 from tasks.records.registry.verdicts import Listed, Waits
+from tasks.records.registry.waivers import BOUND
 from tasks.signing import signatures
 from tasks.spec.base import canonical_json, digest_json
 from tasks.spec.errors import AssayError, CorruptionError
@@ -64,13 +65,15 @@ class ModelState(BaseModel):
 class State(BaseModel):
     """What the entries up to ``sequence`` say; a clone keeps it, and reads on from there."""
 
-    form: int = 3
+    form: int = 4
     tip: str = ""
     """The newest commit that was read; where the chain breaks, the newest before that."""
     sequence: int = 0
     digest: str | None = None
     newest: str = ""
     """When the newest entry was written."""
+    bound: int = 0
+    """Sequence of the first entry since waivers are bound to a list and a ledger; 0 before there is one."""
     root: str = ""
     """Fingerprint of the first list."""
     lists: list[Listed] = []
@@ -147,6 +150,13 @@ def apply(state: State, entry: Entry, source: Source) -> None:
         model.tenures.append((entry.version, entry.kind))
         model.waiting.pop(entry.commit, None)
         model.stopped, model.decided, model.height, model.entry = "", [], entry.sequence, entry.digest()
+
+
+def reached(state: State, entry: Entry) -> None:
+    """Take the place of an entry into the state, whether it counts or not."""
+    state.sequence, state.digest, state.newest = entry.sequence, entry.digest(), entry.time
+    if not state.bound and entry.time >= BOUND:
+        state.bound = entry.sequence
 
 
 def adopted(state: State) -> dict[str, Any]:
@@ -315,7 +325,7 @@ def _verdict_refusal(state: State, entry: Entry, waits: Waits | None, source: So
         evidence = source.evidence(str(entry.evidence))
     except CorruptionError:
         evidence = {}
-    return verdicts.refusal(entry, evidence, asked, state.lists, source.digest_of)
+    return verdicts.refusal(entry, evidence, asked, state.lists, source.digest_of, state.bound)
 
 
 def _waits(state: State, entry: Entry) -> Waits:

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from tasks.records.registry import branch, keys
-from tasks.records.registry.authority import State, apply, refusal
+from tasks.records.registry.authority import State, apply, reached, refusal
 from tasks.records.registry.branch import BRANCH
 from tasks.records.registry.index import index
 from tasks.records.registry.memory import recall
@@ -26,6 +26,8 @@ from tasks.spec.ledger import AssignedDetails, Entry, EntryDraft, EntryKind, Sto
 from tasks.spec.settings import Settings
 
 ATTEMPTS = 8
+LARGEST = 16 << 20
+"""Bytes of an entry, and of its evidence: half of what ``tasks/proof/verify.py`` reads of one file."""
 
 
 def append(settings: Settings, draft: EntryDraft, once_after: int | None = None, refs: Sequence[str] = ()) -> Entry:
@@ -113,6 +115,13 @@ def _add(settings: Settings, git: Git, now: State, draft: EntryDraft) -> Written
         details=draft.details.model_dump(mode="json") if draft.details is not None else {},
         previous=now.digest,
     )
+    evidence = canonical_json(draft.evidence) if draft.evidence is not None else None
+    for name, content in (("evidence", evidence or b""), ("entry", canonical_json(entry.stored()))):
+        if len(content) > LARGEST:
+            raise PromotionRefused(
+                f"the {name} of this {entry.kind.replace('_', ' ')} entry has {len(content):,} bytes, and allowed are "
+                f"{LARGEST:,}, so that everybody can check the ledger. Make what it is made of smaller."
+            )
     policy = keys.listed(draft) if draft.kind == "policy" or now.policy is None else now.policy
     entry = keys.signed(settings, entry, policy)
     source = Branch(git, now.tip)
@@ -130,10 +139,9 @@ def _add(settings: Settings, git: Git, now: State, draft: EntryDraft) -> Written
     if late := _over_already(now, entry):
         raise PromotionRefused(late)
     apply(now, entry, source)
-    evidence = canonical_json(draft.evidence) if draft.evidence is not None else None
     subject = f"{entry.sequence}: {entry.model} {entry.kind.replace('_', ' ')}"
     now.tip = branch.commit(git, now.tip, canonical_json(entry.stored()), evidence, subject, entry.time)
-    now.sequence, now.digest, now.newest = entry.sequence, entry.digest(), entry.time
+    reached(now, entry)
     return Written(entry, now.tip)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from tasks.records.registry import branch, memory
-from tasks.records.registry.authority import ModelState, State, apply, refusal
+from tasks.records.registry.authority import ModelState, State, apply, reached, refusal
 from tasks.records.repository.git import Git, GitError
 from tasks.records.repository.workspace import ensure_clone, lock
 from tasks.spec.errors import CorruptionError
@@ -117,8 +117,8 @@ def read_on(found: State, git: Git, tip: str, root: str) -> None:
             found.refused[entry.sequence] = why
         else:
             apply(found, entry, source)
-        found.sequence, found.digest, found.newest = entry.sequence, entry.digest(), entry.time
-        source.digests[entry.sequence] = found.digest
+        reached(found, entry)
+        source.digests[entry.sequence] = entry.digest()
         if one.number is None:
             found.tip = one.commit
     found.tip = tip

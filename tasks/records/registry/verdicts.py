@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from datetime import date
 from typing import Any
@@ -12,8 +11,6 @@ from pydantic import BaseModel
 from tasks.records.registry import envelopes, waivers
 from tasks.spec.evidence import SIGNED_UNLESS_PASSED
 from tasks.spec.ledger import Entry, Policy
-
-DATED = re.compile(r"\d{4}-\d\d-\d\dT")
 
 
 class Waits(BaseModel):
@@ -43,6 +40,7 @@ def refusal(
     asked: Waits,
     lists: list[Listed],
     digest_of: Callable[[int], str | None],
+    bound: int,
 ) -> str:
     """Why a verdict makes no version, in a sentence; empty where it does.
 
@@ -54,6 +52,7 @@ def refusal(
         asked: the entry that first brought the verdict: the one that waited, or the promotion itself.
         lists: all that held up to the promotion; the last is in force.
         digest_of: of the ledger's entry with a number.
+        bound: the first entry since which waivers name the list and the ledger; 0 where none is before the promotion.
     """
     verdict = evidence.get("verdict")
     if not isinstance(verdict, dict) or [verdict.get(key) for key in ("model", "commit", "passed")] != [
@@ -63,7 +62,7 @@ def refusal(
     for gate in verdict["gates"] if isinstance(verdict.get("gates"), list) else []:
         waiver = gate.get("waiver") if isinstance(gate, dict) else None
         if isinstance(waiver, dict):
-            why = waivers.problem(waiver, _place(entry, gate, verdict, asked, lists, digest_of))
+            why = waivers.problem(waiver, _place(entry, gate, asked, lists, digest_of, bound))
             if why:
                 return why
         elif not isinstance(gate, dict) or gate.get("state") == "pass":
@@ -81,20 +80,17 @@ def refusal(
 def _place(
     entry: Entry,
     gate: dict[str, Any],
-    verdict: dict[str, Any],
     asked: Waits,
     lists: list[Listed],
     digest_of: Callable[[int], str | None],
+    bound: int,
 ) -> waivers.Place:
-    bound, moment = waivers.is_bound(gate["waiver"]), asked.time
-    if bound:
+    if waivers.is_bound(gate["waiver"]):
         there = next((one.policy for one in reversed(lists) if one.digest == asked.list), None)
         approvers = _in_both(there, lists[-1].policy) if there else {}
     else:
-        created = str(verdict.get("created"))
-        moment = created if DATED.match(created) and created < moment else moment
         approvers = {}
-        for one in lists[-2 if lists[-1].time > moment else -1 :]:
+        for one in lists[-2 if lists[-1].time > asked.time else -1 :]:
             for person in one.policy.who("approver"):
                 approvers[person.name] = (*approvers.get(person.name, ()), *person.keys)
     return waivers.Place(
@@ -102,11 +98,11 @@ def _place(
         version=str(entry.version),
         gate=str(gate.get("gate")),
         requesters=(*asked.requesters, entry.actor),
-        day=day_of(moment),
+        day=day_of(asked.time),
         approvers=approvers,
         list=asked.list,
         holds=lambda number, digest: number < asked.sequence and digest_of(number) == digest,
-        of_old=True,
+        of_old=asked.time < waivers.BOUND and not 0 < bound <= asked.sequence,
     )
 
 

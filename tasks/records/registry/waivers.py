@@ -11,6 +11,9 @@ from tasks.signing import signatures
 from tasks.spec.line import person
 from tasks.spec.waivers import is_head, is_over, statement
 
+BOUND = "2026-11-29"
+"""The day since which waivers name list and head. A verdict's own date is its writer's; an entry has a place, too."""
+
 
 @dataclass(frozen=True)
 class Place:
@@ -34,7 +37,7 @@ class Place:
 
 
 def is_bound(waiver: Mapping[str, Any]) -> bool:
-    """Whether it names a list and a head; those that were signed before 2026-11-29 name neither."""
+    """Whether it names a list and a head; those that were signed before ``BOUND`` name neither."""
     return waiver.get("list") is not None or waiver.get("head") is not None
 
 

@@ -342,13 +342,17 @@ def _dvc(
     return code, (out + b"\n" + err).decode(errors="replace")
 
 
+REMEMBERED = b"runs by parameters that DVC and Assay read alike"
+"""What all runs in a folder have in common; runs of before this was asked may stand under what no stage saw."""
+
+
 def _code_of(worktree: Path) -> str:
     """A digest of all that a stage's code could come from and that need not be among its dependencies."""
     listed = Git(worktree).read("ls-tree", "-z", "HEAD").split(b"\0")
     code = [
         line for line in listed if line and not NOT_CODE.fullmatch(line.partition(b"\t")[2].decode(errors="replace"))
     ]
-    return hashlib.sha256(b"\0".join(code)).hexdigest()
+    return hashlib.sha256(b"\0".join([REMEMBERED, *code])).hexdigest()
 
 
 def _failure(arguments: tuple[str, ...], output: str) -> StageError | CorruptionError:

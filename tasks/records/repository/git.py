@@ -10,9 +10,11 @@ import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import unquote
 
 from tasks.records.repository import process
 from tasks.spec.errors import CheckoutError, UnreachableError
+from tasks.spec.settings import anonymous
 
 IDENTITY = {
     f"GIT_{who}_{what}": value
@@ -61,7 +63,7 @@ PATIENCE = 300.0
 """Seconds that one command may take which talks to the origin."""
 UNREACHABLE = re.compile(
     r"does not appear to be a git repository|repository '.*' does not exist|repository '.*' not found|Could not "
-    r"read from remote|unable to access '\w+://"
+    r"read from remote|(unable to access|Authentication failed for) '\w+://"
     r"|Could not resolve host|unable to connect to|Connection (timed out|refused|reset)|hung up unexpectedly"
 )
 DECLINED = re.compile(r"hook declined")
@@ -70,6 +72,32 @@ OCCUPIED = re.compile(r"'refs/heads/([^']+)' exists; cannot create 'refs/heads/(
 OVERTAKEN = re.compile(
     r"\[rejected\]|cannot lock ref|failed to update ref|reference already exists|incorrect old value"
 )
+
+
+USER, PASSWORD = "ASSAY_GIT_USER", "ASSAY_GIT_PASSWORD"
+"""Variables of git's own environment in which it finds what a URL of the origin held."""
+HELPER = f'!told() {{ test "$1" != get || printf "username=%s\\npassword=%s\\n" "${USER}" "${PASSWORD}"; }}; told'
+"""A helper for credentials by git's own protocol; its text, which is in a command line, holds names alone."""
+
+
+def _credentials(url: str) -> dict[str, str]:
+    """The variables of git's environment for what an HTTP URL says before its host."""
+    found = re.match(r"https?://([^/?#\s]+)@", url, re.IGNORECASE)
+    if found is None:
+        return {}
+    user, colon, password = found[1].partition(":")
+    return {USER: unquote(user)} | ({PASSWORD: unquote(password)} if colon else {})
+
+
+def _asked(secret: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Settings by which git asks for it; where the URL had no password, the user's own helpers know it."""
+    if PASSWORD in secret:
+        return [("helper", ""), ("helper", HELPER)]
+    return [("username", secret[USER])] if secret else []
+
+
+def _host(url: str) -> str:
+    return "/".join(url.split("/")[:3])
 
 
 class GitError(CheckoutError):
@@ -95,7 +123,11 @@ class Declined(GitError):
 
 
 class Git:
-    """Commands in one repository or worktree; ``origin`` is its other side, which no rule of a user's renames."""
+    """Commands in one repository or worktree; ``origin`` is its other side, which no rule of a user's renames.
+
+    A user and a password in its URL reach git by its environment alone: command lines are open to every process, so
+    that a stage could read them there.
+    """
 
     def __init__(self, path: Path, origin: str | None = None) -> None:
         self.path = path
@@ -123,7 +155,7 @@ class Git:
             raise self._unreachable(f"no answer to git {arguments[0]} within {PATIENCE:.0f} s") from None
         if code == 0:
             return out
-        said = err.decode(errors="replace").strip()
+        said = anonymous(err.decode(errors="replace").strip())
         message = f"git {' '.join(arguments[:2])} failed in {self.path}: {said}"
         if foreign := FOREIGN.search(said):
             raise GitError(
@@ -153,9 +185,11 @@ class Git:
 
     def _environment(self) -> dict[str, str]:
         kept = {k: v for k, v in os.environ.items() if not ELSEWHERE.fullmatch(k)}
-        rules = dict(OURS)
-        if self.origin and self.origin.startswith("/"):
-            rules |= {f"url.{self.origin}.{kind}": self.origin for kind in ("insteadOf", "pushInsteadOf")}
+        rules, secret = list(OURS.items()), _credentials(self.origin or "")
+        if self.origin and (secret or self.origin.startswith("/")):
+            named = anonymous(self.origin)
+            rules += [(f"url.{named}.{kind}", named) for kind in ("insteadOf", "pushInsteadOf")]
+            rules += [(f"credential.{_host(named)}.{key}", value) for key, value in _asked(secret)]
         count = kept.get("GIT_CONFIG_COUNT") or "0"
         if not re.fullmatch(r"[0-9]{1,4}", count):
             raise CheckoutError(
@@ -163,11 +197,11 @@ class Git:
                 "GIT_CONFIG_KEY_1 and so on. Unset it: unset GIT_CONFIG_COUNT"
             )
         first = int(count)
-        for number, (key, value) in enumerate(rules.items(), first):
+        for number, (key, value) in enumerate(rules, first):
             kept |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
         own = {"GIT_CONFIG_COUNT": str(first + len(rules)), "GIT_TERMINAL_PROMPT": "0", "GIT_TEMPLATE_DIR": ""}
         own["GIT_NO_REPLACE_OBJECTS"] = "1"  # an object is what its name says, whatever was pushed to refs/replace
-        return kept | IDENTITY | own | {"LC_ALL": "C"}
+        return kept | IDENTITY | own | secret | {"LC_ALL": "C"}
 
     def _occupied(self, branch: str, wanted: str, said: str) -> GitError:
         return GitError(
@@ -178,7 +212,7 @@ class Git:
 
     def _unreachable(self, why: str) -> UnreachableError:
         url = self.origin or self.run("config", "--default", "origin", "--get", "remote.origin.url")
-        named, why = (re.sub(r"//[^/@\s]+@", "//", text) for text in (url, why))  # a URL may carry a password
+        named, why = anonymous(url), anonymous(why)
         return UnreachableError(
             f"the origin {named} does not answer ({why}). Set ASSAY_ORIGIN to a git repository that can be "
             "reached, or start the host it is on."

@@ -124,7 +124,7 @@ def kept_to(
             *READ_DEVICES,
             *_python(),
             *_certificates(),
-            Path(LAUNCHER).parent,
+            Path(LAUNCHER).parents[2],  # all of our own code
             *read,
         ]
         policy = {

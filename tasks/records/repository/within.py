@@ -19,11 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from dvc.cli import main as dvc_main
+from dvc.dependency import ParamsDependency
 from dvc.exceptions import DvcException
 from dvc.fs import localfs
 from dvc.repo import Repo
 from dvc.stage.cache import StageCache
 from dvc.utils.serialize import YAMLFileCorruptedError, load_yaml
+
+from tasks.spec.errors import ConfigError
 
 REMOTE = re.compile(r"(https?|ssh|git)://|[\w.-]+@[\w.-]+:")
 """Where another repository lies that is none of this machine's files."""
@@ -31,22 +34,27 @@ WRITTEN = "data"
 """The folder of a repository that stages write to."""
 
 
-def refused(root: Path, runs: bool) -> Iterator[str]:
+def refused(root: Path, targets: Iterable[str] | None) -> Iterator[str]:
     """What a repository asks for that leads out of it, a sentence each.
 
     Args:
-        runs: whether stages will run: then none comes from another file, and none reads what DVC does not hash.
+        targets: stages that will run, if any will: then none comes from another file, and none reads what DVC does not
+            hash, or hashes as something else.
+
+    Raises:
+        ConfigError: a file of parameters or variables, or ``dvc.yaml``, is not the same to DVC and to Assay.
     """
     yield from _links(root)
-    yield from _variables(root)
+    yield from _variables(root, compare=targets is not None)
     repo = Repo(str(root))
     try:
         stages = repo.index.stages
         for stage in stages:
             yield from _leading_out(root, stage)
-        if runs:
+        if targets is not None:
             yield from _elsewhere(root)
             yield from _hidden(root, repo, stages)
+            _refuse_other_parameters(root, repo, targets)
     finally:
         repo.close()
 
@@ -72,6 +80,20 @@ def _hidden(root: Path, repo: Repo, stages: Iterable[Any]) -> Iterator[str]:
                     yield f"{shown} is hidden from DVC, by .dvcignore or its name, and a stage reads it; remove it"
 
 
+def _refuse_other_parameters(root: Path, repo: Repo, targets: Iterable[str]) -> None:
+    """Parameters by which DVC would remember a run, and which the stage does not see."""
+    needed = {id(stage): stage for name in targets for stage in repo.stage.collect(name, with_deps=True)}
+    for dep in (dep for stage in needed.values() for dep in stage.deps if isinstance(dep, ParamsDependency)):
+        _refuse_other(root, Path(dep.fs_path), {key.partition(".")[0] for key in dep.params})
+
+
+def _refuse_other(root: Path, path: Path, keys: set[str]) -> None:
+    from tasks.records.repository.readers import NO_YAML, refuse_differences  # 0.3 s: only where stages run
+
+    if path.is_file() and path.suffix not in NO_YAML:
+        refuse_differences(path.read_text(encoding="utf-8"), str(path.relative_to(root)), keys)
+
+
 def _links(root: Path) -> Iterator[str]:
     listed = subprocess.run(["git", "ls-files", "--stage", "-z"], cwd=root, capture_output=True, check=False).stdout
     for line in listed.decode("utf-8", "surrogateescape").split("\0"):
@@ -89,8 +111,12 @@ def _files_of_stages(root: Path) -> Iterator[Path]:
             yield Path(where) / "dvc.yaml"
 
 
-def _variables(root: Path) -> Iterator[str]:
-    """Files of variables are read while DVC reads the stages, so they are looked at before."""
+def _variables(root: Path, compare: bool) -> Iterator[str]:
+    """Files of variables are read while DVC reads the stages, so they are looked at before.
+
+    Args:
+        compare: them, and ``dvc.yaml``, as DVC and Assay read them.
+    """
     for path in _files_of_stages(root):
         try:
             document = load_yaml(str(path)) or {}
@@ -111,6 +137,10 @@ def _variables(root: Path) -> Iterator[str]:
         for name in (*named, *folders):
             if "${" in name or ".." in Path(name).parts or not _inside(root, path.parent / name):
                 yield f"{path.relative_to(root)} names {name!r} under vars or wdir, which is no path in the repository"
+            elif compare:
+                _refuse_other(root, path.parent / name, set())
+        if compare:
+            _refuse_other(root, path, set())
 
 
 def _leading_out(root: Path, stage: Any) -> Iterator[str]:
@@ -144,8 +174,9 @@ def main() -> int:
 
     StageCache.__init__ = begun
     try:
-        found = next(refused(Path.cwd(), arguments[0] == "repro"), None)
-    except DvcException as error:  # what cannot be read cannot be looked at
+        named = [word for word in arguments[1:] if not word.startswith("--")]
+        found = next(refused(Path.cwd(), named if arguments[0] == "repro" else None), None)
+    except (DvcException, ConfigError, UnicodeDecodeError) as error:  # what cannot be read cannot be looked at
         found = str(error).strip().removesuffix(".")
     if found:
         print(f"error: {found}.", file=sys.stderr)

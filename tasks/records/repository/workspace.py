@@ -56,8 +56,9 @@ def ensure_clone(settings: Settings, tags: bool = True) -> Git:
         if not (settings.clone / ".git").exists():
             _begin(settings)
         git = Git(settings.clone, settings.origin_url)
-        if git.run("config", "--default", "", "--get", "remote.origin.url") != settings.origin_url:  # a home was moved
-            git.run("config", "--replace-all", "remote.origin.url", settings.origin_url)
+        known = git.run("config", "--default", "", "--get", "remote.origin.url")
+        if known != settings.origin_named:  # a home was moved
+            git.run("config", "--replace-all", "remote.origin.url", settings.origin_named)
         _as_committed(git)
         _complete(git)
         _forget_head(git)
@@ -87,7 +88,7 @@ def _begin(settings: Settings) -> None:
     git = Git(draft, settings.origin_url)
     try:
         Git(settings.home).run("init", "--quiet", "--initial-branch", settings.branch, str(draft))
-        git.run("remote", "add", "origin", settings.origin_url)
+        git.run("remote", "add", "origin", settings.origin_named)
         _fetch(git, settings.branch)
         draft.rename(settings.clone)
     finally:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
+import pandas as pd
 import pyarrow as pa
 from pyarrow import compute, parquet
 
+from tasks.records.registry import ledger
 from tasks.records.registry.registry import Registry
 from tasks.records.repository import dvc, dvc_settings, lockfile, workspace
 from tasks.records.repository.git import Git
@@ -29,31 +32,61 @@ class Traces:
     files: tuple[str, ...] = ()
     """md5 of the collected files that hold them, in DVC's cache."""
     derived: tuple[str, ...] = ()
-    """md5 of what the stage ``prepare`` of those versions made of them."""
+    """md5 of what stages of those versions, and of candidates, made of them."""
     unread: tuple[str, ...] = ()
     """Collected files that the cache has lost, so that nobody can say whether they hold any."""
+    taught: tuple[str, ...] = ()
+    """Ids that the main branch's collected files hold, so that the next version would learn from them."""
 
 
 def traces(settings: Settings, model: str, ids: Iterable[str]) -> Traces:
-    """Look through the collected files of all registered versions and of the main branch."""
+    """Look through the collected files of all registered versions, of all candidates, and of the main branch."""
     git, asked = workspace.ensure_clone(settings), pa.array(sorted(ids), type=pa.string())
-    commits = {v.tag: v.commit for v in Registry(settings).versions(model)}
-    tips = {**commits, "": git.rev_parse(f"refs/remotes/origin/{settings.branch}")}
-    held: dict[str, bool | None] = {}
-    versions, derived = [], set()
-    for tag, commit in tips.items():
-        files = _collected(git, commit, model)
+    held: dict[str, list[str] | None] = {}
+    versions, derived, taught = [], set[str](), set[str]()
+    for tag, commit, files in _learners(settings, git, model):
         for md5 in files:
-            held.setdefault(md5, _holds(kept(settings.cache, md5), asked))
-        if any(held[md5] for md5 in files) and tag:
-            versions.append(tag)
+            if md5 not in held:
+                held[md5] = _held(kept(settings.cache, md5), asked)
+        found = {key for md5 in files for key in held[md5] or ()}
+        if found and commit:
+            versions += [tag] if tag else []
             derived |= _made(settings, git, commit, model)
+        elif found:
+            taught = found
     return Traces(
         tuple(versions),
         tuple(sorted(md5 for md5, holds in held.items() if holds)),
         tuple(sorted(derived)),
         tuple(sorted(md5 for md5, holds in held.items() if holds is None)),
+        tuple(sorted(taught)),
     )
+
+
+def found_in_files(settings: Settings, model: str, wanted: Callable[[pd.Series], pd.Series], column: str) -> list[str]:
+    """Ids of rows of collected files whose column is as wanted; the log may have deleted them before."""
+    git = workspace.ensure_clone(settings)
+    listed = {md5 for _, _, files in _learners(settings, git, model) for md5 in files}
+    keys: set[str] = set()
+    for path in (kept(settings.cache, md5) for md5 in sorted(listed)):
+        if path.exists() and {column, "_id"} <= set(parquet.read_schema(path).names):
+            table = parquet.read_table(path, columns=[column, "_id"]).to_pandas()
+            keys |= set(table.loc[wanted(table[column]), "_id"])
+    return sorted(keys)
+
+
+def _learners(settings: Settings, git: Git, model: str) -> Iterator[tuple[str, str, list[str]]]:
+    """Version and commit of all that learned, without a version where it is a candidate, and its collected files.
+
+    Last the main branch, without a commit: what is there will teach.
+    """
+    commits = {v.commit: v.tag for v in Registry(settings).versions(model)}
+    for entry in ledger.newest(settings, model, ("trained",)):
+        if entry.commit and git.has(entry.commit):
+            commits.setdefault(entry.commit, "")
+    for commit, tag in commits.items():
+        yield tag, commit, _collected(git, commit, model)
+    yield "", "", _collected(git, git.rev_parse(f"refs/remotes/origin/{settings.branch}"), model)
 
 
 def _collected(git: Git, commit: str, model: str) -> list[str]:
@@ -65,34 +98,36 @@ def _collected(git: Git, commit: str, model: str) -> list[str]:
 
 
 def _made(settings: Settings, git: Git, commit: str, model: str) -> set[str]:
-    """md5 of the tables of a version's prepared data, and of the list of them."""
+    """md5 of the files with rows that stages of a commit made, and of the list of prepared ones."""
     stages = lockfile.stages_of(git.run("show", f"{commit}:dvc.lock"), f"dvc.lock of {commit[:12]}")
-    tops = {out["md5"] for out in stages.get(f"prepare@{model}", {}).get("outs") or ()}
-    lists = [kept(settings.cache, md5) for md5 in tops if md5.endswith(".dir")]
-    tables = [i for file in lists if file.exists() for i in json.loads(file.read_bytes())]
-    return tops | {item["md5"] for item in tables if item["relpath"].endswith(".parquet")}
+    found: set[str] = set()
+    for stage in ("prepare", "train", "evaluate"):
+        tops = {out["md5"] for out in stages.get(f"{stage}@{model}", {}).get("outs") or ()}
+        found |= tops if stage == "prepare" else set()
+        lists = [kept(settings.cache, md5) for md5 in tops if md5.endswith(".dir")]
+        items = [item for file in lists if file.exists() for item in json.loads(file.read_bytes())]
+        found |= {item["md5"] for item in items if item["relpath"].endswith((".parquet", "requests.json"))}
+    return found
 
 
-def _holds(file: Path, asked: pa.Array) -> bool | None:
-    if not file.exists():
-        return None
-    return file_holds(file, asked)
+def _held(file: Path, asked: pa.Array) -> list[str] | None:
+    return ids_in(file, asked) if file.exists() else None
 
 
-def file_holds(path: Path, asked: pa.Array) -> bool:
-    """Whether a Parquet file has a row of one of these ids; one without ids has none."""
+def ids_in(path: Path, asked: pa.Array) -> list[str]:
+    """Which of these ids a Parquet file has rows of; one without ids has none."""
     file = parquet.ParquetFile(path)
-    return "_id" in file.schema_arrow.names and any(
-        compute.any(compute.is_in(batch["_id"], value_set=asked)).as_py()
-        for batch in file.iter_batches(columns=["_id"])
-    )
+    if "_id" not in file.schema_arrow.names:
+        return []
+    columns = (batch["_id"] for batch in file.iter_batches(columns=["_id"]))
+    return [str(key) for ids in columns for key in ids.filter(compute.is_in(ids, value_set=asked)).to_pylist()]
 
 
-def teach_no_more(settings: Settings, model: str, ids: Iterable[str], actor: str) -> tuple[str | None, dict[str, str]]:
+def teach_no_more(settings: Settings, model: str, ids: Iterable[str], actor: str) -> str | None:
     """Write the main branch's collected files anew without the rows, so that no later version learns from them.
 
     Returns:
-        The commit on the main branch, None where its files hold none of them; and DVC's remotes by name.
+        The commit on the main branch, None where its files hold none of them.
 
     Raises:
         CheckoutError: the branch moved meanwhile, or a hook refused.
@@ -100,7 +135,6 @@ def teach_no_more(settings: Settings, model: str, ids: Iterable[str], actor: str
     """
     asked, changed = pa.array(sorted(ids), type=pa.string()), 0
     with workspace.worktree(settings, settings.branch) as tree:
-        remotes = dvc_settings.remotes(tree)
         for pointer in sorted((tree / collected_folder(model)).glob("*.parquet.dvc")):
             dvc.fetch(tree, pointer.relative_to(tree).as_posix())
             path = pointer.with_suffix("")
@@ -113,12 +147,42 @@ def teach_no_more(settings: Settings, model: str, ids: Iterable[str], actor: str
                 dvc.add(tree, path)
                 changed += gone
         if not changed:
-            return None, remotes
+            return None
         message = (
             f"data: {changed:,} collected rows of {model} were forgotten\n\n"
             f"Assay-Run-Reason: person\nAssay-Actor: {flat(actor)}\n"
         )
-        return workspace.push_data(settings, tree, message), remotes
+        return workspace.push_data(settings, tree, message)
+
+
+class Told(Protocol):
+    """The outbox of a log."""
+
+    def waiting(self, model: str) -> list[Any]: ...
+
+    def settle(self, waiting: Any) -> None: ...
+
+
+def take_out(settings: Settings, model: str, outbox: Told) -> str | None:
+    """Do the last step of deletions whose entries are written, also of those whose command died before it.
+
+    Whoever calls holds the model's turn. Errors are those of :func:`teach_no_more`; then the step goes on waiting.
+
+    Returns:
+        The newest commit on the main branch that came of it, None where none did.
+    """
+    made = None
+    for waiting in outbox.waiting(model):
+        if waiting.decision.forgets and waiting.entry is not None:
+            made = teach_no_more(settings, model, waiting.decision.forgets, waiting.decision.draft.actor) or made
+            outbox.settle(waiting)
+    return made
+
+
+def remotes_of(settings: Settings) -> dict[str, str]:
+    """DVC's remotes by name, as the main branch names them."""
+    with workspace.worktree(settings, settings.branch) as tree:
+        return dvc_settings.remotes(tree)
 
 
 def what_ends_it(settings: Settings, model: str, found: Traces, remotes: dict[str, str]) -> list[str]:
