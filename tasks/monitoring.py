@@ -22,6 +22,7 @@ from tasks.records.repository.git import Git
 from tasks.records.repository.workspace import turn
 from tasks.science.data.tables import LABEL, label_array, score_array
 from tasks.science.monitors.feed.silence import silence_findings
+from tasks.science.monitors.performance.sampled import representative
 from tasks.science.monitors.protocol import Reference, WindowInput
 from tasks.science.windows.alternatives import compare_versions
 from tasks.science.windows.decisions import (
@@ -33,12 +34,13 @@ from tasks.science.windows.decisions import (
     of_the_model,
     performance_at_risk,
 )
-from tasks.science.windows.label_requests import answered_rounds, seen_rounds
+from tasks.science.windows.label_requests import answered_rounds, labelled_share
 from tasks.science.windows.look import WindowResult, examine_window, judge_again
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import Alternative, Finding, Pictures, WindowReport
 from tasks.spec.ledger import EntryDraft, FeedDetails, ForgottenDetails, WindowDetails
 from tasks.spec.requests import MonitoringRequest
+from tasks.spec.review import LabelRequest
 from tasks.spec.settings import Settings
 from tasks.versions import VersionFiles, version_files
 from tasks.window_inputs import answers_of, open_log, read_window, reference_of
@@ -109,14 +111,15 @@ def _labels_came(log: PredictionLog, report: WindowReport, share: float) -> bool
     shown = [f for f in report.findings if f.kind == "realized_performance"]
     if shown and all(f.value is not None for f in shown):
         return False
-    now = log.labelled_share(report.model, report.first_seq, report.last_seq)
-    if now >= share and now > report.labelled / max(report.rows, 1):
-        return True
-    request, seen = report.label_request, seen_rounds(report)
-    if request is None or seen == request.rounds or now == 0:
+    now, request = log.labelled_share(report.model, report.first_seq, report.last_seq), report.label_request
+    if now <= report.labelled / max(report.rows, 1) and request is None:
         return False
+    if request is None:
+        return now >= share
     rows = answers_of(log, report.model, report.first_seq, report.last_seq)
-    return answered_rounds(request, rows) > seen
+    if now > report.labelled / max(report.rows, 1) and labelled_share(request, rows) >= share:
+        return True
+    return now > 0 and answered_rounds(request, rows) > report.asked_rounds
 
 
 @task(cache_policy=NO_CACHE, task_run_name="window {window.number}")
@@ -145,7 +148,8 @@ def look_at_window(request: MonitoringRequest, window: Window) -> WindowReport:
             if before is None
             else judge_again(files.config, reference, window_input, before)
         )
-        alternatives = _alternatives(registry, files, window_input.rows, seen.findings, model)
+        rows = representative(window_input.rows, seen.request)
+        alternatives = _alternatives(registry, files, rows, seen.findings, model)
         report = _report(log, registry, files, reference, window, window_input, seen, alternatives)
         if before is not None and asks_for_retraining(before) and report.decision.action not in ("roll_back", "stop"):
             # What was asked for stands, with its time: else a second look would forget that the retraining was started.
@@ -225,8 +229,15 @@ def _report(
         groups=seen.groups,
         review=seen.review,
         label_request=seen.request,
+        asked_rounds=_asked_rounds(log, model, window, seen.request),
         decision=decision,
     )
+
+
+def _asked_rounds(log: PredictionLog, model: str, window: Window, request: LabelRequest | None) -> int:
+    if request is None:
+        return 0
+    return answered_rounds(request, answers_of(log, model, window.first_seq, window.last_seq))
 
 
 def _first_estimates(before: WindowReport | None) -> tuple[Finding, ...]:

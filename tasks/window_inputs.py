@@ -3,7 +3,7 @@ chunks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -24,6 +24,7 @@ from tasks.science.windows.reference import fit_reference, load_reference, refer
 from tasks.spec.base import load_registered
 from tasks.spec.columns import decoded
 from tasks.spec.errors import ConfigError, CorruptionError
+from tasks.spec.evidence import WindowReport
 from tasks.spec.model import ModelConfig
 from tasks.spec.rules import ExpertRules
 from tasks.spec.settings import Settings
@@ -107,7 +108,7 @@ def read_window(
         explain=explain,
         history=history,
         past=log.p_values(model, window.version, before=window.number, last=P_VALUES),
-        recent=_recent(log, config, window, sources),
+        recent=_recent(log, config, window, sources, _asked_alone(history)),
         now=now or datetime.now(UTC),
         unsure=frozenset(_unsure(answers_of(log, model, window.first_seq, window.last_seq)) if asked else ()),
     )
@@ -151,7 +152,15 @@ def _named(rows: pd.DataFrame, sources: Mapping[str | None, str]) -> pd.DataFram
     )
 
 
-def _recent(log: PredictionLog, config: ModelConfig, window: Window, sources: Mapping[str | None, str]) -> pd.DataFrame:
+def _asked_alone(history: Sequence[WindowReport]) -> set[str]:
+    """Rows that were asked for in windows of which little else is labelled: they are not like their windows."""
+    few = [r for r in history if not any(f.kind == "realized_performance" and f.value is not None for f in r.findings)]
+    return {row.id for r in few if r.label_request is not None for row in r.label_request.rows}
+
+
+def _recent(
+    log: PredictionLog, config: ModelConfig, window: Window, sources: Mapping[str | None, str], left_out: set[str]
+) -> pd.DataFrame:
     """Labelled rows of this version's last windows before this one, the newest :data:`RECENT_ROWS`."""
     model = config.name
     before = [
@@ -163,4 +172,4 @@ def _recent(log: PredictionLog, config: ModelConfig, window: Window, sources: Ma
         return log.frame(model, 1, 0)
     first, last = before[0].first_seq, before[-1].last_seq
     rows = _named(log.sample(model, first, last, RECENT_ROWS, window.number, extras=bool(sources)), sources)
-    return decoded(config.inputs, rows[rows["_label"].notna()])
+    return decoded(config.inputs, rows[rows["_label"].notna() & ~rows["_id"].isin(left_out)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ from tasks.records.log.predictions import Prediction, PredictionLog, Window
 from tasks.records.pages.watch import ModelStatus, next_steps
 from tasks.records.pages.window import window_page
 from tasks.science.data.tables import as_requests
+from tasks.science.monitors.performance.findings import outranked
+from tasks.science.monitors.performance.sampled import settled
 from tasks.science.windows.label_requests import label_request, moved_rows
 from tasks.science.windows.look import WindowResult, examine_window, judge_again
 from tasks.spec.errors import ConfigError
@@ -93,6 +96,7 @@ class Home:
             created=NOW.isoformat(),
             findings=seen.findings,
             label_request=seen.request,
+            asked_rounds=monitoring._asked_rounds(self.log, "care", self.window, seen.request),
             decision=Decision(action="nothing", reason="no alarm", policy="nothing to do"),
         )
         assert self.log.save_report(report, None, before)
@@ -217,6 +221,7 @@ def test_a_wrong_sheet_is_refused_whole(home: Home, tmp_path: Path) -> None:
             "of 'p3' is not asked for. List what is asked for with: assay label care",
         ),
         ("number,outcome\n1,true\n", "has no column 'id'; allowed is a file with id and outcome, as --csv writes it"),
+        (f"id,outcome\n{good},true\n{good},false\n", f"gives '{good}' two outcomes, 'true' and 'false'; leave one"),
         ("", "cannot be read as CSV: No columns to parse from file; give the file that --csv wrote"),
     ]:
         sheet.write_text(table)
@@ -227,6 +232,38 @@ def test_a_wrong_sheet_is_refused_whole(home: Home, tmp_path: Path) -> None:
     told = f"the outcome of {bad} is 'maybe'; allowed: true (at least one visit) or false (no visit), or unknown. "
     assert (done.returncode, done.stderr.strip()) == (2, f"error: {told}Nothing was recorded.")
     assert home.log.count_labelled("care", ROWS) == 0
+
+
+def test_asked_rows_count_for_the_window_only_as_often_as_the_others(home: Home) -> None:
+    """Asked by their score, they are no picture of the window: one label from elsewhere must not make them one."""
+    report = home.keep(home.first)
+    assert report.label_request is not None
+    asked = [row.id for row in report.label_request.rows]
+    others = [f"p{i}" for i in range(ROWS, 2 * ROWS) if f"p{i}" not in asked]
+    home.log.outcomes("care", [(name, home.truth(name)) for name in asked])
+    share = home.files.config.monitoring.label_share
+    enough = math.ceil(share * len(others))
+    home.log.outcomes("care", [(name, home.truth(name)) for name in others[: enough - 1]])
+    later = home.keep(home.look(report), report)
+    assert later.asked_rounds == 10 and by_metric(home.look(later), "realized_performance") is None
+    assert not monitoring._labels_came(home.log, later, share)
+    home.log.outcomes("care", [(others[enough - 1], home.truth(others[enough - 1]))])
+    assert monitoring._labels_came(home.log, later, share)
+    seen = home.look(later)
+    realized = by_metric(seen, "realized_performance")
+    assert realized is not None and by_metric(seen, "sampled_performance") is None
+    assert realized.rows == enough + int(share * 10) * 10, "as large a part of the asked rows as of the others"
+
+
+def test_what_a_sample_leaves_open_silences_no_estimate() -> None:
+    found = Finding(
+        kind="sampled_performance", subject="log_loss", value=0.5, low=0.3, high=0.7, limit=0.6, rows=50, alarm=False,
+        sentence="",
+    )  # fmt: skip
+    alarm = found.model_copy(update={"kind": "estimated_performance", "alarm": True})
+    assert not settled(found) and settled(found.model_copy(update={"high": 0.59}))
+    assert settled(found.model_copy(update={"alarm": True}))
+    assert outranked([alarm], list(filter(settled, [found]))) == [alarm]
 
 
 @pytest.mark.parametrize(
@@ -244,6 +281,19 @@ def test_an_outcome_is_read_as_people_write_it(kind: str, given: str, found: obj
     for strange in ("", "nan", "inf", "2 visits"):
         with pytest.raises(ConfigError, match="allowed: "):
             review.outcome_of(config(kind), "p1", strange)
+
+
+def test_the_models_own_words_win_and_a_sheet_keeps_its_columns(tmp_path: Path) -> None:
+    care = config("binary")
+    turned = care.data.target.model_copy(update={"positive": "No", "negative": "yes"})
+    told = care.model_copy(update={"data": care.data.model_copy(update={"target": turned})})
+    assert [review.outcome_of(told, "p1", text) for text in ("no", "YES", "true")] == [True, False, True]
+    row = {"id": "p1", "window": 2, "round": 1, "inputs": {"id": 7, "outcome": "x", "town": "=1+1"}}
+    assert review.write_asked([row], tmp_path / "sheet.csv") == 1
+    first = pd.read_csv(tmp_path / "sheet.csv", dtype=str).iloc[0].to_dict()
+    own = {"id": "p1", "window": "2", "round": "1", "id (input)": "7", "outcome (input)": "x", "town": "'=1+1"}
+    assert {k: v for k, v in first.items() if k != "outcome"} == own and pd.isna(first["outcome"])
+    assert (tmp_path / "sheet.csv").stat().st_mode & 0o77 == 0
 
 
 def test_a_quiet_window_asks_for_nothing_and_a_budget_of_none_never_does(care: World) -> None:

@@ -4,6 +4,7 @@ whose outcomes would settle what is open."""
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -140,6 +141,7 @@ def answer(settings: Settings, root: Path, model: str, given: tuple[str, str], b
 UNKNOWN = "unknown"
 """The answer that nobody can say an outcome; it counts as whichever would be the worst."""
 LABEL_COLUMN = "outcome"
+OWN_COLUMNS = ("id", "window", "round")
 
 
 def asked(settings: Settings, root: Path, model: str) -> list[dict[str, Any]]:
@@ -199,13 +201,22 @@ def asked_text(found: list[dict[str, Any]], model: str, width: int | None = None
 def write_asked(found: list[dict[str, Any]], file: Path) -> int:
     """Write the rows as CSV, their outcome to be filled in; gives their number."""
     flat = [
-        {"id": r["id"], "window": r["window"], "round": r["round"], **r["inputs"], LABEL_COLUMN: None} for r in found
+        {"id": r["id"], "window": r["window"], "round": r["round"]}
+        | {f"{k} (input)" if k in (*OWN_COLUMNS, LABEL_COLUMN) else k: _cell(v) for k, v in r["inputs"].items()}
+        | {LABEL_COLUMN: None}
+        for r in found
     ]
     try:
-        pd.DataFrame(flat, columns=None if flat else ["id", LABEL_COLUMN]).to_csv(file, index=False)
+        with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as sheet:
+            pd.DataFrame(flat, columns=None if flat else ["id", LABEL_COLUMN]).to_csv(sheet, index=False)
     except OSError as error:
         raise ConfigError(f"{file} cannot be written: {error.strerror}; name another file with --csv.") from None
     return len(flat)
+
+
+def _cell(value: Any) -> Any:
+    """What a spreadsheet shows and does not run as a formula."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
 def read_answers(file: Path) -> list[tuple[str, str]]:
@@ -225,7 +236,13 @@ def read_answers(file: Path) -> list[tuple[str, str]]:
             f"{file} has no column {missing[0]!r}; allowed is a file with id and {LABEL_COLUMN}, as --csv writes it."
         )
     pairs = [(i.strip(), o.strip()) for i, o in zip(table["id"], table[LABEL_COLUMN], strict=True)]
-    return [(i, o) for i, o in pairs if o]
+    found: dict[str, str] = {}
+    for name, outcome in pairs:
+        if outcome and found.setdefault(name, outcome) != outcome:
+            raise ConfigError(
+                f"{file} gives {name!r} two outcomes, {found[name]!r} and {outcome!r}; leave one. Nothing was recorded."
+            )
+    return list(found.items())
 
 
 def label(settings: Settings, root: Path, model: str, given: list[tuple[str, str]], because: str) -> dict[str, int]:
@@ -266,9 +283,9 @@ def outcome_of(config: ModelConfig, name: str, text: str) -> bool | float | str 
     if text.casefold() == UNKNOWN and UNKNOWN not in config.classes:
         return None
     if target.kind == "binary":
-        words = {"true": True, "1": True, "yes": True, target.positive: True}
-        words |= {"false": False, "0": False, "no": False, target.negative: False}
-        found = {word.casefold(): value for word, value in words.items()}.get(text.casefold())
+        words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+        words |= {target.positive.casefold(): True, target.negative.casefold(): False}  # the model's own words win
+        found = words.get(text.casefold())
         allowed = f"true ({target.positive}) or false ({target.negative})"
     elif target.kind == "multiclass":
         found = text if text in config.classes else None

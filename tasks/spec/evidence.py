@@ -384,6 +384,8 @@ class WindowReport(Spec):
     """What an expert should look at, most urgent first."""
     label_request: LabelRequest | None = None
     """Rows whose outcomes are asked for; None where nothing is open, and in reports from before 2026-12-01."""
+    asked_rounds: int = 0
+    """Rounds of the request that were answered when the report was made; another look waits for more."""
     decision: Decision
 
 

@@ -79,7 +79,7 @@ def test_what_people_say_is_counted_and_joined(service: Service) -> None:
 
 def test_a_decision_is_of_the_models_kind() -> None:
     fields: dict[str, Any] = {
-        "model": "m",
+        "model": "one",
         "title": "",
         "model_digest": "",
         "features": (),

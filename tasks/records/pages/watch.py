@@ -106,8 +106,9 @@ def next_steps(watched: ModelStatus) -> list[str]:
         waiting = plural(len(newest.review), "prediction")
         verb = "waits" if len(newest.review) == 1 else "wait"
         steps.append(f"{waiting} of window {newest.window} {verb} for an expert: assay review {watched.model}")
-    if newest.label_request is not None and not _realized(newest):
-        asked = plural(len(newest.label_request.rows), "outcome")
+    request = newest.label_request
+    if request is not None and newest.asked_rounds < request.rounds and not _realized(newest):
+        asked = plural(len(request.rows) - newest.asked_rounds * len(request.strata), "outcome")
         steps.append(f"{asked} of window {newest.window} would settle what is open: assay label {watched.model}")
     blind = [f for f in newest.findings if f.kind == "estimated_performance" and f.value is None]
     return steps + [f.sentence for f in blind]

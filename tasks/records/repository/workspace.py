@@ -22,8 +22,9 @@ ATTEMPTS = 3
 CUT = "assay.cut"
 """The key of the clone's git config that keeps what the origin lacked when the clone was completed last."""
 LEFT_OUT = "assay-left-out"
-VERBATIM = "* -text !eol !ident !filter !working-tree-encoding !export-subst\n"
 """The file of the clone's git folder that keeps which names of the origin the clone cannot have, a line each."""
+VERBATIM = "* -text !eol !ident !filter !working-tree-encoding !export-subst\n"
+"""Attributes of every file of the clone, whatever a commit's own say."""
 LONGEST = 1000
 """Characters of a branch or tag that Assay leans on: far below what a file of git's may be called."""
 UNPUSHED = "refs/assay/unpushed"

@@ -11,7 +11,7 @@ import pandas as pd
 from tasks.science.data.tables import LABEL
 from tasks.science.monitors.performance.direct_loss import LossModel
 from tasks.science.monitors.performance.realized import labelled_part
-from tasks.science.monitors.performance.sampled import KIND, row_losses
+from tasks.science.monitors.performance.sampled import row_losses
 from tasks.science.stats.label_sample import LabelSample, draw_sample
 from tasks.spec.evidence import Finding, WindowReport
 from tasks.spec.model import ModelConfig
@@ -124,12 +124,15 @@ def answered_rounds(request: LabelRequest, rows: pd.DataFrame) -> int:
     return max((look for look in looks if look <= done), default=0)
 
 
-def seen_rounds(report: WindowReport) -> int:
-    """Rounds of the report's request that it rests on already."""
-    if report.label_request is None:
-        return 0
-    asked = max((f.rows for f in report.findings if f.kind == KIND), default=0)
-    return asked // len(report.label_request.strata)
+def labelled_share(request: LabelRequest | None, rows: pd.DataFrame) -> float:
+    """Share of a window's rows that are labelled; of those that nobody asked for, where some were asked for.
+
+    Args:
+        rows: as of :func:`open_ids`.
+    """
+    asked = {row.id for row in request.rows} if request is not None else set()
+    others = rows.loc[~rows["_id"].astype(str).isin(asked), LABEL]
+    return float(others.notna().mean()) if len(others) else 0.0
 
 
 def waiting_rows(report: WindowReport, rows: pd.DataFrame) -> list[AskedRow]:

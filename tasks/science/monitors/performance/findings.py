@@ -29,7 +29,7 @@ from tasks.science.monitors.performance.realized import (
     realized_findings,
 )
 from tasks.science.monitors.performance.realized_fairness import LEFT_OUT, realized_fairness
-from tasks.science.monitors.performance.sampled import sampled_findings
+from tasks.science.monitors.performance.sampled import representative, sampled_findings, settled
 from tasks.science.monitors.performance.source_disagreement import source_findings
 from tasks.science.monitors.performance.track_record import estimator_findings
 from tasks.spec.evidence import Finding, WindowReport
@@ -83,6 +83,8 @@ def performance_findings(
     choice = choose_estimator(config, reference, window, attention, seed, recent, losses)
     levels = dict.fromkeys(KINDS, alpha) if isinstance(alpha, float) else alpha
     estimates = estimated_findings(config, reference, window, choice, levels["estimated_performance"])
+    request = next((r.label_request for r in history if r.window == number), None)
+    asked, window = window, representative(window, request)
     labels = label_findings(config, reference, window, levels["label_drift"])
     realized = realized_findings(config, reference, window, levels["realized_performance"], seed)
     if any(f.alarm for f in labels):  # so that no metric escapes by having no value
@@ -92,11 +94,10 @@ def performance_findings(
     shown = realized_fairness(config, window, levels["realized_fairness"], seed, recent)
     presence = presence_findings(config, then, now, absent, levels["protected_groups"])
     errors = estimator_findings(config, [*estimates, *realized], history, levels["estimator"], number)
-    request = next((r.label_request for r in history if r.window == number), None)
-    sampled = sampled_findings(config, reference, window, request, unsure, levels["sampled_performance"], losses)
+    sampled = sampled_findings(config, reference, asked, request, unsure, levels["sampled_performance"], losses)
     known = {f.subject for f in realized if f.value is not None}
     sampled = [f for f in sampled if f.subject not in known]
-    estimates, fairness = outranked(estimates, [*realized, *sampled]), outranked(fairness, shown)
+    estimates, fairness = outranked(estimates, [*realized, *filter(settled, sampled)]), outranked(fairness, shown)
     apart = source_findings(config, window, levels["label_sources"], seed, recent)
     return [*estimates, *fairness, *realized, *sampled, *apart, *shown, *presence, *labels, *errors]
 

@@ -41,6 +41,27 @@ FEW = 15
 """Sampled rows under which nothing is said of a protected group."""
 
 
+def representative(window: pd.DataFrame, request: LabelRequest | None) -> pd.DataFrame:
+    """The window with as large a part of the asked rows labelled as of the others, the first rounds of them.
+
+    Rows were asked for by how uncertain they are. Where their labels are as frequent as everybody's, a stratum counts
+    by its rows again, and what takes the labelled rows for the window is not led by what was asked.
+    """
+    if request is None or "_id" not in window:
+        return window
+    turn = window["_id"].map({row.id: row.turn for row in request.rows})
+    others = window.loc[turn.isna(), LABEL].notna()
+    kept = np.floor((float(others.mean()) if len(others) else 1.0) * request.rounds + 1e-9)
+    return window.assign(**{LABEL: window[LABEL].where(turn.isna() | (turn < kept))})
+
+
+def settled(finding: Finding) -> bool:
+    """Whether a sample says on which side of its limit a metric is; what it leaves open silences no estimate."""
+    if finding.value is None or finding.limit is None or finding.low is None or finding.high is None:
+        return False
+    return finding.alarm or not any(beyond(finding.subject, end, finding.limit) for end in (finding.low, finding.high))
+
+
 @dataclass(frozen=True)
 class RowLosses:
     """What each of n rows adds to a metric, (n,) each: ``expected`` and ``spread``, its standard deviation, by the
@@ -216,7 +237,7 @@ class _Answers:
         sampled = np.where(self.place >= 0, inside[self.place], True)
         low, high, spread = (np.where(sampled, side, 0.0 * side) for side in (self.low, self.high, self.spread))
         known = float((self.expected * inside).mean())
-        found = sampled_mean(self.sample, low, high, spread, len(inside), known, confidence)
+        found = sampled_mean(self.sample, low, high, spread, int(self.sample.rows.sum()), known, confidence)
         if found is None:
             return None
         ends = np.array([found.value, found.low, found.high]) / inside.mean()
