@@ -113,7 +113,7 @@ def schema_of(*declared: str) -> RowSchema:
     inputs = tuple(column(text).model_dump(mode="json") for text in declared)
     return RowSchema(
         Manifest(
-            model="m", title="", model_digest="", features=(), inputs=inputs, decision_threshold=0.5, seed=0,
+            model="one", title="", model_digest="", features=(), inputs=inputs, decision_threshold=0.5, seed=0,
             trained_rows=1, libraries={},
         )
     )  # fmt: skip
