@@ -20,6 +20,7 @@ from tasks.envelopes import _chosen, _data, _nothing_else, envelope_use, writers
 from tasks.records.log.predictions import Prediction, PredictionLog
 from tasks.records.pages.verdict import verdict_markdown, verdict_page
 from tasks.records.registry import ledger
+from tasks.records.registry.envelopes import UNATTENDED, unattended
 from tasks.records.registry.registry import Version
 from tasks.records.repository import workspace
 from tasks.records.repository.git import Git
@@ -28,6 +29,7 @@ from tasks.signing import signatures
 from tasks.spec.base import validate
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import EnvelopeCheck, EnvelopeUse, GateResult, Verdict
+from tasks.spec.line import shared
 from tasks.spec.model import ModelConfig, load_model
 from tasks.spec.settings import Settings
 from tasks.spec.verdicts import verdict_sentence
@@ -195,6 +197,11 @@ def test_what_differs_from_the_serving_version_is_named_and_within_its_bounds() 
     assert [c[:2] for c in moved(terms.model_copy(update={"threshold": None}), threshold=0.55)] == [
         ("threshold", "fail")
     ]
+
+
+def test_a_run_that_anybody_with_the_login_may_have_started_is_a_persons() -> None:
+    assert unattended("retrain", "monitoring") and not unattended("person", "monitoring")
+    assert not any(unattended(reason, shared("monitoring")) for reason in UNATTENDED)
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [
