@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 import uuid
 from contextlib import closing
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+import pyarrow as pa
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -25,6 +27,7 @@ from tasks.spec.base import merkle_root
 from tasks.spec.errors import AssayError
 from tasks.spec.evidence import WindowReport
 from tasks.spec.ledger import QuietDetails, WindowDetails
+from tasks.spec.line import flat
 from tasks.spec.settings import Settings
 from tasks.spec.wording import plural
 
@@ -67,10 +70,16 @@ def deliver(model: str) -> None:
             acted = _acted(client, log, waiting)
             if told and acted:
                 log.settle(waiting)
-        try:
-            erasure.take_out(settings, model, log)
-        except AssayError as error:  # what watches a model does not stop for it; the next run tries again
-            print(f"rows that were forgotten are still in the collected files of {settings.branch}: {error}")
+        take_out(settings, model, log)
+
+
+def take_out(settings: Settings, model: str, log: PredictionLog) -> None:
+    """Take forgotten rows out of the main branch; what watches a model does not stop for it, and tries again."""
+    try:
+        erasure.take_out(settings, model, log)
+    except (AssayError, OSError, pa.ArrowException, subprocess.SubprocessError, KeyError) as error:
+        said = str(error) if isinstance(error, AssayError) else f"{type(error).__name__}: {flat(str(error))[:300]}"
+        print(f"rows that were forgotten are still in the collected files of {settings.branch}: {said}")
 
 
 def gather_quiet(log: PredictionLog, model: str) -> None:

@@ -17,14 +17,17 @@ from typing import Any
 import pandas as pd
 
 from tasks.asked import envelope_signature, main_config
+from tasks.labels import Sources, labels_policy
 from tasks.records.log.predictions import PredictionLog
+from tasks.records.log.values import Label, same
 from tasks.records.registry import envelopes
 from tasks.records.registry.registry import Registry, Version
 from tasks.records.registry.state import Branch, state
 from tasks.records.registry.waivers import Place
 from tasks.records.repository.changes import changed_paths, collected_until
 from tasks.records.repository.git import Git, GitError
-from tasks.science.data.tables import SOURCE
+from tasks.records.repository.lockfile import pointed
+from tasks.science.data.tables import LABEL, SOURCE
 from tasks.spec.base import parse_yaml
 from tasks.spec.data_source import collected_folder
 from tasks.spec.errors import AssayError
@@ -42,6 +45,8 @@ from tasks.versions import Candidate, version_files
 Measure = Callable[[Sequence[FloorGate | ComparisonGate]], list[GateResult]]
 NONE = "no envelope says what it may do without a person (envelope in model.yaml of the branch {branch})"
 TOGETHER = re.compile(r"<([^<>]*)>")
+ADDED = re.compile(r"rows-([0-9]{1,18})-([0-9]{1,18})\.parquet\.dvc")
+"""What a retraining adds: the pointer to rows between two positions of the log."""
 
 
 def envelope_use(
@@ -173,9 +178,8 @@ def _data(candidate: Candidate, champion: Version, envelope: Envelope) -> Iterat
     settings, model = Settings(), candidate.model
     git = Git(settings.clone)
     since, until = (collected_until(git, commit, model) for commit in (champion.commit, candidate.commit))
-    files = [f for f in candidate.paths.collected.glob("rows-*.parquet") if int(f.stem.split("-")[-1]) > since]
-    said = [pd.read_parquet(file, columns=[SOURCE])[SOURCE] for file in sorted(files)]
-    by = pd.concat(said) if said else pd.Series(dtype="str")
+    rows = _new_rows(git, candidate, champion)
+    by = rows[SOURCE]
     names = sorted(by.dropna().astype(str).unique())
     known = bool(len(by)) and not by.isna().any()
     yield _check(
@@ -187,14 +191,58 @@ def _data(candidate: Candidate, champion: Version, envelope: Envelope) -> Iterat
         "rows", f"allowed are {envelope.rows:,}", f"it adds {plural(len(by), 'row')} from production",
         0 < len(by) <= envelope.rows,
     )  # fmt: skip
+    with closing(PredictionLog(settings.log_database)) as log:
+        strange = _not_logged(log, candidate, rows)
+        times = log.frame(model, since + 1, until, columns=["_seq", "_time"])["_time"]
+    yield _check(
+        "log", "allowed are rows that the log has, with a source and its label as there",
+        f"{strange or 'none'} of its {plural(len(rows), 'new row')} {'is' if strange == 1 else 'are'} otherwise",
+        not strange,
+    )  # fmt: skip
     if envelope.until is not None:
-        with closing(PredictionLog(settings.log_database)) as log:
-            times = log.frame(model, since + 1, until, columns=["_seq", "_time"])["_time"]
         newest = str(times.max())[:10] if len(times) else ""
         yield _check(
             "until", f"allowed is {envelope.until}", f"its newest row is of {newest or 'a day nobody knows'}",
             bool(newest) and newest <= envelope.until,
         )  # fmt: skip
+
+
+def _new_rows(git: Git, candidate: Candidate, champion: Version) -> pd.DataFrame:
+    """Rows of every collected file that the stage ``prepare`` reads and the serving version's commit lacks.
+
+    Returns:
+        (n, 4): id, source and label of each, and the ``name`` of its file.
+    """
+    folder = f"{collected_folder(candidate.model)}/"
+    known = set(git.lines("ls-tree", "--name-only", "-z", champion.commit, folder, end="\0"))
+    parts = [pd.DataFrame({"_id": [], SOURCE: [], LABEL: [], "name": []}, dtype="object")]
+    for file in sorted(candidate.paths.collected.glob("*.parquet")):
+        if known.isdisjoint((f"{folder}{file.name}", f"{folder}{file.name}.dvc")):
+            part = pd.read_parquet(file, columns=["_id", SOURCE, LABEL]).astype("object")
+            parts.append(part.assign(name=file.name))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _not_logged(log: PredictionLog, candidate: Candidate, rows: pd.DataFrame) -> int:
+    """How many rows the log does not know between the positions that their file names, or has with other labels."""
+    found = {str(name): ADDED.fullmatch(f"{name}.dvc") for name in rows["name"].unique()}
+    spans = {name: (int(span[1]), int(span[2])) for name, span in found.items() if span}
+    first, last = min((a for a, _ in spans.values()), default=0), max((b for _, b in spans.values()), default=0)
+    logged = log.frame(candidate.model, first, last, columns=["_seq", "_id"])
+    places = dict(zip(logged["_id"], logged["_seq"], strict=True))
+    sources = Sources.of(Settings(), labels_policy(candidate.config))
+    labels: dict[tuple[int, str | None], list[Label]] = {}
+    for told in log.told(candidate.model, first - 1):
+        if told.asker is None or told.asker != told.sender:
+            labels.setdefault((told.prediction, sources.source(told)), []).append(told.label)
+    strange, seen = 0, set[str]()
+    for key, source, label, name in rows[["_id", SOURCE, LABEL, "name"]].itertuples(index=False):
+        place, (begin, end) = places.get(key, -1), spans.get(name, (0, -1))
+        there = begin <= place <= end and key not in seen and isinstance(source, str)
+        said = labels.get((place, source), []) if there else []
+        strange += not any(same(label, one) for one in said)
+        seen.add(key)
+    return strange
 
 
 def _nothing_else(candidate: Candidate, champion: Version, before: ModelConfig) -> EnvelopeCheck:
@@ -204,8 +252,7 @@ def _nothing_else(candidate: Candidate, champion: Version, before: ModelConfig) 
     own = {f"{folder}/model.yaml", f"{folder}/envelope.yaml", f"{collected}/.gitignore"}
     dvc_yaml, other = (candidate.worktree / "dvc.yaml").read_text(), list[str]()
     for path in changed_paths(git, champion.commit, candidate.commit):
-        new = path.startswith(f"{collected}/") and not git.run("ls-tree", champion.commit, "--", f":(literal){path}")
-        if path not in own and not new and concerns([path], dvc_yaml, model):
+        if path not in own and not _adds(candidate, champion, path) and concerns([path], dvc_yaml, model):
             other.append(flat(path))
     here, there = _besides(candidate.config), _besides(before)
     other += [f"{key} of model.yaml" for key in sorted(here.keys() | there.keys()) if here.get(key) != there.get(key)]
@@ -213,6 +260,18 @@ def _nothing_else(candidate: Candidate, champion: Version, before: ModelConfig) 
         "anything else", "allowed is nothing beside weights, rows and what the envelope names",
         f"it changes {', '.join(other[:5]) or 'nothing'}" + f" and {len(other) - 5} more" * (len(other) > 5), not other,
     )  # fmt: skip
+
+
+def _adds(candidate: Candidate, champion: Version, path: str) -> bool:
+    """Whether a path is new and stands for one file of rows, all after those that the serving version knows."""
+    git, folder = Git(Settings().clone), f"{collected_folder(candidate.model)}/"
+    found = ADDED.fullmatch(path.removeprefix(folder)) if path.startswith(folder) else None
+    if found is None or git.run("ls-tree", champion.commit, "--", f":(literal){path}"):
+        return False
+    text = git.run("show", f"{candidate.commit}:{path}")
+    own = [Path(path).name.removesuffix(".dvc")]  # a pointer may name any other file, and what makes it
+    plain = parse_yaml(text, path).keys() <= {"outs"} and [out["path"] for out in pointed(text, path)] == own
+    return plain and int(found[1]) > collected_until(git, champion.commit, candidate.model)
 
 
 def _besides(config: ModelConfig) -> dict[str, Any]:

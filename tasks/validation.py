@@ -19,7 +19,7 @@ from tasks.holdouts import asking, over_budget, seal, spent
 from tasks.label_sources import check_label_sources
 from tasks.records.registry import waivers
 from tasks.records.registry.authority import Source, State
-from tasks.records.registry.envelopes import UNATTENDED
+from tasks.records.registry.envelopes import unattended
 from tasks.records.registry.registry import Registry
 from tasks.records.registry.searches import origin_of
 from tasks.records.registry.state import Branch, state
@@ -98,7 +98,7 @@ def examine(
 
     Args:
         actor: who asked for the candidate; nobody who asked for it or wrote it signs what lets it through.
-        reason: what started the run; an envelope answers where no person did.
+        reason: what started the run; an envelope answers where no person did, and the actor proves that.
     """
     requesters = candidate.requesters(actor)
     gates, changed = gates_of(candidate.config)
@@ -127,7 +127,7 @@ def examine(
     waived, refused = apply_waivers(tuple(results), _signed_waivers(candidate, requesters))
     found = verdict_of(candidate, champion, waived, refused)
     held = None
-    if reason in UNATTENDED and (doubt := doubted(waived)):
+    if unattended(reason, actor) and (doubt := doubted(waived)):
         measure = partial(_measured, candidate, evidence, data)
         held = envelope_use(candidate, requesters, doubt, again.sealed, measure)
     search = origin_of(Settings(), candidate.config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -15,14 +16,16 @@ from pathlib import Path
 
 import pytest
 
-from tasks.delivery import gather_quiet
+from tasks.delivery import gather_quiet, take_out
 from tasks.records.log.outbox import Decision
 from tasks.records.log.predictions import PredictionLog
 from tasks.records.registry import ledger
 from tasks.records.registry.verification import verify
+from tasks.records.repository.tracked import kept
 from tasks.spec.evidence import Action
 from tasks.spec.ledger import EntryDraft, FeedDetails, ForgottenDetails, QuietDetails, WindowDetails
 from tasks.spec.settings import Settings
+from tests.conftest import git
 
 ENTER = """
 import os, signal
@@ -150,6 +153,35 @@ def test_a_window_that_says_nothing_is_entered_after_a_day(
     (waiting,) = log.waiting("care")
     assert isinstance(waiting.decision.draft.details, QuietDetails)
     assert waiting.decision.draft.sentence == "window 1: nothing; 1 report in one entry"
+
+
+def test_a_collected_file_that_nobody_can_read_stops_no_watching(
+    settings: Settings, dvc_developer: Path, log: PredictionLog, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content, collected = b"no Parquet", dvc_developer / "data/care/collected"
+    md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    path = kept(settings.cache, md5)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    collected.mkdir(parents=True)
+    name = "rows-1-2.parquet"
+    (collected / f"{name}.dvc").write_text(
+        f"outs:\n- {{md5: '{md5}', size: {len(content)}, hash: md5, path: {name}}}\n"
+    )
+    git(dvc_developer, "add", ".")
+    git(dvc_developer, "commit", "--quiet", "-m", "a file that is none")
+    git(dvc_developer, "push", "--quiet", "origin", "HEAD:main")
+    details = ForgottenDetails(by="id", predictions=1)
+    draft = EntryDraft(
+        kind="forgotten", model="care", actor="a", reason="person", sentence="gone", details=details, evidence={"n": 1}
+    )
+    log.decide(Decision(draft, ledger.height(settings), forgets=("p1",)))
+    (waiting,) = log.waiting("care")
+    log.enter(waiting, partial(ledger.append, settings))
+    take_out(settings, "care", log)
+    said = capsys.readouterr().out
+    assert said.startswith("rows that were forgotten are still in the collected files of main: ArrowInvalid: "), said
+    assert [one.decision.forgets for one in log.waiting("care")] == [("p1",)], "it is tried again"
 
 
 def test_a_decision_without_evidence_has_no_key() -> None:

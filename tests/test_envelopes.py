@@ -6,23 +6,30 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import yaml
 
 from tasks.checking import check
 from tasks.cli.waivers import sign_envelope
-from tasks.envelopes import _chosen, envelope_use, writers
+from tasks.envelopes import _chosen, _data, _nothing_else, envelope_use, writers
+from tasks.records.log.predictions import Prediction, PredictionLog
 from tasks.records.pages.verdict import verdict_markdown, verdict_page
 from tasks.records.registry import ledger
+from tasks.records.registry.envelopes import UNATTENDED, unattended
+from tasks.records.registry.registry import Version
 from tasks.records.repository import workspace
 from tasks.records.repository.git import Git
+from tasks.serving.keys import KeyFile
 from tasks.signing import signatures
 from tasks.spec.base import validate
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import EnvelopeCheck, EnvelopeUse, GateResult, Verdict
+from tasks.spec.line import shared
 from tasks.spec.model import ModelConfig, load_model
 from tasks.spec.settings import Settings
 from tasks.spec.verdicts import verdict_sentence
@@ -192,6 +199,11 @@ def test_what_differs_from_the_serving_version_is_named_and_within_its_bounds() 
     ]
 
 
+def test_a_run_that_anybody_with_the_login_may_have_started_is_a_persons() -> None:
+    assert unattended("retrain", "monitoring") and not unattended("person", "monitoring")
+    assert not any(unattended(reason, shared("monitoring")) for reason in UNATTENDED)
+
+
 WRONG: list[tuple[dict[str, Any], str]] = [
     (
         {"sources": ["a student"]},
@@ -251,3 +263,62 @@ def test_the_verdict_shows_what_was_allowed_and_what_was_done(main: Main) -> Non
         assert "by rows: it adds 600 rows; allowed are 500. A person signs." in shown
         assert "It adds 60 rows" in shown or "✓ pass: it adds 60 rows; allowed are 500." in shown
     assert "A person signs" not in verdict_page(verdict, "Care", {})
+
+
+def test_rows_that_the_log_does_not_have_and_files_that_no_retraining_writes_are_outside(main: Main) -> None:
+    collected, keys = main.clone / "data/care/collected", KeyFile(main.settings.access_folder)
+    (_, office), (_, yearly) = (keys.add(name, ("outcomes",)) for name in ("claims office", "yearly interview"))
+    log = PredictionLog(main.settings.log_database)
+    log.append([Prediction(f"p{i}", "care", "v1.0.0", "2026-11-30T00:00:00+00:00", {}, 0.5, True) for i in range(1, 9)])
+    log.outcomes("care", [(f"p{i}", True) for i in range(1, 9)], office.id)
+    log.outcomes("care", [("p6", False)], yearly.id)
+
+    def rows(
+        name: str, *ids: int, source: str = "claims office", label: bool = True, pointer: str | None = None
+    ) -> None:
+        collected.mkdir(parents=True, exist_ok=True)
+        key = [f"p{i}" for i in ids]
+        pd.DataFrame({"_id": key, "_source": source, "_label": label}).to_parquet(collected / name)
+        named = pointer or f"outs: [{{md5: {'a' * 32}, path: {name}}}]\n"
+        (collected / f"{name}.dvc").write_text(named)
+        (collected / ".gitignore").write_text("*.parquet\n")
+
+    shutil.copy(ROOT / "dvc.yaml", main.clone)
+    rows("rows-1-4.parquet", 1, 2, 3, 4)
+    main.commit("ann")
+    champion = Version("v1.0.0", git(main.clone, "rev-parse", "HEAD"), "", None)
+    before = load_model(main.clone, "care")
+
+    def asked(make: Callable[[], object]) -> dict[str, str]:
+        make()
+        main.commit("ann")
+        workspace.ensure_clone(main.settings)
+        made = Candidate("care", git(main.clone, "rev-parse", "HEAD"), "b", main.clone, "sha256:0")
+        terms = validate(TERMS | {"rows": 3}, Envelope, "terms")
+        checks = [*_data(made, champion, terms), _nothing_else(made, champion, before)]
+        git(main.clone, "reset", "--quiet", "--hard", champion.commit)
+        git(main.clone, "push", "--quiet", "--force", "origin", "HEAD:main")
+        for path in collected.glob("*.parquet"):
+            if path.name != "rows-1-4.parquet":
+                path.unlink()
+        return {check.name: check.found for check in checks if check.state != "pass"}
+
+    honest = partial(rows, "rows-5-8.parquet", 5, 6, 8)
+    assert asked(honest) == {}
+    extra = asked(lambda: (honest(), rows("extra.parquet", *range(100, 150))))
+    assert extra["rows"] == "it adds 53 rows from production"
+    assert extra["log"] == "50 of its 53 new rows are otherwise"
+    assert extra["anything else"] == "it changes data/care/collected/extra.parquet.dvc"
+    other = "rows-5-8.parquet"
+    for make, found in (
+        (partial(rows, other, 5, 6, 9), {"log"}),  # unknown
+        (partial(rows, other, 5, 5), {"log"}),  # twice
+        (partial(rows, other, 5, label=False), {"log"}),
+        (partial(rows, other, 5, source="yearly interview"), {"sources", "log"}),
+        (partial(rows, other, 4), {"log"}),  # known before
+        (partial(rows, "rows-3-8.parquet", 5), {"anything else"}),
+        (partial(rows, "rows-5-8b.parquet", 5), {"log", "anything else"}),
+        (partial(rows, other, 5, pointer=f"outs: [{{md5: {'a' * 32}, path: x.parquet}}]\n"), {"anything else"}),
+        (partial(rows, other, 5, pointer=f"wdir: ..\nouts: [{{md5: {'a' * 32}, path: {other}}}]\n"), {"anything else"}),
+    ):  # fmt: skip
+        assert set(asked(make)) - {"until"} == found, (make, found)

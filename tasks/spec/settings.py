@@ -17,8 +17,12 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def anonymous(text: str) -> str:
-    """A text whose URLs name neither user nor password."""
-    return re.sub(r"(?<=://)[^/?#\s]+@", "", text)
+    """A text whose URLs name no password, and those of http(s) no user either: of others the user is part of the way.
+
+    ``ssh://git@host/x`` without its user is another address, and what is asked of it is asked of this machine's user.
+    """
+    bare = re.sub(r"(?i)(https?://)[^/?#\s]+@", r"\1", text)
+    return re.sub(r"(://[^/?#\s:@]*):[^/?#\s]*@", r"\1@", bare)
 
 
 class Settings(BaseSettings):
@@ -120,7 +124,7 @@ class Settings(BaseSettings):
 
     @property
     def origin_named(self) -> str:
-        """The same without user and password: for a command line, a file and whoever reads it."""
+        """The same without what is secret in it: for a command line, a file and whoever reads it."""
         return anonymous(self.origin_url)
 
     @property

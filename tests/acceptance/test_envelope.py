@@ -169,7 +169,7 @@ def test_a_retraining_on_one_source_stays_inside_a_signed_envelope_or_waits(
         ), promoted.message
         held = small.verdict().envelope
         assert held is not None and [(c.name, c.state) for c in held.checks] == [
-            (name, "pass") for name in ("sources", "rows", "anything else", "still-good", "as-good")
+            (name, "pass") for name in ("sources", "rows", "log", "anything else", "still-good", "as-good")
         ]
         assert {"assay", "ann@example.org"} <= set(held.authors) and "jo@example.org" not in held.authors
         pages = [page.read_text() for page in (small.settings.reports / NAME).glob("verdict-*.html")]

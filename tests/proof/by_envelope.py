@@ -15,7 +15,9 @@ BY = "the envelope by ann@example.org"
 UNSIGNED, OUTSIDE = f"{BY} has no signature of an approver", f"{BY} does not reach what this run did"
 
 
-def enveloped(reason: str = "retrain", at: Document | None = None, **how: Any) -> Callable[[Ledger], Any]:
+def enveloped(
+    reason: str = "retrain", at: Document | None = None, actor: str = mail("cy"), **how: Any
+) -> Callable[[Ledger], Any]:
     """A promotion of a retraining that one source alone taught, on an envelope.
 
     Args:
@@ -25,7 +27,7 @@ def enveloped(reason: str = "retrain", at: Document | None = None, **how: Any) -
 
     def make(made: Ledger) -> tuple[Document, Document]:
         evidence = ledgers.enveloped(made.folder, made.spare, ledgers.place(made.settings) | (at or {}), **how)
-        return promoted(made, evidence=digest_json(evidence), actor="cy@example.org", reason=reason), evidence
+        return promoted(made, evidence=digest_json(evidence), actor=actor, reason=reason), evidence
 
     return make
 
@@ -53,6 +55,7 @@ BY_ENVELOPE: dict[str, tuple[Forgery, str]] = {
         ("that counts as none", enveloped(after={"problem": "it expired"}), OUTSIDE),
         ("for labels that fail", enveloped(gate={"state": "fail"}), OUTSIDE),
         ("for a person's run", enveloped("person"), OUTSIDE),
+        ("for a run by the shared login", enveloped(actor="monitoring (shared login)"), OUTSIDE),
     )
 }
 

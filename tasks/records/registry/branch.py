@@ -79,7 +79,7 @@ def refuse_cut(settings: Settings, git: Git, tip: str) -> None:
     cut = git.path / ".git/shallow"
     if cut.exists() and not set(cut.read_text().split()).isdisjoint(git.lines("rev-list", tip)):
         raise CheckoutError(
-            f"the origin {settings.origin_url} is a shallow clone, and its ledger is cut off before its first entry, "
+            f"the origin {settings.origin_named} is a shallow clone, and its ledger is cut off before its first entry, "
             "so nothing can be told from it. Complete it there: git fetch --unshallow"
         )
 

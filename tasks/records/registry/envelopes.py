@@ -7,11 +7,17 @@ from typing import Any
 
 from tasks.records.registry.waivers import Place, elsewhere
 from tasks.signing import signatures
-from tasks.spec.line import person
+from tasks.spec.ledger import Entry
+from tasks.spec.line import SHARED, person
 from tasks.spec.waivers import envelope_statement, is_over
 
 UNATTENDED = ("retrain", "schedule", "monitor")
 """Reasons of runs that no person asked for; an envelope answers for no other."""
+
+
+def unattended(reason: str, actor: str) -> bool:
+    """Whether no person asked for a run, by its reason; whoever has Prefect's one login writes any reason."""
+    return reason in UNATTENDED and not actor.endswith(SHARED)
 
 
 def problem(signed: Mapping[str, Any], terms: Any, at: Place) -> str:
@@ -46,13 +52,13 @@ def problem(signed: Mapping[str, Any], terms: Any, at: Place) -> str:
     return ""
 
 
-def refusal(envelope: Any, gate: Mapping[str, Any], reason: str, at: Place) -> str:
+def refusal(envelope: Any, gate: Mapping[str, Any], by: Entry, at: Place) -> str:
     """Why a gate in doubt, for which nobody signed, makes no version; empty where an envelope answers for it.
 
     Args:
         envelope: ``envelope`` of the verdict, as it is stored.
         gate: of the verdict.
-        reason: of the promotion.
+        by: the promotion.
     """
     signed = envelope.get("signed") if isinstance(envelope, dict) else None
     if not isinstance(signed, dict):
@@ -60,6 +66,6 @@ def refusal(envelope: Any, gate: Mapping[str, Any], reason: str, at: Place) -> s
     checks = envelope.get("checks")
     states = [check.get("state") for check in checks if isinstance(check, dict)] if isinstance(checks, list) else []
     inside = bool(states) and all(state == "pass" for state in states) and not envelope.get("problem")
-    if not inside or gate.get("state") != "insufficient_evidence" or reason not in UNATTENDED:
+    if not inside or gate.get("state") != "insufficient_evidence" or not unattended(by.reason, by.actor):
         return f"the envelope by {signed.get('who')} does not reach what this run did"
     return problem(signed, envelope.get("terms"), at)

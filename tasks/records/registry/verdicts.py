@@ -72,7 +72,7 @@ def refusal(
         elif gate.get("kind") in SIGNED_UNLESS_PASSED and asked.sequence == entry.sequence:
             envelope = verdict.get("envelope")
             place = _now(entry, envelope, asked, lists[-1], digest_of)
-            if why := envelopes.refusal(envelope, gate, entry.reason, place):
+            if why := envelopes.refusal(envelope, gate, entry, place):
                 return why
     return ""
 

@@ -6,6 +6,7 @@ Where they differ DVC remembers a run under values that the stage never saw, and
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from datetime import datetime
 from itertools import zip_longest
 from typing import Any
 
@@ -30,6 +31,8 @@ def differences(text: str, source: str, keys: Collection[str] = ()) -> Iterator[
     Raises:
         ConfigError: one of the two cannot read it.
     """
+    if all(line.strip(" \t")[:1] in ("", "#") for line in text.splitlines()):
+        return  # to both an empty file
     ours = parse_yaml(text, source)  # first: it bounds the depth, and what aliases stand for
     try:
         theirs = YAML(typ="safe").load(text)  # as dvc.utils.serialize does it
@@ -73,6 +76,8 @@ def _unlike(ours: Any, theirs: Any, place: Place) -> Iterator[tuple[Place, Any, 
 
 def _exact(value: Any) -> tuple[str, str]:
     """A value with its type, since 1 equals 1.0 and true, and .nan nothing."""
+    if isinstance(value, datetime):  # the two name a time zone otherwise
+        return "datetime", value.isoformat()
     return type(value).__name__, repr(value)
 
 

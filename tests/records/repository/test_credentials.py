@@ -102,10 +102,31 @@ def test_a_user_without_a_password_is_asked_of_their_own_helper(
     ("url", "named"),
     [
         ("https://a:b@c@host/x@y.git", "https://host/x@y.git"),
-        ("postgresql://u:p@host:5432/log", "postgresql://host:5432/log"),
+        ("https://u@h/x", "https://h/x"),
+        ("HTTP://u:p@h/x", "HTTP://h/x"),
+        ("https://h:8443/x@y", "https://h:8443/x@y"),
+        ("ssh://git@h/x", "ssh://git@h/x"),
+        ("ssh://git@h:22/x", "ssh://git@h:22/x"),
+        ("ssh://git:p:w@d@h:22/x", "ssh://git@h:22/x"),
+        ("postgresql://u:p@host:5432/log", "postgresql://u@host:5432/log"),
         ("/home/a@b/origin.git", "/home/a@b/origin.git"),
         ("git@host:x.git", "git@host:x.git"),
     ],
 )
 def test_the_name_of_a_url(url: str, named: str) -> None:
     assert anonymous(url) == named
+
+
+def test_a_clone_asks_an_origin_over_ssh_as_its_user(
+    developer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, command = tmp_path / "seen", tmp_path / "ssh"
+    # As ssh is: the options, whom to ask, and the command that runs there.
+    command.write_text(f'#!/bin/sh\necho "$@" >> {seen}\nfor last; do :; done\nexec sh -c "$last"\n')
+    command.chmod(0o755)
+    monkeypatch.setenv("GIT_SSH", str(command))
+    origin = f"ssh://git@host.test{developer.parent / 'origin.git'}"
+    settings = Settings(home=tmp_path / "home", origin=origin)
+    assert ensure_clone(settings).run("rev-parse", "refs/remotes/origin/main")
+    assert f"url = {origin}\n" in (settings.clone / ".git/config").read_text()
+    assert all("git@host.test" in line for line in seen.read_text().splitlines())

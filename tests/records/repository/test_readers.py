@@ -41,6 +41,8 @@ def test_shipped_files_are_read_alike() -> None:
     for path in (ROOT / "dvc.yaml", *(ROOT / "deployments").rglob("*.yaml")):
         readers.refuse_differences(path.read_text(), path.name)
     assert list(readers.differences("a: [1.0, .nan, null, ~, true, 'yes', 2026-11-30, -1]\n", "x")) == []
+    for text in ("", "# none yet\n\n", "a: 2001-01-01T00:00:00Z\nb: 2001-01-01T00:00:00+02:00\n"):
+        assert list(readers.differences(text, "x")) == []
 
 
 def test_what_only_one_of_them_can_read_is_refused() -> None:

@@ -45,7 +45,7 @@ def representative(window: pd.DataFrame, request: LabelRequest | None) -> pd.Dat
     """The window with as large a part of the asked rows labelled as of the others, the first rounds of them.
 
     Rows were asked for by how uncertain they are. Where their labels are as frequent as everybody's, a stratum counts
-    by its rows again. So what takes the labelled rows for the window is not led by what was asked.
+    by its rows again. What takes the labelled rows for the window is then not led by what was asked.
     """
     if request is None or "_id" not in window:
         return window
