@@ -49,6 +49,7 @@ PLAN = {
     "feed.volume_change": ("a change of the predictions per hour by {} is a finding", "rate"),
     "feed.duplicates": ("repeated rows beyond {} of a window are a finding", "rate"),
     "review.most": ("{} of a window are put before an expert at most", "row"),
+    "labelling.most": ("the outcomes of {} of a window are asked for at most, where something is open", "row"),
     "attribution_change": ("attribution that moved by {} is called attribution drift", "rate"),
     "sampled_rows": ("row-by-row analyses look at {} of a window at most", "row"),
     "rebuild_days": ("a version is made again from its record every {}", "day"),

@@ -287,7 +287,7 @@ def test_the_command_writes_a_card_and_checks_it(settings: Settings, developer: 
     done = assay(settings, "--check", str(page))
     assert done.returncode == 0, done.stdout
     assert done.stdout.endswith(
-        "income v1.0.0: 97 statements; every statement follows from the records; 3 statements missing\n"
+        "income v1.0.0: 98 statements; every statement follows from the records; 3 statements missing\n"
     ), done.stdout
     page.write_text(page.read_text().replace("5,580 (6.2%)", "5,580 (5.2%)", 1))
     done = assay(settings, "--check", str(page))
