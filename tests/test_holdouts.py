@@ -253,7 +253,7 @@ def test_a_sealed_verdict_lets_a_version_in_as_any_other(settings: Settings, hol
         holdout.enter("examined", "f" * 40, "ann", document)
         entry = ledger.entries(settings)[-1]
         waits = Waits(sequence=1, evidence="", requesters=(), time="2026-12-01", list="")
-        assert refusal(entry, document, waits, [], lambda number: None) == reason
+        assert refusal(entry, document, waits, [], lambda number: None, 0) == reason
 
 
 def test_main_seals_for_every_branch(holdout: Holdout, developer: Path, settings: Settings) -> None:
