@@ -106,14 +106,14 @@ def _shown(config: ModelConfig, one: Asked, share: float | None, closed: bool) -
     )
 
 
-def refuse_searched(own: ModelConfig, commit: str) -> None:
-    """Refuse a search whose training rows may be the main branch's sealed holdout: its trials tell numbers of them.
+def refuse_other_rows(own: ModelConfig, commit: str) -> None:
+    """Refuse a commit that may train on the main branch's sealed holdout, before its stages or trials tell of it.
 
     Args:
-        commit: whose rows are searched.
+        commit: that is trained or searched.
 
     Raises:
-        ConfigError: the main branch seals the holdout, and other rows or another split are asked for than there.
+        ConfigError: the main branch seals the holdout, and another question is asked than there.
     """
     main = main_config(own.name)
     if main is None or main.data.holdout != "sealed":
@@ -121,8 +121,8 @@ def refuse_searched(own: ModelConfig, commit: str) -> None:
     other = same_question(own, commit)
     if other is not None:
         raise ConfigError(
-            f"the branch {Settings().branch} seals the holdout of {own.name}, and trials of this search may score its "
-            f"rows, since {other.reason}. Search what that branch asks."
+            f"the branch {Settings().branch} seals the holdout of {own.name}, and this commit may train on its rows, "
+            f"since {other.reason}. {other.remedy[0].upper()}{other.remedy[1:]}."
         )
 
 

@@ -17,7 +17,6 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture
 
-from tasks.holdouts import refuse_searched
 from tasks.records.registry import ledger
 from tasks.records.repository.git import Git
 from tasks.science.models.space import refuse_unknown_parameters
@@ -82,13 +81,11 @@ def searchable(worktree: Path, model: str) -> tuple[ModelConfig, Search]:
     """The configuration of a model, and what of it is searched.
 
     Raises:
-        ConfigError: there is no ``search`` in model.yaml, its space names what the estimators do not know, or the main
-            branch seals rows that it would be scored on.
+        ConfigError: there is no ``search`` in model.yaml, or its space names what the estimators do not know.
     """
     config = load_model(worktree, model)
     if config.search is None:
         raise ConfigError(NO_SEARCH.format(model=model))
-    refuse_searched(config, Git(worktree).rev_parse("HEAD"))
     refuse_unknown_parameters(config)
     return config, config.search
 

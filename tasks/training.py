@@ -15,7 +15,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
 from tasks.holdout_rows import rows_of
-from tasks.holdouts import refuse_numbers, refuse_shown, refuse_unsealed
+from tasks.holdouts import refuse_numbers, refuse_other_rows, refuse_shown, refuse_unsealed
 from tasks.labels import Collected
 from tasks.records.registry import ledger, settled
 from tasks.records.repository import dvc, lockfile, machine, workspace
@@ -42,7 +42,9 @@ def checkout(request: TrainingRequest | SearchRequest) -> Iterator[Path]:
     """
     name = uuid.UUID(flow_run.id).hex[:12] if flow_run.id else None
     with workspace.worktree(Settings(), request.revision, name) as path:
-        refuse_unsealed(load_model(path, request.model))  # a wrong config ends here, before any work
+        config = load_model(path, request.model)  # a wrong one ends here, before any work
+        refuse_unsealed(config)
+        refuse_other_rows(config, Git(path).rev_parse("HEAD"))
         lockfile.claim_nothing(path, request.model)
         yield path
 

@@ -20,7 +20,7 @@ from tasks.holdouts import (
     asking,
     over_budget,
     refuse_numbers,
-    refuse_searched,
+    refuse_other_rows,
     refuse_unsealed,
     seal,
     spent,
@@ -287,13 +287,13 @@ def test_main_seals_for_every_branch(holdout: Holdout, developer: Path, settings
     assert told is None and said == ("the holdout is sealed, so nothing that is measured on it is shown",)
     other = holdout.config().model_copy(update={"seed": 8})
     with pytest.raises(ConfigError) as error:
-        refuse_searched(other, commits[0])
+        refuse_other_rows(other, commits[0])
     assert str(error.value) == (
-        "the branch main seals the holdout of small, and trials of this search may score its rows, since the candidate "
-        "answers another question than the branch main asks: seed is 8 and not 7. Search what "
-        "that branch asks."
+        "the branch main seals the holdout of small, and this commit may train on its rows, since the candidate "
+        "answers another question than the branch main asks: seed is 8 and not 7. To ask it, push the changed "
+        "model.yaml to main first."
     )
-    refuse_searched(holdout.config(), commits[0])
+    refuse_other_rows(holdout.config(), commits[0])
 
 
 def test_the_stages_of_a_sealed_model_write_no_number_that_was_measured(tmp_path: Path) -> None:

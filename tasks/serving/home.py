@@ -34,17 +34,18 @@ def page(heading: str, body: Markup, head: str = "") -> str:
     )
 
 
-def home_page(models: Mapping[str, str], warning: str, who: str, log_out: str) -> str:
+def home_page(models: Mapping[str, tuple[str, str]], warning: str, who: str, log_out: str) -> str:
     """What serves, and the ways on.
 
     Args:
-        models: version by name.
+        models: version by name, and why it is stopped; empty where it answers.
         warning: shown in red; empty for none.
         who: is logged in; empty where a program asks.
         log_out: the token of the form that logs out; empty where no browser has.
     """
     items = Markup("").join(
-        Markup("<li><a href='/models/{0}'>{0}</a> {1}</li>").format(name, version) for name, version in models.items()
+        Markup("<li><a href='/models/{0}'>{0}</a> {1}</li>").format(name, f"stopped: {why}" if why else version)
+        for name, (version, why) in models.items()
     )
     told = warning[:1].upper() + warning[1:] + "."
     body = Markup("{warning}<ul>{items}</ul><p>{ways}</p>{out}").format(

@@ -136,7 +136,7 @@ class Routes:
         return OutcomesAnswer(**counts)
 
     def models(self, sender: From) -> dict[str, str]:
-        return self._versions(sender)
+        return {name: version for name, (version, stopped) in self._loaded(sender).items() if not stopped}
 
     def model(self, name: str) -> dict[str, Any]:
         now = self._serving(name)
@@ -151,7 +151,8 @@ class Routes:
         heights = {name: s.pointer.height for name, s in self.follower.serving.items()}
         record = self.follower.trust.record()
         status = "degraded" if found or record or self.access.open else "ok"
-        said: dict[str, Any] = {"models": self._versions(), "problems": found, "general": self.follower.general()}
+        loaded = {name: version for name, (version, _) in self._loaded().items()}
+        said: dict[str, Any] = {"models": loaded, "problems": found, "general": self.follower.general()}
         said |= {"access": OPEN if self.access.open else "keys", "process": os.getpid(), "workers": self.now.workers()}
         stopped = sorted(name for name, s in self.follower.serving.items() if s.pointer.stopped)
         return JSONResponse({"status": status, **said, "stopped": stopped, "heights": heights, "record": record})
@@ -175,12 +176,14 @@ class Routes:
     def home(self, sender: From) -> str:
         sessions = self.access.sessions
         token = sessions.bound(f"logout {sender.session}") if sessions and sender.session else ""
-        return home_page(self._versions(sender), OPEN if self.access.open else "", sender.name, token)
+        return home_page(self._loaded(sender), OPEN if self.access.open else "", sender.name, token)
 
-    def _versions(self, sender: Sender | None = None) -> dict[str, str]:
-        """What serves, of the models that a key is for."""
+    def _loaded(self, sender: Sender | None = None) -> dict[str, tuple[str, str]]:
+        """Version of each model that a key is for, and why it is stopped; empty where it answers."""
         found = self.follower.serving.items()
-        return {name: now.version for name, now in found if sender is None or sender.may_see(name)}
+        return {
+            name: (now.version, now.pointer.stopped or "") for name, now in found if not sender or sender.may_see(name)
+        }
 
     def _serving(self, name: str) -> Serving:
         serving, found = self.follower.serving, self.follower.problems

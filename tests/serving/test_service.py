@@ -129,6 +129,8 @@ def test_a_stopped_model_says_why_and_answers_again_once_it_is_put_back(service:
     health = asking.get(f"{service.url}/health").json()
     assert health["status"] == "degraded" and "stopped" in health["problems"]["care"]
     assert health["stopped"] == ["care"]
+    assert asking.get(f"{service.url}/models").json() == {}  # what serves
+    assert "</a> stopped: log_loss is beyond its limit</li>" in asking.get(service.url).text
     point(service.home, "v1.0.0")
     until(lambda: service.predict(rows=service.rows(1)).status_code == 200)
 
