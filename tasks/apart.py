@@ -29,6 +29,7 @@ import pandas as pd
 from scipy import sparse
 
 from tasks.records.repository import sandbox
+from tasks.records.repository.temporary import own_folder
 from tasks.serving.release import read_manifest
 from tasks.spec.errors import ConfigError, CorruptionError
 from tasks.spec.line import flat
@@ -256,8 +257,7 @@ def command_apart(
         read, write: folders that it may read, and change.
         code: modules of the model's own, which it finds under ``deployments.models.<model>.code``.
     """
-    with tempfile.TemporaryDirectory(prefix="assay-model-") as folder:
-        own = Path(folder)
+    with own_folder("model") as own:
         (own / "tasks").symlink_to(ROOT / "tasks")  # the code of whoever asks, and nothing that lies beside it
         seen = [own, ROOT / "tasks", *(path.resolve() for path in read)]
         if code is not None and code.is_dir():

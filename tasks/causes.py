@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from tasks.rebuilding import Environments
 from tasks.records.repository import dvc, lockfile, workspace
 from tasks.records.repository.mixed import Mixing, Part
 from tasks.records.repository.objects import Objects
+from tasks.records.repository.temporary import own_folder
 from tasks.science.data.tables import BENCHMARK, ENTITY, LABEL, ROW, label_array
 from tasks.science.examination.causes import Attribution, World, attributed
 from tasks.science.examination.side_by_side import DECIDED
@@ -168,8 +168,8 @@ def _shared_out(
 ) -> Attribution:  # fmt: skip
     """Train every mix with every seed, and share the difference out; parts that cannot be mixed become one."""
     groups = [frozenset({part}) for part in mixing.parts]
-    with tempfile.TemporaryDirectory(prefix="assay-why-") as folder, Environments(settings, reuse=True) as environments:
-        bench = _Bench(settings, mixing, Path(folder), environments, tell)
+    with own_folder("why") as folder, Environments(settings, reuse=True) as environments:
+        bench = _Bench(settings, mixing, folder, environments, tell)
         while True:
             try:
                 worlds = [bench.world(groups, metric, seed, len(seeds)) for seed in seeds]

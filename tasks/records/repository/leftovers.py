@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import stat
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -16,13 +13,13 @@ import psutil
 from filelock import Timeout
 
 from tasks.records.repository.git import Git
+from tasks.records.repository.temporary import left_behind
 from tasks.records.repository.workspace import lock, owned
 from tasks.spec.settings import Settings
 
 WORKTREE = re.compile(r"[0-9a-f]{12}")
 SHARED = ("*.lock", "refs/**/*.lock", "objects/**/*.lock", "info/*.lock")
 """Lock files of a whole repository; one of a worktree goes with the worktree."""
-TEMPORARY, DAY = re.compile(r"assay-(apart|model|probe)-\w+"), 86_400.0
 OLD = 10.0
 """Seconds: git makes and removes such a file within moments."""
 
@@ -33,12 +30,10 @@ def clear(settings: Settings) -> list[Path]:
 
 
 def _temporary() -> Iterator[Path]:
-    """Folders in which something ran apart; none runs for so long."""
-    for path in Path(tempfile.gettempdir()).glob("assay-*-*"):
-        with suppress(OSError):
-            about = path.lstat()
-            ours = TEMPORARY.fullmatch(path.name) and stat.S_ISDIR(about.st_mode) and about.st_uid == os.getuid()
-            if ours and abs(time.time() - about.st_mtime) > DAY and not _within(path):
+    """Folders in which something ran apart."""
+    with left_behind() as found:
+        for path in found:
+            if not _within(path):
                 shutil.rmtree(path, ignore_errors=True)
                 yield path
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import platform
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tasks.records.repository import process, sandbox
+from tasks.records.repository.temporary import own_folder
 
 ASKED = (
     "import json, numpy, scipy.linalg, threadpoolctl; from sklearn.utils._openmp_helpers import "
@@ -39,10 +39,10 @@ def apart(python: Path, seen: Path, environment: Mapping[str, str] | None = None
         environment: variables that the stages get.
     """
     with (
-        tempfile.TemporaryDirectory(prefix="assay-machine-") as folder,
-        sandbox.apart([Path(folder)], [seen], environment=environment) as words,
+        own_folder("machine") as folder,
+        sandbox.apart([folder], [seen], environment=environment) as words,
     ):
-        code, out, _ = process.run([*words, str(python), "-c", ASKED], Path(folder), {}, SECONDS)
+        code, out, _ = process.run([*words, str(python), "-c", ASKED], folder, {}, SECONDS)
     try:
         rows, openmp = json.loads(out) if code == 0 else ([], None)
     except ValueError:

@@ -6,11 +6,9 @@ Such a commit is on no branch. It is laid out and trained as every other one is,
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Collection, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import yaml
@@ -19,6 +17,7 @@ from tasks.records.repository.declared import MAKES
 from tasks.records.repository.differences import LOCK, Difference, differences
 from tasks.records.repository.git import Git
 from tasks.records.repository.objects import NOTHING, Objects
+from tasks.records.repository.temporary import own_folder
 from tasks.spec.base import parse_yaml
 from tasks.spec.errors import ConfigError
 from tasks.spec.training import TrainingConfig
@@ -58,8 +57,8 @@ class Mixing:
 
     def commit(self, newer: Collection[Part], seed: int) -> str:
         """A commit with these parts of the newer one, all others of the older one, and a seed."""
-        with tempfile.TemporaryDirectory(prefix="assay-mixed-") as folder:
-            index = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
+        with own_folder("mixed") as folder:
+            index = {"GIT_INDEX_FILE": str(folder / "index")}
             self.git.run("read-tree", self.new, env=index)
             lines = [
                 f"{'0' if one.blob == NOTHING else one.mode} {one.blob}\t{one.path}\0"

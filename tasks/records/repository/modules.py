@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from tasks.records.repository.temporary import own_folder
 
 IMPORTED = ("tasks", "flows", "deployments")
 """What a stage may import from its checkout."""
@@ -18,8 +19,8 @@ def importable(worktree: Path) -> Iterator[tuple[Path, dict[str, str]]]:
     Otherwise it would look in the checkout first, also for a module of its own library or of a package. An
     ``argparse.py`` at the top of a commit would run in every stage then, and no list of sources names it.
     """
-    with tempfile.TemporaryDirectory(prefix="assay-apart-") as folder:
+    with own_folder("apart") as folder:
         for name in IMPORTED:
             if (worktree / name).is_dir():
-                (Path(folder) / name).symlink_to((worktree / name).resolve())
-        yield Path(folder), {"PYTHONSAFEPATH": "1", "PYTHONPATH": folder}
+                (folder / name).symlink_to((worktree / name).resolve())
+        yield folder, {"PYTHONSAFEPATH": "1", "PYTHONPATH": str(folder)}

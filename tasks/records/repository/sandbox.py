@@ -21,6 +21,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tasks.records.repository import launcher, process
+from tasks.records.repository.temporary import own_folder
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import Isolation
 from tasks.spec.settings import Settings
@@ -143,10 +144,10 @@ def kept_to(
 @contextmanager
 def _folder() -> Iterator[tuple[Path, Path]]:
     """A folder for a policy, and one in it for temporary files."""
-    with tempfile.TemporaryDirectory(prefix="assay-apart-") as folder:
-        temporary = Path(folder) / "tmp"
+    with own_folder("apart") as folder:
+        temporary = folder / "tmp"
         temporary.mkdir()
-        yield Path(folder), temporary
+        yield folder, temporary
 
 
 def shell(words: list[str]) -> tuple[str, Path]:
@@ -170,8 +171,8 @@ def without_ours(environment: Mapping[str, str]) -> dict[str, str]:
 @lru_cache(maxsize=1)
 def measured() -> Isolation:
     """What a program that runs apart was kept from on this machine, by having one try it."""
-    with tempfile.TemporaryDirectory(prefix="assay-probe-") as folder, socket.socket() as tcp:
-        secret = Path(folder) / "secret"
+    with own_folder("probe") as folder, socket.socket() as tcp:
+        secret = folder / "secret"
         secret.write_text("secret")
         tcp.bind(("127.0.0.1", 0))
         tcp.listen()
@@ -180,7 +181,7 @@ def measured() -> Isolation:
             unix.listen()
             there = {
                 "file": str(secret),
-                "folder": folder,
+                "folder": str(folder),
                 "pid": os.getpid(),
                 "port": tcp.getsockname()[1],
                 "socket": f"{folder}/socket",

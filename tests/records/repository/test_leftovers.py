@@ -79,7 +79,7 @@ def test_a_lock_of_git_goes_once_it_is_old_and_other_folders_stay(settings: Sett
         assert tree.is_dir(), "and the clone works again"
 
 
-def test_a_temporary_folder_goes_after_a_day_and_what_only_looks_like_one_stays(
+def test_a_temporary_folder_that_nobody_could_hold_goes_after_a_day_and_what_only_looks_like_one_stays(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
@@ -101,3 +101,33 @@ def test_a_temporary_folder_goes_after_a_day_and_what_only_looks_like_one_stays(
         user.wait()
     left = {path.name for path in tmp_path.iterdir()}
     assert left >= {*names[2:], "assay-apart-link"} and not left & set(names[:2]) and (elsewhere / "file").exists()
+
+
+OWN = """
+import sys, time
+
+from tasks.records.repository.temporary import own_folder
+
+with own_folder("model") as folder:
+    print(folder, flush=True)
+    time.sleep(300)
+"""
+
+
+def test_a_folder_of_whoever_lives_stays_however_old_the_clock_calls_it_and_goes_once_it_is_killed(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service's model of its own answers for weeks, and a clock may jump by days."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    process = subprocess.Popen([sys.executable, "-c", OWN], env=environment, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    folder = Path(process.stdout.readline().strip())
+    try:
+        for moment in (time.time() - 900_000, time.time() + 900_000):
+            os.utime(folder, (moment, moment))
+            assert clear(settings) == [] and folder.is_dir()
+    finally:
+        process.kill()
+        process.wait()
+    assert clear(settings) == [folder] and not folder.exists() and clear(settings) == []
