@@ -33,3 +33,9 @@ def test_what_is_no_merger_is_not_called_one_but_by_its_own_name(kind: str, even
     seen = g.play(kind, event, 500, 8, g.WATCHED, 3, WORLDS, g.SEED)
     assert seen["any pair merged"] <= binom.ppf(0.999, 8, 0.05)
     assert all(seen[own] >= binom.ppf(0.001, 8, 0.9) for own in g.NO_MERGERS[event])
+
+
+def test_two_unequal_groups_that_did_not_change_are_found_again() -> None:
+    """With two starts of k-means the mean of twelve resamples falls below 0.9 in every other window."""
+    alarms, least = g.found_again(500, 12, g.SEED, 1)
+    assert (alarms, least > 0.9) == (0, True), least
