@@ -20,7 +20,7 @@ from tasks.records.registry.registry import Registry
 from tasks.records.registry.verification import verify
 from tasks.records.repository import dvc, workspace
 from tasks.spec.base import digest_file
-from tasks.spec.errors import CheckoutError, ConfigError, UnreachableError
+from tasks.spec.errors import CheckoutError, ConfigError, StageError, UnreachableError
 from tasks.spec.ledger import ForgottenDetails
 from tasks.spec.settings import Settings
 from tests.candidates import commit_run, passed
@@ -215,6 +215,37 @@ def test_a_command_that_dies_after_the_deletion_leaves_its_last_step_to_the_next
         (e.details["predictions"], e.details["learned"]) for e in ledger.entries(settings) if e.kind == "forgotten"
     ]
     assert kinds == [(1, [version]), (0, [version])]
+
+
+def test_collected_files_without_ids_or_rows_hide_no_row_that_was_forgotten(
+    checkout: Path, settings: Settings, log: PredictionLog
+) -> None:
+    """What somebody committed beside them by hand."""
+    ids = [f"p-v1.0.0-{n}" for n in range(3)]
+    with workspace.worktree(settings, "main") as tree:
+        folder = tree / "data/care/collected"
+        folder.mkdir(parents=True)
+        pd.DataFrame({"x": [2]}).to_parquet(folder / "a.parquet", index=False)
+        pd.DataFrame({"_id": ids, "x": range(3)}).to_parquet(folder / "b.parquet", index=False)
+        (folder / "c.parquet").write_text("no table")
+        for name in "abc":
+            dvc.add(tree, folder / f"{name}.parquet")
+        workspace.push_data(settings, tree, "by hand")
+    with pytest.raises(StageError) as error:
+        commands.forget(checkout, settings, "care", [], "x=2", False, "asked in a letter")
+    assert str(error.value).startswith("data/care/collected/c.parquet.dvc points to what is no Parquet (")
+    assert str(error.value).endswith(
+        "Take it off main; the rest of the deletion is done with the next run of monitoring."
+    )
+    with workspace.worktree(settings, "main") as tree:
+        (tree / "data/care/collected/c.parquet.dvc").unlink()
+        workspace.push_data(settings, tree, "taken off")
+    found = commands.forget(checkout, settings, "care", ids[:1], None, False, "another person")
+    assert found["rewritten"] is not None and log.waiting("care") == []
+    with workspace.worktree(settings, "main") as tree:
+        pointer = tree / "data/care/collected/b.parquet.dvc"
+        dvc.fetch(tree, pointer.relative_to(tree).as_posix())
+        assert pd.read_parquet(pointer.with_suffix(""))["_id"].tolist() == ids[1:2]
 
 
 def in_main(settings: Settings) -> list[str]:

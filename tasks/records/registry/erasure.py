@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,6 +20,7 @@ from tasks.records.repository import dvc, dvc_settings, lockfile, workspace
 from tasks.records.repository.git import Git
 from tasks.records.repository.tracked import kept
 from tasks.spec.data_source import collected_folder
+from tasks.spec.errors import StageError
 from tasks.spec.line import flat
 from tasks.spec.settings import Settings
 
@@ -34,7 +36,7 @@ class Traces:
     derived: tuple[str, ...] = ()
     """md5 of what stages of those versions, and of candidates, made of them."""
     unread: tuple[str, ...] = ()
-    """Collected files that the cache has lost, so that nobody can say whether they hold any."""
+    """Collected files that the cache has lost, or that are no Parquet: nobody can say whether they hold any."""
     taught: tuple[str, ...] = ()
     """Ids that the main branch's collected files hold, so that the next version would learn from them."""
 
@@ -69,9 +71,10 @@ def found_in_files(settings: Settings, model: str, wanted: Callable[[pd.Series],
     listed = {md5 for _, _, files in _learners(settings, git, model) for md5 in files}
     keys: set[str] = set()
     for path in (kept(settings.cache, md5) for md5 in sorted(listed)):
-        if path.exists() and {column, "_id"} <= set(parquet.read_schema(path).names):
-            table = parquet.read_table(path, columns=[column, "_id"]).to_pandas()
-            keys |= set(table.loc[wanted(table[column]), "_id"])
+        with suppress(FileNotFoundError, pa.ArrowInvalid):  # lost, or no Parquet: told by the traces
+            if {column, "_id"} <= set(parquet.read_schema(path).names):
+                table = parquet.read_table(path, columns=[column, "_id"]).to_pandas()
+                keys |= set(table.loc[wanted(table[column]), "_id"])
     return sorted(keys)
 
 
@@ -111,7 +114,10 @@ def _made(settings: Settings, git: Git, commit: str, model: str) -> set[str]:
 
 
 def _held(file: Path, asked: pa.Array) -> list[str] | None:
-    return ids_in(file, asked) if file.exists() else None
+    try:
+        return ids_in(file, asked)
+    except (OSError, pa.ArrowInvalid):  # the cache has lost it, or somebody committed what is no Parquet
+        return None
 
 
 def ids_in(path: Path, asked: pa.Array) -> list[str]:
@@ -131,14 +137,23 @@ def teach_no_more(settings: Settings, model: str, ids: Iterable[str], actor: str
 
     Raises:
         CheckoutError: the branch moved meanwhile, or a hook refused.
-        StageError: a file is neither in the cache nor at a remote.
+        StageError: a file is neither in the cache nor at a remote, or is no Parquet.
     """
     asked, changed = pa.array(sorted(ids), type=pa.string()), 0
     with workspace.worktree(settings, settings.branch) as tree:
         for pointer in sorted((tree / collected_folder(model)).glob("*.parquet.dvc")):
             dvc.fetch(tree, pointer.relative_to(tree).as_posix())
             path = pointer.with_suffix("")
-            table = parquet.read_table(path)
+            try:
+                table = parquet.read_table(path)
+            except pa.ArrowInvalid as error:
+                raise StageError(
+                    f"{pointer.relative_to(tree)} points to what is no Parquet ({flat(str(error))[:200]}), so nobody "
+                    f"can say whether it holds rows that were forgotten. Take it off {settings.branch}; the rest of "
+                    "the deletion is done with the next run of monitoring."
+                ) from None
+            if "_id" not in table.column_names:  # no row of the log
+                continue
             stays = compute.invert(compute.is_in(table["_id"], value_set=asked))
             gone = table.num_rows - (compute.sum(stays).as_py() or 0)
             if gone:
