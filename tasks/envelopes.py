@@ -29,6 +29,7 @@ from tasks.records.repository.git import Git, GitError
 from tasks.records.repository.lockfile import pointed
 from tasks.science.data.tables import LABEL, SOURCE
 from tasks.spec.base import parse_yaml
+from tasks.spec.columns import to_table
 from tasks.spec.data_source import collected_folder
 from tasks.spec.errors import AssayError
 from tasks.spec.evidence import EnvelopeCheck, EnvelopeUse, GateResult, State, answerable
@@ -195,7 +196,7 @@ def _data(candidate: Candidate, champion: Version, envelope: Envelope) -> Iterat
         strange = _not_logged(log, candidate, rows)
         times = log.frame(model, since + 1, until, columns=["_seq", "_time"])["_time"]
     yield _check(
-        "log", "allowed are rows that the log has, with a source and its label as there",
+        "log", "allowed are rows that the log has, with inputs, a source and its label as there",
         f"{strange or 'none'} of its {plural(len(rows), 'new row')} {'is' if strange == 1 else 'are'} otherwise",
         not strange,
     )  # fmt: skip
@@ -211,20 +212,32 @@ def _new_rows(git: Git, candidate: Candidate, champion: Version) -> pd.DataFrame
     """Rows of every collected file that the stage ``prepare`` reads and the serving version's commit lacks.
 
     Returns:
-        (n, 4): id, source and label of each, and the ``name`` of its file.
+        (n, any): id, source and label of each, the ``name`` of its file, and in ``_row`` its inputs; None of a file
+        that lacks one.
     """
     folder = f"{collected_folder(candidate.model)}/"
     known = set(git.lines("ls-tree", "--name-only", "-z", champion.commit, folder, end="\0"))
-    parts = [pd.DataFrame({"_id": [], SOURCE: [], LABEL: [], "name": []}, dtype="object")]
+    parts = [pd.DataFrame({"_id": [], SOURCE: [], LABEL: [], "name": [], "_row": []}, dtype="object")]
     for file in sorted(candidate.paths.collected.glob("*.parquet")):
         if known.isdisjoint((f"{folder}{file.name}", f"{folder}{file.name}.dvc")):
-            part = pd.read_parquet(file, columns=["_id", SOURCE, LABEL]).astype("object")
-            parts.append(part.assign(name=file.name))
+            whole = pd.read_parquet(file)
+            part = whole[["_id", SOURCE, LABEL]].astype("object")
+            inputs = pd.Series(_inputs(candidate.config, whole), whole.index, dtype="object")
+            parts.append(part.assign(name=file.name, _row=inputs))
     return pd.concat(parts, ignore_index=True)
 
 
+def _inputs(config: ModelConfig, table: pd.DataFrame) -> list[tuple[Any, ...] | None]:
+    """(n,) the values of each row's inputs, None for a gap; nothing but None where a column is absent."""
+    names = [column.name for column in config.inputs]
+    if not set(names) <= set(table.columns):
+        return [None] * len(table)
+    values = table[names].astype("object")
+    return list(values.where(values.notna(), None).itertuples(index=False, name=None))
+
+
 def _not_logged(log: PredictionLog, candidate: Candidate, rows: pd.DataFrame) -> int:
-    """How many rows the log does not know between the positions that their file names, or has with other labels."""
+    """How many rows the log does not know between the positions that their file names, or has otherwise."""
     found = {str(name): ADDED.fullmatch(f"{name}.dvc") for name in rows["name"].unique()}
     spans = {name: (int(span[1]), int(span[2])) for name, span in found.items() if span}
     first, last = min((a for a, _ in spans.values()), default=0), max((b for _, b in spans.values()), default=0)
@@ -235,14 +248,28 @@ def _not_logged(log: PredictionLog, candidate: Candidate, rows: pd.DataFrame) ->
     for told in log.told(candidate.model, first - 1):
         if told.asker is None or told.asker != told.sender:
             labels.setdefault((told.prediction, sources.source(told)), []).append(told.label)
+    inputs = {name: _logged_inputs(log, candidate, part["_id"].map(places)) for name, part in rows.groupby("name")}
     strange, seen = 0, set[str]()
-    for key, source, label, name in rows[["_id", SOURCE, LABEL, "name"]].itertuples(index=False):
+    for key, source, label, name, row in rows[["_id", SOURCE, LABEL, "name", "_row"]].itertuples(index=False):
         place, (begin, end) = places.get(key, -1), spans.get(name, (0, -1))
         there = begin <= place <= end and key not in seen and isinstance(source, str)
-        said = labels.get((place, source), []) if there else []
+        said = labels.get((place, source), []) if there and row == inputs[name].get(place, ()) else []
         strange += not any(same(label, one) for one in said)
         seen.add(key)
     return strange
+
+
+def _logged_inputs(log: PredictionLog, candidate: Candidate, places: pd.Series) -> dict[int, tuple[Any, ...] | None]:
+    """Inputs of one file's rows by their position, as a retraining takes them from the log."""
+    known = sorted({int(place) for place in places.dropna()})
+    if not known:
+        return {}
+    found, config = log.at(candidate.model, known), candidate.config
+    try:
+        table = to_table(config.inputs, found)
+    except (ValueError, TypeError):  # a request may hold what no pipeline takes, and no retraining takes it either
+        return {}
+    return dict(zip(found["_seq"], _inputs(config, table), strict=True))
 
 
 def _nothing_else(candidate: Candidate, champion: Version, before: ModelConfig) -> EnvelopeCheck:

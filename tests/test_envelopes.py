@@ -27,6 +27,7 @@ from tasks.records.repository.git import Git
 from tasks.serving.keys import KeyFile
 from tasks.signing import signatures
 from tasks.spec.base import validate
+from tasks.spec.columns import to_table
 from tasks.spec.errors import ConfigError
 from tasks.spec.evidence import EnvelopeCheck, EnvelopeUse, GateResult, Verdict
 from tasks.spec.line import shared
@@ -269,16 +270,25 @@ def test_rows_that_the_log_does_not_have_and_files_that_no_retraining_writes_are
     collected, keys = main.clone / "data/care/collected", KeyFile(main.settings.access_folder)
     (_, office), (_, yearly) = (keys.add(name, ("outcomes",)) for name in ("claims office", "yearly interview"))
     log = PredictionLog(main.settings.log_database)
-    log.append([Prediction(f"p{i}", "care", "v1.0.0", "2026-11-30T00:00:00+00:00", {}, 0.5, True) for i in range(1, 9)])
+    config = load_model(main.clone, "care")
+
+    def inputs(i: int) -> dict[str, Any]:
+        found: dict[str, Any] = {c.name: "1" if c.type == "category" else i + 0.25 for c in config.inputs}
+        return found | {"xage": None, "income": 0.1 * i}
+
+    moment = "2026-11-30T00:00:00+00:00"
+    log.append([Prediction(f"p{i}", "care", "v1.0.0", moment, inputs(i), 0.5, True) for i in range(1, 9)])
     log.outcomes("care", [(f"p{i}", True) for i in range(1, 9)], office.id)
     log.outcomes("care", [("p6", False)], yearly.id)
 
     def rows(
-        name: str, *ids: int, source: str = "claims office", label: bool = True, pointer: str | None = None
-    ) -> None:
+        name: str, *ids: int, source: str = "claims office", label: bool = True, pointer: str | None = None,
+        **changed: object,
+    ) -> None:  # fmt: skip
         collected.mkdir(parents=True, exist_ok=True)
+        table = to_table(config.inputs, pd.DataFrame([inputs(i) | changed for i in ids]))
         key = [f"p{i}" for i in ids]
-        pd.DataFrame({"_id": key, "_source": source, "_label": label}).to_parquet(collected / name)
+        table.assign(_id=key, _source=source, _label=label).to_parquet(collected / name, index=False)
         named = pointer or f"outs: [{{md5: {'a' * 32}, path: {name}}}]\n"
         (collected / f"{name}.dvc").write_text(named)
         (collected / ".gitignore").write_text("*.parquet\n")
@@ -314,6 +324,8 @@ def test_rows_that_the_log_does_not_have_and_files_that_no_retraining_writes_are
         (partial(rows, other, 5, 6, 9), {"log"}),  # unknown
         (partial(rows, other, 5, 5), {"log"}),  # twice
         (partial(rows, other, 5, label=False), {"log"}),
+        (partial(rows, other, 5, income=0.51), {"log"}),  # other inputs than those that were answered
+        (partial(rows, other, 5, xage=44.0), {"log"}),
         (partial(rows, other, 5, source="yearly interview"), {"sources", "log"}),
         (partial(rows, other, 4), {"log"}),  # known before
         (partial(rows, "rows-3-8.parquet", 5), {"anything else"}),
