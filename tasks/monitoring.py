@@ -157,13 +157,16 @@ def look_at_window(request: MonitoringRequest, window: Window) -> WindowReport:
             report = report.model_copy(update=stands)
         if before is None:
             log.keep_pictures(model, window.number, Pictures(plots=seen.plots, map=seen.map))
-        if not log.save_report(report, _decision(report, request), before):
+        if not log.save_report(report, _decision(report, request, before), before):
             report = log.report(model, window.number) or report
     return report
 
 
-def _decision(report: WindowReport, request: MonitoringRequest) -> Decision:
-    """What is to be told of a window: an entry, an event for every finding that is an alarm, and one for the action."""
+def _decision(report: WindowReport, request: MonitoringRequest, before: WindowReport | None) -> Decision:
+    """What is to be told of a window: an entry, an event for every finding that is an alarm, and one for the action.
+
+    Of a second look only what is new has an event: nobody is told twice of one cause.
+    """
     about = {"window": report.window, "version": report.version}
     draft = EntryDraft(
         kind="monitored",
@@ -175,8 +178,12 @@ def _decision(report: WindowReport, request: MonitoringRequest) -> Decision:
         evidence=report.model_dump(mode="json"),
         details=WindowDetails(window=report.window, action=report.decision.action),
     )
-    events = [(f"assay.finding.{f.kind}", {**about, **f.model_dump(mode="json")}) for f in report.findings if f.alarm]
-    events.append((f"assay.decision.{report.decision.action}", {**about, **report.decision.model_dump(mode="json")}))
+    told = {(f.kind, f.subject) for f in before.findings if f.alarm} if before else set()
+    new = [f for f in report.findings if f.alarm and (f.kind, f.subject) not in told]
+    events = [(f"assay.finding.{f.kind}", {**about, **f.model_dump(mode="json")}) for f in new]
+    if before is None or report.decision.action != before.decision.action:
+        decided = {**about, **report.decision.model_dump(mode="json")}
+        events.append((f"assay.decision.{report.decision.action}", decided))
     return Decision(draft, ledger.height(Settings()), events, report.window if request.act else None)
 
 

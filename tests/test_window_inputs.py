@@ -263,9 +263,13 @@ def test_a_new_monitor_is_one_module_and_one_entry_and_changes_no_other(
 
     monkeypatch.setenv("ASSAY_HOME", str(settings.home))
     monkeypatch.setenv("ASSAY_ORIGIN", settings.origin)
-    told = monitoring._decision(report, MonitoringRequest(model="care", actor="test"))
+    request = MonitoringRequest(model="care", actor="test")
+    told = monitoring._decision(report, request, None)
     names = [name for name, _ in told.events]
     assert "assay.finding.score_tail" in names and names[-1] == f"assay.decision.{decision.action}"
+    fewer = report.model_copy(update={"findings": tuple(f for f in report.findings if f != added)})
+    assert monitoring._decision(report, request, report).events == [], "a second look tells nobody twice"
+    assert [name for name, _ in monitoring._decision(report, request, fewer).events] == ["assay.finding.score_tail"]
     entry = ledger.append(settings, told.draft)
     assert added.sentence in entry.sentence
     stored = WindowReport.model_validate_json(json.dumps(ledger.evidence(settings, entry.evidence)))

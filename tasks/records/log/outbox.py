@@ -54,8 +54,9 @@ class Decision:
     @property
     def quiet(self) -> bool:
         """Whether a window says nothing, so that its entry may wait for those of others."""
-        read = self.draft.details
-        return isinstance(read, WindowDetails) and read.action == "nothing" and len(self.events) == 1
+        read, found = self.draft.details, (self.draft.evidence or {}).get("findings", ())
+        nothing = isinstance(read, WindowDetails) and read.action == "nothing"
+        return nothing and not any(one["alarm"] for one in found)
 
 
 @dataclass(frozen=True)
