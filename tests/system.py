@@ -20,7 +20,7 @@ import pytest
 from tasks.cli import system as local
 from tasks.cli.logins import login, own_server
 from tasks.cli.prefect_api import PrefectApi
-from tasks.cli.state import System
+from tasks.cli.state import System, state
 from tasks.records.registry import ledger
 from tasks.records.registry.registry import Registry
 from tasks.records.repository import dvc, workspace
@@ -115,6 +115,15 @@ class Running:
         return subprocess.run(
             command, capture_output=True, text=True, cwd=ROOT, env=environment, check=False, timeout=300
         )
+
+    def up(self) -> None:
+        """Start what does not run; its addresses may be others from now on."""
+        done = self.assay("up")
+        assert done.returncode == 0, done.stdout + done.stderr
+        found = state(self.settings)
+        assert found is not None
+        self.system = found
+        asking.know(found.service_url, self.settings.home)
 
     def until(self, check: Callable[[], bool], what: str, seconds: float = 40) -> None:
         end = time.monotonic() + seconds

@@ -47,8 +47,6 @@ RECENT = 100
 """Runs that ended last and badly; by their number, since no clock needs to be right for that."""
 TRIES = 5
 """Runs of monitoring that are started to publish one champion."""
-LATE = 3
-"""Late runs of one schedule that are nothing unusual."""
 EFFECTS: dict[str, tuple[EntryKind, str]] = {
     "train": ("promoted", FinalState.PROMOTED),
     "promote": ("promoted", FinalState.PROMOTED),
@@ -77,7 +75,7 @@ class Keeper:
 
     def look(self) -> None:
         """One look; what it finds is put right, and what cannot be asked keeps none of the rest from that."""
-        for step in (self.pushes.look, self._clear, self._end_dead, self._judge_ended, self._each_minute):
+        for step in (self.pushes.look, self._clear, self._end_dead, self._judge_ended, self._let_go, self._each_minute):
             try:
                 step()
             except AssayError as error:
@@ -144,8 +142,6 @@ class Keeper:
             print(f"a run ended at {newest[0]['end_time']}, which is after now: the clock was set back", flush=True)
             restart(self.api)
             self._start_waiting()
-        else:
-            self._let_go()
 
     def _let_go(self) -> None:
         """Of many late runs of one schedule leave the newest: they would all find the same.
@@ -161,7 +157,7 @@ class Keeper:
             if run["auto_scheduled"]:
                 of.setdefault(json.dumps(run["parameters"], sort_keys=True), []).append(run)
         for runs in of.values():
-            for run in runs[1:] if len(runs) > LATE else ():
+            for run in runs[1:]:
                 self._say(run, "CANCELLED", None, "it was late, and a later run of its schedule waits, too")
 
     def _start_waiting(self) -> None:

@@ -140,6 +140,31 @@ class PrefectApi:
         run = self.call("POST", f"/deployments/{found['id']}/create_flow_run", body)
         return str(run["id"])
 
+    def overtake(self, deployment: str, run_id: str, message: str) -> list[dict[str, Any]]:
+        """Cancel runs of the same model that an earlier push asked for and that have not begun; gives these.
+
+        Args:
+            run_id: of the run that a newer push started.
+            message: that the cancelled ones show.
+        """
+        flow, name = deployment.split("/")
+        newer = self.call("GET", f"/flow_runs/{run_id}")
+        body = {
+            "flows": {"name": {"any_": [flow]}},
+            "deployments": {"name": {"any_": [name]}},
+            "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}},
+            "limit": 200,
+        }
+        model, done = newer["parameters"]["request"]["model"], []
+        for run in self.call("POST", "/flow_runs/filter", body):
+            asked = run["parameters"].get("request", {})
+            older = run["created"] < newer["created"] and run["id"] != run_id
+            if older and (asked.get("model"), asked.get("reason")) == (model, "push"):
+                state = {"type": "CANCELLED", "message": message}
+                answer = self.call("POST", f"/flow_runs/{run['id']}/set_state", {"state": state})
+                done += [run] if answer["status"] == "ACCEPT" else []  # a worker may have taken it just now
+        return done
+
     def state(self, run_id: str) -> dict[str, Any]:
         run: dict[str, Any] = self.call("GET", f"/flow_runs/{run_id}")
         state: dict[str, Any] = run["state"]

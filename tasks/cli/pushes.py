@@ -18,6 +18,7 @@ from tasks.spec.line import flat
 from tasks.spec.settings import Settings
 
 MADE_BY_A_RUN = re.compile(r"^Assay-Run-Reason:", re.MULTILINE)
+SECOND = re.compile(rb"> ([0-9]+) [-+][0-9]{4}(?:\t|$)")
 ALIGNED = re.compile(r"deployments/models\.yaml|deployments/models/[^/]+/model\.yaml")
 """Schedules and forms are made from these."""
 KEPT = 50
@@ -62,8 +63,8 @@ class Pushes:
         known = self.until.read_text().strip() if self.until.exists() else ""
         if tip and not known:
             self._reached(tip)
-        for old, new in self._steps(known, tip) if tip and known else ():
-            said = self._push(old, new)
+        for old, new, moment in self._steps(known, tip) if tip and known else ():
+            said = self._push(old, new, moment)
             if said is None:
                 return
             draft = self.told / f"pushes/.{new}"
@@ -78,17 +79,21 @@ class Pushes:
         except OSError:
             return 0
 
-    def _steps(self, known: str, tip: str) -> list[tuple[str, str]]:
-        """Each push since a commit, oldest first: what the branch was, and what it is."""
+    def _steps(self, known: str, tip: str) -> list[tuple[str, str, str]]:
+        """Each push since a commit, oldest first: what the branch was, what it is, and the second, where it is known.
+
+        A branch may go the same way twice, and the second tells these apart.
+        """
         if tip == known:
             return []
-        moved: list[tuple[str, str]] = []
+        moved: list[tuple[str, str, str]] = []
         for line in reversed([] if self._first else self._log()):
-            old, new = line.split(b" ", 2)[:2]
-            moved.append((old.decode(), new.decode()))
+            old, new, said = line.split(b" ", 2)
+            at = SECOND.search(said)
+            moved.append((old.decode(), new.decode(), at[1].decode() if at else ""))
             if moved[-1][0] == known:
-                return moved[::-1] if moved[0][1] == tip else [*moved[::-1], (moved[0][1], tip)]
-        return [(known, tip)]  # the log does not reach so far back
+                return moved[::-1] if moved[0][1] == tip else [*moved[::-1], (moved[0][1], tip, "")]
+        return [(known, tip, "")]  # the log does not reach so far back
 
     def _log(self) -> list[bytes]:
         """Git's log of the branch: a line for each move, with the commits before and after it, and who pushes by name.
@@ -98,7 +103,7 @@ class Pushes:
         path = self.git.path / "logs" / self.branch
         return [line for line in path.read_bytes().split(b"\n") if line] if path.exists() else []
 
-    def _push(self, old: str, new: str) -> list[str] | None:
+    def _push(self, old: str, new: str, moment: str) -> list[str] | None:
         """What one push started, in sentences; None where the server does not take it yet."""
         message = self.git.run("log", "-1", "--no-show-signature", "--format=%B", new)
         if MADE_BY_A_RUN.search(message):
@@ -107,7 +112,7 @@ class Pushes:
                 "If you made it, commit without that line."
             ]
         try:
-            said = self._started(old, new)
+            said = self._started(old, new, moment)
         except UnreachableError:
             raise
         except Exception as error:  # also what nobody foresaw: one push must not hold up those after it
@@ -119,7 +124,7 @@ class Pushes:
         self._refused = 0.0
         return said
 
-    def _started(self, old: str, new: str) -> list[str]:
+    def _started(self, old: str, new: str, moment: str) -> list[str]:
         said: list[str] = []
         if any(ALIGNED.fullmatch(path) for path in self._changed(old, new)):
             try:
@@ -138,6 +143,11 @@ class Pushes:
             concerned = list(listed)
         author = self.git.run("log", "-1", "--no-show-signature", "--format=%ae", new)
         actor = flat(author).lstrip("-")[:100].strip() or "unknown"
+        said += [
+            f"{model} is not affected: nothing in this push makes it or judges it"
+            for model in listed
+            if model not in concerned
+        ]
         for model in concerned:
             folder = f"deployments/models/{model}"
             if not self.git.run("ls-tree", new, "--", f"{folder}/model.yaml"):
@@ -147,9 +157,16 @@ class Pushes:
                 )
                 continue
             request = {"model": model, "reason": "push", "actor": actor, "revision": new}
-            run = self.api.start("train/training", request, f"push-{new}-{model}", listed=False)
-            said.append(f"training of {model} at {new[:8]} started: flow run {run}")
+            key = f"push-{old[:12]}-{new}-{moment}-{model}"
+            run = self.api.start("train/training", request, key, listed=False)
+            said.append(f"training of {model} at {new[:8]} started: flow run {run}{self._overtaken(run, new)}")
         return said
+
+    def _overtaken(self, run: str, new: str) -> str:
+        """What a run made needless, as the end of a sentence."""
+        before = self.api.overtake("train/training", run, f"a newer push, {new[:8]}, overtook it before it began")
+        of = ", ".join(str(one["parameters"]["request"]["revision"])[:8] for one in before)
+        return f"; it overtakes that of {of}, which had not begun" if before else ""
 
     def _changed(self, old: str, new: str) -> list[str]:
         try:

@@ -29,7 +29,8 @@ def asleep(running: Running) -> Running:
     for number in range(PLACES["training"] + 1):
         stage.write_text(honest.replace("from pathlib import Path\n", ASLEEP.format(number=number), 1))
         running.push(f"care: asleep {number}")
-    running.until(lambda: _at_work(running) == PLACES["training"], "the sleeping trainings", 180)
+        at_work = min(number + 1, PLACES["training"])
+        running.until(lambda many=at_work: _at_work(running) == many, "the sleeping trainings", 180)  # type: ignore[misc]
     return running
 
 
@@ -67,3 +68,15 @@ def test_what_waits_for_a_place_is_told(asleep: Running) -> None:
         return str(part["says"])
 
     asleep.until(lambda: " runs wait for a place: training " in worker(), "who waits", 180)
+
+
+def test_a_newer_push_takes_the_place_of_one_that_waits(asleep: Running) -> None:
+    (before,) = [run for run in asleep.api.runs("train/training") if run["state_type"] == "SCHEDULED"]
+    commit = asleep.push("care: newer", model=set_value("max_iter", "95"))
+    assert (
+        f"; it overtakes that of {before['parameters']['request']['revision'][:8]}, which had not begun" in asleep.said
+    )
+    state = asleep.api.state(before["id"])
+    said = f"a newer push, {commit[:8]}, overtook it before it began"
+    assert (state["type"], state["message"]) == ("CANCELLED", said)
+    assert _at_work(asleep) == PLACES["training"]

@@ -176,9 +176,7 @@ def one_kill(drill: Drill, operation: str, victim: str) -> dict[str, Any]:
         met = drill.kill(victim, run)
     killed = time.monotonic()
     if victim in ("worker", "server"):
-        back = running.assay("up", "--json")
-        assert back.returncode == 0, back.stderr
-        running.system = type(running.system)(**json.loads(back.stdout))
+        running.up()
     state = drill.settled(run)
     ended = time.monotonic() - killed
     after = running.champion()

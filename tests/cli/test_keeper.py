@@ -148,15 +148,15 @@ def test_a_clock_that_was_set_back_under_the_system_is_said_until_it_is_where_it
     assert not said.exists()
 
 
-@pytest.mark.parametrize("late", [3, 4, 40])
+@pytest.mark.parametrize("late", [1, 2, 40])
 def test_of_many_late_runs_of_a_schedule_the_newest_is_left(keeper: Keeper, server: Server, late: int) -> None:
     """A clock that is set ahead, or a machine that slept, makes every run late that was to come."""
     names = ("Late", "AwaitingConcurrencySlot")
     server.runs = [run(f"late {n}", "SCHEDULED", names[n % 2], auto_scheduled=True) for n in range(late)]
     server.runs += [run(f"asked {n}", "SCHEDULED", "Late") for n in range(9)]
-    keeper._follow_clock()
+    keeper._let_go()
     ended = [path for _, path, body in server.told if body["state"]["type"] == "CANCELLED"]
-    assert ended == ([f"/flow_runs/late {n}/set_state" for n in range(1, late)] if late > 3 else [])
+    assert ended == [f"/flow_runs/late {n}/set_state" for n in range(1, late)]
     assert len(server.told) == len(ended)
 
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -22,43 +19,11 @@ from tasks.spec.errors import UnreachableError
 from tasks.spec.requests import TrainingRequest
 from tasks.spec.settings import Settings
 from tasks.spec.sources import sources
+from tests.cli.pushing import Keeping, Server
 from tests.conftest import ROOT, git
 
 HOOK = ROOT / "deployments/hooks/post-receive"
 ALL = ["care", "income"]
-
-
-class Server(HTTPServer):
-    """The calls of Prefect's API that a push leads to; keeps the parameters of each run."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Answering)
-        self.started: list[dict[str, Any]] = []
-        self.keys: list[str] = []
-
-
-class Answering(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        self._answer({"id": "deployment", "schedules": []})
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        assert isinstance(self.server, Server)
-        if not self.path.endswith("/create_flow_run"):  # the schedules and forms that follow the branch
-            self._answer([])
-            return
-        if body["idempotency_key"] not in self.server.keys:  # Prefect starts nothing twice for one key
-            self.server.keys.append(body["idempotency_key"])
-            self.server.started.append(body["parameters"]["request"])
-        self._answer({"id": "run", "name": "run"})
-
-    def _answer(self, document: object) -> None:
-        self.send_response(200)
-        self.end_headers()
-        self.wfile.write(json.dumps(document).encode())
-
-    def log_message(self, *_: object) -> None:
-        pass
 
 
 @pytest.fixture
@@ -71,33 +36,6 @@ def server() -> Iterator[Server]:
         finally:
             server.shutdown()
             thread.join()
-
-
-@dataclass
-class Keeping:
-    """A keeper's look at pushes, in a thread of its own; one that is killed forgets what it knew."""
-
-    settings: Settings
-    api: PrefectApi
-    stop: threading.Event = field(default_factory=threading.Event)
-    thread: threading.Thread | None = None
-
-    def start(self) -> None:
-        pushes = Pushes(self.settings, self.api)
-        pushes.look()
-        self.stop.clear()
-        self.thread = threading.Thread(target=self._look, args=(pushes,))
-        self.thread.start()
-
-    def _look(self, pushes: Pushes) -> None:
-        while not self.stop.wait(0.02):
-            if pushes.waits():
-                pushes.look()
-
-    def end(self) -> None:
-        self.stop.set()
-        if self.thread:
-            self.thread.join()
 
 
 @pytest.fixture
@@ -310,6 +248,39 @@ def test_each_push_of_a_running_system_is_one_of_its_own(clone: Path, server: Se
     started = [(run["model"], run["revision"]) for run in server.started]
     assert started == [("care", commits[0]), ("income", commits[1]), ("income", commits[0])]
     assert not pushes.waits()
+
+
+def test_a_branch_that_goes_the_same_way_twice_starts_what_it_holds_each_time(clone: Path, server: Server) -> None:
+    """Back to an old commit, and forward again, by force: Prefect starts nothing twice for one key."""
+    base = git(clone, "rev-parse", "HEAD")
+    write(clone, "deployments/models/care/rules.yaml", "changed")
+    push(clone)
+    tip, said = git(clone, "rev-parse", "HEAD"), []
+    for commit in (base, tip, base):
+        time.sleep(3.1)  # a person's
+        command = ["git", "push", "--quiet", "--force", "origin", f"{commit}:main"]
+        said.append(subprocess.run(command, cwd=clone, check=True, capture_output=True, text=True).stderr)
+    assert [run["revision"] for run in server.started] == [tip, base, tip, base]
+    for commit, answer in zip((base, tip, base), said, strict=True):
+        assert f"assay: training of care at {commit[:8]} started: flow run run" in answer
+        assert "assay: income is not affected: nothing in this push makes it or judges it" in answer
+
+
+def test_a_newer_push_overtakes_what_an_older_one_asked_for_and_has_not_begun(clone: Path, server: Server) -> None:
+    older, newer = "2026-11-30T11:59:00Z", "2026-11-30T12:01:00Z"
+    asked = {"model": "care", "reason": "push", "revision": "a" * 40}
+    server.scheduled = [
+        {"id": name, "created": created, "parameters": {"request": request}}
+        for name, created, request in (
+            ("waits", older, asked),
+            ("is of another model", older, asked | {"model": "income"}),
+            ("was asked for by a person", older, asked | {"reason": "person"}),
+            ("came later", newer, asked),
+        )
+    ]
+    write(clone, "deployments/models/care/rules.yaml", "changed")
+    assert "started: flow run run; it overtakes that of aaaaaaaa, which had not begun" in push(clone)
+    assert server.cancelled == ["waits"]
 
 
 def test_what_a_server_does_not_take_is_tried_again_and_what_was_started_is_not_started_twice(
