@@ -145,4 +145,6 @@ def test_who_pushes_is_no_end_of_a_line(home: Path, developer: Path) -> None:
     assert "a\u2028b" in (origin / "logs/refs/heads/main").read_text()
     pushes = Pushes(Settings(home=home), api=None)  # type: ignore[arg-type]
     pushes._first = False
-    assert pushes._steps(tips[0], tips[-1]) == list(zip(tips, tips[1:], strict=False))
+    steps = pushes._steps(tips[0], tips[-1])
+    assert [step[:2] for step in steps] == list(zip(tips, tips[1:], strict=False))
+    assert all(moment.isdigit() for *_, moment in steps)
